@@ -1,0 +1,60 @@
+//! What happens in a run, in order.
+//!
+//! Owns: the events that watchers see. May not touch: who watches.
+
+use super::{Reading, SnapshotRef, WeightKind};
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A snapshot was received whole.
+    Accepted {
+        /// Which.
+        snapshot: SnapshotRef,
+        /// Which copy of the weights.
+        kind: WeightKind,
+        /// Whether it is the reference of distances.
+        initialization: bool,
+    },
+    /// A snapshot will not be measured.
+    Skipped {
+        /// Which.
+        snapshot: SnapshotRef,
+        /// Why.
+        reason: String,
+    },
+    /// The engine took it up.
+    Started {
+        /// Which.
+        snapshot: SnapshotRef,
+        /// How many readings will follow.
+        readings: u32,
+    },
+    /// One reading.
+    Reading(Box<Reading>),
+    /// All its readings are made.
+    Finished {
+        /// Which.
+        snapshot: SnapshotRef,
+        /// Wall time from start to finish.
+        seconds: f64,
+    },
+    /// Events that were dropped before this watcher read them.
+    Gap {
+        /// How many.
+        lost: u64,
+    },
+    /// No more snapshots, and all are measured. The last event of a run.
+    Closed,
+    /// The daemon shuts down. The last event of a stream.
+    Draining,
+}
+
+/// An event with its place in the run's order: from 0, without holes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequenced {
+    /// Place.
+    pub sequence: u64,
+    /// What happened.
+    pub event: Event,
+}

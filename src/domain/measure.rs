@@ -1,0 +1,74 @@
+//! The catalogue as data: what a measure is called, what it takes, what it needs.
+//!
+//! Owns: names and values of parameters. May not touch: how anything is computed.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Value of a parameter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Switch.
+    Flag(bool),
+    /// Counts and real numbers alike.
+    Number(f64),
+    /// One of several words.
+    Text(String),
+    /// A ladder.
+    Numbers(Vec<f64>),
+}
+
+/// A measure by name with parameters; absent ones take their defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasureRequest {
+    /// Name in the catalogue.
+    pub name: String,
+    /// By name of the parameter.
+    pub parameters: BTreeMap<String, Value>,
+}
+
+/// What must be at hand before a measure can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Labelled examples: the measure is taken on each group and pooled.
+    pub probe: bool,
+    /// Gradients of the loss.
+    pub gradient: bool,
+    /// The snapshot at initialization.
+    pub init: bool,
+    /// The snapshot before this one.
+    pub previous: bool,
+}
+
+/// A line of the catalogue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasureInfo {
+    /// As users write it.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Paper and section, or reference code.
+    pub source: &'static str,
+    /// In forwards (F), backwards (B), passes (P).
+    pub cost: &'static str,
+    /// What must be at hand.
+    pub needs: Needs,
+    /// Each with its default.
+    pub parameters: Vec<ParameterInfo>,
+    /// Whether it belongs to the default set.
+    pub standard: bool,
+}
+
+/// A parameter of a measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterInfo {
+    /// As users write it.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// The default.
+    pub default: Value,
+    /// What is accepted, in words.
+    pub range: String,
+}

@@ -1,0 +1,25 @@
+//! Nouns of clino as plain data, and the two traits by which stages meet without an import.
+//!
+//! Owns: identifiers, faults, tensors and manifests, run specifications, snapshots, readings and events.
+//! May not touch: any other folder, tonic, prost, tokio, candle; no clock, no environment, no logging.
+
+pub mod budget;
+pub mod event;
+pub mod fault;
+pub mod id;
+pub mod measure;
+pub mod ports;
+pub mod reading;
+pub mod run;
+pub mod snapshot;
+pub mod tensor;
+
+pub use event::{Event, Sequenced};
+pub use fault::{Fault, FaultKind, Violation};
+pub use id::{RunId, SnapshotId};
+pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
+pub use ports::{Admitted, Examiner, InMemory, Layout, ParameterSource, Prepared};
+pub use reading::{Estimate, Outcome, Part, Reading, Rung, TensorParts};
+pub use run::{Delivery, Precision, ProbeGroup, RunSpec};
+pub use snapshot::{Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
+pub use tensor::{Alias, Dtype, Manifest, Tensor, TensorSpec};

@@ -1,0 +1,100 @@
+//! Traits by which stages meet: the daemon connects them, no stage imports another for them.
+//!
+//! Owns: the shape of these meetings. May not touch: who stands behind them.
+
+use super::{Fault, Manifest, MeasureInfo, MeasureRequest, Precision, RunSpec, Snapshot, TensorSpec};
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// Whoever knows models and measures: checks a run before it opens. Implemented by the engine.
+pub trait Examiner: Send + Sync {
+    /// Checks the whole specification: configuration, probe groups, measures.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Invalid`] with a violation for every wrong field.
+    fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault>;
+
+    /// Every measure.
+    fn catalogue(&self) -> Vec<MeasureInfo>;
+}
+
+/// A run that passed the examination.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// Such as `bert`.
+    pub model_type: String,
+    /// What a snapshot must hold.
+    pub layout: Arc<dyn Layout>,
+    /// What will be measured, defaults filled in.
+    pub measures: Vec<MeasureRequest>,
+    /// Never [`Precision::Auto`].
+    pub precision: Precision,
+    /// Whether any measure needs the initialization.
+    pub needs_init: bool,
+    /// Whether any measure needs the previous snapshot.
+    pub needs_previous: bool,
+    /// What the engine prepared (probe batches, network); only the engine looks inside.
+    pub prepared: Prepared,
+}
+
+/// Something that only its maker looks into.
+#[derive(Clone)]
+pub struct Prepared(pub Arc<dyn Any + Send + Sync>);
+
+impl Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prepared(..)")
+    }
+}
+
+/// What a model's parameters are called and how they are shaped.
+pub trait Layout: Send + Sync + Debug {
+    /// Canonical names and shapes, in the order of the names' bytes.
+    fn parameters(&self) -> &[TensorSpec];
+
+    /// Finds every parameter in a manifest: element `i` is the index of the manifest's tensor that holds parameter
+    /// `i`. Two parameters with the same index are tied. Wrapper prefixes (`module.`, `_orig_mod.`,
+    /// `_fsdp_wrapped_module.`) are taken off names; integer tensors are buffers and pass unmeasured.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Precondition`] with a violation for each missing, unknown or misshapen tensor.
+    fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault>;
+}
+
+/// Parameters that are read piece by piece: from memory, or from a file while they wait to be compared with.
+pub trait ParameterSource: Send + Sync + Debug {
+    /// Reads elements `start..start + out.len()` of parameter `index` of the layout, widened to f64.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Internal`] when the bytes cannot be read back.
+    fn read(&self, index: usize, start: usize, out: &mut [f64]) -> Result<(), Fault>;
+}
+
+/// Parameters of a snapshot that is held in memory.
+#[derive(Debug)]
+pub struct InMemory {
+    snapshot: Snapshot,
+    places: Vec<usize>,
+}
+
+impl InMemory {
+    /// A snapshot in the order of a layout.
+    ///
+    /// # Errors
+    /// Those of [`Layout::arrange`].
+    pub fn new(snapshot: Snapshot, layout: &dyn Layout) -> Result<Self, Fault> {
+        let places = layout.arrange(snapshot.manifest())?;
+        Ok(Self { snapshot, places })
+    }
+}
+
+impl ParameterSource for InMemory {
+    fn read(&self, index: usize, start: usize, out: &mut [f64]) -> Result<(), Fault> {
+        let place = self.places[index];
+        let dtype = self.snapshot.manifest().tensors()[place].dtype;
+        let size = dtype.size() as usize;
+        dtype.widen(&self.snapshot.data()[place][start * size..(start + out.len()) * size], out);
+        Ok(())
+    }
+}

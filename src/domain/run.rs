@@ -1,0 +1,59 @@
+//! What a client says when it opens a run.
+//!
+//! Owns: the specification of a run. May not touch: whether it makes sense to a model (that is [`super::Examiner`]).
+
+use super::{MeasureRequest, Tensor};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What happens to a snapshot that arrives while another one waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// The newer one replaces it.
+    Latest,
+    /// It is not read from the wire until there is room.
+    Every,
+}
+
+/// Arithmetic of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// [`Precision::F64`] for models of at most [`AUTO_F64_PARAMETERS`] parameters, [`Precision::F32`] above.
+    Auto,
+    /// Parameters, activations and gradients in f32; losses and reductions in f64.
+    F32,
+    /// Everything in f64.
+    F64,
+}
+
+/// Largest model for which [`Precision::Auto`] is [`Precision::F64`]: there it costs less than it clears up.
+pub const AUTO_F64_PARAMETERS: u64 = 1 << 20;
+
+/// A named set of labelled examples. The tensors are shared between runs that name the same probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeGroup {
+    /// Such as `en`; unique in its run and never `pooled`.
+    pub name: String,
+    /// input_ids, attention_mask, optional token_type_ids, labels; or inputs and labels.
+    pub tensors: Arc<Vec<Tensor>>,
+}
+
+/// A run as its client asked for it, before anything is checked against the catalogue or the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSpec {
+    /// For people.
+    pub name: String,
+    /// Text of a config.json.
+    pub config_json: String,
+    /// At least one.
+    pub groups: Vec<ProbeGroup>,
+    /// Empty: the default set.
+    pub measures: Vec<MeasureRequest>,
+    /// Of all noise.
+    pub seed: u64,
+    /// Policy for snapshots that arrive faster than they are measured.
+    pub delivery: Delivery,
+    /// Arithmetic.
+    pub precision: Precision,
+}

@@ -1,0 +1,9 @@
+//! clino: parameter snapshots in, generalization measures with error bars out.
+//!
+//! ```text
+//! trainer =gRPC=> wire → registry → assembly → pipeline → engine → publish => watch streams
+//! ```
+
+pub mod domain;
+pub mod engine;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `clino` binary.
+
+fn main() {}
