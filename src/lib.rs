@@ -4,6 +4,8 @@
 //! trainer =gRPC=> wire → registry → assembly → pipeline → engine → publish => watch streams
 //! ```
 
+pub mod cli;
 pub mod domain;
 pub mod engine;
+pub mod pipeline;
 pub mod wire;
