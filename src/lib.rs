@@ -7,4 +7,5 @@
 pub mod assembly;
 pub mod domain;
 pub mod engine;
+pub mod publish;
 pub mod wire;
