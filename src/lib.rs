@@ -7,6 +7,7 @@
 pub mod assembly;
 pub mod domain;
 pub mod engine;
+pub mod pipeline;
 pub mod publish;
 pub mod registry;
 pub mod wire;
