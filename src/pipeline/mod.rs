@@ -6,10 +6,10 @@ mod evaluate;
 #[cfg(test)]
 mod tests;
 
-pub use evaluate::{Context, evaluate};
+pub use evaluate::evaluate;
 
 use crate::domain::tally::{Happening, Tally};
-use crate::domain::{Event, Fault, Journal, Reading, RunId, SnapshotRef};
+use crate::domain::{Event, Fault, Journal, Outcome, Reading, RunId, SnapshotRef};
 use crate::engine::{Engine, Hints, References, Stop};
 use crate::registry::{Registry, Work};
 use evaluate::guarded;
@@ -52,12 +52,12 @@ impl Pipeline {
         let stop = Stop::default();
         let raised = stop.clone();
         let work = move || {
-            let mut engine = Engine::new(threads);
-            let checked = guarded(|| engine.self_check()).unwrap_or_else(|panic| Err(Fault::internal(panic)));
-            let sound = checked.is_ok();
-            ready(checked);
-            if sound {
-                Desk { engine, neighbours, stop: raised, hints: HashMap::new() }.work();
+            match sound_engine(threads) {
+                Ok(engine) => {
+                    ready(Ok(()));
+                    Desk { engine, neighbours, stop: raised, hints: HashMap::new() }.work();
+                }
+                Err(fault) => ready(Err(fault)),
             }
         };
         let thread = Builder::new().name("clino-engine".into()).stack_size(STACK).spawn(work)?;
@@ -81,6 +81,15 @@ impl Pipeline {
     pub fn join(self) -> Result<(), Fault> {
         self.thread.join().map_err(|_| Fault::internal("the engine's thread panicked"))
     }
+}
+
+/// An engine that has computed something known on the thread that will own it.
+fn sound_engine(threads: usize) -> Result<Engine, Fault> {
+    let checked = || {
+        let engine = Engine::new(threads)?;
+        engine.self_check().map(|()| engine)
+    };
+    guarded(checked).unwrap_or_else(|panic| Err(Fault::internal(panic)))
 }
 
 /// Where the work is done.
@@ -120,19 +129,18 @@ impl Desk {
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
         let references = References { init, previous };
-        let journal = self.neighbours.journal.clone();
-        let engine = &mut self.engine;
-        let mut session = guarded(|| engine.take(&run.admitted, run.seed, snapshot, references))
+        let Neighbours { journal, tally, .. } = &self.neighbours;
+        let mut session = guarded(|| self.engine.take(&run.admitted, run.seed, snapshot, references))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });
-        let context = Context {
-            at,
-            precision: run.admitted.precision,
-            stop: &self.stop,
-            tally: &self.neighbours.tally,
+        let mut emit = |reading: Reading| {
+            tally.count(Happening::ReadingMade);
+            if reading.outcome == Outcome::Failed {
+                tally.count(Happening::ReadingFailed);
+            }
+            journal.append(&run.id, Event::Reading(Box::new(reading)));
         };
-        let mut emit = |reading: Reading| journal.append(&run.id, Event::Reading(Box::new(reading)));
-        evaluate(&mut session, &context, self.hints.entry(run.id.clone()).or_default(), &mut emit)?;
+        evaluate(&mut session, self.hints.entry(run.id.clone()).or_default(), &self.stop, &mut emit)?;
         let seconds = began.elapsed().as_secs_f64();
         journal.append(&run.id, Event::Finished { snapshot: at, seconds });
         tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, "measured");
