@@ -4,6 +4,7 @@
 //! trainer =gRPC=> wire → registry → assembly → pipeline → engine → publish => watch streams
 //! ```
 
+pub mod assembly;
 pub mod domain;
 pub mod engine;
 pub mod wire;

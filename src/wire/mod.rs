@@ -2,6 +2,9 @@
 //!
 //! Owns: generated code, conversion, status codes. May not touch: the engine, the pipeline.
 
+pub mod convert;
+pub mod status;
+
 /// Generated from `proto/clino/v1`.
 #[allow(missing_docs, clippy::all)]
 pub mod pb {
