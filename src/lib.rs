@@ -5,6 +5,7 @@
 //! ```
 
 pub mod assembly;
+pub mod client;
 pub mod domain;
 pub mod engine;
 pub mod wire;
