@@ -8,4 +8,5 @@ pub mod assembly;
 pub mod client;
 pub mod domain;
 pub mod engine;
+pub mod publish;
 pub mod wire;

@@ -1,6 +1,17 @@
 //! Frames become a complete set of tensors or nothing.
 //!
-//! Owns: offsets, checksums, the bytes that have arrived. May not touch: streams, protobuf, runs.
+//! Owns: offsets, checksums, the bytes that have arrived and where they lie. May not touch: streams, protobuf, runs.
+//!
+//! Snapshots beyond a few megabytes go to an unlinked temporary file as they arrive: a snapshot that waits, and one
+//! that later ones are compared with, then take no memory, and the engine alone decides the peak.
+
+mod assembler;
+mod held;
+mod spool;
+
+pub use assembler::{Assembled, Assembler, MAX_CHUNK};
+pub use held::HeldSnapshot;
+pub use spool::Spool;
 
 /// CRC-32/ISCSI (Castagnoli) of `data`.
 pub fn crc32c(data: &[u8]) -> u32 {
@@ -8,9 +19,4 @@ pub fn crc32c(data: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    #[test]
-    fn the_check_value_of_the_catalogue() {
-        assert_eq!(super::crc32c(b"123456789"), 0xe306_9283);
-    }
-}
+mod tests;
