@@ -14,9 +14,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let db = text::Batch::of(dev.iter());
     let start = std::time::Instant::now();
     for e in 0..12 {
-        let mut sum = 0.0; let mut n = 0;
-        for b in train::epoch(&rows, e) { sum += t.step(&b)?; n += 1; }
-        println!("epoch {e} step {} loss {} dev {} {:?}", t.steps(), sum / n as f32, t.network().loss(&db)?, start.elapsed());
+        let mut sum = 0.0;
+        let mut n = 0;
+        for b in train::epoch(&rows, e) {
+            sum += t.step(&b)?;
+            n += 1;
+        }
+        println!(
+            "epoch {e} step {} loss {} dev {} {:?}",
+            t.steps(),
+            sum / n as f32,
+            t.network().loss(&db)?,
+            start.elapsed()
+        );
     }
     Ok(())
 }

@@ -74,7 +74,8 @@ impl Network {
             projected.reshape((examples, tokens, self.heads, head))?.transpose(1, 2)?.contiguous()
         };
         let (query, key, value) = (split("query")?, split("key")?, split("value")?);
-        let scores = query.matmul(&key.transpose(2, 3)?.contiguous()?)?.affine((head as f64).powf(-0.5), 0.0)?;
+        let scores =
+            query.matmul(&key.transpose(2, 3)?.contiguous()?)?.affine((head as f64).powf(-0.5), 0.0)?;
         let weights = softmax(&scores.broadcast_add(mask)?)?;
         let mixed = weights.matmul(&value)?.transpose(1, 2)?.reshape((examples, tokens, width))?;
         let attended = self.linear(&format!("{layer}.attention.output.dense"), &mixed)?;

@@ -23,11 +23,13 @@ pub struct Follow {
     events: Option<Events>,
     closed: bool,
     patience: Duration,
+    /// Kept here and not in [`Follow::next`], so that cancelling that one does not start the patience anew.
+    absence: Option<Absence>,
 }
 
 impl Follow {
     pub(super) fn new(run: Run, from: Option<u64>) -> Self {
-        Self { run, from, events: None, closed: false, patience: PATIENCE }
+        Self { run, from, events: None, closed: false, patience: PATIENCE, absence: None }
     }
 
     /// How long the daemon may be away before [`Follow::next`] gives up; 30 seconds unless told.
@@ -45,16 +47,19 @@ impl Follow {
         if self.closed {
             return Ok(None);
         }
-        let mut absence = Absence::new(self.patience);
         loop {
             let fault = match self.attempt().await {
-                Ok(Some(event)) => return Ok(Some(event)),
+                Ok(Some(event)) => {
+                    self.absence = None;
+                    return Ok(Some(event));
+                }
                 Ok(None) => Fault::new(FaultKind::Unavailable, "the daemon ended the stream"),
                 Err(fault) if is_refusal(fault.kind) => return Err(fault),
                 Err(fault) => fault,
             };
             self.events = None;
-            absence.wait(fault).await?;
+            let patience = self.patience;
+            self.absence.get_or_insert_with(|| Absence::new(patience)).wait(fault).await?;
         }
     }
 

@@ -2,12 +2,12 @@
 //!
 //! Owns: pushing, following, reporting, closing. May not touch: the connection.
 
+use super::Client;
 use super::follow::Follow;
 use super::upload::{self, Blocks};
-use super::Client;
 use crate::domain::{
-    Announcement, Fault, Manifest, OpenedRun, Receipt, Report, RunId, RunSummary, Sequenced, SnapshotRef, Tensor,
-    WeightKind,
+    Announcement, Fault, Manifest, OpenedRun, Receipt, Report, RunId, RunSummary, Sequenced, SnapshotRef,
+    Tensor, WeightKind,
 };
 use crate::wire::{convert, pb};
 use tokio_stream::{Stream, StreamExt};

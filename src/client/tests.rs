@@ -26,7 +26,8 @@ fn cut(sizes: &[usize]) -> Vec<Bytes> {
 
 #[test]
 fn chunks_are_full_but_for_the_last() {
-    for sizes in [&[10, 0, 20][..], &[CHUNK], &[CHUNK - 1, 1], &[CHUNK - 1, 2], &[3, 5 * CHUNK, 7], &[], &[0]] {
+    for sizes in [&[10, 0, 20][..], &[CHUNK], &[CHUNK - 1, 1], &[CHUNK - 1, 2], &[3, 5 * CHUNK, 7], &[], &[0]]
+    {
         let total: usize = sizes.iter().sum();
         let lengths: Vec<usize> = cut(sizes).iter().map(Bytes::len).collect();
         assert!(lengths.iter().rev().skip(1).all(|length| *length == CHUNK), "{sizes:?}: {lengths:?}");

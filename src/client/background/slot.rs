@@ -74,7 +74,14 @@ impl Slot {
             warned_refused: false,
             summary: Summary::default(),
         };
-        Self { state: Mutex::new(state), changed: Condvar::new(), wake: Notify::new(), let_go: Notify::new(), every, warn }
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            wake: Notify::new(),
+            let_go: Notify::new(),
+            every,
+            warn,
+        }
     }
 
     // A panic elsewhere leaves plain data behind; the trainer must not inherit it.
