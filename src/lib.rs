@@ -5,8 +5,10 @@
 //! ```
 
 pub mod assembly;
+pub mod cli;
 pub mod client;
 pub mod domain;
 pub mod engine;
+pub mod pipeline;
 pub mod publish;
 pub mod wire;

@@ -1,3 +1,5 @@
 //! The `clino` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    clino::cli::main()
+}
