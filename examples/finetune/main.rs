@@ -37,7 +37,7 @@ struct Options {
     #[arg(long)]
     addr: Option<String>,
     /// Passes over the 966 English texts.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 12)]
     epochs: u64,
     /// Steps between snapshots.
     #[arg(long, default_value_t = 20)]
@@ -69,7 +69,8 @@ fn example(options: &Options) -> Result<(), Box<dyn Error>> {
     let text = Text::open(&data.join("nano"))?;
     let rows = text.rows(&data.join("emoji8/train.tsv"))?;
     let daemon = if options.addr.is_none() { Some(Daemon::start()?) } else { None };
-    let address = daemon.as_ref().map_or_else(|| options.addr.clone().unwrap_or_default(), |d| d.address().into());
+    let address =
+        daemon.as_ref().map_or_else(|| options.addr.clone().unwrap_or_default(), |d| d.address().into());
     println!("{} English texts; daemon at {address}{}", rows.len(), {
         daemon.as_ref().map(|daemon| format!(", process {}", daemon.id())).unwrap_or_default()
     });
@@ -99,7 +100,9 @@ fn plan(options: &Options, text: &Text, data: &Path) -> Result<Plan, Box<dyn Err
         let rows: Vec<&Row> = test.iter().filter(|row| row.language == language).collect();
         plan = plan.group(language, probe(&rows)?);
     }
-    for measure in ["loss", "accuracy", "margin", "param_norm", "param_variance", "distance", "update", "flat_radius"] {
+    for measure in
+        ["loss", "accuracy", "margin", "param_norm", "param_variance", "distance", "update"]
+    {
         plan = plan.measure(measure, []);
     }
     Ok(plan.measure("sharpness", [("draws", Value::Number(8.0))]))

@@ -6,14 +6,13 @@ use clino::domain::{Outcome, Reading, SnapshotRef};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width};
 
-const COLUMNS: [(&str, u16); 8] = [
+const COLUMNS: [(&str, u16); 7] = [
     ("step", 6),
     ("group", 8),
     ("loss", 8),
     ("accuracy", 10),
     ("margin", 9),
     ("sharpness ± error", 21),
-    ("flat radius", 13),
     ("distance", 10),
 ];
 
@@ -61,7 +60,6 @@ impl Sheet {
                 cell("accuracy"),
                 cell("margin"),
                 cell("sharpness"),
-                cell("flat_radius"),
                 first(distance),
             ]);
         }

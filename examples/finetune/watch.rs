@@ -33,7 +33,9 @@ async fn follow(address: &str, run: RunId) -> Result<Seen, Fault> {
     while let Some(event) = events.next().await? {
         match event.event {
             Event::Started { snapshot, .. } => sheet = Some(Sheet { at: snapshot, readings: Vec::new() }),
-            Event::Reading(reading) => sheet.iter_mut().for_each(|sheet| sheet.readings.push(*reading.clone())),
+            Event::Reading(reading) => {
+                sheet.iter_mut().for_each(|sheet| sheet.readings.push(*reading.clone()))
+            }
             Event::Finished { seconds, .. } => {
                 if let Some(sheet) = sheet.take() {
                     println!("{}\n  {} readings in {seconds:.2} s", sheet.table(), sheet.readings.len());
