@@ -7,8 +7,13 @@
 pub mod assembly;
 pub mod cli;
 pub mod client;
+pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod engine;
 pub mod pipeline;
 pub mod publish;
+pub mod registry;
+mod shutdown;
+mod telemetry;
 pub mod wire;

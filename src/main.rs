@@ -1,5 +1,7 @@
 //! The `clino` binary.
 
-fn main() -> std::process::ExitCode {
-    clino::cli::main()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clino::cli::main(std::env::args_os())
 }

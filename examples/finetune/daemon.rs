@@ -26,7 +26,7 @@ impl Daemon {
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("clino.sock");
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([AS_DAEMON, "serve", "--unix"]).arg(&socket);
+        command.args([AS_DAEMON, "serve", "--log", "warn", "--socket"]).arg(&socket);
         // Its line with the addresses is for scripts; its log goes where ours goes.
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         Ok(Self { process, address: format!("unix://{}", socket.display()), _directory: directory })

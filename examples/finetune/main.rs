@@ -17,7 +17,7 @@ use clino::domain::{Delivery, Dtype, Tensor, TensorSpec, Value};
 use daemon::Daemon;
 use network::Network;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use text::{Batch, Row, Text};
@@ -100,9 +100,7 @@ fn plan(options: &Options, text: &Text, data: &Path) -> Result<Plan, Box<dyn Err
         let rows: Vec<&Row> = test.iter().filter(|row| row.language == language).collect();
         plan = plan.group(language, probe(&rows)?);
     }
-    for measure in
-        ["loss", "accuracy", "margin", "param_norm", "param_variance", "distance", "update"]
-    {
+    for measure in ["loss", "accuracy", "margin", "param_norm", "param_variance", "distance", "update"] {
         plan = plan.measure(measure, []);
     }
     Ok(plan.measure("sharpness", [("draws", Value::Number(8.0))]))

@@ -17,8 +17,8 @@ pub enum Happening {
     SnapshotSkipped,
     /// A reading was made.
     ReadingMade,
-    /// A measure panicked.
-    MeasurePanicked,
+    /// A reading failed: a measure panicked, or the engine did.
+    ReadingFailed,
     /// A message was too large or no protobuf.
     MessageRefused,
 }
@@ -30,7 +30,7 @@ const NAMES: [(Happening, &str); 7] = [
     (Happening::UploadFailed, "uploads_failed_total"),
     (Happening::SnapshotSkipped, "snapshots_skipped_total"),
     (Happening::ReadingMade, "readings_made_total"),
-    (Happening::MeasurePanicked, "measures_panicked_total"),
+    (Happening::ReadingFailed, "readings_failed_total"),
     (Happening::MessageRefused, "messages_refused_total"),
 ];
 
