@@ -83,6 +83,13 @@ impl Daemon {
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
+    /// Most memory that it ever held.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// How it ended, how long that took, and what it logged.
     pub fn wait(&mut self) -> (ExitStatus, Duration, String) {
         let began = Instant::now();
