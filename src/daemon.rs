@@ -1,6 +1,6 @@
 //! The daemon: built and bound first, which may fail, then run until it is told to end.
 //!
-//! Owns: who knows whom; the sockets. The only file that sees everything.
+//! Owns: who knows whom; the sockets. The only file that sees everything. May not touch: arguments, exit codes.
 
 use crate::assembly::Spool;
 use crate::config::Config;
@@ -12,6 +12,7 @@ use crate::pipeline::{Neighbours, Pipeline};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
+pub use crate::shutdown::Signals;
 use crate::wire::{Desk, Drain, Servers, routes};
 use std::future::Future;
 use std::io::ErrorKind;
@@ -124,11 +125,8 @@ type Checked = oneshot::Receiver<Result<(), Fault>>;
 
 fn start_engine(config: &Config, desk: &Desk) -> Result<(Pipeline, Checked), Fault> {
     let (sender, checked) = oneshot::channel();
-    let neighbours = Neighbours {
-        registry: desk.registry.clone(),
-        journal: desk.hub.clone(),
-        tally: desk.tally.clone(),
-    };
+    let neighbours =
+        Neighbours { registry: desk.registry.clone(), journal: desk.hub.clone(), tally: desk.tally.clone() };
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
     Ok((Pipeline::start(config.threads, neighbours, ready).map_err(internal)?, checked))
@@ -163,7 +161,6 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Fault> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(listener)
     };
-    let listener =
-        bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;
+    let listener = bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;
     Ok((listener, SocketFile(path.to_owned())))
 }
