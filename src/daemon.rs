@@ -1,6 +1,6 @@
 //! The daemon: built and bound first, which may fail, then run until it is told to end.
 //!
-//! Owns: who knows whom; the sockets. The only file that sees everything. May not touch: arguments, exit codes.
+//! Owns: who knows whom; the sockets. May not touch: what any part does; it is the only file that sees all of them.
 
 use crate::assembly::Spool;
 use crate::config::Config;
@@ -12,7 +12,6 @@ use crate::pipeline::{Neighbours, Pipeline};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
-pub use crate::shutdown::Signals;
 use crate::wire::{Desk, Drain, Servers, routes};
 use std::future::Future;
 use std::io::ErrorKind;

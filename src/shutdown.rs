@@ -86,7 +86,7 @@ impl Ending {
 
 /// The signals that end a daemon, heard from the moment when this is made.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }

@@ -4,8 +4,9 @@
 
 use super::{FAILED, OCCUPIED, USAGE};
 use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
-use crate::daemon::{Daemon, Signals};
+use crate::daemon::Daemon;
 use crate::domain::{Fault, FaultKind};
+use crate::shutdown;
 use crate::telemetry;
 use std::io::Write;
 use std::path::PathBuf;
@@ -109,7 +110,7 @@ fn serve(daemon: Daemon, config: &Config) -> Result<bool, Fault> {
     let runtime =
         builder.worker_threads(WORKERS).thread_name("clino-wire").enable_all().build().map_err(failed)?;
     // Whoever reads the line below may send a signal at once.
-    let mut signals = runtime.block_on(async { Signals::hear() }).map_err(failed)?;
+    let mut signals = runtime.block_on(async { shutdown::Signals::hear() }).map_err(failed)?;
     let addresses = daemon.addresses().map_err(failed)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush()).map_err(failed)?;
