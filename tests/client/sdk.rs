@@ -190,3 +190,52 @@ async fn a_follower_hears_that_the_daemon_drains_and_gives_up_in_time() {
     let fault = tokio::time::timeout(Duration::from_secs(10), follow.next()).await.unwrap().unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unavailable);
 }
+
+/// Passes connections on to a socket, all of which break when the second value is sent.
+fn fragile(directory: &std::path::Path, socket: String) -> (String, tokio::sync::watch::Sender<u32>) {
+    let front = directory.join("front.sock");
+    let listener = tokio::net::UnixListener::bind(&front).unwrap();
+    let (cut, cuts) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (socket, mut cuts) = (socket.clone(), cuts.clone());
+            cuts.mark_unchanged();
+            tokio::spawn(async move {
+                let mut far = tokio::net::UnixStream::connect(socket).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = cuts.changed() => {}
+                }
+            });
+        }
+    });
+    (format!("unix://{}", front.display()), cut)
+}
+
+#[tokio::test]
+async fn a_follower_takes_up_where_it_was_when_its_connection_breaks() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path());
+    let socket = daemon.address().trim_start_matches("unix://").to_owned();
+    let (front, cut) = fragile(directory.path(), socket);
+    let straight = Client::connect(&daemon.address()).await.unwrap().open_run(&plan()).await.unwrap();
+    let specs = straight.opened().unwrap().parameters.clone();
+    let mut follow = Client::connect(&front).await.unwrap().run(straight.id().clone()).follow(Some(0));
+    let mut sequences = Vec::new();
+    for step in 1..=4 {
+        straight.push(Label::step(step), parameters(&specs, step)).await.unwrap();
+        loop {
+            let event = follow.next().await.unwrap().unwrap();
+            sequences.push(event.sequence);
+            if matches!(event.event, Event::Finished { .. }) {
+                break;
+            }
+        }
+        cut.send_replace(step as u32);
+        // Gives the break time to arrive before the next events do.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    straight.close().await.unwrap();
+    assert_eq!(follow.next().await.unwrap().unwrap().event, Event::Closed);
+    assert_eq!(sequences, (0..sequences.len() as u64).collect::<Vec<_>>());
+}
