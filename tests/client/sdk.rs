@@ -11,17 +11,11 @@ use clino::domain::{
 use std::time::Duration;
 
 fn readings(events: &[Sequenced], step: u64) -> Vec<&Reading> {
-    let reading = |event: &'_ Sequenced| match &event.event {
-        Event::Reading(reading) if reading.snapshot.step == step => true,
-        _ => false,
-    };
-    events
-        .iter()
-        .filter(|event| reading(event))
-        .filter_map(
-            |event| if let Event::Reading(reading) = &event.event { Some(reading.as_ref()) } else { None },
-        )
-        .collect()
+    let all = events.iter().filter_map(|event| match &event.event {
+        Event::Reading(reading) => Some(reading.as_ref()),
+        _ => None,
+    });
+    all.filter(|reading| reading.snapshot.step == step).collect()
 }
 
 #[tokio::test]
