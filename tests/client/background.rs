@@ -1,7 +1,7 @@
 //! A trainer beside a daemon that comes and goes.
 
-use crate::daemon::Daemon;
 use crate::fixture::{self, parameters, plan};
+use crate::{address, daemon};
 use clino::client::background::{Sender, Warn};
 use clino::client::{Client, Label};
 use clino::domain::{Event, TensorSpec};
@@ -40,23 +40,23 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn a_daemon_that_comes_late_gets_the_initialization_and_the_newest_snapshot() {
     let directory = tempfile::tempdir().unwrap();
-    let address = format!("unix://{}", directory.path().join("clino.sock").display());
+    let future = format!("unix://{}", directory.path().join("clino.sock").display());
     let (warn, heard) = warnings();
-    let sender = Sender::start_with(&address, plan(), warn);
+    let sender = Sender::start_with(&future, plan(), warn);
     let specs = specs([8, 16, 3]);
     sender.snapshot(Label::initialization(), parameters(&specs, 1));
     for step in 1..=10 {
         sender.snapshot(Label::step(step), parameters(&specs, step));
     }
     std::thread::sleep(Duration::from_millis(500));
-    let daemon = Daemon::start(directory.path());
+    let daemon = daemon(directory.path());
     let run = sender.opened(PATIENCE).expect("the run opens once the daemon is there");
     let summary = sender.finish(PATIENCE);
     assert_eq!((summary.offered, summary.sent, summary.replaced, summary.left), (11, 2, 9, 0));
     assert_eq!(heard.lock().unwrap().len(), 1, "{heard:?}");
 
     let steps: Vec<u64> = runtime().block_on(async {
-        let mut follow = Client::connect(&daemon.address()).await.unwrap().run(run).follow(Some(0));
+        let mut follow = Client::connect(&address(&daemon)).await.unwrap().run(run).follow(Some(0));
         let mut steps = Vec::new();
         while let Some(event) = follow.next().await.unwrap() {
             if let Event::Accepted { snapshot, .. } = event.event {
@@ -71,9 +71,9 @@ fn a_daemon_that_comes_late_gets_the_initialization_and_the_newest_snapshot() {
 #[test]
 fn a_trainer_goes_on_when_its_daemon_is_killed_and_when_another_takes_its_place() {
     let directory = tempfile::tempdir().unwrap();
-    let mut daemon = Daemon::start(directory.path());
+    let daemon = daemon(directory.path());
     let (warn, heard) = warnings();
-    let sender = Sender::start_with(&daemon.address(), fixture::large_plan(), warn);
+    let sender = Sender::start_with(&address(&daemon), fixture::large_plan(), warn);
     let first = sender.opened(PATIENCE).unwrap();
     let tensors = parameters(&specs([1024, 4096, 3]), 1);
     sender.snapshot(Label::initialization(), tensors.clone());
@@ -90,9 +90,10 @@ fn a_trainer_goes_on_when_its_daemon_is_killed_and_when_another_takes_its_place(
         }
     };
     train(&|steps| steps >= 60);
-    daemon.kill();
+    // Dropped, it is killed.
+    drop(daemon);
     train(&|steps| steps >= 120);
-    let daemon = Daemon::start(directory.path());
+    let daemon = crate::daemon(directory.path());
     let deadline = Instant::now() + PATIENCE;
     let second = || sender.run().filter(|run| *run != first);
     train(&|_| second().is_some() || Instant::now() > deadline);
@@ -106,7 +107,7 @@ fn a_trainer_goes_on_when_its_daemon_is_killed_and_when_another_takes_its_place(
     assert!(summary.sent >= 2 && summary.outages == 1, "{summary:?}");
     assert_eq!(heard.lock().unwrap().len(), 1, "{heard:?}");
     let events = runtime().block_on(async {
-        let mut follow = Client::connect(&daemon.address()).await.unwrap().run(run).follow(Some(0));
+        let mut follow = Client::connect(&address(&daemon)).await.unwrap().run(run).follow(Some(0));
         let mut events = Vec::new();
         while let Some(event) = follow.next().await.unwrap() {
             events.push(event.event);
@@ -124,9 +125,9 @@ fn a_trainer_goes_on_when_its_daemon_is_killed_and_when_another_takes_its_place(
 #[test]
 fn a_refused_snapshot_costs_one_warning_and_the_next_one_goes_through() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
+    let daemon = daemon(directory.path());
     let (warn, heard) = warnings();
-    let sender = Sender::start_with(&daemon.address(), plan().delivery(clino::domain::Delivery::Every), warn);
+    let sender = Sender::start_with(&address(&daemon), plan().delivery(clino::domain::Delivery::Every), warn);
     assert!(sender.opened(PATIENCE).is_some());
     for step in 1..=3 {
         sender.snapshot(Label::step(step), parameters(&specs([8, 17, 3]), 1));

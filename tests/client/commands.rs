@@ -1,6 +1,6 @@
 //! The commands that need no client library, as processes.
 
-use crate::daemon::Daemon;
+use crate::common::Daemon;
 use crate::fixture::{self, parameters, probe, save};
 use clino::domain::{Dtype, TensorSpec};
 use std::path::Path;
@@ -40,7 +40,7 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let daemon = Daemon::start(directory.path());
+        let daemon = crate::daemon(directory.path());
         std::fs::write(directory.path().join("config.json"), fixture::CONFIG).unwrap();
         save(directory.path(), "probe.safetensors", &probe(16, 8));
         save(directory.path(), "init.safetensors", &parameters(&specs(), 1));
@@ -57,7 +57,7 @@ impl Case {
         let config = self.path("config.json");
         let measures =
             ["--measure", "loss", "--measure", "distance", "--measure", "sharpness:alpha=.01,draws=2"];
-        let address = self.daemon.address();
+        let address = crate::address(&self.daemon);
         let mut arguments = vec!["open", "--addr", &address, "--config", &config, "--probe", &probe];
         arguments.extend(measures);
         arguments.extend(["--delivery", "every", "--name", "by hand"]);
@@ -65,7 +65,7 @@ impl Case {
     }
 
     fn push(&self, run: &str, file: &str, more: &[&str]) -> Output {
-        let (address, file) = (self.daemon.address(), self.path(file));
+        let (address, file) = (crate::address(&self.daemon), self.path(file));
         let mut arguments = vec!["push", "--addr", &address, "--run", run];
         arguments.extend(more);
         arguments.push(&file);
@@ -82,7 +82,7 @@ fn a_run_without_any_library() {
     assert_eq!(run.lines().count(), 1);
     let run = run.trim();
 
-    let address = case.daemon.address();
+    let address = crate::address(&case.daemon);
     let json = ["watch", "--addr", &address, run, "--json"];
     let watcher =
         Command::new(env!("CARGO_BIN_EXE_clino")).args(json).stdout(Stdio::piped()).spawn().unwrap();
@@ -154,6 +154,6 @@ fn what_the_daemon_refuses_is_told_with_its_fields() {
     assert_eq!(nobody.status.code(), Some(1));
     assert!(stderr(&nobody).contains("no daemon at unix:///nowhere/clino.sock"), "{}", stderr(&nobody));
     let measure = ["--config", "x", "--probe", "a=b", "--measure", "loss:oops"];
-    let grammar = clino(&[&["open", "--addr", &case.daemon.address()], &measure[..]].concat());
+    let grammar = clino(&[&["open", "--addr", &crate::address(&case.daemon)], &measure[..]].concat());
     assert!(!grammar.status.success() && stderr(&grammar).contains("oops"), "{}", stderr(&grammar));
 }

@@ -3,6 +3,20 @@
 
 mod background;
 mod commands;
-mod daemon;
+#[path = "../common/mod.rs"]
+mod common;
 mod fixture;
 mod sdk;
+
+use common::Daemon;
+use std::path::Path;
+
+/// A daemon on `clino.sock` in a directory.
+fn daemon(directory: &Path) -> Daemon {
+    Daemon::at(&directory.join("clino.sock"), &["--log", "warn"])
+}
+
+/// Where a daemon listens.
+fn address(daemon: &Daemon) -> String {
+    daemon.unix.clone().unwrap()
+}

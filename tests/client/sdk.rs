@@ -1,7 +1,7 @@
 //! The Rust client against a real daemon.
 
-use crate::daemon::{Daemon, signal};
 use crate::fixture::{self, parameters, plan, probe};
+use crate::{address, daemon};
 use bytes::Bytes;
 use clino::client::{CHUNK, Client, Label, Plan};
 use clino::domain::{
@@ -21,8 +21,8 @@ fn readings(events: &[Sequenced], step: u64) -> Vec<&Reading> {
 #[tokio::test]
 async fn a_run_from_opening_to_closing() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let client = Client::connect(&daemon.address()).await.unwrap();
+    let daemon = daemon(directory.path());
+    let client = Client::connect(&address(&daemon)).await.unwrap();
     let run = client.open_run(&plan().delivery(clino::domain::Delivery::Every)).await.unwrap();
     let specs = run.opened().unwrap().parameters.clone();
 
@@ -64,8 +64,8 @@ async fn a_run_from_opening_to_closing() {
 #[tokio::test]
 async fn tensors_in_many_pieces_and_of_every_size_arrive_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let client = Client::connect(&daemon.address()).await.unwrap();
+    let daemon = daemon(directory.path());
+    let client = Client::connect(&address(&daemon)).await.unwrap();
     let run = client.open_run(&fixture::large_plan()).await.unwrap();
     let tensors = parameters(&run.opened().unwrap().parameters, 3);
     let bytes: Vec<u8> = tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
@@ -85,8 +85,8 @@ async fn tensors_in_many_pieces_and_of_every_size_arrive_as_they_are() {
 #[tokio::test]
 async fn a_probe_beyond_the_message_limit_goes_ahead_by_digest() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let client = Client::connect(&daemon.address()).await.unwrap();
+    let daemon = daemon(directory.path());
+    let client = Client::connect(&address(&daemon)).await.unwrap();
     let plan =
         Plan::new("big probe", fixture::CONFIG).group("a", probe(200_000, 8)).measure("param_norm", []);
     let bytes: usize = plan.spec.groups[0].tensors.iter().map(|tensor| tensor.data.len()).sum();
@@ -100,8 +100,8 @@ async fn a_probe_beyond_the_message_limit_goes_ahead_by_digest() {
 #[tokio::test]
 async fn refusals_name_the_fields() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let client = Client::connect(&daemon.address()).await.unwrap();
+    let daemon = daemon(directory.path());
+    let client = Client::connect(&address(&daemon)).await.unwrap();
     let wrong = Plan::new("a/b", fixture::CONFIG).group("a", probe(4, 7)).measure("sharpnes", []);
     let fault = client.open_run(&wrong).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Invalid);
@@ -127,8 +127,8 @@ async fn refusals_name_the_fields() {
 #[tokio::test]
 async fn a_source_that_breaks_off_is_told_and_leaves_no_trace() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let client = Client::connect(&daemon.address()).await.unwrap();
+    let daemon = daemon(directory.path());
+    let client = Client::connect(&address(&daemon)).await.unwrap();
     let run = client.open_run(&plan()).await.unwrap();
     let specs = run.opened().unwrap().parameters.clone();
     let manifest = clino::domain::Manifest::new(specs.clone(), vec![]).unwrap();
@@ -143,18 +143,17 @@ async fn a_source_that_breaks_off_is_told_and_leaves_no_trace() {
 #[tokio::test]
 async fn a_daemon_killed_in_the_middle_of_a_push_ends_it() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let client = Client::connect(&daemon.address()).await.unwrap();
+    let daemon = daemon(directory.path());
+    let client = Client::connect(&address(&daemon)).await.unwrap();
     let run = client.open_run(&fixture::large_plan()).await.unwrap();
     let tensors = parameters(&run.opened().unwrap().parameters, 3);
     let specs = tensors.iter().map(|tensor| tensor.spec.clone()).collect();
     let manifest = clino::domain::Manifest::new(specs, vec![]).unwrap();
     let bytes: Vec<u8> = tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
-    let id = daemon.id();
     let pieces: Vec<_> = bytes.chunks(CHUNK).map(Bytes::copy_from_slice).collect();
     let blocks = pieces.into_iter().enumerate().map(move |(i, piece)| {
         if i == 8 {
-            assert!(signal("-KILL", id));
+            daemon.signal("-KILL");
         }
         Ok(piece)
     });
@@ -169,8 +168,8 @@ async fn a_daemon_killed_in_the_middle_of_a_push_ends_it() {
 #[tokio::test]
 async fn a_follower_hears_that_the_daemon_drains_and_gives_up_in_time() {
     let directory = tempfile::tempdir().unwrap();
-    let mut daemon = Daemon::start(directory.path());
-    let client = Client::connect(&daemon.address()).await.unwrap();
+    let daemon = daemon(directory.path());
+    let client = Client::connect(&address(&daemon)).await.unwrap();
     let run = client.open_run(&plan()).await.unwrap();
     let mut follow = run.follow(None).patience(Duration::from_millis(500));
     let specs = run.opened().unwrap().parameters.clone();
@@ -179,14 +178,17 @@ async fn a_follower_hears_that_the_daemon_drains_and_gives_up_in_time() {
     while !matches!(last, Some(Event::Finished { .. })) {
         last = follow.next().await.unwrap().map(|event| event.event);
     }
-    daemon.terminate();
+    daemon.signal("-TERM");
     assert_eq!(follow.next().await.unwrap().unwrap().event, Event::Draining);
     let fault = tokio::time::timeout(Duration::from_secs(10), follow.next()).await.unwrap().unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unavailable);
 }
 
 /// Passes connections on to a socket, all of which break when the second value is sent.
-fn fragile(directory: &std::path::Path, socket: String) -> (String, tokio::sync::watch::Sender<u32>) {
+fn fragile(
+    directory: &std::path::Path,
+    socket: std::path::PathBuf,
+) -> (String, tokio::sync::watch::Sender<u32>) {
     let front = directory.join("front.sock");
     let listener = tokio::net::UnixListener::bind(&front).unwrap();
     let (cut, cuts) = tokio::sync::watch::channel(0);
@@ -209,10 +211,10 @@ fn fragile(directory: &std::path::Path, socket: String) -> (String, tokio::sync:
 #[tokio::test]
 async fn a_follower_takes_up_where_it_was_when_its_connection_breaks() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(directory.path());
-    let socket = daemon.address().trim_start_matches("unix://").to_owned();
+    let daemon = daemon(directory.path());
+    let socket = daemon.socket();
     let (front, cut) = fragile(directory.path(), socket);
-    let straight = Client::connect(&daemon.address()).await.unwrap().open_run(&plan()).await.unwrap();
+    let straight = Client::connect(&address(&daemon)).await.unwrap().open_run(&plan()).await.unwrap();
     let specs = straight.opened().unwrap().parameters.clone();
     let mut follow = Client::connect(&front).await.unwrap().run(straight.id().clone()).follow(Some(0));
     let mut sequences = Vec::new();
