@@ -121,7 +121,9 @@ pub struct Config {
 /// [`crate::domain::FaultKind::Invalid`] naming the key and where it came from.
 pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
     let mut figment = Figment::new();
-    if let Some(file) = file.map(Path::to_owned).or_else(|| std::env::var_os("CLINO_CONFIG").map(PathBuf::from)) {
+    if let Some(file) =
+        file.map(Path::to_owned).or_else(|| std::env::var_os("CLINO_CONFIG").map(PathBuf::from))
+    {
         if !file.is_file() {
             return Err(Fault::invalid("config", format!("found {}, which is no file", file.display())));
         }
@@ -129,11 +131,10 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
     }
     let ours = |key: &str| !CLIENT_VARIABLES.contains(&key) && key != FILE_VARIABLE;
     let environment = Env::prefixed("CLINO_").filter(move |key| ours(&key.as_str().to_lowercase()));
-    let raw: Raw = figment
-        .merge(environment)
-        .merge(Serialized::defaults(flags))
-        .extract()
-        .map_err(|error| Fault::new(crate::domain::FaultKind::Invalid, format!("configuration: {error}")))?;
+    let raw: Raw =
+        figment.merge(environment).merge(Serialized::defaults(flags)).extract().map_err(|error| {
+            Fault::new(crate::domain::FaultKind::Invalid, format!("configuration: {error}"))
+        })?;
     validate(raw)
 }
 
@@ -184,25 +185,30 @@ fn positive(field: &str, number: usize) -> Result<usize, Fault> {
 }
 
 fn duration(field: &str, raw: Option<Quantity>, standard: Duration) -> Result<Duration, Fault> {
-    let wrong = |found: String| Fault::invalid(field, format!("found {found}, expected a duration such as 10s"));
+    let wrong =
+        |found: String| Fault::invalid(field, format!("found {found}, expected a duration such as 10s"));
     match raw {
         None => Ok(standard),
         Some(Quantity::Number(seconds)) => {
             Duration::try_from_secs_f64(seconds).map_err(|_| wrong(seconds.to_string()))
         }
-        Some(Quantity::Text(text)) => humantime::parse_duration(&text).map_err(|_| wrong(format!("{text:?}"))),
+        Some(Quantity::Text(text)) => {
+            humantime::parse_duration(&text).map_err(|_| wrong(format!("{text:?}")))
+        }
     }
 }
 
 fn bytes(field: &str, raw: Option<Quantity>, standard: u64) -> Result<u64, Fault> {
-    let wrong = |found: String| Fault::invalid(field, format!("found {found}, expected a size such as 512MiB"));
+    let wrong =
+        |found: String| Fault::invalid(field, format!("found {found}, expected a size such as 512MiB"));
     match raw {
         None => Ok(standard),
         Some(Quantity::Number(bytes)) if bytes >= 0.0 && bytes.fract() == 0.0 => Ok(bytes as u64),
         Some(Quantity::Number(bytes)) => Err(wrong(bytes.to_string())),
-        Some(Quantity::Text(text)) => {
-            text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()).map_err(|_| wrong(format!("{text:?}")))
-        }
+        Some(Quantity::Text(text)) => text
+            .parse::<bytesize::ByteSize>()
+            .map(|size| size.as_u64())
+            .map_err(|_| wrong(format!("{text:?}"))),
     }
 }
 

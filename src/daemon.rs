@@ -124,11 +124,8 @@ type Checked = oneshot::Receiver<Result<(), Fault>>;
 
 fn start_engine(config: &Config, desk: &Desk) -> Result<(Pipeline, Checked), Fault> {
     let (sender, checked) = oneshot::channel();
-    let neighbours = Neighbours {
-        registry: desk.registry.clone(),
-        journal: desk.hub.clone(),
-        tally: desk.tally.clone(),
-    };
+    let neighbours =
+        Neighbours { registry: desk.registry.clone(), journal: desk.hub.clone(), tally: desk.tally.clone() };
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
     Ok((Pipeline::start(config.threads, neighbours, ready).map_err(internal)?, checked))
@@ -163,7 +160,6 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Fault> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(listener)
     };
-    let listener =
-        bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;
+    let listener = bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;
     Ok((listener, SocketFile(path.to_owned())))
 }

@@ -85,12 +85,15 @@ impl Ending {
 }
 
 /// The signals that end a daemon, heard from the moment when this is made.
+#[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
+    /// Hears SIGTERM and SIGINT from now on; within a runtime.
+    ///
     /// # Errors
     /// When the system takes no handlers.
     pub fn hear() -> std::io::Result<Self> {

@@ -107,7 +107,8 @@ fn told(code: u8, fault: &Fault) -> ExitCode {
 fn serve(daemon: Daemon, config: &Config) -> Result<bool, Fault> {
     let failed = |error: std::io::Error| Fault::internal(error.to_string());
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(WORKERS).thread_name("clino-wire").enable_all().build().map_err(failed)?;
+    let runtime =
+        builder.worker_threads(WORKERS).thread_name("clino-wire").enable_all().build().map_err(failed)?;
     // Whoever reads the line below may send a signal at once.
     let mut signals = runtime.block_on(async { shutdown::Signals::hear() }).map_err(failed)?;
     let addresses = daemon.addresses().map_err(failed)?;

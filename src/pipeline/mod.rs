@@ -51,14 +51,12 @@ impl Pipeline {
     ) -> std::io::Result<Self> {
         let stop = Stop::default();
         let raised = stop.clone();
-        let work = move || {
-            match sound_engine(threads) {
-                Ok(engine) => {
-                    ready(Ok(()));
-                    Desk { engine, neighbours, stop: raised, hints: HashMap::new() }.work();
-                }
-                Err(fault) => ready(Err(fault)),
+        let work = move || match sound_engine(threads) {
+            Ok(engine) => {
+                ready(Ok(()));
+                Desk { engine, neighbours, stop: raised, hints: HashMap::new() }.work();
             }
+            Err(fault) => ready(Err(fault)),
         };
         let thread = Builder::new().name("clino-engine".into()).stack_size(STACK).spawn(work)?;
         Ok(Self { thread, stop })
