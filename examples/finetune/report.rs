@@ -3,8 +3,8 @@
 //! Owns: layout. May not touch: where readings come from.
 
 use clino::domain::{Outcome, Reading, SnapshotRef};
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ColumnConstraint, Table, Width};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ColumnConstraint, LineStyle, Table, Width};
 
 const COLUMNS: [(&str, u16); 7] = [
     ("step", 6),
@@ -69,7 +69,8 @@ impl Sheet {
 
 fn plain_table(columns: &[(&str, u16)]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(columns.iter().map(|(title, _)| *title));
+    let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_header(columns.iter().map(|(title, _)| *title));
     for (column, (_, width)) in table.column_iter_mut().zip(columns) {
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(*width)));
         column.set_cell_alignment(CellAlignment::Right);
@@ -79,7 +80,7 @@ fn plain_table(columns: &[(&str, u16)]) -> Table {
 
 fn cell(reading: &Reading) -> String {
     match (reading.outcome, reading.value, reading.estimate.and_then(|estimate| estimate.stderr)) {
-        (Outcome::Measured, Some(value), Some(stderr)) => format!("{value:.4} ± {stderr:.4}"),
+        (Outcome::Measured, Some(value), Some(stderr)) => format!("{value:.4} ± {stderr:.1e}"),
         (Outcome::Measured, Some(value), None) => format!("{value:.4}"),
         _ => "-".to_owned(),
     }

@@ -4,8 +4,8 @@
 
 use super::table::with_error;
 use crate::domain::{Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef, Value};
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 30;
@@ -171,7 +171,8 @@ fn table(measures: &[MeasureRequest], readings: &[&Reading]) -> Table {
         }
     }
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(std::iter::once("group").chain(columns.iter().map(String::as_str)));
     for group in groups {
         let of = |column: &String| {
