@@ -33,7 +33,17 @@ class Pending(Protocol[Answer]):
         """Give it up."""
 
 
-class Cancelled(grpc.RpcError):  # type: ignore[misc]
+class Stream(Protocol[Answer]):
+    """A call whose answers come one by one."""
+
+    def __iter__(self) -> Iterator[Answer]:
+        """Answers until the end of the stream, or grpc.RpcError."""
+
+    def cancel(self) -> object:
+        """Give it up."""
+
+
+class Cancelled(grpc.RpcError):
     """A call that this process gave up, or would have."""
 
     def code(self) -> grpc.StatusCode:
@@ -123,14 +133,17 @@ class Daemon:
         pending: Pending[snapshots_pb2.PushSnapshotResponse] = call.future(_snapshot_frames(run_id, copy))
         return pending
 
-    def watch(self, run_id: str, from_sequence: int) -> grpc.CallIterator[reports_pb2.WatchResponse]:
+    def watch(self, run_id: str, from_sequence: int) -> Stream[reports_pb2.WatchResponse]:
         """Follow a run from an event on."""
         call = self._channel.unary_stream(
             "/clino.v1.Reports/Watch",
             reports_pb2.WatchRequest.SerializeToString,
             reports_pb2.WatchResponse.FromString,
         )
-        return call(reports_pb2.WatchRequest(run_id=run_id, from_sequence=from_sequence))
+        stream: Stream[reports_pb2.WatchResponse] = call(
+            reports_pb2.WatchRequest(run_id=run_id, from_sequence=from_sequence)
+        )
+        return stream
 
     def close(self) -> None:
         """Hang up; calls that are under way fail."""
@@ -149,7 +162,7 @@ def _snapshot_frames(run_id: str, copy: Copy) -> Iterator[snapshots_pb2.PushSnap
     begin.CopyFrom(copy.begin)
     begin.run_id = run_id
     yield snapshots_pb2.PushSnapshotRequest(begin=begin)
-    for chunk in chunks(memoryview(copy.buffer)):
+    for chunk in chunks(copy.buffer.data):
         yield snapshots_pb2.PushSnapshotRequest(chunk=chunk)
     yield snapshots_pb2.PushSnapshotRequest(commit=types_pb2.Commit())
 

@@ -20,8 +20,8 @@ _kept: list[object] = []
 class Forkable(Protocol):
     """A run, as far as this module knows it."""
 
-    def finish(self, timeout: float) -> bool:
-        """End it."""
+    def wind_up(self, timeout: float) -> None:
+        """End it, raising nothing."""
 
     def abandon(self) -> object:
         """Make it inert; the result must never be freed."""
@@ -49,7 +49,7 @@ def _in_child() -> None:
 
 def _at_exit() -> None:
     for run in list(_live):
-        run.finish(timeout=AT_EXIT_TIMEOUT)
+        run.wind_up(AT_EXIT_TIMEOUT)
 
 
 if hasattr(os, "register_at_fork"):

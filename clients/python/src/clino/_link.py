@@ -68,7 +68,11 @@ class Link:
             if self._run_id != run_id:
                 return False
             self._run_id = None
-            return True
+            calls = list(self._calls)
+        # A stream of the forgotten run may never end by itself.
+        for call in calls:
+            call.cancel()
+        return True
 
     def wait_open(self) -> str | None:
         """Wait until the run is open; None once stopped."""

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 from clino import _fork, _request, _tensors
 from clino._journal import Journal
 from clino._link import Link
-from clino._notices import Notices
+from clino._notices import ClinoError, Notices
 from clino._readings import Event, Reading
 from clino._request import MeasureLike
 from clino._sender import Sender
@@ -145,7 +145,7 @@ class Run:
             self.finish()
         else:
             # The error of the loop is the one to see, and soon.
-            self._guard("finish", lambda: self._finish(5.0, raising=False), False)
+            self.wind_up(_fork.AT_EXIT_TIMEOUT)
 
     # --- inside
 
@@ -165,8 +165,11 @@ class Run:
         for thread in self._threads:
             thread.start()
         if self._notices.strict:
-            sender.tried.wait(STRICT_TIMEOUT)
-            self._notices.raise_pending()
+            self._check_start(sender)
+
+    def wind_up(self, timeout: float) -> None:
+        """Finish without a word: something else is the matter."""
+        self._finish(timeout, raising=False)
 
     def abandon(self) -> object:
         """In a forked child: inert from now on."""
@@ -176,6 +179,14 @@ class Run:
         self._journal = Journal()
         self._journal.end()
         return (self._link, self._link.abandon() if self._link else None, self._sender, self._watcher)
+
+    def _check_start(self, sender: Sender) -> None:
+        sender.tried.wait(STRICT_TIMEOUT)
+        try:
+            self._notices.raise_pending()
+        except ClinoError:
+            self.wind_up(0.0)
+            raise
 
     def _snapshot(self, model: object, step: int, init: bool, kind: Kind, attempt: int) -> None:
         if self._inert:

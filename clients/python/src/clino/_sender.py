@@ -56,34 +56,41 @@ class Sender:
         """Be the thread."""
         try:
             # Before there is a snapshot: what is wrong with the run should be said at its start.
-            self._deliver(None)
-            while self.refused is None and not self._link.stopped and self._slot.wait_for_work():
-                self._deliver(self._slot.take())
+            going = self._deliver(None)
+            while going and self._slot.wait_for_work():
+                going = self._deliver(self._slot.take())
             self._close_run()
         except Exception as error:  # the trainer goes on without this thread, whatever it met
             if not self._link.stopped:
                 self._notices.tell("sender", f"clino stopped sending: {error!r}")
         finally:
             self._slot.close()
+            self.failed += self._slot.abandoned()
+            if self.refused is not None:
+                self._journal.end()
             self.tried.set()
             self.done.set()
 
-    def _deliver(self, copy: Copy | None) -> None:
+    def _deliver(self, copy: Copy | None) -> bool:
+        """Try until it is sent or given up; False when nothing more can be sent."""
         tries = 0
         pause = FIRST_PAUSE
         while not self._link.stopped:
             failure = self._try(copy)
             if failure is None:
-                return
+                return True
             tries += 1
             if self._given_up(failure, tries):
                 self._drop(failure, copy)
-                if failure.stage != "initialization":
-                    return
+                if failure.stage == "open" or failure.trouble is Trouble.AWAY:
+                    return False
+                if failure.stage == "snapshot":
+                    return True
             elif failure.trouble is not Trouble.LOST:
                 self._slot.pause(CLOSING_PAUSE if self._slot.closed else pause * random.uniform(0.75, 1.25))
                 pause = min(2 * pause, LONGEST_PAUSE)
             copy = self._slot.exchange(copy)
+        return False
 
     def _try(self, copy: Copy | None) -> Failure | None:
         """Bring the daemon up to date with one pass; None when all of it worked."""

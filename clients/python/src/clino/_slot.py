@@ -144,6 +144,14 @@ class Slot:
             self._away = away
             self._changed.notify_all()
 
+    def abandoned(self) -> int:
+        """How many snapshots were never sent; nobody will any more."""
+        with self._changed:
+            count = (self._waiting is not None) + (self._initial is not None and self._due)
+            self._waiting, self._initial, self._due, self._busy = None, None, False, False
+            self._changed.notify_all()
+            return count
+
     def pause(self, seconds: float) -> None:
         """Wait between two tries; closing ends the wait."""
         with self._changed:

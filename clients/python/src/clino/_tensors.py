@@ -108,7 +108,7 @@ def plan(model: object) -> Plan:
 def _entries(model: object) -> Mapping[str, object]:
     torch = _torch()
     if torch is not None and isinstance(model, torch.nn.Module):
-        return dict(model.state_dict())  # type: ignore[attr-defined]
+        return dict(model.state_dict())
     if isinstance(model, Mapping):
         for name in model:
             if not isinstance(name, str):

@@ -43,9 +43,10 @@ class Watcher:
 
     def _follow(self, run_id: str) -> None:
         """Read one stream to its end, whatever ends it."""
-        call = self._link.daemon().watch(run_id, self._next)
-        self._link.begin(call)
+        call = None
         try:
+            call = self._link.daemon().watch(run_id, self._next)
+            self._link.begin(call)
             for message in call:
                 self._pause = FIRST_PAUSE
                 self._next = message.sequence + 1
@@ -60,4 +61,5 @@ class Watcher:
             if trouble(error) is Trouble.LOST:
                 self._sender.lost(run_id)
         finally:
-            self._link.end(call)
+            if call is not None:
+                self._link.end(call)
