@@ -21,14 +21,8 @@ import clino
 pytestmark = needs_daemon
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "finetune.py"
-MEASURES: list[str | dict[str, object]] = [
-    "loss",
-    "accuracy",
-    "margin",
-    "param_norm",
-    "distance",
-    {"name": "sharpness", "draws": 3},
-]
+SHARPNESS = {"name": "sharpness", "draws": 3}
+MEASURES: list[clino.MeasureLike] = ["loss", "accuracy", "margin", "param_norm", "distance", SHARPNESS]
 
 
 @pytest.fixture

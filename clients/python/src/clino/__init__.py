@@ -15,12 +15,14 @@ Flow: `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender` take
 
 from clino._notices import ClinoError
 from clino._readings import Event, Gap, Reading, Rung, SnapshotFinished, SnapshotSkipped
+from clino._request import MeasureLike
 from clino._run import Run, Stats, init
 
 __all__ = [
     "ClinoError",
     "Event",
     "Gap",
+    "MeasureLike",
     "Reading",
     "Run",
     "Rung",

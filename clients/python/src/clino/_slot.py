@@ -31,7 +31,7 @@ class Slot:
         self._every = every
         self._changed = threading.Condition()
         self._waiting: Copy | None = None
-        self._free: Bytes | None = None
+        self._free: list[Bytes] = []
         self._initial: Copy | None = None
         self._due = False
         self._away = False
@@ -53,8 +53,7 @@ class Slot:
                 return None
             if initial:
                 return np.empty(nbytes, np.uint8)
-            old = self._free if self._free is not None else self._drop_waiting()
-            self._free = None
+            old = self._free.pop() if self._free else self._drop_waiting()
         # Pages that were written before cost a fraction of new ones, hence the reuse.
         return old if old is not None and old.nbytes == nbytes else np.empty(nbytes, np.uint8)
 
@@ -67,7 +66,8 @@ class Slot:
                 self._initial, self._due = copy, True
             else:
                 dropped = self._drop_waiting()
-                self._free = self._free if self._free is not None else dropped
+                if dropped is not None:
+                    self._free.append(dropped)
                 self._waiting = copy
             self._changed.notify_all()
             return True
@@ -109,15 +109,15 @@ class Slot:
             newer, self._waiting = self._waiting, None
             if copy is not None:
                 self.replaced += 1
-                self._free = copy.buffer
+                self._free.append(copy.buffer)
             self._changed.notify_all()
             return newer
 
     def recycle(self, copy: Copy) -> None:
         """Give back the buffer of a copy that is done with."""
         with self._changed:
-            if self._free is None and not copy.begin.initialization:
-                self._free = copy.buffer
+            if not copy.begin.initialization:
+                self._free.append(copy.buffer)
 
     def initial_due(self) -> Copy | None:
         """The initialization, if the daemon does not have it."""
@@ -149,6 +149,7 @@ class Slot:
         with self._changed:
             count = (self._waiting is not None) + (self._initial is not None and self._due)
             self._waiting, self._initial, self._due, self._busy = None, None, False, False
+            self._free.clear()
             self._changed.notify_all()
             return count
 
