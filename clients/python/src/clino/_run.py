@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Literal, SupportsIndex, TypeVar
 
 from clino import _fork, _request, _tensors
 from clino._journal import Journal
@@ -77,7 +77,9 @@ class Run:
 
     # --- what the loop calls
 
-    def snapshot(self, model: object, step: int, *, init: bool = False, kind: Kind = "live", attempt: int = 0) -> None:
+    def snapshot(
+        self, model: object, step: SupportsIndex, *, init: bool = False, kind: Kind = "live", attempt: SupportsIndex = 0
+    ) -> None:
         """Copy the parameters of `model` to the host and leave them to be sent.
 
         `model` is a torch module, a state_dict, or a mapping of names to arrays. Give the model before training
@@ -188,7 +190,7 @@ class Run:
             self.wind_up(0.0)
             raise
 
-    def _snapshot(self, model: object, step: int, init: bool, kind: Kind, attempt: int) -> None:
+    def _snapshot(self, model: object, step: SupportsIndex, init: bool, kind: Kind, attempt: SupportsIndex) -> None:
         if self._inert:
             return
         self._notices.raise_pending()
@@ -202,7 +204,7 @@ class Run:
                 self._failed += 1
 
     def _prepare(
-        self, model: object, step: int, init: bool, kind: Kind, attempt: int
+        self, model: object, step: SupportsIndex, init: bool, kind: Kind, attempt: SupportsIndex
     ) -> tuple[snapshots_pb2.BeginSnapshot, _tensors.Plan]:
         if kind not in _KINDS:
             raise ValueError(f"kind: found {kind!r}, expected one of {', '.join(_KINDS)}")
@@ -265,7 +267,7 @@ def init(
     probes: Mapping[str, Mapping[str, object]],
     measures: Iterable[MeasureLike] | None = None,
     *,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     name: str | None = None,
     addr: str | None = None,
     mode: Mode | None = None,
