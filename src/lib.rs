@@ -4,6 +4,15 @@
 //! trainer =gRPC=> wire → registry → assembly → pipeline → engine → publish => watch streams
 //! ```
 
+pub mod assembly;
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod engine;
+pub mod pipeline;
+pub mod publish;
+pub mod registry;
+mod shutdown;
+mod telemetry;
 pub mod wire;

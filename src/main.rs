@@ -1,3 +1,7 @@
 //! The `clino` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clino::cli::main(std::env::args_os())
+}

@@ -3,6 +3,7 @@
 //! Owns: identifiers, faults, tensors and manifests, run specifications, snapshots, readings and events.
 //! May not touch: any other folder, tonic, prost, tokio, candle; no clock, no environment, no logging.
 
+pub mod answer;
 pub mod budget;
 pub mod event;
 pub mod fault;
@@ -12,14 +13,16 @@ pub mod ports;
 pub mod reading;
 pub mod run;
 pub mod snapshot;
+pub mod tally;
 pub mod tensor;
 
+pub use answer::{OpenedRun, Receipt, Report, RunSummary, Unmeasured};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
-pub use ports::{Admitted, Examiner, InMemory, Layout, ParameterSource, Prepared};
+pub use ports::{Admitted, Examiner, Held, InMemory, Journal, Layout, ParameterSource, Prepared};
 pub use reading::{Estimate, Outcome, Part, Reading, Rung, TensorParts};
 pub use run::{Delivery, Precision, ProbeGroup, RunSpec};
-pub use snapshot::{Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
+pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
 pub use tensor::{Alias, Dtype, Manifest, Tensor, TensorSpec};

@@ -2,7 +2,10 @@
 //!
 //! Owns: the shape of these meetings. May not touch: who stands behind them.
 
-use super::{Fault, Manifest, MeasureInfo, MeasureRequest, Precision, RunSpec, Snapshot, TensorSpec};
+use super::{
+    Event, Fault, Manifest, MeasureInfo, MeasureRequest, Precision, RunId, RunSpec, Snapshot, SnapshotHeader,
+    TensorSpec,
+};
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -69,6 +72,31 @@ pub trait ParameterSource: Send + Sync + Debug {
     /// # Errors
     /// [`super::FaultKind::Internal`] when the bytes cannot be read back.
     fn read(&self, index: usize, start: usize, out: &mut [f64]) -> Result<(), Fault>;
+}
+
+/// A snapshot that was received whole and waits, in memory or on disk: it can be taken up, and be compared with.
+/// Its bytes are given back when the last owner drops it.
+pub trait Held: ParameterSource {
+    /// Step, attempt, kind.
+    fn header(&self) -> &SnapshotHeader;
+
+    /// All of it in memory.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Internal`] when the bytes cannot be read back.
+    fn load(&self) -> Result<Snapshot, Fault>;
+}
+
+/// Whoever keeps what happens in runs. Called with locks held: it must not block.
+pub trait Journal: Send + Sync + Debug {
+    /// A run begins.
+    fn open(&self, run: &RunId);
+
+    /// Something happened in it; ignored for runs that are not open here.
+    fn append(&self, run: &RunId, event: Event);
+
+    /// The run is forgotten.
+    fn forget(&self, run: &RunId);
 }
 
 /// Parameters of a snapshot that is held in memory.

@@ -2,7 +2,7 @@
 //!
 //! Owns: header, identity and bytes of a snapshot. May not touch: how the bytes came.
 
-use super::{Fault, Manifest, Tensor};
+use super::{Fault, Manifest, RunId, Tensor};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -37,6 +37,25 @@ pub struct SnapshotHeader {
     pub kind: WeightKind,
     /// Whether it is the reference of distances.
     pub initialization: bool,
+}
+
+/// What a client says before the bytes of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// Of which run.
+    pub run: RunId,
+    /// A retry with the same key gets the first receipt.
+    pub key: Option<String>,
+    /// Optimizer step.
+    pub step: u64,
+    /// `None`: the next free attempt of this step.
+    pub attempt: Option<u32>,
+    /// Which copy of the weights.
+    pub kind: WeightKind,
+    /// Whether it is the reference of distances.
+    pub initialization: bool,
+    /// What will be sent.
+    pub manifest: Manifest,
 }
 
 /// How far a snapshot is.

@@ -2,8 +2,23 @@
 //!
 //! Owns: generated code, conversion, status codes. May not touch: the engine, the pipeline.
 
+pub mod convert;
+mod desk;
+mod frames;
+mod reports;
+mod runs;
+mod server;
+mod snapshots;
+pub mod status;
+
+pub use desk::{Desk, Drain};
+pub use server::{Health, Servers, routes};
+
 /// Generated from `proto/clino/v1`.
 #[allow(missing_docs, clippy::all)]
 pub mod pb {
     tonic::include_proto!("clino.v1");
+
+    /// All of `clino.v1` as a serialized `FileDescriptorSet`, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/clino.bin"));
 }

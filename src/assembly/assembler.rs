@@ -1,0 +1,130 @@
+//! One upload: chunks in order until all bytes are there.
+//!
+//! Owns: the order and integrity of chunks. May not touch: where the chunks come from.
+
+use super::spool::{Growing, Kept, Spool};
+use super::{HeldSnapshot, crc32c};
+use crate::domain::budget::Claim;
+use crate::domain::{Fault, FaultKind, Manifest, SnapshotHeader, Tensor};
+use sha2::{Digest, Sha256};
+
+/// Most bytes of a chunk.
+pub const MAX_CHUNK: usize = 1 << 20;
+
+/// Bytes of a manifest's tensors as they arrive. Dropping it leaves no trace.
+#[derive(Debug)]
+pub struct Assembler {
+    manifest: Manifest,
+    claim: Claim,
+    bytes: Growing,
+    received: u64,
+    digest: Sha256,
+}
+
+impl Assembler {
+    /// Begins an upload whose bytes are claimed; large ones go to `spool`.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exhausted`] when the spool is full, [`FaultKind::Internal`] when it fails.
+    pub fn begin(manifest: Manifest, claim: Claim, spool: &Spool) -> Result<Self, Fault> {
+        let bytes = spool.place(manifest.total_bytes())?;
+        Ok(Self { manifest, claim, bytes, received: 0, digest: Sha256::new() })
+    }
+
+    /// Begins an upload that stays in memory however large it is.
+    pub fn in_memory(manifest: Manifest, claim: Claim) -> Self {
+        Self { manifest, claim, bytes: Growing::Memory(Vec::new()), received: 0, digest: Sha256::new() }
+    }
+
+    /// Bytes received in order.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes the next chunk; a refused one changes nothing.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] for a chunk that is empty or too large, [`FaultKind::OutOfRange`] for another offset
+    /// than the one that is due or bytes beyond the end, [`FaultKind::DataLoss`] for a wrong checksum; these tell
+    /// the bytes received so far. [`FaultKind::Exhausted`] when the spool is full.
+    pub fn chunk(&mut self, offset: u64, data: &[u8], checksum: u32) -> Result<(), Fault> {
+        self.check(offset, data, checksum).map_err(|fault| fault.committed(self.received))?;
+        self.bytes.append(data, self.manifest.total_bytes())?;
+        self.digest.update(data);
+        self.received += data.len() as u64;
+        Ok(())
+    }
+
+    fn check(&self, offset: u64, data: &[u8], checksum: u32) -> Result<(), Fault> {
+        let (length, due, total) = (data.len(), self.received, self.manifest.total_bytes());
+        if offset != due {
+            let description = format!("found {offset}, expected {due}");
+            return Err(Fault::field(FaultKind::OutOfRange, "chunk.offset", description));
+        }
+        if length == 0 || length > MAX_CHUNK {
+            let description = format!("found {length} bytes, expected 1 to {MAX_CHUNK}");
+            return Err(Fault::invalid("chunk.data", description));
+        }
+        if length as u64 > total - due {
+            let description = format!("found {length} bytes at {due}, expected at most {}", total - due);
+            return Err(Fault::field(FaultKind::OutOfRange, "chunk.data", description));
+        }
+        let found = crc32c(data);
+        if found != checksum {
+            let description =
+                format!("found {checksum:#010x}, expected {found:#010x} for the bytes at {due}");
+            return Err(Fault::field(FaultKind::DataLoss, "chunk.crc32c", description));
+        }
+        Ok(())
+    }
+
+    /// All bytes, if all are there.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] when some are missing, telling how many came.
+    pub fn commit(self) -> Result<Assembled, Fault> {
+        let (found, expected) = (self.received, self.manifest.total_bytes());
+        if found != expected {
+            let description = format!("found {found} bytes, expected {expected}");
+            return Err(Fault::invalid("commit", description).committed(found));
+        }
+        let digest = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Assembled { manifest: self.manifest, claim: self.claim, bytes: self.bytes.finish(), digest })
+    }
+}
+
+/// All bytes of a manifest's tensors.
+#[derive(Debug)]
+pub struct Assembled {
+    pub(super) manifest: Manifest,
+    pub(super) claim: Claim,
+    pub(super) bytes: Kept,
+    digest: String,
+}
+
+impl Assembled {
+    /// SHA-256 of all bytes in manifest order, lower-case hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// A snapshot; `places` says which tensor holds which parameter of the run's layout.
+    pub fn hold(self, header: SnapshotHeader, places: Vec<usize>) -> HeldSnapshot {
+        HeldSnapshot::new(self, header, places)
+    }
+
+    /// Tensors in manifest order, and the claim on their bytes.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when the bytes cannot be read back.
+    pub fn into_tensors(self) -> Result<(Vec<Tensor>, Claim), Fault> {
+        let mut offset = 0;
+        let mut tensors = Vec::with_capacity(self.manifest.tensors().len());
+        for spec in self.manifest.tensors() {
+            let length = spec.byte_length().unwrap_or(0);
+            tensors.push(Tensor::new(spec.clone(), self.bytes.slice(offset, length)?)?);
+            offset += length;
+        }
+        Ok((tensors, self.claim))
+    }
+}

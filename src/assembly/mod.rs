@@ -1,0 +1,22 @@
+//! Frames become a complete set of tensors or nothing.
+//!
+//! Owns: offsets, checksums, the bytes that have arrived and where they lie. May not touch: streams, protobuf, runs.
+//!
+//! Snapshots beyond a few megabytes go to an unlinked temporary file as they arrive: a snapshot that waits, and one
+//! that later ones are compared with, then take no memory, and the engine alone decides the peak.
+
+mod assembler;
+mod held;
+mod spool;
+
+pub use assembler::{Assembled, Assembler, MAX_CHUNK};
+pub use held::HeldSnapshot;
+pub use spool::Spool;
+
+/// CRC-32/ISCSI (Castagnoli) of `data`.
+pub fn crc32c(data: &[u8]) -> u32 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, data) as u32
+}
+
+#[cfg(test)]
+mod tests;

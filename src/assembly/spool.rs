@@ -1,0 +1,98 @@
+//! Where bytes lie: small uploads in memory, large ones in an unlinked temporary file.
+//!
+//! Owns: the files. May not touch: what the bytes mean.
+
+use crate::domain::{Fault, FaultKind};
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+/// Uploads of at most so many bytes stay in memory: a file each would cost more than it saves.
+const SMALL: u64 = 4 << 20;
+
+/// A directory for the bytes of snapshots.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    directory: PathBuf,
+}
+
+impl Spool {
+    /// Files are made in `directory` and have no name there.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// A place for `total` bytes.
+    pub(super) fn place(&self, total: u64) -> Result<Growing, Fault> {
+        match total <= SMALL {
+            true => Ok(Growing::Memory(Vec::new())),
+            false => tempfile::tempfile_in(&self.directory).map(Growing::File).map_err(|e| failed(&e)),
+        }
+    }
+}
+
+/// Bytes that still arrive.
+#[derive(Debug)]
+pub(super) enum Growing {
+    Memory(Vec<u8>),
+    File(File),
+}
+
+impl Growing {
+    /// Takes `data` behind what came before; at most `total` bytes will ever come.
+    pub fn append(&mut self, data: &[u8], total: u64) -> Result<(), Fault> {
+        match self {
+            Self::Memory(buffer) => {
+                let left = total.saturating_sub(buffer.len() as u64);
+                if buffer.capacity() - buffer.len() < data.len() {
+                    // Doubles like a vector does, but never beyond what was declared.
+                    let more = (buffer.capacity() as u64).max(data.len() as u64).min(left);
+                    buffer.reserve_exact(more as usize);
+                }
+                buffer.extend_from_slice(data);
+                Ok(())
+            }
+            Self::File(file) => file.write_all(data).map_err(|e| failed(&e)),
+        }
+    }
+
+    /// No more will come.
+    pub fn finish(self) -> Kept {
+        match self {
+            Self::Memory(buffer) => Kept::Memory(buffer.into()),
+            Self::File(file) => Kept::File(file),
+        }
+    }
+}
+
+/// Bytes that are complete.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Memory(Bytes),
+    File(File),
+}
+
+impl Kept {
+    /// `length` bytes at `offset`, in memory of their own where they come from a file.
+    pub fn slice(&self, offset: u64, length: u64) -> Result<Bytes, Fault> {
+        match self {
+            Self::Memory(bytes) => Ok(bytes.slice(offset as usize..(offset + length) as usize)),
+            Self::File(file) => {
+                let mut buffer = vec![0; length as usize];
+                file.read_exact_at(&mut buffer, offset).map_err(|e| failed(&e))?;
+                Ok(buffer.into())
+            }
+        }
+    }
+}
+
+/// A full disk or table of files passes; anything else is a defect of the machine.
+fn failed(error: &std::io::Error) -> Fault {
+    const TOO_MANY_FILES: [i32; 2] = [23, 24];
+    let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
+    let kind = if full { FaultKind::Exhausted } else { FaultKind::Internal };
+    Fault::new(kind, format!("the spool of snapshots failed: {error}"))
+}

@@ -1,0 +1,128 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::domain::budget::Budget;
+use crate::domain::*;
+use proptest::prelude::*;
+
+#[test]
+fn the_checksum_is_that_of_the_catalogue() {
+    assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+}
+
+fn manifest(lengths: &[u64]) -> Manifest {
+    let spec = |(i, length): (usize, &u64)| TensorSpec {
+        name: format!("t{i}"),
+        dtype: Dtype::F32,
+        shape: vec![*length],
+    };
+    Manifest::new(lengths.iter().enumerate().map(spec).collect(), vec![]).unwrap()
+}
+
+fn begin(lengths: &[u64]) -> (Assembler, Budget) {
+    let budget = Budget::new(1 << 30);
+    let manifest = manifest(lengths);
+    let claim = budget.claim(manifest.total_bytes()).unwrap();
+    (Assembler::begin(manifest, claim, &Spool::new(std::env::temp_dir())).unwrap(), budget)
+}
+
+fn bytes(length: u64) -> Vec<u8> {
+    (0..length).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 7) as u8).collect()
+}
+
+const HEADER: SnapshotHeader =
+    SnapshotHeader { at: SnapshotRef { step: 3, attempt: 1 }, kind: WeightKind::Live, initialization: false };
+
+#[test]
+fn row_15_a_damaged_chunk_is_refused_and_the_offset_kept() {
+    let (mut assembler, _) = begin(&[4]);
+    let data = bytes(16);
+    assembler.chunk(0, &data[..8], crc32c(&data[..8])).unwrap();
+    let fault = assembler.chunk(8, &data[8..], 7).unwrap_err();
+    assert_eq!((fault.kind, fault.committed), (FaultKind::DataLoss, Some(8)));
+    assembler.chunk(8, &data[8..], crc32c(&data[8..])).unwrap();
+    assert_eq!(assembler.commit().unwrap().digest().len(), 64);
+}
+
+#[test]
+fn row_16_gaps_overlaps_and_overruns_tell_what_is_committed() {
+    let (mut assembler, _) = begin(&[4]);
+    let data = bytes(24);
+    assembler.chunk(0, &data[..8], crc32c(&data[..8])).unwrap();
+    for (offset, part) in [(4, &data[4..12]), (12, &data[12..16]), (8, &data[8..24])] {
+        let fault = assembler.chunk(offset, part, crc32c(part)).unwrap_err();
+        assert_eq!((fault.kind, fault.committed), (FaultKind::OutOfRange, Some(8)));
+    }
+    let fault = assembler.commit().unwrap_err();
+    assert_eq!((fault.kind, fault.committed), (FaultKind::Invalid, Some(8)));
+}
+
+#[test]
+fn chunks_have_bounds() {
+    let (mut assembler, _) = begin(&[1 << 20]);
+    for data in [vec![], vec![0; MAX_CHUNK + 1]] {
+        assert_eq!(assembler.chunk(0, &data, crc32c(&data)).unwrap_err().kind, FaultKind::Invalid);
+    }
+}
+
+#[test]
+fn a_huge_declaration_takes_no_memory_before_its_bytes() {
+    let budget = Budget::new(u64::MAX);
+    let manifest = manifest(&[1 << 50]);
+    let claim = budget.claim(manifest.total_bytes()).unwrap();
+    let mut assembler = Assembler::in_memory(manifest, claim);
+    assembler.chunk(0, b"abcd", crc32c(b"abcd")).unwrap();
+    drop(assembler);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn a_large_snapshot_lies_in_a_file_and_reads_the_same() {
+    let lengths = [700_000, 0, 600_000];
+    let (mut assembler, budget) = begin(&lengths);
+    let data = bytes(1_300_000 * 4);
+    for (i, part) in data.chunks(MAX_CHUNK).enumerate() {
+        assembler.chunk((i * MAX_CHUNK) as u64, part, crc32c(part)).unwrap();
+    }
+    let held = assembler.commit().unwrap().hold(HEADER, vec![2, 0]);
+    let snapshot = held.load().unwrap();
+    assert_eq!(snapshot.data().concat(), data);
+    let mut found = vec![0.0; 100];
+    held.read(0, 599_900, &mut found).unwrap();
+    let mut expected = vec![0.0; 100];
+    Dtype::F32.widen(&data[data.len() - 400..], &mut expected);
+    let bits = |values: &[f64]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&found), bits(&expected));
+    assert_eq!(budget.used(), 1_300_000 * 4);
+    drop(held);
+    assert_eq!(budget.used(), 0);
+}
+
+proptest! {
+    #[test]
+    fn any_chunking_gives_the_same_bytes_and_corruption_never_passes(
+        lengths in prop::collection::vec(0u64..40, 1..6),
+        cuts in prop::collection::vec(1usize..30, 1..40),
+        flip in any::<prop::sample::Index>(),
+    ) {
+        let total: u64 = lengths.iter().sum::<u64>() * 4;
+        let data = bytes(total);
+        let (mut assembler, _) = begin(&lengths);
+        let mut offset = 0;
+        for cut in cuts.iter().cycle() {
+            if offset == data.len() { break; }
+            let part = &data[offset..data.len().min(offset + cut)];
+            let mut damaged = part.to_vec();
+            let place = flip.index(damaged.len());
+            damaged[place] ^= 1;
+            let fault = assembler.chunk(offset as u64, &damaged, crc32c(part)).unwrap_err();
+            prop_assert_eq!((fault.kind, fault.committed), (FaultKind::DataLoss, Some(offset as u64)));
+            assembler.chunk(offset as u64, part, crc32c(part)).unwrap();
+            offset += part.len();
+            prop_assert_eq!(assembler.received(), offset as u64);
+        }
+        let (tensors, _claim) = assembler.commit().unwrap().into_tensors().unwrap();
+        let joined: Vec<u8> = tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
+        prop_assert_eq!(joined, data);
+    }
+}

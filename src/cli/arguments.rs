@@ -1,0 +1,98 @@
+//! Arguments that several commands share: measures with parameters, named probe files.
+//!
+//! Owns: their grammar. May not touch: the catalogue, which checks what was parsed.
+
+use crate::domain::{MeasureRequest, Value};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Name of the group of a probe that was given without one.
+pub const UNNAMED_GROUP: &str = "probe";
+
+/// `NAME[:key=value,…]`. A piece without `=` continues the list of the key before it:
+/// `sharpness_profile:alphas=.0005,.001,draws=2`.
+///
+/// # Errors
+/// A sentence for the terminal.
+pub fn measure(text: &str) -> Result<MeasureRequest, String> {
+    let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
+    if name.is_empty() {
+        return Err("expected NAME or NAME:key=value,…".into());
+    }
+    let mut parameters: BTreeMap<String, Value> = BTreeMap::new();
+    let mut last: Option<String> = None;
+    for piece in rest.into_iter().flat_map(|rest| rest.split(',')) {
+        match (piece.split_once('='), &last) {
+            (Some((key, _)), _) if parameters.contains_key(key) => return Err(format!("{key} is given twice")),
+            (Some((key, value)), _) if !key.is_empty() => {
+                parameters.insert(key.into(), value_of(value));
+                last = Some(key.into());
+            }
+            (None, Some(key)) => extend(&mut parameters, key, piece)?,
+            _ => return Err(format!("found {piece:?}, expected key=value")),
+        }
+    }
+    Ok(MeasureRequest { name: name.into(), parameters })
+}
+
+fn value_of(text: &str) -> Value {
+    match (text, text.parse::<f64>()) {
+        ("true", _) => Value::Flag(true),
+        ("false", _) => Value::Flag(false),
+        (_, Ok(number)) => Value::Number(number),
+        _ => Value::Text(text.into()),
+    }
+}
+
+fn extend(parameters: &mut BTreeMap<String, Value>, key: &str, piece: &str) -> Result<(), String> {
+    let number = piece.parse::<f64>().map_err(|_| format!("found {piece:?} in the list of {key}, expected a number"))?;
+    match parameters.get_mut(key) {
+        Some(Value::Numbers(list)) => list.push(number),
+        Some(value @ Value::Number(_)) => {
+            let Value::Number(first) = *value else { return Ok(()) };
+            *value = Value::Numbers(vec![first, number]);
+        }
+        _ => return Err(format!("{key} is not a list of numbers")),
+    }
+    Ok(())
+}
+
+/// `[GROUP=]FILE`.
+///
+/// # Errors
+/// Never; the signature is that of clap's parsers.
+pub fn probe(text: &str) -> Result<(String, PathBuf), String> {
+    Ok(match text.split_once('=') {
+        Some((group, file)) => (group.into(), file.into()),
+        None => (UNNAMED_GROUP.into(), text.into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_are_parsed() {
+        let request = measure("sharpness_profile:alphas=.0005,.001,1e-2,draws=2").expect("sound");
+        assert_eq!(request.name, "sharpness_profile");
+        assert_eq!(request.parameters["alphas"], Value::Numbers(vec![0.0005, 0.001, 0.01]));
+        assert_eq!(request.parameters["draws"], Value::Number(2.0));
+        assert_eq!(measure("loss").expect("sound").parameters.len(), 0);
+        let paper = measure("sharpness_paper:radius=sum").expect("sound");
+        assert_eq!(paper.parameters["radius"], Value::Text("sum".into()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for bad in ["", ":a=1", "loss:", "loss:1", "loss:=1", "loss:a=1,a=2", "loss:a=x,1", "loss:a=1,x"] {
+            assert!(measure(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn probes_may_be_named() {
+        assert_eq!(probe("de=a.safetensors"), Ok(("de".into(), "a.safetensors".into())));
+        assert_eq!(probe("a.safetensors"), Ok(("probe".into(), "a.safetensors".into())));
+    }
+}

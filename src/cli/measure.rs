@@ -1,0 +1,171 @@
+//! `clino measure`: the engine offline, on files.
+//!
+//! Owns: its arguments, the JSON and the table on stdout. May not touch: how a measure is computed.
+
+use super::arguments;
+use super::files::TensorFile;
+use crate::domain::{
+    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, Reading, RunSpec,
+    SnapshotHeader, SnapshotRef, WeightKind,
+};
+use crate::engine::{Engine, Examination, Hints, References, Stop};
+use crate::pipeline;
+use clap::{Args, ValueEnum};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Arguments of `clino measure`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// config.json of the model: bert, roberta, xlm-roberta sequence classifier, or mlp
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Parameters to measure
+    #[arg(long, value_name = "FILE")]
+    snapshot: PathBuf,
+    /// Parameters at initialization
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Parameters of the snapshot before
+    #[arg(long, value_name = "FILE")]
+    previous: Option<PathBuf>,
+    /// Labelled examples, under the name of a group [default group: probe]
+    #[arg(long, value_name = "[GROUP=]FILE", required = true, num_args = 1.., value_parser = arguments::probe)]
+    probe: Vec<(String, PathBuf)>,
+    /// What to measure; lists go on after commas [default: the standard set]
+    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", num_args = 1.., value_parser = arguments::measure)]
+    measure: Vec<MeasureRequest>,
+    /// Of all noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    device: Device,
+    /// Arithmetic: auto is f64 up to 1,048,576 parameters, f32 above
+    #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
+    precision: PrecisionName,
+    /// Threads [default: all processors]; the numbers do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Of the readings on stdout
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Device {
+    Cpu,
+}
+
+/// As it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionName {
+    /// By the size of the model
+    Auto,
+    /// Single
+    F32,
+    /// Double
+    F64,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Auto => Self::Auto,
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::F64 => Self::F64,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// Bad files or parameters; nothing is printed on stdout then.
+pub fn run(arguments: Arguments) -> Result<(), Fault> {
+    let begun = Instant::now();
+    let readings = readings(&arguments)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let printed = match arguments.format {
+        Format::Json => print_json(&readings, seconds),
+        Format::Table => writeln!(io::stdout().lock(), "{}", super::table::readings(&readings)),
+    };
+    printed.map_err(|error| Fault::internal(format!("stdout: {error}")))
+}
+
+fn print_json(readings: &[Reading], seconds: f64) -> io::Result<()> {
+    let json = serde_json::json!({ "readings": readings, "seconds": seconds });
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &json)?;
+    writeln!(out)
+}
+
+fn readings(arguments: &Arguments) -> Result<Vec<Reading>, Fault> {
+    let Device::Cpu = arguments.device;
+    let admitted = Examination.examine(&spec(arguments)?).map_err(in_words)?;
+    let header = SnapshotHeader {
+        at: SnapshotRef { step: 0, attempt: 1 },
+        kind: WeightKind::Live,
+        initialization: false,
+    };
+    let references = References {
+        init: reference(arguments.init.as_deref(), header, &admitted)?,
+        previous: reference(arguments.previous.as_deref(), header, &admitted)?,
+    };
+    let snapshot = TensorFile::open(&arguments.snapshot)?.snapshot(header)?;
+    let threads = arguments.threads.unwrap_or_else(super::all_processors);
+    let engine = Engine::new(threads)?;
+    let session = engine.take(&admitted, arguments.seed, snapshot, references);
+    let mut session = session.map_err(|fault| at(&arguments.snapshot, fault))?;
+    let mut readings = Vec::new();
+    pipeline::evaluate(&mut session, &mut Hints::default(), &Stop::default(), &mut |reading| readings.push(reading))?;
+    Ok(readings)
+}
+
+fn spec(arguments: &Arguments) -> Result<RunSpec, Fault> {
+    let config_json = std::fs::read_to_string(&arguments.config)
+        .map_err(|error| Fault::invalid(arguments.config.display().to_string(), error.to_string()))?;
+    let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
+    Ok(RunSpec {
+        name: "offline".into(),
+        config_json,
+        groups: arguments.probe.iter().map(group).collect::<Result<_, _>>()?,
+        measures: arguments.measure.clone(),
+        seed: arguments.seed,
+        delivery: Delivery::Every,
+        precision: arguments.precision.into(),
+    })
+}
+
+fn reference(
+    path: Option<&Path>,
+    header: SnapshotHeader,
+    admitted: &Admitted,
+) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
+    let Some(path) = path else { return Ok(None) };
+    let snapshot = TensorFile::open(path)?.snapshot(header)?;
+    let held = InMemory::new(snapshot, &*admitted.layout).map_err(|fault| at(path, fault))?;
+    Ok(Some(Arc::new(held)))
+}
+
+fn at(path: &Path, fault: Fault) -> Fault {
+    Fault { message: format!("{}: {}", path.display(), in_words(fault.clone()).message), ..fault }
+}
+
+/// All violations in the message: a terminal has no details beside it.
+fn in_words(fault: Fault) -> Fault {
+    if fault.violations.len() < 2 {
+        return fault;
+    }
+    let lines: Vec<String> = fault.violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+    Fault { message: lines.join("\n  "), ..fault }
+}

@@ -1,0 +1,122 @@
+//! `clino serve`.
+//!
+//! Owns: its flags, the line with the bound addresses, its exit code. May not touch: what the daemon does.
+
+use super::{FAILED, OCCUPIED, USAGE};
+use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
+use crate::daemon::Daemon;
+use crate::domain::{Fault, FaultKind};
+use crate::{shutdown, telemetry};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Threads of the gRPC side; the engine has its own.
+const WORKERS: usize = 2;
+/// How long tasks that are left over may hold the process.
+const LEFTOVERS: Duration = Duration::from_millis(200);
+
+/// Flags go over CLINO_* variables (CLINO_THREADS and so on), these over the file.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// TOML file with the names of these flags as keys (log_format for --log-format); also CLINO_CONFIG.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Loopback address and port; port 0 takes any. May be repeated. [default: 127.0.0.1:7411, or none with --socket]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+    /// Unix socket.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Threads of the engine; the numbers do not depend on them. [default: all processors]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Longest shutdown. [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    grace: Option<String>,
+    /// What is logged: error, warn, info, debug, or per module. [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How log lines look. [default: text]
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+    /// Most bytes of snapshots held at once, large ones in the spool, and as many of probes. [default: 8GiB]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Directory for large snapshots while they wait or are compared with. [default: the system's temporary directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    spool: Option<PathBuf>,
+    /// Most runs. [default: 1000]
+    #[arg(long)]
+    runs: Option<usize>,
+    /// How long an upload may send nothing. [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    idle: Option<String>,
+    /// Most events kept for watchers of a run. [default: 65536]
+    #[arg(long)]
+    events: Option<usize>,
+}
+
+impl Arguments {
+    fn raw(self) -> (Raw, Option<PathBuf>) {
+        let raw = Raw {
+            listen: Some(self.listen).filter(|list| !list.is_empty()).map(Words::Many),
+            socket: self.socket,
+            threads: self.threads,
+            grace: self.grace.map(Quantity::Text),
+            log: self.log,
+            log_format: self.log_format,
+            memory: self.memory.map(Quantity::Text),
+            spool: self.spool,
+            runs: self.runs,
+            idle: self.idle.map(Quantity::Text),
+            events: self.events,
+        };
+        (raw, self.config)
+    }
+}
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    let (raw, file) = arguments.raw();
+    let config = match config::load(raw, file.as_deref()) {
+        Ok(config) => config,
+        Err(fault) => return told(USAGE, &fault),
+    };
+    if let Err(message) = telemetry::install(&config.log, config.log_format) {
+        return told(USAGE, &Fault::invalid("log", message));
+    }
+    match Daemon::bind(config.clone()).and_then(|daemon| serve(daemon, &config)) {
+        Ok(true) => ExitCode::SUCCESS,
+        // Its cause has been logged.
+        Ok(false) => FAILED.into(),
+        Err(fault) => match fault.kind {
+            FaultKind::Exists => told(OCCUPIED, &fault),
+            FaultKind::Invalid => told(USAGE, &fault),
+            _ => told(FAILED, &fault),
+        },
+    }
+}
+
+fn told(code: u8, fault: &Fault) -> ExitCode {
+    eprintln!("clino: {fault}");
+    code.into()
+}
+
+fn serve(daemon: Daemon, config: &Config) -> Result<bool, Fault> {
+    let failed = |error: std::io::Error| Fault::internal(error.to_string());
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(WORKERS).thread_name("clino-wire").enable_all().build().map_err(failed)?;
+    // Whoever reads the line below may send a signal at once.
+    let mut signals = runtime.block_on(async { shutdown::Signals::hear() }).map_err(failed)?;
+    let addresses = daemon.addresses().map_err(failed)?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush()).map_err(failed)?;
+    tracing::info!(addresses, memory = config.memory, spool = %config.spool.display(), "listening");
+    let clean = runtime.block_on(daemon.run(async {
+        let signal = signals.next().await;
+        tracing::info!(signal, "draining");
+    }));
+    runtime.shutdown_timeout(LEFTOVERS);
+    clean
+}

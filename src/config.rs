@@ -1,0 +1,275 @@
+//! Configuration: what was written becomes what is meant.
+//!
+//! Owns: the only reading of the daemon's environment and files; limits and defaults. May not touch: sockets.
+//!
+//! Flags go over `CLINO_*` variables, these over a TOML file, this over the defaults. Unknown keys are refused.
+
+use crate::domain::Fault;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Variables of the clients, which live beside those of the daemon.
+const CLIENT_VARIABLES: [&str; 5] = ["addr", "project", "run_id", "mode", "dir"];
+/// Names the file itself.
+const FILE_VARIABLE: &str = "config";
+/// Where the daemon listens when nothing is said.
+const STANDARD_ADDRESS: &str = "127.0.0.1:7411";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Words that may be one text with commas or a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Words {
+    /// `a,b`.
+    One(String),
+    /// `["a", "b"]`.
+    Many(Vec<String>),
+}
+
+/// A quantity that may be a bare number or a text with a unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Quantity {
+    /// Bytes, or seconds.
+    Number(f64),
+    /// `512MiB`, or `30s`.
+    Text(String),
+}
+
+/// What was written in one place; absent keys are left to the next place.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// TCP addresses, loopback only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Words>,
+    /// Path of a unix socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// Threads of the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Longest shutdown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Quantity>,
+    /// A filter such as `info` or `clino=debug`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// `text` or `json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
+    /// Most bytes of snapshots held at once, and of probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+    /// Directory of the spool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<PathBuf>,
+    /// Most runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<usize>,
+    /// How long an upload may send nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Quantity>,
+    /// Most events kept for watchers of a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<usize>,
+}
+
+/// What is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Loopback addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Unix socket.
+    pub socket: Option<PathBuf>,
+    /// Threads of the engine, at least one.
+    pub threads: usize,
+    /// Longest shutdown.
+    pub grace: Duration,
+    /// Filter of log lines.
+    pub log: String,
+    /// How they look.
+    pub log_format: LogFormat,
+    /// Most bytes of snapshots held at once (in memory, or in the spool when large), and as many of probes.
+    pub memory: u64,
+    /// Directory of the spool.
+    pub spool: PathBuf,
+    /// Most runs.
+    pub runs: usize,
+    /// How long an upload may send nothing.
+    pub idle: Duration,
+    /// Most events kept for watchers of a run.
+    pub events: usize,
+}
+
+/// Joins flags, environment, file and defaults. `file` is named by a flag; else `CLINO_CONFIG` names it.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming the key and where it came from.
+pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
+    let mut figment = Figment::new();
+    if let Some(file) = file.map(Path::to_owned).or_else(|| std::env::var_os("CLINO_CONFIG").map(PathBuf::from)) {
+        if !file.is_file() {
+            return Err(Fault::invalid("config", format!("found {}, which is no file", file.display())));
+        }
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    let ours = |key: &str| !CLIENT_VARIABLES.contains(&key) && key != FILE_VARIABLE;
+    let environment = Env::prefixed("CLINO_").filter(move |key| ours(&key.as_str().to_lowercase()));
+    let raw: Raw = figment
+        .merge(environment)
+        .merge(Serialized::defaults(flags))
+        .extract()
+        .map_err(|error| Fault::new(crate::domain::FaultKind::Invalid, format!("configuration: {error}")))?;
+    validate(raw)
+}
+
+fn validate(raw: Raw) -> Result<Config, Fault> {
+    let addresses = match raw.listen {
+        Some(Words::Many(words)) => words,
+        Some(Words::One(text)) => text.split(',').map(str::trim).map(str::to_owned).collect(),
+        None if raw.socket.is_some() => Vec::new(),
+        None => vec![STANDARD_ADDRESS.into()],
+    };
+    let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    Ok(Config {
+        listen: addresses.iter().map(|text| loopback(text)).collect::<Result<_, _>>()?,
+        socket: raw.socket,
+        threads: positive("threads", threads)?,
+        grace: duration("grace", raw.grace, Duration::from_secs(10))?,
+        log: raw.log.unwrap_or_else(|| "info".into()),
+        log_format: raw.log_format.unwrap_or(LogFormat::Text),
+        memory: bytes("memory", raw.memory, 8 << 30)?,
+        spool: raw.spool.unwrap_or_else(std::env::temp_dir),
+        runs: positive("runs", raw.runs.unwrap_or(1_000))?,
+        idle: duration("idle", raw.idle, Duration::from_secs(30))?,
+        events: positive("events", raw.events.unwrap_or(65_536))?,
+    })
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, Fault> {
+    let expected = "an address and a port such as 127.0.0.1:7411 (port 0: any)";
+    let address: SocketAddr =
+        text.parse().map_err(|_| Fault::invalid("listen", format!("found {text:?}, expected {expected}")))?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(Fault::invalid(
+            "listen",
+            format!(
+                "found {address}, expected a loopback address: beyond this machine clino would need TLS and \
+                 tokens, which it does not have yet; use an ssh tunnel"
+            ),
+        )),
+    }
+}
+
+fn positive(field: &str, number: usize) -> Result<usize, Fault> {
+    match number {
+        0 => Err(Fault::invalid(field, "found 0, expected at least 1")),
+        _ => Ok(number),
+    }
+}
+
+fn duration(field: &str, raw: Option<Quantity>, standard: Duration) -> Result<Duration, Fault> {
+    let wrong = |found: String| Fault::invalid(field, format!("found {found}, expected a duration such as 10s"));
+    match raw {
+        None => Ok(standard),
+        Some(Quantity::Number(seconds)) => {
+            Duration::try_from_secs_f64(seconds).map_err(|_| wrong(seconds.to_string()))
+        }
+        Some(Quantity::Text(text)) => humantime::parse_duration(&text).map_err(|_| wrong(format!("{text:?}"))),
+    }
+}
+
+fn bytes(field: &str, raw: Option<Quantity>, standard: u64) -> Result<u64, Fault> {
+    let wrong = |found: String| Fault::invalid(field, format!("found {found}, expected a size such as 512MiB"));
+    match raw {
+        None => Ok(standard),
+        Some(Quantity::Number(bytes)) if bytes >= 0.0 && bytes.fract() == 0.0 => Ok(bytes as u64),
+        Some(Quantity::Number(bytes)) => Err(wrong(bytes.to_string())),
+        Some(Quantity::Text(text)) => {
+            text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()).map_err(|_| wrong(format!("{text:?}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::result_large_err)]
+    use super::*;
+    use figment::Jail;
+
+    #[test]
+    fn flags_go_over_environment_over_file() {
+        Jail::expect_with(|jail| {
+            jail.create_file("clino.toml", "threads = 1\ngrace = \"7s\"\nmemory = \"1GiB\"\nspool = \"/a\"")?;
+            jail.set_env("CLINO_CONFIG", "clino.toml");
+            jail.set_env("CLINO_THREADS", "2");
+            jail.set_env("CLINO_MEMORY", "2MiB");
+            jail.set_env("CLINO_LISTEN", "127.0.0.1:0,[::1]:0");
+            jail.set_env("CLINO_ADDR", "http://127.0.0.1:1");
+            let flags = Raw { threads: Some(3), ..Raw::default() };
+            let config = load(flags, None).unwrap();
+            assert_eq!((config.threads, config.memory), (3, 2 << 20));
+            assert_eq!((config.grace, config.spool.to_str()), (Duration::from_secs(7), Some("/a")));
+            assert_eq!(config.listen.len(), 2);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_wherever_they_stand() {
+        Jail::expect_with(|jail| {
+            jail.set_env("CLINO_THREDS", "2");
+            assert!(load(Raw::default(), None).unwrap_err().message.contains("threds"));
+            Ok(())
+        });
+        Jail::expect_with(|jail| {
+            jail.create_file("clino.toml", "threds = 1")?;
+            let fault = load(Raw::default(), Some(Path::new("clino.toml"))).unwrap_err();
+            assert!(fault.message.contains("threds"), "{fault}");
+            Ok(())
+        });
+    }
+
+    fn refused(raw: Raw) -> String {
+        validate(raw).unwrap_err().message
+    }
+
+    #[test]
+    fn beyond_loopback_is_refused_with_what_is_needed() {
+        let listen = |text: &str| Raw { listen: Some(Words::One(text.into())), ..Raw::default() };
+        assert!(refused(listen("0.0.0.0:7411")).contains("TLS"));
+        assert!(refused(listen("localhost")).contains("expected an address"));
+    }
+
+    #[test]
+    fn quantities_have_units() {
+        let text = |text: &str| Some(Quantity::Text(text.into()));
+        assert!(refused(Raw { grace: text("soon"), ..Raw::default() }).starts_with("grace"));
+        assert!(refused(Raw { memory: text("much"), ..Raw::default() }).starts_with("memory"));
+        assert!(refused(Raw { threads: Some(0), ..Raw::default() }).starts_with("threads"));
+        let config = validate(Raw { grace: Some(Quantity::Number(2.5)), ..Raw::default() }).unwrap();
+        assert_eq!(config.grace, Duration::from_millis(2_500));
+        assert_eq!(config.listen[0].to_string(), STANDARD_ADDRESS);
+    }
+
+    #[test]
+    fn a_socket_alone_opens_no_port() {
+        let raw = Raw { socket: Some("/tmp/x".into()), ..Raw::default() };
+        assert!(validate(raw).unwrap().listen.is_empty());
+    }
+}

@@ -1,0 +1,169 @@
+//! The daemon: built and bound first, which may fail, then run until it is told to end.
+//!
+//! Owns: who knows whom; the sockets. The only file that sees everything.
+
+use crate::assembly::Spool;
+use crate::config::Config;
+use crate::domain::budget::Budget;
+use crate::domain::tally::Tally;
+use crate::domain::{Fault, FaultKind};
+use crate::engine::Examination;
+use crate::pipeline::{Neighbours, Pipeline};
+use crate::publish::{Bounds, Hub};
+use crate::registry::{ProbeStore, Registry};
+use crate::shutdown::Ending;
+use crate::wire::{Desk, Drain, Servers, routes};
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A daemon whose sockets are bound and that serves nobody yet.
+pub struct Daemon {
+    config: Config,
+    tcp: Vec<TcpListener>,
+    unix: Option<(UnixListener, SocketFile)>,
+}
+
+/// The file of a unix socket; removed when the daemon ends.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Daemon {
+    /// Binds every socket.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exists`] when another process listens there, [`FaultKind::Invalid`] when an address or directory
+    /// cannot be used.
+    pub fn bind(config: Config) -> Result<Self, Fault> {
+        if !config.spool.is_dir() {
+            let found = config.spool.display();
+            return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
+        }
+        let unix = config.socket.as_deref().map(bind_unix).transpose()?;
+        let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
+        Ok(Self { config, tcp, unix })
+    }
+
+    /// Every bound address: `unix:///path` and `http://address:port`, with a space between.
+    ///
+    /// # Errors
+    /// When the system does not tell a port.
+    pub fn addresses(&self) -> std::io::Result<String> {
+        let unix = self.unix.iter().map(|(_, file)| Ok(format!("unix://{}", file.0.display())));
+        let tcp = self.tcp.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?)));
+        Ok(unix.chain(tcp).collect::<std::io::Result<Vec<_>>>()?.join(" "))
+    }
+
+    /// Serves until `shutdown`, then drains. False when the engine had to be left behind at the end of the grace.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
+        let Self { config, tcp, unix } = self;
+        let tally = Arc::new(Tally::default());
+        let desk = desk(&config, tally.clone());
+        let (routes, health) = routes(&desk).await.map_err(internal)?;
+        let mut servers = Servers::new(routes, tally.clone());
+        for listener in tcp {
+            listener.set_nonblocking(true).map_err(internal)?;
+            servers.tcp(tokio::net::TcpListener::from_std(listener).map_err(internal)?);
+        }
+        let _socket_file = match unix {
+            None => None,
+            Some((listener, file)) => {
+                listener.set_nonblocking(true).map_err(internal)?;
+                servers.unix(tokio::net::UnixListener::from_std(listener).map_err(internal)?);
+                Some(file)
+            }
+        };
+        let (pipeline, checked) = start_engine(&config, &desk)?;
+        tokio::pin!(shutdown);
+        let told = tokio::select! {
+            checked = checked => checked.map_err(internal).flatten().map(|()| false)?,
+            () = &mut shutdown => true,
+        };
+        if !told {
+            health.set(true).await;
+            tracing::info!(threads = config.threads, "ready");
+            shutdown.await;
+        }
+        let Desk { drain, registry, hub, .. } = desk;
+        let ending = Ending { health, drain, registry, pipeline, hub, servers, grace: config.grace };
+        let clean = ending.run().await;
+        tracing::info!(counts = tally.line(), clean, "ended");
+        Ok(clean)
+    }
+}
+
+fn desk(config: &Config, tally: Arc<Tally>) -> Desk {
+    let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
+    let registry = Registry::new(Arc::new(Examination), hub.clone(), tally.clone(), config.runs);
+    Desk {
+        registry: Arc::new(registry),
+        hub,
+        probes: Arc::new(ProbeStore::new(config.memory)),
+        budget: Budget::new(config.memory),
+        spool: Spool::new(&config.spool),
+        drain: Drain::default(),
+        tally,
+        patience: config.idle,
+    }
+}
+
+type Checked = oneshot::Receiver<Result<(), Fault>>;
+
+fn start_engine(config: &Config, desk: &Desk) -> Result<(Pipeline, Checked), Fault> {
+    let (sender, checked) = oneshot::channel();
+    let neighbours = Neighbours {
+        registry: desk.registry.clone(),
+        journal: desk.hub.clone(),
+        tally: desk.tally.clone(),
+    };
+    // Nobody listens any more when the daemon is told to end before the check is made.
+    let ready = move |checked| drop(sender.send(checked));
+    Ok((Pipeline::start(config.threads, neighbours, ready).map_err(internal)?, checked))
+}
+
+fn internal(error: impl std::fmt::Display) -> Fault {
+    Fault::internal(error.to_string())
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Fault> {
+    TcpListener::bind(address).map_err(|error| {
+        let kind = if error.kind() == ErrorKind::AddrInUse { FaultKind::Exists } else { FaultKind::Invalid };
+        Fault::field(kind, "listen", format!("{address}: {error}"))
+    })
+}
+
+/// A file that a dead daemon left is removed; one that is no socket, or where somebody listens, is not touched.
+fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Fault> {
+    let shown = path.display();
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(Fault::invalid("socket", format!("{shown} exists and is no socket")));
+        }
+        if UnixStream::connect(path).is_ok() {
+            let description = format!("{shown}: another process listens there");
+            return Err(Fault::field(FaultKind::Exists, "socket", description));
+        }
+        std::fs::remove_file(path).map_err(|e| Fault::invalid("socket", format!("{shown}: {e}")))?;
+    }
+    let bound = || {
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    };
+    let listener =
+        bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;
+    Ok((listener, SocketFile(path.to_owned())))
+}

@@ -1,0 +1,101 @@
+//! What the daemon answers: opened runs, summaries, receipts, reports.
+//!
+//! Owns: the shape of these answers. May not touch: how they are sent or kept.
+
+use super::{
+    Delivery, MeasureRequest, Precision, Reading, RunId, SnapshotId, SnapshotRef, SnapshotState, TensorSpec,
+    WeightKind,
+};
+
+/// A run that is open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenedRun {
+    /// Made by the daemon.
+    pub run: RunId,
+    /// What will be measured, defaults filled in.
+    pub measures: Vec<MeasureRequest>,
+    /// Never [`Precision::Auto`].
+    pub precision: Precision,
+    /// What a snapshot must hold, in the order of the names' bytes.
+    pub parameters: Vec<TensorSpec>,
+    /// False when the idempotency key found a run that was open before.
+    pub created: bool,
+}
+
+/// What a run is and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSummary {
+    /// Made by the daemon.
+    pub run: RunId,
+    /// For people.
+    pub name: String,
+    /// Such as `bert`.
+    pub model_type: String,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Names of the probe groups.
+    pub groups: Vec<String>,
+    /// What is measured, defaults filled in.
+    pub measures: Vec<MeasureRequest>,
+    /// Of all noise.
+    pub seed: u64,
+    /// Policy for snapshots that arrive faster than they are measured.
+    pub delivery: Delivery,
+    /// Never [`Precision::Auto`].
+    pub precision: Precision,
+    /// Whether it takes no more snapshots.
+    pub closed: bool,
+    /// Snapshots received whole.
+    pub accepted: u64,
+    /// Snapshots measured.
+    pub measured: u64,
+    /// Snapshots that will not be measured.
+    pub skipped: u64,
+    /// Snapshots that wait or are being measured.
+    pub pending: u64,
+    /// Place of the next event.
+    pub next_sequence: u64,
+}
+
+/// A measure that will not run on a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// Name in the catalogue.
+    pub measure: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The answer to a snapshot that was received whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Made by the daemon.
+    pub id: SnapshotId,
+    /// Step, and the attempt that it got.
+    pub at: SnapshotRef,
+    /// SHA-256 of all bytes in manifest order, lower-case hexadecimal.
+    pub digest: String,
+    /// The measures that will run.
+    pub measures: Vec<String>,
+    /// The measures that will not.
+    pub unmeasured: Vec<Unmeasured>,
+    /// The waiting snapshot that this one replaced.
+    pub replaced: Option<SnapshotRef>,
+    /// Whether the idempotency key found a snapshot received before.
+    pub repeated: bool,
+}
+
+/// All that is known of one snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Which.
+    pub snapshot: SnapshotRef,
+    /// Which copy of the weights.
+    pub kind: WeightKind,
+    /// How far it is.
+    pub state: SnapshotState,
+    /// In the order in which they were made.
+    pub readings: Vec<Reading>,
+    /// Why it was skipped.
+    pub reason: Option<String>,
+}

@@ -1,0 +1,6 @@
+//! Where parameters live and how they are moved: on the CPU, which is the specification.
+//!
+//! Owns: arithmetic over all parameters. May not touch: networks, measures.
+
+pub mod cpu;
+pub mod real;

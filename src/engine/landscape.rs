@@ -1,0 +1,280 @@
+//! What a measure sees: a loss over parameters near one snapshot, never a model or a device.
+//!
+//! Owns: the traits, the statistics of parameters, what measures of one snapshot share. May not touch: how a loss or
+//! a perturbation is computed; `Quadratic` in the tests is a landscape with known answers.
+
+use super::noise::Purpose;
+use super::session::Hints;
+use crate::domain::Fault;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The loss of one probe group around the parameters w0 of one snapshot.
+pub trait Landscape {
+    /// Every example's scores at w0.
+    ///
+    /// # Errors
+    /// A stop.
+    fn outputs(&mut self) -> Result<Arc<Outputs>, Fault>;
+
+    /// l2 norms of the tensors of w0.
+    fn weight_norms(&self) -> &Norms;
+
+    /// Statistics of every tensor of w0 and, when there is one, of its difference to the initialization.
+    ///
+    /// # Errors
+    /// When the initialization cannot be read back.
+    fn statistics(&mut self) -> Result<Vec<TensorStatistics>, Fault>;
+
+    /// The move since the previous snapshot; `None` without one.
+    ///
+    /// # Errors
+    /// When a reference cannot be read back.
+    fn last_move(&mut self) -> Result<Option<Move>, Fault>;
+
+    /// Runs `job` for each of the draws, each on a point of its own that starts at w0; several at a time, the
+    /// results in the order of `draws` and the same whatever the number of threads.
+    ///
+    /// # Errors
+    /// The first fault of a job, or a stop.
+    fn explore(&mut self, draws: &[u32], job: Job<'_>) -> Result<Vec<Sample>, Fault>;
+}
+
+/// What happens on a point in one draw.
+pub type Job<'a> = &'a (dyn Fn(&mut dyn Point, u32) -> Result<Sample, Fault> + Sync);
+
+/// A movable point w = w0 + delta; w0 itself never changes.
+pub trait Point {
+    /// l2 norms by tensor of a draw of noise.
+    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Arc<Norms>;
+
+    /// delta = scale * noise.
+    fn perturb(&mut self, draw: u32, purpose: Purpose, scale: f64);
+
+    /// Computes the gradient of the loss at the point; returns its l2 norms by tensor.
+    ///
+    /// # Errors
+    /// A stop.
+    fn gradient(&mut self) -> Result<Norms, Fault>;
+
+    /// delta = delta + scale * (the last gradient); returns the l2 norms of delta by tensor. Uses the gradient up.
+    fn ascend(&mut self, scale: f64) -> Norms;
+
+    /// delta = factor * delta, a factor for each tensor.
+    fn shrink(&mut self, factors: &[f64]);
+
+    /// Mean loss of the examples at the point; may be non-finite.
+    ///
+    /// # Errors
+    /// A stop.
+    fn loss(&mut self) -> Result<f64, Fault>;
+}
+
+/// Result of one draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Loss at the end of the draw less the loss at w0.
+    pub rise: f64,
+    /// l2 norm of delta at the end.
+    pub displacement: f64,
+}
+
+/// l2 norms by tensor, kept as squares.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Norms {
+    /// Square of each tensor's norm, in the order of the names' bytes.
+    pub squares: Vec<f64>,
+}
+
+impl Norms {
+    /// Norm of all tensors as one vector.
+    pub fn global(&self) -> f64 {
+        self.squares.iter().sum::<f64>().sqrt()
+    }
+
+    /// Sum of the tensors' norms.
+    pub fn sum(&self) -> f64 {
+        self.squares.iter().map(|square| square.sqrt()).sum()
+    }
+}
+
+/// Statistics of one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorStatistics {
+    /// Name of the tensor.
+    pub name: String,
+    /// Of the parameters.
+    pub w: Moments,
+    /// Of the parameters less those at initialization.
+    pub delta: Option<Moments>,
+    /// Of the parameters at initialization.
+    pub init_square: Option<f64>,
+    /// Scalar product of the parameters with those at initialization.
+    pub dot_init: Option<f64>,
+}
+
+/// Count, mean and spread of numbers, in a form that can be joined without loss.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Moments {
+    /// How many.
+    pub count: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Sum of squared differences to the mean.
+    pub spread: f64,
+    /// Sum of squares.
+    pub square: f64,
+}
+
+impl Moments {
+    /// Population variance (ddof 0); 0 for no numbers.
+    pub fn variance(&self) -> f64 {
+        if self.count > 0.0 { self.spread / self.count } else { 0.0 }
+    }
+
+    /// Moments of both sets together (Chan et al. 1983).
+    pub fn join(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        if count == 0.0 {
+            return self;
+        }
+        let gap = other.mean - self.mean;
+        Self {
+            count,
+            mean: self.mean + gap * (other.count / count),
+            spread: self.spread + other.spread + gap * gap * (self.count * other.count / count),
+            square: self.square + other.square,
+        }
+    }
+}
+
+/// The move since the previous snapshot. Squares and scalar products over all parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Move {
+    /// ‖w - previous‖².
+    pub step_square: f64,
+    /// ‖previous‖².
+    pub previous_square: f64,
+    /// ‖previous - init‖², when there is an initialization.
+    pub before_square: Option<f64>,
+    /// (w - previous) · (previous - init), when there is an initialization.
+    pub dot: Option<f64>,
+}
+
+/// Scores of every example of a group at w0.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outputs {
+    /// [examples, classes], row-major.
+    pub logits: Vec<f64>,
+    /// [examples].
+    pub labels: Vec<usize>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Outputs {
+    /// The rows of the logits with their labels.
+    pub fn examples(&self) -> impl Iterator<Item = (&[f64], usize)> + '_ {
+        self.logits.chunks_exact(self.classes).zip(self.labels.iter().copied())
+    }
+
+    /// Mean cross-entropy in nats.
+    pub fn loss(&self) -> f64 {
+        self.examples().map(|(row, label)| cross_entropy(row, label)).sum::<f64>() / self.labels.len() as f64
+    }
+}
+
+/// Cross-entropy of one row of logits, in nats.
+pub fn cross_entropy(row: &[f64], label: usize) -> f64 {
+    log_sum_exp(row) - row[label]
+}
+
+/// log Σ exp(row), shifted by the greatest score.
+pub fn log_sum_exp(row: &[f64]) -> f64 {
+    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    top + libm::log(row.iter().map(|z| libm::exp(z - top)).sum::<f64>())
+}
+
+/// How an ascent is done; with the draw it names its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AscentKey {
+    /// Bits of the numbers that define it.
+    pub numbers: [u64; 4],
+    /// Discrete choices.
+    pub choices: [u32; 5],
+    /// Number of the draw.
+    pub draw: u32,
+}
+
+/// What measures of one snapshot on one group have in common.
+#[derive(Debug, Default)]
+pub struct Memo {
+    /// The base forward.
+    pub outputs: Option<Arc<Outputs>>,
+    /// The one pass over the parameters.
+    pub statistics: Option<Arc<Vec<TensorStatistics>>>,
+    /// Finished ascents: `sharpness`, its profile and the flat radius meet on the same radii and draws.
+    pub ascents: HashMap<AscentKey, Sample>,
+}
+
+/// A landscape with what its measures share.
+pub struct Scope<'a> {
+    /// The loss around this snapshot.
+    pub landscape: &'a mut dyn Landscape,
+    /// Shared between the measures of this snapshot on this group.
+    pub memo: &'a mut Memo,
+    /// Left by the run's last snapshot, for this one to leave to the next.
+    pub hints: &'a mut Hints,
+    /// Key of this group among the hints.
+    pub group: String,
+}
+
+impl Scope<'_> {
+    /// Scores at w0, computed once a snapshot.
+    ///
+    /// # Errors
+    /// A stop.
+    pub fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
+        if self.memo.outputs.is_none() {
+            self.memo.outputs = Some(self.landscape.outputs()?);
+        }
+        Ok(self.memo.outputs.clone().unwrap_or_default())
+    }
+
+    /// Statistics of every tensor, computed once a snapshot.
+    ///
+    /// # Errors
+    /// When the initialization cannot be read back.
+    pub fn statistics(&mut self) -> Result<Arc<Vec<TensorStatistics>>, Fault> {
+        if self.memo.statistics.is_none() {
+            self.memo.statistics = Some(Arc::new(self.landscape.statistics()?));
+        }
+        Ok(self.memo.statistics.clone().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moments(xs: &[f64]) -> Moments {
+        xs.iter().fold(Moments::default(), |m, x| {
+            m.join(Moments { count: 1.0, mean: *x, spread: 0.0, square: x * x })
+        })
+    }
+
+    #[test]
+    fn moments_join_without_loss() {
+        let xs = [1e8, 1e8 + 1.0, 1e8 + 2.0, 1e8 + 3.0];
+        assert!((moments(&xs).variance() - 1.25).abs() < 1e-6);
+        let joined = moments(&xs[..1]).join(moments(&xs[1..]));
+        assert!((joined.variance() - 1.25).abs() < 1e-6);
+        assert_eq!(Moments::default().join(Moments::default()).variance(), 0.0);
+    }
+
+    #[test]
+    fn cross_entropy_survives_large_scores() {
+        assert!((cross_entropy(&[1e4, 0.0], 1) - 1e4).abs() < 1e-9);
+        assert!((cross_entropy(&[0.0, 0.0, 0.0, 0.0], 2) - 4f64.ln()).abs() < 1e-15);
+    }
+}

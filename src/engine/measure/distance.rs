@@ -1,0 +1,55 @@
+//! `distance`: ‖w - w_init‖₂ over all parameters; relative to ‖w_init‖; sum and mean over the tensors' Frobenius norms;
+//! cosine between w and w_init.
+//!
+//! For fine-tuning, initialization is the pretrained checkpoint. Freshly initialized heads dominate the relative form.
+//! Cost: 1 P over two sets of parameters.
+
+use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use crate::domain::{Needs, TensorParts};
+use crate::engine::landscape::{Scope, TensorStatistics};
+
+/// See the module.
+pub struct Distance;
+
+static DESCRIPTION: Description = Description {
+    name: "distance",
+    summary: "Distance from initialization: l2, relative, Frobenius by tensor, cosine.",
+    source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928); Nagarajan and Kolter 2019 (arXiv 1901.01672)",
+    cost: "1 P",
+    needs: Needs { probe: false, gradient: false, init: true, previous: false },
+    parameters: &[],
+    standard: true,
+};
+
+impl Measure for Distance {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+        let statistics = scope.statistics()?;
+        let total = |one: fn(&TensorStatistics) -> Option<f64>| statistics.iter().map(one).sum::<Option<f64>>();
+        let sums = (total(|t| t.delta.map(|d| d.square)), total(|t| t.init_square), total(|t| t.dot_init));
+        let (Some(square), Some(init), Some(dot)) = sums else {
+            return Err(Shortfall::Unavailable("no initialization was given".into()));
+        };
+        let frobenius: Vec<f64> =
+            statistics.iter().map(|t| t.delta.map_or(0.0, |d| d.square).sqrt()).collect();
+        let (sum, count) = (frobenius.iter().sum::<f64>(), frobenius.len() as f64);
+        let own: f64 = statistics.iter().map(|t| t.w.square).sum();
+        let over = |a: f64, b: f64| (b > 0.0).then(|| a / b);
+        let mut findings = Findings::parts(vec![
+            part("l2", square.sqrt()),
+            part("relative", over(square.sqrt(), init.sqrt())),
+            part("sum_frobenius", sum),
+            part("mean_frobenius", sum / count),
+            part("cosine", over(dot, own.sqrt() * init.sqrt())),
+        ]);
+        let tensor = |(t, norm): (&TensorStatistics, &f64)| TensorParts {
+            tensor: t.name.clone(),
+            parts: vec![part("l2", *norm)],
+        };
+        findings.tensors = statistics.iter().zip(&frobenius).map(tensor).collect();
+        Ok(findings)
+    }
+}

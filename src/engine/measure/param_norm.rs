@@ -1,0 +1,38 @@
+//! `param_norm` = ‖w‖₂ over all parameters, and of each tensor.
+//!
+//! Cost: 1 P. Not invariant to a rescaling of layers that keeps the function.
+
+use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use crate::domain::{Needs, TensorParts};
+use crate::engine::landscape::Scope;
+
+/// See the module.
+pub struct ParamNorm;
+
+static DESCRIPTION: Description = Description {
+    name: "param_norm",
+    summary: "l2 norm of all parameters, and of each tensor.",
+    source: "definition",
+    cost: "1 P",
+    needs: Needs { probe: false, gradient: false, init: false, previous: false },
+    parameters: &[],
+    standard: true,
+};
+
+impl Measure for ParamNorm {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+        let statistics = scope.statistics()?;
+        let square: f64 = statistics.iter().map(|t| t.w.square).sum();
+        let tensor = |t: &crate::engine::landscape::TensorStatistics| TensorParts {
+            tensor: t.name.clone(),
+            parts: vec![part("norm", t.w.square.sqrt())],
+        };
+        let mut findings = Findings::parts(vec![part("norm", square.sqrt())]);
+        findings.tensors = statistics.iter().map(tensor).collect();
+        Ok(findings)
+    }
+}

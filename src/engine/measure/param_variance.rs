@@ -1,0 +1,46 @@
+//! `param_variance`: population variance (ddof 0) of all parameters pooled, of each tensor, and of w - w_init.
+//!
+//! The paper (Bassi, Ataman, Cho 2024) names "variance in parameters" without a definition in its code; these are the
+//! candidates. The pooled one mixes LayerNorm gains (about 1) with weights, hence the tensors. Cost: 1 P.
+
+use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use crate::domain::{Needs, TensorParts};
+use crate::engine::landscape::{Moments, Scope, TensorStatistics};
+
+/// See the module.
+pub struct ParamVariance;
+
+static DESCRIPTION: Description = Description {
+    name: "param_variance",
+    summary: "Variance of the parameters and of their move from initialization, pooled and by tensor.",
+    source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928)",
+    cost: "1 P",
+    needs: Needs { probe: false, gradient: false, init: false, previous: false },
+    parameters: &[],
+    standard: true,
+};
+
+impl Measure for ParamVariance {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+        let statistics = scope.statistics()?;
+        let pooled = |moments: fn(&TensorStatistics) -> Option<Moments>| {
+            let all = statistics.iter().map(moments).collect::<Option<Vec<_>>>()?;
+            Some(all.into_iter().fold(Moments::default(), Moments::join).variance())
+        };
+        let w = pooled(|t| Some(t.w));
+        let delta = pooled(|t| t.delta);
+        let mut findings = Findings::parts(vec![part("w", w), part("delta", delta)]);
+        findings.tensors = statistics
+            .iter()
+            .map(|t| TensorParts {
+                tensor: t.name.clone(),
+                parts: vec![part("w", t.w.variance()), part("delta", t.delta.map(|d| d.variance()))],
+            })
+            .collect();
+        Ok(findings)
+    }
+}

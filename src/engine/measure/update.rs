@@ -1,0 +1,42 @@
+//! `update`: the move since the previous snapshot: l2, relative to ‖w_previous‖, and its cosine with
+//! w_previous - w_init: whether training goes on in the direction taken so far.
+//!
+//! Cost: 1 P over three sets of parameters. The cosine needs the initialization, and a previous snapshot that is
+//! not itself the initialization.
+
+use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use crate::domain::Needs;
+use crate::engine::landscape::Scope;
+
+/// See the module.
+pub struct Update;
+
+static DESCRIPTION: Description = Description {
+    name: "update",
+    summary: "The move since the previous snapshot: l2, relative, cosine with the way from initialization.",
+    source: "definition",
+    cost: "1 P",
+    needs: Needs { probe: false, gradient: false, init: false, previous: true },
+    parameters: &[],
+    standard: true,
+};
+
+impl Measure for Update {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+        let Some(last) = scope.landscape.last_move()? else {
+            return Err(Shortfall::Unavailable("no previous snapshot was given".into()));
+        };
+        let (step, previous) = (last.step_square.sqrt(), last.previous_square.sqrt());
+        let over = |a: f64, b: f64| (b > 0.0).then(|| a / b);
+        let cosine = last.dot.zip(last.before_square).and_then(|(dot, before)| over(dot, step * before.sqrt()));
+        Ok(Findings::parts(vec![
+            part("l2", step),
+            part("relative", over(step, previous)),
+            part("cosine", cosine),
+        ]))
+    }
+}

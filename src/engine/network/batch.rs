@@ -1,0 +1,251 @@
+//! Probe examples in the form in which networks read them.
+//!
+//! Owns: reading and checking the tensors of a probe group, cutting it into batches. May not touch: parameters.
+
+use crate::domain::{Dtype, Fault, ProbeGroup, Tensor};
+
+/// Most tokens (with padding taken out) in one batch; a single longer example makes a batch of its own.
+pub const BATCH_TOKENS: usize = 1024;
+/// Most rows of features in one batch.
+pub const BATCH_ROWS: usize = 256;
+
+/// A few examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// What the network reads.
+    pub inputs: Inputs,
+    /// [examples], each below the number of classes.
+    pub labels: Vec<usize>,
+}
+
+/// What a network reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inputs {
+    /// [examples, features], row-major.
+    Features(Vec<f64>),
+    /// Token sequences without their padding.
+    Tokens(Tokens),
+}
+
+/// Sequences laid end to end.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tokens {
+    /// [tokens].
+    pub ids: Vec<u32>,
+    /// [tokens].
+    pub types: Vec<u32>,
+    /// [tokens], the row of the position table.
+    pub positions: Vec<u32>,
+    /// One for each example.
+    pub sequences: Vec<Sequence>,
+}
+
+/// One example in [`Tokens`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequence {
+    /// Its first token.
+    pub start: usize,
+    /// How many tokens.
+    pub len: usize,
+    /// Which of its tokens are masked; empty when none is. Masked tokens are left out of the batch unless the first
+    /// token of the row is masked: its position is read by the classifier, so such a row is kept as it is.
+    pub masked: Vec<bool>,
+}
+
+/// The tensors of one probe group by name.
+pub struct ProbeTensors<'a> {
+    tensors: &'a [Tensor],
+}
+
+impl<'a> ProbeTensors<'a> {
+    /// Refuses names that are not among `known`.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming the tensor.
+    pub fn new(group: &'a ProbeGroup, known: &[&str]) -> Result<Self, Fault> {
+        for (i, tensor) in group.tensors.iter().enumerate() {
+            let name = tensor.spec.name.as_str();
+            if !known.contains(&name) || group.tensors[..i].iter().any(|other| other.spec.name == name) {
+                let found = crate::domain::id::quoted(name);
+                return Err(Fault::invalid("tensors", format!("found {found}, expected {} once", known.join(", "))));
+            }
+        }
+        Ok(Self { tensors: &group.tensors })
+    }
+
+    fn find(&self, name: &str) -> Option<&'a Tensor> {
+        self.tensors.iter().find(|tensor| tensor.spec.name == name)
+    }
+
+    fn need(&self, name: &str) -> Result<&'a Tensor, Fault> {
+        self.find(name).ok_or_else(|| Fault::invalid(name, "missing from the probe"))
+    }
+
+    /// Labels [examples], each below `classes`.
+    ///
+    /// # Errors
+    /// When they are missing, misshapen, out of range, or none.
+    pub fn labels(&self, classes: usize) -> Result<Vec<usize>, Fault> {
+        let tensor = self.need("labels")?;
+        let [examples] = tensor.spec.shape[..] else {
+            return Err(Fault::invalid("labels", format!("found shape {:?}, expected [examples]", tensor.spec.shape)));
+        };
+        if examples == 0 {
+            return Err(Fault::invalid("labels", "found no examples, expected at least one"));
+        }
+        Ok(integers(tensor, classes)?.into_iter().map(|label| label as usize).collect())
+    }
+
+    /// Token values [examples, tokens], each below `below`, when the tensor is there.
+    ///
+    /// # Errors
+    /// When they are misshapen or out of range.
+    pub fn tokens(&self, name: &str, examples: usize, below: usize) -> Result<Option<(Vec<u32>, usize)>, Fault> {
+        let Some(tensor) = self.find(name) else { return Ok(None) };
+        match tensor.spec.shape[..] {
+            [rows, tokens] if rows == examples as u64 && tokens > 0 => {
+                Ok(Some((integers(tensor, below)?, tokens as usize)))
+            }
+            _ => {
+                let found = &tensor.spec.shape;
+                Err(Fault::invalid(name, format!("found shape {found:?}, expected [{examples}, tokens]")))
+            }
+        }
+    }
+
+    /// Features [examples, `width`].
+    ///
+    /// # Errors
+    /// When they are missing, misshapen or not finite.
+    pub fn features(&self, examples: usize, width: usize) -> Result<Vec<f64>, Fault> {
+        let tensor = self.need("inputs")?;
+        if tensor.spec.shape != [examples as u64, width as u64] {
+            let found = &tensor.spec.shape;
+            return Err(Fault::invalid("inputs", format!("found shape {found:?}, expected [{examples}, {width}]")));
+        }
+        if !tensor.spec.dtype.is_float() {
+            let found = tensor.spec.dtype.name();
+            return Err(Fault::invalid("inputs", format!("found dtype {found}, expected a float")));
+        }
+        let values = wide(tensor);
+        match values.iter().position(|x| !x.is_finite()) {
+            None => Ok(values),
+            Some(at) => {
+                let (row, column) = (at / width, at % width);
+                Err(Fault::invalid("inputs", format!("found {} at [{row}, {column}], expected a finite number", values[at])))
+            }
+        }
+    }
+}
+
+fn wide(tensor: &Tensor) -> Vec<f64> {
+    let mut out = vec![0.0; tensor.data.len() / tensor.spec.dtype.size() as usize];
+    tensor.spec.dtype.widen(&tensor.data, &mut out);
+    out
+}
+
+fn integers(tensor: &Tensor, below: usize) -> Result<Vec<u32>, Fault> {
+    let (name, dtype) = (&tensor.spec.name, tensor.spec.dtype);
+    if dtype.is_float() {
+        return Err(Fault::invalid(name, format!("found dtype {}, expected I64 or I32", dtype.name())));
+    }
+    let values: Vec<i64> = match dtype {
+        Dtype::I32 => tensor.data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
+        _ => tensor.data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
+    };
+    let check = |(at, value): (usize, i64)| match u32::try_from(value) {
+        Ok(small) if (small as usize) < below => Ok(small),
+        _ => Err(Fault::invalid(name, format!("found {value} at element {at}, expected 0 to {}", below - 1))),
+    };
+    values.into_iter().enumerate().map(check).collect()
+}
+
+/// Cuts rows of features into batches.
+pub fn cut_features(features: &[f64], width: usize, labels: &[usize]) -> Vec<Batch> {
+    let rows = features.chunks(width * BATCH_ROWS).zip(labels.chunks(BATCH_ROWS));
+    rows.map(|(rows, labels)| Batch { inputs: Inputs::Features(rows.to_vec()), labels: labels.to_vec() }).collect()
+}
+
+/// Token tables [examples, `width`] of one group.
+pub struct TokenTable {
+    /// Columns.
+    pub width: usize,
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// 1 where a token counts.
+    pub mask: Vec<u32>,
+    /// Token types.
+    pub types: Vec<u32>,
+    /// Rows of the position table.
+    pub positions: Vec<u32>,
+}
+
+impl TokenTable {
+    /// Takes padding out and cuts the examples into batches of at most [`BATCH_TOKENS`].
+    pub fn cut(&self, labels: &[usize]) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        let (mut tokens, mut kept) = (Tokens::default(), Vec::new());
+        for (row, label) in labels.iter().enumerate() {
+            let columns = self.columns(row);
+            if !kept.is_empty() && tokens.ids.len() + columns.len() > BATCH_TOKENS {
+                let full = Inputs::Tokens(std::mem::take(&mut tokens));
+                batches.push(Batch { inputs: full, labels: std::mem::take(&mut kept) });
+            }
+            self.append(row, &columns, &mut tokens);
+            kept.push(*label);
+        }
+        batches.push(Batch { inputs: Inputs::Tokens(tokens), labels: kept });
+        batches
+    }
+
+    fn columns(&self, row: usize) -> Vec<usize> {
+        let mask = &self.mask[row * self.width..][..self.width];
+        (0..self.width).filter(|column| mask[0] == 0 || mask[*column] != 0).collect()
+    }
+
+    fn append(&self, row: usize, columns: &[usize], tokens: &mut Tokens) {
+        let start = tokens.ids.len();
+        let first = row * self.width;
+        for column in columns {
+            tokens.ids.push(self.ids[first + column]);
+            tokens.types.push(self.types[first + column]);
+            tokens.positions.push(self.positions[first + column]);
+        }
+        let masked = match self.mask[first] {
+            0 => columns.iter().map(|column| self.mask[first + column] == 0).collect(),
+            _ => Vec::new(),
+        };
+        tokens.sequences.push(Sequence { start, len: columns.len(), masked });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_taken_out_and_a_masked_first_token_keeps_its_row() {
+        let table = TokenTable {
+            width: 3,
+            ids: vec![5, 6, 0, 0, 8, 9],
+            mask: vec![1, 1, 0, 0, 1, 0],
+            types: vec![0; 6],
+            positions: vec![0, 1, 2, 0, 1, 2],
+        };
+        let batches = table.cut(&[1, 0]);
+        let Inputs::Tokens(tokens) = &batches[0].inputs else { panic!("tokens") };
+        assert_eq!(tokens.ids, [5, 6, 0, 8, 9]);
+        assert_eq!(tokens.sequences[0], Sequence { start: 0, len: 2, masked: vec![] });
+        assert_eq!(tokens.sequences[1], Sequence { start: 2, len: 3, masked: vec![true, false, true] });
+    }
+
+    #[test]
+    fn batches_are_bounded() {
+        let (rows, width) = (50, 100);
+        let n = rows * width;
+        let table =
+            TokenTable { width, ids: vec![1; n], mask: vec![1; n], types: vec![0; n], positions: vec![0; n] };
+        let batches = table.cut(&vec![0; rows]);
+        assert_eq!(batches.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [10, 10, 10, 10, 10]);
+    }
+}

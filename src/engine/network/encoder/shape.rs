@@ -1,0 +1,166 @@
+//! Sizes of an encoder, the names of its parameters, and where they lie in the arena.
+//!
+//! Owns: names as Hugging Face writes them. May not touch: values.
+
+use crate::engine::network::layout::ParameterLayout;
+use crate::engine::network::ops::Activation;
+
+/// Which names and positions the model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `bert.*`, pooler, positions from 0.
+    Bert,
+    /// `roberta.*`, dense classifier head, positions after the padding id.
+    Roberta,
+}
+
+impl Family {
+    /// Padding id when the configuration names none.
+    pub fn default_padding(self) -> usize {
+        match self {
+            Self::Bert => 0,
+            Self::Roberta => 1,
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Bert => "bert",
+            Self::Roberta => "roberta",
+        }
+    }
+
+    /// Names of the dense layer and of the classifier behind the encoder.
+    fn head(self) -> [&'static str; 2] {
+        match self {
+            Self::Bert => ["bert.pooler.dense", "classifier"],
+            Self::Roberta => ["classifier.dense", "classifier.out_proj"],
+        }
+    }
+}
+
+/// Sizes of an encoder.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub family: Family,
+    pub vocabulary: usize,
+    pub hidden: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub inner: usize,
+    pub positions: usize,
+    pub types: usize,
+    pub classes: usize,
+    pub padding: u32,
+    pub activation: Activation,
+    pub epsilon: f64,
+}
+
+/// First elements of one encoder layer's parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerPlaces {
+    /// Query, key and value weights, one after the other: [3 * hidden, hidden].
+    pub qkv: usize,
+    pub qkv_bias: usize,
+    pub output: usize,
+    pub output_bias: usize,
+    pub norm1: [usize; 2],
+    pub inner: usize,
+    pub inner_bias: usize,
+    pub outer: usize,
+    pub outer_bias: usize,
+    pub norm2: [usize; 2],
+}
+
+/// First elements of an encoder's parameters.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub words: usize,
+    pub positions: usize,
+    pub types: usize,
+    pub norm: [usize; 2],
+    pub layers: Vec<LayerPlaces>,
+    pub dense: usize,
+    pub dense_bias: usize,
+    pub classifier: usize,
+    pub classifier_bias: usize,
+}
+
+const TABLES: [&str; 3] = ["word_embeddings", "position_embeddings", "token_type_embeddings"];
+const QKV: [&str; 3] = ["query", "key", "value"];
+
+impl Shape {
+    /// Names and shapes in the order in which the arithmetic wants them: query, key and value side by side.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let (prefix, h) = (self.family.prefix(), self.hidden);
+        let embeddings = format!("{prefix}.embeddings");
+        let rows = [self.vocabulary, self.positions, self.types];
+        let mut all: Vec<(String, Vec<usize>)> =
+            TABLES.iter().zip(rows).map(|(t, rows)| (format!("{embeddings}.{t}.weight"), vec![rows, h])).collect();
+        all.extend(pair(&format!("{embeddings}.LayerNorm"), &[h]));
+        for layer in 0..self.layers {
+            all.extend(self.layer_tensors(&format!("{prefix}.encoder.layer.{layer}")));
+        }
+        let [dense, classifier] = self.family.head();
+        all.extend(pair(dense, &[h, h]));
+        all.extend(pair(classifier, &[self.classes, h]));
+        all
+    }
+
+    fn layer_tensors(&self, base: &str) -> Vec<(String, Vec<usize>)> {
+        let (h, inner) = (self.hidden, self.inner);
+        let qkv = |part: &str, shape: &[usize]| {
+            QKV.map(|name| (format!("{base}.attention.self.{name}.{part}"), shape.to_vec()))
+        };
+        let mut all = Vec::new();
+        all.extend(qkv("weight", &[h, h]));
+        all.extend(qkv("bias", &[h]));
+        all.extend(pair(&format!("{base}.attention.output.dense"), &[h, h]));
+        all.extend(pair(&format!("{base}.attention.output.LayerNorm"), &[h]));
+        all.extend(pair(&format!("{base}.intermediate.dense"), &[inner, h]));
+        all.extend(pair(&format!("{base}.output.dense"), &[h, inner]));
+        all.extend(pair(&format!("{base}.output.LayerNorm"), &[h]));
+        all
+    }
+
+    /// Looks every parameter up in the layout that was made from [`Shape::tensors`].
+    pub fn places(&self, layout: &ParameterLayout) -> Places {
+        let prefix = self.family.prefix();
+        let at = |name: &str, part: &str| layout.offset(&format!("{name}.{part}"));
+        let table = |name: &str| at(&format!("{prefix}.embeddings.{name}"), "weight");
+        let norm = |name: &str| [at(name, "weight"), at(name, "bias")];
+        let layer = |i: usize| {
+            let base = format!("{prefix}.encoder.layer.{i}");
+            let part = |name: &str| format!("{base}.{name}");
+            LayerPlaces {
+                qkv: at(&part("attention.self.query"), "weight"),
+                qkv_bias: at(&part("attention.self.query"), "bias"),
+                output: at(&part("attention.output.dense"), "weight"),
+                output_bias: at(&part("attention.output.dense"), "bias"),
+                norm1: norm(&part("attention.output.LayerNorm")),
+                inner: at(&part("intermediate.dense"), "weight"),
+                inner_bias: at(&part("intermediate.dense"), "bias"),
+                outer: at(&part("output.dense"), "weight"),
+                outer_bias: at(&part("output.dense"), "bias"),
+                norm2: norm(&part("output.LayerNorm")),
+            }
+        };
+        let [dense, classifier] = self.family.head();
+        Places {
+            words: table(TABLES[0]),
+            positions: table(TABLES[1]),
+            types: table(TABLES[2]),
+            norm: norm(&format!("{prefix}.embeddings.LayerNorm")),
+            layers: (0..self.layers).map(layer).collect(),
+            dense: at(dense, "weight"),
+            dense_bias: at(dense, "bias"),
+            classifier: at(classifier, "weight"),
+            classifier_bias: at(classifier, "bias"),
+        }
+    }
+}
+
+/// A weight of `shape` and a bias (or gain and shift) as long as its first axis.
+fn pair(name: &str, shape: &[usize]) -> [(String, Vec<usize>); 2] {
+    [(format!("{name}.weight"), shape.to_vec()), (format!("{name}.bias"), vec![shape[0]])]
+}

@@ -1,0 +1,208 @@
+//! Where each parameter of a model lies in one flat arena, and how the tensors of a manifest map to it.
+//!
+//! Owns: canonical names, ranks, offsets, ties. May not touch: values.
+
+use crate::domain::id::quoted;
+use crate::domain::{Dtype, Fault, FaultKind, Layout, Manifest, TensorSpec, Violation};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Wrappers that trainers put around a model; they show up as segments of parameter names.
+const WRAPPERS: [&str; 3] = ["module", "_orig_mod", "_fsdp_wrapped_module"];
+
+/// One parameter in the arena.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Canonical name.
+    pub name: String,
+    /// First element in the arena.
+    pub offset: usize,
+    /// Number of elements.
+    pub len: usize,
+    /// Place of the name among the names of all untied parameters, sorted as bytes: the tensor word of the noise.
+    pub rank: u32,
+}
+
+impl Slot {
+    /// Its elements in the arena.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len
+    }
+}
+
+/// All parameters of a model.
+#[derive(Debug, Clone)]
+pub struct ParameterLayout {
+    specs: Vec<TensorSpec>,
+    slots: Vec<Slot>,
+    index: HashMap<String, usize>,
+    total: usize,
+}
+
+impl ParameterLayout {
+    /// Lays the named shapes out one after the other, in the order in which the network wants them.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] when the sizes overflow or there are too many tensors.
+    pub fn new(in_arena_order: Vec<(String, Vec<usize>)>) -> Result<Self, Fault> {
+        let mut offset = 0usize;
+        let mut placed = Vec::with_capacity(in_arena_order.len());
+        for (name, shape) in in_arena_order {
+            let len = shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis));
+            let end = len.and_then(|len| offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 16);
+            let (Some(len), Some(end)) = (len, end) else {
+                return Err(Fault::invalid("config_json", format!("the size of {name} {shape:?} overflows")));
+            };
+            placed.push((name, shape, offset, len));
+            offset = end;
+        }
+        placed.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+        let mut layout =
+            Self { specs: Vec::new(), slots: Vec::new(), index: HashMap::new(), total: offset };
+        for (rank, (name, shape, offset, len)) in placed.into_iter().enumerate() {
+            layout.index.insert(name.clone(), rank);
+            let shape = shape.iter().map(|axis| *axis as u64).collect();
+            layout.specs.push(TensorSpec { name: name.clone(), dtype: Dtype::F32, shape });
+            layout.slots.push(Slot { name, offset, len, rank: rank as u32 });
+        }
+        Ok(layout)
+    }
+
+    /// The parameters, in the order of the names' bytes.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Elements of the arena.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// First element of a parameter that the network itself named.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub fn offset(&self, name: &str) -> usize {
+        self.slots[self.index[name]].offset
+    }
+
+    fn fit(&self, index: usize, place: usize, tensor: &TensorSpec) -> Option<Violation> {
+        let wrong = |field: &str, description: String| {
+            Some(Violation { field: format!("tensors[{place}].{field}"), description })
+        };
+        let (expected, name) = (&self.specs[index].shape, quoted(&tensor.name));
+        if !tensor.dtype.is_float() {
+            return wrong("dtype", format!("found {} for {name}, expected a float", tensor.dtype.name()));
+        }
+        if &tensor.shape != expected {
+            return wrong("shape", format!("found {:?} for {name}, expected {expected:?}", tensor.shape));
+        }
+        None
+    }
+}
+
+/// The name without the segments that wrappers put in, and with the older names of LayerNorm's parameters renewed.
+pub fn canonical(name: &str) -> String {
+    let kept: Vec<&str> = name.split('.').filter(|segment| !WRAPPERS.contains(segment)).collect();
+    let name = kept.join(".");
+    if let Some(stem) = name.strip_suffix("LayerNorm.gamma") {
+        return format!("{stem}LayerNorm.weight");
+    }
+    if let Some(stem) = name.strip_suffix("LayerNorm.beta") {
+        return format!("{stem}LayerNorm.bias");
+    }
+    name
+}
+
+impl Layout for ParameterLayout {
+    fn parameters(&self) -> &[TensorSpec] {
+        &self.specs
+    }
+
+    fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
+        let tensors = manifest.tensors();
+        let mut violations = Vec::new();
+        let mut places: Vec<Option<usize>> = vec![None; self.specs.len()];
+        let mut known = vec![false; tensors.len()];
+        let mut put = |name: &str, place: usize, field: String| {
+            let Some(index) = self.index.get(&canonical(name)) else { return false };
+            if places[*index].replace(place).is_some() {
+                violations.push(Violation { field, description: format!("found {} twice", quoted(name)) });
+            } else {
+                violations.extend(self.fit(*index, place, &tensors[place]));
+            }
+            true
+        };
+        for (place, tensor) in tensors.iter().enumerate() {
+            known[place] = put(&tensor.name, place, format!("tensors[{place}].name")) || !tensor.dtype.is_float();
+        }
+        let by_name: HashMap<&str, usize> = tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+        for (i, alias) in manifest.aliases().iter().enumerate() {
+            let place = by_name[alias.target.as_str()];
+            known[place] |= put(&alias.name, place, format!("aliases[{i}].name"));
+        }
+        for (place, tensor) in tensors.iter().enumerate().filter(|(place, _)| !known[*place]) {
+            let description = format!("found {}, which the model does not have", quoted(&tensor.name));
+            violations.push(Violation { field: format!("tensors[{place}].name"), description });
+        }
+        for (spec, _) in self.specs.iter().zip(&places).filter(|(_, place)| place.is_none()) {
+            let description = format!("found no {}, expected it with shape {:?}", quoted(&spec.name), spec.shape);
+            violations.push(Violation { field: "tensors".into(), description });
+        }
+        if violations.is_empty() {
+            return Ok(places.into_iter().flatten().collect());
+        }
+        violations.truncate(16);
+        Err(Fault::of(FaultKind::Precondition, violations))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Alias;
+
+    fn layout() -> ParameterLayout {
+        ParameterLayout::new(vec![("b.weight".into(), vec![2, 3]), ("a.bias".into(), vec![2])]).expect("small")
+    }
+
+    fn manifest(tensors: &[(&str, Dtype, &[u64])], aliases: &[(&str, &str)]) -> Manifest {
+        let spec = |(name, dtype, shape): &(&str, Dtype, &[u64])| TensorSpec {
+            name: (*name).into(),
+            dtype: *dtype,
+            shape: shape.to_vec(),
+        };
+        let alias = |(name, target): &(&str, &str)| Alias { name: (*name).into(), target: (*target).into() };
+        Manifest::new(tensors.iter().map(spec).collect(), aliases.iter().map(alias).collect()).expect("sound")
+    }
+
+    #[test]
+    fn ranks_follow_names_and_offsets_follow_the_network() {
+        let layout = layout();
+        assert_eq!(layout.slots()[0].name, "a.bias");
+        assert_eq!((layout.slots()[0].offset, layout.slots()[1].offset, layout.total()), (6, 0, 8));
+    }
+
+    #[test]
+    fn wrappers_and_old_names_are_understood() {
+        assert_eq!(canonical("module._orig_mod.bert.LayerNorm.gamma"), "bert.LayerNorm.weight");
+        let wrapped = manifest(&[("module.b.weight", Dtype::Bf16, &[2, 3]), ("a.bias", Dtype::F64, &[2])], &[]);
+        assert_eq!(layout().arrange(&wrapped), Ok(vec![1, 0]));
+    }
+
+    #[test]
+    fn every_misfit_is_named() {
+        let bad = manifest(&[("b.weight", Dtype::F32, &[3, 2]), ("c", Dtype::F32, &[1]), ("ids", Dtype::I64, &[4])], &[]);
+        let fault = layout().arrange(&bad).expect_err("misfit");
+        let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(fields, ["tensors[0].shape", "tensors[1].name", "tensors"]);
+        assert_eq!(fault.kind, FaultKind::Precondition);
+    }
+
+    #[test]
+    fn an_alias_stands_for_a_parameter() {
+        let square = ParameterLayout::new(vec![("a".into(), vec![2, 2]), ("b".into(), vec![2, 2])]).expect("small");
+        let tied = manifest(&[("a", Dtype::F32, &[2, 2])], &[("b", "a")]);
+        assert_eq!(square.arrange(&tied), Ok(vec![0, 0]));
+    }
+}

@@ -1,0 +1,131 @@
+//! Models as functions of their parameters: from a configuration and a probe to logits and gradients.
+//!
+//! Owns: the traits of a network and the registry of architectures. May not touch: measures, noise, snapshots.
+//! A new architecture is one file and one line of [`ARCHITECTURES`].
+
+pub mod batch;
+mod encoder;
+mod gemm;
+pub mod layout;
+mod mlp;
+mod ops;
+
+use crate::domain::{Fault, ProbeGroup};
+use crate::engine::device::real::Real;
+use batch::Batch;
+use layout::ParameterLayout;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// A family of models.
+pub struct Architecture {
+    /// Values of `model_type` that it serves.
+    pub model_types: &'static [&'static str],
+    /// Builds a network from the text of a config.json.
+    pub build: fn(&str) -> Result<Arc<dyn Network>, Fault>,
+}
+
+/// All of them.
+pub static ARCHITECTURES: &[Architecture] = &[mlp::ARCHITECTURE, encoder::ARCHITECTURE];
+
+/// A model without values: its parameters' layout and its arithmetic. Evaluation mode, no dropout.
+pub trait Network: Send + Sync {
+    /// Its parameters.
+    fn layout(&self) -> &Arc<ParameterLayout>;
+
+    /// Length of a row of logits.
+    fn classes(&self) -> usize;
+
+    /// Checks the tensors of a group against the model and cuts them into batches of bounded size.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming the tensor at fault.
+    fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault>;
+
+    /// A worker in f32 whose products may use `threads`.
+    fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>>;
+
+    /// A worker in f64 whose products may use `threads`.
+    fn pass_f64(&self, threads: usize) -> Box<dyn Pass<f64>>;
+}
+
+/// One worker: activations of one batch, allocated once.
+pub trait Pass<T>: Send {
+    /// Logits [examples, classes] of a batch under the parameters `w`; with `keep`, what [`Pass::backward`] needs.
+    fn forward(&mut self, w: &[T], batch: &Batch, keep: bool) -> &[T];
+
+    /// After a forward of the same `w` and batch with `keep`: adds to `gradient` the derivative along the
+    /// parameters for the derivative `d_logits` [examples, classes] along the logits.
+    fn backward(&mut self, w: &[T], batch: &Batch, d_logits: &[T], gradient: &mut [T]);
+}
+
+/// The two precisions of a network.
+pub trait Passes: Real {
+    /// A worker in this precision.
+    fn pass(network: &dyn Network, threads: usize) -> Box<dyn Pass<Self>>;
+}
+
+impl Passes for f32 {
+    fn pass(network: &dyn Network, threads: usize) -> Box<dyn Pass<Self>> {
+        network.pass_f32(threads)
+    }
+}
+
+impl Passes for f64 {
+    fn pass(network: &dyn Network, threads: usize) -> Box<dyn Pass<Self>> {
+        network.pass_f64(threads)
+    }
+}
+
+#[derive(Deserialize)]
+struct ModelType {
+    model_type: String,
+}
+
+/// Builds the network that a config.json describes; the second value is its `model_type`.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming the key of the configuration (`config_json.hidden_size`).
+pub fn build(config_json: &str) -> Result<(Arc<dyn Network>, String), Fault> {
+    let model_type = parse::<ModelType>(config_json)?.model_type;
+    let family = ARCHITECTURES.iter().find(|family| family.model_types.contains(&model_type.as_str()));
+    let Some(family) = family else {
+        let known: Vec<&str> = ARCHITECTURES.iter().flat_map(|family| family.model_types).copied().collect();
+        let description =
+            format!("found {}, expected one of {}", crate::domain::id::quoted(&model_type), known.join(", "));
+        return Err(Fault::invalid("config_json.model_type", description));
+    };
+    Ok(((family.build)(config_json)?, model_type))
+}
+
+fn parse<C: DeserializeOwned>(config_json: &str) -> Result<C, Fault> {
+    serde_json::from_str(config_json).map_err(|error| Fault::invalid("config_json", error.to_string()))
+}
+
+/// `value` when it lies in 1..=`most`.
+fn positive(key: &str, value: usize, most: usize) -> Result<usize, Fault> {
+    if (1..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(Fault::invalid(format!("config_json.{key}"), format!("found {value}, expected 1 to {most}")))
+}
+
+fn activation(name: &str) -> Result<ops::Activation, Fault> {
+    ops::Activation::named(name).ok_or_else(|| {
+        let found = crate::domain::id::quoted(name);
+        let expected = ops::Activation::NAMES;
+        Fault::invalid("config_json.hidden_act", format!("found {found}, expected {expected}"))
+    })
+}
+
+/// Makes the buffer at least `len` long and returns its first `len` elements.
+fn sized<T: Real>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, T::ZERO);
+    }
+    &mut buffer[..len]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Take, evaluate, emit: one thread owns the engine and measures one snapshot after another.
+//!
+//! Owns: the engine's thread, its clock, what a panic there means. May not touch: bytes on the wire, tokio.
+
+mod evaluate;
+#[cfg(test)]
+mod tests;
+
+pub use evaluate::evaluate;
+
+use crate::domain::tally::{Happening, Tally};
+use crate::domain::{Event, Fault, Journal, Outcome, Reading, RunId, SnapshotRef};
+use crate::engine::{Engine, Hints, References, Stop};
+use crate::registry::{Registry, Work};
+use evaluate::guarded;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+
+/// Deep networks recurse; the default stack of a thread is too small for them.
+const STACK: usize = 64 << 20;
+
+/// Whom the pipeline meets.
+#[derive(Clone)]
+pub struct Neighbours {
+    /// Gives the work.
+    pub registry: Arc<Registry>,
+    /// Gets the events.
+    pub journal: Arc<dyn Journal>,
+    /// Gets the counts.
+    pub tally: Arc<Tally>,
+}
+
+/// The engine's thread.
+#[derive(Debug)]
+pub struct Pipeline {
+    thread: JoinHandle<()>,
+    stop: Stop,
+}
+
+impl Pipeline {
+    /// Starts the thread with an engine of `threads` threads; `ready` hears how its self check went.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(
+        threads: usize,
+        neighbours: Neighbours,
+        ready: impl FnOnce(Result<(), Fault>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let stop = Stop::default();
+        let raised = stop.clone();
+        let work = move || {
+            match sound_engine(threads) {
+                Ok(engine) => {
+                    ready(Ok(()));
+                    Desk { engine, neighbours, stop: raised, hints: HashMap::new() }.work();
+                }
+                Err(fault) => ready(Err(fault)),
+            }
+        };
+        let thread = Builder::new().name("clino-engine".into()).stack_size(STACK).spawn(work)?;
+        Ok(Self { thread, stop })
+    }
+
+    /// Whether the thread has ended, as it does after [`Registry::stop`] once the current snapshot is measured.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Asks the engine to leave the current snapshot.
+    pub fn stop(&self) {
+        self.stop.raise();
+    }
+
+    /// Waits for the end of the thread.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Internal`] when it panicked outside a measure.
+    pub fn join(self) -> Result<(), Fault> {
+        self.thread.join().map_err(|_| Fault::internal("the engine's thread panicked"))
+    }
+}
+
+/// An engine that has computed something known on the thread that will own it.
+fn sound_engine(threads: usize) -> Result<Engine, Fault> {
+    let checked = || {
+        let engine = Engine::new(threads)?;
+        engine.self_check().map(|()| engine)
+    };
+    guarded(checked).unwrap_or_else(|panic| Err(Fault::internal(panic)))
+}
+
+/// Where the work is done.
+struct Desk {
+    engine: Engine,
+    neighbours: Neighbours,
+    stop: Stop,
+    hints: HashMap<RunId, Hints>,
+}
+
+impl Desk {
+    fn work(mut self) {
+        while let Some(work) = self.neighbours.registry.take() {
+            let run = work.run.id.clone();
+            let at = work.held.header().at;
+            if let Err(fault) = self.measure(work) {
+                tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
+                self.skip(&run, at, fault);
+            }
+            if self.neighbours.registry.finish(&run) {
+                self.hints.remove(&run);
+            }
+        }
+    }
+
+    fn skip(&self, run: &RunId, snapshot: SnapshotRef, fault: Fault) {
+        self.neighbours.tally.count(Happening::SnapshotSkipped);
+        self.neighbours.journal.append(run, Event::Skipped { snapshot, reason: fault.message });
+    }
+
+    /// Measures one snapshot; a fault says why it could not be taken up or was left.
+    fn measure(&mut self, work: Work) -> Result<(), Fault> {
+        let began = Instant::now();
+        let Work { run, held, init, previous } = work;
+        let at = held.header().at;
+        let snapshot = held.load()?;
+        // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
+        drop(held);
+        let references = References { init, previous };
+        let Neighbours { journal, tally, .. } = &self.neighbours;
+        let mut session = guarded(|| self.engine.take(&run.admitted, run.seed, snapshot, references))
+            .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
+        journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });
+        let mut emit = |reading: Reading| {
+            tally.count(Happening::ReadingMade);
+            if reading.outcome == Outcome::Failed {
+                tally.count(Happening::ReadingFailed);
+            }
+            journal.append(&run.id, Event::Reading(Box::new(reading)));
+        };
+        evaluate(&mut session, self.hints.entry(run.id.clone()).or_default(), &self.stop, &mut emit)?;
+        let seconds = began.elapsed().as_secs_f64();
+        journal.append(&run.id, Event::Finished { snapshot: at, seconds });
+        tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, "measured");
+        Ok(())
+    }
+}

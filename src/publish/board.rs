@@ -1,0 +1,151 @@
+//! What is known of each snapshot of one run: a projection of its events.
+//!
+//! Owns: records and their bounds. May not touch: the order of events (that is the log's).
+
+use super::log::{Bounds, weight};
+use crate::domain::{
+    Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, SnapshotState, WeightKind,
+};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Snapshots received whole.
+    pub accepted: u64,
+    /// Snapshots measured.
+    pub measured: u64,
+    /// Snapshots that will not be measured.
+    pub skipped: u64,
+    /// Place of the next event.
+    pub next_sequence: u64,
+}
+
+#[derive(Debug)]
+struct Record {
+    kind: WeightKind,
+    state: SnapshotState,
+    reason: Option<String>,
+    /// Shared with the log.
+    readings: Vec<Arc<Sequenced>>,
+}
+
+/// The newest snapshots: all their states, and the readings of the very newest.
+#[derive(Debug)]
+pub(super) struct Board {
+    bounds: Bounds,
+    records: HashMap<SnapshotRef, Record>,
+    /// In order of receipt.
+    order: VecDeque<SnapshotRef>,
+    /// Those with readings, in the order in which their measurement began.
+    reported: VecDeque<SnapshotRef>,
+    /// About so many bytes of readings.
+    bytes: usize,
+    last: Option<SnapshotRef>,
+    progress: Progress,
+}
+
+impl Board {
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            records: HashMap::new(),
+            order: VecDeque::new(),
+            reported: VecDeque::new(),
+            bytes: 0,
+            last: None,
+            progress: Progress::default(),
+        }
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Takes in what happened.
+    pub fn apply(&mut self, sequenced: &Arc<Sequenced>) {
+        self.progress.next_sequence = sequenced.sequence + 1;
+        match &sequenced.event {
+            Event::Accepted { snapshot, kind, .. } => self.accept(*snapshot, *kind),
+            Event::Skipped { snapshot, reason } => {
+                self.progress.skipped += 1;
+                self.change(snapshot, SnapshotState::Skipped, Some(reason));
+            }
+            Event::Started { snapshot, .. } => {
+                self.reported.push_back(*snapshot);
+                self.change(snapshot, SnapshotState::Measuring, None);
+            }
+            Event::Reading(reading) => self.read(reading, sequenced),
+            Event::Finished { snapshot, .. } => {
+                self.progress.measured += 1;
+                self.last = Some(*snapshot);
+                self.change(snapshot, SnapshotState::Measured, None);
+            }
+            Event::Gap { .. } | Event::Closed | Event::Draining => {}
+        }
+    }
+
+    fn accept(&mut self, at: SnapshotRef, kind: WeightKind) {
+        self.progress.accepted += 1;
+        let record = Record { kind, state: SnapshotState::Waiting, reason: None, readings: Vec::new() };
+        self.records.insert(at, record);
+        self.order.push_back(at);
+        if self.order.len() > self.bounds.records
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.clear(&oldest);
+            self.records.remove(&oldest);
+        }
+    }
+
+    fn change(&mut self, at: &SnapshotRef, state: SnapshotState, reason: Option<&String>) {
+        if let Some(record) = self.records.get_mut(at) {
+            record.state = state;
+            record.reason = reason.cloned();
+        }
+    }
+
+    fn read(&mut self, reading: &Reading, sequenced: &Arc<Sequenced>) {
+        let Some(record) = self.records.get_mut(&reading.snapshot) else { return };
+        record.readings.push(sequenced.clone());
+        self.bytes += weight(&sequenced.event);
+        while self.reported.len() > 1
+            && (self.reported.len() > self.bounds.reports || self.bytes > self.bounds.bytes)
+        {
+            if let Some(oldest) = self.reported.pop_front() {
+                self.clear(&oldest);
+            }
+        }
+    }
+
+    /// Drops the readings of a snapshot.
+    fn clear(&mut self, at: &SnapshotRef) {
+        let Some(record) = self.records.get_mut(at) else { return };
+        for reading in record.readings.drain(..) {
+            self.bytes -= weight(&reading.event);
+            record.reason = Some("its readings are too old to be held".into());
+        }
+    }
+
+    /// What is known of one snapshot, or of the one that was measured last.
+    pub fn report(&self, at: Option<SnapshotRef>) -> Result<Report, Fault> {
+        let none = || Fault::new(FaultKind::NotFound, "no snapshot of this run has been measured yet");
+        let at = at.or(self.last).ok_or_else(none)?;
+        let record = self.records.get(&at).ok_or_else(|| {
+            let description = format!("found step {} attempt {}, which is not held", at.step, at.attempt);
+            Fault::field(FaultKind::NotFound, "snapshot", description)
+        })?;
+        let readings = record.readings.iter().filter_map(|sequenced| match &sequenced.event {
+            Event::Reading(reading) => Some((**reading).clone()),
+            _ => None,
+        });
+        Ok(Report {
+            snapshot: at,
+            kind: record.kind,
+            state: record.state,
+            readings: readings.collect(),
+            reason: record.reason.clone(),
+        })
+    }
+}

@@ -1,0 +1,117 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::domain::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const BOUNDS: Bounds = Bounds { events: 8, bytes: 1 << 20, records: 3, reports: 2 };
+
+fn hub() -> (Arc<Hub>, RunId) {
+    let hub = Arc::new(Hub::new(BOUNDS));
+    let run = RunId("r".into());
+    hub.open(&run);
+    (hub, run)
+}
+
+fn at(step: u64) -> SnapshotRef {
+    SnapshotRef { step, attempt: 1 }
+}
+
+fn reading(step: u64) -> Event {
+    Event::Reading(Box::new(Reading {
+        measure: "loss".into(),
+        parameters: BTreeMap::new(),
+        group: None,
+        snapshot: at(step),
+        outcome: Outcome::Measured,
+        value: Some(1.0),
+        draws: vec![],
+        estimate: None,
+        parts: vec![],
+        tensors: vec![],
+        rungs: vec![],
+        reason: None,
+        seconds: 0.0,
+        precision: Precision::F64,
+    }))
+}
+
+fn measured(hub: &Hub, run: &RunId, step: u64) {
+    hub.append(run, Event::Accepted { snapshot: at(step), kind: WeightKind::Live, initialization: false });
+    hub.append(run, Event::Started { snapshot: at(step), readings: 1 });
+    hub.append(run, reading(step));
+    hub.append(run, Event::Finished { snapshot: at(step), seconds: 0.0 });
+}
+
+#[tokio::test]
+async fn a_watcher_gets_all_events_and_ends_with_the_run() {
+    let (hub, run) = hub();
+    let mut late = hub.watch(&run, None).unwrap();
+    measured(&hub, &run, 1);
+    hub.append(&run, Event::Closed);
+    hub.append(&run, reading(9));
+    for sequence in 0..5 {
+        assert_eq!(late.next().await.unwrap().sequence, sequence);
+    }
+    assert_eq!(late.next().await, None);
+    let mut after = hub.watch(&run, None).unwrap();
+    assert_eq!(after.next().await.unwrap().event, Event::Closed);
+    assert_eq!(after.next().await, None);
+}
+
+#[tokio::test]
+async fn a_sleeping_watcher_is_woken_and_a_drain_is_its_last_event() {
+    let (hub, run) = hub();
+    let mut watcher = hub.watch(&run, None).unwrap();
+    let task = tokio::spawn(async move { (watcher.next().await, watcher.next().await) });
+    tokio::task::yield_now().await;
+    hub.drain();
+    let (event, end) = task.await.unwrap();
+    assert_eq!((event.unwrap().event.clone(), end), (Event::Draining, None));
+}
+
+#[tokio::test]
+async fn a_watcher_that_lags_gets_a_gap() {
+    let (hub, run) = hub();
+    let mut watcher = hub.watch(&run, Some(0)).unwrap();
+    (1..=5).for_each(|step| measured(&hub, &run, step));
+    let gap = watcher.next().await.unwrap();
+    assert_eq!((gap.sequence, &gap.event), (11, &Event::Gap { lost: 12 }));
+    assert_eq!(watcher.next().await.unwrap().sequence, 12);
+}
+
+#[test]
+fn unknown_runs_and_places_are_refused() {
+    let (hub, run) = hub();
+    assert_eq!(hub.watch(&RunId("x".into()), None).unwrap_err().kind, FaultKind::NotFound);
+    assert_eq!(hub.watch(&run, Some(1)).unwrap_err().kind, FaultKind::Invalid);
+    assert_eq!(hub.report(&run, None).unwrap_err().kind, FaultKind::NotFound);
+}
+
+#[test]
+fn the_board_keeps_the_newest_and_counts_all() {
+    let (hub, run) = hub();
+    (1..=4).for_each(|step| measured(&hub, &run, step));
+    hub.append(&run, Event::Accepted { snapshot: at(5), kind: WeightKind::Ema, initialization: false });
+    hub.append(&run, Event::Skipped { snapshot: at(5), reason: "why".into() });
+    let progress = hub.progress(&run).unwrap();
+    assert_eq!(progress, Progress { accepted: 5, measured: 4, skipped: 1, next_sequence: 18 });
+    assert_eq!(hub.report(&run, None).unwrap().snapshot, at(4));
+    assert_eq!(hub.report(&run, Some(at(1))).unwrap_err().kind, FaultKind::NotFound);
+    assert_eq!(hub.report(&run, Some(at(4))).unwrap().readings.len(), 1);
+    let skipped = hub.report(&run, Some(at(5))).unwrap();
+    assert_eq!((skipped.state, skipped.kind), (SnapshotState::Skipped, WeightKind::Ema));
+    assert_eq!(skipped.reason.as_deref(), Some("why"));
+}
+
+#[test]
+fn old_readings_go_before_old_records() {
+    let hub = Hub::new(Bounds { reports: 1, ..BOUNDS });
+    let run = RunId("r".into());
+    hub.open(&run);
+    (1..=2).for_each(|step| measured(&hub, &run, step));
+    let old = hub.report(&run, Some(at(1))).unwrap();
+    assert_eq!((old.state, old.readings.len()), (SnapshotState::Measured, 0));
+    assert!(old.reason.unwrap().contains("too old"));
+}

@@ -1,0 +1,53 @@
+//! Fingerprints: whether two requests with the same key ask for the same.
+//!
+//! Owns: what counts as content. May not touch: the keys.
+
+use super::probe_digest;
+use crate::domain::{Announcement, RunSpec};
+use sha2::{Digest, Sha256};
+
+/// Lower-case hexadecimal SHA-256.
+pub(super) fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds one text so that no two lists of texts give the same bytes.
+fn add(digest: &mut Sha256, text: &str) {
+    digest.update((text.len() as u64).to_le_bytes());
+    digest.update(text);
+}
+
+/// Of everything that a client says when it opens a run.
+pub(super) fn fingerprint(spec: &RunSpec) -> String {
+    let mut digest = Sha256::new();
+    add(&mut digest, &spec.name);
+    add(&mut digest, &spec.config_json);
+    for group in &spec.groups {
+        add(&mut digest, "group");
+        add(&mut digest, &group.name);
+        add(&mut digest, &probe_digest(&group.tensors));
+    }
+    for measure in &spec.measures {
+        add(&mut digest, "measure");
+        add(&mut digest, &format!("{:?} {:?}", measure.name, measure.parameters));
+    }
+    add(&mut digest, &format!("{} {:?} {:?}", spec.seed, spec.delivery, spec.precision));
+    hex(digest)
+}
+
+/// Of a snapshot's first frame without its key and run.
+pub(super) fn announced(announcement: &Announcement) -> String {
+    let mut digest = Sha256::new();
+    let Announcement { step, attempt, kind, initialization, manifest, .. } = announcement;
+    add(&mut digest, &format!("{step} {attempt:?} {kind:?} {initialization}"));
+    for spec in manifest.tensors() {
+        add(&mut digest, &spec.name);
+        add(&mut digest, &format!("{} {:?}", spec.dtype.name(), spec.shape));
+    }
+    for alias in manifest.aliases() {
+        add(&mut digest, "alias");
+        add(&mut digest, &alias.name);
+        add(&mut digest, &alias.target);
+    }
+    hex(digest)
+}

@@ -1,0 +1,183 @@
+//! Runs: opened, looked up, closed; their snapshots from announcement to the engine's hand.
+//!
+//! Owns: identity, attempts, idempotency, references, the waiting slot of each run, whose turn it is.
+//! May not touch: bytes on the wire, how anything is measured.
+
+mod fingerprint;
+mod ledger;
+mod probes;
+mod run;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+pub use probes::{ProbeStore, probe_digest};
+pub use run::Run;
+pub use snapshots::{Admission, Room, Upload, Work};
+
+use crate::domain::tally::{Happening, Tally};
+use crate::domain::{Event, Examiner, Fault, FaultKind, Journal, MeasureInfo, RunId, RunSpec};
+use fingerprint::fingerprint;
+use run::State;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// All runs that the daemon holds.
+pub struct Registry {
+    examiner: Arc<dyn Examiner>,
+    journal: Arc<dyn Journal>,
+    tally: Arc<Tally>,
+    catalogue: Vec<MeasureInfo>,
+    /// Most runs; beyond it the oldest closed one is forgotten.
+    most_runs: usize,
+    inner: Mutex<Inner>,
+    /// Rung when a snapshot waits, or when no more work comes.
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    runs: HashMap<RunId, Entry>,
+    /// Oldest first.
+    order: Vec<RunId>,
+    keys: HashMap<String, RunId>,
+    /// Runs with a waiting snapshot, in the order of their turns.
+    ready: VecDeque<RunId>,
+    stopped: bool,
+}
+
+struct Entry {
+    run: Arc<Run>,
+    state: State,
+}
+
+impl Inner {
+    fn entry(&mut self, run: &RunId) -> Result<&mut Entry, Fault> {
+        let unknown =
+            || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
+        self.runs.get_mut(run).ok_or_else(unknown)
+    }
+}
+
+impl Registry {
+    /// An empty registry of at most `most_runs` runs.
+    pub fn new(
+        examiner: Arc<dyn Examiner>,
+        journal: Arc<dyn Journal>,
+        tally: Arc<Tally>,
+        most_runs: usize,
+    ) -> Self {
+        let catalogue = examiner.catalogue();
+        let (inner, work) = (Mutex::default(), Condvar::new());
+        Self { examiner, journal, tally, catalogue, most_runs, inner, work }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every measure.
+    pub fn catalogue(&self) -> &[MeasureInfo] {
+        &self.catalogue
+    }
+
+    /// Opens a run, or finds the one that the same key opened with the same content; the flag tells which. Examines
+    /// the specification, which may take a while: not for an asynchronous thread.
+    ///
+    /// # Errors
+    /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
+    /// [`FaultKind::Exhausted`] when all runs that fit are open.
+    pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
+        let print = fingerprint(&spec);
+        if let Some(run) = self.find(&self.lock(), key, &print)? {
+            return Ok((run, false));
+        }
+        let admitted = self.examiner.examine(&spec)?;
+        let run = Arc::new(Run::new(key.to_owned(), print, spec, admitted));
+        let mut inner = self.lock();
+        // The same request may have come twice at once.
+        if let Some(run) = self.find(&inner, key, &run.fingerprint)? {
+            return Ok((run, false));
+        }
+        self.make_room(&mut inner)?;
+        inner.keys.insert(key.to_owned(), run.id.clone());
+        inner.order.push(run.id.clone());
+        inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
+        self.journal.open(&run.id);
+        self.tally.count(Happening::RunOpened);
+        Ok((run, true))
+    }
+
+    fn find(&self, inner: &Inner, key: &str, print: &str) -> Result<Option<Arc<Run>>, Fault> {
+        let Some(entry) = inner.keys.get(key).and_then(|id| inner.runs.get(id)) else { return Ok(None) };
+        if entry.run.fingerprint != print {
+            let description = "found a key that opened a run with other content, expected a new key";
+            return Err(Fault::field(FaultKind::Exists, "idempotency_key", description));
+        }
+        Ok(Some(entry.run.clone()))
+    }
+
+    /// Forgets the oldest run that is closed and measured, if the registry is full.
+    fn make_room(&self, inner: &mut Inner) -> Result<(), Fault> {
+        if inner.stopped {
+            return Err(Fault::new(FaultKind::Unavailable, "the daemon shuts down"));
+        }
+        if inner.order.len() < self.most_runs {
+            return Ok(());
+        }
+        let over = |id: &RunId| inner.runs.get(id).is_some_and(|entry| entry.state.is_over());
+        let Some(place) = inner.order.iter().position(over) else {
+            let message = format!("{} runs are open, which is the limit: close one", self.most_runs);
+            return Err(Fault::new(FaultKind::Exhausted, message));
+        };
+        let id = inner.order.remove(place);
+        if let Some(entry) = inner.runs.remove(&id) {
+            inner.keys.remove(&entry.run.key);
+        }
+        self.journal.forget(&id);
+        Ok(())
+    }
+
+    /// A run, and whether it is closed.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn get(&self, run: &RunId) -> Result<(Arc<Run>, bool), Fault> {
+        let mut inner = self.lock();
+        let entry = inner.entry(run)?;
+        Ok((entry.run.clone(), entry.state.closed))
+    }
+
+    /// All runs, oldest first.
+    pub fn list(&self) -> Vec<(Arc<Run>, bool)> {
+        let inner = self.lock();
+        let entries = inner.order.iter().filter_map(|id| inner.runs.get(id));
+        entries.map(|entry| (entry.run.clone(), entry.state.closed)).collect()
+    }
+
+    /// No more snapshots; what waits is still measured. Closing twice is harmless.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn close(&self, run: &RunId) -> Result<Arc<Run>, Fault> {
+        let mut inner = self.lock();
+        let entry = inner.entry(run)?;
+        entry.state.closed = true;
+        entry.run.room.close();
+        let run = entry.run.clone();
+        self.end_if_over(entry);
+        Ok(run)
+    }
+
+    /// The last event of a run that is closed and measured.
+    fn end_if_over(&self, entry: &mut Entry) -> bool {
+        if !entry.state.is_over() {
+            return false;
+        }
+        if !std::mem::replace(&mut entry.state.ended, true) {
+            entry.state.forget_references();
+            self.journal.append(&entry.run.id, Event::Closed);
+        }
+        true
+    }
+}

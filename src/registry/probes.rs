@@ -1,0 +1,119 @@
+//! Probes by the SHA-256 of their content, so that many runs can name the same examples.
+//!
+//! Owns: the bytes of probes that came by `PutProbe`. May not touch: what the tensors mean to a model.
+
+use super::fingerprint::hex;
+use crate::domain::budget::{Budget, Claim};
+use crate::domain::{Fault, FaultKind, Tensor};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// SHA-256, in lower-case hexadecimal, over the tensors in the order of their names' bytes: of each the name, a zero
+/// byte, the dtype as safetensors spells it, a zero byte, the axes in decimal joined by `x`, a zero byte, the data.
+pub fn probe_digest(tensors: &[Tensor]) -> String {
+    let mut sorted: Vec<_> = tensors.iter().collect();
+    sorted.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+    let mut digest = Sha256::new();
+    for tensor in sorted {
+        let axes: Vec<_> = tensor.spec.shape.iter().map(u64::to_string).collect();
+        for text in [tensor.spec.name.as_str(), tensor.spec.dtype.name(), &axes.join("x")] {
+            digest.update(text);
+            digest.update([0]);
+        }
+        digest.update(&tensor.data);
+    }
+    hex(digest)
+}
+
+#[derive(Debug)]
+struct Stored {
+    tensors: Arc<Vec<Tensor>>,
+    /// When it was last put or named, by a counter.
+    used: u64,
+    _claim: Claim,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    probes: HashMap<String, Stored>,
+    clock: u64,
+}
+
+/// Probes within a budget of bytes; those that nobody uses make room, oldest first.
+#[derive(Debug)]
+pub struct ProbeStore {
+    budget: Budget,
+    shelf: Mutex<Shelf>,
+}
+
+impl ProbeStore {
+    /// A store of at most `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self { budget: Budget::new(limit), shelf: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims room for a probe that will arrive, forgetting unused ones where it must.
+    ///
+    /// # Errors
+    /// Those of [`Budget::claim`].
+    pub fn claim(&self, bytes: u64) -> Result<Claim, Fault> {
+        let mut shelf = self.lock();
+        loop {
+            match self.budget.claim(bytes) {
+                Err(fault) if fault.kind == FaultKind::Exhausted => match shelf.oldest_unused() {
+                    Some(digest) => drop(shelf.probes.remove(&digest)),
+                    None => return Err(fault),
+                },
+                other => return other,
+            }
+        }
+    }
+
+    /// Keeps a probe and tells its digest.
+    pub fn put(&self, tensors: Vec<Tensor>, claim: Claim) -> String {
+        let digest = probe_digest(&tensors);
+        let mut shelf = self.lock();
+        let used = shelf.tick();
+        match shelf.probes.get_mut(&digest) {
+            Some(stored) => stored.used = used,
+            None => {
+                let stored = Stored { tensors: Arc::new(tensors), used, _claim: claim };
+                shelf.probes.insert(digest.clone(), stored);
+            }
+        }
+        digest
+    }
+
+    /// The probe with a digest.
+    ///
+    /// # Errors
+    /// [`FaultKind::Precondition`] naming `digest` when it is not here: the client must put it again.
+    pub fn get(&self, digest: &str) -> Result<Arc<Vec<Tensor>>, Fault> {
+        let mut shelf = self.lock();
+        let used = shelf.tick();
+        let stored = shelf.probes.get_mut(digest).ok_or_else(|| {
+            let found = crate::domain::id::quoted(digest);
+            let description = format!("found {found}, which is not held: put the probe again");
+            Fault::field(FaultKind::Precondition, "digest", description)
+        })?;
+        stored.used = used;
+        Ok(stored.tensors.clone())
+    }
+}
+
+impl Shelf {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn oldest_unused(&self) -> Option<String> {
+        let unused = self.probes.iter().filter(|(_, stored)| Arc::strong_count(&stored.tensors) == 1);
+        unused.min_by_key(|(_, stored)| stored.used).map(|(digest, _)| digest.clone())
+    }
+}

@@ -1,0 +1,238 @@
+//! A snapshot's way through a run: announced, given room, committed, taken up, finished.
+//!
+//! Owns: what a snapshot is compared with and which one waits. May not touch: the bytes.
+
+use super::fingerprint::announced;
+use super::run::{Run, State, Waiting};
+use super::{Entry, Registry};
+use crate::domain::tally::Happening;
+use crate::domain::{
+    Announcement, Delivery, Event, Fault, FaultKind, Held, Needs, ParameterSource, Receipt, RunId,
+    SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
+};
+use std::sync::{Arc, PoisonError};
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
+
+/// The answer to an announcement.
+#[derive(Debug)]
+pub enum Admission {
+    /// Received before under the same key.
+    Repeated(Receipt),
+    /// The bytes may come.
+    Welcome(Upload),
+}
+
+/// A snapshot whose bytes may come.
+#[derive(Debug)]
+pub struct Upload {
+    /// Of which run.
+    pub run: Arc<Run>,
+    /// What was announced.
+    pub announcement: Announcement,
+    /// Place of each parameter of the layout among the manifest's tensors.
+    pub places: Vec<usize>,
+    print: String,
+}
+
+/// Leave to send the bytes now.
+#[derive(Debug)]
+pub struct Room(Option<OwnedSemaphorePermit>);
+
+impl Upload {
+    /// Waits, in a run that wants every snapshot measured, until none waits before this one. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`FaultKind::Precondition`] when the run is closed meanwhile.
+    pub async fn room(&self) -> Result<Room, Fault> {
+        match self.run.delivery {
+            Delivery::Latest => Ok(Room(None)),
+            Delivery::Every => {
+                let permit = self.run.room.clone().acquire_owned().await;
+                permit.map(|permit| Room(Some(permit))).map_err(|_| closed())
+            }
+        }
+    }
+}
+
+/// A snapshot to be measured now.
+#[derive(Debug)]
+pub struct Work {
+    /// Of which run.
+    pub run: Arc<Run>,
+    /// It.
+    pub held: Arc<dyn Held>,
+    /// The initialization that was received last before it (itself, if it is one), if a measure needs it.
+    pub init: Option<Arc<dyn ParameterSource>>,
+    /// The snapshot that was received before it, if a measure needs it.
+    pub previous: Option<Arc<dyn ParameterSource>>,
+}
+
+fn closed() -> Fault {
+    Fault::field(FaultKind::Precondition, "run_id", "found a run that is closed, expected an open one")
+}
+
+impl Registry {
+    /// Checks everything about a snapshot that can be known before its bytes.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`], [`FaultKind::Precondition`] (closed, or the manifest does not fit the layout),
+    /// [`FaultKind::Exists`] (the key announced something else, or the attempt is taken).
+    pub fn announce(&self, announcement: Announcement) -> Result<Admission, Fault> {
+        let print = announced(&announcement);
+        let run = {
+            let mut inner = self.lock();
+            let entry = inner.entry(&announcement.run)?;
+            if let Some(receipt) = repeated(&entry.state, &announcement, &print)? {
+                return Ok(Admission::Repeated(receipt));
+            }
+            check_open(&entry.state, &announcement)?;
+            entry.run.clone()
+        };
+        let places = run.admitted.layout.arrange(&announcement.manifest)?;
+        Ok(Admission::Welcome(Upload { run, announcement, places, print }))
+    }
+
+    /// Makes an upload a snapshot of its run, in one step: `hold` gets the final header. A newer snapshot takes the
+    /// place of one that waits.
+    ///
+    /// # Errors
+    /// Those of [`Registry::announce`], for what changed while the bytes came.
+    pub fn commit(
+        &self,
+        upload: Upload,
+        room: Room,
+        digest: &str,
+        hold: impl FnOnce(SnapshotHeader, Vec<usize>) -> Arc<dyn Held>,
+    ) -> Result<Receipt, Fault> {
+        let Upload { run, announcement, places, print } = upload;
+        let mut inner = self.lock();
+        if inner.stopped {
+            return Err(Fault::new(FaultKind::Unavailable, "the daemon shuts down"));
+        }
+        let entry = inner.entry(&run.id)?;
+        if let Some(receipt) = repeated(&entry.state, &announcement, &print)? {
+            return Ok(receipt);
+        }
+        let at = check_open(&entry.state, &announcement)?;
+        let Announcement { kind, initialization, key, .. } = announcement;
+        let held = hold(SnapshotHeader { at, kind, initialization }, places);
+        entry.state.attempts.take(at);
+        let (measures, unmeasured) = self.outlook(&entry.run, &entry.state, initialization);
+        let waiting = entry.receive(held, initialization, room);
+        self.journal.append(&run.id, Event::Accepted { snapshot: at, kind, initialization });
+        self.tally.count(Happening::SnapshotAccepted);
+        let replaced = waiting.map(|older| older.held.header().at);
+        if let Some(older) = replaced {
+            let reason = format!("step {} attempt {} took its place", at.step, at.attempt);
+            self.skip(&run.id, older, reason);
+        }
+        let id = SnapshotId(Uuid::now_v7().to_string());
+        let digest = digest.to_owned();
+        let receipt = Receipt { id, at, digest, measures, unmeasured, replaced, repeated: false };
+        if let Some(key) = key {
+            entry.state.receipts.keep(key, print, receipt.clone());
+        }
+        if replaced.is_none() {
+            inner.ready.push_back(run.id.clone());
+        }
+        self.work.notify_one();
+        Ok(receipt)
+    }
+
+    /// Which measures will run on a snapshot that is received now, and why the others will not.
+    fn outlook(&self, run: &Run, state: &State, initialization: bool) -> (Vec<String>, Vec<Unmeasured>) {
+        let (mut will, mut will_not) = (Vec::new(), Vec::new());
+        for measure in &run.admitted.measures {
+            let info = self.catalogue.iter().find(|info| info.name == measure.name);
+            let needs = info.map_or(Needs::default(), |info| info.needs);
+            let reason = if needs.init && !initialization && state.init.is_none() {
+                Some("no initialization has been received")
+            } else if needs.previous && !state.begun {
+                Some("it is the first snapshot of the run")
+            } else {
+                None
+            };
+            match reason {
+                None => will.push(measure.name.clone()),
+                Some(reason) => {
+                    will_not.push(Unmeasured { measure: measure.name.clone(), reason: reason.into() });
+                }
+            }
+        }
+        (will, will_not)
+    }
+
+    fn skip(&self, run: &RunId, snapshot: SnapshotRef, reason: String) {
+        self.tally.count(Happening::SnapshotSkipped);
+        self.journal.append(run, Event::Skipped { snapshot, reason });
+    }
+
+    /// The next snapshot to measure: runs take turns. Waits for one; `None` when the daemon stops.
+    pub fn take(&self) -> Option<Work> {
+        let mut inner = self.lock();
+        loop {
+            if inner.stopped {
+                return None;
+            }
+            while let Some(id) = inner.ready.pop_front() {
+                let Some(entry) = inner.runs.get_mut(&id) else { continue };
+                let Some(waiting) = entry.state.waiting.take() else { continue };
+                entry.state.measuring = Some(waiting.held.header().at);
+                let Waiting { held, init, previous, _room } = waiting;
+                return Some(Work { run: entry.run.clone(), held, init, previous });
+            }
+            inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The snapshot that was taken up is measured or given up; true when the run is over.
+    pub fn finish(&self, run: &RunId) -> bool {
+        let mut inner = self.lock();
+        let Ok(entry) = inner.entry(run) else { return true };
+        entry.state.measuring = None;
+        self.end_if_over(entry)
+    }
+
+    /// The daemon shuts down: what waits is skipped, nothing more is taken up.
+    pub fn stop(&self) {
+        let mut inner = self.lock();
+        inner.stopped = true;
+        for entry in inner.runs.values_mut() {
+            entry.run.room.close();
+            if let Some(waiting) = entry.state.waiting.take() {
+                self.skip(&entry.run.id, waiting.held.header().at, "the daemon shut down".into());
+                self.end_if_over(entry);
+            }
+        }
+        self.work.notify_all();
+    }
+}
+
+impl Entry {
+    /// Puts a snapshot into the waiting place and makes it a reference; returns the one that waited.
+    fn receive(&mut self, held: Arc<dyn Held>, initialization: bool, room: Room) -> Option<Waiting> {
+        let (state, admitted) = (&mut self.state, &self.run.admitted);
+        if initialization && admitted.needs_init {
+            state.init = Some(held.clone());
+        }
+        let previous = state.previous.take().map(|held| held as Arc<dyn ParameterSource>);
+        if admitted.needs_previous {
+            state.previous = Some(held.clone());
+        }
+        state.begun = true;
+        let init = state.init.clone().map(|held| held as Arc<dyn ParameterSource>);
+        state.waiting.replace(Waiting { held, init, previous, _room: room.0 })
+    }
+}
+
+fn repeated(state: &State, announcement: &Announcement, print: &str) -> Result<Option<Receipt>, Fault> {
+    announcement.key.as_deref().map_or(Ok(None), |key| state.receipts.find(key, print))
+}
+
+fn check_open(state: &State, announcement: &Announcement) -> Result<SnapshotRef, Fault> {
+    match state.closed {
+        true => Err(closed()),
+        false => state.attempts.choose(announcement.step, announcement.attempt),
+    }
+}

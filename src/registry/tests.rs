@@ -1,0 +1,308 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::domain::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[derive(Debug)]
+struct OneTensor(Vec<TensorSpec>);
+
+impl Layout for OneTensor {
+    fn parameters(&self) -> &[TensorSpec] {
+        &self.0
+    }
+    fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
+        match manifest.tensors() == self.0 {
+            true => Ok(vec![0]),
+            false => Err(Fault::field(FaultKind::Precondition, "tensors[0].shape", "another one")),
+        }
+    }
+}
+
+/// Admits everything; measures `loss`, `distance` (needs the initialization) and `update` (needs the previous).
+struct Lenient;
+
+fn info(name: &'static str, init: bool, previous: bool) -> MeasureInfo {
+    let needs = Needs { init, previous, ..Needs::default() };
+    MeasureInfo { name, summary: "", source: "", cost: "", needs, parameters: vec![], standard: true }
+}
+
+impl Examiner for Lenient {
+    fn examine(&self, _: &RunSpec) -> Result<Admitted, Fault> {
+        let measure =
+            |info: MeasureInfo| MeasureRequest { name: info.name.into(), parameters: BTreeMap::new() };
+        Ok(Admitted {
+            model_type: "one".into(),
+            layout: Arc::new(OneTensor(vec![spec()])),
+            measures: self.catalogue().into_iter().map(measure).collect(),
+            precision: Precision::F64,
+            needs_init: true,
+            needs_previous: true,
+            prepared: Prepared(Arc::new(())),
+        })
+    }
+    fn catalogue(&self) -> Vec<MeasureInfo> {
+        vec![info("loss", false, false), info("distance", true, false), info("update", false, true)]
+    }
+}
+
+#[derive(Debug, Default)]
+struct Diary(Mutex<Vec<(RunId, Event)>>);
+
+impl Diary {
+    fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().iter().map(|(_, event)| event.clone()).collect()
+    }
+}
+
+impl Journal for Diary {
+    fn open(&self, _: &RunId) {}
+    fn append(&self, run: &RunId, event: Event) {
+        self.0.lock().unwrap().push((run.clone(), event));
+    }
+    fn forget(&self, _: &RunId) {}
+}
+
+#[derive(Debug)]
+struct Nothing(SnapshotHeader);
+
+impl ParameterSource for Nothing {
+    fn read(&self, _: usize, _: usize, out: &mut [f64]) -> Result<(), Fault> {
+        // Which snapshot this is, for tests of references.
+        out.fill(self.0.at.step as f64);
+        Ok(())
+    }
+}
+
+impl Held for Nothing {
+    fn header(&self) -> &SnapshotHeader {
+        &self.0
+    }
+    fn load(&self) -> Result<Snapshot, Fault> {
+        Err(Fault::internal("has no bytes"))
+    }
+}
+
+fn spec() -> TensorSpec {
+    TensorSpec { name: "w".into(), dtype: Dtype::F32, shape: vec![2] }
+}
+
+fn registry(most_runs: usize) -> (Registry, Arc<Diary>) {
+    let diary = Arc::new(Diary::default());
+    (Registry::new(Arc::new(Lenient), diary.clone(), Arc::default(), most_runs), diary)
+}
+
+fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
+    let tensors = Arc::new(vec![Tensor::new(spec(), vec![0; 8].into()).unwrap()]);
+    RunSpec {
+        name: name.into(),
+        config_json: "{}".into(),
+        groups: vec![ProbeGroup { name: "en".into(), tensors }],
+        measures: vec![],
+        seed: 1,
+        delivery,
+        precision: Precision::Auto,
+    }
+}
+
+fn open(registry: &Registry, key: &str) -> RunId {
+    registry.open(key, run_spec("a", Delivery::Latest)).unwrap().0.id.clone()
+}
+
+fn announcement(run: &RunId, step: u64) -> Announcement {
+    Announcement {
+        run: run.clone(),
+        key: None,
+        step,
+        attempt: None,
+        kind: WeightKind::Live,
+        initialization: false,
+        manifest: Manifest::new(vec![spec()], vec![]).unwrap(),
+    }
+}
+
+fn push(registry: &Registry, announcement: Announcement) -> Result<Receipt, Fault> {
+    let upload = match registry.announce(announcement)? {
+        Admission::Repeated(receipt) => return Ok(receipt),
+        Admission::Welcome(upload) => upload,
+    };
+    let room = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(upload.room())?;
+    registry.commit(upload, room, "digest", |header, _| Arc::new(Nothing(header)))
+}
+
+fn step_of(source: &Option<Arc<dyn ParameterSource>>) -> Option<f64> {
+    let mut out = [0.0];
+    source.as_ref()?.read(0, 0, &mut out).unwrap();
+    Some(out[0])
+}
+
+#[test]
+fn row_17_and_18_a_key_means_one_run() {
+    let (registry, _) = registry(10);
+    let (first, created) = registry.open("k", run_spec("a", Delivery::Latest)).unwrap();
+    let (second, again) = registry.open("k", run_spec("a", Delivery::Latest)).unwrap();
+    assert!(created && !again && first.id == second.id);
+    let other = registry.open("k", run_spec("b", Delivery::Latest)).unwrap_err();
+    assert_eq!((other.kind, other.violations[0].field.as_str()), (FaultKind::Exists, "idempotency_key"));
+}
+
+#[test]
+fn row_17_and_18_a_key_means_one_snapshot() {
+    let (registry, _) = registry(10);
+    let run = open(&registry, "k");
+    let keyed = |step| Announcement { key: Some("s".into()), ..announcement(&run, step) };
+    let first = push(&registry, keyed(1)).unwrap();
+    let second = push(&registry, keyed(1)).unwrap();
+    assert_eq!(second, Receipt { repeated: true, ..first });
+    assert_eq!(push(&registry, keyed(2)).unwrap_err().kind, FaultKind::Exists);
+}
+
+#[test]
+fn the_newest_snapshot_replaces_the_one_that_waits_but_references_stay() {
+    let (registry, diary) = registry(10);
+    let run = open(&registry, "k");
+    let init = Announcement { initialization: true, ..announcement(&run, 0) };
+    let receipt = push(&registry, init).unwrap();
+    assert_eq!(receipt.measures, ["loss", "distance"]);
+    assert_eq!(receipt.unmeasured[0].measure, "update");
+    push(&registry, announcement(&run, 1)).unwrap();
+    let receipt = push(&registry, announcement(&run, 2)).unwrap();
+    assert_eq!(receipt.replaced, Some(SnapshotRef { step: 1, attempt: 1 }));
+    assert_eq!(receipt.measures, ["loss", "distance", "update"]);
+    let work = registry.take().unwrap();
+    assert_eq!(work.held.header().at.step, 2);
+    assert_eq!((step_of(&work.init), step_of(&work.previous)), (Some(0.0), Some(1.0)));
+    let skipped = diary.events().into_iter().filter(|event| matches!(event, Event::Skipped { .. }));
+    assert_eq!(skipped.count(), 2);
+}
+
+#[test]
+fn an_initialization_is_its_own_reference_and_a_second_one_counts_from_then_on() {
+    let (registry, _) = registry(10);
+    let run = open(&registry, "k");
+    assert_eq!(push(&registry, announcement(&run, 5)).unwrap().unmeasured.len(), 2);
+    assert_eq!(step_of(&registry.take().unwrap().init), None);
+    for (step, initialization, expected) in [(6, true, 6.0), (7, false, 6.0), (8, true, 8.0), (9, false, 8.0)]
+    {
+        push(&registry, Announcement { initialization, ..announcement(&run, step) }).unwrap();
+        assert_eq!(step_of(&registry.take().unwrap().init), Some(expected));
+    }
+}
+
+#[test]
+fn runs_take_turns() {
+    let (registry, _) = registry(10);
+    let (a, b) = (open(&registry, "a"), open(&registry, "b"));
+    push(&registry, announcement(&a, 1)).unwrap();
+    push(&registry, announcement(&a, 2)).unwrap();
+    push(&registry, announcement(&b, 1)).unwrap();
+    assert_eq!(registry.take().unwrap().run.id, a);
+    push(&registry, announcement(&a, 3)).unwrap();
+    assert_eq!(registry.take().unwrap().run.id, b);
+    assert_eq!(registry.take().unwrap().run.id, a);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_snapshot_waits_for_room() {
+    let (registry, _) = registry(10);
+    let run = registry.open("k", run_spec("a", Delivery::Every)).unwrap().0.id.clone();
+    let welcome = |step| match registry.announce(announcement(&run, step)).unwrap() {
+        Admission::Welcome(upload) => upload,
+        Admission::Repeated(_) => panic!("no key was given"),
+    };
+    let (first, second, third) = (welcome(1), welcome(2), welcome(3));
+    let room = first.room().await.unwrap();
+    registry.commit(first, room, "d", |header, _| Arc::new(Nothing(header))).unwrap();
+    let wait = Duration::from_secs(3600);
+    assert!(tokio::time::timeout(wait, second.room()).await.is_err(), "one waits already");
+    assert_eq!(registry.take().unwrap().held.header().at.step, 1);
+    let room = second.room().await.unwrap();
+    assert!(tokio::time::timeout(wait, third.room()).await.is_err(), "the room is given away");
+    registry.close(&run).unwrap();
+    assert_eq!(third.room().await.unwrap_err().kind, FaultKind::Precondition);
+    let late = registry.commit(second, room, "d", |header, _| Arc::new(Nothing(header)));
+    assert_eq!(late.unwrap_err().kind, FaultKind::Precondition);
+}
+
+#[test]
+fn a_closed_run_ends_when_all_is_measured() {
+    let (registry, diary) = registry(10);
+    let run = open(&registry, "k");
+    push(&registry, announcement(&run, 1)).unwrap();
+    registry.close(&run).unwrap();
+    assert_eq!(push(&registry, announcement(&run, 2)).unwrap_err().kind, FaultKind::Precondition);
+    assert!(!diary.events().contains(&Event::Closed));
+    registry.take().unwrap();
+    assert!(registry.finish(&run));
+    registry.close(&run).unwrap();
+    assert_eq!(diary.events().iter().filter(|event| **event == Event::Closed).count(), 1);
+}
+
+#[test]
+fn a_full_registry_forgets_closed_runs_only() {
+    let (registry, _) = registry(2);
+    let first = open(&registry, "a");
+    open(&registry, "b");
+    let full = registry.open("c", run_spec("a", Delivery::Latest)).unwrap_err();
+    assert_eq!(full.kind, FaultKind::Exhausted);
+    registry.close(&first).unwrap();
+    open(&registry, "c");
+    assert_eq!(registry.get(&first).unwrap_err().kind, FaultKind::NotFound);
+    assert_eq!(registry.list().len(), 2);
+    assert_ne!(open(&registry, "b"), first);
+}
+
+#[test]
+fn a_stop_skips_what_waits_and_wakes_the_engine() {
+    let (registry, diary) = registry(10);
+    let run = open(&registry, "k");
+    std::thread::scope(|scope| {
+        let idle = scope.spawn(|| registry.take().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+        registry.stop();
+        assert!(idle.join().unwrap());
+    });
+    assert_eq!(push(&registry, announcement(&run, 1)).unwrap_err().kind, FaultKind::Unavailable);
+    assert_eq!(diary.events(), []);
+}
+
+#[test]
+fn row_28_another_shape_is_refused_before_bytes() {
+    let (registry, _) = registry(10);
+    let run = open(&registry, "k");
+    let other = TensorSpec { shape: vec![3], ..spec() };
+    let manifest = Manifest::new(vec![other], vec![]).unwrap();
+    let fault = push(&registry, Announcement { manifest, ..announcement(&run, 1) }).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Precondition);
+}
+
+#[test]
+fn probes_are_found_by_content_and_the_oldest_unused_make_room() {
+    let store = ProbeStore::new(24);
+    let tensors = |fill: u8| vec![Tensor::new(spec(), vec![fill; 8].into()).unwrap()];
+    let put = |fill| store.put(tensors(fill), store.claim(8).unwrap());
+    let (a, b, c) = (put(1), put(2), put(3));
+    assert_eq!(put_again(&store, tensors(1)), a);
+    let used = store.get(&b).unwrap();
+    put(4);
+    assert_eq!(store.get(&c).unwrap_err().kind, FaultKind::Precondition, "c was the oldest unused");
+    assert!(store.get(&a).is_ok() && store.get(&b).is_ok());
+    assert_eq!(store.claim(25).unwrap_err().kind, FaultKind::Invalid);
+    drop(used);
+}
+
+fn put_again(store: &ProbeStore, tensors: Vec<Tensor>) -> String {
+    store.put(tensors, crate::domain::budget::Budget::new(8).claim(8).unwrap())
+}
+
+#[test]
+fn the_digest_of_a_probe_is_as_documented() {
+    let tensor = |name: &str, data: &[u8]| {
+        let spec = TensorSpec { name: name.into(), dtype: Dtype::I32, shape: vec![1, 2] };
+        Tensor::new(spec, data.to_vec().into()).unwrap()
+    };
+    // sha256 of b"a\0I32\0" b"1x2\0" + 01*8 + b"b\0I32\0" b"1x2\0" + 02*8, by another implementation.
+    let expected = "038a75140a853079d99d8516114a125ffc0b883a8d4d6a6f2459e0eea5627103";
+    assert_eq!(probe_digest(&[tensor("b", &[2; 8]), tensor("a", &[1; 8])]), expected);
+}

@@ -1,0 +1,104 @@
+//! The end of the daemon, in order and in time.
+//!
+//! Owns: the order, and the one deadline. May not touch: what each part does to end.
+
+use crate::pipeline::Pipeline;
+use crate::publish::Hub;
+use crate::registry::Registry;
+use crate::wire::{Drain, Health, Servers};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Left for the streams after the engine, of the whole grace.
+const FOR_STREAMS: f64 = 0.1;
+/// Open uploads get at most this share of the grace, the engine most of the rest.
+const FOR_UPLOADS: f64 = 0.5;
+/// The engine looks at its stop between draws and batches: so long before its time is up it is raised.
+const FOR_STOPPING: f64 = 0.3;
+/// A health watch never ends by itself: connections wait at most so long for such streams.
+const LINGER: Duration = Duration::from_secs(1);
+/// How often the engine's thread is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Everything that must end.
+pub(crate) struct Ending {
+    pub health: Health,
+    pub drain: Drain,
+    pub registry: Arc<Registry>,
+    pub pipeline: Pipeline,
+    pub hub: Arc<Hub>,
+    pub servers: Servers,
+    pub grace: Duration,
+}
+
+impl Ending {
+    /// Not ready; no new uploads; open ones commit or are aborted; the current measure finishes or is stopped;
+    /// watchers get their last event; connections close. False when the engine had to be left behind.
+    pub async fn run(mut self) -> bool {
+        let until = |share: f64, from: Instant| from + self.grace.mul_f64(share);
+        let began = Instant::now();
+        self.health.set(false).await;
+        self.drain.refusing.cancel();
+        self.drain.open.close();
+        if timeout_at(until(FOR_UPLOADS, began), self.drain.open.wait()).await.is_err() {
+            tracing::warn!(open = self.drain.open.len(), "open uploads are aborted");
+            self.drain.aborting.cancel();
+            self.drain.open.wait().await;
+        }
+        self.registry.stop();
+        let ended = match self.ended(until(1.0 - FOR_STREAMS - FOR_STOPPING, began)).await {
+            true => true,
+            false => {
+                tracing::warn!("the current measure is stopped");
+                self.pipeline.stop();
+                self.ended(until(1.0 - FOR_STREAMS, began)).await
+            }
+        };
+        self.hub.drain();
+        let last = until(1.0, began).min(Instant::now() + LINGER);
+        if timeout_at(last, self.servers.end()).await.is_err() {
+            tracing::debug!("connections that stay open are cut");
+        }
+        match ended {
+            true => self.pipeline.join().map_err(|fault| tracing::error!(%fault, "at the end")).is_ok(),
+            false => {
+                tracing::error!("the engine did not stop in time and is left behind");
+                false
+            }
+        }
+    }
+
+    async fn ended(&self, deadline: Instant) -> bool {
+        while !self.pipeline.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(LOOK).await;
+        }
+        true
+    }
+}
+
+/// The signals that end a daemon, heard from the moment when this is made.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// # Errors
+    /// When the system takes no handlers.
+    pub fn hear() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one and tells which.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Enums: one table each, read in both directions. UNSPECIFIED and unknown numbers are refused by name.
+//!
+//! Owns: the tables. May not touch: messages.
+
+use crate::domain::{Delivery, Dtype, Fault, Outcome, Precision, SnapshotState, WeightKind};
+use crate::wire::pb;
+
+/// A domain enum with numbers on the wire.
+pub trait Coded: Copy + PartialEq + 'static {
+    /// Its generated counterpart.
+    type Pb: Copy + Into<i32> + TryFrom<i32> + 'static;
+    /// All pairs; UNSPECIFIED has none.
+    const TABLE: &'static [(Self::Pb, Self)];
+
+    /// Name in the proto file.
+    fn name(pb: &Self::Pb) -> &'static str;
+
+    /// The number on the wire.
+    fn to_pb(self) -> i32 {
+        let entry = Self::TABLE.iter().find(|(_, domain)| *domain == self);
+        entry.map_or(0, |(pb, _)| (*pb).into())
+    }
+
+    /// What a number means.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming `field`, what was found and what is accepted.
+    fn from_pb(field: &str, number: i32) -> Result<Self, Fault> {
+        let entry = Self::TABLE.iter().find(|(pb, _)| (*pb).into() == number);
+        entry.map(|(_, domain)| *domain).ok_or_else(|| {
+            let found = match Self::Pb::try_from(number) {
+                Ok(pb) => Self::name(&pb).to_owned(),
+                Err(_) => number.to_string(),
+            };
+            let names: Vec<_> = Self::TABLE.iter().map(|(pb, _)| Self::name(pb)).collect();
+            Fault::invalid(field, format!("found {found}, expected one of {}", names.join(", ")))
+        })
+    }
+}
+
+impl Coded for Dtype {
+    type Pb = pb::Dtype;
+    const TABLE: &'static [(pb::Dtype, Self)] = &[
+        (pb::Dtype::F32, Self::F32),
+        (pb::Dtype::F16, Self::F16),
+        (pb::Dtype::Bf16, Self::Bf16),
+        (pb::Dtype::F64, Self::F64),
+        (pb::Dtype::I64, Self::I64),
+        (pb::Dtype::I32, Self::I32),
+    ];
+    fn name(pb: &pb::Dtype) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for Delivery {
+    type Pb = pb::Delivery;
+    const TABLE: &'static [(pb::Delivery, Self)] =
+        &[(pb::Delivery::Latest, Self::Latest), (pb::Delivery::Every, Self::Every)];
+    fn name(pb: &pb::Delivery) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for Precision {
+    type Pb = pb::Precision;
+    const TABLE: &'static [(pb::Precision, Self)] = &[
+        (pb::Precision::Auto, Self::Auto),
+        (pb::Precision::F32, Self::F32),
+        (pb::Precision::F64, Self::F64),
+    ];
+    fn name(pb: &pb::Precision) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for WeightKind {
+    type Pb = pb::WeightKind;
+    const TABLE: &'static [(pb::WeightKind, Self)] = &[
+        (pb::WeightKind::Live, Self::Live),
+        (pb::WeightKind::Master, Self::Master),
+        (pb::WeightKind::Ema, Self::Ema),
+        (pb::WeightKind::Swa, Self::Swa),
+    ];
+    fn name(pb: &pb::WeightKind) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for Outcome {
+    type Pb = pb::Outcome;
+    const TABLE: &'static [(pb::Outcome, Self)] = &[
+        (pb::Outcome::Measured, Self::Measured),
+        (pb::Outcome::Undefined, Self::Undefined),
+        (pb::Outcome::Unavailable, Self::Unavailable),
+        (pb::Outcome::Failed, Self::Failed),
+    ];
+    fn name(pb: &pb::Outcome) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for SnapshotState {
+    type Pb = pb::SnapshotState;
+    const TABLE: &'static [(pb::SnapshotState, Self)] = &[
+        (pb::SnapshotState::Waiting, Self::Waiting),
+        (pb::SnapshotState::Measuring, Self::Measuring),
+        (pb::SnapshotState::Measured, Self::Measured),
+        (pb::SnapshotState::Skipped, Self::Skipped),
+    ];
+    fn name(pb: &pb::SnapshotState) -> &'static str {
+        pb.as_str_name()
+    }
+}

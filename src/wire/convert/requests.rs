@@ -1,0 +1,216 @@
+//! Requests as they are checked: opening a run, announcing a snapshot, its receipt.
+//!
+//! Owns: limits on keys. May not touch: the registry.
+
+use super::runs::measures_from_pb;
+use super::tensors::check_tensor_name;
+use super::{Coded, Complaints, manifest_from_pb, measure_to_pb, present, spec_from_pb, spec_to_pb};
+use crate::domain::id::check_name;
+use crate::domain::{
+    Announcement, Delivery, Fault, Precision, ProbeGroup, Receipt, RunId, RunSpec, SnapshotId, SnapshotRef,
+    Tensor, Unmeasured, WeightKind,
+};
+use crate::wire::pb;
+use std::sync::Arc;
+
+/// Longest idempotency key, in bytes.
+const MAX_KEY: usize = 128;
+/// Most probe groups of a run.
+const MAX_GROUPS: usize = 1_024;
+
+/// Tensors of a stored probe by digest.
+pub type Resolve<'a> = &'a dyn Fn(&str) -> Result<Arc<Vec<Tensor>>, Fault>;
+
+/// Checks an idempotency key of 1 to 128 bytes.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming `idempotency_key`.
+pub fn check_key(key: &str) -> Result<(), Fault> {
+    match key.len() {
+        1..=MAX_KEY => Ok(()),
+        found => {
+            Err(Fault::invalid("idempotency_key", format!("found {found} bytes, expected 1 to {MAX_KEY}")))
+        }
+    }
+}
+
+/// The key and the specification of a run; `resolve` finds stored probes.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] with every wrong field, or what `resolve` answers.
+pub fn open_run_from_pb(
+    request: pb::OpenRunRequest,
+    resolve: Resolve<'_>,
+) -> Result<(String, RunSpec), Fault> {
+    let mut complaints = Complaints::default();
+    complaints.keep("", check_key(&request.idempotency_key));
+    complaints.keep("", check_name("name", &request.name));
+    let measures = complaints.keep("", measures_from_pb(request.measures));
+    let delivery = complaints.keep("", Delivery::from_pb("delivery", request.delivery));
+    let precision = complaints.keep("", Precision::from_pb("precision", request.precision));
+    let groups = complaints.keep("", groups_from_pb(request.groups, resolve));
+    complaints.settle()?;
+    let missing = || Fault::internal("a field is missing though nothing complained");
+    let spec = RunSpec {
+        name: request.name,
+        config_json: request.config_json,
+        groups: groups.ok_or_else(missing)?,
+        measures: measures.ok_or_else(missing)?,
+        seed: request.seed,
+        delivery: delivery.ok_or_else(missing)?,
+        precision: precision.ok_or_else(missing)?,
+    };
+    Ok((request.idempotency_key, spec))
+}
+
+/// A request for `spec` whose groups are sent as `groups`: each whole or by digest.
+pub fn open_run_to_pb(key: String, spec: &RunSpec, groups: Vec<pb::ProbeGroup>) -> pb::OpenRunRequest {
+    pb::OpenRunRequest {
+        idempotency_key: key,
+        name: spec.name.clone(),
+        config_json: spec.config_json.clone(),
+        groups,
+        measures: spec.measures.iter().map(measure_to_pb).collect(),
+        seed: spec.seed,
+        delivery: spec.delivery.to_pb(),
+        precision: spec.precision.to_pb(),
+    }
+}
+
+/// A probe sent whole.
+pub fn probe_to_pb(tensors: &[Tensor]) -> pb::Probe {
+    let tensor =
+        |tensor: &Tensor| pb::ProbeTensor { spec: Some(spec_to_pb(&tensor.spec)), data: tensor.data.clone() };
+    pb::Probe { tensors: tensors.iter().map(tensor).collect() }
+}
+
+fn groups_from_pb(groups: Vec<pb::ProbeGroup>, resolve: Resolve<'_>) -> Result<Vec<ProbeGroup>, Fault> {
+    if groups.len() > MAX_GROUPS {
+        let found = groups.len();
+        return Err(Fault::invalid("groups", format!("found {found}, expected at most {MAX_GROUPS}")));
+    }
+    let mut complaints = Complaints::default();
+    let mut domain = Vec::with_capacity(groups.len());
+    for (i, group) in groups.into_iter().enumerate() {
+        let prefix = format!("groups[{i}].");
+        complaints.keep(&prefix, check_name("name", &group.name));
+        if let Some(tensors) = complaints.keep(&prefix, source_from_pb(group.source, resolve)) {
+            domain.push(ProbeGroup { name: group.name, tensors });
+        }
+    }
+    complaints.settle()?;
+    Ok(domain)
+}
+
+fn source_from_pb(
+    source: Option<pb::probe_group::Source>,
+    resolve: Resolve<'_>,
+) -> Result<Arc<Vec<Tensor>>, Fault> {
+    use pb::probe_group::Source;
+    match present("source", source)? {
+        Source::Digest(digest) => resolve(&digest),
+        Source::Probe(probe) => probe_from_pb(probe).map(Arc::new).map_err(|fault| fault.within("probe.")),
+    }
+}
+
+fn probe_from_pb(probe: pb::Probe) -> Result<Vec<Tensor>, Fault> {
+    let mut complaints = Complaints::default();
+    let tensors = probe
+        .tensors
+        .into_iter()
+        .enumerate()
+        .filter_map(|(i, tensor)| complaints.keep(&format!("tensors[{i}]."), tensor_from_pb(tensor)))
+        .collect();
+    complaints.settle()?;
+    Ok(tensors)
+}
+
+fn tensor_from_pb(tensor: pb::ProbeTensor) -> Result<Tensor, Fault> {
+    let spec = present("spec", tensor.spec)?;
+    check_tensor_name(&spec.name)?;
+    let spec = spec_from_pb(spec).map_err(|fault| fault.within("spec."))?;
+    Tensor::new(spec, tensor.data)
+}
+
+/// The first frame of a snapshot.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] with every wrong field.
+pub fn announcement_from_pb(begin: pb::BeginSnapshot) -> Result<Announcement, Fault> {
+    let mut complaints = Complaints::default();
+    let key = Some(begin.idempotency_key).filter(|key| !key.is_empty());
+    complaints.keep("", key.as_deref().map_or(Ok(()), check_key));
+    let kind = complaints.keep("", WeightKind::from_pb("kind", begin.kind));
+    let manifest = complaints.keep("", manifest_from_pb(begin.tensors, begin.aliases));
+    complaints.settle()?;
+    let missing = || Fault::internal("a field is missing though nothing complained");
+    Ok(Announcement {
+        run: RunId(begin.run_id),
+        key,
+        step: begin.step,
+        attempt: Some(begin.attempt).filter(|attempt| *attempt != 0),
+        kind: kind.ok_or_else(missing)?,
+        initialization: begin.initialization,
+        manifest: manifest.ok_or_else(missing)?,
+    })
+}
+
+/// The first frame of a snapshot.
+pub fn announcement_to_pb(announcement: &Announcement) -> pb::BeginSnapshot {
+    let alias =
+        |alias: &crate::domain::Alias| pb::Alias { name: alias.name.clone(), target: alias.target.clone() };
+    pb::BeginSnapshot {
+        run_id: announcement.run.0.clone(),
+        idempotency_key: announcement.key.clone().unwrap_or_default(),
+        step: announcement.step,
+        attempt: announcement.attempt.unwrap_or(0),
+        kind: announcement.kind.to_pb(),
+        initialization: announcement.initialization,
+        tensors: announcement.manifest.tensors().iter().map(spec_to_pb).collect(),
+        aliases: announcement.manifest.aliases().iter().map(alias).collect(),
+    }
+}
+
+/// Step and attempt.
+pub fn at_to_pb(at: SnapshotRef) -> pb::SnapshotRef {
+    pb::SnapshotRef { step: at.step, attempt: at.attempt }
+}
+
+/// Step and attempt.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming `snapshot` when absent.
+pub fn at_from_pb(at: Option<pb::SnapshotRef>) -> Result<SnapshotRef, Fault> {
+    let at = present("snapshot", at)?;
+    Ok(SnapshotRef { step: at.step, attempt: at.attempt })
+}
+
+/// A receipt.
+pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
+    let unmeasured =
+        |line: &Unmeasured| pb::Unmeasured { measure: line.measure.clone(), reason: line.reason.clone() };
+    pb::PushSnapshotResponse {
+        snapshot_id: receipt.id.0.clone(),
+        step: receipt.at.step,
+        attempt: receipt.at.attempt,
+        digest: receipt.digest.clone(),
+        measures: receipt.measures.clone(),
+        unmeasured: receipt.unmeasured.iter().map(unmeasured).collect(),
+        replaced: receipt.replaced.map(at_to_pb),
+        repeated_upload: receipt.repeated,
+    }
+}
+
+/// A receipt.
+pub fn receipt_from_pb(receipt: pb::PushSnapshotResponse) -> Receipt {
+    let unmeasured = |line: pb::Unmeasured| Unmeasured { measure: line.measure, reason: line.reason };
+    Receipt {
+        id: SnapshotId(receipt.snapshot_id),
+        at: SnapshotRef { step: receipt.step, attempt: receipt.attempt },
+        digest: receipt.digest,
+        measures: receipt.measures,
+        unmeasured: receipt.unmeasured.into_iter().map(unmeasured).collect(),
+        replaced: receipt.replaced.map(|at| SnapshotRef { step: at.step, attempt: at.attempt }),
+        repeated: receipt.repeated_upload,
+    }
+}

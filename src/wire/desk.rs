@@ -1,0 +1,112 @@
+//! What the services share: whom they ask, and whether uploads are still welcome.
+//!
+//! Owns: the drain of uploads. May not touch: what is asked.
+
+use crate::assembly::Spool;
+use crate::domain::budget::Budget;
+use crate::domain::tally::Tally;
+use crate::domain::{Fault, FaultKind, RunSummary};
+use crate::publish::{Hub, Progress};
+use crate::registry::{ProbeStore, Registry, Run};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// What the services share.
+#[derive(Clone)]
+pub struct Desk {
+    /// Runs and their snapshots.
+    pub registry: Arc<Registry>,
+    /// Events and reports.
+    pub hub: Arc<Hub>,
+    /// Probes by digest.
+    pub probes: Arc<ProbeStore>,
+    /// Bytes of snapshots that may be held at once.
+    pub budget: Budget,
+    /// Where they lie.
+    pub spool: Spool,
+    /// How the daemon ends.
+    pub drain: Drain,
+    /// What is counted.
+    pub tally: Arc<Tally>,
+    /// How long an upload may send nothing.
+    pub patience: Duration,
+}
+
+/// How uploads learn that the daemon ends, and the daemon that uploads have ended.
+#[derive(Debug, Clone, Default)]
+pub struct Drain {
+    /// Cancelled: no new uploads, and open ones must hurry.
+    pub refusing: CancellationToken,
+    /// Cancelled: open uploads end now.
+    pub aborting: CancellationToken,
+    /// Knows the open uploads.
+    pub open: TaskTracker,
+}
+
+/// How long an open upload may send nothing once the daemon drains.
+const HURRIED: Duration = Duration::from_secs(1);
+
+impl Drain {
+    /// An upload that is known until the token drops.
+    ///
+    /// # Errors
+    /// [`FaultKind::Unavailable`] once the daemon drains.
+    pub fn enter(&self) -> Result<TaskTrackerToken, Fault> {
+        match self.refusing.is_cancelled() {
+            true => Err(Self::over()),
+            false => Ok(self.open.token()),
+        }
+    }
+
+    /// Why an upload ends.
+    pub fn over() -> Fault {
+        Fault::new(FaultKind::Unavailable, "the daemon shuts down")
+    }
+
+    /// Waits until an upload has been silent for too long, or must end.
+    pub async fn silence(&self, patience: Duration) -> Fault {
+        let idle = async {
+            tokio::select! {
+                () = tokio::time::sleep(patience) => {
+                    let message = format!("no frame came for {} s", patience.as_secs_f64());
+                    Fault::new(FaultKind::Deadline, message)
+                }
+                () = async { self.refusing.cancelled().await; tokio::time::sleep(HURRIED).await } => Self::over(),
+            }
+        };
+        tokio::select! {
+            fault = idle => fault,
+            () = self.aborting.cancelled() => Self::over(),
+        }
+    }
+}
+
+impl Desk {
+    /// What a run is and how far it is.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`] when it was forgotten meanwhile.
+    pub fn summary(&self, run: &Run, closed: bool) -> Result<RunSummary, Fault> {
+        let Progress { accepted, measured, skipped, next_sequence } = self.hub.progress(&run.id)?;
+        Ok(RunSummary {
+            run: run.id.clone(),
+            name: run.name.clone(),
+            model_type: run.admitted.model_type.clone(),
+            parameters: run.parameter_count(),
+            groups: run.groups.clone(),
+            measures: run.admitted.measures.clone(),
+            seed: run.seed,
+            delivery: run.delivery,
+            precision: run.admitted.precision,
+            closed,
+            accepted,
+            measured,
+            skipped,
+            pending: accepted.saturating_sub(measured + skipped),
+            next_sequence,
+        })
+    }
+}

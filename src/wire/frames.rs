@@ -1,0 +1,103 @@
+//! An upload as frames: begin, chunks, commit, none of them late.
+//!
+//! Owns: the order of frames and the patience between them. May not touch: what is uploaded.
+
+use super::desk::Desk;
+use super::pb;
+use super::status::to_status;
+use crate::assembly::{Assembled, Assembler};
+use crate::domain::Fault;
+use tonic::{Status, Streaming};
+
+/// One frame of an upload that begins with a `B`.
+pub(super) enum Frame<B> {
+    Begin(B),
+    Chunk(pb::Chunk),
+    Commit,
+}
+
+/// A request message that is one frame.
+pub(super) trait Framed {
+    type Begin;
+    /// `None` when it is empty, or of a kind that this daemon does not know.
+    fn frame(self) -> Option<Frame<Self::Begin>>;
+}
+
+impl Framed for pb::PushSnapshotRequest {
+    type Begin = pb::BeginSnapshot;
+    fn frame(self) -> Option<Frame<pb::BeginSnapshot>> {
+        use pb::push_snapshot_request::Frame as Pb;
+        self.frame.map(|frame| match frame {
+            Pb::Begin(begin) => Frame::Begin(begin),
+            Pb::Chunk(chunk) => Frame::Chunk(chunk),
+            Pb::Commit(_) => Frame::Commit,
+        })
+    }
+}
+
+impl Framed for pb::PutProbeRequest {
+    type Begin = pb::ProbeManifest;
+    fn frame(self) -> Option<Frame<pb::ProbeManifest>> {
+        use pb::put_probe_request::Frame as Pb;
+        self.frame.map(|frame| match frame {
+            Pb::Begin(begin) => Frame::Begin(begin),
+            Pb::Chunk(chunk) => Frame::Chunk(chunk),
+            Pb::Commit(_) => Frame::Commit,
+        })
+    }
+}
+
+/// The frames of one upload.
+pub(super) struct Frames<'a, M> {
+    stream: Streaming<M>,
+    desk: &'a Desk,
+}
+
+impl<'a, M: Framed> Frames<'a, M> {
+    pub fn new(stream: Streaming<M>, desk: &'a Desk) -> Self {
+        Self { stream, desk }
+    }
+
+    /// The next frame.
+    async fn next(&mut self, expected: &str) -> Result<Frame<M::Begin>, Status> {
+        let message = tokio::select! {
+            message = self.stream.message() => message?,
+            fault = self.desk.drain.silence(self.desk.patience) => return Err(to_status(&fault)),
+        };
+        let found = match message.map(Framed::frame) {
+            Some(Some(frame)) => return Ok(frame),
+            Some(None) => "an empty or unknown frame",
+            None => "the end of the stream",
+        };
+        Err(unexpected(found, expected))
+    }
+
+    /// The first frame.
+    pub async fn begin(&mut self) -> Result<M::Begin, Status> {
+        match self.next("begin").await? {
+            Frame::Begin(begin) => Ok(begin),
+            Frame::Chunk(_) => Err(unexpected("a chunk", "begin")),
+            Frame::Commit => Err(unexpected("commit", "begin")),
+        }
+    }
+
+    /// All chunks up to the commit.
+    pub async fn fill(&mut self, mut assembler: Assembler) -> Result<Assembled, Status> {
+        loop {
+            match self.next("a chunk or commit").await? {
+                Frame::Begin(_) => return Err(unexpected("a second begin", "a chunk or commit")),
+                Frame::Chunk(chunk) => take(&mut assembler, &chunk).map_err(|fault| to_status(&fault))?,
+                Frame::Commit => return assembler.commit().map_err(|fault| to_status(&fault)),
+            }
+        }
+    }
+}
+
+/// Checksums and a file take their time: other tasks of this thread move on meanwhile.
+fn take(assembler: &mut Assembler, chunk: &pb::Chunk) -> Result<(), Fault> {
+    tokio::task::block_in_place(|| assembler.chunk(chunk.offset, &chunk.data, chunk.crc32c))
+}
+
+fn unexpected(found: &str, expected: &str) -> Status {
+    to_status(&Fault::invalid("frame", format!("found {found}, expected {expected}")))
+}

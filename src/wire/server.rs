@@ -1,0 +1,152 @@
+//! The server: limits of HTTP/2, health, reflection, and the services on every listener.
+//!
+//! Owns: what a connection may do. May not touch: what the services do.
+
+use super::desk::Desk;
+use super::pb;
+use super::reports::ReportsService;
+use super::runs::RunsService;
+use super::snapshots::SnapshotsService;
+use crate::domain::tally::{Happening, Tally};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::http::{HeaderValue, Response};
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::{Code, Status};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower::util::MapResponse;
+
+/// Most bytes of one message.
+const MESSAGE: usize = 4 << 20;
+/// Bytes in flight on a stream and on a connection: small windows cost most of the speed of a unix socket.
+const WINDOW: u32 = 16 << 20;
+/// Most bytes of one HTTP/2 frame: a chunk's worth.
+const FRAME: u32 = 1 << 20;
+/// Most streams at once on a connection.
+const STREAMS: u32 = 1_024;
+/// A silent peer is asked after so long …
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// … and has so long to answer before its streams end and their bytes are given back.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+
+const SERVICES: [&str; 4] = ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports"];
+
+/// What the health service says of the whole and of each service.
+#[derive(Debug, Clone)]
+pub struct Health(HealthReporter);
+
+impl Health {
+    /// Says of everything whether it serves.
+    pub async fn set(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in SERVICES {
+            self.0.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// All services, and the handle of their health, which begins as not serving.
+///
+/// # Errors
+/// When the descriptors of reflection cannot be read: a defect of the build.
+pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::server::Error> {
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health(reporter);
+    health.set(false).await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let runs = pb::runs_server::RunsServer::new(RunsService(desk.clone()));
+    let snapshots = pb::snapshots_server::SnapshotsServer::new(SnapshotsService(desk.clone()));
+    let reports = pb::reports_server::ReportsServer::new(ReportsService(desk.clone()));
+    let routes = Routes::new(runs.max_decoding_message_size(MESSAGE))
+        .add_service(snapshots.max_decoding_message_size(MESSAGE))
+        .add_service(reports.max_decoding_message_size(MESSAGE))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok((routes, health))
+}
+
+/// The listeners at work.
+pub struct Servers {
+    tasks: JoinSet<Result<(), tonic::transport::Error>>,
+    ending: CancellationToken,
+    routes: Routes,
+    tally: Arc<Tally>,
+}
+
+impl Servers {
+    /// No listener yet.
+    pub fn new(routes: Routes, tally: Arc<Tally>) -> Self {
+        Self { tasks: JoinSet::new(), ending: CancellationToken::new(), routes: routes.prepare(), tally }
+    }
+
+    /// Serves on a TCP listener.
+    pub fn tcp(&mut self, listener: TcpListener) {
+        self.serve(TcpIncoming::from(listener).with_nodelay(Some(true)));
+    }
+
+    /// Serves on a unix socket.
+    pub fn unix(&mut self, listener: UnixListener) {
+        self.serve(UnixListenerStream::new(listener));
+    }
+
+    fn serve<IO>(&mut self, incoming: impl Stream<Item = std::io::Result<IO>> + Send + 'static)
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        let tally = self.tally.clone();
+        let service = MapResponse::new(self.routes.clone(), move |response| refine(response, &tally));
+        let ending = self.ending.clone().cancelled_owned();
+        self.tasks.spawn(limits().serve_with_incoming_shutdown(service, incoming, ending));
+    }
+
+    /// Takes no more connections, tells the open ones to end, and waits until they have.
+    pub async fn end(&mut self) {
+        self.ending.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Ok(Err(error)) = ended {
+                tracing::warn!(%error, "a listener failed");
+            }
+        }
+    }
+}
+
+fn limits() -> Server {
+    Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_frame_size(FRAME)
+        .max_concurrent_streams(STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+}
+
+/// Statuses that tonic itself makes carry no details, unlike those of clino. Of these, OUT_OF_RANGE is a message
+/// beyond the limit, for which RESOURCE_EXHAUSTED is what other servers answer; INTERNAL is one that is no protobuf.
+fn refine<B>(mut response: Response<B>, tally: &Tally) -> Response<B> {
+    let headers = response.headers_mut();
+    if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return response;
+    }
+    let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
+    if matches!(code, Some(Code::OutOfRange | Code::Internal)) {
+        tally.count(Happening::MessageRefused);
+    }
+    if code == Some(Code::OutOfRange) {
+        headers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+    }
+    response
+}

@@ -1,0 +1,74 @@
+//! The `Snapshots` service.
+//!
+//! Owns: the way of one upload. May not touch: what a snapshot means to its run (that is the registry's).
+
+use super::convert::{announcement_from_pb, receipt_to_pb};
+use super::desk::{Desk, Drain};
+use super::frames::Frames;
+use super::pb;
+use super::status::to_status;
+use crate::assembly::Assembler;
+use crate::domain::tally::Happening;
+use crate::domain::{Fault, Receipt};
+use crate::registry::{Admission, Room, Upload};
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+pub(super) struct SnapshotsService(pub Desk);
+
+#[async_trait]
+impl pb::snapshots_server::Snapshots for SnapshotsService {
+    async fn push_snapshot(
+        &self,
+        request: Request<Streaming<pb::PushSnapshotRequest>>,
+    ) -> Result<Response<pb::PushSnapshotResponse>, Status> {
+        let answer = self.push(request.into_inner()).await;
+        match &answer {
+            Ok(receipt) => {
+                tracing::debug!(id = %receipt.id, step = receipt.at.step, attempt = receipt.at.attempt, "snapshot");
+            }
+            Err(status) => {
+                self.0.tally.count(Happening::UploadFailed);
+                tracing::info!(code = %status.code(), message = status.message(), "an upload failed");
+            }
+        }
+        answer.map(|receipt| Response::new(receipt_to_pb(&receipt)))
+    }
+}
+
+impl SnapshotsService {
+    async fn push(&self, stream: Streaming<pb::PushSnapshotRequest>) -> Result<Receipt, Status> {
+        let desk = &self.0;
+        let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
+        let mut frames = Frames::new(stream, desk);
+        let begin = frames.begin().await?;
+        let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
+            Admission::Repeated(receipt) => return Ok(receipt),
+            Admission::Welcome(upload) => upload,
+        };
+        // Until there is room nothing is read: the windows of HTTP/2 fill, and the pusher waits.
+        let room = room(desk, &upload).await.map_err(|fault| to_status(&fault))?;
+        let assembler = assembler(desk, &upload).map_err(|fault| to_status(&fault))?;
+        let assembled = frames.fill(assembler).await?;
+        let digest = assembled.digest().to_owned();
+        let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
+        desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))
+    }
+}
+
+fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
+    tokio::task::block_in_place(|| desk.registry.announce(announcement_from_pb(begin)?))
+}
+
+async fn room(desk: &Desk, upload: &Upload) -> Result<Room, Fault> {
+    tokio::select! {
+        room = upload.room() => room,
+        () = desk.drain.refusing.cancelled() => Err(Drain::over()),
+    }
+}
+
+fn assembler(desk: &Desk, upload: &Upload) -> Result<Assembler, Fault> {
+    let manifest = upload.announcement.manifest.clone();
+    let claim = desk.budget.claim(manifest.total_bytes())?;
+    Assembler::begin(manifest, claim, &desk.spool)
+}

@@ -1,0 +1,117 @@
+//! Faults become statuses with `google.rpc` details, and statuses faults again for clients.
+//!
+//! Owns: the one table of kinds and codes. May not touch: what the faults are about.
+
+use crate::domain::{Fault, FaultKind, Violation};
+use std::collections::HashMap;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
+
+/// Every kind with its code and the reason that `ErrorInfo` names.
+const TABLE: [(FaultKind, Code, &str); 11] = [
+    (FaultKind::Invalid, Code::InvalidArgument, "INVALID"),
+    (FaultKind::NotFound, Code::NotFound, "NOT_FOUND"),
+    (FaultKind::Exists, Code::AlreadyExists, "EXISTS"),
+    (FaultKind::Precondition, Code::FailedPrecondition, "PRECONDITION"),
+    (FaultKind::Exhausted, Code::ResourceExhausted, "EXHAUSTED"),
+    (FaultKind::OutOfRange, Code::OutOfRange, "WRONG_OFFSET"),
+    (FaultKind::DataLoss, Code::DataLoss, "DAMAGED_CHUNK"),
+    (FaultKind::Unavailable, Code::Unavailable, "UNAVAILABLE"),
+    (FaultKind::Deadline, Code::DeadlineExceeded, "DEADLINE"),
+    (FaultKind::Cancelled, Code::Cancelled, "CANCELLED"),
+    (FaultKind::Internal, Code::Internal, "INTERNAL"),
+];
+
+/// Whose reasons these are.
+const DOMAIN: &str = "clino";
+/// Key of the bytes received in order, in the metadata of `ErrorInfo`.
+const COMMITTED: &str = "committed_size";
+/// When a client may try again what a limit refused.
+const RETRY: Duration = Duration::from_secs(1);
+/// A status travels in HTTP/2 trailers, which clients bound: at most so many violations …
+const MOST_VIOLATIONS: usize = 16;
+/// … and so many characters of each text.
+const MOST_CHARACTERS: usize = 300;
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn details(fault: &Fault, reason: &str) -> ErrorDetails {
+    let mut metadata = HashMap::new();
+    if let Some(committed) = fault.committed {
+        metadata.insert(COMMITTED.to_owned(), committed.to_string());
+    }
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    let violations = || fault.violations.iter().take(MOST_VIOLATIONS);
+    if !fault.violations.is_empty() {
+        let field = |v: &Violation| FieldViolation::new(short(&v.field), short(&v.description));
+        details.set_bad_request(violations().map(field).collect::<Vec<_>>());
+    }
+    if fault.kind == FaultKind::Precondition && !fault.violations.is_empty() {
+        let state =
+            |v: &Violation| PreconditionViolation::new("STATE", short(&v.field), short(&v.description));
+        details.set_precondition_failure(violations().map(state).collect::<Vec<_>>());
+    }
+    if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Unavailable) {
+        details.set_retry_info(Some(RETRY));
+    }
+    details
+}
+
+/// The status of a fault: message, violations, and what a client needs for going on.
+pub fn to_status(fault: &Fault) -> Status {
+    let entry = TABLE.iter().find(|(kind, _, _)| *kind == fault.kind);
+    let (_, code, reason) = entry.copied().unwrap_or((FaultKind::Internal, Code::Internal, "INTERNAL"));
+    Status::with_error_details(code, short(&fault.message), details(fault, reason))
+}
+
+/// The fault of a status. Codes that clino never sends become the nearest kind: UNIMPLEMENTED and its like are
+/// [`FaultKind::Internal`] with the code in the message.
+pub fn from_status(status: &Status) -> Fault {
+    let details = status.get_error_details();
+    let entry = TABLE.iter().find(|(_, code, _)| *code == status.code());
+    let (kind, message) = match entry {
+        Some((kind, _, _)) => (*kind, status.message().to_owned()),
+        None => (FaultKind::Internal, format!("{}: {}", status.code(), status.message())),
+    };
+    let violation =
+        |v: &FieldViolation| Violation { field: v.field.clone(), description: v.description.clone() };
+    let committed = details.error_info().and_then(|info| info.metadata.get(COMMITTED)?.parse().ok());
+    let violations =
+        details.bad_request().map(|request| request.field_violations.iter().map(violation).collect());
+    Fault { kind, message, violations: violations.unwrap_or_default(), committed }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_kind_comes_back_with_its_details() {
+        for (kind, code, reason) in TABLE {
+            let fault = Fault::field(kind, "a[1].b", "found 1, expected 2").committed(77);
+            let status = to_status(&fault);
+            assert_eq!(status.code(), code);
+            let details = status.get_error_details();
+            assert_eq!(details.error_info().unwrap().reason, reason);
+            assert_eq!(details.precondition_failure().is_some(), kind == FaultKind::Precondition);
+            let retry = matches!(kind, FaultKind::Exhausted | FaultKind::Unavailable);
+            assert_eq!(details.retry_info().is_some(), retry);
+            assert_eq!(from_status(&status), fault);
+        }
+    }
+
+    #[test]
+    fn a_status_stays_small_whatever_the_fault_repeats() {
+        let violation = Violation { field: "é".repeat(100_000), description: "x".repeat(100_000) };
+        let status = to_status(&Fault::of(FaultKind::Precondition, vec![violation; 1_000]));
+        assert!(status.message().len() < 1_000);
+        assert!(status.details().len() < 48_000, "{}", status.details().len());
+    }
+}
