@@ -1,7 +1,7 @@
 """Fine-tunes a small multilingual BERT on English and watches what it does in other languages.
 
     pip install torch tokenizers ./clients/python
-    python examples/finetune.py --clino target/release/clino        # starts a daemon of its own
+    python examples/finetune.py --clino target/release/clino       # starts a daemon of its own
     python examples/finetune.py --addr http://127.0.0.1:7411        # uses one that runs
 
 Nothing here but `clino.init`, `run.snapshot` and the table at the end knows of clino: the rest is any training loop.
@@ -194,7 +194,10 @@ def daemon(options: argparse.Namespace) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="clino-") as folder:
         socket = f"{folder}/clino.sock"
-        process = subprocess.Popen([options.clino, "serve", "--unix", socket], stdout=subprocess.PIPE, text=True)
+        command = [options.clino, "serve", "--socket", socket, "--log", "warn"]
+        # The daemon refuses CLINO_* variables that it does not know, and this one is only this program's.
+        environment = {name: value for name, value in os.environ.items() if name != "CLINO_BIN"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         try:
             # It says where it listens once it does.
             if process.stdout is None or not process.stdout.readline():

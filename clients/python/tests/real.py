@@ -30,7 +30,7 @@ class RealDaemon:
         self.unix = f"unix://{self.socket}"
         self._errors = (folder / "stderr").open("a")
         self._process = subprocess.Popen(
-            [BIN, "serve", "--unix", str(self.socket), "--tcp", "127.0.0.1:0"],
+            [BIN, "serve", "--socket", str(self.socket), "--listen", "127.0.0.1:0"],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,

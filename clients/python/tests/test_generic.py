@@ -68,8 +68,18 @@ def test_a_wrong_field_is_named_in_the_details(real: RealDaemon) -> None:
     from grpc_status import rpc_status  # type: ignore[import-untyped,unused-ignore]
 
     with channel(real.tcp) as plain:
+        generic = Generic(plain)
         with pytest.raises(grpc.RpcError) as error:
-            Generic(plain).call("clino.v1.Runs", "OpenRun", idempotency_key="k", config_json="{")
+            generic.call(
+                "clino.v1.Runs",
+                "OpenRun",
+                idempotency_key="k",
+                name="generic",
+                config_json="{",
+                groups=[{"name": "en", "probe": {"tensors": []}}],
+                delivery="DELIVERY_LATEST",
+                precision="PRECISION_AUTO",
+            )
         assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         status = rpc_status.from_call(_call(error.value))
         assert status is not None

@@ -154,6 +154,7 @@ class Run:
     def start(self, settings: Settings, request: runs_pb2.OpenRunRequest) -> None:
         """Begin to talk; nothing of it happens on this thread."""
         request.idempotency_key = self._key
+        request.name = request.name or f"run-{self._key[:8]}"
         self._slot = Slot(every=request.delivery == runs_pb2.DELIVERY_EVERY)
         self._link = link = Link(settings, request)
         self._sender = sender = Sender(link, self._slot, self._journal, self._notices)
