@@ -1,6 +1,6 @@
 //! The daemon: built and bound first, which may fail, then run until it is told to end.
 //!
-//! Owns: who knows whom; the sockets. The only file that sees everything.
+//! Owns: who knows whom; the sockets. May not touch: what any part does; it is the only file that sees all of them.
 
 use crate::assembly::Spool;
 use crate::config::Config;

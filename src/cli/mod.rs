@@ -5,15 +5,22 @@
 mod arguments;
 mod files;
 mod measure;
+mod open;
+mod push;
 mod serve;
 mod table;
+mod view;
+mod watch;
 
+use crate::domain::{Fault, FaultKind};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Something failed.
 pub const FAILED: u8 = 1;
+/// A file or a value is not what it should be.
+pub const INPUT: u8 = 2;
 /// The command line or the configuration cannot be used (EX_USAGE).
 pub const USAGE: u8 = 64;
 /// Another daemon is in the way (EX_TEMPFAIL).
@@ -31,6 +38,14 @@ struct Cli {
 enum Command {
     /// Take snapshots over gRPC and measure them.
     Serve(serve::Arguments),
+    /// Open a run and print its id.
+    Open(Box<open::Open>),
+    /// Send a safetensors file to a run, as the parameters at one step.
+    Push(push::Push),
+    /// Show what is measured, as it is measured, until the run is closed.
+    Watch(watch::Watch),
+    /// Close a run: what waits is still measured, then its watchers end.
+    Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
     Measure(Box<measure::Arguments>),
 }
@@ -51,17 +66,29 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Open(open) => talk(open.run()),
+        Command::Push(push) => talk(push.run()),
+        Command::Watch(watch) => talk(watch.run()),
+        Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
     }
 }
 
-/// A failure on standard error, and its exit code.
-fn told(result: Result<(), crate::domain::Fault>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("clino: {fault}");
-            FAILED.into()
-        }
+/// Runs a command that talks to a daemon.
+fn talk(command: impl Future<Output = Result<(), Fault>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    told(runtime.map_err(|error| Fault::internal(error.to_string())).and_then(|runtime| runtime.block_on(command)))
+}
+
+/// A failure on standard error with every wrong field, and its exit code.
+fn told(result: Result<(), Fault>) -> ExitCode {
+    let Err(fault) = result else { return ExitCode::SUCCESS };
+    eprintln!("clino: {fault}");
+    for violation in fault.violations.iter().skip(1) {
+        eprintln!("clino: {}: {}", violation.field, violation.description);
+    }
+    match fault.kind {
+        FaultKind::Invalid => INPUT.into(),
+        _ => FAILED.into(),
     }
 }

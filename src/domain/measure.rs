@@ -37,8 +37,16 @@ pub struct Needs {
     pub gradient: bool,
     /// The snapshot at initialization.
     pub init: bool,
+    /// Not needed, but compared with where it is given: the snapshot at initialization.
+    pub init_if_given: bool,
     /// The snapshot before this one.
     pub previous: bool,
+}
+
+impl Needs {
+    /// Nothing but the parameters themselves.
+    pub const NONE: Self =
+        Self { probe: false, gradient: false, init: false, init_if_given: false, previous: false };
 }
 
 /// A line of the catalogue.

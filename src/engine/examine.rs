@@ -51,7 +51,7 @@ impl Examiner for Examination {
             layout: network.layout().clone(),
             measures: measures.iter().map(Chosen::request).collect(),
             precision,
-            needs_init: needs(|chosen| chosen.needs().init),
+            needs_init: needs(|chosen| chosen.needs().init || chosen.needs().init_if_given),
             needs_previous: needs(|chosen| chosen.needs().previous),
             prepared: Prepared(Arc::new(Plan { network, groups, measures, precision })),
         })

@@ -14,7 +14,7 @@ static DESCRIPTION: Description = Description {
     summary: "Share of the examples that are classified right.",
     source: "definition",
     cost: "shared F",
-    needs: Needs { probe: true, gradient: false, init: false, previous: false },
+    needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };

@@ -16,7 +16,7 @@ static DESCRIPTION: Description = Description {
     summary: "Distance from initialization: l2, relative, Frobenius by tensor, cosine.",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928); Nagarajan and Kolter 2019 (arXiv 1901.01672)",
     cost: "1 P",
-    needs: Needs { probe: false, gradient: false, init: true, previous: false },
+    needs: Needs { init: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };

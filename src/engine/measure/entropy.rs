@@ -14,7 +14,7 @@ static DESCRIPTION: Description = Description {
     summary: "Mean entropy of the predicted distributions, in nats.",
     source: "definition",
     cost: "shared F",
-    needs: Needs { probe: true, gradient: false, init: false, previous: false },
+    needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };

@@ -24,7 +24,7 @@ static DESCRIPTION: Description = Description {
     summary: "Relative radius at which the stable sharpness reaches a stated rise of the loss.",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), stable form, inverted",
     cost: "about 10 draws (2 F + B)",
-    needs: Needs { probe: true, gradient: true, init: false, previous: false },
+    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
         Parameter {
             name: "rise",

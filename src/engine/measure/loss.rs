@@ -14,7 +14,7 @@ static DESCRIPTION: Description = Description {
     summary: "Mean cross-entropy in nats, evaluation mode.",
     source: "definition",
     cost: "1 F",
-    needs: Needs { probe: true, gradient: false, init: false, previous: false },
+    needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };

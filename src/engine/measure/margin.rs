@@ -16,7 +16,7 @@ static DESCRIPTION: Description = Description {
     summary: "Score of the label less the best other score: probability mean and least; logit mean, least and 10th percentile.",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928); Jiang et al. 2019 (arXiv 1912.02178)",
     cost: "shared F",
-    needs: Needs { probe: true, gradient: false, init: false, previous: false },
+    needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };

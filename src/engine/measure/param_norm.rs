@@ -14,7 +14,7 @@ static DESCRIPTION: Description = Description {
     summary: "l2 norm of all parameters, and of each tensor.",
     source: "definition",
     cost: "1 P",
-    needs: Needs { probe: false, gradient: false, init: false, previous: false },
+    needs: Needs::NONE,
     parameters: &[],
     standard: true,
 };

@@ -15,7 +15,7 @@ static DESCRIPTION: Description = Description {
     summary: "Variance of the parameters and of their move from initialization, pooled and by tensor.",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928)",
     cost: "1 P",
-    needs: Needs { probe: false, gradient: false, init: false, previous: false },
+    needs: Needs { init_if_given: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };

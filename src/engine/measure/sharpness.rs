@@ -23,7 +23,7 @@ static DESCRIPTION: Description = Description {
     summary: "Rise of the loss after a noisy ascent to a relative radius, with its error over draws.",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), stable form",
     cost: "1 F + draws (2 F + B)",
-    needs: Needs { probe: true, gradient: true, init: false, previous: false },
+    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
         Parameter {
             name: "alpha",

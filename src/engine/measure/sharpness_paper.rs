@@ -18,7 +18,7 @@ static DESCRIPTION: Description = Description {
     summary: "The paper's sharpness as its docstring intends it: absolute noise, raw step, projection.",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), published code",
     cost: "1 F + draws (2 F + B)",
-    needs: Needs { probe: true, gradient: true, init: false, previous: false },
+    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
         Parameter {
             name: "noise",

@@ -17,7 +17,7 @@ static DESCRIPTION: Description = Description {
     summary: "Stable sharpness over a ladder of relative radii, the same draws at each.",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), stable form",
     cost: "rungs * draws (2 F + B)",
-    needs: Needs { probe: true, gradient: true, init: false, previous: false },
+    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
         Parameter {
             name: "alphas",

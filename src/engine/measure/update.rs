@@ -16,7 +16,7 @@ static DESCRIPTION: Description = Description {
     summary: "The move since the previous snapshot: l2, relative, cosine with the way from initialization.",
     source: "definition",
     cost: "1 P",
-    needs: Needs { probe: false, gradient: false, init: false, previous: true },
+    needs: Needs { previous: true, init_if_given: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };

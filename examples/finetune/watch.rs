@@ -1,0 +1,51 @@
+//! Follows the run on a thread of its own and prints what arrives.
+//!
+//! Owns: the reports. May not touch: training.
+
+use super::report::Sheet;
+use clino::client::Client;
+use clino::domain::{Event, Fault, RunId};
+use std::thread::JoinHandle;
+
+/// What was seen of a run.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Measured steps, in order.
+    pub sheets: Vec<Sheet>,
+    /// Snapshots that a newer one replaced before they were measured.
+    pub skipped: u64,
+}
+
+/// Prints a block for every measured step until the run is closed.
+pub fn start(address: &str, run: RunId) -> JoinHandle<Result<Seen, Fault>> {
+    let address = address.to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Fault::internal(error.to_string()))?;
+        runtime.block_on(follow(&address, run))
+    })
+}
+
+async fn follow(address: &str, run: RunId) -> Result<Seen, Fault> {
+    let mut seen = Seen::default();
+    let mut sheet: Option<Sheet> = None;
+    let mut events = Client::connect(address).await?.run(run).follow(Some(0));
+    while let Some(event) = events.next().await? {
+        match event.event {
+            Event::Started { snapshot, .. } => sheet = Some(Sheet { at: snapshot, readings: Vec::new() }),
+            Event::Reading(reading) => {
+                sheet.iter_mut().for_each(|sheet| sheet.readings.push(*reading.clone()))
+            }
+            Event::Finished { seconds, .. } => {
+                if let Some(sheet) = sheet.take() {
+                    println!("{}\n  {} readings in {seconds:.2} s", sheet.table(), sheet.readings.len());
+                    seen.sheets.push(sheet);
+                }
+            }
+            Event::Skipped { .. } => seen.skipped += 1,
+            Event::Draining => println!("the daemon shuts down"),
+            Event::Accepted { .. } | Event::Gap { .. } | Event::Closed => {}
+        }
+    }
+    Ok(seen)
+}

@@ -1,0 +1,115 @@
+//! `clino open` and `clino close`: the beginning and the end of a run without any client library.
+//!
+//! Owns: nothing beside its arguments. May not touch: what makes a run valid (the daemon says so).
+
+use super::arguments;
+use super::files::TensorFile;
+use crate::client::{Client, Plan};
+use crate::domain::{Delivery, Fault, MeasureRequest, Precision, RunId};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Snapshots {
+    /// Only the newest: one that waits is replaced.
+    Latest,
+    /// All: `clino push` waits.
+    Every,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Arithmetic {
+    /// f64 up to a million parameters.
+    Auto,
+    F32,
+    F64,
+}
+
+/// Opens a run and prints its id.
+#[derive(Debug, Clone, Args)]
+pub struct Open {
+    /// The daemon: http://HOST:PORT or unix:///PATH.
+    #[arg(long)]
+    addr: String,
+    /// The model: a Hugging Face config.json, or that of an mlp.
+    #[arg(long)]
+    config: PathBuf,
+    /// A probe group: its name and a safetensors file with input_ids, attention_mask and labels.
+    #[arg(long = "probe", value_name = "[GROUP=]FILE", value_parser = arguments::probe, required = true)]
+    probes: Vec<(String, PathBuf)>,
+    /// A measure of the catalogue with its parameters, such as sharpness:alpha=.01,draws=4; the default ones unless named.
+    #[arg(long = "measure", value_name = "NAME[:KEY=VALUE,…]", value_parser = arguments::measure)]
+    measures: Vec<MeasureRequest>,
+    /// Of all noise.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Which snapshots are measured when they come faster than they can be.
+    #[arg(long, value_enum, default_value = "latest")]
+    delivery: Snapshots,
+    /// The arithmetic of the engine.
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: Arithmetic,
+    /// For people.
+    #[arg(long, default_value = "run")]
+    name: String,
+    /// Opening again with the same key and content gives the same run.
+    #[arg(long)]
+    key: Option<String>,
+}
+
+impl Open {
+    /// Opens the run; its id is all that goes to standard output.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
+    pub async fn run(&self) -> Result<(), Fault> {
+        let plan = self.plan()?;
+        let run = Client::connect(&self.addr).await?.open_run(&plan).await?;
+        println!("{}", run.id());
+        Ok(())
+    }
+
+    fn plan(&self) -> Result<Plan, Fault> {
+        let config = std::fs::read_to_string(&self.config)
+            .map_err(|error| Fault::invalid(self.config.display().to_string(), error.to_string()))?;
+        let delivery = match self.delivery {
+            Snapshots::Latest => Delivery::Latest,
+            Snapshots::Every => Delivery::Every,
+        };
+        let precision = match self.precision {
+            Arithmetic::Auto => Precision::Auto,
+            Arithmetic::F32 => Precision::F32,
+            Arithmetic::F64 => Precision::F64,
+        };
+        let mut plan = Plan::new(&self.name, config).seed(self.seed).delivery(delivery).precision(precision);
+        plan.spec.measures = self.measures.clone();
+        for (group, file) in &self.probes {
+            plan.spec.groups.push(TensorFile::open(file)?.probe(group)?);
+        }
+        match &self.key {
+            Some(key) => Ok(plan.key(key)),
+            None => Ok(plan),
+        }
+    }
+}
+
+/// Closes a run: what waits is still measured, then its watchers end.
+#[derive(Debug, Clone, Args)]
+pub struct Close {
+    /// The daemon: http://HOST:PORT or unix:///PATH.
+    #[arg(long)]
+    addr: String,
+    /// The run's id.
+    run: String,
+}
+
+impl Close {
+    /// Closes the run.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn run(&self) -> Result<(), Fault> {
+        let client = Client::connect(&self.addr).await?;
+        client.run(RunId(self.run.clone())).close().await.map(drop)
+    }
+}

@@ -1,0 +1,120 @@
+//! `clino push`: a safetensors file as a snapshot of a run, for whatever language has no client.
+//!
+//! Owns: nothing beside its arguments. May not touch: more of the file than one chunk at a time.
+
+use super::files::TensorFile;
+use crate::client::{Blocks, CHUNK, Client, Label};
+use crate::domain::{Fault, RunId, WeightKind};
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Which of a trainer's copies of the weights a file holds.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// Those of the forward pass.
+    Live,
+    /// The high-precision copy of a mixed-precision optimizer.
+    Master,
+    /// An exponential moving average.
+    Ema,
+    /// A stochastic weight average.
+    Swa,
+}
+
+/// Sends a safetensors file to a run, as the parameters at one step.
+#[derive(Debug, Clone, Args)]
+pub struct Push {
+    /// The daemon: http://HOST:PORT or unix:///PATH.
+    #[arg(long)]
+    addr: String,
+    /// The run's id, as `clino open` printed it.
+    #[arg(long)]
+    run: String,
+    /// Optimizer step.
+    #[arg(long)]
+    step: u64,
+    /// Which try at this step, from 1; the next free one unless told.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: Option<u32>,
+    /// Which copy of the weights.
+    #[arg(long, value_enum, default_value = "live")]
+    kind: Kind,
+    /// These are the parameters before training, the reference of distances.
+    #[arg(long)]
+    init: bool,
+    /// The file.
+    file: PathBuf,
+}
+
+impl Push {
+    /// Sends the file and says on standard error what will come of it.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming the file when its header is not sound, or what the daemon answers.
+    pub async fn run(&self) -> Result<(), Fault> {
+        let weights = TensorFile::open(&self.file)?;
+        let manifest = weights.manifest().clone();
+        let client = Client::connect(&self.addr).await?;
+        let kind = match self.kind {
+            Kind::Live => WeightKind::Live,
+            Kind::Master => WeightKind::Master,
+            Kind::Ema => WeightKind::Ema,
+            Kind::Swa => WeightKind::Swa,
+        };
+        let label =
+            Label { step: self.step, attempt: self.attempt, kind, initialization: self.init, key: None };
+        let run = client.run(RunId(self.run.clone()));
+        let receipt = run.push_blocks(label, manifest, blocks(weights)).await?;
+        let at = super::view::place(receipt.at);
+        eprintln!("step {at}: received, {} will be measured", receipt.measures.join(" "));
+        for line in &receipt.unmeasured {
+            eprintln!("{} will not be measured: {}", line.measure, line.reason.escape_debug());
+        }
+        if let Some(replaced) = receipt.replaced {
+            eprintln!("it took the place of step {}, which was waiting", super::view::place(replaced));
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a file in pieces of at most one chunk, each read when it is asked for.
+fn blocks(file: TensorFile) -> Blocks {
+    let file = Arc::new(file);
+    let lengths: Vec<u64> =
+        file.manifest().tensors().iter().map(|tensor| tensor.byte_length().unwrap_or(0)).collect();
+    let pieces = lengths.into_iter().enumerate().flat_map(|(index, length)| {
+        (0..length).step_by(CHUNK).map(move |start| (index, start, (length - start).min(CHUNK as u64)))
+    });
+    Box::new(pieces.map(move |(index, start, length)| {
+        let mut block = vec![0; length as usize];
+        file.read_at(index, start, &mut block)?;
+        Ok(Bytes::from(block))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_is_read_in_the_order_of_its_manifest_in_pieces_of_a_chunk() {
+        let (long, short) = (CHUNK + 8, 4);
+        let header = format!(
+            r#"{{"b":{{"dtype":"F32","shape":[{}],"data_offsets":[0,{long}]}},"a":{{"dtype":"F32","shape":[1],"data_offsets":[{long},{}]}}}}"#,
+            long / 4,
+            long + short,
+        );
+        let data: Vec<u8> = (0..long + short).map(|i| (i % 251) as u8).collect();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+        file.write_all(header.as_bytes()).unwrap();
+        file.write_all(&data).unwrap();
+        let pieces: Vec<Bytes> = blocks(TensorFile::open(file.path()).unwrap()).map(Result::unwrap).collect();
+        assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [CHUNK, 8, 4]);
+        assert_eq!(pieces.concat(), data);
+    }
+}

@@ -1,0 +1,283 @@
+//! What a reader of a run sees: the state that events add up to, and its picture as text.
+//!
+//! Owns: the table and the lines. May not touch: terminals, connections.
+
+use super::table::with_error;
+use crate::domain::{Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef, Value};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+/// Width of the progress bar, in characters.
+const BAR: usize = 30;
+
+/// Readings of one snapshot.
+#[derive(Debug, Clone)]
+struct Sheet {
+    at: SnapshotRef,
+    readings: Vec<Reading>,
+    /// How many there will be.
+    expected: usize,
+    /// Wall time, once all are made.
+    seconds: Option<f64>,
+}
+
+/// A run as its events tell it.
+#[derive(Debug)]
+pub struct View {
+    run: RunSummary,
+    /// The newest snapshot that is measured whole.
+    shown: Option<Sheet>,
+    /// The one in the engine.
+    building: Option<Sheet>,
+    accepted: u64,
+    measured: u64,
+    skipped: u64,
+    lost: u64,
+    note: &'static str,
+}
+
+impl View {
+    /// Before any event.
+    pub fn new(run: RunSummary) -> Self {
+        Self {
+            run,
+            shown: None,
+            building: None,
+            accepted: 0,
+            measured: 0,
+            skipped: 0,
+            lost: 0,
+            note: "waiting for a snapshot",
+        }
+    }
+
+    /// With the counts that the daemon keeps, for a single picture without events.
+    pub fn counted(run: RunSummary) -> Self {
+        let (accepted, measured, skipped) = (run.accepted, run.measured, run.skipped);
+        Self { accepted, measured, skipped, ..Self::new(run) }
+    }
+
+    /// Shows what has come of the snapshot in the engine as a whole that took `seconds`.
+    pub fn show(&mut self, seconds: f64) {
+        self.shown = self.building.take().map(|sheet| Sheet { seconds: Some(seconds), ..sheet });
+        self.note = if self.run.closed { "the run is closed" } else { "" };
+    }
+
+    /// Takes one event in.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Accepted { .. } => self.accepted += 1,
+            Event::Skipped { .. } => self.skipped += 1,
+            Event::Started { snapshot, readings } => {
+                let expected = *readings as usize;
+                self.building = Some(Sheet { at: *snapshot, readings: Vec::new(), expected, seconds: None });
+                self.note = "";
+            }
+            Event::Reading(reading) => self.add(reading),
+            Event::Finished { snapshot, seconds } => {
+                self.measured += 1;
+                if let Some(mut sheet) = self.building.take().filter(|sheet| sheet.at == *snapshot) {
+                    sheet.seconds = Some(*seconds);
+                    self.shown = Some(sheet);
+                }
+                self.note = "waiting for a snapshot";
+            }
+            Event::Gap { lost } => self.lost += lost,
+            Event::Closed => self.note = "the run is closed",
+            Event::Draining => self.note = "the daemon shuts down",
+        }
+    }
+
+    // After a gap readings can come without their beginning.
+    fn add(&mut self, reading: &Reading) {
+        let at = reading.snapshot;
+        let fresh = || Sheet { at, readings: Vec::new(), expected: 0, seconds: None };
+        let sheet = match self.building.take() {
+            Some(sheet) if sheet.at == at => sheet,
+            _ => fresh(),
+        };
+        let sheet = self.building.insert(sheet);
+        sheet.readings.push(reading.clone());
+    }
+
+    /// The picture: who and how far, then a row a group and a column a measure, then what concerns no group.
+    pub fn render(&self) -> String {
+        let mut text = format!("{}  {}  ({} parameters)\n", self.run.name, self.run.run, self.run.parameters);
+        text += &format!(
+            "snapshots: {} accepted, {} measured, {} skipped",
+            self.accepted, self.measured, self.skipped
+        );
+        if self.lost > 0 {
+            text += &format!("; {} events lost", self.lost);
+        }
+        text.push('\n');
+        match &self.building {
+            Some(sheet) => text += &progress(sheet),
+            None => text += self.note,
+        }
+        text.push('\n');
+        if let Some(sheet) = self.shown.as_ref().or(self.building.as_ref()) {
+            text += &self.sheet(sheet);
+        }
+        text
+    }
+
+    fn sheet(&self, sheet: &Sheet) -> String {
+        let mut text = format!("step {}", place(sheet.at));
+        if let Some(seconds) = sheet.seconds {
+            text += &format!(", measured in {seconds:.2} s");
+        }
+        text.push('\n');
+        let (weights, grouped): (Vec<_>, Vec<_>) =
+            sheet.readings.iter().partition(|reading| reading.group.is_none());
+        if !grouped.is_empty() {
+            text += &format!("{}\n", table(&self.run.measures, &grouped));
+        }
+        for reading in weights {
+            text += &format!("{} {}\n", title(&self.run.measures, reading), cell(reading));
+        }
+        text
+    }
+}
+
+fn progress(sheet: &Sheet) -> String {
+    let done = sheet.readings.len();
+    let expected = sheet.expected.max(done);
+    let filled = (BAR * done).checked_div(expected).unwrap_or(0);
+    let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
+    format!("measuring step {} {bar} {done}/{expected}", place(sheet.at))
+}
+
+/// A step, and its attempt where it is not the first.
+pub fn place(at: SnapshotRef) -> String {
+    match at.attempt {
+        0 | 1 => at.step.to_string(),
+        attempt => format!("{} (attempt {attempt})", at.step),
+    }
+}
+
+/// Rows are groups, columns are measures, both in the order of their first reading.
+fn table(measures: &[MeasureRequest], readings: &[&Reading]) -> Table {
+    let mut columns: Vec<String> = Vec::new();
+    let mut groups: Vec<&str> = Vec::new();
+    for reading in readings {
+        let title = title(measures, reading);
+        if !columns.contains(&title) {
+            columns.push(title);
+        }
+        let group = reading.group.as_deref().unwrap_or_default();
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(std::iter::once("group").chain(columns.iter().map(String::as_str)));
+    for group in groups {
+        let of = |column: &String| {
+            let here = |r: &&&Reading| r.group.as_deref() == Some(group) && title(measures, r) == *column;
+            readings.iter().find(here).map(|reading| cell(reading)).unwrap_or_default()
+        };
+        table.add_row(std::iter::once(group.to_owned()).chain(columns.iter().map(of)));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// The measure's name, with the parameters that tell it from its namesakes in the same run.
+fn title(measures: &[MeasureRequest], reading: &Reading) -> String {
+    let namesakes: Vec<_> = measures.iter().filter(|m| m.name == reading.measure).collect();
+    let differs = |name: &String| {
+        let mut values = namesakes.iter().map(|m| m.parameters.get(name));
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    };
+    let telling = reading.parameters.iter().filter(|(name, _)| differs(name));
+    let parts: Vec<_> = telling.map(|(name, value)| format!("{name}={}", plain(value))).collect();
+    if parts.is_empty() {
+        reading.measure.clone()
+    } else {
+        format!("{} {}", reading.measure, parts.join(" "))
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Flag(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// Value and standard error of a reading, or why there is none in a word.
+pub fn cell(reading: &Reading) -> String {
+    let word = match reading.outcome {
+        Outcome::Measured => "–",
+        Outcome::Undefined => "undefined",
+        Outcome::Unavailable => "unavailable",
+        Outcome::Failed => "failed",
+    };
+    reading.value.map_or(word.to_owned(), |value| with_error(value, reading.estimate.as_ref()))
+}
+
+/// One event as a line for logs; readings and what became of snapshots.
+pub fn line(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Reading(reading) => {
+            let group = reading.group.as_deref().unwrap_or("weights");
+            let reason = reading.reason.as_deref().map(|reason| format!(" ({})", reason.escape_debug()));
+            let (at, reason) = (place(reading.snapshot), reason.unwrap_or_default());
+            format!("step {at} {group} {} {}{reason}", reading.measure, cell(reading))
+        }
+        Event::Skipped { snapshot, reason } => {
+            format!("step {} skipped: {}", place(*snapshot), reason.escape_debug())
+        }
+        Event::Finished { snapshot, seconds } => {
+            format!("step {} measured in {seconds:.2} s", place(*snapshot))
+        }
+        Event::Gap { lost } => format!("{lost} events lost"),
+        Event::Closed => "the run is closed".to_owned(),
+        Event::Draining => "the daemon shuts down".to_owned(),
+        Event::Accepted { .. } | Event::Started { .. } => return None,
+    })
+}
+
+/// One event as JSON: `sequence`, `event`, and what belongs to it; a reading in its own form.
+///
+/// # Errors
+/// None that occurs: every event has a JSON form.
+pub fn json(sequenced: &Sequenced) -> Result<String, serde_json::Error> {
+    use serde_json::{Value as Json, json};
+    let mut body = match &sequenced.event {
+        Event::Accepted { snapshot, kind, initialization } => {
+            let kind = format!("{kind:?}").to_lowercase();
+            json!({"event": "accepted", "step": snapshot.step, "attempt": snapshot.attempt, "kind": kind, "initialization": initialization})
+        }
+        Event::Skipped { snapshot, reason } => {
+            json!({"event": "skipped", "step": snapshot.step, "attempt": snapshot.attempt, "reason": reason})
+        }
+        Event::Started { snapshot, readings } => {
+            json!({"event": "started", "step": snapshot.step, "attempt": snapshot.attempt, "readings": readings})
+        }
+        Event::Reading(reading) => {
+            let mut body = serde_json::to_value(reading)?;
+            body["event"] = Json::from("reading");
+            body
+        }
+        Event::Finished { snapshot, seconds } => {
+            json!({"event": "finished", "step": snapshot.step, "attempt": snapshot.attempt, "seconds": seconds})
+        }
+        Event::Gap { lost } => json!({"event": "gap", "lost": lost}),
+        Event::Closed => json!({"event": "closed"}),
+        Event::Draining => json!({"event": "draining"}),
+    };
+    body["sequence"] = Json::from(sequenced.sequence);
+    serde_json::to_string(&body)
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

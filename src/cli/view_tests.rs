@@ -1,0 +1,101 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::domain::{Delivery, Estimate, Precision, RunId};
+use std::collections::BTreeMap;
+
+fn run(measures: Vec<MeasureRequest>) -> RunSummary {
+    RunSummary {
+        run: RunId("r-1".into()),
+        name: "tiny".into(),
+        model_type: "mlp".into(),
+        parameters: 9,
+        groups: vec!["en".into(), "de".into()],
+        measures,
+        seed: 0,
+        delivery: Delivery::Latest,
+        precision: Precision::F64,
+        closed: false,
+        accepted: 0,
+        measured: 0,
+        skipped: 0,
+        pending: 0,
+        next_sequence: 0,
+    }
+}
+
+fn measure(name: &str, alpha: f64) -> MeasureRequest {
+    let parameters =
+        BTreeMap::from([("alpha".into(), Value::Number(alpha)), ("draws".into(), Value::Number(2.0))]);
+    MeasureRequest { name: name.into(), parameters }
+}
+
+fn reading(step: u64, request: &MeasureRequest, group: Option<&str>, draws: &[f64]) -> Event {
+    let estimate = Estimate::of(draws);
+    Event::Reading(Box::new(Reading {
+        measure: request.name.clone(),
+        parameters: request.parameters.clone(),
+        group: group.map(str::to_owned),
+        snapshot: SnapshotRef { step, attempt: 1 },
+        outcome: Outcome::Measured,
+        value: estimate.map(|e| e.mean),
+        draws: draws.to_vec(),
+        estimate,
+        parts: vec![],
+        tensors: vec![],
+        rungs: vec![],
+        reason: None,
+        seconds: 0.1,
+        precision: Precision::F64,
+    }))
+}
+
+#[test]
+fn the_table_shows_the_newest_snapshot_that_is_measured_whole() {
+    let (narrow, wide) = (measure("sharpness", 0.001), measure("sharpness", 0.01));
+    let norm = measure("param_norm", 0.0);
+    let mut view = View::new(run(vec![narrow.clone(), wide.clone(), norm.clone()]));
+    assert!(view.render().contains("waiting for a snapshot"));
+    let first = SnapshotRef { step: 10, attempt: 1 };
+    view.apply(&Event::Started { snapshot: first, readings: 5 });
+    for group in ["en", "de"] {
+        view.apply(&reading(10, &narrow, Some(group), &[1.0, 3.0]));
+        view.apply(&reading(10, &wide, Some(group), &[0.25, 0.25]));
+    }
+    assert!(view.render().contains("4/5"), "{}", view.render());
+    view.apply(&reading(10, &norm, None, &[12.5]));
+    view.apply(&Event::Finished { snapshot: first, seconds: 1.25 });
+    view.apply(&Event::Started { snapshot: SnapshotRef { step: 20, attempt: 2 }, readings: 5 });
+    view.apply(&Event::Skipped { snapshot: SnapshotRef { step: 15, attempt: 1 }, reason: "newer".into() });
+    view.apply(&Event::Gap { lost: 3 });
+    let text = view.render();
+    for expected in [
+        "tiny  r-1",
+        "1 measured, 1 skipped; 3 events lost",
+        "measuring step 20 (attempt 2)",
+        "0/5",
+        "step 10, measured in 1.25 s",
+        "sharpness alpha=0.001",
+        "sharpness alpha=0.01",
+        "2.0000 ± 1.0e0",
+        "0.25000 ± 0.0e0",
+        "param_norm 12.500",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+    assert_eq!(text.lines().filter(|l| l.trim_start().starts_with("en ")).count(), 1, "{text}");
+}
+
+#[test]
+fn every_event_has_a_json_line_and_reasons_cannot_move_the_cursor() {
+    let skipped = Event::Skipped { snapshot: SnapshotRef { step: 1, attempt: 1 }, reason: "\x1b[2J".into() };
+    assert!(!line(&skipped).unwrap().contains('\x1b'));
+    let json: serde_json::Value =
+        serde_json::from_str(&super::json(&Sequenced { sequence: 4, event: skipped }).unwrap()).unwrap();
+    assert_eq!((json["sequence"].as_u64(), json["event"].as_str()), (Some(4), Some("skipped")));
+    let event = reading(7, &measure("loss", 0.0), Some("en"), &[0.5]);
+    let json: serde_json::Value =
+        serde_json::from_str(&super::json(&Sequenced { sequence: 5, event }).unwrap()).unwrap();
+    assert_eq!((json["event"].as_str(), json["measure"].as_str()), (Some("reading"), Some("loss")));
+    assert_eq!((json["step"].as_u64(), json["value"].as_f64()), (Some(7), Some(0.5)));
+}

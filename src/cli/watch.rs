@@ -1,0 +1,126 @@
+//! `clino watch`: a live table of a run in a terminal, one line a reading elsewhere.
+//!
+//! Owns: the terminal. May not touch: what the table says.
+
+use super::view::{self, View};
+use crate::client::{Client, Run};
+use crate::domain::{Event, Fault, FaultKind, RunId, RunSummary, Sequenced};
+use clap::Args;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// Pause between two pictures.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Shows what is measured, as it is measured, until the run is closed.
+#[derive(Debug, Clone, Args)]
+pub struct Watch {
+    /// The daemon: http://HOST:PORT or unix:///PATH.
+    #[arg(long)]
+    addr: String,
+    /// Which run; the newest one unless named.
+    run: Option<String>,
+    /// Sequence number of the first event to show.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Prints what is known of the snapshot that was measured last, and ends.
+    #[arg(long, conflicts_with = "json")]
+    once: bool,
+    /// Prints every event as a line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Watch {
+    /// Runs until the run is closed.
+    ///
+    /// # Errors
+    /// What the daemon answers; [`FaultKind::Unavailable`] when it stays away for 30 seconds.
+    pub async fn run(&self) -> Result<(), Fault> {
+        let client = Client::connect(&self.addr).await?;
+        let summary = self.find(&client).await?;
+        let run = client.run(summary.run.clone());
+        if self.once {
+            return once(&run, summary).await;
+        }
+        if self.json {
+            let json = |event: &Sequenced| view::json(event).ok();
+            return self.lines(&run, json).await;
+        }
+        match std::io::stdout().is_terminal() {
+            true => self.table(&run, summary).await,
+            false => self.lines(&run, |event| view::line(&event.event)).await,
+        }
+    }
+
+    async fn find(&self, client: &Client) -> Result<RunSummary, Fault> {
+        match &self.run {
+            Some(id) => client.run(RunId(id.clone())).summary().await,
+            None => {
+                let newest = client.runs().await?.pop();
+                newest.ok_or_else(|| Fault::new(FaultKind::NotFound, "the daemon holds no run"))
+            }
+        }
+    }
+
+    async fn lines(&self, run: &Run, line: impl Fn(&Sequenced) -> Option<String>) -> Result<(), Fault> {
+        let mut events = run.follow(Some(self.from));
+        while let Some(event) = events.next().await? {
+            if let Some(line) = line(&event) {
+                print(&format!("{line}\n"))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn table(&self, run: &Run, summary: RunSummary) -> Result<(), Fault> {
+        let mut events = run.follow(Some(self.from));
+        let mut view = View::new(summary);
+        let mut ticks = tokio::time::interval(FRAME);
+        let (mut height, mut stale) = (0, true);
+        loop {
+            tokio::select! {
+                event = events.next() => match event? {
+                    Some(event) => {
+                        view.apply(&event.event);
+                        stale = true;
+                    }
+                    None => break,
+                },
+                _ = ticks.tick(), if stale => {
+                    height = draw(&view, height)?;
+                    stale = false;
+                }
+            }
+        }
+        draw(&view, height)?;
+        Ok(())
+    }
+}
+
+async fn once(run: &Run, summary: RunSummary) -> Result<(), Fault> {
+    let report = run.report(None).await?;
+    let readings = u32::try_from(report.readings.len()).unwrap_or(u32::MAX);
+    let seconds = report.readings.iter().map(|reading| reading.seconds).sum();
+    let mut view = View::counted(summary);
+    view.apply(&Event::Started { snapshot: report.snapshot, readings });
+    for reading in report.readings {
+        view.apply(&Event::Reading(Box::new(reading)));
+    }
+    view.show(seconds);
+    print(&view.render())
+}
+
+/// Draws over the picture before, which was `height` lines; gives the new height.
+fn draw(view: &View, height: usize) -> Result<usize, Fault> {
+    let text = view.render();
+    let back = if height == 0 { String::new() } else { format!("\x1b[{height}A\x1b[J") };
+    print(&format!("{back}{text}"))?;
+    Ok(text.lines().count())
+}
+
+fn print(text: &str) -> Result<(), Fault> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Fault::new(FaultKind::Cancelled, format!("standard output: {error}")))
+}

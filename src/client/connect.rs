@@ -1,0 +1,159 @@
+//! A connection to a daemon, and the calls that concern no single run.
+//!
+//! Owns: addresses and transport settings. May not touch: what a run is about.
+
+use super::upload;
+use super::{Plan, Run};
+use crate::domain::{Fault, FaultKind, ProbeGroup, RunId, RunSummary};
+use crate::wire::pb::probe_group::Source;
+use crate::wire::pb::reports_client::ReportsClient;
+use crate::wire::pb::runs_client::RunsClient;
+use crate::wire::pb::snapshots_client::SnapshotsClient;
+use crate::wire::{convert, pb, status};
+use std::error::Error;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+
+// With the 64 KiB windows and 16 KiB frames of plain HTTP/2 a stream waits for acknowledgements most of the time.
+const WINDOW: u32 = 16 << 20;
+const FRAME: u32 = 1 << 20;
+const CONNECT: Duration = Duration::from_secs(5);
+// A peer that vanished without a word is noticed within these two together, 50 seconds.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
+/// Probes of a run that travel inside its opening request, in bytes; what is over goes ahead by digest. Stays well
+/// below the usual 4 MiB limit on a message.
+const INLINE: usize = 1 << 20;
+
+/// A daemon. Clones share one connection, which is made again when it was lost.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+    address: String,
+}
+
+impl Client {
+    /// Connects to `http://host:port` or `unix:///path`.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] naming `addr` for any other address, [`FaultKind::Unavailable`] when nobody answers
+    /// within five seconds.
+    pub async fn connect(address: &str) -> Result<Self, Fault> {
+        let endpoint = endpoint(address)?;
+        match tokio::time::timeout(CONNECT, endpoint.connect()).await {
+            Ok(Ok(channel)) => Ok(Self { channel, address: address.to_owned() }),
+            Ok(Err(error)) => Err(away(address, &root(&error))),
+            Err(_) => Err(away(address, "no answer within 5 seconds")),
+        }
+    }
+
+    /// A client that connects with its first call.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] naming `addr`.
+    pub fn lazy(address: &str) -> Result<Self, Fault> {
+        Ok(Self { channel: endpoint(address)?.connect_lazy(), address: address.to_owned() })
+    }
+
+    /// What it was told to connect to.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Opens a run. The same plan with the same key gives the same run again.
+    ///
+    /// # Errors
+    /// What the daemon answers, with the names of the wrong fields.
+    pub async fn open_run(&self, plan: &Plan) -> Result<Run, Fault> {
+        let mut inline = 0;
+        let mut groups = Vec::with_capacity(plan.spec.groups.len());
+        for (i, group) in plan.spec.groups.iter().enumerate() {
+            let bytes: usize = group.tensors.iter().map(|tensor| tensor.data.len()).sum();
+            let source = if inline + bytes <= INLINE {
+                inline += bytes;
+                Source::Probe(convert::probe_to_pb(&group.tensors))
+            } else {
+                let put = self.put_probe(group).await;
+                Source::Digest(put.map_err(|fault| fault.within(&format!("groups[{i}].")))?)
+            };
+            groups.push(pb::ProbeGroup { name: group.name.clone(), source: Some(source) });
+        }
+        let request = convert::open_run_to_pb(plan.key.clone(), &plan.spec, groups);
+        let answer = self.runs_service().open_run(request).await.map_err(|s| self.fault(&s))?;
+        let opened = convert::opened_from_pb(answer.into_inner())?;
+        Ok(Run::new(self.clone(), opened))
+    }
+
+    /// A run that was opened before, by its id; it is not looked up until something is asked of it.
+    pub fn run(&self, run: RunId) -> Run {
+        Run::known(self.clone(), run)
+    }
+
+    /// All runs that the daemon holds, oldest first.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn runs(&self) -> Result<Vec<RunSummary>, Fault> {
+        let answer = self.runs_service().list_runs(pb::ListRunsRequest {}).await;
+        let runs = answer.map_err(|s| self.fault(&s))?.into_inner().runs;
+        runs.into_iter().map(convert::summary_from_pb).collect()
+    }
+
+    async fn put_probe(&self, group: &ProbeGroup) -> Result<String, Fault> {
+        let (frames, source) = upload::probe(group)?;
+        let answer = self.runs_service().put_probe(frames).await;
+        source.outcome()?;
+        Ok(answer.map_err(|s| self.fault(&s))?.into_inner().digest)
+    }
+
+    pub(super) fn runs_service(&self) -> RunsClient<Channel> {
+        RunsClient::new(self.channel.clone())
+    }
+
+    pub(super) fn snapshots_service(&self) -> SnapshotsClient<Channel> {
+        SnapshotsClient::new(self.channel.clone())
+    }
+
+    pub(super) fn reports_service(&self) -> ReportsClient<Channel> {
+        ReportsClient::new(self.channel.clone())
+    }
+
+    /// What a status means to a caller. A status that this side made, for want of a connection, tells the address.
+    pub(super) fn fault(&self, status: &tonic::Status) -> Fault {
+        match status.source() {
+            Some(source) => away(&self.address, &root(source)),
+            None => status::from_status(status),
+        }
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, Fault> {
+    let wrong = || {
+        let found = crate::domain::id::quoted(address);
+        Fault::invalid("addr", format!("found {found}, expected http://HOST:PORT or unix:///PATH"))
+    };
+    if !address.starts_with("http://") && !address.starts_with("unix:/") {
+        return Err(wrong());
+    }
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| wrong())?;
+    Ok(endpoint
+        .connect_timeout(CONNECT)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_frame_size(FRAME)
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PONG))
+}
+
+fn away(address: &str, why: &str) -> Fault {
+    Fault::new(FaultKind::Unavailable, format!("no daemon at {address}: {why}"))
+}
+
+// The outer errors of a transport say only that there was one.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

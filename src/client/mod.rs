@@ -1,0 +1,34 @@
+//! The Rust client: opens runs, pushes snapshots, follows what is measured.
+//!
+//! Owns: connections and the cutting of tensors into frames. May not touch: any stage of the daemon; of `wire` only the
+//! generated types and their conversion.
+//!
+//! A trainer that must never be held up takes [`background::Sender`]; everything else is here:
+//!
+//! ```no_run
+//! # async fn example(tensors: Vec<clino::domain::Tensor>) -> Result<(), clino::domain::Fault> {
+//! use clino::client::{Client, Label, Plan};
+//! let client = Client::connect("unix:///run/clino.sock").await?;
+//! let plan = Plan::new("my run", r#"{"model_type":"mlp","sizes":[8,16,3]}"#);
+//! let run = client.open_run(&plan).await?;
+//! let receipt = run.push(Label::step(100), tensors).await?;
+//! println!("{} measures will run", receipt.measures.len());
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod background;
+mod connect;
+mod follow;
+mod plan;
+mod run;
+mod upload;
+
+pub use connect::Client;
+pub use follow::Follow;
+pub use plan::Plan;
+pub use run::{Label, Run};
+pub use upload::{Blocks, CHUNK};
+
+#[cfg(test)]
+mod tests;
