@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 const FOR_STREAMS: f64 = 0.1;
 /// Open uploads get at most this share of the grace, the engine most of the rest.
 const FOR_UPLOADS: f64 = 0.5;
+/// An aborted upload gets so much longer to tell its client.
+const FOR_ABORTING: f64 = 0.05;
 /// The engine looks at its stop between draws and batches: so long before its time is up it is raised.
 const FOR_STOPPING: f64 = 0.3;
 /// A health watch never ends by itself: connections wait at most so long for such streams.
@@ -45,7 +47,8 @@ impl Ending {
         if timeout_at(until(FOR_UPLOADS, began), self.drain.open.wait()).await.is_err() {
             tracing::warn!(open = self.drain.open.len(), "open uploads are aborted");
             self.drain.aborting.cancel();
-            self.drain.open.wait().await;
+            // An examination cannot be aborted; its answer will find the registry stopped.
+            let _ = timeout_at(until(FOR_UPLOADS + FOR_ABORTING, began), self.drain.open.wait()).await;
         }
         self.registry.stop();
         let ended = match self.ended(until(1.0 - FOR_STREAMS - FOR_STOPPING, began)).await {

@@ -5,7 +5,7 @@
 use super::id::quoted;
 use super::{Fault, FaultKind, Violation};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Most tensors in a manifest.
 pub const MAX_TENSORS: usize = 100_000;
@@ -194,17 +194,18 @@ fn check_tensors(tensors: &[TensorSpec], violations: &mut Vec<Violation>) -> u64
 }
 
 fn check_aliases(tensors: &[TensorSpec], aliases: &[Alias], violations: &mut Vec<Violation>) {
-    let mut names: HashMap<&str, bool> = tensors.iter().map(|t| (t.name.as_str(), true)).collect();
+    let targets: HashSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
+    let mut names = targets.clone();
     for (i, alias) in aliases.iter().enumerate() {
         let mut wrong = |field: &str, description: String| {
             violations.push(Violation { field: format!("aliases[{i}].{field}"), description });
         };
         if alias.name.is_empty() || alias.name.len() > MAX_TENSOR_NAME {
             wrong("name", format!("found {} bytes, expected 1 to {MAX_TENSOR_NAME}", alias.name.len()));
-        } else if names.insert(&alias.name, false).is_some() {
+        } else if !names.insert(&alias.name) {
             wrong("name", format!("found {}, which another tensor or alias has", quoted(&alias.name)));
         }
-        if !tensors.iter().any(|t| t.name == alias.target) {
+        if !targets.contains(alias.target.as_str()) {
             wrong("target", format!("found {}, expected the name of a tensor", quoted(&alias.target)));
         }
     }

@@ -1,0 +1,63 @@
+//! The daemon's peak memory while it measures and takes snapshots.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use clino::wire::pb;
+use common::{Daemon, Upload, bytes_of, measure, numbers, open_request, spec};
+use pb::watch_response::Event;
+
+const WIDTH: u64 = 4_000;
+
+/// 64 MB of parameters; activations of 32 examples are small beside them.
+fn specs() -> Vec<pb::TensorSpec> {
+    let f32 = |name: &str, shape: &[u64]| spec(name, pb::Dtype::F32, shape);
+    vec![
+        f32("layers.0.weight", &[WIDTH, 8]),
+        f32("layers.0.bias", &[WIDTH]),
+        f32("layers.1.weight", &[WIDTH, WIDTH]),
+        f32("layers.1.bias", &[WIDTH]),
+        f32("layers.2.weight", &[3, WIDTH]),
+        f32("layers.2.bias", &[3]),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peak_memory_is_four_snapshots_and_a_little() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.unix_clients().await;
+    let request = pb::OpenRunRequest {
+        config_json: format!(r#"{{"model_type":"mlp","sizes":[8,{WIDTH},{WIDTH},3],"hidden_act":"relu"}}"#),
+        measures: vec![
+            measure("loss", &[]),
+            measure("distance", &[]),
+            measure("update", &[]),
+            measure("sharpness", &[("draws", 2.0)]),
+        ],
+        ..open_request("k")
+    };
+    let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
+    let elements: u64 = specs().iter().map(|spec| spec.shape.iter().product::<u64>()).sum();
+    let mut upload = Upload::new(&run, 0).initialization();
+    upload.begin.tensors = specs();
+    upload.data = bytes_of(&numbers(elements as usize, 3).iter().map(|x| x * 0.01).collect::<Vec<_>>());
+    upload.chunk = 1 << 20;
+    // One is measured while others come and replace each other.
+    for step in 0..4 {
+        upload.begin.step = step;
+        upload.begin.initialization = step == 0;
+        clients.push(upload.clone()).await.unwrap();
+    }
+    clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone() }).await.unwrap();
+    let events = clients.watch_until(&run, |_| false).await;
+    let measured = |event: &&pb::WatchResponse| match &event.event {
+        Some(Event::Reading(reading)) => reading.outcome() == pb::Outcome::Measured,
+        _ => false,
+    };
+    assert!(events.iter().filter(measured).count() >= 8, "the last snapshot at least is measured in full");
+    let (snapshot, peak) = (elements * 4, daemon.peak_bytes());
+    eprintln!("peak {} MiB for a snapshot of {} MiB", peak >> 20, snapshot >> 20);
+    assert!(peak <= 4 * snapshot + (100 << 20), "{} MiB", peak >> 20);
+}
