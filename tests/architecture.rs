@@ -22,7 +22,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "domain", "assembly", "engine", "registry", "publish", "pipeline", "wire", "config", "telemetry", "shutdown",
+            "domain",
+            "assembly",
+            "engine",
+            "registry",
+            "publish",
+            "pipeline",
+            "wire",
+            "config",
+            "telemetry",
+            "shutdown",
         ],
     ),
     ("cli", &["domain", "engine", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"]),
@@ -89,7 +98,8 @@ fn visit(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// The words that follow `prefix` in the code.
 fn after<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
-    let word = |rest: &'a str| &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())];
+    let word =
+        |rest: &'a str| &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())];
     code.split(prefix).skip(1).map(word).collect()
 }
 
@@ -123,7 +133,9 @@ fn the_table_has_no_cycle() {
     while done.len() < allowed.len() {
         let next: Vec<&str> = allowed
             .iter()
-            .filter(|(room, imports)| !done.contains(*room) && imports.iter().all(|import| done.contains(import)))
+            .filter(|(room, imports)| {
+                !done.contains(*room) && imports.iter().all(|import| done.contains(import))
+            })
             .map(|(room, _)| *room)
             .collect();
         assert!(!next.is_empty(), "a cycle among those that are not in {done:?}");
@@ -143,7 +155,9 @@ fn crates_stay_in_their_rooms() {
             });
             assert!(!used || rooms.contains(&source.room.as_str()), "{} uses {name}", source.path.display());
         }
-        let waits = source.code.contains("tokio::") || source.code.contains("async fn") || source.code.contains(".await");
+        let waits = source.code.contains("tokio::")
+            || source.code.contains("async fn")
+            || source.code.contains(".await");
         assert!(!waits || !SYNCHRONOUS.contains(&source.room.as_str()), "{} waits", source.path.display());
     }
 }
@@ -193,13 +207,26 @@ fn functions(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         let body = line.trim_start();
-        let starts = ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn ", "async fn ", "pub async fn ", "unsafe fn "];
+        let starts = [
+            "fn ",
+            "pub fn ",
+            "pub(super) fn ",
+            "pub(crate) fn ",
+            "async fn ",
+            "pub async fn ",
+            "unsafe fn ",
+        ];
         if !starts.iter().any(|start| body.starts_with(start)) {
             continue;
         }
         let close = format!("{}}}", &line[..line.len() - body.len()]);
-        let length = if line.ends_with('}') { 1 } else {
-            lines[at..].iter().position(|other| *other == close || other.ends_with(";") && *other == *line).map_or(1, |n| n + 1)
+        let length = if line.ends_with('}') {
+            1
+        } else {
+            lines[at..]
+                .iter()
+                .position(|other| *other == close || other.ends_with(";") && *other == *line)
+                .map_or(1, |n| n + 1)
         };
         found.push((length, format!("{}:{}", source.path.display(), at + 1)));
     }

@@ -40,7 +40,8 @@ fn root() -> &'static Path {
 fn case(name: &'static str) -> Case {
     let files = root().join("tests/cases").join(name);
     let model = if name == "nano" { root().join("examples/data/nano") } else { files.clone() };
-    let expected = serde_json::from_str(&std::fs::read_to_string(files.join("expected.json")).unwrap()).unwrap();
+    let expected =
+        serde_json::from_str(&std::fs::read_to_string(files.join("expected.json")).unwrap()).unwrap();
     Case { name, files, model, expected }
 }
 
@@ -55,7 +56,8 @@ fn draws_key(measure: &str) -> &str {
 }
 
 fn measures(expected: &Value) -> Vec<String> {
-    let plain = ["loss", "accuracy", "entropy", "margin", "param_norm", "param_variance", "distance", "update"];
+    let plain =
+        ["loss", "accuracy", "entropy", "margin", "param_norm", "param_variance", "distance", "update"];
     let mut all: Vec<String> = plain.iter().map(|name| (*name).to_owned()).collect();
     let forms = [
         "sharpness:alpha=.05",
@@ -77,7 +79,9 @@ fn measures(expected: &Value) -> Vec<String> {
 fn measure(case: &Case, snapshot: &str, previous: Option<&str>, extra: &[&str]) -> Vec<Value> {
     let file = |name: &str| case.files.join(format!("{name}.safetensors"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_clino"));
-    command.args(["measure", "--format", "json", "--seed", "1234", "--config"]).arg(case.model.join("config.json"));
+    command
+        .args(["measure", "--format", "json", "--seed", "1234", "--config"])
+        .arg(case.model.join("config.json"));
     command.arg("--init").arg(case.model.join("init.safetensors"));
     command.arg("--snapshot").arg(file(snapshot)).arg("--probe").arg(file("probe"));
     if let Some(previous) = previous {
@@ -100,7 +104,10 @@ fn pairs(reading: &Value, expected: &Value) -> (Vec<(Value, Value)>, bool) {
         "entropy" => (vec![(reading["value"].clone(), outputs["predictive_entropy"].clone())], false),
         "margin" => {
             let names = ["prob_mean", "prob_min", "logit_mean", "logit_min", "logit_p10"];
-            (names.iter().map(|name| (part(name), outputs[format!("margin_{name}")].clone())).collect(), false)
+            (
+                names.iter().map(|name| (part(name), outputs[format!("margin_{name}")].clone())).collect(),
+                false,
+            )
         }
         "param_norm" => (by_tensor(reading, weights, "norm", "norm", part("norm")), false),
         "param_variance" => {
@@ -116,9 +123,13 @@ fn pairs(reading: &Value, expected: &Value) -> (Vec<(Value, Value)>, bool) {
             all.extend(named);
             (all, false)
         }
-        "update" if expected.get("update").is_some() => {
-            (["l2", "relative", "cosine"].iter().map(|name| (part(name), expected["update"][name].clone())).collect(), false)
-        }
+        "update" if expected.get("update").is_some() => (
+            ["l2", "relative", "cosine"]
+                .iter()
+                .map(|name| (part(name), expected["update"][name].clone()))
+                .collect(),
+            false,
+        ),
         "update" => (Vec::new(), false),
         "sharpness" if reading["parameters"]["steps"] == 3.0 => (draws("bassi_stable_3"), true),
         "sharpness" => (draws("bassi_stable"), true),
@@ -143,7 +154,13 @@ fn zip(found: &Value, expected: &Value) -> Vec<(Value, Value)> {
     found.iter().cloned().zip(expected.iter().cloned()).collect()
 }
 
-fn by_tensor(reading: &Value, weights: &Value, ours: &str, theirs: &str, whole: Value) -> Vec<(Value, Value)> {
+fn by_tensor(
+    reading: &Value,
+    weights: &Value,
+    ours: &str,
+    theirs: &str,
+    whole: Value,
+) -> Vec<(Value, Value)> {
     let tensors = weights["tensors"].as_object().unwrap();
     assert_eq!(reading["tensors"].as_object().unwrap().len(), tensors.len());
     let one = |(name, row): (&String, &Value)| (reading["tensors"][name][ours].clone(), row[theirs].clone());
@@ -164,9 +181,12 @@ fn compare(case: &Case, tolerance: Tolerance, table: &mut BTreeMap<String, f64>)
                     true => tolerance.losses * wanted.abs() + tolerance.floor * (loss + wanted.abs()),
                     false => tolerance.relative * wanted.abs(),
                 };
-                let context = format!("{} {snapshot} {} {}", case.name, reading["measure"], reading["parameters"]);
+                let context =
+                    format!("{} {snapshot} {} {}", case.name, reading["measure"], reading["parameters"]);
                 assert!((found - wanted).abs() <= allowed, "{context}: found {found}, expected {wanted}");
-                let worst = table.entry(format!("{:9} {}", case.name, reading["measure"].as_str().unwrap())).or_default();
+                let worst = table
+                    .entry(format!("{:9} {}", case.name, reading["measure"].as_str().unwrap()))
+                    .or_default();
                 *worst = worst.max((found - wanted).abs() / wanted.abs().max(f64::MIN_POSITIVE));
             }
         }
@@ -180,7 +200,8 @@ fn readings_agree_with_the_oracle() {
         for name in ["mlp-relu", "mlp-tanh", "bert", "nano"] {
             compare(&case(name), tolerance, &mut table);
         }
-        let mut text = format!("{}: case, measure, largest relative difference to the oracle\n", tolerance.name);
+        let mut text =
+            format!("{}: case, measure, largest relative difference to the oracle\n", tolerance.name);
         table.iter().for_each(|(row, worst)| writeln!(text, "  {row:30} {worst:.1e}").unwrap());
         println!("{text}");
         assert!(table.len() > 40, "a case or a measure is missing:\n{text}");
@@ -201,7 +222,9 @@ fn reruns_are_bit_equal_whatever_the_threads() {
     for precision in ["f64", "f32"] {
         for (name, snapshot) in [("bert", "snapshot-0060"), ("nano", "run1")] {
             let case = case(name);
-            let with = |threads| bits(measure(&case, snapshot, None, &["--precision", precision, "--threads", threads]));
+            let with = |threads| {
+                bits(measure(&case, snapshot, None, &["--precision", precision, "--threads", threads]))
+            };
             let one = with("1");
             for threads in ["1", "2", "4"] {
                 assert_eq!(one, with(threads), "{name} in {precision} with {threads} threads");

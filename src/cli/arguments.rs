@@ -23,7 +23,9 @@ pub fn measure(text: &str) -> Result<MeasureRequest, String> {
     let mut last: Option<String> = None;
     for piece in rest.into_iter().flat_map(|rest| rest.split(',')) {
         match (piece.split_once('='), &last) {
-            (Some((key, _)), _) if parameters.contains_key(key) => return Err(format!("{key} is given twice")),
+            (Some((key, _)), _) if parameters.contains_key(key) => {
+                return Err(format!("{key} is given twice"));
+            }
             (Some((key, value)), _) if !key.is_empty() => {
                 parameters.insert(key.into(), value_of(value));
                 last = Some(key.into());
@@ -45,7 +47,9 @@ fn value_of(text: &str) -> Value {
 }
 
 fn extend(parameters: &mut BTreeMap<String, Value>, key: &str, piece: &str) -> Result<(), String> {
-    let number = piece.parse::<f64>().map_err(|_| format!("found {piece:?} in the list of {key}, expected a number"))?;
+    let number = piece
+        .parse::<f64>()
+        .map_err(|_| format!("found {piece:?} in the list of {key}, expected a number"))?;
     match parameters.get_mut(key) {
         Some(Value::Numbers(list)) => list.push(number),
         Some(value @ Value::Number(_)) => {

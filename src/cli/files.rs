@@ -50,7 +50,8 @@ impl TensorFile {
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(io_fault)?;
-        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| malformed(&error.to_string()))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&header).map_err(|error| malformed(&error.to_string()))?;
         let data = LENGTH_BYTES + length;
         let (found, expected) = (size - data, metadata.data_len() as u64);
         if found != expected {
@@ -170,9 +171,16 @@ mod tests {
 
     #[test]
     fn row_37_a_header_that_lies_is_refused() {
-        let one = |offsets: &str| format!(r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":{offsets}}}}}"#);
+        let one =
+            |offsets: &str| format!(r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":{offsets}}}}}"#);
         let overlap = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}"#;
-        for (header, data) in [(one("[0,4]"), 4), (one("[4,12]"), 12), (one("[0,8]"), 7), (one("[0,8]"), 9), (overlap.into(), 6)] {
+        for (header, data) in [
+            (one("[0,4]"), 4),
+            (one("[4,12]"), 12),
+            (one("[0,8]"), 7),
+            (one("[0,8]"), 9),
+            (overlap.into(), 6),
+        ] {
             assert_eq!(fault(&header, data).kind, FaultKind::Invalid, "{header}");
         }
         assert_eq!(fault("not json", 0).kind, FaultKind::Invalid);

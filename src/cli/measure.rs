@@ -5,8 +5,8 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::domain::{
-    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, Reading, RunSpec,
-    SnapshotHeader, SnapshotRef, WeightKind,
+    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, Reading,
+    RunSpec, SnapshotHeader, SnapshotRef, WeightKind,
 };
 use crate::engine::{Engine, Examination, Hints, References, Stop};
 use crate::pipeline;
@@ -127,7 +127,9 @@ fn readings(arguments: &Arguments) -> Result<Vec<Reading>, Fault> {
     let session = engine.take(&admitted, arguments.seed, snapshot, references);
     let mut session = session.map_err(|fault| at(&arguments.snapshot, fault))?;
     let mut readings = Vec::new();
-    pipeline::evaluate(&mut session, &mut Hints::default(), &Stop::default(), &mut |reading| readings.push(reading))?;
+    pipeline::evaluate(&mut session, &mut Hints::default(), &Stop::default(), &mut |reading| {
+        readings.push(reading)
+    })?;
     Ok(readings)
 }
 
@@ -166,6 +168,7 @@ fn in_words(fault: Fault) -> Fault {
     if fault.violations.len() < 2 {
         return fault;
     }
-    let lines: Vec<String> = fault.violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+    let lines: Vec<String> =
+        fault.violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
     Fault { message: lines.join("\n  "), ..fault }
 }

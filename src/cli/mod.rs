@@ -77,7 +77,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Runs a command that talks to a daemon.
 fn talk(command: impl Future<Output = Result<(), Fault>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    told(runtime.map_err(|error| Fault::internal(error.to_string())).and_then(|runtime| runtime.block_on(command)))
+    told(
+        runtime
+            .map_err(|error| Fault::internal(error.to_string()))
+            .and_then(|runtime| runtime.block_on(command)),
+    )
 }
 
 /// A failure on standard error with every wrong field, and its exit code.

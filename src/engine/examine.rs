@@ -8,7 +8,9 @@ use super::network::{self, Network};
 use crate::domain::id::check_name;
 use crate::domain::reading::POOLED;
 use crate::domain::run::AUTO_F64_PARAMETERS;
-use crate::domain::{Admitted, Examiner, Fault, FaultKind, MeasureInfo, Precision, Prepared, RunSpec, Violation};
+use crate::domain::{
+    Admitted, Examiner, Fault, FaultKind, MeasureInfo, Precision, Prepared, RunSpec, Violation,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -91,7 +91,11 @@ pub fn mirror<T: Copy>(ties: &[Tie], data: &mut [T]) {
 
 /// The parameters that have a tensor of their own, and those that share one. The owner of a shared tensor is the
 /// parameter of its name, or else the first one by name.
-fn untie(layout: &ParameterLayout, places: &[usize], snapshot: &Snapshot) -> (Vec<Slot>, Vec<usize>, Vec<Tie>) {
+fn untie(
+    layout: &ParameterLayout,
+    places: &[usize],
+    snapshot: &Snapshot,
+) -> (Vec<Slot>, Vec<usize>, Vec<Tie>) {
     let tensors = snapshot.manifest().tensors();
     let mut owners: HashMap<usize, usize> = HashMap::new();
     for (index, place) in places.iter().enumerate() {
@@ -190,7 +194,8 @@ impl<T: Passes> Landscape for Model<'_, T> {
         let weights = &self.snapped.weights;
         let init = self.snapped.references.init.as_deref();
         let one = |(slot, index): (&Slot, &usize)| {
-            let found = cpu::moments(*index, &weights.data[slot.range()], init as Option<&dyn ParameterSource>)?;
+            let found =
+                cpu::moments(*index, &weights.data[slot.range()], init as Option<&dyn ParameterSource>)?;
             Ok(statistics_of(slot, found, init.is_some()))
         };
         let slots: Vec<_> = weights.slots.iter().zip(&weights.indices).collect();
@@ -203,7 +208,8 @@ impl<T: Passes> Landscape for Model<'_, T> {
         let weights = &self.snapped.weights;
         let mut total = Move::default();
         for (slot, index) in weights.slots.iter().zip(&weights.indices) {
-            let references = (previous as &dyn ParameterSource, init.as_deref().map(|i| i as &dyn ParameterSource));
+            let references =
+                (previous as &dyn ParameterSource, init.as_deref().map(|i| i as &dyn ParameterSource));
             cpu::add_move(*index, &weights.data[slot.range()], references, &mut total)?;
         }
         Ok(Some(total))

@@ -122,7 +122,9 @@ mod tests {
             });
             (mean, square)
         };
-        for (purpose, variance) in [(Purpose::Gauss, 1.0), (Purpose::Uniform, 1.0 / 3.0), (Purpose::Sign, 1.0)] {
+        for (purpose, variance) in
+            [(Purpose::Gauss, 1.0), (Purpose::Uniform, 1.0 / 3.0), (Purpose::Sign, 1.0)]
+        {
             let (mean, square) = moments(purpose);
             assert!(mean.abs() < 0.01 && (square - variance).abs() < 0.01, "{purpose:?}: {mean} {square}");
         }

@@ -29,7 +29,8 @@ impl Quadratic {
         // One example, whose two scores give the base loss log 2.
         let logits = Outputs { logits: vec![0.0, 0.0], labels: vec![1], classes: 2 };
         let norms = Norms::default();
-        let mut new = Self { w0, init: None, previous: None, slope, curvature, split, seed: 7, logits, norms };
+        let mut new =
+            Self { w0, init: None, previous: None, slope, curvature, split, seed: 7, logits, norms };
         new.norms = cpu::norms(&new.slots(), &new.w0);
         new
     }
@@ -105,7 +106,8 @@ impl Landscape for Quadratic {
 
     fn explore(&mut self, draws: &[u32], job: Job<'_>) -> Result<Vec<Sample>, Fault> {
         let n = self.w0.len();
-        let at = |draw: &u32| job(&mut Place { of: self, delta: vec![0.0; n], gradient: vec![0.0; n] }, *draw);
+        let at =
+            |draw: &u32| job(&mut Place { of: self, delta: vec![0.0; n], gradient: vec![0.0; n] }, *draw);
         draws.iter().map(at).collect()
     }
 }

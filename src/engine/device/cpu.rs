@@ -47,7 +47,9 @@ pub fn perturb<T: Real>(slots: &[Slot], (out, w0): (&mut [T], &[T]), draw: Draw,
     for (slot, scale) in slots.iter().zip(scales) {
         let out = out[slot.range()].par_chunks_mut(PIECE);
         out.zip(w0[slot.range()].par_chunks(PIECE)).enumerate().for_each(|(i, (out, w0))| {
-            draw.each(slot.rank, i * PIECE, out.len(), |j, noise| out[j] = T::of(w0[j].wide() + scale * noise));
+            draw.each(slot.rank, i * PIECE, out.len(), |j, noise| {
+                out[j] = T::of(w0[j].wide() + scale * noise)
+            });
         });
     }
 }
@@ -79,7 +81,9 @@ pub fn scale_and_perturb<T: Real>(
             .map(|(i, x)| {
                 x.iter_mut().for_each(|x| *x = T::of(factor * x.wide()));
                 if let Some((draw, scales)) = noise {
-                    draw.each(slot.rank, i * PIECE, x.len(), |j, n| x[j] = T::of(x[j].wide() + scales[s] * n));
+                    draw.each(slot.rank, i * PIECE, x.len(), |j, n| {
+                        x[j] = T::of(x[j].wide() + scales[s] * n)
+                    });
                 }
                 x.iter().map(|v| v.wide() * v.wide()).sum()
             })

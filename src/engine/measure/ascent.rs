@@ -162,7 +162,8 @@ pub fn draw(scope: &mut Scope<'_>, ascent: &Ascent, count: u32) -> Result<Drawn,
     if radius == 0.0 {
         return Err(Shortfall::Undefined("the radius is zero, because all parameters are".into()));
     }
-    let missing: Vec<u32> = (0..count).filter(|k| !scope.memo.ascents.contains_key(&ascent.key(*k))).collect();
+    let missing: Vec<u32> =
+        (0..count).filter(|k| !scope.memo.ascents.contains_key(&ascent.key(*k))).collect();
     let job = |point: &mut dyn Point, k: u32| ascent.draw(point, k, (radius, base_loss));
     let made = scope.landscape.explore(&missing, &job)?;
     scope.memo.ascents.extend(missing.iter().map(|k| ascent.key(*k)).zip(made));

@@ -28,7 +28,8 @@ impl Measure for Distance {
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let statistics = scope.statistics()?;
-        let total = |one: fn(&TensorStatistics) -> Option<f64>| statistics.iter().map(one).sum::<Option<f64>>();
+        let total =
+            |one: fn(&TensorStatistics) -> Option<f64>| statistics.iter().map(one).sum::<Option<f64>>();
         let sums = (total(|t| t.delta.map(|d| d.square)), total(|t| t.init_square), total(|t| t.dot_init));
         let (Some(square), Some(init), Some(dot)) = sums else {
             return Err(Shortfall::Unavailable("no initialization was given".into()));

@@ -31,7 +31,11 @@ static DESCRIPTION: Description = Description {
             summary: "Rise of the loss in nats.",
             kind: Kind::Real { default: 0.1, zero: false, most: 1e6 },
         },
-        Parameter { name: "draws", summary: "Draws of noise.", kind: Kind::Count { default: 2, most: MOST_DRAWS } },
+        Parameter {
+            name: "draws",
+            summary: "Draws of noise.",
+            kind: Kind::Count { default: 2, most: MOST_DRAWS },
+        },
         Parameter {
             name: "tolerance",
             summary: "Ratio of the last bracket, less one.",

@@ -175,7 +175,8 @@ impl Chosen {
 pub fn choose(requests: &[MeasureRequest]) -> Result<Vec<Chosen>, Fault> {
     let standard: Vec<MeasureRequest>;
     let requests = if requests.is_empty() {
-        standard = MEASURES.iter().map(|m| m.description()).filter(|d| d.standard).map(default_request).collect();
+        standard =
+            MEASURES.iter().map(|m| m.description()).filter(|d| d.standard).map(default_request).collect();
         &standard
     } else {
         requests

@@ -149,13 +149,17 @@ impl Parameters {
 
     /// A word.
     pub fn word(&self, name: &str) -> &str {
-        let Some(Value::Text(word)) = self.0.get(name) else { unreachable!("{name} is declared as a choice") };
+        let Some(Value::Text(word)) = self.0.get(name) else {
+            unreachable!("{name} is declared as a choice")
+        };
         word
     }
 
     /// Rising numbers.
     pub fn ladder(&self, name: &str) -> &[f64] {
-        let Some(Value::Numbers(xs)) = self.0.get(name) else { unreachable!("{name} is declared as a ladder") };
+        let Some(Value::Numbers(xs)) = self.0.get(name) else {
+            unreachable!("{name} is declared as a ladder")
+        };
         xs
     }
 }

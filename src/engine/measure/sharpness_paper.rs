@@ -45,7 +45,11 @@ static DESCRIPTION: Description = Description {
             summary: "Of all parameters together, or of each tensor.",
             kind: Kind::Choice(&["global", "tensor"]),
         },
-        Parameter { name: "draws", summary: "Draws of noise.", kind: Kind::Count { default: 8, most: MOST_DRAWS } },
+        Parameter {
+            name: "draws",
+            summary: "Draws of noise.",
+            kind: Kind::Count { default: 8, most: MOST_DRAWS },
+        },
     ],
     standard: false,
 };
@@ -57,7 +61,8 @@ impl Measure for SharpnessPaper {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let radius_of = if p.word("radius") == "sum" { RadiusOf::Sum } else { RadiusOf::Global };
-        let projection = if p.word("projection") == "tensor" { Projection::Tensor } else { Projection::Global };
+        let projection =
+            if p.word("projection") == "tensor" { Projection::Tensor } else { Projection::Global };
         let ascent = Ascent {
             alpha: p.real("alpha"),
             noise: p.real("noise"),

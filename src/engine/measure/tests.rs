@@ -17,7 +17,11 @@ fn number(x: f64) -> Value {
     Value::Number(x)
 }
 
-fn take(landscape: &mut dyn Landscape, name: &str, parameters: &[(&str, Value)]) -> Result<Findings, Shortfall> {
+fn take(
+    landscape: &mut dyn Landscape,
+    name: &str,
+    parameters: &[(&str, Value)],
+) -> Result<Findings, Shortfall> {
     let (mut memo, mut hints) = (Memo::default(), Hints::default());
     let mut scope = Scope { landscape, memo: &mut memo, hints: &mut hints, group: "pooled".into() };
     let chosen = choose(&[request(name, parameters)]).unwrap();
@@ -36,7 +40,10 @@ fn norm(x: &[f64]) -> f64 {
 }
 
 fn close(found: f64, expected: f64) {
-    assert!((found - expected).abs() <= 1e-11 * expected.abs().max(1e-3), "found {found}, expected {expected}");
+    assert!(
+        (found - expected).abs() <= 1e-11 * expected.abs().max(1e-3),
+        "found {found}, expected {expected}"
+    );
 }
 
 #[test]
@@ -112,7 +119,8 @@ fn stable_draw(bowl: &Quadratic, draw: u32, alpha: f64, steps: usize) -> f64 {
     let noise = bowl.noise(draw, Purpose::Gauss);
     let mut delta: Vec<f64> = noise.iter().map(|n| 0.1 * radius * n / norm(&noise)).collect();
     for _ in 0..steps {
-        let slope: Vec<f64> = (0..delta.len()).map(|i| bowl.slope[i] + bowl.curvature[i] * delta[i]).collect();
+        let slope: Vec<f64> =
+            (0..delta.len()).map(|i| bowl.slope[i] + bowl.curvature[i] * delta[i]).collect();
         delta = delta.iter().zip(&slope).map(|(d, g)| d + radius * g / norm(&slope)).collect();
         let size = norm(&delta);
         if size >= radius {
@@ -180,7 +188,8 @@ fn a_warm_flat_radius_walks_the_same_grid() {
     let mut values = Vec::new();
     for _ in 0..2 {
         let (mut bowl, mut memo) = (bowl(), Memo::default());
-        let mut scope = Scope { landscape: &mut bowl, memo: &mut memo, hints: &mut hints, group: "en".into() };
+        let mut scope =
+            Scope { landscape: &mut bowl, memo: &mut memo, hints: &mut hints, group: "en".into() };
         let chosen = choose(&[request("flat_radius", &[])]).unwrap();
         let found = chosen[0].measure(&mut scope).unwrap();
         values.push(found.value.unwrap().to_bits());
@@ -235,7 +244,10 @@ fn outputs_of_three_examples() {
     bowl.logits = Outputs { logits: vec![2.0, 0.0, 0.0, 1.0, -1.0, -3.0], labels: vec![0, 0, 1], classes: 2 };
     let p = |gap: f64| 1.0 / (1.0 + (-gap).exp());
     close(take(&mut bowl, "accuracy", &[]).unwrap().value.unwrap(), 1.0 / 3.0);
-    close(take(&mut bowl, "loss", &[]).unwrap().value.unwrap(), -(p(2.0).ln() + p(-1.0).ln() + p(-2.0).ln()) / 3.0);
+    close(
+        take(&mut bowl, "loss", &[]).unwrap().value.unwrap(),
+        -(p(2.0).ln() + p(-1.0).ln() + p(-2.0).ln()) / 3.0,
+    );
     let parts = take(&mut bowl, "margin", &[]).unwrap().parts;
     let gaps = [2.0, -1.0, -2.0].map(|gap| 2.0 * p(gap) - 1.0);
     let expected = [gaps.iter().sum::<f64>() / 3.0, gaps[2], -1.0 / 3.0, -2.0, -2.0];

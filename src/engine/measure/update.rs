@@ -32,7 +32,8 @@ impl Measure for Update {
         };
         let (step, previous) = (last.step_square.sqrt(), last.previous_square.sqrt());
         let over = |a: f64, b: f64| (b > 0.0).then(|| a / b);
-        let cosine = last.dot.zip(last.before_square).and_then(|(dot, before)| over(dot, step * before.sqrt()));
+        let cosine =
+            last.dot.zip(last.before_square).and_then(|(dot, before)| over(dot, step * before.sqrt()));
         Ok(Findings::parts(vec![
             part("l2", step),
             part("relative", over(step, previous)),

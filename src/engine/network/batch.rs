@@ -67,7 +67,10 @@ impl<'a> ProbeTensors<'a> {
             let name = tensor.spec.name.as_str();
             if !known.contains(&name) || group.tensors[..i].iter().any(|other| other.spec.name == name) {
                 let found = crate::domain::id::quoted(name);
-                return Err(Fault::invalid("tensors", format!("found {found}, expected {} once", known.join(", "))));
+                return Err(Fault::invalid(
+                    "tensors",
+                    format!("found {found}, expected {} once", known.join(", ")),
+                ));
             }
         }
         Ok(Self { tensors: &group.tensors })
@@ -88,7 +91,10 @@ impl<'a> ProbeTensors<'a> {
     pub fn labels(&self, classes: usize) -> Result<Vec<usize>, Fault> {
         let tensor = self.need("labels")?;
         let [examples] = tensor.spec.shape[..] else {
-            return Err(Fault::invalid("labels", format!("found shape {:?}, expected [examples]", tensor.spec.shape)));
+            return Err(Fault::invalid(
+                "labels",
+                format!("found shape {:?}, expected [examples]", tensor.spec.shape),
+            ));
         };
         if examples == 0 {
             return Err(Fault::invalid("labels", "found no examples, expected at least one"));
@@ -100,7 +106,12 @@ impl<'a> ProbeTensors<'a> {
     ///
     /// # Errors
     /// When they are misshapen or out of range.
-    pub fn tokens(&self, name: &str, examples: usize, below: usize) -> Result<Option<(Vec<u32>, usize)>, Fault> {
+    pub fn tokens(
+        &self,
+        name: &str,
+        examples: usize,
+        below: usize,
+    ) -> Result<Option<(Vec<u32>, usize)>, Fault> {
         let Some(tensor) = self.find(name) else { return Ok(None) };
         match tensor.spec.shape[..] {
             [rows, tokens] if rows == examples as u64 && tokens > 0 => {
@@ -121,7 +132,10 @@ impl<'a> ProbeTensors<'a> {
         let tensor = self.need("inputs")?;
         if tensor.spec.shape != [examples as u64, width as u64] {
             let found = &tensor.spec.shape;
-            return Err(Fault::invalid("inputs", format!("found shape {found:?}, expected [{examples}, {width}]")));
+            return Err(Fault::invalid(
+                "inputs",
+                format!("found shape {found:?}, expected [{examples}, {width}]"),
+            ));
         }
         if !tensor.spec.dtype.is_float() {
             let found = tensor.spec.dtype.name();
@@ -132,7 +146,10 @@ impl<'a> ProbeTensors<'a> {
             None => Ok(values),
             Some(at) => {
                 let (row, column) = (at / width, at % width);
-                Err(Fault::invalid("inputs", format!("found {} at [{row}, {column}], expected a finite number", values[at])))
+                Err(Fault::invalid(
+                    "inputs",
+                    format!("found {} at [{row}, {column}], expected a finite number", values[at]),
+                ))
             }
         }
     }
@@ -150,7 +167,9 @@ fn integers(tensor: &Tensor, below: usize) -> Result<Vec<u32>, Fault> {
         return Err(Fault::invalid(name, format!("found dtype {}, expected I64 or I32", dtype.name())));
     }
     let values: Vec<i64> = match dtype {
-        Dtype::I32 => tensor.data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
+        Dtype::I32 => {
+            tensor.data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
+        }
         _ => tensor.data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
     };
     let check = |(at, value): (usize, i64)| match u32::try_from(value) {
@@ -163,7 +182,8 @@ fn integers(tensor: &Tensor, below: usize) -> Result<Vec<u32>, Fault> {
 /// Cuts rows of features into batches.
 pub fn cut_features(features: &[f64], width: usize, labels: &[usize]) -> Vec<Batch> {
     let rows = features.chunks(width * BATCH_ROWS).zip(labels.chunks(BATCH_ROWS));
-    rows.map(|(rows, labels)| Batch { inputs: Inputs::Features(rows.to_vec()), labels: labels.to_vec() }).collect()
+    rows.map(|(rows, labels)| Batch { inputs: Inputs::Features(rows.to_vec()), labels: labels.to_vec() })
+        .collect()
 }
 
 /// Token tables [examples, `width`] of one group.

@@ -36,7 +36,11 @@ impl<'a, T> View<'a, T> {
 
     /// The same matrix, transposed.
     pub fn t(self) -> Self {
-        Self { data: self.data, shape: (self.shape.1, self.shape.0), strides: (self.strides.1, self.strides.0) }
+        Self {
+            data: self.data,
+            shape: (self.shape.1, self.shape.0),
+            strides: (self.strides.1, self.strides.0),
+        }
     }
 }
 
@@ -142,7 +146,12 @@ mod tests {
         let with = |threads| {
             let mut out = vec![0f32; m * n];
             let how = How { scale: 1.0, add: false, threads };
-            multiply(ViewMut::rows(&mut out, (m, n), n), View::rows(&a, (m, k), k), View::rows(&b, (k, n), n), how);
+            multiply(
+                ViewMut::rows(&mut out, (m, n), n),
+                View::rows(&a, (m, k), k),
+                View::rows(&b, (k, n), n),
+                how,
+            );
             out
         };
         let one = with(1);

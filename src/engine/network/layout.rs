@@ -49,7 +49,8 @@ impl ParameterLayout {
         let mut placed = Vec::with_capacity(in_arena_order.len());
         for (name, shape) in in_arena_order {
             let len = shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis));
-            let end = len.and_then(|len| offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 16);
+            let end =
+                len.and_then(|len| offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 16);
             let (Some(len), Some(end)) = (len, end) else {
                 return Err(Fault::invalid("config_json", format!("the size of {name} {shape:?} overflows")));
             };
@@ -57,8 +58,7 @@ impl ParameterLayout {
             offset = end;
         }
         placed.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-        let mut layout =
-            Self { specs: Vec::new(), slots: Vec::new(), index: HashMap::new(), total: offset };
+        let mut layout = Self { specs: Vec::new(), slots: Vec::new(), index: HashMap::new(), total: offset };
         for (rank, (name, shape, offset, len)) in placed.into_iter().enumerate() {
             layout.index.insert(name.clone(), rank);
             let shape = shape.iter().map(|axis| *axis as u64).collect();
@@ -134,9 +134,11 @@ impl Layout for ParameterLayout {
             true
         };
         for (place, tensor) in tensors.iter().enumerate() {
-            known[place] = put(&tensor.name, place, format!("tensors[{place}].name")) || !tensor.dtype.is_float();
+            known[place] =
+                put(&tensor.name, place, format!("tensors[{place}].name")) || !tensor.dtype.is_float();
         }
-        let by_name: HashMap<&str, usize> = tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+        let by_name: HashMap<&str, usize> =
+            tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
         for (i, alias) in manifest.aliases().iter().enumerate() {
             let place = by_name[alias.target.as_str()];
             known[place] |= put(&alias.name, place, format!("aliases[{i}].name"));
@@ -146,7 +148,8 @@ impl Layout for ParameterLayout {
             violations.push(Violation { field: format!("tensors[{place}].name"), description });
         }
         for (spec, _) in self.specs.iter().zip(&places).filter(|(_, place)| place.is_none()) {
-            let description = format!("found no {}, expected it with shape {:?}", quoted(&spec.name), spec.shape);
+            let description =
+                format!("found no {}, expected it with shape {:?}", quoted(&spec.name), spec.shape);
             violations.push(Violation { field: "tensors".into(), description });
         }
         if violations.is_empty() {
@@ -163,7 +166,8 @@ mod tests {
     use crate::domain::Alias;
 
     fn layout() -> ParameterLayout {
-        ParameterLayout::new(vec![("b.weight".into(), vec![2, 3]), ("a.bias".into(), vec![2])]).expect("small")
+        ParameterLayout::new(vec![("b.weight".into(), vec![2, 3]), ("a.bias".into(), vec![2])])
+            .expect("small")
     }
 
     fn manifest(tensors: &[(&str, Dtype, &[u64])], aliases: &[(&str, &str)]) -> Manifest {
@@ -186,13 +190,17 @@ mod tests {
     #[test]
     fn wrappers_and_old_names_are_understood() {
         assert_eq!(canonical("module._orig_mod.bert.LayerNorm.gamma"), "bert.LayerNorm.weight");
-        let wrapped = manifest(&[("module.b.weight", Dtype::Bf16, &[2, 3]), ("a.bias", Dtype::F64, &[2])], &[]);
+        let wrapped =
+            manifest(&[("module.b.weight", Dtype::Bf16, &[2, 3]), ("a.bias", Dtype::F64, &[2])], &[]);
         assert_eq!(layout().arrange(&wrapped), Ok(vec![1, 0]));
     }
 
     #[test]
     fn every_misfit_is_named() {
-        let bad = manifest(&[("b.weight", Dtype::F32, &[3, 2]), ("c", Dtype::F32, &[1]), ("ids", Dtype::I64, &[4])], &[]);
+        let bad = manifest(
+            &[("b.weight", Dtype::F32, &[3, 2]), ("c", Dtype::F32, &[1]), ("ids", Dtype::I64, &[4])],
+            &[],
+        );
         let fault = layout().arrange(&bad).expect_err("misfit");
         let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
         assert_eq!(fields, ["tensors[0].shape", "tensors[1].name", "tensors"]);
@@ -201,7 +209,8 @@ mod tests {
 
     #[test]
     fn an_alias_stands_for_a_parameter() {
-        let square = ParameterLayout::new(vec![("a".into(), vec![2, 2]), ("b".into(), vec![2, 2])]).expect("small");
+        let square =
+            ParameterLayout::new(vec![("a".into(), vec![2, 2]), ("b".into(), vec![2, 2])]).expect("small");
         let tied = manifest(&[("a", Dtype::F32, &[2, 2])], &[("b", "a")]);
         assert_eq!(square.arrange(&tied), Ok(vec![0, 0]));
     }

@@ -154,7 +154,8 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             add_column_sums(d, &mut gradient[layer.bias..][..layer.outputs]);
             let d = View::rows(d, (n, layer.outputs), layer.outputs);
             let input = View::rows(&self.rows[i][..n * layer.inputs], (n, layer.inputs), layer.inputs);
-            let target = ViewMut::rows(&mut gradient[layer.weight..], (layer.outputs, layer.inputs), layer.inputs);
+            let target =
+                ViewMut::rows(&mut gradient[layer.weight..], (layer.outputs, layer.inputs), layer.inputs);
             multiply(target, d.t(), input, How { scale: T::ONE, add: true, threads: self.threads });
             if i > 0 {
                 let weight = View::rows(&w[layer.weight..], (layer.outputs, layer.inputs), layer.inputs);

@@ -217,7 +217,8 @@ mod tests {
         for activation in ALL {
             for x in [-3.0, -1.0, -0.2, 0.3, 1.7, 4.0f64] {
                 let h = 1e-5;
-                let difference = (activation.with_slope(x + h).0 - activation.with_slope(x - h).0) / (2.0 * h);
+                let difference =
+                    (activation.with_slope(x + h).0 - activation.with_slope(x - h).0) / (2.0 * h);
                 let slope = activation.with_slope(x).1;
                 assert!((slope - difference).abs() < 1e-8, "{activation:?} at {x}: {slope} {difference}");
             }

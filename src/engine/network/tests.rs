@@ -25,14 +25,16 @@ fn group(tensors: Vec<Tensor>) -> ProbeGroup {
 
 /// A repeatable number in (-1, 1).
 fn noise(i: usize) -> f64 {
-    let draw = crate::engine::noise::Draw { seed: 3, index: 0, purpose: crate::engine::noise::Purpose::Uniform };
+    let draw =
+        crate::engine::noise::Draw { seed: 3, index: 0, purpose: crate::engine::noise::Purpose::Uniform };
     draw.block(0, (i / 4) as u32)[i % 4]
 }
 
 fn mlp(activation: &str) -> (Arc<dyn Network>, ProbeGroup) {
     let config = format!(r#"{{"model_type":"mlp","sizes":[3,5,4],"hidden_act":"{activation}"}}"#);
     let inputs: Vec<f32> = (0..21).map(|i| noise(900 + i) as f32).collect();
-    let probe = group(vec![floats("inputs", &[7, 3], &inputs), integers("labels", &[7], &[0, 1, 2, 3, 0, 1, 2])]);
+    let probe =
+        group(vec![floats("inputs", &[7, 3], &inputs), integers("labels", &[7], &[0, 1, 2, 3, 0, 1, 2])]);
     (build(&config).unwrap().0, probe)
 }
 
@@ -45,9 +47,14 @@ fn encoder(kind: &str, activation: &str) -> Arc<dyn Network> {
     build(&config).unwrap().0
 }
 
-/// Four rows of different lengths, the third without its first token, the fourth without any.
+/// Rows of different lengths, the third without its first token, the fourth without any.
+const MASKS: [[i64; 5]; 4] = [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]];
+
 fn sentences(width: usize) -> ProbeGroup {
-    let masks = [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]];
+    rows(width, &MASKS)
+}
+
+fn rows(width: usize, masks: &[[i64; 5]]) -> ProbeGroup {
     let (mut ids, mut mask, mut types) = (Vec::new(), Vec::new(), Vec::new());
     for (row, kept) in masks.iter().enumerate() {
         for column in 0..width {
@@ -57,12 +64,12 @@ fn sentences(width: usize) -> ProbeGroup {
             types.push(if column > 1 { real } else { 0 });
         }
     }
-    let shape = [4, width];
+    let (count, shape) = (masks.len(), [masks.len(), width]);
     group(vec![
         integers("input_ids", &shape, &ids),
         integers("attention_mask", &shape, &mask),
         integers("token_type_ids", &shape, &types),
-        integers("labels", &[4], &[0, 2, 1, 2]),
+        integers("labels", &[count], &[0, 2, 1, 2][..count]),
     ])
 }
 
@@ -111,8 +118,9 @@ fn gradients_are_derivatives() {
         let (network, probe) = mlp(activation);
         gradient_agrees(&*network, &probe);
     }
+    // Without the row of padding alone: its scores drown in what masks them, so differences do not see them.
     for (kind, activation) in [("bert", "gelu"), ("roberta", "gelu_new"), ("xlm-roberta", "relu")] {
-        gradient_agrees(&*encoder(kind, activation), &sentences(5));
+        gradient_agrees(&*encoder(kind, activation), &rows(5, &MASKS[..3]));
     }
 }
 

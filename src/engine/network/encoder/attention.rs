@@ -49,13 +49,24 @@ impl Attention {
                     softmax(row);
                 }
                 let out = &mut context[sequence.start * h + head * width..];
-                multiply(ViewMut::rows(out, (len, width), h), View::rows(table, (len, len), len), v, once(T::ONE));
+                multiply(
+                    ViewMut::rows(out, (len, width), h),
+                    View::rows(table, (len, len), len),
+                    v,
+                    once(T::ONE),
+                );
             }
         }
     }
 
     /// `d_context` [tokens, hidden] → `d_qkv` [tokens, 3 * hidden]; `scratch` holds one table.
-    pub fn backward<T: Real>(&self, qkv: &[T], tokens: &Tokens, tables: &[T], d: (&[T], &mut [T], &mut Vec<T>)) {
+    pub fn backward<T: Real>(
+        &self,
+        qkv: &[T],
+        tokens: &Tokens,
+        tables: &[T],
+        d: (&[T], &mut [T], &mut Vec<T>),
+    ) {
         let (h, width) = (self.hidden, self.width());
         let (d_context, d_qkv, scratch) = d;
         let mut tables = tables;
@@ -68,7 +79,12 @@ impl Attention {
                 let first = sequence.start * 3 * h + head * width;
                 let out = View::rows(&d_context[sequence.start * h + head * width..], (len, width), h);
                 let table = View::rows(p, (len, len), len);
-                multiply(ViewMut::rows(&mut d_qkv[first + 2 * h..], (len, width), 3 * h), table.t(), out, once(T::ONE));
+                multiply(
+                    ViewMut::rows(&mut d_qkv[first + 2 * h..], (len, width), 3 * h),
+                    table.t(),
+                    out,
+                    once(T::ONE),
+                );
                 let d_p = super::super::sized(scratch, len * len);
                 multiply(ViewMut::rows(d_p, (len, len), len), out, v.t(), once(T::ONE));
                 for (d_row, row) in d_p.chunks_exact_mut(len).zip(p.chunks_exact(len)) {

@@ -124,7 +124,13 @@ impl<T: Real> Layer<T> {
     }
 
     /// `d` [tokens, hidden] goes from the gradient of the output to that of the input; adds to `gradient`.
-    pub fn backward(&self, cx: Context<'_, T>, input: &[T], d: &mut [T], (gradient, s): (&mut [T], &mut Scratch<T>)) {
+    pub fn backward(
+        &self,
+        cx: Context<'_, T>,
+        input: &[T],
+        d: &mut [T],
+        (gradient, s): (&mut [T], &mut Scratch<T>),
+    ) {
         let (n, h, inner, at) = (cx.count(), cx.shape.hidden, cx.shape.inner, cx.places);
         norm_back(&cx, at.norm2, (d, &self.normed2[..n * h], &self.rstd2[..n]), gradient);
         let d_inner = sized(&mut s.d_inner, n * inner);

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Its line in the registry.
-pub const ARCHITECTURE: Architecture = Architecture { model_types: &["bert", "roberta", "xlm-roberta"], build };
+pub const ARCHITECTURE: Architecture =
+    Architecture { model_types: &["bert", "roberta", "xlm-roberta"], build };
 
 const MOST: usize = 1 << 24;
 const MOST_LAYERS: usize = 4096;
@@ -63,10 +64,15 @@ fn epsilon() -> f64 {
 
 impl Config {
     fn check(&self) -> Result<(), Fault> {
-        let wrong = |key: &str, description: String| Err(Fault::invalid(format!("config_json.{key}"), description));
-        if !self.hidden_size.is_multiple_of(positive("num_attention_heads", self.num_attention_heads, MOST)?) {
+        let wrong =
+            |key: &str, description: String| Err(Fault::invalid(format!("config_json.{key}"), description));
+        if !self.hidden_size.is_multiple_of(positive("num_attention_heads", self.num_attention_heads, MOST)?)
+        {
             let (found, heads) = (self.hidden_size, self.num_attention_heads);
-            return wrong("hidden_size", format!("found {found}, expected a multiple of {heads} attention heads"));
+            return wrong(
+                "hidden_size",
+                format!("found {found}, expected a multiple of {heads} attention heads"),
+            );
         }
         if !(self.layer_norm_eps.is_finite() && self.layer_norm_eps >= 0.0) {
             let found = self.layer_norm_eps;
@@ -129,7 +135,9 @@ impl Encoder {
     fn positions(&self, ids: &[u32], width: usize) -> Result<Vec<u32>, Fault> {
         let positions: Vec<u32> = match self.shape.family {
             Family::Bert => (0..ids.len()).map(|i| (i % width) as u32).collect(),
-            Family::Roberta => ids.chunks(width).flat_map(|row| after_padding(row, self.shape.padding)).collect(),
+            Family::Roberta => {
+                ids.chunks(width).flat_map(|row| after_padding(row, self.shape.padding)).collect()
+            }
         };
         match positions.iter().position(|p| *p as usize >= self.shape.positions) {
             None => Ok(positions),
@@ -212,7 +220,10 @@ mod tests {
         let field = |over: &str| config(over).expect_err(over).violations[0].field.clone();
         assert_eq!(field(r#","hidden_act":"swoosh""#), "config_json.hidden_act");
         assert_eq!(field(r#","layer_norm_eps":-1.0"#), "config_json.layer_norm_eps");
-        assert_eq!(field(r#","position_embedding_type":"relative_key""#), "config_json.position_embedding_type");
+        assert_eq!(
+            field(r#","position_embedding_type":"relative_key""#),
+            "config_json.position_embedding_type"
+        );
         assert_eq!(field(r#","problem_type":"regression""#), "config_json.problem_type");
         assert_eq!(field(r#","type_vocab_size":0"#), "config_json.type_vocab_size");
     }

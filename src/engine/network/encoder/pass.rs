@@ -99,7 +99,12 @@ impl<T: Real> EncoderPass<T> {
         pooled.iter_mut().for_each(|x| *x = x.tanh());
         let logits = sized(&mut self.logits, n * classes);
         let classifier = View::rows(&w[at.classifier..], (classes, h), h).t();
-        multiply(ViewMut::rows(logits, (n, classes), classes), View::rows(pooled, (n, h), h), classifier, how);
+        multiply(
+            ViewMut::rows(logits, (n, classes), classes),
+            View::rows(pooled, (n, h), h),
+            classifier,
+            how,
+        );
         add_bias(logits, &w[at.classifier_bias..][..classes]);
     }
 
@@ -135,7 +140,11 @@ impl<T: Real> EncoderPass<T> {
         let (h, at) = (self.shape.hidden, &self.places);
         let places = tokens.ids.iter().zip(&tokens.types).zip(&tokens.positions);
         for (row, ((id, kind), position)) in self.d.chunks_exact(h).zip(places) {
-            let starts = [at.words + *id as usize * h, at.types + *kind as usize * h, at.positions + *position as usize * h];
+            let starts = [
+                at.words + *id as usize * h,
+                at.types + *kind as usize * h,
+                at.positions + *position as usize * h,
+            ];
             for start in starts {
                 for (g, d) in gradient[start..start + h].iter_mut().zip(row) {
                     *g += *d;

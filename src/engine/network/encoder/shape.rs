@@ -95,8 +95,11 @@ impl Shape {
         let (prefix, h) = (self.family.prefix(), self.hidden);
         let embeddings = format!("{prefix}.embeddings");
         let rows = [self.vocabulary, self.positions, self.types];
-        let mut all: Vec<(String, Vec<usize>)> =
-            TABLES.iter().zip(rows).map(|(t, rows)| (format!("{embeddings}.{t}.weight"), vec![rows, h])).collect();
+        let mut all: Vec<(String, Vec<usize>)> = TABLES
+            .iter()
+            .zip(rows)
+            .map(|(t, rows)| (format!("{embeddings}.{t}.weight"), vec![rows, h]))
+            .collect();
         all.extend(pair(&format!("{embeddings}.LayerNorm"), &[h]));
         for layer in 0..self.layers {
             all.extend(self.layer_tensors(&format!("{prefix}.encoder.layer.{layer}")));
