@@ -1,0 +1,33 @@
+"""Client of clino: streams a training run's parameters out and its generalization measures back.
+
+    run = clino.init(config, probes={"en": {...}, "de": {...}})
+    run.snapshot(model, step=0, init=True)
+    ...
+    run.snapshot(model, step)
+    ...
+    run.finish()
+    for reading in run.readings(): ...
+
+Flow: `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender` takes from there and speaks through
+`_link` and `_daemon`; `_watcher` writes what comes back into `_journal`, from where `_run` reads it.
+`clino.v1` holds the messages of the protocol.
+"""
+
+from clino._notices import ClinoError
+from clino._readings import Event, Gap, Reading, Rung, SnapshotFinished, SnapshotSkipped
+from clino._request import MeasureLike
+from clino._run import Run, Stats, init
+
+__all__ = [
+    "ClinoError",
+    "Event",
+    "Gap",
+    "MeasureLike",
+    "Reading",
+    "Run",
+    "Rung",
+    "SnapshotFinished",
+    "SnapshotSkipped",
+    "Stats",
+    "init",
+]

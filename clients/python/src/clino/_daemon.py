@@ -1,0 +1,175 @@
+"""The RPCs of a run and what their failures mean.
+
+Owns: the channel, the paths of methods, the sorting of status codes. May not touch: threads, retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Protocol, TypeVar
+
+import google_crc32c
+import grpc
+from google.protobuf.message import Message
+
+from clino._settings import Settings
+from clino._slot import Copy
+from clino.v1 import reports_pb2, runs_pb2, snapshots_pb2, types_pb2
+
+# The largest that the protocol allows, and the fastest over a unix socket.
+CHUNK = 1 << 20
+
+Answer = TypeVar("Answer", bound=Message, covariant=True)
+
+
+class Pending(Protocol[Answer]):
+    """A call that is under way."""
+
+    def result(self) -> Answer:
+        """Wait for the answer; grpc.RpcError when there is none."""
+
+    def cancel(self) -> bool:
+        """Give it up."""
+
+
+class Stream(Protocol[Answer]):
+    """A call whose answers come one by one."""
+
+    def __iter__(self) -> Iterator[Answer]:
+        """Answers until the end of the stream, or grpc.RpcError."""
+
+    def cancel(self) -> object:
+        """Give it up."""
+
+
+class Cancelled(grpc.RpcError):
+    """A call that this process gave up, or would have."""
+
+    def code(self) -> grpc.StatusCode:
+        """Like the daemon's own."""
+        return grpc.StatusCode.CANCELLED
+
+    def details(self) -> str:
+        """Who did it."""
+        return "given up by the client"
+
+
+class Trouble(Enum):
+    """What a failed call means for who made it."""
+
+    AWAY = auto()  # nobody there, or busy: the same again, later
+    LOST = auto()  # the daemon does not know the run: open it again
+    DAMAGED = auto()  # something went wrong on the way: again, a few times
+    REFUSED = auto()  # it will never work as it is
+
+
+_TROUBLE = {
+    grpc.StatusCode.UNAVAILABLE: Trouble.AWAY,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Trouble.AWAY,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Trouble.AWAY,
+    grpc.StatusCode.ABORTED: Trouble.AWAY,
+    grpc.StatusCode.CANCELLED: Trouble.AWAY,
+    grpc.StatusCode.NOT_FOUND: Trouble.LOST,
+    grpc.StatusCode.DATA_LOSS: Trouble.DAMAGED,
+    grpc.StatusCode.OUT_OF_RANGE: Trouble.DAMAGED,
+    grpc.StatusCode.INTERNAL: Trouble.DAMAGED,
+    grpc.StatusCode.UNKNOWN: Trouble.DAMAGED,
+}
+
+
+def trouble(error: grpc.RpcError) -> Trouble:
+    """Sort a failure; codes that are not named are refusals."""
+    return _TROUBLE.get(error.code(), Trouble.REFUSED)
+
+
+def describe(error: grpc.RpcError) -> str:
+    """Say what failed in one line: the daemon's sentence, or the code where it gave none."""
+    return error.details() or error.code().name
+
+
+class Daemon:
+    """A daemon that may or may not be there; nothing connects before the first call."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._channel = grpc.insecure_channel(settings.target, list(settings.options))
+
+    def open_run(self, request: runs_pb2.OpenRunRequest, timeout: float) -> runs_pb2.OpenRunResponse:
+        """Open a run, or find the one that the same key opened."""
+        call = self._channel.unary_unary(
+            "/clino.v1.Runs/OpenRun",
+            runs_pb2.OpenRunRequest.SerializeToString,
+            runs_pb2.OpenRunResponse.FromString,
+        )
+        answer: runs_pb2.OpenRunResponse = call(request, timeout=timeout)
+        return answer
+
+    def close_run(self, run_id: str, timeout: float) -> None:
+        """No more snapshots of this run."""
+        call = self._channel.unary_unary(
+            "/clino.v1.Runs/CloseRun",
+            runs_pb2.CloseRunRequest.SerializeToString,
+            runs_pb2.CloseRunResponse.FromString,
+        )
+        call(runs_pb2.CloseRunRequest(run_id=run_id), timeout=timeout)
+
+    def put_probe(self, probe: runs_pb2.Probe) -> Pending[runs_pb2.PutProbeResponse]:
+        """Store a probe that is too large to go with a run."""
+        call = self._channel.stream_unary(
+            "/clino.v1.Runs/PutProbe",
+            runs_pb2.PutProbeRequest.SerializeToString,
+            runs_pb2.PutProbeResponse.FromString,
+        )
+        pending: Pending[runs_pb2.PutProbeResponse] = call.future(_probe_frames(probe))
+        return pending
+
+    def push(self, run_id: str, copy: Copy) -> Pending[snapshots_pb2.PushSnapshotResponse]:
+        """Send a snapshot."""
+        call = self._channel.stream_unary(
+            "/clino.v1.Snapshots/PushSnapshot",
+            snapshots_pb2.PushSnapshotRequest.SerializeToString,
+            snapshots_pb2.PushSnapshotResponse.FromString,
+        )
+        pending: Pending[snapshots_pb2.PushSnapshotResponse] = call.future(_snapshot_frames(run_id, copy))
+        return pending
+
+    def watch(self, run_id: str, from_sequence: int) -> Stream[reports_pb2.WatchResponse]:
+        """Follow a run from an event on."""
+        call = self._channel.unary_stream(
+            "/clino.v1.Reports/Watch",
+            reports_pb2.WatchRequest.SerializeToString,
+            reports_pb2.WatchResponse.FromString,
+        )
+        stream: Stream[reports_pb2.WatchResponse] = call(
+            reports_pb2.WatchRequest(run_id=run_id, from_sequence=from_sequence)
+        )
+        return stream
+
+    def close(self) -> None:
+        """Hang up; calls that are under way fail."""
+        self._channel.close()
+
+
+def chunks(data: memoryview) -> Iterator[types_pb2.Chunk]:
+    """Cut bytes into pieces of at most 1 MiB, each with its place and checksum."""
+    for offset in range(0, len(data), CHUNK):
+        piece = bytes(data[offset : offset + CHUNK])
+        yield types_pb2.Chunk(offset=offset, data=piece, crc32c=google_crc32c.value(piece))
+
+
+def _snapshot_frames(run_id: str, copy: Copy) -> Iterator[snapshots_pb2.PushSnapshotRequest]:
+    begin = snapshots_pb2.BeginSnapshot()
+    begin.CopyFrom(copy.begin)
+    begin.run_id = run_id
+    yield snapshots_pb2.PushSnapshotRequest(begin=begin)
+    for chunk in chunks(copy.buffer.data):
+        yield snapshots_pb2.PushSnapshotRequest(chunk=chunk)
+    yield snapshots_pb2.PushSnapshotRequest(commit=types_pb2.Commit())
+
+
+def _probe_frames(probe: runs_pb2.Probe) -> Iterator[runs_pb2.PutProbeRequest]:
+    manifest = runs_pb2.ProbeManifest(tensors=[tensor.spec for tensor in probe.tensors])
+    yield runs_pb2.PutProbeRequest(begin=manifest)
+    for chunk in chunks(memoryview(b"".join(tensor.data for tensor in probe.tensors))):
+        yield runs_pb2.PutProbeRequest(chunk=chunk)
+    yield runs_pb2.PutProbeRequest(commit=types_pb2.Commit())

@@ -1,0 +1,141 @@
+"""The run at the daemon: its channel, its id, and the calls that are under way.
+
+Owns: opening and forgetting the run. May not touch: the slot. The channel is made by the thread that first needs
+it, never by the trainer's: a channel that exists while a process forks its data loaders is grpc's classic hang.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+import grpc
+
+from clino._daemon import Answer, Cancelled, Daemon, Pending
+from clino._request import INLINE
+from clino._settings import Settings
+from clino.v1 import runs_pb2
+
+OPEN_TIMEOUT = 30.0
+
+
+class Cancellable(Protocol):
+    """A call that can be given up."""
+
+    def cancel(self) -> object:
+        """Give it up."""
+
+
+class Link:
+    """Shared by the sender, which opens, and the watcher, which follows."""
+
+    def __init__(self, settings: Settings, request: runs_pb2.OpenRunRequest) -> None:
+        self._settings = settings
+        self._request = request
+        self._changed = threading.Condition()
+        self._daemon: Daemon | None = None
+        self._calls: set[Cancellable] = set()
+        self._run_id: str | None = None
+        self.stopped = False
+
+    @property
+    def run_id(self) -> str | None:
+        """The daemon's name of the run while it is open there."""
+        return self._run_id
+
+    def daemon(self) -> Daemon:
+        """The daemon, by a channel made now if there is none; Cancelled once stopped."""
+        with self._changed:
+            if self.stopped:
+                raise Cancelled
+            if self._daemon is None:
+                self._daemon = Daemon(self._settings)
+            return self._daemon
+
+    def ensure_open(self) -> str:
+        """Open the run unless it is; the same key finds it where the daemon still has it."""
+        if self._run_id is not None:
+            return self._run_id
+        answer = self.daemon().open_run(self._whole_request(), OPEN_TIMEOUT)
+        with self._changed:
+            self._run_id = answer.run_id
+            self._changed.notify_all()
+        return answer.run_id
+
+    def forget(self, run_id: str) -> bool:
+        """The daemon does not know this run any more; False when another thread noticed before."""
+        with self._changed:
+            if self._run_id != run_id:
+                return False
+            self._run_id = None
+            calls = list(self._calls)
+        # A stream of the forgotten run may never end by itself.
+        for call in calls:
+            call.cancel()
+        return True
+
+    def wait_open(self) -> str | None:
+        """Wait until the run is open; None once stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopped or self._run_id is not None)
+            return None if self.stopped else self._run_id
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopped, seconds)
+
+    def begin(self, call: Cancellable) -> None:
+        """Note a call, so that stopping ends it."""
+        with self._changed:
+            self._calls.add(call)
+            stopped = self.stopped
+        if stopped:
+            call.cancel()
+
+    def end(self, call: Cancellable) -> None:
+        """The call is over."""
+        with self._changed:
+            self._calls.discard(call)
+
+    def answer(self, call: Pending[Answer]) -> Answer:
+        """Wait for a call's answer; grpc.RpcError when there is none, also when stopping ended it."""
+        self.begin(call)
+        try:
+            return call.result()
+        except grpc.FutureCancelledError as error:
+            raise Cancelled from error
+        finally:
+            self.end(call)
+
+    def stop(self) -> None:
+        """End every call and wait."""
+        with self._changed:
+            self.stopped = True
+            calls = list(self._calls)
+            self._changed.notify_all()
+        for call in calls:
+            call.cancel()
+
+    def close(self) -> None:
+        """Hang up."""
+        with self._changed:
+            daemon, self._daemon = self._daemon, None
+        if daemon is not None:
+            daemon.close()
+
+    def abandon(self) -> Daemon | None:
+        """In a forked child: let go of everything without touching a lock that another thread may have held."""
+        self.stopped = True
+        daemon, self._daemon = self._daemon, None
+        return daemon
+
+    def _whole_request(self) -> runs_pb2.OpenRunRequest:
+        """The request with large probes stored apart first: a daemon that restarted has forgotten them."""
+        if self._request.ByteSize() <= INLINE:
+            return self._request
+        request = runs_pb2.OpenRunRequest()
+        request.CopyFrom(self._request)
+        for group in request.groups:
+            group.digest = self.answer(self.daemon().put_probe(group.probe)).digest
+        return request

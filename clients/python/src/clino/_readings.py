@@ -1,0 +1,149 @@
+"""What comes back, as plain typed data.
+
+Owns: the events of a run and their making from messages. May not touch: where they come from or go to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from clino.v1 import reports_pb2, types_pb2
+
+Outcome = Literal["measured", "undefined", "unavailable", "failed"]
+ParameterValue = float | str | bool | tuple[float, ...]
+
+_OUTCOMES: dict[int, Outcome] = {
+    reports_pb2.OUTCOME_MEASURED: "measured",
+    reports_pb2.OUTCOME_UNDEFINED: "undefined",
+    reports_pb2.OUTCOME_UNAVAILABLE: "unavailable",
+    reports_pb2.OUTCOME_FAILED: "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One radius of a sharpness profile."""
+
+    alpha: float
+    value: float
+    draws: tuple[float, ...]
+    stderr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one measure says of one snapshot on one probe group.
+
+    `value` is the principal number, for random measures the mean of `draws`; it is None where `outcome` is not
+    `measured`, and `reason` says why. `group` is None for measures of the weights alone and "pooled" for all
+    groups together. `seconds` is the time that the daemon took.
+    """
+
+    measure: str
+    parameters: Mapping[str, ParameterValue]
+    group: str | None
+    step: int
+    attempt: int
+    outcome: Outcome
+    value: float | None
+    draws: tuple[float, ...]
+    mean: float | None
+    stderr: float | None
+    min: float | None
+    max: float | None
+    parts: Mapping[str, float | None]
+    tensors: Mapping[str, Mapping[str, float | None]]
+    rungs: tuple[Rung, ...]
+    reason: str | None
+    seconds: float
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFinished:
+    """All readings of a snapshot are made; `seconds` is what they took together."""
+
+    step: int
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSkipped:
+    """A snapshot was received and will not be measured."""
+
+    step: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events that were lost before they could be read here."""
+
+    lost: int
+
+
+Event = Reading | SnapshotFinished | SnapshotSkipped | Gap
+
+
+def reading_of(message: reports_pb2.Reading) -> Reading:
+    """Make a Reading of its message; an outcome that this version does not know counts as failed."""
+    estimate = message.estimate if message.HasField("estimate") else None
+    return Reading(
+        measure=message.measure,
+        parameters={name: _parameter(value) for name, value in message.parameters.items()},
+        group=message.group if message.HasField("group") else None,
+        step=message.snapshot.step,
+        attempt=message.snapshot.attempt,
+        outcome=_OUTCOMES.get(message.outcome, "failed"),
+        value=message.value if message.HasField("value") else None,
+        draws=tuple(message.draws),
+        mean=estimate.mean if estimate else None,
+        stderr=estimate.stderr if estimate and estimate.HasField("stderr") else None,
+        min=estimate.min if estimate else None,
+        max=estimate.max if estimate else None,
+        parts=_parts(message.parts),
+        tensors={entry.tensor: _parts(entry.parts) for entry in message.tensors},
+        rungs=tuple(_rung(rung) for rung in message.rungs),
+        reason=message.reason or None,
+        seconds=message.seconds,
+        precision=types_pb2.Precision.Name(message.precision).removeprefix("PRECISION_").lower(),
+    )
+
+
+def event_of(message: reports_pb2.WatchResponse) -> Event | None:
+    """Make an event for the user of what the daemon tells; None for what is only of use to this client."""
+    kind = message.WhichOneof("event")
+    if kind == "reading":
+        return reading_of(message.reading)
+    if kind == "finished":
+        finished = message.finished
+        return SnapshotFinished(finished.snapshot.step, finished.snapshot.attempt, finished.seconds)
+    if kind == "skipped":
+        skipped = message.skipped
+        return SnapshotSkipped(skipped.snapshot.step, skipped.snapshot.attempt, skipped.reason)
+    if kind == "gap":
+        return Gap(message.gap.lost)
+    return None
+
+
+def _parts(parts: Iterable[reports_pb2.Part]) -> dict[str, float | None]:
+    return {part.name: part.value if part.HasField("value") else None for part in parts}
+
+
+def _rung(rung: reports_pb2.Rung) -> Rung:
+    return Rung(rung.alpha, rung.value, tuple(rung.draws), rung.stderr if rung.HasField("stderr") else None)
+
+
+def _parameter(value: types_pb2.Value) -> ParameterValue:
+    kind = value.WhichOneof("kind")
+    if kind == "text":
+        return value.text
+    if kind == "flag":
+        return value.flag
+    if kind == "numbers":
+        return tuple(value.numbers.values)
+    return value.number

@@ -1,0 +1,125 @@
+"""From what a user says of a run to what is asked of the daemon.
+
+Owns: the accepted forms of configuration, probes and measures. May not touch: the network. Every function raises
+ValueError or TypeError with the name of the argument at fault; what only the daemon can know, it checks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clino.v1 import runs_pb2, types_pb2
+
+MeasureLike = str | Mapping[str, object]
+
+# Probes beyond this many bytes together are stored apart, since one message holds 4 MiB.
+INLINE = 2 << 20
+
+_DTYPES = {
+    "int64": types_pb2.DTYPE_I64,
+    "int32": types_pb2.DTYPE_I32,
+    "float64": types_pb2.DTYPE_F64,
+    "float32": types_pb2.DTYPE_F32,
+    "float16": types_pb2.DTYPE_F16,
+}
+_PRECISIONS = {
+    "auto": types_pb2.PRECISION_AUTO,
+    "f32": types_pb2.PRECISION_F32,
+    "f64": types_pb2.PRECISION_F64,
+}
+_DELIVERIES = {"latest": runs_pb2.DELIVERY_LATEST, "every": runs_pb2.DELIVERY_EVERY}
+
+
+def config_text(config: object) -> str:
+    """Take a mapping, a path of a config.json or of its folder, JSON text, or a Hugging Face config."""
+    if isinstance(config, Mapping):
+        return json.dumps(dict(config))
+    if isinstance(config, str) and config.lstrip().startswith("{"):
+        return config
+    if isinstance(config, (str, os.PathLike)):
+        path = Path(config)
+        path = path / "config.json" if path.is_dir() else path
+        if not path.is_file():
+            raise ValueError(f"config: found no file {str(path)!r}, expected a config.json, its text or a mapping")
+        return path.read_text(encoding="utf-8")
+    if hasattr(config, "to_dict"):
+        # Not to_json_string: it leaves out what equals a default of the library.
+        return json.dumps(config.to_dict(), default=str)
+    raise TypeError(f"config: found {type(config).__name__}, expected a mapping, a path, JSON text or a config object")
+
+
+def groups(probes: Mapping[str, Mapping[str, object]]) -> list[runs_pb2.ProbeGroup]:
+    """Take named groups of arrays: tensors, numpy arrays or nested lists."""
+    if not isinstance(probes, Mapping) or not probes:
+        raise ValueError("probes: expected a mapping of at least one group name to its arrays")
+    return [_group(name, arrays) for name, arrays in probes.items()]
+
+
+def measures(wanted: Iterable[MeasureLike] | None) -> list[runs_pb2.MeasureRequest]:
+    """Take names, and mappings of `name` and parameters; None is the daemon's default set."""
+    if isinstance(wanted, (str, Mapping)):
+        raise TypeError("measures: expected a list of them")
+    return [_measure(index, measure) for index, measure in enumerate(wanted or ())]
+
+
+def precision(name: str) -> types_pb2.Precision:
+    """Take auto, f32 or f64."""
+    if name not in _PRECISIONS:
+        raise ValueError(f"precision: found {name!r}, expected one of {', '.join(_PRECISIONS)}")
+    return _PRECISIONS[name]
+
+
+def delivery(name: str) -> runs_pb2.Delivery:
+    """Take latest or every."""
+    if name not in _DELIVERIES:
+        raise ValueError(f"delivery: found {name!r}, expected one of {', '.join(_DELIVERIES)}")
+    return _DELIVERIES[name]
+
+
+def _group(name: str, arrays: Mapping[str, object]) -> runs_pb2.ProbeGroup:
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"probes[{name!r}]: found {type(arrays).__name__}, expected a mapping of names to arrays")
+    tensors = [_probe_tensor(f"probes[{name!r}].{key}", key, arrays[key]) for key in sorted(arrays)]
+    return runs_pb2.ProbeGroup(name=name, probe=runs_pb2.Probe(tensors=tensors))
+
+
+def _probe_tensor(field: str, name: str, value: Any) -> runs_pb2.ProbeTensor:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    array = np.asarray(value)
+    if array.dtype.kind in "bui" and array.dtype.name not in _DTYPES:
+        array = array.astype(np.int64)
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(f"{field}: found dtype {array.dtype}, expected one of {', '.join(_DTYPES)}")
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    spec = types_pb2.TensorSpec(
+        name=name, dtype=_DTYPES[array.dtype.name], shape=array.shape, byte_length=little.nbytes
+    )
+    return runs_pb2.ProbeTensor(spec=spec, data=little.tobytes())
+
+
+def _measure(index: int, measure: MeasureLike) -> runs_pb2.MeasureRequest:
+    if isinstance(measure, str):
+        return runs_pb2.MeasureRequest(name=measure)
+    if not isinstance(measure, Mapping) or not isinstance(measure.get("name"), str):
+        raise ValueError(f"measures[{index}]: expected a name, or a mapping with a name and parameters")
+    parameters = {key: _value(f"measures[{index}].{key}", value) for key, value in measure.items() if key != "name"}
+    return runs_pb2.MeasureRequest(name=str(measure["name"]), parameters=parameters)
+
+
+def _value(field: str, value: object) -> types_pb2.Value:
+    if isinstance(value, (bool, np.bool_)):
+        return types_pb2.Value(flag=bool(value))
+    if isinstance(value, (int, float, np.number)):
+        return types_pb2.Value(number=float(value))
+    if isinstance(value, str):
+        return types_pb2.Value(text=value)
+    if isinstance(value, (Sequence, np.ndarray)):
+        return types_pb2.Value(numbers=types_pb2.Numbers(values=[float(number) for number in value]))
+    raise TypeError(f"{field}: found {type(value).__name__}, expected a number, text, flag or list of numbers")

@@ -1,0 +1,309 @@
+"""The face of the package: a run of training, seen from the loop.
+
+Owns: the promise that nothing here holds the trainer beyond the host copy or raises into its loop, unless asked to.
+May not touch: grpc.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, SupportsIndex, TypeVar
+
+from clino import _fork, _request, _tensors
+from clino._journal import Journal
+from clino._link import Link
+from clino._notices import ClinoError, Notices
+from clino._readings import Event, Reading
+from clino._request import MeasureLike
+from clino._sender import Sender
+from clino._settings import Mode, Settings, mode_of
+from clino._slot import Copy, Slot
+from clino._watcher import Watcher
+from clino.v1 import runs_pb2, snapshots_pb2
+
+Kind = Literal["live", "master", "ema", "swa"]
+Result = TypeVar("Result")
+
+_KINDS = {
+    "live": snapshots_pb2.WEIGHT_KIND_LIVE,
+    "master": snapshots_pb2.WEIGHT_KIND_MASTER,
+    "ema": snapshots_pb2.WEIGHT_KIND_EMA,
+    "swa": snapshots_pb2.WEIGHT_KIND_SWA,
+}
+# How long a strict `init` waits for the daemon's word.
+STRICT_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of a run so far; times in seconds."""
+
+    # Calls of snapshot(), and the time that they held the trainer: all together, the last, the longest.
+    snapshots: int
+    held_seconds: float
+    held_last: float
+    held_max: float
+    # Received by the daemon (an initialization that was sent again counts again), and their bytes.
+    sent: int
+    bytes_sent: int
+    # Given up for a newer one while the sender was busy or the daemon away.
+    replaced: int
+    # Refused by the daemon, bad arguments, or not sent at the end.
+    failed: int
+
+
+class Run:
+    """One run of training; made by `clino.init`."""
+
+    def __init__(self, strict: bool) -> None:
+        self._notices = Notices(strict)
+        self._journal = Journal()
+        self._slot = Slot(every=False)
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._sender: Sender | None = None
+        self._watcher: Watcher | None = None
+        self._threads: list[threading.Thread] = []
+        self._key = uuid.uuid4().hex
+        self._inert = True
+        self._snapshots = self._failed = 0
+        self._held = self._held_last = self._held_max = 0.0
+
+    # --- what the loop calls
+
+    def snapshot(
+        self, model: object, step: SupportsIndex, *, init: bool = False, kind: Kind = "live", attempt: SupportsIndex = 0
+    ) -> None:
+        """Copy the parameters of `model` to the host and leave them to be sent.
+
+        `model` is a torch module, a state_dict, or a mapping of names to arrays. Give the model before training
+        with `init=True`: distances are measured from it, and it is kept in memory for a daemon that restarts.
+        `attempt` is 0 for the next free one of this step. Returns when the copy is made; with
+        `delivery="every"` it first waits for the snapshot before to leave, as long as the daemon is there.
+        """
+        started = time.perf_counter()
+        self._guard("arguments", lambda: self._snapshot(model, step, init, kind, attempt), None)
+        held = time.perf_counter() - started
+        self._held_last = held
+        self._held += held
+        self._held_max = max(self._held_max, held)
+
+    def readings(self, wait: float | None = None) -> list[Reading]:
+        """All readings so far, oldest first; with `wait`, after at most so many seconds for those still to come."""
+        return self._guard("readings", lambda: self._readings(wait), [])
+
+    def watch(self, timeout: float | None = None) -> Iterator[Event]:
+        """Events from the first one on, as they come: readings, finished and skipped snapshots, gaps.
+
+        Ends when the run is over, or after `timeout` seconds without an event.
+        """
+        index, more = 0, True
+        while more:
+            events, index, more = self._journal.after(index, timeout)
+            yield from events
+
+    def finish(self, timeout: float = 60.0) -> bool:
+        """Send what waits, close the run, wait for its last readings; True when all of that was done in time.
+
+        Without a daemon it gives up after a few tries. Calling it again is harmless.
+        """
+        return self._guard("finish", lambda: self._finish(timeout), False)
+
+    # --- what there is to see
+
+    @property
+    def id(self) -> str | None:
+        """The daemon's name of the run, once it is open."""
+        return self._link.run_id if self._link else None
+
+    @property
+    def stats(self) -> Stats:
+        """Counts so far."""
+        sender = self._sender
+        return Stats(
+            snapshots=self._snapshots,
+            held_seconds=self._held,
+            held_last=self._held_last,
+            held_max=self._held_max,
+            sent=sender.sent if sender else 0,
+            bytes_sent=sender.bytes_sent if sender else 0,
+            replaced=self._slot.replaced,
+            failed=self._failed + (sender.failed if sender else 0),
+        )
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish()
+        else:
+            # The error of the loop is the one to see, and soon.
+            self.wind_up(_fork.AT_EXIT_TIMEOUT)
+
+    # --- inside
+
+    def start(self, settings: Settings, request: runs_pb2.OpenRunRequest) -> None:
+        """Begin to talk; nothing of it happens on this thread."""
+        request.idempotency_key = self._key
+        request.name = request.name or f"run-{self._key[:8]}"
+        self._slot = Slot(every=request.delivery == runs_pb2.DELIVERY_EVERY)
+        self._link = link = Link(settings, request)
+        self._sender = sender = Sender(link, self._slot, self._journal, self._notices)
+        self._watcher = watcher = Watcher(link, self._journal, sender, self._notices)
+        self._threads = [
+            threading.Thread(target=sender.run, name="clino-sender", daemon=True),
+            threading.Thread(target=watcher.run, name="clino-watcher", daemon=True),
+        ]
+        self._inert = False
+        _fork.enter(self)
+        for thread in self._threads:
+            thread.start()
+        if self._notices.strict:
+            self._check_start(sender)
+
+    def wind_up(self, timeout: float) -> None:
+        """Finish without a word: something else is the matter."""
+        self._finish(timeout, raising=False)
+
+    def abandon(self) -> object:
+        """In a forked child: inert from now on."""
+        self._inert = True
+        self._lock = threading.Lock()
+        self._threads = []
+        self._journal = Journal()
+        self._journal.end()
+        return (self._link, self._link.abandon() if self._link else None, self._sender, self._watcher)
+
+    def _check_start(self, sender: Sender) -> None:
+        sender.tried.wait(STRICT_TIMEOUT)
+        try:
+            self._notices.raise_pending()
+        except ClinoError:
+            self.wind_up(0.0)
+            raise
+
+    def _snapshot(self, model: object, step: SupportsIndex, init: bool, kind: Kind, attempt: SupportsIndex) -> None:
+        if self._inert:
+            return
+        self._notices.raise_pending()
+        with self._lock:
+            self._snapshots += 1
+            begin, plan = self._prepare(model, step, init, kind, attempt)
+            buffer = self._slot.claim(plan.nbytes, init)
+            if buffer is not None:
+                plan.copy_into(buffer)
+            if buffer is None or not self._slot.offer(Copy(begin, buffer)):
+                self._failed += 1
+
+    def _prepare(
+        self, model: object, step: SupportsIndex, init: bool, kind: Kind, attempt: SupportsIndex
+    ) -> tuple[snapshots_pb2.BeginSnapshot, _tensors.Plan]:
+        if kind not in _KINDS:
+            raise ValueError(f"kind: found {kind!r}, expected one of {', '.join(_KINDS)}")
+        plan = _tensors.plan(model)
+        begin = snapshots_pb2.BeginSnapshot(
+            idempotency_key=f"{self._key}/{self._snapshots}",
+            step=operator.index(step),
+            attempt=operator.index(attempt),
+            kind=_KINDS[kind],
+            initialization=init,
+            tensors=plan.specs(),
+            aliases=plan.aliases,
+        )
+        return begin, plan
+
+    def _readings(self, wait: float | None) -> list[Reading]:
+        if wait is not None and not self._inert:
+            deadline = time.monotonic() + wait
+            self._slot.wait_idle(wait)
+            self._journal.wait_settled(deadline)
+        return self._journal.readings()
+
+    def _finish(self, timeout: float, raising: bool = True) -> bool:
+        sender, link, watcher = self._sender, self._link, self._watcher
+        if self._inert or sender is None or link is None or watcher is None:
+            return sender is not None and sender.closed_run
+        deadline = time.monotonic() + timeout
+        self._inert = True
+        self._slot.close()
+        sender.done.wait(timeout)
+        if sender.closed_run:
+            self._threads[1].join(max(0.0, deadline - time.monotonic()))
+        link.stop()
+        for thread in self._threads:
+            thread.join(1.0)
+        link.close()
+        self._journal.end()
+        _fork.leave(self)
+        whole = sender.closed_run and watcher.saw_end
+        if not whole and not sender.away and sender.refused is None:
+            self._notices.tell("finish", f"clino: not everything was measured within {timeout:g} s")
+        if raising:
+            self._notices.raise_pending()
+        return whole
+
+    def _guard(self, key: str, action: Callable[[], Result], otherwise: Result) -> Result:
+        """Do it; what it raises is told once instead, unless the user wants it raised."""
+        try:
+            return action()
+        except Exception as error:
+            if self._notices.strict:
+                raise
+            self._failed += key == "arguments"
+            self._notices.tell(key, f"clino: {error}")
+            return otherwise
+
+
+def init(
+    config: object,
+    probes: Mapping[str, Mapping[str, object]],
+    measures: Iterable[MeasureLike] | None = None,
+    *,
+    seed: SupportsIndex = 0,
+    name: str | None = None,
+    addr: str | None = None,
+    mode: Mode | None = None,
+    delivery: Literal["latest", "every"] = "latest",
+    precision: Literal["auto", "f32", "f64"] = "auto",
+    strict: bool = False,
+) -> Run:
+    """Begin a run: what is trained, on what it is probed, what is measured.
+
+    `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names
+    of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
+    mlp: `inputs` and `labels`). `measures` are names, or mappings of a `name` and parameters; None is the daemon's
+    default set. `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is http://HOST:PORT or unix:///PATH. `mode`
+    (else CLINO_MODE) may be "disabled", which makes every call a no-op: give it on all ranks but one.
+
+    Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
+    daemon's word, and every trouble is raised: here, or by the next call on the run.
+    """
+    run = Run(strict)
+
+    def start() -> None:
+        if mode_of(mode) == "disabled":
+            return
+        request = runs_pb2.OpenRunRequest(
+            name=name or "",
+            config_json=_request.config_text(config),
+            groups=_request.groups(probes),
+            measures=_request.measures(measures),
+            seed=operator.index(seed),
+            delivery=_request.delivery(delivery),
+            precision=_request.precision(precision),
+        )
+        run.start(Settings.of(addr), request)
+
+    run._guard("init", start, None)
+    if run._inert:
+        run._journal.end()
+    return run

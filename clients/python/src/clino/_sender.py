@@ -1,0 +1,180 @@
+"""Sends snapshots from a thread of its own: open, initialization, snapshot, and again until it works.
+
+Owns: the order of calls, retries, backoff, the counts of what was sent. May not touch: the trainer's thread.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+from typing import Literal
+
+import grpc
+
+from clino._daemon import Trouble, describe, trouble
+from clino._journal import Journal
+from clino._link import Link
+from clino._notices import LOG, Notices
+from clino._slot import Copy, Slot
+
+FIRST_PAUSE, LONGEST_PAUSE, CLOSING_PAUSE = 0.25, 15.0, 0.3
+TRIES, CLOSING_TRIES = 4, 3
+CLOSE_TIMEOUT = 10.0
+
+Stage = Literal["open", "initialization", "snapshot"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A try that did not work."""
+
+    stage: Stage
+    error: grpc.RpcError
+
+    @property
+    def trouble(self) -> Trouble:
+        """What sort of failure."""
+        return trouble(self.error)
+
+
+class Sender:
+    """One thread, ended by closing the slot or stopping the link."""
+
+    def __init__(self, link: Link, slot: Slot, journal: Journal, notices: Notices) -> None:
+        self._link, self._slot, self._journal, self._notices = link, slot, journal, notices
+        self.away = False
+        self.sent = self.failed = self.bytes_sent = 0
+        # Why the daemon will not have the run, once it said so.
+        self.refused: str | None = None
+        # Set once the daemon was heard of or found away; and once the thread is over.
+        self.tried = threading.Event()
+        self.done = threading.Event()
+        self.closed_run = False
+
+    def run(self) -> None:
+        """Be the thread."""
+        try:
+            # Before there is a snapshot: what is wrong with the run should be said at its start.
+            going = self._deliver(None)
+            while going and self._slot.wait_for_work():
+                going = self._deliver(self._slot.take())
+            self._close_run()
+        except Exception as error:  # the trainer goes on without this thread, whatever it met
+            if not self._link.stopped:
+                self._notices.tell("sender", f"clino stopped sending: {error!r}")
+        finally:
+            self._slot.close()
+            self.failed += self._slot.abandoned()
+            if self.refused is not None:
+                self._journal.end()
+            self.tried.set()
+            self.done.set()
+
+    def _deliver(self, copy: Copy | None) -> bool:
+        """Try until it is sent or given up; False when nothing more can be sent."""
+        tries = 0
+        pause = FIRST_PAUSE
+        while not self._link.stopped:
+            failure = self._try(copy)
+            if failure is None:
+                return True
+            tries += 1
+            if self._given_up(failure, tries):
+                self._drop(failure, copy)
+                if failure.stage == "open" or failure.trouble is Trouble.AWAY:
+                    return False
+                if failure.stage == "snapshot":
+                    return True
+            elif failure.trouble is not Trouble.LOST:
+                self._slot.pause(CLOSING_PAUSE if self._slot.closed else pause * random.uniform(0.75, 1.25))
+                pause = min(2 * pause, LONGEST_PAUSE)
+            copy = self._slot.exchange(copy)
+        return False
+
+    def _try(self, copy: Copy | None) -> Failure | None:
+        """Bring the daemon up to date with one pass; None when all of it worked."""
+        stage: Stage = "open"
+        try:
+            run_id = self._link.ensure_open()
+            self._reached()
+            stage = "initialization"
+            if (initial := self._slot.initial_due()) is not None:
+                self._push(run_id, initial)
+                self._slot.initial_done(initial, keep=True)
+            stage = "snapshot"
+            if copy is not None:
+                self._push(run_id, copy)
+                self._slot.recycle(copy)
+            return None
+        except grpc.RpcError as error:
+            self._missed(error)
+            return Failure(stage, error)
+        finally:
+            self.tried.set()
+
+    def _push(self, run_id: str, copy: Copy) -> None:
+        try:
+            receipt = self._link.answer(self._link.daemon().push(run_id, copy))
+        except grpc.RpcError as error:
+            if trouble(error) is Trouble.LOST:
+                self.lost(run_id)
+            raise
+        self._journal.received((receipt.step, receipt.attempt))
+        self.sent += 1
+        self.bytes_sent += copy.buffer.nbytes
+
+    def lost(self, run_id: str) -> None:
+        """The daemon forgot the run: open it again with the same key, and send the initialization again."""
+        if self._link.forget(run_id):
+            self._journal.forget()
+            self._slot.initial_lost()
+
+    def _reached(self) -> None:
+        if self.away:
+            LOG.info("clino: the daemon is back")
+        self.away = False
+        self._slot.set_away(False)
+
+    def _missed(self, error: grpc.RpcError) -> None:
+        if trouble(error) is Trouble.AWAY and not self._link.stopped:
+            self.away = True
+            self._slot.set_away(True)
+            self._notices.tell(
+                "away", f"clino: no daemon ({describe(error)}); training goes on, and clino keeps trying"
+            )
+
+    def _given_up(self, failure: Failure, tries: int) -> bool:
+        if failure.trouble is Trouble.REFUSED:
+            return True
+        if failure.trouble is Trouble.AWAY:
+            return self._slot.closed and tries >= CLOSING_TRIES
+        return tries >= TRIES
+
+    def _drop(self, failure: Failure, copy: Copy | None) -> None:
+        reason = describe(failure.error)
+        if failure.stage == "open":
+            if failure.trouble is not Trouble.AWAY:
+                self.refused = reason
+                self._notices.tell("open", f"clino: the daemon does not accept the run: {reason}")
+        elif failure.stage == "initialization":
+            if (initial := self._slot.initial_due()) is not None:
+                self._slot.initial_done(initial, keep=False)
+            self.failed += 1
+            self._notices.tell("initialization", f"clino: the initialization was not accepted: {reason}")
+            return
+        else:
+            self._notices.tell("snapshot", f"clino: a snapshot was not accepted: {reason}")
+        if copy is not None:
+            self.failed += 1
+            self._slot.recycle(copy)
+
+    def _close_run(self) -> None:
+        run_id = self._link.run_id
+        if run_id is None or self._link.stopped:
+            return
+        try:
+            self._link.daemon().close_run(run_id, CLOSE_TIMEOUT)
+            self.closed_run = True
+        except grpc.RpcError as error:
+            LOG.debug("clino: closing the run: %s", describe(error))

@@ -1,0 +1,65 @@
+"""Where the daemon is and whether to speak to it.
+
+Owns: the environment (CLINO_ADDR, CLINO_MODE), the form of addresses, the options of a channel.
+May not touch: the network.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+Mode = Literal["online", "disabled"]
+
+DEFAULT_ADDR = "http://127.0.0.1:7411"
+
+# Keepalive finds a peer that is gone without a word; the reconnect backoff is short because the sender has its
+# own, which it can interrupt. Proxies are off: a daemon is on this machine or in this cluster.
+_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a channel is made from."""
+
+    target: str
+    options: tuple[tuple[str, str | int], ...]
+
+    @staticmethod
+    def of(addr: str | None) -> Settings:
+        """Take `addr`, else CLINO_ADDR, else the daemon's default address; ValueError for any other form."""
+        text = addr or os.environ.get("CLINO_ADDR") or DEFAULT_ADDR
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:")
+            path = path.removeprefix("//") if path.startswith("//") else path
+            if not path:
+                raise ValueError(f"addr: found {text!r}, expected a path after unix://")
+            # Without this, grpc sends the percent-encoded path as :authority, which strict servers refuse.
+            return Settings(f"unix:{path}", (*_OPTIONS, ("grpc.default_authority", "localhost")))
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError(f"addr: found {text!r}, expected http://HOST:PORT or unix:///PATH")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return Settings(f"{host}:{parts.port or 7411}", _OPTIONS)
+
+
+def mode_of(mode: str | None) -> Mode:
+    """Take `mode`, else CLINO_MODE, else online."""
+    found = mode or os.environ.get("CLINO_MODE") or "online"
+    if found == "online":
+        return "online"
+    if found == "disabled":
+        return "disabled"
+    raise ValueError(f"mode: found {found!r}, expected online or disabled")

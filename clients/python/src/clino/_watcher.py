@@ -1,0 +1,65 @@
+"""Follows the run's events from a thread of its own and writes them down.
+
+Owns: the place in the stream, across reconnects. May not touch: the trainer's thread, the slot.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from clino._daemon import Trouble, describe, trouble
+from clino._journal import Journal
+from clino._link import Link
+from clino._notices import LOG, Notices
+from clino._readings import event_of
+from clino._sender import FIRST_PAUSE, LONGEST_PAUSE, Sender
+
+
+class Watcher:
+    """One thread, ended by the run's last event or by stopping the link."""
+
+    def __init__(self, link: Link, journal: Journal, sender: Sender, notices: Notices) -> None:
+        self._link, self._journal, self._sender, self._notices = link, journal, sender, notices
+        self._next = 0
+        self._pause = FIRST_PAUSE
+        self.saw_end = False
+
+    def run(self) -> None:
+        """Be the thread."""
+        try:
+            watched = None
+            while not self.saw_end and (run_id := self._link.wait_open()) is not None:
+                if run_id != watched:
+                    watched, self._next = run_id, 0
+                self._follow(run_id)
+                if not self.saw_end:
+                    self._link.pause(self._pause)
+                    self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        except Exception as error:  # as for the sender
+            if not self._link.stopped:
+                self._notices.tell("watcher", f"clino stopped reading: {error!r}")
+        finally:
+            self._journal.end()
+
+    def _follow(self, run_id: str) -> None:
+        """Read one stream to its end, whatever ends it."""
+        call = None
+        try:
+            call = self._link.daemon().watch(run_id, self._next)
+            self._link.begin(call)
+            for message in call:
+                self._pause = FIRST_PAUSE
+                self._next = message.sequence + 1
+                if message.HasField("closed"):
+                    self.saw_end = True
+                    return
+                event = event_of(message)
+                if event is not None:
+                    self._journal.add(event)
+        except grpc.RpcError as error:
+            LOG.debug("clino: watching: %s", describe(error))
+            if trouble(error) is Trouble.LOST:
+                self._sender.lost(run_id)
+        finally:
+            if call is not None:
+                self._link.end(call)

@@ -1,0 +1,1 @@
+"""Messages of the protocol, written by generate.sh; not for editing."""

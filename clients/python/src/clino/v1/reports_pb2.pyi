@@ -1,0 +1,215 @@
+from clino.v1 import snapshots_pb2 as _snapshots_pb2
+from clino.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTCOME_UNSPECIFIED: _ClassVar[Outcome]
+    OUTCOME_MEASURED: _ClassVar[Outcome]
+    OUTCOME_UNDEFINED: _ClassVar[Outcome]
+    OUTCOME_UNAVAILABLE: _ClassVar[Outcome]
+    OUTCOME_FAILED: _ClassVar[Outcome]
+
+class SnapshotState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SNAPSHOT_STATE_UNSPECIFIED: _ClassVar[SnapshotState]
+    SNAPSHOT_STATE_WAITING: _ClassVar[SnapshotState]
+    SNAPSHOT_STATE_MEASURING: _ClassVar[SnapshotState]
+    SNAPSHOT_STATE_MEASURED: _ClassVar[SnapshotState]
+    SNAPSHOT_STATE_SKIPPED: _ClassVar[SnapshotState]
+OUTCOME_UNSPECIFIED: Outcome
+OUTCOME_MEASURED: Outcome
+OUTCOME_UNDEFINED: Outcome
+OUTCOME_UNAVAILABLE: Outcome
+OUTCOME_FAILED: Outcome
+SNAPSHOT_STATE_UNSPECIFIED: SnapshotState
+SNAPSHOT_STATE_WAITING: SnapshotState
+SNAPSHOT_STATE_MEASURING: SnapshotState
+SNAPSHOT_STATE_MEASURED: SnapshotState
+SNAPSHOT_STATE_SKIPPED: SnapshotState
+
+class WatchRequest(_message.Message):
+    __slots__ = ("run_id", "from_sequence")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    from_sequence: int
+    def __init__(self, run_id: _Optional[str] = ..., from_sequence: _Optional[int] = ...) -> None: ...
+
+class WatchResponse(_message.Message):
+    __slots__ = ("sequence", "accepted", "skipped", "started", "reading", "finished", "gap", "closed", "draining")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    READING_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    accepted: SnapshotAccepted
+    skipped: SnapshotSkipped
+    started: MeasurementStarted
+    reading: Reading
+    finished: MeasurementFinished
+    gap: Gap
+    closed: RunClosed
+    draining: Draining
+    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[SnapshotAccepted, _Mapping]] = ..., skipped: _Optional[_Union[SnapshotSkipped, _Mapping]] = ..., started: _Optional[_Union[MeasurementStarted, _Mapping]] = ..., reading: _Optional[_Union[Reading, _Mapping]] = ..., finished: _Optional[_Union[MeasurementFinished, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., closed: _Optional[_Union[RunClosed, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+
+class SnapshotAccepted(_message.Message):
+    __slots__ = ("snapshot", "kind", "initialization")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    INITIALIZATION_FIELD_NUMBER: _ClassVar[int]
+    snapshot: _snapshots_pb2.SnapshotRef
+    kind: _snapshots_pb2.WeightKind
+    initialization: bool
+    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., kind: _Optional[_Union[_snapshots_pb2.WeightKind, str]] = ..., initialization: bool = ...) -> None: ...
+
+class SnapshotSkipped(_message.Message):
+    __slots__ = ("snapshot", "reason")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    snapshot: _snapshots_pb2.SnapshotRef
+    reason: str
+    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class MeasurementStarted(_message.Message):
+    __slots__ = ("snapshot", "readings")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    READINGS_FIELD_NUMBER: _ClassVar[int]
+    snapshot: _snapshots_pb2.SnapshotRef
+    readings: int
+    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., readings: _Optional[int] = ...) -> None: ...
+
+class MeasurementFinished(_message.Message):
+    __slots__ = ("snapshot", "seconds")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    snapshot: _snapshots_pb2.SnapshotRef
+    seconds: float
+    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class Gap(_message.Message):
+    __slots__ = ("lost",)
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    lost: int
+    def __init__(self, lost: _Optional[int] = ...) -> None: ...
+
+class RunClosed(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Draining(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Reading(_message.Message):
+    __slots__ = ("measure", "parameters", "group", "snapshot", "outcome", "value", "draws", "estimate", "parts", "tensors", "rungs", "reason", "seconds", "precision")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _types_pb2.Value
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_types_pb2.Value, _Mapping]] = ...) -> None: ...
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    DRAWS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    RUNGS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    measure: str
+    parameters: _containers.MessageMap[str, _types_pb2.Value]
+    group: str
+    snapshot: _snapshots_pb2.SnapshotRef
+    outcome: Outcome
+    value: float
+    draws: _containers.RepeatedScalarFieldContainer[float]
+    estimate: Estimate
+    parts: _containers.RepeatedCompositeFieldContainer[Part]
+    tensors: _containers.RepeatedCompositeFieldContainer[TensorParts]
+    rungs: _containers.RepeatedCompositeFieldContainer[Rung]
+    reason: str
+    seconds: float
+    precision: _types_pb2.Precision
+    def __init__(self, measure: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ..., group: _Optional[str] = ..., snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorParts, _Mapping]]] = ..., rungs: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., reason: _Optional[str] = ..., seconds: _Optional[float] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ...) -> None: ...
+
+class Estimate(_message.Message):
+    __slots__ = ("mean", "stderr", "min", "max")
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STDERR_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    mean: float
+    stderr: float
+    min: float
+    max: float
+    def __init__(self, mean: _Optional[float] = ..., stderr: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
+
+class Part(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+
+class TensorParts(_message.Message):
+    __slots__ = ("tensor", "parts")
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    tensor: str
+    parts: _containers.RepeatedCompositeFieldContainer[Part]
+    def __init__(self, tensor: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ...) -> None: ...
+
+class Rung(_message.Message):
+    __slots__ = ("alpha", "value", "draws", "stderr")
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    DRAWS_FIELD_NUMBER: _ClassVar[int]
+    STDERR_FIELD_NUMBER: _ClassVar[int]
+    alpha: float
+    value: float
+    draws: _containers.RepeatedScalarFieldContainer[float]
+    stderr: float
+    def __init__(self, alpha: _Optional[float] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., stderr: _Optional[float] = ...) -> None: ...
+
+class GetReportRequest(_message.Message):
+    __slots__ = ("run_id", "snapshot")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    snapshot: _snapshots_pb2.SnapshotRef
+    def __init__(self, run_id: _Optional[str] = ..., snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ...) -> None: ...
+
+class GetReportResponse(_message.Message):
+    __slots__ = ("snapshot", "kind", "state", "readings", "reason")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    READINGS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    snapshot: _snapshots_pb2.SnapshotRef
+    kind: _snapshots_pb2.WeightKind
+    state: SnapshotState
+    readings: _containers.RepeatedCompositeFieldContainer[Reading]
+    reason: str
+    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., kind: _Optional[_Union[_snapshots_pb2.WeightKind, str]] = ..., state: _Optional[_Union[SnapshotState, str]] = ..., readings: _Optional[_Iterable[_Union[Reading, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,209 @@
+"""A daemon in Python: the protocol with every fault that a test wants, and nothing measured."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Any
+
+import google_crc32c
+import grpc
+
+from clino.v1 import reports_pb2, runs_pb2, snapshots_pb2, types_pb2
+
+
+@dataclass
+class Received:
+    begin: snapshots_pb2.BeginSnapshot
+    data: bytes
+    attempt: int
+
+
+@dataclass
+class FakeRun:
+    id: str
+    request: runs_pb2.OpenRunRequest
+    received: list[Received] = field(default_factory=list)
+    receipts: dict[str, snapshots_pb2.PushSnapshotResponse] = field(default_factory=dict)
+    events: list[reports_pb2.WatchResponse] = field(default_factory=list)
+    closed: bool = False
+
+
+class FakeDaemon:
+    """Knobs are plain attributes: set them before or while a client talks."""
+
+    def __init__(self, bind: str = "127.0.0.1:0") -> None:
+        self.runs: dict[str, FakeRun] = {}
+        self.probes: dict[str, runs_pb2.ProbeManifest] = {}
+        self.opened = 0
+        self.slow = threading.Event()  # while set, pushes are read slowly
+        self.hold = threading.Event()  # while cleared, pushes are not answered
+        self.hold.set()
+        # Each is called with the number of the push and may abort; returning lets the push go on.
+        self.on_chunk: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
+        self.on_open: Callable[[runs_pb2.OpenRunRequest, grpc.ServicerContext], None] = lambda request, context: None
+        self.on_commit: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
+        self.pushes = 0
+        self._changed = threading.Condition()
+        self._server = grpc.server(futures.ThreadPoolExecutor(16))
+        self._server.add_generic_rpc_handlers(_handlers(self))
+        self.port = self._server.add_insecure_port(bind)
+        self.addr = bind if bind.startswith("unix:") else f"http://127.0.0.1:{self.port}"
+        self._server.start()
+
+    @property
+    def run(self) -> FakeRun:
+        """The only run."""
+        (run,) = self.runs.values()
+        return run
+
+    def stop(self) -> None:
+        self.hold.set()
+        self._server.stop(0).wait()
+
+    # --- RPCs
+
+    def open_run(self, request: runs_pb2.OpenRunRequest, context: grpc.ServicerContext) -> runs_pb2.OpenRunResponse:
+        self.on_open(request, context)
+        for group in request.groups:
+            if group.WhichOneof("source") == "digest" and group.digest not in self.probes:
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "groups: unknown digest")
+        self.opened += 1
+        for run in self.runs.values():
+            if run.request.idempotency_key == request.idempotency_key:
+                return runs_pb2.OpenRunResponse(run_id=run.id, created=False)
+        run = FakeRun(f"run-{id(self):x}-{len(self.runs)}", request)
+        self.runs[run.id] = run
+        return runs_pb2.OpenRunResponse(run_id=run.id, created=True)
+
+    def put_probe(
+        self, frames: Iterator[runs_pb2.PutProbeRequest], context: grpc.ServicerContext
+    ) -> runs_pb2.PutProbeResponse:
+        manifest = next(frames).begin
+        digest = hashlib.sha256(_assemble((frame for frame in frames), context)).hexdigest()
+        self.probes[digest] = manifest
+        return runs_pb2.PutProbeResponse(digest=digest)
+
+    def close_run(self, request: runs_pb2.CloseRunRequest, context: grpc.ServicerContext) -> runs_pb2.CloseRunResponse:
+        run = self._find(request.run_id, context)
+        run.closed = True
+        self._tell(run, reports_pb2.WatchResponse(closed=reports_pb2.RunClosed()))
+        return runs_pb2.CloseRunResponse()
+
+    def push(
+        self, frames: Iterator[snapshots_pb2.PushSnapshotRequest], context: grpc.ServicerContext
+    ) -> snapshots_pb2.PushSnapshotResponse:
+        begin = next(frames).begin
+        run = self._find(begin.run_id, context)
+        if begin.idempotency_key in run.receipts:
+            receipt = snapshots_pb2.PushSnapshotResponse(repeated_upload=True)
+            receipt.MergeFrom(run.receipts[begin.idempotency_key])
+            return receipt
+        self.pushes += 1
+        number = self.pushes
+
+        def watched() -> Iterator[snapshots_pb2.PushSnapshotRequest]:
+            for frame in frames:
+                if self.slow.is_set():
+                    time.sleep(0.02)
+                self.on_chunk(number, context)
+                yield frame
+
+        data = _assemble(watched(), context)
+        self.hold.wait()
+        if len(data) != sum(spec.byte_length for spec in begin.tensors):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tensors: not the bytes of the manifest")
+        attempt = begin.attempt or 1 + sum(one.begin.step == begin.step for one in run.received)
+        run.received.append(Received(begin, data, attempt))
+        receipt = snapshots_pb2.PushSnapshotResponse(step=begin.step, attempt=attempt)
+        run.receipts[begin.idempotency_key] = receipt
+        self._measure(run, snapshots_pb2.SnapshotRef(step=begin.step, attempt=attempt))
+        self.on_commit(number, context)
+        return receipt
+
+    def watch(
+        self, request: reports_pb2.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[reports_pb2.WatchResponse]:
+        run = self._find(request.run_id, context)
+        place = request.from_sequence
+        while context.is_active():
+            with self._changed:
+                if len(run.events) == place:
+                    self._changed.wait(0.1)
+                news = run.events[place:]
+            for event in news:
+                yield event
+                if event.HasField("closed"):
+                    return
+            place += len(news)
+
+    # --- inside
+
+    def _find(self, run_id: str, context: grpc.ServicerContext) -> FakeRun:
+        if run_id not in self.runs:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"run_id: no run {run_id!r}")
+        return self.runs[run_id]
+
+    def _measure(self, run: FakeRun, at: snapshots_pb2.SnapshotRef) -> None:
+        reading = reports_pb2.Reading(
+            measure="loss",
+            group="en",
+            snapshot=at,
+            outcome=reports_pb2.OUTCOME_MEASURED,
+            value=1.5,
+            draws=[1.0, 2.0],
+            estimate=reports_pb2.Estimate(mean=1.5, stderr=0.5, min=1.0, max=2.0),
+            parts=[reports_pb2.Part(name="first", value=1.5), reports_pb2.Part(name="none")],
+            precision=types_pb2.PRECISION_F64,
+        )
+        self._tell(run, reports_pb2.WatchResponse(reading=reading))
+        self._tell(run, reports_pb2.WatchResponse(finished=reports_pb2.MeasurementFinished(snapshot=at, seconds=0.25)))
+
+    def _tell(self, run: FakeRun, event: reports_pb2.WatchResponse) -> None:
+        with self._changed:
+            event.sequence = len(run.events)
+            run.events.append(event)
+            self._changed.notify_all()
+
+
+def _assemble(frames: Iterator[Any], context: grpc.ServicerContext) -> bytes:
+    data = bytearray()
+    for frame in frames:
+        if frame.WhichOneof("frame") == "commit":
+            return bytes(data)
+        chunk = frame.chunk
+        if chunk.offset != len(data):
+            context.abort(grpc.StatusCode.OUT_OF_RANGE, f"offset: found {chunk.offset}, expected {len(data)}")
+        if len(chunk.data) > 1 << 20:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "chunk: larger than 1 MiB")
+        if google_crc32c.value(chunk.data) != chunk.crc32c:
+            context.abort(grpc.StatusCode.DATA_LOSS, "crc32c: the bytes arrived damaged")
+        data += chunk.data
+    context.abort(grpc.StatusCode.CANCELLED, "the stream ended without a commit")
+    raise AssertionError("abort raises")
+
+
+def _handlers(daemon: FakeDaemon) -> tuple[grpc.GenericRpcHandler, ...]:
+    def unary(method: Any, request: Any, response: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(method, request.FromString, response.SerializeToString)
+
+    def upload(method: Any, request: Any, response: Any) -> Any:
+        return grpc.stream_unary_rpc_method_handler(method, request.FromString, response.SerializeToString)
+
+    runs = {
+        "OpenRun": unary(daemon.open_run, runs_pb2.OpenRunRequest, runs_pb2.OpenRunResponse),
+        "CloseRun": unary(daemon.close_run, runs_pb2.CloseRunRequest, runs_pb2.CloseRunResponse),
+        "PutProbe": upload(daemon.put_probe, runs_pb2.PutProbeRequest, runs_pb2.PutProbeResponse),
+    }
+    push = upload(daemon.push, snapshots_pb2.PushSnapshotRequest, snapshots_pb2.PushSnapshotResponse)
+    watch = grpc.unary_stream_rpc_method_handler(
+        daemon.watch, reports_pb2.WatchRequest.FromString, reports_pb2.WatchResponse.SerializeToString
+    )
+    services = {"Runs": runs, "Snapshots": {"PushSnapshot": push}, "Reports": {"Watch": watch}}
+    return tuple(
+        grpc.method_handlers_generic_handler(f"clino.v1.{service}", methods) for service, methods in services.items()
+    )

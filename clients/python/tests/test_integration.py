@@ -1,0 +1,198 @@
+"""The client and the real daemon, over real sockets."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from helpers import until
+from real import BIN, Mlp, RealDaemon, needs_daemon
+
+import clino
+
+pytestmark = needs_daemon
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "finetune.py"
+SHARPNESS = {"name": "sharpness", "draws": 3}
+MEASURES: list[clino.MeasureLike] = ["loss", "accuracy", "margin", "param_norm", "distance", SHARPNESS]
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[RealDaemon]:
+    daemon = RealDaemon(tmp_path)
+    yield daemon
+    daemon.stop()
+
+
+def by_name(readings: list[clino.Reading], step: int) -> dict[tuple[str, str | None], clino.Reading]:
+    return {(reading.measure, reading.group): reading for reading in readings if reading.step == step}
+
+
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+def test_readings_are_those_of_numpy(real: RealDaemon, way: str) -> None:
+    first, model = Mlp(seed=1), Mlp(seed=2)
+    probes: dict[str, Any] = {"en": model.probe(33, 3), "sw": model.probe(20, 4)}
+    addr = real.unix if way == "unix" else real.tcp
+    with clino.init(model.config, probes, MEASURES, addr=addr, delivery="every", strict=True) as run:
+        run.snapshot(first.weights, 0, init=True)
+        run.snapshot(model.weights, 7)
+        assert run.finish()
+    found = by_name(run.readings(), 7)
+    probes["pooled"] = {key: np.concatenate([probe[key] for probe in probes.values()]) for key in ("inputs", "labels")}
+    for group, probe in probes.items():
+        facts = model.facts(probe)
+        assert found["loss", group].value == pytest.approx(facts["loss"], rel=1e-12)
+        assert found["accuracy", group].value == facts["accuracy"]
+        assert found["margin", group].parts["prob_mean"] == pytest.approx(facts["prob_mean"], rel=1e-10)
+        assert found["margin", group].parts["logit_mean"] == pytest.approx(facts["logit_mean"], rel=1e-10)
+        sharpness = found["sharpness", group]
+        assert len(sharpness.draws) == 3
+        assert sharpness.value == pytest.approx(np.mean(sharpness.draws), rel=1e-12)
+        assert sharpness.stderr == pytest.approx(np.std(sharpness.draws, ddof=1) / 3**0.5, rel=1e-9)
+    moved = float(np.linalg.norm(model.flat() - first.flat()))
+    assert found["distance", None].parts["l2"] == pytest.approx(moved, rel=1e-12)
+    assert found["param_norm", None].value == pytest.approx(float(np.linalg.norm(model.flat())), rel=1e-12)
+    assert {reading.precision for reading in found.values()} == {"f64"}
+
+
+def test_wrappers_and_bfloat16(real: RealDaemon) -> None:
+    model = Mlp()
+    rounded = Mlp()
+    rounded.weights = {name: np.asarray(t, ml_dtypes.bfloat16).astype(np.float32) for name, t in model.weights.items()}
+    probe = model.probe(16, 1)
+    wrapped = {f"module._orig_mod.{name}": t.astype(ml_dtypes.bfloat16) for name, t in model.weights.items()}
+    with clino.init(model.config, {"en": probe}, ["loss"], addr=real.unix, strict=True) as run:
+        run.snapshot(wrapped, 0)
+    (reading,) = [reading for reading in run.readings() if reading.group == "en"]
+    assert reading.value == pytest.approx(rounded.facts(probe)["loss"], rel=1e-12)
+    assert abs(rounded.facts(probe)["loss"] - model.facts(probe)["loss"]) > 1e-6
+
+
+def test_probes_too_large_for_a_message(real: RealDaemon) -> None:
+    model = Mlp()
+    probes = {group: model.probe(60_000, seed) for seed, group in enumerate(("en", "de"))}
+    with clino.init(model.config, probes, ["loss"], addr=real.unix, strict=True) as run:
+        run.snapshot(model.weights, 0)
+    found = by_name(run.readings(), 0)
+    for group, probe in probes.items():
+        assert found["loss", group].value == pytest.approx(model.facts(probe)["loss"], rel=1e-12)
+
+
+def test_every_step_is_measured_when_asked_for(real: RealDaemon) -> None:
+    model = Mlp()
+    with clino.init(model.config, {"en": model.probe(8, 0)}, ["loss"], addr=real.unix, delivery="every") as run:
+        for step in range(30):
+            run.snapshot(model.weights, step)
+    assert [reading.step for reading in run.readings() if reading.group == "en"] == list(range(30))
+
+
+def test_repeated_and_rewound_steps_are_kept_apart(real: RealDaemon) -> None:
+    model = Mlp()
+    with clino.init(model.config, {"en": model.probe(8, 0)}, ["loss"], addr=real.unix, delivery="every") as run:
+        for step in (5, 5, 3, 5):
+            run.snapshot(model.weights, step)
+    found = [(reading.step, reading.attempt) for reading in run.readings() if reading.group == "en"]
+    assert found == [(5, 1), (5, 2), (3, 1), (5, 3)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"measures": ["losss"]}, "losss"),
+        ({"measures": [{"name": "sharpness", "alfa": 1}]}, "alfa"),
+        ({"config": {"model_type": "mlp", "sizes": [8]}}, "sizes"),
+        ({"config": {"model_type": "gpt"}}, "gpt"),
+        ({"probes": {"en": {"inputs": [[0.0] * 8]}}}, "labels"),
+        ({"probes": {"en": {"inputs": [[0.0] * 7], "labels": [0]}}}, "inputs"),
+        ({"probes": {"en": {"inputs": [[0.0] * 8], "labels": [3]}}}, "labels"),
+        ({"name": "../../etc\n"}, "name"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_by_the_name_of_its_field(
+    real: RealDaemon, change: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Mlp()
+    arguments: dict[str, Any] = {"config": model.config, "probes": {"en": model.probe(4, 0)}, "addr": real.unix}
+    with pytest.raises(clino.ClinoError, match=words):
+        clino.init(**{**arguments, **change}, strict=True)
+    run = clino.init(**{**arguments, **change})
+    run.snapshot(model.weights, 0)
+    assert not run.finish()
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_a_snapshot_of_another_shape_is_refused_and_the_next_is_not(
+    real: RealDaemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Mlp()
+    run = clino.init(model.config, {"en": model.probe(4, 0)}, ["loss"], addr=real.unix, delivery="every")
+    run.snapshot({**model.weights, "layers.0.bias": np.zeros(17, np.float32)}, 0)
+    run.snapshot(model.weights, 1)
+    assert run.finish()
+    assert (run.stats.failed, run.stats.sent) == (1, 1)
+    assert "layers.0.bias" in caplog.text
+
+
+def test_a_killed_daemon_comes_back_to_the_same_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = Mlp(sizes=(8, 2048, 2048, 3))
+    probes = {"en": model.probe(4, 0)}
+    daemon = RealDaemon(tmp_path)
+    run = clino.init(model.config, probes, ["loss", "distance"], addr=daemon.unix)
+    run.snapshot(model.weights, 0, init=True)
+    until(lambda: run.stats.sent == 1, 60)
+    stop = threading.Event()
+
+    def loop() -> None:
+        step = 0
+        while not stop.is_set():
+            step += 1
+            run.snapshot(model.weights, step)
+
+    trainer = threading.Thread(target=loop)
+    trainer.start()
+    until(lambda: run.stats.sent >= 2, 60)
+    daemon.kill()
+    until(lambda: "no daemon" in caplog.text)
+    old = run.id
+    again = RealDaemon(tmp_path)
+    until(lambda: run.id not in (None, old) and bool(run.readings()) and run.readings()[-1].step > 0, 60)
+    stop.set()
+    trainer.join()
+    assert run.finish()
+    last = by_name(run.readings(), run.readings()[-1].step)
+    assert last["distance", None].outcome == "measured", "the new daemon has the initialization"
+    assert last["distance", None].value == 0.0
+    assert run.stats.held_max < 2.0
+    assert again.stop() == 0
+
+
+def test_a_daemon_that_drains_ends_the_trainer_in_time(real: RealDaemon) -> None:
+    model = Mlp()
+    run = clino.init(model.config, {"en": model.probe(4, 0)}, ["loss"], addr=real.unix)
+    run.snapshot(model.weights, 0)
+    until(lambda: bool(run.readings()))
+    assert real.stop() == 0
+    run.snapshot(model.weights, 1)
+    assert not run.finish()
+
+
+@pytest.mark.skipif(not EXAMPLE.is_file(), reason="the examples are not beside this copy of the package")
+def test_the_example_prints_its_table() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    command = [sys.executable, str(EXAMPLE), "--clino", BIN, "--steps", "4", "--every", "2", "--probe", "4"]
+    done = subprocess.run(command, timeout=300, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no daemon" not in done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    groups = {row[1] for row in rows if row and row[0] == "4"}
+    assert groups >= {"en", "de", "fr", "es", "ru", "hi", "zh", "sw", "pooled"}
+    assert all("±" in row for row in rows if row and row[0] == "4")
+    assert {row[0] for row in rows if len(row) > 1 and row[1] == "pooled"} == {"0", "2", "4"}
