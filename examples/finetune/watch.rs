@@ -16,18 +16,22 @@ pub struct Seen {
     pub skipped: u64,
 }
 
-/// Prints a block for every measured step until the run is closed.
-pub fn start(address: &str, run: RunId) -> JoinHandle<Result<Seen, Fault>> {
+/// Prints a block for every measured step until the run is closed, or the daemon is gone for good: the training does
+/// not depend on it.
+pub fn start(address: &str, run: RunId) -> JoinHandle<Seen> {
     let address = address.to_owned();
     std::thread::spawn(move || {
+        let mut seen = Seen::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Fault::internal(error.to_string()))?;
-        runtime.block_on(follow(&address, run))
+        let runtime = runtime.map_err(|error| Fault::internal(error.to_string()));
+        if let Err(fault) = runtime.and_then(|runtime| runtime.block_on(follow(&address, run, &mut seen))) {
+            eprintln!("no more reports: {fault}");
+        }
+        seen
     })
 }
 
-async fn follow(address: &str, run: RunId) -> Result<Seen, Fault> {
-    let mut seen = Seen::default();
+async fn follow(address: &str, run: RunId, seen: &mut Seen) -> Result<(), Fault> {
     let mut sheet: Option<Sheet> = None;
     let mut events = Client::connect(address).await?.run(run).follow(Some(0));
     while let Some(event) = events.next().await? {
@@ -47,5 +51,5 @@ async fn follow(address: &str, run: RunId) -> Result<Seen, Fault> {
             Event::Accepted { .. } | Event::Gap { .. } | Event::Closed => {}
         }
     }
-    Ok(seen)
+    Ok(())
 }
