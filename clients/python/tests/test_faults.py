@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from fake import FakeDaemon
-from helpers import CONFIG, begin, probes, until, weights
+from support import CONFIG, begin, probes, until, weights
 
 import clino
 
