@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from fake import FakeDaemon
-from helpers import CONFIG, begin, probes, until, weights
+from support import CONFIG, begin, probes, until, weights
 
 import clino
 
@@ -106,6 +108,30 @@ def test_a_daemon_that_does_not_read_holds_only_the_sender(
     assert not run.finish(timeout=0.5)
     assert time.monotonic() - started < 5
     assert "within 0.5 s" in warnings(caplog)[0]
+
+
+def forward(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+
+
+def test_a_daemon_that_is_slow_to_answer_is_not_away(daemon: FakeDaemon) -> None:
+    """As one that has just bound its socket on a busy machine."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def late() -> None:
+        near, _ = listener.accept()
+        time.sleep(1.0)
+        far = socket.create_connection(("127.0.0.1", daemon.port))
+        threading.Thread(target=forward, args=(far, near), daemon=True).start()
+        forward(near, far)
+
+    threading.Thread(target=late, daemon=True).start()
+    with begin(f"http://127.0.0.1:{listener.getsockname()[1]}", strict=True) as run:
+        run.snapshot(weights(), 0)
+        assert run.finish()
+    listener.close()
 
 
 def test_a_lost_answer_is_asked_for_again_without_sending_twice(daemon: FakeDaemon) -> None:

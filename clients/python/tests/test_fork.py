@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from fake import FakeDaemon
-from helpers import CONFIG
+from support import CONFIG
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 

@@ -13,8 +13,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from helpers import until
 from real import BIN, Mlp, RealDaemon, needs_daemon
+from support import until
 
 import clino
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import CONFIG
+from support import CONFIG
 
 from clino import _request
 from clino._settings import Settings, mode_of

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake import FakeDaemon
-from helpers import CONFIG, begin, probes, until, weights
+from support import CONFIG, begin, probes, until, weights
 
 import clino
 from clino._journal import Journal

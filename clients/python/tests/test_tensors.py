@@ -63,8 +63,8 @@ def test_views_scalars_empty_and_foreign_byte_order() -> None:
 
 
 def test_the_same_memory_is_sent_once() -> None:
-    shared = np.ones((2, 3), np.float32)
-    plan, found = copied({"embedding": shared, "head": shared, "view": shared[:], "other": shared.copy()})
+    tied = np.ones((2, 3), np.float32)
+    plan, found = copied({"embedding": tied, "head": tied, "view": tied[:], "other": tied.copy()})
     assert list(found) == ["embedding", "other"]
     assert [(alias.name, alias.target) for alias in plan.aliases] == [("head", "embedding"), ("view", "embedding")]
 

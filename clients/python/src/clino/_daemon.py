@@ -80,6 +80,8 @@ _TROUBLE = {
 
 def trouble(error: grpc.RpcError) -> Trouble:
     """Sort a failure; codes that are not named are refusals."""
+    if isinstance(error, Cancelled):
+        return Trouble.LOST  # the other thread noticed, or all is over
     return _TROUBLE.get(error.code(), Trouble.REFUSED)
 
 

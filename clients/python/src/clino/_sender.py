@@ -117,7 +117,7 @@ class Sender:
         try:
             receipt = self._link.answer(self._link.daemon().push(run_id, copy))
         except grpc.RpcError as error:
-            if trouble(error) is Trouble.LOST:
+            if trouble(error) is Trouble.LOST and not self._link.stopped:
                 self.lost(run_id)
             raise
         self._journal.received((receipt.step, receipt.attempt))
