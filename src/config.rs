@@ -14,10 +14,18 @@ use std::time::Duration;
 
 /// Variables of the clients, which live beside those of the daemon.
 const CLIENT_VARIABLES: [&str; 5] = ["addr", "project", "run_id", "mode", "dir"];
+/// Where the clients look for the daemon.
+const ADDRESS_VARIABLE: &str = "CLINO_ADDR";
 /// Names the file itself.
 const FILE_VARIABLE: &str = "config";
 /// Where the daemon listens when nothing is said.
 const STANDARD_ADDRESS: &str = "127.0.0.1:7411";
+
+/// Address of the daemon for the commands that talk to one: `CLINO_ADDR`, or where `clino serve` listens by default.
+pub fn client_address() -> String {
+    let standard = || format!("http://{STANDARD_ADDRESS}");
+    std::env::var(ADDRESS_VARIABLE).ok().filter(|address| !address.is_empty()).unwrap_or_else(standard)
+}
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -46,6 +46,16 @@ impl Sheet {
         groups
     }
 
+    /// What belongs to the weights alone, in a line.
+    pub fn weights(&self) -> String {
+        let names = [("norm", "param_norm"), ("variance", "param_variance"), ("update", "update")];
+        let shown = names.map(|(title, measure)| {
+            let value = self.value(measure, None).map_or("-".into(), |value| format!("{value:.4}"));
+            format!("{title} {value}")
+        });
+        format!("weights: {}", shown.join(", "))
+    }
+
     /// The block of this step: step and distance, which belong to the weights, stand in its first row.
     pub fn table(&self) -> Table {
         let mut table = plain_table(&COLUMNS);

@@ -42,7 +42,12 @@ async fn follow(address: &str, run: RunId, seen: &mut Seen) -> Result<(), Fault>
             }
             Event::Finished { seconds, .. } => {
                 if let Some(sheet) = sheet.take() {
-                    println!("{}\n  {} readings in {seconds:.2} s", sheet.table(), sheet.readings.len());
+                    println!(
+                        "{}\n  {}\n  {} readings in {seconds:.2} s",
+                        sheet.table(),
+                        sheet.weights(),
+                        sheet.readings.len()
+                    );
                     seen.sheets.push(sheet);
                 }
             }

@@ -29,7 +29,7 @@ enum Arithmetic {
 #[derive(Debug, Clone, Args)]
 pub struct Open {
     /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long)]
+    #[arg(long, default_value_t = crate::config::client_address())]
     addr: String,
     /// The model: a Hugging Face config.json, or that of an mlp.
     #[arg(long)]
@@ -97,7 +97,7 @@ impl Open {
 #[derive(Debug, Clone, Args)]
 pub struct Close {
     /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long)]
+    #[arg(long, default_value_t = crate::config::client_address())]
     addr: String,
     /// The run's id.
     run: String,

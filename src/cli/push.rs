@@ -27,7 +27,7 @@ enum Kind {
 #[derive(Debug, Clone, Args)]
 pub struct Push {
     /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long)]
+    #[arg(long, default_value_t = crate::config::client_address())]
     addr: String,
     /// The run's id, as `clino open` printed it.
     #[arg(long)]

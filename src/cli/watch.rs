@@ -16,7 +16,7 @@ const FRAME: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
     /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long)]
+    #[arg(long, default_value_t = crate::config::client_address())]
     addr: String,
     /// Which run; the newest one unless named.
     run: Option<String>,
