@@ -2,12 +2,34 @@
 //!
 //! Owns: their grammar. May not touch: the catalogue, which checks what was parsed.
 
-use crate::domain::{MeasureRequest, Value};
+use crate::domain::{MeasureRequest, Precision, Value};
+use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Name of the group of a probe that was given without one.
 pub const UNNAMED_GROUP: &str = "probe";
+
+/// Arithmetic, as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionName {
+    /// f64 up to 1,048,576 parameters, f32 above
+    Auto,
+    /// Single
+    F32,
+    /// Double
+    F64,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Auto => Self::Auto,
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::F64 => Self::F64,
+        }
+    }
+}
 
 /// `NAME[:key=value,…]`. A piece without `=` continues the list of the key before it:
 /// `sharpness_profile:alphas=.0005,.001,draws=2`.

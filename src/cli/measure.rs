@@ -5,12 +5,13 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::domain::{
-    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, Reading,
-    RunSpec, SnapshotHeader, SnapshotRef, WeightKind,
+    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, RunSpec,
+    SnapshotHeader, SnapshotRef, WeightKind,
 };
 use crate::engine::{Engine, Examination, Hints, References, Stop};
 use crate::pipeline;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,8 +45,8 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
     /// Arithmetic: auto is f64 up to 1,048,576 parameters, f32 above
-    #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
-    precision: PrecisionName,
+    #[arg(long, value_enum, default_value_t = arguments::PrecisionName::Auto)]
+    precision: arguments::PrecisionName,
     /// Threads [default: all processors]; the numbers do not depend on it
     #[arg(long)]
     threads: Option<usize>,
@@ -60,31 +61,17 @@ enum Device {
     Cpu,
 }
 
-/// As it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PrecisionName {
-    /// By the size of the model
-    Auto,
-    /// Single
-    F32,
-    /// Double
-    F64,
-}
-
-impl From<PrecisionName> for Precision {
-    fn from(name: PrecisionName) -> Self {
-        match name {
-            PrecisionName::Auto => Self::Auto,
-            PrecisionName::F32 => Self::F32,
-            PrecisionName::F64 => Self::F64,
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
     Table,
     Json,
+}
+
+/// What scripts read on stdout.
+#[derive(Serialize)]
+struct Answer<'a> {
+    readings: &'a [Reading],
+    seconds: f64,
 }
 
 /// Measures and prints.
@@ -103,9 +90,8 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
 }
 
 fn print_json(readings: &[Reading], seconds: f64) -> io::Result<()> {
-    let json = serde_json::json!({ "readings": readings, "seconds": seconds });
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &json)?;
+    serde_json::to_writer(&mut out, &Answer { readings, seconds })?;
     writeln!(out)
 }
 

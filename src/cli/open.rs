@@ -5,7 +5,7 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::client::{Client, Plan};
-use crate::domain::{Delivery, Fault, MeasureRequest, Precision, RunId};
+use crate::domain::{Delivery, Fault, MeasureRequest, RunId};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -15,14 +15,6 @@ enum Snapshots {
     Latest,
     /// All: `clino push` waits.
     Every,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Arithmetic {
-    /// f64 up to a million parameters.
-    Auto,
-    F32,
-    F64,
 }
 
 /// Opens a run and prints its id.
@@ -35,10 +27,10 @@ pub struct Open {
     #[arg(long)]
     config: PathBuf,
     /// A probe group: its name and a safetensors file with input_ids, attention_mask and labels.
-    #[arg(long = "probe", value_name = "[GROUP=]FILE", value_parser = arguments::probe, required = true)]
+    #[arg(long = "probe", value_name = "[GROUP=]FILE", value_parser = arguments::probe, required = true, num_args = 1..)]
     probes: Vec<(String, PathBuf)>,
     /// A measure of the catalogue with its parameters, such as sharpness:alpha=.01,draws=4; the default ones unless named.
-    #[arg(long = "measure", value_name = "NAME[:KEY=VALUE,…]", value_parser = arguments::measure)]
+    #[arg(long = "measure", value_name = "NAME[:KEY=VALUE,…]", value_parser = arguments::measure, num_args = 1..)]
     measures: Vec<MeasureRequest>,
     /// Of all noise.
     #[arg(long, default_value_t = 0)]
@@ -48,7 +40,7 @@ pub struct Open {
     delivery: Snapshots,
     /// The arithmetic of the engine.
     #[arg(long, value_enum, default_value = "auto")]
-    precision: Arithmetic,
+    precision: arguments::PrecisionName,
     /// For people.
     #[arg(long, default_value = "run")]
     name: String,
@@ -76,11 +68,7 @@ impl Open {
             Snapshots::Latest => Delivery::Latest,
             Snapshots::Every => Delivery::Every,
         };
-        let precision = match self.precision {
-            Arithmetic::Auto => Precision::Auto,
-            Arithmetic::F32 => Precision::F32,
-            Arithmetic::F64 => Precision::F64,
-        };
+        let precision = self.precision.into();
         let mut plan = Plan::new(&self.name, config).seed(self.seed).delivery(delivery).precision(precision);
         plan.spec.measures = self.measures.clone();
         for (group, file) in &self.probes {

@@ -218,7 +218,9 @@ impl Session<'_> {
         memo.outputs = memo.outputs.take().or(known);
         let found = match self.holder.non_finite() {
             Some((count, first)) => {
-                let reason = format!("{count} parameters are not finite, the first of them in {first}");
+                let total = self.plan.network.layout().total();
+                let reason =
+                    format!("{count} of {total} parameters not finite, the first of them in {first}");
                 Err(Shortfall::Undefined(reason))
             }
             None => {
