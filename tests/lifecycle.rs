@@ -8,6 +8,7 @@ use clino::wire::{convert::event_from_pb, pb};
 use common::{Clients, Daemon, PATIENCE, Upload, blamed, endless, open_request, probe, quick};
 use pb::push_snapshot_request::Frame;
 use pb::watch_response::Event;
+use prost::Message;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tokio::sync::mpsc;

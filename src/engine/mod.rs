@@ -16,10 +16,15 @@ mod model;
 mod network;
 mod noise;
 mod session;
+mod statistics;
+mod stop;
 mod walker;
 
 #[cfg(test)]
 mod quadratic;
 
 pub use examine::Examination;
-pub use session::{Engine, Hints, References, Session, Stop, Task};
+pub use landscape::Hints;
+pub use model::References;
+pub use session::{Engine, Session, Task};
+pub use stop::Stop;

@@ -3,12 +3,13 @@
 //! Owns: parameters of the snapshot, workers with their buffers, ties. May not touch: what a measure does with it.
 
 use super::device::cpu::{self, Against};
-use super::landscape::{Job, Landscape, Move, Norms, Outputs, Sample, TensorStatistics};
+use super::landscape::{Job, Landscape, Outputs, Sample};
 use super::network::batch::Batch;
 use super::network::layout::{ParameterLayout, Slot};
 use super::network::{Network, Passes};
 use super::noise::{Draw, Purpose};
-use super::session::{References, Stop};
+use super::statistics::{Move, Norms, TensorStatistics};
+use super::stop::Stop;
 use super::walker::{Walker, Worker};
 use crate::domain::{Dtype, Fault, ParameterSource, Snapshot};
 use rayon::prelude::*;
@@ -131,6 +132,15 @@ impl<T: Passes> Crew<T> {
         let inner = if side_by_side == 1 { threads } else { 1 };
         Self { workers: (0..side_by_side).map(|_| Worker::new(T::pass(network, inner))).collect() }
     }
+}
+
+/// What a snapshot is compared with.
+#[derive(Debug, Clone, Default)]
+pub struct References {
+    /// At initialization.
+    pub init: Option<Arc<dyn ParameterSource>>,
+    /// The snapshot that was received before this one.
+    pub previous: Option<Arc<dyn ParameterSource>>,
 }
 
 /// Everything that is the same for all groups of one snapshot.

@@ -3,9 +3,10 @@
 //! Owns: the ground on which every measure is proved before it meets a network. May not touch: measures.
 
 use super::device::cpu;
-use super::landscape::{Job, Landscape, Moments, Move, Norms, Outputs, Point, Sample, TensorStatistics};
+use super::landscape::{Job, Landscape, Outputs, Point, Sample};
 use super::network::layout::Slot;
 use super::noise::{Draw, Purpose};
+use super::statistics::{Moments, Move, Norms, TensorStatistics};
 use crate::domain::Fault;
 use std::sync::Arc;
 

@@ -4,18 +4,17 @@
 //! calls does the timing.
 
 use super::examine::Plan;
-use super::landscape::{Memo, Outputs, Scope};
+use super::landscape::{Hints, Memo, Outputs, Scope};
 use super::measure::{Findings, Shortfall};
-use super::model::{Crew, Model, Snapped, Weights};
+use super::model::{Crew, Model, References, Snapped, Weights};
 use super::network::{Network, Passes};
+use super::stop::Stop;
 use crate::domain::reading::POOLED;
 use crate::domain::{
-    Admitted, Estimate, Fault, FaultKind, MeasureRequest, Outcome, ParameterSource, Precision, Reading,
-    Snapshot, SnapshotRef,
+    Admitted, Estimate, Fault, FaultKind, MeasureRequest, Outcome, Precision, Reading, Snapshot, SnapshotRef,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Stack of the threads of the pool: deep enough for any layer's arithmetic.
 const STACK_BYTES: usize = 8 << 20;
@@ -24,39 +23,6 @@ const STACK_BYTES: usize = 8 << 20;
 pub struct Engine {
     pool: rayon::ThreadPool,
 }
-
-/// Raised to end a computation early; checked between draws and between batches.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asks whoever computes to end.
-    pub fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// # Errors
-    /// [`FaultKind::Cancelled`] once raised.
-    pub fn check(&self) -> Result<(), Fault> {
-        match self.0.load(Ordering::Relaxed) {
-            true => Err(Fault::new(FaultKind::Cancelled, "stopped before it was finished")),
-            false => Ok(()),
-        }
-    }
-}
-
-/// What a snapshot is compared with.
-#[derive(Debug, Clone, Default)]
-pub struct References {
-    /// At initialization.
-    pub init: Option<Arc<dyn ParameterSource>>,
-    /// The snapshot that was received before this one.
-    pub previous: Option<Arc<dyn ParameterSource>>,
-}
-
-/// Numbers that one snapshot leaves for the next one of its run, such as where a search may begin.
-#[derive(Debug, Clone, Default)]
-pub struct Hints(pub BTreeMap<String, f64>);
 
 /// One reading to be made: a measure of the run, on a group or on the weights alone.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,12 +6,13 @@
 //! Owns: delta, the perturbed copy and the gradient. May not touch: w0 (which it only reads).
 
 use super::device::cpu;
-use super::landscape::{Norms, Point, cross_entropy, log_sum_exp};
+use super::landscape::{Point, cross_entropy, log_sum_exp};
 use super::model::{Snapped, Tie, mirror};
 use super::network::batch::Batch;
 use super::network::{Pass, Passes};
 use super::noise::Purpose;
-use super::session::Stop;
+use super::statistics::Norms;
+use super::stop::Stop;
 use crate::domain::Fault;
 use std::sync::Arc;
 

@@ -7,9 +7,10 @@
 
 use super::real::Real;
 use crate::domain::{Fault, ParameterSource};
-use crate::engine::landscape::{Moments, Move, Norms};
+
 use crate::engine::network::layout::Slot;
 use crate::engine::noise::Draw;
+use crate::engine::statistics::{Moments, Move, Norms};
 use rayon::prelude::*;
 
 /// Elements of one piece: a multiple of the noise's block, small enough for the first caches.

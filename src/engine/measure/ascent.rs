@@ -8,8 +8,9 @@
 
 use super::Shortfall;
 use crate::domain::Fault;
-use crate::engine::landscape::{AscentKey, Norms, Point, Sample, Scope};
+use crate::engine::landscape::{AscentKey, Point, Sample, Scope};
 use crate::engine::noise::Purpose;
+use crate::engine::statistics::Norms;
 
 /// Unit of the noise and of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

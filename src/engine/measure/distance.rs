@@ -6,7 +6,8 @@
 
 use super::{Description, Findings, Measure, Parameters, Shortfall, part};
 use crate::domain::{Needs, TensorParts};
-use crate::engine::landscape::{Scope, TensorStatistics};
+use crate::engine::landscape::Scope;
+use crate::engine::statistics::TensorStatistics;
 
 /// See the module.
 pub struct Distance;

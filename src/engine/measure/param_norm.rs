@@ -5,6 +5,7 @@
 use super::{Description, Findings, Measure, Parameters, Shortfall, part};
 use crate::domain::{Needs, TensorParts};
 use crate::engine::landscape::Scope;
+use crate::engine::statistics::TensorStatistics;
 
 /// See the module.
 pub struct ParamNorm;
@@ -27,7 +28,7 @@ impl Measure for ParamNorm {
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let statistics = scope.statistics()?;
         let square: f64 = statistics.iter().map(|t| t.w.square).sum();
-        let tensor = |t: &crate::engine::landscape::TensorStatistics| TensorParts {
+        let tensor = |t: &TensorStatistics| TensorParts {
             tensor: t.name.clone(),
             parts: vec![part("norm", t.w.square.sqrt())],
         };

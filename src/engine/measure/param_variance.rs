@@ -5,7 +5,8 @@
 
 use super::{Description, Findings, Measure, Parameters, Shortfall, part};
 use crate::domain::{Needs, TensorParts};
-use crate::engine::landscape::{Moments, Scope, TensorStatistics};
+use crate::engine::landscape::Scope;
+use crate::engine::statistics::{Moments, TensorStatistics};
 
 /// See the module.
 pub struct ParamVariance;

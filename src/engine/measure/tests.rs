@@ -3,10 +3,9 @@
 
 use super::*;
 use crate::domain::Value;
-use crate::engine::landscape::{Landscape, Memo, Outputs};
+use crate::engine::landscape::{Hints, Landscape, Memo, Outputs};
 use crate::engine::noise::Purpose;
 use crate::engine::quadratic::Quadratic;
-use crate::engine::session::Hints;
 
 fn request(name: &str, parameters: &[(&str, Value)]) -> MeasureRequest {
     let parameters = parameters.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
