@@ -22,6 +22,8 @@ mod walker;
 
 #[cfg(test)]
 mod quadratic;
+#[cfg(test)]
+mod tests;
 
 pub use examine::Examination;
 pub use landscape::Hints;
