@@ -163,11 +163,16 @@ impl<T> Snapped<T> {
         Draw { seed: self.seed, index, purpose }
     }
 
-    /// Norms of a draw's noise, computed once a snapshot.
+    /// Norms of a draw's noise, kept for the other groups and measures of the snapshot.
     pub fn noise_norms(&self, index: u32, purpose: Purpose) -> Arc<Norms> {
-        let mut known = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
-        let compute = || Arc::new(cpu::noise_norms(&self.weights.slots, self.draw(index, purpose)));
-        known.entry((index, purpose)).or_insert_with(compute).clone()
+        let known = || self.noise.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(norms) = known().get(&(index, purpose)) {
+            return norms.clone();
+        }
+        // Never under the lock: a thread that waits for the pieces of this sum may take up another draw meanwhile,
+        // which would wait here for itself.
+        let norms = Arc::new(cpu::noise_norms(&self.weights.slots, self.draw(index, purpose)));
+        known().entry((index, purpose)).or_insert(norms).clone()
     }
 }
 

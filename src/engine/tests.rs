@@ -170,3 +170,33 @@ fn a_raised_stop_ends_a_session() {
     let fault = session.measure(&task, &mut Hints::default(), &stop).unwrap_err();
     assert_eq!(fault.kind, crate::domain::FaultKind::Cancelled);
 }
+
+/// Tensors of several pieces, more draws than threads, more threads than processors: what one draw waits for may be
+/// done by a thread that is in the middle of another.
+#[test]
+fn draws_side_by_side_do_not_wait_for_each_other() {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let engine = Engine::new(4).unwrap();
+        let run = RunSpec {
+            name: "run".into(),
+            config_json: r#"{"model_type":"mlp","sizes":[3,20000,3]}"#.into(),
+            groups: vec![group("en", 2)],
+            measures: vec![measure("sharpness", &[("draws", 8.0)])],
+            seed: 0,
+            delivery: Delivery::Latest,
+            precision: Precision::F64,
+        };
+        let admitted = Examination.examine(&run).unwrap();
+        for _ in 0..40 {
+            let layout = admitted.layout.parameters().iter().cloned();
+            let made = layout.map(|spec| (spec.clone(), values(spec.numel().unwrap() as usize, 1))).collect();
+            let mut session = engine.take(&admitted, 0, snapshot(made, &[]), References::default()).unwrap();
+            for task in session.tasks() {
+                session.measure(&task, &mut Hints::default(), &Stop::default()).unwrap();
+            }
+        }
+        sender.send(()).unwrap();
+    });
+    receiver.recv_timeout(std::time::Duration::from_secs(120)).expect("a draw waits for itself");
+}
