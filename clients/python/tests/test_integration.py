@@ -173,6 +173,7 @@ def test_a_killed_daemon_comes_back_to_the_same_run(tmp_path: Path, caplog: pyte
     last = by_name(run.readings(), run.readings()[-1].step)
     assert last["distance", None].outcome == "measured", "the new daemon has the initialization"
     assert last["distance", None].value == 0.0
+    assert run.stats.held_max < 2.0
     assert again.stop() == 0
 
 
