@@ -5,8 +5,9 @@
 use super::spool::{Growing, Kept, Spool};
 use super::{HeldSnapshot, crc32c};
 use crate::domain::budget::Claim;
-use crate::domain::{Fault, FaultKind, Manifest, SnapshotHeader, Tensor};
+use crate::domain::{Fault, FaultKind, Gauge, Manifest, SnapshotHeader, Statistics, Tensor};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Most bytes of a chunk.
 pub const MAX_CHUNK: usize = 1 << 20;
@@ -19,6 +20,7 @@ pub struct Assembler {
     bytes: Growing,
     received: u64,
     digest: Sha256,
+    gauge: Option<Box<dyn Gauge>>,
 }
 
 impl Assembler {
@@ -28,12 +30,17 @@ impl Assembler {
     /// [`FaultKind::Exhausted`] when the spool is full, [`FaultKind::Internal`] when it fails.
     pub fn begin(manifest: Manifest, claim: Claim, spool: &Spool) -> Result<Self, Fault> {
         let bytes = spool.place(manifest.total_bytes())?;
-        Ok(Self { manifest, claim, bytes, received: 0, digest: Sha256::new() })
+        Ok(Self { manifest, claim, bytes, received: 0, digest: Sha256::new(), gauge: None })
     }
 
     /// Begins an upload that stays in memory however large it is.
     pub fn in_memory(manifest: Manifest, claim: Claim) -> Self {
-        Self { manifest, claim, bytes: Growing::Memory(Vec::new()), received: 0, digest: Sha256::new() }
+        Self { manifest, claim, bytes: Growing::Memory(Vec::new()), received: 0, digest: Sha256::new(), gauge: None }
+    }
+
+    /// Lets `gauge` see the bytes as they arrive.
+    pub fn gauged(self, gauge: Option<Box<dyn Gauge>>) -> Self {
+        Self { gauge, ..self }
     }
 
     /// Bytes received in order.
@@ -51,6 +58,10 @@ impl Assembler {
         self.check(offset, data, checksum).map_err(|fault| fault.committed(self.received))?;
         self.bytes.append(data, self.manifest.total_bytes())?;
         self.digest.update(data);
+        // What it cannot do now is done when the snapshot is measured.
+        if self.gauge.as_mut().is_some_and(|gauge| gauge.take(data).is_err()) {
+            self.gauge = None;
+        }
         self.received += data.len() as u64;
         Ok(())
     }
@@ -89,7 +100,9 @@ impl Assembler {
             return Err(Fault::invalid("commit", description).committed(found));
         }
         let digest = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Assembled { manifest: self.manifest, claim: self.claim, bytes: self.bytes.finish(), digest })
+        let statistics = self.gauge.map(|gauge| Arc::new(gauge.finish()));
+        let bytes = self.bytes.finish();
+        Ok(Assembled { manifest: self.manifest, claim: self.claim, bytes, digest, statistics })
     }
 }
 
@@ -99,6 +112,7 @@ pub struct Assembled {
     pub(super) manifest: Manifest,
     pub(super) claim: Claim,
     pub(super) bytes: Kept,
+    pub(super) statistics: Option<Arc<Statistics>>,
     digest: String,
 }
 

@@ -3,7 +3,8 @@
 //! Owns: where each tensor lies among the bytes. May not touch: when it is read.
 
 use super::Assembled;
-use crate::domain::{Fault, Held, ParameterSource, Snapshot, SnapshotHeader};
+use crate::domain::{Fault, Held, ParameterSource, Snapshot, SnapshotHeader, Statistics};
+use std::sync::Arc;
 
 /// A received snapshot with the claim on its bytes.
 #[derive(Debug)]
@@ -38,6 +39,10 @@ impl ParameterSource for HeldSnapshot {
 impl Held for HeldSnapshot {
     fn header(&self) -> &SnapshotHeader {
         &self.header
+    }
+
+    fn statistics(&self) -> Option<Arc<Statistics>> {
+        self.assembled.statistics.clone()
     }
 
     fn load(&self) -> Result<Snapshot, Fault> {

@@ -5,10 +5,10 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::domain::{
-    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, RunSpec,
+    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, References, RunSpec,
     SnapshotHeader, SnapshotRef, WeightKind,
 };
-use crate::engine::{Engine, Examination, Hints, References, Stop};
+use crate::engine::{Arrived, Engine, Examination, Hints, Stop};
 use crate::pipeline;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -110,7 +110,8 @@ fn readings(arguments: &Arguments) -> Result<Vec<Reading>, Fault> {
     let snapshot = TensorFile::open(&arguments.snapshot)?.snapshot(header)?;
     let threads = arguments.threads.unwrap_or_else(super::all_processors);
     let engine = Engine::new(threads)?;
-    let session = engine.take(&admitted, arguments.seed, snapshot, references);
+    let arrived = Arrived { snapshot, references, statistics: None };
+    let session = engine.take(&admitted, arguments.seed, arrived);
     let mut session = session.map_err(|fault| at(&arguments.snapshot, fault))?;
     let mut readings = Vec::new();
     pipeline::evaluate(&mut session, &mut Hints::default(), &Stop::default(), &mut |reading| {

@@ -13,6 +13,7 @@ pub mod ports;
 pub mod reading;
 pub mod run;
 pub mod snapshot;
+pub mod statistics;
 pub mod tally;
 pub mod tensor;
 
@@ -21,8 +22,11 @@ pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
-pub use ports::{Admitted, Examiner, Held, InMemory, Journal, Layout, ParameterSource, Prepared};
+pub use ports::{
+    Admitted, Examiner, Gauge, Held, InMemory, Journal, Layout, ParameterSource, Prepared, References,
+};
 pub use reading::{Estimate, Outcome, Part, Reading, Rung, TensorParts};
 pub use run::{Delivery, Precision, ProbeGroup, RunSpec};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
+pub use statistics::{Against, Moments, Move, Statistics, TensorStatistics};
 pub use tensor::{Alias, Dtype, Manifest, Tensor, TensorSpec};

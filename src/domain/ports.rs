@@ -4,7 +4,7 @@
 
 use super::{
     Event, Fault, Manifest, MeasureInfo, MeasureRequest, Precision, RunId, RunSpec, Snapshot, SnapshotHeader,
-    TensorSpec,
+    Statistics, TensorSpec,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -63,6 +63,30 @@ pub trait Layout: Send + Sync + Debug {
     /// # Errors
     /// [`super::FaultKind::Precondition`] with a violation for each missing, unknown or misshapen tensor.
     fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault>;
+
+    /// Makes the statistics of a snapshot while its bytes arrive; `places` is what [`Layout::arrange`] answered.
+    fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge>;
+}
+
+/// Statistics of a snapshot in the making.
+pub trait Gauge: Send + Debug {
+    /// Takes the next bytes of all tensors laid end to end, in the order of the manifest.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Internal`] when a reference cannot be read back.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// All bytes have been taken.
+    fn finish(self: Box<Self>) -> Statistics;
+}
+
+/// What a snapshot is compared with.
+#[derive(Debug, Clone, Default)]
+pub struct References {
+    /// At initialization.
+    pub init: Option<Arc<dyn ParameterSource>>,
+    /// The snapshot that was received before this one.
+    pub previous: Option<Arc<dyn ParameterSource>>,
 }
 
 /// Parameters that are read piece by piece: from memory, or from a file while they wait to be compared with.
@@ -79,6 +103,9 @@ pub trait ParameterSource: Send + Sync + Debug {
 pub trait Held: ParameterSource {
     /// Step, attempt, kind.
     fn header(&self) -> &SnapshotHeader;
+
+    /// What was made of it as it arrived.
+    fn statistics(&self) -> Option<Arc<Statistics>>;
 
     /// All of it in memory.
     ///

@@ -4,8 +4,8 @@
 //! a perturbation is computed; `Quadratic` in the tests is a landscape with known answers.
 
 use super::noise::Purpose;
-use super::statistics::{Move, Norms, TensorStatistics};
-use crate::domain::Fault;
+use super::norms::Norms;
+use crate::domain::{Fault, TensorStatistics};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -20,17 +20,8 @@ pub trait Landscape {
     /// l2 norms of the tensors of w0.
     fn weight_norms(&self) -> &Norms;
 
-    /// Statistics of every tensor of w0 and, when there is one, of its difference to the initialization.
-    ///
-    /// # Errors
-    /// When the initialization cannot be read back.
-    fn statistics(&mut self) -> Result<Vec<TensorStatistics>, Fault>;
-
-    /// The move since the previous snapshot; `None` without one.
-    ///
-    /// # Errors
-    /// When a reference cannot be read back.
-    fn last_move(&mut self) -> Result<Option<Move>, Fault>;
+    /// Statistics of every tensor of w0, alone and against what it is compared with.
+    fn statistics(&self) -> &[TensorStatistics];
 
     /// Runs `job` for each of the draws, each on a point of its own that starts at w0; several at a time, the
     /// results in the order of `draws` and the same whatever the number of threads.
@@ -129,8 +120,6 @@ pub struct AscentKey {
 pub struct Memo {
     /// The base forward.
     pub outputs: Option<Arc<Outputs>>,
-    /// The one pass over the parameters.
-    pub statistics: Option<Arc<Vec<TensorStatistics>>>,
     /// Finished ascents: `sharpness`, its profile and the flat radius meet on the same radii and draws.
     pub ascents: HashMap<AscentKey, Sample>,
 }
@@ -161,17 +150,6 @@ impl Scope<'_> {
             self.memo.outputs = Some(self.landscape.outputs()?);
         }
         Ok(self.memo.outputs.clone().unwrap_or_default())
-    }
-
-    /// Statistics of every tensor, computed once a snapshot.
-    ///
-    /// # Errors
-    /// When the initialization cannot be read back.
-    pub fn statistics(&mut self) -> Result<Arc<Vec<TensorStatistics>>, Fault> {
-        if self.memo.statistics.is_none() {
-            self.memo.statistics = Some(Arc::new(self.landscape.statistics()?));
-        }
-        Ok(self.memo.statistics.clone().unwrap_or_default())
     }
 }
 

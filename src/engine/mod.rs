@@ -10,13 +10,14 @@
 
 mod device;
 mod examine;
+mod gauge;
 mod landscape;
 mod measure;
 mod model;
 mod network;
 mod noise;
+mod norms;
 mod session;
-mod statistics;
 mod stop;
 mod walker;
 
@@ -27,6 +28,5 @@ mod tests;
 
 pub use examine::Examination;
 pub use landscape::Hints;
-pub use model::References;
-pub use session::{Engine, Session, Task};
+pub use session::{Arrived, Engine, Session, Task};
 pub use stop::Stop;

@@ -2,34 +2,24 @@
 //!
 //! Owns: parameters of the snapshot, workers with their buffers, ties. May not touch: what a measure does with it.
 
-use super::device::cpu::{self, Against};
+use super::device::cpu;
+use super::gauge;
 use super::landscape::{Job, Landscape, Outputs, Sample};
 use super::network::batch::Batch;
-use super::network::layout::{ParameterLayout, Slot};
+use super::network::layout::{ParameterLayout, Slot, Tie, Untied};
 use super::network::{Network, Passes};
 use super::noise::{Draw, Purpose};
-use super::statistics::{Move, Norms, TensorStatistics};
+use super::norms::Norms;
 use super::stop::Stop;
 use super::walker::{Walker, Worker};
-use crate::domain::{Dtype, Fault, ParameterSource, Snapshot};
+use crate::domain::{Dtype, Fault, Layout, References, Snapshot, Statistics, TensorStatistics};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes that workers beside the first may take: small models do their draws side by side, large ones one after the
-/// other with threads inside each product.
+/// Bytes that workers beside the first may take: draws of small models go side by side, each on one thread; in a draw
+/// of a large one the batches do, which takes a third of the memory.
 const SIDE_BY_SIDE_BYTES: usize = 64 << 20;
-
-/// A parameter that repeats another one: tied weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tie {
-    /// First element of the repetition.
-    pub mirror: usize,
-    /// First element of the original.
-    pub original: usize,
-    /// Elements.
-    pub len: usize,
-}
 
 /// Parameters of one snapshot, w0: read by everyone, changed by no one.
 pub struct Weights<T> {
@@ -37,38 +27,51 @@ pub struct Weights<T> {
     pub data: Vec<T>,
     /// Untied parameters, in the order of the names' bytes.
     pub slots: Vec<Slot>,
-    /// Index of each slot in the layout.
-    pub indices: Vec<usize>,
     /// Tied ones.
     pub ties: Vec<Tie>,
+    /// Of the untied parameters as they were sent.
+    pub statistics: Arc<Statistics>,
     /// l2 norms of the slots.
     pub norms: Norms,
-    /// Count of non-finite elements and the first tensor that has one.
-    pub non_finite: Option<(usize, String)>,
 }
 
 impl<T: Passes> Weights<T> {
-    /// Converts a snapshot tensor by tensor, each freed once it is read.
+    /// Converts a snapshot tensor by tensor, each freed once it is read; makes its statistics unless `known` are those.
     ///
     /// # Errors
-    /// Those of [`crate::domain::Layout::arrange`].
-    pub fn new(layout: &ParameterLayout, snapshot: Snapshot) -> Result<Self, Fault> {
-        use crate::domain::Layout;
+    /// Those of [`crate::domain::Layout::arrange`], and when a reference cannot be read back.
+    pub fn new(
+        layout: &ParameterLayout,
+        snapshot: Snapshot,
+        references: &References,
+        known: Option<Arc<Statistics>>,
+    ) -> Result<Self, Fault> {
         let places = layout.arrange(snapshot.manifest())?;
-        let (slots, indices, ties) = untie(layout, &places, &snapshot);
+        let untied = layout.untie(&places, snapshot.manifest());
+        let statistics = match known.filter(|known| known.fit(references)) {
+            Some(known) => known,
+            None => Arc::new(gauge::of_all(&untied, &places, &snapshot, references)?),
+        };
+        let norms = Norms { squares: statistics.tensors.iter().map(|tensor| tensor.w.square).collect() };
         let (_, manifest, bytes) = snapshot.into_parts();
         let mut bytes: Vec<Option<bytes::Bytes>> = bytes.into_iter().map(Some).collect();
         let mut data = vec![T::ZERO; layout.total()];
-        for (slot, index) in slots.iter().zip(&indices) {
-            let place = places[*index];
+        let Untied { slots, indices, ties } = untied;
+        for (slot, index) in slots.iter().zip(indices) {
+            let place = places[index];
             if let Some(bytes) = bytes[place].take() {
                 convert(manifest.tensors()[place].dtype, &bytes, &mut data[slot.range()]);
             }
         }
         mirror(&ties, &mut data);
-        let norms = cpu::norms(&slots, &data);
-        let non_finite = cpu::non_finite(&slots, &data).map(|(count, name)| (count, name.to_owned()));
-        Ok(Self { data, slots, indices, ties, norms, non_finite })
+        Ok(Self { data, slots, ties, statistics, norms })
+    }
+
+    /// Count of non-finite elements and the first tensor that has one.
+    pub fn non_finite(&self) -> Option<(usize, &str)> {
+        let tensors = self.statistics.tensors.iter().filter(|tensor| tensor.non_finite > 0.0);
+        let first = tensors.clone().next()?;
+        Some((tensors.map(|tensor| tensor.non_finite as usize).sum(), &first.name))
     }
 }
 
@@ -90,57 +93,19 @@ pub fn mirror<T: Copy>(ties: &[Tie], data: &mut [T]) {
     }
 }
 
-/// The parameters that have a tensor of their own, and those that share one. The owner of a shared tensor is the
-/// parameter of its name, or else the first one by name.
-fn untie(
-    layout: &ParameterLayout,
-    places: &[usize],
-    snapshot: &Snapshot,
-) -> (Vec<Slot>, Vec<usize>, Vec<Tie>) {
-    let tensors = snapshot.manifest().tensors();
-    let mut owners: HashMap<usize, usize> = HashMap::new();
-    for (index, place) in places.iter().enumerate() {
-        let named = super::network::layout::canonical(&tensors[*place].name) == layout.slots()[index].name;
-        let owner = owners.entry(*place).or_insert(index);
-        if named {
-            *owner = index;
-        }
-    }
-    let (mut slots, mut indices, mut ties) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, (slot, place)) in layout.slots().iter().zip(places).enumerate() {
-        if owners[place] == index {
-            slots.push(Slot { rank: slots.len() as u32, ..slot.clone() });
-            indices.push(index);
-        } else {
-            let original = layout.slots()[owners[place]].offset;
-            ties.push(Tie { mirror: slot.offset, original, len: slot.len });
-        }
-    }
-    (slots, indices, ties)
-}
-
 /// Workers of one network, kept between snapshots.
 pub struct Crew<T> {
     workers: Vec<Worker<T>>,
 }
 
 impl<T: Passes> Crew<T> {
-    /// As many workers as threads, within [`SIDE_BY_SIDE_BYTES`]; a single worker gets all threads.
+    /// As many workers as threads, within [`SIDE_BY_SIDE_BYTES`]; they share the threads.
     pub fn new(network: &dyn Network, threads: usize) -> Self {
         let bytes = 3 * network.layout().total() * size_of::<T>();
         let side_by_side = (1 + SIDE_BY_SIDE_BYTES / bytes.max(1)).clamp(1, threads.max(1));
-        let inner = if side_by_side == 1 { threads } else { 1 };
+        let inner = threads / side_by_side;
         Self { workers: (0..side_by_side).map(|_| Worker::new(T::pass(network, inner))).collect() }
     }
-}
-
-/// What a snapshot is compared with.
-#[derive(Debug, Clone, Default)]
-pub struct References {
-    /// At initialization.
-    pub init: Option<Arc<dyn ParameterSource>>,
-    /// The snapshot that was received before this one.
-    pub previous: Option<Arc<dyn ParameterSource>>,
 }
 
 /// Everything that is the same for all groups of one snapshot.
@@ -149,15 +114,13 @@ pub struct Snapped<T> {
     pub weights: Weights<T>,
     /// Length of a row of logits.
     pub classes: usize,
-    /// What the snapshot is compared with.
-    pub references: References,
     /// Of the run.
     pub seed: u64,
     /// Norms of noise by draw and purpose: the same for every group.
     pub noise: Mutex<HashMap<(u32, Purpose), Arc<Norms>>>,
 }
 
-impl<T> Snapped<T> {
+impl<T: Passes> Snapped<T> {
     /// A draw of this run's noise.
     pub fn draw(&self, index: u32, purpose: Purpose) -> Draw {
         Draw { seed: self.seed, index, purpose }
@@ -171,7 +134,7 @@ impl<T> Snapped<T> {
         }
         // Never under the lock: a thread that waits for the pieces of this sum may take up another draw meanwhile,
         // which would wait here for itself.
-        let norms = Arc::new(cpu::noise_norms(&self.weights.slots, self.draw(index, purpose)));
+        let norms = Arc::new(cpu::noise_norms::<T>(&self.weights.slots, self.draw(index, purpose)));
         known().entry((index, purpose)).or_insert(norms).clone()
     }
 }
@@ -190,44 +153,29 @@ pub struct Model<'a, T> {
 
 impl<T: Passes> Landscape for Model<'_, T> {
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
-        let mut outputs = Outputs { classes: self.snapped.classes, ..Outputs::default() };
-        let worker = &mut self.crew.workers[0];
-        for batch in &self.batches {
-            self.stop.check()?;
-            let logits = worker.pass.forward(&self.snapped.weights.data, batch, false);
-            outputs.logits.extend(logits.iter().map(|z| z.wide()));
-            outputs.labels.extend(&batch.labels);
-        }
-        Ok(Arc::new(outputs))
+        let (snapped, stop) = (self.snapped, self.stop);
+        let share = self.batches.len().div_ceil(self.crew.workers.len()).max(1);
+        let run = |(worker, batches): (&mut Worker<T>, &[&Batch])| {
+            let mut logits = Vec::new();
+            for group in batches.chunks(worker.pass.width()) {
+                stop.check()?;
+                let found = worker.pass.forward(&snapped.weights.data, group, false);
+                logits.extend(found.iter().map(|z| z.wide()));
+            }
+            Ok(logits)
+        };
+        let workers = self.crew.workers.par_iter_mut().zip(self.batches.par_chunks(share));
+        let logits: Vec<Vec<f64>> = workers.map(run).collect::<Result<_, Fault>>()?;
+        let labels = self.batches.iter().flat_map(|batch| &batch.labels).copied().collect();
+        Ok(Arc::new(Outputs { logits: logits.concat(), labels, classes: snapped.classes }))
     }
 
     fn weight_norms(&self) -> &Norms {
         &self.snapped.weights.norms
     }
 
-    fn statistics(&mut self) -> Result<Vec<TensorStatistics>, Fault> {
-        let weights = &self.snapped.weights;
-        let init = self.snapped.references.init.as_deref();
-        let one = |(slot, index): (&Slot, &usize)| {
-            let found =
-                cpu::moments(*index, &weights.data[slot.range()], init as Option<&dyn ParameterSource>)?;
-            Ok(statistics_of(slot, found, init.is_some()))
-        };
-        let slots: Vec<_> = weights.slots.iter().zip(&weights.indices).collect();
-        slots.into_par_iter().map(one).collect()
-    }
-
-    fn last_move(&mut self) -> Result<Option<Move>, Fault> {
-        let References { init, previous } = &self.snapped.references;
-        let Some(previous) = previous.as_deref() else { return Ok(None) };
-        let weights = &self.snapped.weights;
-        let mut total = Move::default();
-        for (slot, index) in weights.slots.iter().zip(&weights.indices) {
-            let references =
-                (previous as &dyn ParameterSource, init.as_deref().map(|i| i as &dyn ParameterSource));
-            cpu::add_move(*index, &weights.data[slot.range()], references, &mut total)?;
-        }
-        Ok(Some(total))
+    fn statistics(&self) -> &[TensorStatistics] {
+        &self.snapped.weights.statistics.tensors
     }
 
     fn explore(&mut self, draws: &[u32], job: Job<'_>) -> Result<Vec<Sample>, Fault> {
@@ -246,15 +194,5 @@ impl<T: Passes> Landscape for Model<'_, T> {
         let by_lane: Vec<Vec<Sample>> =
             self.crew.workers.par_iter_mut().enumerate().map(run).collect::<Result<_, Fault>>()?;
         Ok((0..draws.len()).map(|i| by_lane[i % lanes][i / lanes]).collect())
-    }
-}
-
-fn statistics_of(slot: &Slot, found: Against, with_init: bool) -> TensorStatistics {
-    TensorStatistics {
-        name: slot.name.clone(),
-        w: found.w,
-        delta: with_init.then_some(found.delta),
-        init_square: with_init.then_some(found.reference_square),
-        dot_init: with_init.then_some(found.dot),
     }
 }

@@ -2,16 +2,24 @@
 //!
 //! The noise of element `i` of the parameter with rank `t` (names sorted as bytes) in draw `k` for purpose `p` under
 //! `seed` is lane `i % 4` of the block with counter `(i / 4, t, k, p)` and key `(seed mod 2^32, seed / 2^32)`.
-//! Normals are Box-Muller on the lanes (0, 1) and (2, 3) with `u = (word + 1/2) / 2^32`.
+//! Normals are Box-Muller on the lanes (0, 1) and (2, 3) with `u = (word + 1/2) / 2^32`, in the precision of the run:
+//! in f32 they follow those in f64 to 3e-7.
 //!
 //! Owns: the map from (seed, tensor, draw, purpose, element) to a number. May not touch: what is perturbed with it.
 
-use std::f64::consts::TAU;
+use super::device::functions::{direction, radius};
+use super::device::real::Real;
+use super::device::widest::MulAdd;
 
 const M0: u32 = 0xD251_1F53;
 const M1: u32 = 0xCD9E_8D57;
 const W0: u32 = 0x9E37_79B9;
 const W1: u32 = 0xBB67_AE85;
+
+/// Blocks that are made at once: one for each lane of the widest vectors.
+const BLOCKS: usize = 16;
+/// Numbers that are made at once.
+const NUMBERS: usize = 4 * BLOCKS;
 
 /// The last word of the counter: the same draw for another purpose is independent noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,61 +47,113 @@ pub struct Draw {
     pub purpose: Purpose,
 }
 
-/// One block of Philox4x32 with ten rounds.
-pub fn philox(mut counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let [mut k0, mut k1] = key;
+#[inline(always)]
+fn high_and_low(a: u32, b: u32) -> (u32, u32) {
+    let product = u64::from(a) * u64::from(b);
+    ((product >> 32) as u32, product as u32)
+}
+
+/// `N` blocks of Philox4x32 with ten rounds: word `j` of block `i` is element `[j][i]`, before and after.
+#[inline(always)]
+pub fn philox<const N: usize>(mut words: [[u32; N]; 4], [mut k0, mut k1]: [u32; 2]) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        let p0 = u64::from(M0) * u64::from(counter[0]);
-        let p1 = u64::from(M1) * u64::from(counter[2]);
-        counter =
-            [(p1 >> 32) as u32 ^ counter[1] ^ k0, p1 as u32, (p0 >> 32) as u32 ^ counter[3] ^ k1, p0 as u32];
+        for i in 0..N {
+            let (high0, low0) = high_and_low(M0, words[0][i]);
+            let (high1, low1) = high_and_low(M1, words[2][i]);
+            words[0][i] = high1 ^ words[1][i] ^ k0;
+            words[2][i] = high0 ^ words[3][i] ^ k1;
+            words[1][i] = low1;
+            words[3][i] = low0;
+        }
         k0 = k0.wrapping_add(W0);
         k1 = k1.wrapping_add(W1);
     }
-    counter
+    words
 }
 
-fn unit(word: u32) -> f64 {
-    (f64::from(word) + 0.5) / 4_294_967_296.0
-}
-
-fn box_muller(radius: u32, angle: u32) -> (f64, f64) {
-    let r = (-2.0 * libm::log(unit(radius))).sqrt();
-    let (sin, cos) = libm::sincos(TAU * unit(angle));
-    (r * cos, r * sin)
+/// Two normals of each block from two of its words.
+#[inline(always)]
+fn box_muller<M: MulAdd, T: Real>(
+    m: M,
+    lengths: &[u32; BLOCKS],
+    angles: &[u32; BLOCKS],
+) -> [[T; BLOCKS]; 2] {
+    let mut pair = [[T::ZERO; BLOCKS]; 2];
+    for i in 0..BLOCKS {
+        let length = radius::<M, T>(m, lengths[i]);
+        let (sin, cos) = direction::<M, T>(m, angles[i]);
+        pair[0][i] = length * cos;
+        pair[1][i] = length * sin;
+    }
+    pair
 }
 
 impl Draw {
-    /// The four numbers of elements `4 * block ..` of the parameter with rank `tensor`.
-    pub fn block(&self, tensor: u32, block: u32) -> [f64; 4] {
-        let key = [self.seed as u32, (self.seed >> 32) as u32];
-        let words = philox([block, tensor, self.index, self.purpose as u32], key);
-        match self.purpose {
-            Purpose::Sign => words.map(|w| if w >> 31 == 0 { 1.0 } else { -1.0 }),
-            Purpose::Uniform => words.map(|w| 2.0 * unit(w) - 1.0),
+    /// Numbers `64 * chunk ..` of the parameter with rank `tensor`.
+    #[inline(always)]
+    fn numbers<M: MulAdd, T: Real>(&self, m: M, tensor: u32, chunk: usize) -> [T; NUMBERS] {
+        let mut words = [[0; BLOCKS], [tensor; BLOCKS], [self.index; BLOCKS], [self.purpose as u32; BLOCKS]];
+        for i in 0..BLOCKS {
+            words[0][i] = (chunk * BLOCKS + i) as u32;
+        }
+        let words = philox(words, [self.seed as u32, (self.seed >> 32) as u32]);
+        let lanes: [[T; BLOCKS]; 4] = match self.purpose {
+            Purpose::Sign => words.map(|lane| lane.map(|w| T::ONE.flip(w >> 31))),
+            Purpose::Uniform => words.map(|lane| {
+                // Signed about the middle, so that numbers near zero keep all their places.
+                let unit = T::of(1.0 / 2_147_483_648.0);
+                lane.map(|w| (T::of_signed((w ^ (1 << 31)) as i32) + T::of(0.5)) * unit)
+            }),
             Purpose::Gauss | Purpose::Direction => {
-                let (a, b) = box_muller(words[0], words[1]);
-                let (c, d) = box_muller(words[2], words[3]);
+                let ([a, b], [c, d]) =
+                    (box_muller(m, &words[0], &words[1]), box_muller(m, &words[2], &words[3]));
                 [a, b, c, d]
             }
+        };
+        let mut numbers = [T::ZERO; NUMBERS];
+        for i in 0..BLOCKS {
+            for (lane, numbers) in lanes.iter().zip(&mut numbers[4 * i..4 * i + 4]) {
+                *numbers = lane[i];
+            }
+        }
+        numbers
+    }
+
+    /// Calls `with(first, noise)` for runs of elements `start + first ..` that cover `start..start + len` of the
+    /// parameter with rank `tensor`; `start` must be a multiple of 64.
+    #[inline(always)]
+    pub fn each<M: MulAdd, T: Real>(
+        &self,
+        m: M,
+        (tensor, start): (u32, usize),
+        len: usize,
+        mut with: impl FnMut(usize, &[T]),
+    ) {
+        debug_assert_eq!(start % NUMBERS, 0, "noise is made {NUMBERS} at a time");
+        let (chunk, whole) = (start / NUMBERS, len / NUMBERS);
+        for i in 0..whole {
+            with(i * NUMBERS, &self.numbers(m, tensor, chunk + i));
+        }
+        let rest = len % NUMBERS;
+        if rest > 0 {
+            with(whole * NUMBERS, &self.numbers(m, tensor, chunk + whole)[..rest]);
         }
     }
 
-    /// Calls `with(element, noise)` for elements `start..start + len` of the parameter with rank `tensor`;
-    /// `start` must be a multiple of 4.
-    pub fn each(&self, tensor: u32, start: usize, len: usize, mut with: impl FnMut(usize, f64)) {
-        debug_assert_eq!(start % 4, 0, "noise is made in blocks of four");
-        for first in (0..len).step_by(4) {
-            let block = self.block(tensor, ((start + first) / 4) as u32);
-            for (lane, noise) in block.iter().enumerate().take(len - first) {
-                with(first + lane, *noise);
-            }
-        }
+    /// The numbers of elements `0..len`, in f64: for tests.
+    #[cfg(test)]
+    pub fn vector(&self, tensor: u32, len: usize) -> Vec<f64> {
+        let mut all = vec![0.0; len];
+        self.each(super::device::widest::Fused, (tensor, 0), len, |first, noise| {
+            all[first..first + noise.len()].copy_from_slice(noise);
+        });
+        all
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::device::widest::{Apart, Fused};
     use super::*;
 
     #[test]
@@ -106,36 +166,65 @@ mod tests {
             (pi, [0xA409_3822, 0x299F_31D0], [0xD16C_FE09, 0x94FD_CCEB, 0x5001_E420, 0x2412_6EA1]),
         ];
         for (counter, key, want) in cases {
-            assert_eq!(philox(counter, key), want);
+            assert_eq!(philox(counter.map(|word| [word]), key), want.map(|word| [word]));
+        }
+    }
+
+    /// Element by element as the module's text has it, with libm.
+    fn defined(draw: Draw, tensor: u32, i: u32) -> f64 {
+        let key = [draw.seed as u32, (draw.seed >> 32) as u32];
+        let words = philox([i / 4, tensor, draw.index, draw.purpose as u32].map(|word| [word]), key);
+        let unit = |j: usize| (f64::from(words[j][0]) + 0.5) / 4_294_967_296.0;
+        let (lane, pair) = ((i % 4) as usize, (i % 4 / 2 * 2) as usize);
+        match draw.purpose {
+            Purpose::Sign => 1.0 - 2.0 * f64::from(words[lane][0] >> 31),
+            Purpose::Uniform => 2.0 * unit(lane) - 1.0,
+            Purpose::Gauss | Purpose::Direction => {
+                let (sin, cos) = libm::sincos(std::f64::consts::TAU * unit(pair + 1));
+                let length = (-2.0 * libm::log(unit(pair))).sqrt();
+                length * if i % 2 == 0 { cos } else { sin }
+            }
+        }
+    }
+
+    const PURPOSES: [Purpose; 4] = [Purpose::Gauss, Purpose::Uniform, Purpose::Sign, Purpose::Direction];
+
+    #[test]
+    fn vectors_follow_the_definition_in_both_precisions() {
+        for purpose in PURPOSES {
+            let draw = Draw { seed: u64::MAX - 5, index: 3, purpose };
+            let check = |i: usize, found: f64, tolerance: f64| {
+                let want = defined(draw, 7, i as u32);
+                assert!((found - want).abs() < tolerance, "{purpose:?} {i}: {found} {want}");
+            };
+            draw.each(Fused, (7, 0), 10_003, |first, noise: &[f64]| {
+                noise.iter().enumerate().for_each(|(i, x)| check(first + i, *x, 1e-14));
+            });
+            draw.each(Apart, (7, 64), 10_003, |first, noise: &[f32]| {
+                noise.iter().enumerate().for_each(|(i, x)| check(64 + first + i, f64::from(*x), 2e-6));
+            });
         }
     }
 
     #[test]
     fn moments_of_the_purposes() {
-        let moments = |purpose| {
-            let draw = Draw { seed: 1, index: 0, purpose };
-            let n = 200_000;
-            let (mut mean, mut square) = (0.0, 0.0);
-            draw.each(0, 0, n, |_, x| {
-                mean += x / n as f64;
-                square += x * x / n as f64;
-            });
-            (mean, square)
-        };
         for (purpose, variance) in
             [(Purpose::Gauss, 1.0), (Purpose::Uniform, 1.0 / 3.0), (Purpose::Sign, 1.0)]
         {
-            let (mean, square) = moments(purpose);
+            let n = 200_000;
+            let draw = Draw { seed: 1, index: 0, purpose };
+            let noise = draw.vector(0, n);
+            let mean = noise.iter().sum::<f64>() / n as f64;
+            let square = noise.iter().map(|x| x * x).sum::<f64>() / n as f64;
             assert!(mean.abs() < 0.01 && (square - variance).abs() < 0.01, "{purpose:?}: {mean} {square}");
         }
     }
 
     #[test]
     fn a_part_is_a_part_of_the_whole() {
-        let draw = Draw { seed: u64::MAX - 5, index: 3, purpose: Purpose::Gauss };
-        let (mut whole, mut part) = (vec![0.0; 23], vec![0.0; 7]);
-        draw.each(2, 0, 23, |i, x| whole[i] = x);
-        draw.each(2, 16, 7, |i, x| part[i] = x);
-        assert_eq!(part, whole[16..]);
+        let draw = Draw { seed: 4, index: 3, purpose: Purpose::Gauss };
+        let (whole, mut part) = (draw.vector(2, 200), vec![0.0; 71]);
+        draw.each(Fused, (2, 128), 71, |first, noise| part[first..first + noise.len()].copy_from_slice(noise));
+        assert_eq!(part, whole[128..199]);
     }
 }

@@ -6,8 +6,8 @@ use super::device::cpu;
 use super::landscape::{Job, Landscape, Outputs, Point, Sample};
 use super::network::layout::Slot;
 use super::noise::{Draw, Purpose};
-use super::statistics::{Moments, Move, Norms, TensorStatistics};
-use crate::domain::Fault;
+use super::norms::Norms;
+use crate::domain::{Against, Fault, Moments, Move, TensorStatistics};
 use std::sync::Arc;
 
 /// See the module. The first `split` parameters are tensor `a`, the others tensor `b`.
@@ -22,6 +22,7 @@ pub struct Quadratic {
     pub seed: u64,
     pub logits: Outputs,
     norms: Norms,
+    statistics: Vec<TensorStatistics>,
 }
 
 impl Quadratic {
@@ -29,10 +30,10 @@ impl Quadratic {
         let split = w0.len() / 2;
         // One example, whose two scores give the base loss log 2.
         let logits = Outputs { logits: vec![0.0, 0.0], labels: vec![1], classes: 2 };
-        let norms = Norms::default();
-        let mut new =
-            Self { w0, init: None, previous: None, slope, curvature, split, seed: 7, logits, norms };
+        let (norms, statistics, init, previous) = (Norms::default(), Vec::new(), None, None);
+        let mut new = Self { w0, init, previous, slope, curvature, split, seed: 7, logits, norms, statistics };
         new.norms = cpu::norms(&new.slots(), &new.w0);
+        new.compare();
         new
     }
 
@@ -58,7 +59,7 @@ impl Quadratic {
         let draw = Draw { seed: self.seed, index, purpose };
         let mut all = vec![0.0; self.w0.len()];
         for slot in self.slots() {
-            draw.each(slot.rank, 0, slot.len, |i, x| all[slot.offset + i] = x);
+            all[slot.range()].copy_from_slice(&draw.vector(slot.rank, slot.len));
         }
         all
     }
@@ -66,6 +67,38 @@ impl Quadratic {
 
 fn moments_of(xs: impl Iterator<Item = f64>) -> Moments {
     xs.fold(Moments::default(), |m, x| m.join(Moments { count: 1.0, mean: x, spread: 0.0, square: x * x }))
+}
+
+impl Quadratic {
+    /// To be called when a reference was set.
+    pub fn compare(&mut self) {
+        let one = |slot: Slot| {
+            let w = &self.w0[slot.range()];
+            let of = |reference: &Option<Vec<f64>>| reference.as_ref().map(|all| all[slot.range()].to_vec());
+            let (init, previous) = (of(&self.init), of(&self.previous));
+            let dot = |f: &dyn Fn(usize) -> f64| (0..w.len()).map(f).sum::<f64>();
+            TensorStatistics {
+                w: moments_of(w.iter().copied()),
+                init: init.as_ref().map(|init| Against {
+                    delta: moments_of(w.iter().zip(init).map(|(w, i)| w - i)),
+                    farthest: 0.0,
+                    init_square: dot(&|i| init[i] * init[i]),
+                    dot: dot(&|i| w[i] * init[i]),
+                }),
+                since: previous.as_ref().map(|previous| Move {
+                    step_square: dot(&|i| (w[i] - previous[i]).powi(2)),
+                    previous_square: dot(&|i| previous[i] * previous[i]),
+                    before: init.as_ref().map(|init| {
+                        let before = |i: usize| previous[i] - init[i];
+                        [dot(&|i| before(i) * before(i)), dot(&|i| (w[i] - previous[i]) * before(i))]
+                    }),
+                }),
+                name: slot.name,
+                ..TensorStatistics::default()
+            }
+        };
+        self.statistics = self.slots().into_iter().map(one).collect();
+    }
 }
 
 impl Landscape for Quadratic {
@@ -77,32 +110,8 @@ impl Landscape for Quadratic {
         &self.norms
     }
 
-    fn statistics(&mut self) -> Result<Vec<TensorStatistics>, Fault> {
-        let one = |slot: Slot| {
-            let w = &self.w0[slot.range()];
-            let init = self.init.as_ref().map(|init| &init[slot.range()]);
-            TensorStatistics {
-                w: moments_of(w.iter().copied()),
-                delta: init.map(|init| moments_of(w.iter().zip(init).map(|(w, i)| w - i))),
-                init_square: init.map(|init| init.iter().map(|i| i * i).sum()),
-                dot_init: init.map(|init| w.iter().zip(init).map(|(w, i)| w * i).sum()),
-                name: slot.name,
-            }
-        };
-        Ok(self.slots().into_iter().map(one).collect())
-    }
-
-    fn last_move(&mut self) -> Result<Option<Move>, Fault> {
-        let Some(previous) = &self.previous else { return Ok(None) };
-        let dot = |f: &dyn Fn(usize) -> f64| (0..self.w0.len()).map(f).sum::<f64>();
-        let step = |i: usize| self.w0[i] - previous[i];
-        let before = self.init.as_ref().map(|init| move |i: usize| previous[i] - init[i]);
-        Ok(Some(Move {
-            step_square: dot(&|i| step(i) * step(i)),
-            previous_square: dot(&|i| previous[i] * previous[i]),
-            before_square: before.as_ref().map(|before| dot(&|i| before(i) * before(i))),
-            dot: before.as_ref().map(|before| dot(&|i| step(i) * before(i))),
-        }))
+    fn statistics(&self) -> &[TensorStatistics] {
+        &self.statistics
     }
 
     fn explore(&mut self, draws: &[u32], job: Job<'_>) -> Result<Vec<Sample>, Fault> {

@@ -6,12 +6,13 @@
 use super::examine::Plan;
 use super::landscape::{Hints, Memo, Outputs, Scope};
 use super::measure::{Findings, Shortfall};
-use super::model::{Crew, Model, References, Snapped, Weights};
+use super::model::{Crew, Model, Snapped, Weights};
 use super::network::{Network, Passes};
 use super::stop::Stop;
 use crate::domain::reading::POOLED;
 use crate::domain::{
-    Admitted, Estimate, Fault, FaultKind, MeasureRequest, Outcome, Precision, Reading, Snapshot, SnapshotRef,
+    Admitted, Estimate, Fault, FaultKind, MeasureRequest, Outcome, Precision, Reading, References, Snapshot,
+    SnapshotRef, Statistics,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +23,17 @@ const STACK_BYTES: usize = 8 << 20;
 /// Owner of the device: on the CPU, a pool of threads. One named thread of the pipeline owns it.
 pub struct Engine {
     pool: rayon::ThreadPool,
+}
+
+/// A snapshot for the engine.
+#[derive(Debug)]
+pub struct Arrived {
+    /// All of it; its bytes are freed as they are converted.
+    pub snapshot: Snapshot,
+    /// What it is compared with.
+    pub references: References,
+    /// Made while it arrived; used if they were made against the same references.
+    pub statistics: Option<Arc<Statistics>>,
 }
 
 /// One reading to be made: a measure of the run, on a group or on the weights alone.
@@ -61,36 +73,28 @@ impl Engine {
     /// # Errors
     /// [`FaultKind::Internal`] when the answer is wrong.
     pub fn self_check(&self) -> Result<(), Fault> {
-        let words = self.pool.install(|| super::noise::philox([0; 4], [0; 2]));
+        let words = self.pool.install(|| super::noise::philox([[0]; 4], [0; 2]));
         let rows = [1.0f64, 2.0, 3.0];
         let loss = self.pool.install(|| super::landscape::cross_entropy(&rows, 2));
-        if words[0] == 0x6627_E8D5 && (loss - 0.407_605_964_444_380_1).abs() < 1e-12 {
+        if words[0] == [0x6627_E8D5] && (loss - 0.407_605_964_444_380_1).abs() < 1e-12 {
             return Ok(());
         }
         Err(Fault::internal(format!("the engine computes {words:?} and {loss}")))
     }
 
-    /// Takes up a snapshot of an admitted run; its bytes are freed as they are converted.
+    /// Takes up a snapshot of an admitted run.
     ///
     /// # Errors
     /// Those of [`crate::domain::Layout::arrange`].
-    pub fn take(
-        &self,
-        run: &Admitted,
-        seed: u64,
-        snapshot: Snapshot,
-        references: References,
-    ) -> Result<Session<'_>, Fault> {
+    pub fn take(&self, run: &Admitted, seed: u64, arrived: Arrived) -> Result<Session<'_>, Fault> {
         let plan = run.prepared.0.clone().downcast::<Plan>();
         let plan = plan.map_err(|_| Fault::internal("the run was admitted by another engine"))?;
-        let (at, threads) = (snapshot.header().at, self.pool.current_num_threads());
+        let (at, threads) = (arrived.snapshot.header().at, self.pool.current_num_threads());
         let network = plan.network.clone();
         let hold = || -> Result<Box<dyn Holder>, Fault> {
             Ok(match plan.precision {
-                Precision::F32 => {
-                    Box::new(Held::<f32>::new(&*network, snapshot, (references, seed), threads)?)
-                }
-                _ => Box::new(Held::<f64>::new(&*network, snapshot, (references, seed), threads)?),
+                Precision::F32 => Box::new(Held::<f32>::new(&*network, arrived, seed, threads)?),
+                _ => Box::new(Held::<f64>::new(&*network, arrived, seed, threads)?),
             })
         };
         let holder = self.pool.install(hold)?;
@@ -100,7 +104,7 @@ impl Engine {
 
 /// A snapshot in one of the two precisions.
 trait Holder: Send {
-    fn non_finite(&self) -> Option<(usize, String)>;
+    fn non_finite(&self) -> Option<(usize, &str)>;
     fn measure(&mut self, work: Work<'_>) -> Result<Findings, Shortfall>;
 }
 
@@ -119,24 +123,18 @@ struct Held<T> {
 }
 
 impl<T: Passes> Held<T> {
-    fn new(
-        network: &dyn Network,
-        snapshot: Snapshot,
-        (references, seed): (References, u64),
-        threads: usize,
-    ) -> Result<Self, Fault> {
-        let weights = Weights::new(network.layout(), snapshot)?;
+    fn new(network: &dyn Network, arrived: Arrived, seed: u64, threads: usize) -> Result<Self, Fault> {
+        let Arrived { snapshot, references, statistics } = arrived;
+        let weights = Weights::new(network.layout(), snapshot, &references, statistics)?;
         let (classes, noise) = (network.classes(), Default::default());
-        Ok(Self {
-            snapped: Snapped { weights, classes, references, seed, noise },
-            crew: Crew::new(network, threads),
-        })
+        let snapped = Snapped { weights, classes, seed, noise };
+        Ok(Self { snapped, crew: Crew::new(network, threads) })
     }
 }
 
 impl<T: Passes> Holder for Held<T> {
-    fn non_finite(&self) -> Option<(usize, String)> {
-        self.snapped.weights.non_finite.clone()
+    fn non_finite(&self) -> Option<(usize, &str)> {
+        self.snapped.weights.non_finite()
     }
 
     fn measure(&mut self, work: Work<'_>) -> Result<Findings, Shortfall> {

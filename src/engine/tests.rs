@@ -10,6 +10,10 @@ use std::sync::Arc;
 
 const CONFIG: &str = r#"{"model_type":"mlp","sizes":[3,3,3],"hidden_act":"tanh"}"#;
 
+fn alone(snapshot: Snapshot) -> Arrived {
+    Arrived { snapshot, references: crate::domain::References::default(), statistics: None }
+}
+
 fn spec(name: &str, dtype: Dtype, shape: &[u64]) -> TensorSpec {
     TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }
 }
@@ -36,7 +40,7 @@ fn readings(groups: Vec<ProbeGroup>, measures: Vec<MeasureRequest>, snapshot: Sn
     let run = RunSpec { name, config_json: CONFIG.into(), groups, measures, seed: 5, delivery, precision };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(2).unwrap();
-    let mut session = engine.take(&admitted, run.seed, snapshot, References::default()).unwrap();
+    let mut session = engine.take(&admitted, run.seed, alone(snapshot)).unwrap();
     let (mut hints, stop) = (Hints::default(), Stop::default());
     session.tasks().iter().map(|task| session.measure(task, &mut hints, &stop).unwrap()).collect()
 }
@@ -163,7 +167,7 @@ fn a_raised_stop_ends_a_session() {
     };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(1).unwrap();
-    let mut session = engine.take(&admitted, 0, plain(Dtype::F32), References::default()).unwrap();
+    let mut session = engine.take(&admitted, 0, alone(plain(Dtype::F32))).unwrap();
     let (stop, task) = (Stop::default(), session.tasks()[0].clone());
     assert!(session.measure(&task, &mut Hints::default(), &stop).is_ok());
     stop.raise();
@@ -191,7 +195,7 @@ fn draws_side_by_side_do_not_wait_for_each_other() {
         for _ in 0..40 {
             let layout = admitted.layout.parameters().iter().cloned();
             let made = layout.map(|spec| (spec.clone(), values(spec.numel().unwrap() as usize, 1))).collect();
-            let mut session = engine.take(&admitted, 0, snapshot(made, &[]), References::default()).unwrap();
+            let mut session = engine.take(&admitted, 0, alone(snapshot(made, &[]))).unwrap();
             for task in session.tasks() {
                 session.measure(&task, &mut Hints::default(), &Stop::default()).unwrap();
             }

@@ -7,11 +7,12 @@
 
 use super::device::cpu;
 use super::landscape::{Point, cross_entropy, log_sum_exp};
-use super::model::{Snapped, Tie, mirror};
+use super::model::{Snapped, mirror};
 use super::network::batch::Batch;
+use super::network::layout::Tie;
 use super::network::{Pass, Passes};
 use super::noise::Purpose;
-use super::statistics::Norms;
+use super::norms::Norms;
 use super::stop::Stop;
 use crate::domain::Fault;
 use std::sync::Arc;
@@ -105,30 +106,26 @@ impl<'a, T: Passes> Walker<'a, T> {
     }
 }
 
-/// Loss of a batch summed over its examples, in f64.
-fn summed_loss<T: Passes>(logits: &[T], batch: &Batch) -> f64 {
-    let classes = logits.len() / batch.labels.len();
-    let mut row = vec![0.0; classes];
-    let rows = logits.chunks_exact(classes).zip(&batch.labels);
-    rows.map(|(logits, label)| {
+/// Calls `with(row, label)` for the logits of every example of a few batches.
+fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl FnMut(&[f64], usize)) {
+    let labels = || batches.iter().flat_map(|batch| &batch.labels);
+    let mut row = vec![0.0; logits.len() / labels().count().max(1)];
+    for (logits, label) in logits.chunks_exact(row.len().max(1)).zip(labels()) {
         row.iter_mut().zip(logits).for_each(|(wide, z)| *wide = z.wide());
-        cross_entropy(&row, *label)
-    })
-    .sum()
+        with(&row, *label);
+    }
 }
 
-/// Derivative of the mean loss over `examples` along the logits of one batch.
-fn loss_slopes<T: Passes>(logits: &[T], batch: &Batch, examples: f64, out: &mut Vec<T>) {
-    let classes = logits.len() / batch.labels.len();
+/// Derivative of the mean loss over `examples` along the logits of a few batches.
+fn loss_slopes<T: Passes>(logits: &[T], batches: &[&Batch], examples: f64, out: &mut Vec<T>) {
     out.clear();
-    for (logits, label) in logits.chunks_exact(classes).zip(&batch.labels) {
-        let row: Vec<f64> = logits.iter().map(|z| z.wide()).collect();
-        let total = log_sum_exp(&row);
+    each_example(logits, batches, |row, label| {
+        let total = log_sum_exp(row);
         out.extend(row.iter().enumerate().map(|(class, z)| {
-            let target = if class == *label { 1.0 } else { 0.0 };
+            let target = if class == label { 1.0 } else { 0.0 };
             T::of((libm::exp(z - total) - target) / examples)
         }));
-    }
+    });
 }
 
 impl<T: Passes> Point for Walker<'_, T> {
@@ -147,11 +144,11 @@ impl<T: Passes> Point for Walker<'_, T> {
         let Worker { pass, point, gradient, d_logits, .. } = &mut *self.worker;
         gradient.clear();
         gradient.resize(point.len(), T::ZERO);
-        for batch in self.batches {
+        for group in self.batches.chunks(pass.width()) {
             self.stop.check()?;
-            let logits = pass.forward(point, batch, true);
-            loss_slopes(logits, batch, examples, d_logits);
-            pass.backward(point, batch, d_logits, gradient);
+            let logits = pass.forward(point, group, true);
+            loss_slopes(logits, group, examples, d_logits);
+            pass.backward(point, group, d_logits, gradient);
         }
         for tie in ties {
             for i in 0..tie.len {
@@ -192,9 +189,10 @@ impl<T: Passes> Point for Walker<'_, T> {
     fn loss(&mut self) -> Result<f64, Fault> {
         self.place();
         let mut total = 0.0;
-        for batch in self.batches {
+        for group in self.batches.chunks(self.worker.pass.width()) {
             self.stop.check()?;
-            total += summed_loss(self.worker.pass.forward(&self.worker.point, batch, false), batch);
+            let logits = self.worker.pass.forward(&self.worker.point, group, false);
+            each_example(logits, group, |row, label| total += cross_entropy(row, label));
         }
         Ok(total / self.examples())
     }

@@ -10,7 +10,7 @@ pub use evaluate::evaluate;
 
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Event, Fault, Journal, Outcome, Reading, RunId, SnapshotRef};
-use crate::engine::{Engine, Hints, References, Stop};
+use crate::engine::{Arrived, Engine, Hints, Stop};
 use crate::registry::{Registry, Work};
 use evaluate::guarded;
 use std::collections::HashMap;
@@ -121,14 +121,13 @@ impl Desk {
     /// Measures one snapshot; a fault says why it could not be taken up or was left.
     fn measure(&mut self, work: Work) -> Result<(), Fault> {
         let began = Instant::now();
-        let Work { run, held, init, previous } = work;
+        let Work { run, held, references } = work;
         let at = held.header().at;
-        let snapshot = held.load()?;
+        let arrived = Arrived { snapshot: held.load()?, references, statistics: held.statistics() };
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
-        let references = References { init, previous };
         let Neighbours { journal, tally, .. } = &self.neighbours;
-        let mut session = guarded(|| self.engine.take(&run.admitted, run.seed, snapshot, references))
+        let mut session = guarded(|| self.engine.take(&run.admitted, run.seed, arrived))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });
         let mut emit = |reading: Reading| {

@@ -3,7 +3,7 @@
 //! Owns: these two structures. May not touch: other runs.
 
 use super::ledger::{Attempts, Receipts};
-use crate::domain::{Admitted, Delivery, Held, ParameterSource, RunId, RunSpec, SnapshotRef};
+use crate::domain::{Admitted, Delivery, Held, ParameterSource, References, RunId, RunSpec, SnapshotRef};
 use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -74,6 +74,12 @@ impl State {
         self.closed && self.waiting.is_none() && self.measuring.is_none()
     }
 
+    /// What the next snapshot is compared with.
+    pub fn references(&self) -> References {
+        let source = |held: &Option<Arc<dyn Held>>| held.clone().map(|held| held as Arc<dyn ParameterSource>);
+        References { init: source(&self.init), previous: source(&self.previous) }
+    }
+
     pub fn forget_references(&mut self) {
         (self.init, self.previous) = (None, None);
     }
@@ -83,8 +89,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub held: Arc<dyn Held>,
-    pub init: Option<Arc<dyn ParameterSource>>,
-    pub previous: Option<Arc<dyn ParameterSource>>,
+    pub references: References,
     /// The place it takes; the next pusher gets it when this drops.
     pub _room: Option<OwnedSemaphorePermit>,
 }

@@ -7,8 +7,8 @@ use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
 use crate::domain::tally::Happening;
 use crate::domain::{
-    Announcement, Delivery, Event, Fault, FaultKind, Held, Needs, ParameterSource, Receipt, RunId,
-    SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
+    Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Needs, Receipt, References, RunId, SnapshotHeader,
+    SnapshotId, SnapshotRef, Unmeasured,
 };
 use std::sync::{Arc, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -62,10 +62,9 @@ pub struct Work {
     pub run: Arc<Run>,
     /// It.
     pub held: Arc<dyn Held>,
-    /// The initialization that was received last before it (itself, if it is one), if a measure needs it.
-    pub init: Option<Arc<dyn ParameterSource>>,
-    /// The snapshot that was received before it, if a measure needs it.
-    pub previous: Option<Arc<dyn ParameterSource>>,
+    /// The initialization that was received last before it (itself, if it is one) and the snapshot that was received
+    /// before it, if a measure needs them.
+    pub references: References,
 }
 
 fn closed() -> Fault {
@@ -91,6 +90,17 @@ impl Registry {
         };
         let places = run.admitted.layout.arrange(&announcement.manifest)?;
         Ok(Admission::Welcome(Upload { run, announcement, places, print }))
+    }
+
+    /// What makes the statistics of an upload while its bytes arrive; none for an initialization, which is compared with
+    /// itself.
+    pub fn gauge(&self, upload: &Upload) -> Option<Box<dyn Gauge>> {
+        let Upload { run, announcement, places, .. } = upload;
+        if announcement.initialization && run.admitted.needs_init {
+            return None;
+        }
+        let references = self.lock().entry(&run.id).ok()?.state.references();
+        Some(run.admitted.layout.gauge(&announcement.manifest, places, references))
     }
 
     /// Makes an upload a snapshot of its run, in one step: `hold` gets the final header. A newer snapshot takes the
@@ -179,8 +189,8 @@ impl Registry {
                 let Some(entry) = inner.runs.get_mut(&id) else { continue };
                 let Some(waiting) = entry.state.waiting.take() else { continue };
                 entry.state.measuring = Some(waiting.held.header().at);
-                let Waiting { held, init, previous, _room } = waiting;
-                return Some(Work { run: entry.run.clone(), held, init, previous });
+                let Waiting { held, references, _room } = waiting;
+                return Some(Work { run: entry.run.clone(), held, references });
             }
             inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
@@ -216,13 +226,10 @@ impl Entry {
         if initialization && admitted.needs_init {
             state.init = Some(held.clone());
         }
-        let previous = state.previous.take().map(|held| held as Arc<dyn ParameterSource>);
-        if admitted.needs_previous {
-            state.previous = Some(held.clone());
-        }
+        let references = state.references();
+        state.previous = admitted.needs_previous.then(|| held.clone());
         state.begun = true;
-        let init = state.init.clone().map(|held| held as Arc<dyn ParameterSource>);
-        state.waiting.replace(Waiting { held, init, previous, _room: room.0 })
+        state.waiting.replace(Waiting { held, references, _room: room.0 })
     }
 }
 

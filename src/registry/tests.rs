@@ -18,6 +18,9 @@ impl Layout for OneTensor {
             false => Err(Fault::field(FaultKind::Precondition, "tensors[0].shape", "another one")),
         }
     }
+    fn gauge(&self, _: &Manifest, _: &[usize], _: References) -> Box<dyn Gauge> {
+        unreachable!("these tests send no bytes")
+    }
 }
 
 /// Admits everything; measures `loss`, `distance` (needs the initialization) and `update` (needs the previous).
@@ -78,6 +81,9 @@ impl ParameterSource for Nothing {
 impl Held for Nothing {
     fn header(&self) -> &SnapshotHeader {
         &self.0
+    }
+    fn statistics(&self) -> Option<Arc<Statistics>> {
+        None
     }
     fn load(&self) -> Result<Snapshot, Fault> {
         Err(Fault::internal("has no bytes"))
@@ -172,7 +178,7 @@ fn the_newest_snapshot_replaces_the_one_that_waits_but_references_stay() {
     assert_eq!(receipt.measures, ["loss", "distance", "update"]);
     let work = registry.take().unwrap();
     assert_eq!(work.held.header().at.step, 2);
-    assert_eq!((step_of(&work.init), step_of(&work.previous)), (Some(0.0), Some(1.0)));
+    assert_eq!((step_of(&work.references.init), step_of(&work.references.previous)), (Some(0.0), Some(1.0)));
     let skipped = diary.events().into_iter().filter(|event| matches!(event, Event::Skipped { .. }));
     assert_eq!(skipped.count(), 2);
 }
@@ -182,11 +188,11 @@ fn an_initialization_is_its_own_reference_and_a_second_one_counts_from_then_on()
     let (registry, _) = registry(10);
     let run = open(&registry, "k");
     assert_eq!(push(&registry, announcement(&run, 5)).unwrap().unmeasured.len(), 2);
-    assert_eq!(step_of(&registry.take().unwrap().init), None);
+    assert_eq!(step_of(&registry.take().unwrap().references.init), None);
     for (step, initialization, expected) in [(6, true, 6.0), (7, false, 6.0), (8, true, 8.0), (9, false, 8.0)]
     {
         push(&registry, Announcement { initialization, ..announcement(&run, step) }).unwrap();
-        assert_eq!(step_of(&registry.take().unwrap().init), Some(expected));
+        assert_eq!(step_of(&registry.take().unwrap().references.init), Some(expected));
     }
 }
 

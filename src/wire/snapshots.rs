@@ -70,5 +70,5 @@ async fn room(desk: &Desk, upload: &Upload) -> Result<Room, Fault> {
 fn assembler(desk: &Desk, upload: &Upload) -> Result<Assembler, Fault> {
     let manifest = upload.announcement.manifest.clone();
     let claim = desk.budget.claim(manifest.total_bytes())?;
-    Assembler::begin(manifest, claim, &desk.spool)
+    Ok(Assembler::begin(manifest, claim, &desk.spool)?.gauged(desk.registry.gauge(upload)))
 }

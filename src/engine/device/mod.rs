@@ -3,4 +3,7 @@
 //! Owns: arithmetic over all parameters. May not touch: networks, measures.
 
 pub mod cpu;
+pub mod functions;
+pub mod moments;
 pub mod real;
+pub mod widest;

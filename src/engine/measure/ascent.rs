@@ -10,7 +10,7 @@ use super::Shortfall;
 use crate::domain::Fault;
 use crate::engine::landscape::{AscentKey, Point, Sample, Scope};
 use crate::engine::noise::Purpose;
-use crate::engine::statistics::Norms;
+use crate::engine::norms::Norms;
 
 /// Unit of the noise and of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,8 @@
 //! Cost: 1 P over two sets of parameters.
 
 use super::{Description, Findings, Measure, Parameters, Shortfall, part};
-use crate::domain::{Needs, TensorParts};
+use crate::domain::{Against, Needs, TensorParts, TensorStatistics};
 use crate::engine::landscape::Scope;
-use crate::engine::statistics::TensorStatistics;
 
 /// See the module.
 pub struct Distance;
@@ -28,15 +27,15 @@ impl Measure for Distance {
     }
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let statistics = scope.statistics()?;
-        let total =
-            |one: fn(&TensorStatistics) -> Option<f64>| statistics.iter().map(one).sum::<Option<f64>>();
-        let sums = (total(|t| t.delta.map(|d| d.square)), total(|t| t.init_square), total(|t| t.dot_init));
-        let (Some(square), Some(init), Some(dot)) = sums else {
+        let statistics = scope.landscape.statistics();
+        let against = statistics.iter().map(|t| t.init).collect::<Option<Vec<_>>>();
+        let Some(against) = against else {
             return Err(Shortfall::Unavailable("no initialization was given".into()));
         };
-        let frobenius: Vec<f64> =
-            statistics.iter().map(|t| t.delta.map_or(0.0, |d| d.square).sqrt()).collect();
+        let total = |one: fn(&Against) -> f64| against.iter().map(one).sum::<f64>();
+        let (square, init, dot) =
+            (total(|a| a.delta.square), total(|a| a.init_square), total(|a| a.dot));
+        let frobenius: Vec<f64> = against.iter().map(|a| a.delta.square.sqrt()).collect();
         let (sum, count) = (frobenius.iter().sum::<f64>(), frobenius.len() as f64);
         let own: f64 = statistics.iter().map(|t| t.w.square).sum();
         let over = |a: f64, b: f64| (b > 0.0).then(|| a / b);

@@ -3,9 +3,8 @@
 //! Cost: 1 P. Not invariant to a rescaling of layers that keeps the function.
 
 use super::{Description, Findings, Measure, Parameters, Shortfall, part};
-use crate::domain::{Needs, TensorParts};
+use crate::domain::{Needs, TensorParts, TensorStatistics};
 use crate::engine::landscape::Scope;
-use crate::engine::statistics::TensorStatistics;
 
 /// See the module.
 pub struct ParamNorm;
@@ -26,7 +25,7 @@ impl Measure for ParamNorm {
     }
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let statistics = scope.statistics()?;
+        let statistics = scope.landscape.statistics();
         let square: f64 = statistics.iter().map(|t| t.w.square).sum();
         let tensor = |t: &TensorStatistics| TensorParts {
             tensor: t.name.clone(),

@@ -4,9 +4,8 @@
 //! candidates. The pooled one mixes LayerNorm gains (about 1) with weights, hence the tensors. Cost: 1 P.
 
 use super::{Description, Findings, Measure, Parameters, Shortfall, part};
-use crate::domain::{Needs, TensorParts};
+use crate::domain::{Moments, Needs, TensorParts, TensorStatistics};
 use crate::engine::landscape::Scope;
-use crate::engine::statistics::{Moments, TensorStatistics};
 
 /// See the module.
 pub struct ParamVariance;
@@ -27,19 +26,19 @@ impl Measure for ParamVariance {
     }
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let statistics = scope.statistics()?;
+        let statistics = scope.landscape.statistics();
         let pooled = |moments: fn(&TensorStatistics) -> Option<Moments>| {
             let all = statistics.iter().map(moments).collect::<Option<Vec<_>>>()?;
             Some(all.into_iter().fold(Moments::default(), Moments::join).variance())
         };
         let w = pooled(|t| Some(t.w));
-        let delta = pooled(|t| t.delta);
+        let delta = pooled(|t| t.init.map(|init| init.delta));
         let mut findings = Findings::parts(vec![part("w", w), part("delta", delta)]);
         findings.tensors = statistics
             .iter()
             .map(|t| TensorParts {
                 tensor: t.name.clone(),
-                parts: vec![part("w", t.w.variance()), part("delta", t.delta.map(|d| d.variance()))],
+                parts: vec![part("w", t.w.variance()), part("delta", t.init.map(|init| init.delta.variance()))],
             })
             .collect();
         Ok(findings)

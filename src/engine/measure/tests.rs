@@ -209,6 +209,7 @@ fn flat_ground_has_no_flat_radius_and_no_sharpness() {
 fn row_27_parameters_of_zero_have_a_reason() {
     let mut zero = Quadratic::new(vec![0.0; 6], vec![1.0; 6], vec![1.0; 6]);
     zero.init = Some(vec![0.0; 6]);
+    zero.compare();
     for name in ["sharpness", "sharpness_paper", "sharpness_profile", "flat_radius"] {
         assert!(matches!(take(&mut zero, name, &[]), Err(Shortfall::Undefined(_))), "{name}");
     }
@@ -226,6 +227,7 @@ fn weights_are_compared_with_their_past() {
     bowl.split = 1;
     bowl.init = Some(vec![3.0, 0.0]);
     bowl.previous = Some(vec![3.0, 2.0]);
+    bowl.compare();
     let distance = take(&mut bowl, "distance", &[]).unwrap();
     let parts: Vec<_> = distance.parts.iter().map(|part| part.value.unwrap()).collect();
     parts.iter().zip([4.0, 4.0 / 3.0, 4.0, 2.0, 0.6]).for_each(|(found, expected)| close(*found, expected));

@@ -5,7 +5,7 @@
 //! not itself the initialization.
 
 use super::{Description, Findings, Measure, Parameters, Shortfall, part};
-use crate::domain::Needs;
+use crate::domain::{Move, Needs};
 use crate::engine::landscape::Scope;
 
 /// See the module.
@@ -27,13 +27,13 @@ impl Measure for Update {
     }
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let Some(last) = scope.landscape.last_move()? else {
+        let moves = scope.landscape.statistics().iter().map(|t| t.since).collect::<Option<Vec<_>>>();
+        let Some(last) = moves.and_then(|moves| moves.into_iter().reduce(Move::join)) else {
             return Err(Shortfall::Unavailable("no previous snapshot was given".into()));
         };
         let (step, previous) = (last.step_square.sqrt(), last.previous_square.sqrt());
         let over = |a: f64, b: f64| (b > 0.0).then(|| a / b);
-        let cosine =
-            last.dot.zip(last.before_square).and_then(|(dot, before)| over(dot, step * before.sqrt()));
+        let cosine = last.before.and_then(|[before, dot]| over(dot, step * before.sqrt()));
         Ok(Findings::parts(vec![
             part("l2", step),
             part("relative", over(step, previous)),

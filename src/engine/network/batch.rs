@@ -201,13 +201,18 @@ pub struct TokenTable {
 }
 
 impl TokenTable {
-    /// Takes padding out and cuts the examples into batches of at most [`BATCH_TOKENS`].
+    /// Takes padding out and cuts the examples into batches of about the same size and at most [`BATCH_TOKENS`].
     pub fn cut(&self, labels: &[usize]) -> Vec<Batch> {
         let mut batches = Vec::new();
+        let all: usize = (0..labels.len()).map(|row| self.columns(row).len()).sum();
+        let fair = all.div_ceil(all.div_ceil(BATCH_TOKENS).max(1));
         let (mut tokens, mut kept) = (Tokens::default(), Vec::new());
         for (row, label) in labels.iter().enumerate() {
             let columns = self.columns(row);
-            if !kept.is_empty() && tokens.ids.len() + columns.len() > BATCH_TOKENS {
+            let grown = tokens.ids.len() + columns.len();
+            // Whichever is nearer to the fair share, with or without this example.
+            let enough = grown > BATCH_TOKENS || (grown > fair && grown - fair > columns.len() / 2);
+            if !kept.is_empty() && enough {
                 let full = Inputs::Tokens(std::mem::take(&mut tokens));
                 batches.push(Batch { inputs: full, labels: std::mem::take(&mut kept) });
             }

@@ -3,7 +3,8 @@
 //! Owns: canonical names, ranks, offsets, ties. May not touch: values.
 
 use crate::domain::id::quoted;
-use crate::domain::{Dtype, Fault, FaultKind, Layout, Manifest, TensorSpec, Violation};
+use crate::domain::{Dtype, Fault, FaultKind, Gauge, Layout, Manifest, References, TensorSpec, Violation};
+use crate::engine::gauge::Arriving;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -101,6 +102,55 @@ impl ParameterLayout {
     }
 }
 
+/// A parameter that repeats another one: tied weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tie {
+    /// First element of the repetition.
+    pub mirror: usize,
+    /// First element of the original.
+    pub original: usize,
+    /// Elements.
+    pub len: usize,
+}
+
+/// The parameters of a layout as one manifest has them.
+#[derive(Debug)]
+pub struct Untied {
+    /// Those that have a tensor of their own, in the order of the names' bytes.
+    pub slots: Vec<Slot>,
+    /// Index of each slot in the layout.
+    pub indices: Vec<usize>,
+    /// The others.
+    pub ties: Vec<Tie>,
+}
+
+impl ParameterLayout {
+    /// Tells the parameters that have a tensor of their own from those that share one. The owner of a shared tensor is
+    /// the parameter of its name, or else the first one by name.
+    pub fn untie(&self, places: &[usize], manifest: &Manifest) -> Untied {
+        let tensors = manifest.tensors();
+        let mut owners: HashMap<usize, usize> = HashMap::new();
+        for (index, place) in places.iter().enumerate() {
+            let named = canonical(&tensors[*place].name) == self.slots[index].name;
+            let owner = owners.entry(*place).or_insert(index);
+            if named {
+                *owner = index;
+            }
+        }
+        let mut untied = Untied { slots: Vec::new(), indices: Vec::new(), ties: Vec::new() };
+        for (index, (slot, place)) in self.slots.iter().zip(places).enumerate() {
+            if owners[place] == index {
+                untied.slots.push(Slot { rank: untied.slots.len() as u32, ..slot.clone() });
+                untied.indices.push(index);
+            } else {
+                let original = self.slots[owners[place]].offset;
+                untied.ties.push(Tie { mirror: slot.offset, original, len: slot.len });
+            }
+        }
+        untied
+    }
+}
+
 /// The name without the segments that wrappers put in, and with the older names of LayerNorm's parameters renewed.
 pub fn canonical(name: &str) -> String {
     let kept: Vec<&str> = name.split('.').filter(|segment| !WRAPPERS.contains(segment)).collect();
@@ -157,6 +207,10 @@ impl Layout for ParameterLayout {
         }
         violations.truncate(16);
         Err(Fault::of(FaultKind::Precondition, violations))
+    }
+
+    fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge> {
+        Box::new(Arriving::new(self, manifest, places, references))
     }
 }
 

@@ -3,9 +3,9 @@
 //! Owns: forward and backward of the MLP. May not touch: other architectures.
 
 use super::batch::{Batch, Inputs, ProbeTensors, cut_features};
-use super::gemm::{How, View, ViewMut, multiply};
+use super::dense::{Dense, Gradient, Share, add_gradients, each};
 use super::layout::ParameterLayout;
-use super::ops::{Activation, add_bias, add_column_sums, multiply_by};
+use super::ops::{Activation, add_bias, multiply_by};
 use super::{Architecture, Network, Pass, activation, parse, positive, sized};
 use crate::domain::{Fault, ProbeGroup};
 use crate::engine::device::real::Real;
@@ -29,18 +29,9 @@ fn relu() -> String {
     "relu".into()
 }
 
-/// One layer's place in the arena.
-#[derive(Debug, Clone, Copy)]
-struct Layer {
-    weight: usize,
-    bias: usize,
-    inputs: usize,
-    outputs: usize,
-}
-
 struct Mlp {
     layout: Arc<ParameterLayout>,
-    layers: Arc<Vec<Layer>>,
+    layers: Arc<Vec<Dense>>,
     activation: Activation,
 }
 
@@ -61,11 +52,10 @@ fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
         tensors.push((format!("layers.{i}.bias"), vec![pair[1]]));
     }
     let layout = ParameterLayout::new(tensors)?;
-    let layer = |(i, pair): (usize, &[usize])| Layer {
-        weight: layout.offset(&format!("layers.{i}.weight")),
-        bias: layout.offset(&format!("layers.{i}.bias")),
-        inputs: pair[0],
+    let layer = |(i, pair): (usize, &[usize])| Dense {
+        at: layout.offset(&format!("layers.{i}.weight")),
         outputs: pair[1],
+        inputs: pair[0],
     };
     let layers = Arc::new(config.sizes.windows(2).enumerate().map(layer).collect());
     Ok(Arc::new(Mlp { layout: Arc::new(layout), layers, activation }))
@@ -74,9 +64,7 @@ fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
 impl Mlp {
     fn pass<T: Real>(&self, threads: usize) -> Box<dyn Pass<T>> {
         let (layers, activation) = (self.layers.clone(), self.activation);
-        let rows = vec![Vec::new(); layers.len() + 1];
-        let slopes = vec![Vec::new(); layers.len()];
-        Box::new(MlpPass { layers, activation, threads, rows, slopes, d: Vec::new(), d_next: Vec::new() })
+        Box::new(MlpPass { layers, activation, threads: threads.max(1), spaces: Vec::new(), logits: Vec::new() })
     }
 }
 
@@ -106,9 +94,15 @@ impl Network for Mlp {
 }
 
 struct MlpPass<T> {
-    layers: Arc<Vec<Layer>>,
+    layers: Arc<Vec<Dense>>,
     activation: Activation,
     threads: usize,
+    spaces: Vec<Space<T>>,
+    logits: Vec<T>,
+}
+
+/// Activations of one batch.
+struct Space<T> {
     /// Input of each layer and the logits: [examples, units].
     rows: Vec<Vec<T>>,
     /// Derivative of each layer's activation: [examples, units].
@@ -117,52 +111,92 @@ struct MlpPass<T> {
     d_next: Vec<T>,
 }
 
-impl<T: Real> Pass<T> for MlpPass<T> {
-    fn forward(&mut self, w: &[T], batch: &Batch, keep: bool) -> &[T] {
-        let n = batch.labels.len();
+impl<T: Real> MlpPass<T> {
+    /// Runs `work` on every batch with its workspace and the threads that each product may use, side by side.
+    fn each(&mut self, batches: &[&Batch], work: impl Fn(usize, &mut Space<T>, usize) + Sync + Send) {
+        let n = self.layers.len();
+        let space = || Space {
+            rows: vec![Vec::new(); n + 1],
+            slopes: vec![Vec::new(); n],
+            d: Vec::new(),
+            d_next: Vec::new(),
+        };
+        self.spaces.resize_with(self.spaces.len().max(batches.len()), space);
+        let inner = (self.threads / batches.len().max(1)).max(1);
+        let jobs: Vec<_> = self.spaces.iter_mut().take(batches.len()).enumerate().collect();
+        each(self.threads, jobs, |(i, space)| work(i, space, inner));
+    }
+}
+
+impl<T: Real> Space<T> {
+    fn forward(&mut self, w: &[T], batch: &Batch, (layers, activation): (&[Dense], Activation), how: (bool, usize)) {
+        let (n, (keep, threads)) = (batch.labels.len(), how);
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
         for (x, feature) in sized(&mut self.rows[0], features.len()).iter_mut().zip(features) {
             *x = T::of(*feature);
         }
-        for (i, layer) in self.layers.iter().enumerate() {
+        for (i, layer) in layers.iter().enumerate() {
             let (before, after) = self.rows.split_at_mut(i + 1);
             let out = sized(&mut after[0], n * layer.outputs);
-            let input = View::rows(&before[i][..n * layer.inputs], (n, layer.inputs), layer.inputs);
-            let weight = View::rows(&w[layer.weight..], (layer.outputs, layer.inputs), layer.inputs);
-            let how = How { scale: T::ONE, add: false, threads: self.threads };
-            multiply(ViewMut::rows(out, (n, layer.outputs), layer.outputs), input, weight.t(), how);
-            let bias = &w[layer.bias..][..layer.outputs];
-            if i + 1 == self.layers.len() {
-                add_bias(out, bias);
+            layer.forward(w, &before[i][..n * layer.inputs], out, threads);
+            if i + 1 == layers.len() {
+                add_bias(out, layer.bias(w));
             } else {
                 let slopes = keep.then(|| sized(&mut self.slopes[i], n * layer.outputs));
-                self.activation.apply(out, bias, slopes);
+                activation.apply(out, layer.bias(w), slopes);
             }
         }
-        let classes = self.layers[self.layers.len() - 1].outputs;
-        &self.rows[self.layers.len()][..n * classes]
     }
 
-    fn backward(&mut self, w: &[T], batch: &Batch, d_logits: &[T], gradient: &mut [T]) {
-        let n = batch.labels.len();
-        sized(&mut self.d, d_logits.len()).copy_from_slice(d_logits);
-        for (i, layer) in self.layers.iter().enumerate().rev() {
-            let d = &mut self.d[..n * layer.outputs];
-            if i + 1 < self.layers.len() {
-                multiply_by(d, &self.slopes[i][..n * layer.outputs]);
+    /// `d` goes from the gradient of the results of layer `i` to that of its inputs.
+    fn back(&mut self, w: &[T], n: usize, layer: &Dense, threads: usize) {
+        let next = sized(&mut self.d_next, n * layer.inputs);
+        layer.back(w, &self.d[..n * layer.outputs], next, (false, threads));
+        std::mem::swap(&mut self.d, &mut self.d_next);
+    }
+}
+
+impl<T: Real> Pass<T> for MlpPass<T> {
+    fn width(&self) -> usize {
+        self.threads
+    }
+
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
+        let (layers, activation) = (self.layers.clone(), self.activation);
+        self.each(batches, |i, space, threads| {
+            space.forward(w, batches[i], (&layers, activation), (keep, threads));
+        });
+        let classes = layers[layers.len() - 1].outputs;
+        self.logits.clear();
+        for (space, batch) in self.spaces.iter().zip(batches) {
+            self.logits.extend_from_slice(&space.rows[layers.len()][..batch.labels.len() * classes]);
+        }
+        &self.logits
+    }
+
+    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+        let layers = self.layers.clone();
+        let mut rest = d_logits;
+        for (space, batch) in self.spaces.iter_mut().zip(batches) {
+            let (own, behind) = rest.split_at(batch.labels.len() * layers[layers.len() - 1].outputs);
+            sized(&mut space.d, own.len()).copy_from_slice(own);
+            rest = behind;
+        }
+        for (i, dense) in layers.iter().enumerate().rev() {
+            if i + 1 < layers.len() {
+                self.each(batches, |b, space, _| {
+                    let n = batches[b].labels.len() * dense.outputs;
+                    multiply_by(&mut space.d[..n], &space.slopes[i][..n]);
+                });
             }
-            add_column_sums(d, &mut gradient[layer.bias..][..layer.outputs]);
-            let d = View::rows(d, (n, layer.outputs), layer.outputs);
-            let input = View::rows(&self.rows[i][..n * layer.inputs], (n, layer.inputs), layer.inputs);
-            let target =
-                ViewMut::rows(&mut gradient[layer.weight..], (layer.outputs, layer.inputs), layer.inputs);
-            multiply(target, d.t(), input, How { scale: T::ONE, add: true, threads: self.threads });
+            let shares = self.spaces.iter().zip(batches).map(|(space, batch)| {
+                let n = batch.labels.len();
+                Share { d: &space.d[..n * dense.outputs], x: &space.rows[i][..n * dense.inputs] }
+            });
+            let target = &mut gradient[dense.range()];
+            add_gradients(vec![Gradient { dense: *dense, target, shares: shares.collect() }], self.threads);
             if i > 0 {
-                let weight = View::rows(&w[layer.weight..], (layer.outputs, layer.inputs), layer.inputs);
-                let next = sized(&mut self.d_next, n * layer.inputs);
-                let how = How { scale: T::ONE, add: false, threads: self.threads };
-                multiply(ViewMut::rows(next, (n, layer.inputs), layer.inputs), d, weight, how);
-                std::mem::swap(&mut self.d, &mut self.d_next);
+                self.each(batches, |b, space, threads| space.back(w, batches[b].labels.len(), dense, threads));
             }
         }
     }

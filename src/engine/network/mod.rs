@@ -4,6 +4,7 @@
 //! A new architecture is one file and one line of [`ARCHITECTURES`].
 
 pub mod batch;
+mod dense;
 mod encoder;
 mod gemm;
 pub mod layout;
@@ -50,14 +51,19 @@ pub trait Network: Send + Sync {
     fn pass_f64(&self, threads: usize) -> Box<dyn Pass<f64>>;
 }
 
-/// One worker: activations of one batch, allocated once.
+/// One worker: activations of a few batches, allocated once.
 pub trait Pass<T>: Send {
-    /// Logits [examples, classes] of a batch under the parameters `w`; with `keep`, what [`Pass::backward`] needs.
-    fn forward(&mut self, w: &[T], batch: &Batch, keep: bool) -> &[T];
+    /// How many batches it does side by side.
+    fn width(&self) -> usize;
 
-    /// After a forward of the same `w` and batch with `keep`: adds to `gradient` the derivative along the
-    /// parameters for the derivative `d_logits` [examples, classes] along the logits.
-    fn backward(&mut self, w: &[T], batch: &Batch, d_logits: &[T], gradient: &mut [T]);
+    /// Logits [examples, classes] of at most [`Pass::width`] batches, end to end, under the parameters `w`; with `keep`,
+    /// what [`Pass::backward`] needs.
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T];
+
+    /// After a forward of the same `w` and batches with `keep`: adds to `gradient` the derivative along the parameters
+    /// for the derivative `d_logits` [examples, classes] along the logits. Batches are added in their order, so that
+    /// it does not matter which of them go side by side.
+    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]);
 }
 
 /// The two precisions of a network.

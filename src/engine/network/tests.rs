@@ -23,11 +23,13 @@ fn group(tensors: Vec<Tensor>) -> ProbeGroup {
     ProbeGroup { name: "en".into(), tensors: Arc::new(tensors) }
 }
 
+static NOISE: std::sync::OnceLock<Vec<f64>> = std::sync::OnceLock::new();
+
 /// A repeatable number in (-1, 1).
 fn noise(i: usize) -> f64 {
     let draw =
         crate::engine::noise::Draw { seed: 3, index: 0, purpose: crate::engine::noise::Purpose::Uniform };
-    draw.block(0, (i / 4) as u32)[i % 4]
+    NOISE.get_or_init(|| draw.vector(0, 1 << 17))[i % (1 << 17)]
 }
 
 fn mlp(activation: &str) -> (Arc<dyn Network>, ProbeGroup) {
@@ -85,10 +87,10 @@ fn objective(network: &dyn Network, w: &[f64], batches: &[Batch], gradient: Opti
     for batch in batches {
         let n = batch.labels.len() * network.classes();
         let coefficients: Vec<f64> = (first..first + n).map(|i| noise(5000 + i)).collect();
-        let logits = pass.forward(w, batch, gradient.is_some());
+        let logits = pass.forward(w, &[batch], gradient.is_some());
         total += logits.iter().zip(&coefficients).map(|(z, c)| z * c).sum::<f64>();
         if let Some(gradient) = gradient.as_deref_mut() {
-            pass.backward(w, batch, &coefficients, gradient);
+            pass.backward(w, &[batch], &coefficients, gradient);
         }
         first += n;
     }
@@ -146,7 +148,7 @@ fn more_padding_changes_no_bit() {
         // Rows without a first token read their padding, so only the others are compared.
         let logits = |width| {
             let batches = network.batches(&sentences(width)).unwrap();
-            network.pass_f64(1).forward(&w, &batches[0], false)[..2 * network.classes()].to_vec()
+            network.pass_f64(1).forward(&w, &[&batches[0]], false)[..2 * network.classes()].to_vec()
         };
         assert_eq!(logits(5), logits(7), "{kind}");
     }
@@ -171,11 +173,11 @@ fn examples_do_not_see_each_other() {
     let network = encoder("bert", "gelu");
     let (w, batches) = (weights(&*network), network.batches(&sentences(6)).unwrap());
     let Inputs::Tokens(tokens) = &batches[0].inputs else { panic!("tokens") };
-    let together = network.pass_f64(1).forward(&w, &batches[0], false).to_vec();
+    let together = network.pass_f64(1).forward(&w, &[&batches[0]], false).to_vec();
     let mut pass = network.pass_f64(1);
     let alone: Vec<f64> = one_by_one(tokens, &batches[0].labels)
         .iter()
-        .flat_map(|batch| pass.forward(&w, batch, false).to_vec())
+        .flat_map(|batch| pass.forward(&w, &[batch], false).to_vec())
         .collect();
     for (a, b) in together.iter().zip(&alone) {
         assert!((a - b).abs() < 1e-12, "{a} {b}");
@@ -187,11 +189,11 @@ fn a_worker_forgets_the_batch_before() {
     let network = encoder("bert", "gelu");
     let w = weights(&*network);
     let (long, short) = (network.batches(&sentences(8)).unwrap(), network.batches(&sentences(3)).unwrap());
-    let fresh = network.pass_f64(1).forward(&w, &short[0], true).to_vec();
+    let fresh = network.pass_f64(1).forward(&w, &[&short[0]], true).to_vec();
     let mut used = network.pass_f64(1);
-    used.forward(&w, &long[0], true);
-    used.forward(&w, &long[0], false);
-    assert_eq!(used.forward(&w, &short[0], true), fresh);
+    used.forward(&w, &[&long[0]], true);
+    used.forward(&w, &[&long[0]], false);
+    assert_eq!(used.forward(&w, &[&short[0]], true), fresh);
 }
 
 #[test]
@@ -239,8 +241,8 @@ proptest! {
         let w: Vec<f64> = (0..network.layout().total()).map(|i| f64::from((0.8 * noise(i + 7919 * seed)) as f32)).collect();
         let narrow: Vec<f32> = w.iter().map(|x| *x as f32).collect();
         let batches = network.batches(&sentences(5)).unwrap();
-        let wide = network.pass_f64(1).forward(&w, &batches[0], false).to_vec();
-        for (a, b) in network.pass_f32(1).forward(&narrow, &batches[0], false).iter().zip(wide) {
+        let wide = network.pass_f64(1).forward(&w, &[&batches[0]], false).to_vec();
+        for (a, b) in network.pass_f32(1).forward(&narrow, &[&batches[0]], false).iter().zip(wide) {
             prop_assert!((f64::from(*a) - b).abs() < 1e-5, "{a} {b}");
         }
     }

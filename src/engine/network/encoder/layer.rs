@@ -1,77 +1,63 @@
 //! One encoder layer: attention, residual, LayerNorm, feed-forward, residual, LayerNorm.
 //!
-//! Owns: its activations, forward and backward. May not touch: embeddings, the classifier.
+//! Owns: its activations, forward and backward, for one batch on one thread. May not touch: embeddings, the classifier,
+//! gradients of weights (which all batches add to).
 
 use super::attention::Attention;
 use super::shape::{LayerPlaces, Shape};
 use crate::engine::device::real::Real;
 use crate::engine::network::batch::Tokens;
-use crate::engine::network::gemm::{How, View, ViewMut, multiply};
-use crate::engine::network::ops::{Norm, add_bias, add_column_sums, multiply_by};
+use crate::engine::network::dense::Share;
+use crate::engine::network::ops::{Norm, add_bias, multiply_by};
 use crate::engine::network::sized;
 
 /// What a layer computes with: its parameters and the batch.
 #[derive(Clone, Copy)]
 pub struct Context<'a, T> {
     pub shape: &'a Shape,
-    pub places: &'a LayerPlaces,
     pub w: &'a [T],
     pub tokens: &'a Tokens,
+    /// That each product may use.
     pub threads: usize,
 }
 
 impl<'a, T: Real> Context<'a, T> {
-    fn count(&self) -> usize {
-        self.tokens.ids.len()
-    }
-
-    fn vector(&self, at: usize, len: usize) -> &'a [T] {
-        &self.w[at..at + len]
-    }
-
-    fn norm(&self, places: [usize; 2]) -> Norm<'a, T> {
-        let h = self.shape.hidden;
-        let [gain, shift] = places.map(|at| self.vector(at, h));
+    /// The LayerNorm whose gain and shift lie at `place`.
+    pub fn norm(&self, place: usize) -> Norm<'a, T> {
+        let (gain, shift) = self.w[place..place + 2 * self.shape.hidden].split_at(self.shape.hidden);
         Norm { gain, shift, epsilon: T::of(self.shape.epsilon) }
     }
+}
 
-    /// out [tokens, `to`] = x [tokens, `from`] times the transposed weight [`to`, `from`] at `at`.
-    fn dense(&self, at: usize, x: &[T], out: &mut [T], (to, from): (usize, usize)) {
-        let weight = View::rows(&self.w[at..], (to, from), from).t();
-        let how = How { scale: T::ONE, add: false, threads: self.threads };
-        let n = self.count();
-        multiply(ViewMut::rows(out, (n, to), to), View::rows(x, (n, from), from), weight, how);
-    }
+/// One layer of a stack.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    pub places: &'a LayerPlaces,
+    /// The last layer works out the first token of each sequence only: no other is read from it.
+    pub last: bool,
+}
 
-    /// dx [tokens, `from`] [+]= d [tokens, `to`] times the weight, and the gradients of weight and bias.
-    fn dense_back(&self, at: [usize; 2], d: &[T], x: &[T], back: Back<'_, T>) {
-        let (n, (to, from)) = (self.count(), back.shape);
-        add_column_sums(d, &mut back.gradient[at[1]..][..to]);
-        let (d, x) = (View::rows(d, (n, to), to), View::rows(x, (n, from), from));
-        let how = |add| How { scale: T::ONE, add, threads: self.threads };
-        multiply(ViewMut::rows(&mut back.gradient[at[0]..], (to, from), from), d.t(), x, how(true));
-        let weight = View::rows(&self.w[at[0]..], (to, from), from);
-        multiply(ViewMut::rows(back.dx, (n, from), from), d, weight, how(back.add));
+impl Place<'_> {
+    /// Rows that the layer gives.
+    pub fn rows(&self, tokens: &Tokens) -> usize {
+        if self.last { tokens.sequences.len() } else { tokens.ids.len() }
     }
 }
 
-/// Targets of [`Context::dense_back`].
-struct Back<'a, T> {
-    shape: (usize, usize),
-    gradient: &'a mut [T],
-    dx: &'a mut [T],
-    add: bool,
-}
-
-/// Activations of one layer.
+/// Activations of one layer. `rows` are the tokens, or the first tokens in the last layer.
 #[derive(Default)]
 pub struct Layer<T> {
+    /// [tokens, 3 hidden].
     qkv: Vec<T>,
     tables: Vec<T>,
+    /// Input of the first tokens, in the last layer.
+    first: Vec<T>,
+    /// [rows, hidden], as are the others without another remark.
     context: Vec<T>,
     normed1: Vec<T>,
     rstd1: Vec<T>,
     x1: Vec<T>,
+    /// [rows, inner].
     inner: Vec<T>,
     slopes: Vec<T>,
     normed2: Vec<T>,
@@ -82,91 +68,115 @@ pub struct Layer<T> {
 #[derive(Default)]
 pub struct Scratch<T> {
     d_context: Vec<T>,
+    /// [tokens, 3 hidden].
     d_qkv: Vec<T>,
+    /// [rows, inner].
     d_inner: Vec<T>,
     table: Vec<T>,
-}
-
-fn add<T: Real>(x: &mut [T], y: &[T]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += *y;
-    }
+    /// [tokens, hidden].
+    wide: Vec<T>,
+    /// Gradients of gain and shift of both LayerNorms [2, 2 hidden].
+    pub norms: Vec<T>,
 }
 
 impl<T: Real> Layer<T> {
-    /// `input` [tokens, hidden] → `output` [tokens, hidden].
-    pub fn forward(&mut self, cx: Context<'_, T>, input: &[T], output: &mut [T], keep: bool) {
-        let (n, h, inner, at) = (cx.count(), cx.shape.hidden, cx.shape.inner, cx.places);
-        let qkv = sized(&mut self.qkv, n * 3 * h);
-        cx.dense(at.qkv, input, qkv, (3 * h, h));
-        add_bias(qkv, cx.vector(at.qkv_bias, 3 * h));
-        let attention = Attention::new(cx.shape);
-        let tables = sized(&mut self.tables, attention.table(cx.tokens));
-        let context = sized(&mut self.context, n * h);
-        attention.forward(qkv, cx.tokens, tables, context);
-
-        let normed1 = sized(&mut self.normed1, n * h);
-        cx.dense(at.output, context, normed1, (h, h));
-        add_bias(normed1, cx.vector(at.output_bias, h));
-        add(normed1, input);
-        let x1 = sized(&mut self.x1, n * h);
-        cx.norm(at.norm1).apply(normed1, x1, sized(&mut self.rstd1, n));
-
-        let hidden = sized(&mut self.inner, n * inner);
-        cx.dense(at.inner, x1, hidden, (inner, h));
-        let slopes = keep.then(|| sized(&mut self.slopes, n * inner));
-        cx.shape.activation.apply(hidden, cx.vector(at.inner_bias, inner), slopes);
-        let normed2 = sized(&mut self.normed2, n * h);
-        cx.dense(at.outer, hidden, normed2, (h, inner));
-        add_bias(normed2, cx.vector(at.outer_bias, h));
-        add(normed2, x1);
-        cx.norm(at.norm2).apply(normed2, output, sized(&mut self.rstd2, n));
-    }
-
-    /// `d` [tokens, hidden] goes from the gradient of the output to that of the input; adds to `gradient`.
-    pub fn backward(
-        &self,
+    /// `input` [tokens, hidden] → `output` [rows, hidden].
+    pub fn forward(
+        &mut self,
         cx: Context<'_, T>,
-        input: &[T],
-        d: &mut [T],
-        (gradient, s): (&mut [T], &mut Scratch<T>),
+        place: Place<'_>,
+        (input, output): (&[T], &mut [T]),
+        keep: bool,
     ) {
-        let (n, h, inner, at) = (cx.count(), cx.shape.hidden, cx.shape.inner, cx.places);
-        norm_back(&cx, at.norm2, (d, &self.normed2[..n * h], &self.rstd2[..n]), gradient);
-        let d_inner = sized(&mut s.d_inner, n * inner);
-        let back = Back { shape: (h, inner), gradient: &mut *gradient, dx: d_inner, add: false };
-        cx.dense_back([at.outer, at.outer_bias], d, &self.inner[..n * inner], back);
-        multiply_by(d_inner, &self.slopes[..n * inner]);
-        // The residual: the gradient along x1 is the one through the feed-forward added to `d`.
-        let back = Back { shape: (inner, h), gradient: &mut *gradient, dx: &mut *d, add: true };
-        cx.dense_back([at.inner, at.inner_bias], d_inner, &self.x1[..n * h], back);
+        let (h, at, threads) = (cx.shape.hidden, place.places, cx.threads);
+        let (n, rows) = (cx.tokens.ids.len(), place.rows(cx.tokens));
+        let qkv = sized(&mut self.qkv, n * 3 * h);
+        at.qkv.forward(cx.w, input, qkv, threads);
+        add_bias(qkv, at.qkv.bias(cx.w));
+        let attention = Attention::new(cx.shape, cx.tokens, place.last);
+        let context = sized(&mut self.context, rows * h);
+        attention.forward(qkv, sized(&mut self.tables, attention.table()), context);
 
-        norm_back(&cx, at.norm1, (d, &self.normed1[..n * h], &self.rstd1[..n]), gradient);
-        let d_context = sized(&mut s.d_context, n * h);
-        let back = Back { shape: (h, h), gradient: &mut *gradient, dx: d_context, add: false };
-        cx.dense_back([at.output, at.output_bias], d, &self.context[..n * h], back);
+        let normed1 = sized(&mut self.normed1, rows * h);
+        at.output.forward(cx.w, context, normed1, threads);
+        let x1 = sized(&mut self.x1, rows * h);
+        let residual = if place.last { first_rows(input, cx.tokens, sized(&mut self.first, rows * h)) } else { input };
+        let added = Some((at.output.bias(cx.w), residual));
+        cx.norm(at.norm1).apply(normed1, added, x1, sized(&mut self.rstd1, rows));
+
+        let hidden = sized(&mut self.inner, rows * cx.shape.inner);
+        at.inner.forward(cx.w, x1, hidden, threads);
+        let slopes = keep.then(|| sized(&mut self.slopes, rows * cx.shape.inner));
+        cx.shape.activation.apply(hidden, at.inner.bias(cx.w), slopes);
+        let normed2 = sized(&mut self.normed2, rows * h);
+        at.outer.forward(cx.w, hidden, normed2, threads);
+        let added = Some((at.outer.bias(cx.w), &*x1));
+        cx.norm(at.norm2).apply(normed2, added, output, sized(&mut self.rstd2, rows));
+    }
+
+    /// `d` goes from the gradient of the output [rows, hidden] to that of the input [tokens, hidden]; what the gradients
+    /// of the weights need stays in `normed1`, `normed2` and the scratch.
+    pub fn backward(&mut self, cx: Context<'_, T>, place: Place<'_>, d: &mut Vec<T>, s: &mut Scratch<T>) {
+        let (h, inner, at, threads) = (cx.shape.hidden, cx.shape.inner, place.places, cx.threads);
+        let (n, rows) = (cx.tokens.ids.len(), place.rows(cx.tokens));
+        let norms = sized(&mut s.norms, 4 * h);
+        norms.fill(T::ZERO);
+        let (norms1, norms2) = norms.split_at_mut(2 * h);
+        let rows_of_d = &mut d[..rows * h];
+        let saved = (&mut self.normed2[..rows * h], &self.rstd2[..rows]);
+        cx.norm(at.norm2).back(rows_of_d, saved, norms2.split_at_mut(h));
+        let d_inner = sized(&mut s.d_inner, rows * inner);
+        at.outer.back(cx.w, rows_of_d, d_inner, (false, threads));
+        multiply_by(d_inner, &self.slopes[..rows * inner]);
+        // The residual: the gradient along x1 is the one through the feed-forward added to `d`.
+        at.inner.back(cx.w, d_inner, rows_of_d, (true, threads));
+
+        let saved = (&mut self.normed1[..rows * h], &self.rstd1[..rows]);
+        cx.norm(at.norm1).back(rows_of_d, saved, norms1.split_at_mut(h));
+        let d_context = sized(&mut s.d_context, rows * h);
+        at.output.back(cx.w, rows_of_d, d_context, (false, threads));
         let d_qkv = sized(&mut s.d_qkv, n * 3 * h);
-        let qkv = &self.qkv[..n * 3 * h];
-        Attention::new(cx.shape).backward(qkv, cx.tokens, &self.tables, (d_context, d_qkv, &mut s.table));
-        let back = Back { shape: (3 * h, h), gradient, dx: d, add: true };
-        cx.dense_back([at.qkv, at.qkv_bias], d_qkv, input, back);
+        let attention = Attention::new(cx.shape, cx.tokens, place.last);
+        attention.backward(&self.qkv[..n * 3 * h], &self.tables, (d_context, d_qkv, &mut s.table));
+        if place.last {
+            spread_rows(rows_of_d, cx.tokens, sized(&mut s.wide, n * h));
+            std::mem::swap(d, &mut s.wide);
+        }
+        at.qkv.back(cx.w, d_qkv, &mut d[..n * h], (true, threads));
+    }
+
+    /// This batch's shares in the gradients of the weights of query, key and value, output, inner, outer.
+    pub fn shares<'a>(
+        &'a self,
+        shape: &Shape,
+        (n, rows): (usize, usize),
+        input: &'a [T],
+        s: &'a Scratch<T>,
+    ) -> [Share<'a, T>; 4] {
+        let (h, inner) = (shape.hidden, shape.inner);
+        [
+            Share { d: &s.d_qkv[..n * 3 * h], x: &input[..n * h] },
+            Share { d: &self.normed1[..rows * h], x: &self.context[..rows * h] },
+            Share { d: &s.d_inner[..rows * inner], x: &self.x1[..rows * h] },
+            Share { d: &self.normed2[..rows * h], x: &self.inner[..rows * inner] },
+        ]
     }
 }
 
-/// Backward of a LayerNorm whose gain and shift lie at `places`; `d` is changed in place.
-pub fn norm_back<T: Real>(
-    cx: &Context<'_, T>,
-    places: [usize; 2],
-    (d, normed, rstd): (&mut [T], &[T], &[T]),
-    gradient: &mut [T],
-) {
-    let h = cx.shape.hidden;
-    let [gain, shift] = two(gradient, places, h);
-    cx.norm(places).back(d, (normed, rstd), gain, shift);
+/// Copies the rows of first tokens to `out` [sequences, hidden].
+fn first_rows<'a, T: Real>(rows: &[T], tokens: &Tokens, out: &'a mut [T]) -> &'a [T] {
+    let h = out.len() / tokens.sequences.len();
+    for (out, sequence) in out.chunks_exact_mut(h).zip(&tokens.sequences) {
+        out.copy_from_slice(&rows[sequence.start * h..][..h]);
+    }
+    out
 }
 
-/// Two disjoint vectors of a slice, each `len` long.
-fn two<T>(slice: &mut [T], at: [usize; 2], len: usize) -> [&mut [T]; 2] {
-    let ranges = at.map(|start| start..start + len);
-    slice.get_disjoint_mut(ranges).expect("parameters of a layout are disjoint")
+/// Copies the rows of first tokens to where they are among all tokens, with zeros between.
+fn spread_rows<T: Real>(rows: &[T], tokens: &Tokens, all: &mut [T]) {
+    all.fill(T::ZERO);
+    let h = all.len() / tokens.ids.len();
+    for (row, sequence) in rows.chunks_exact(h).zip(&tokens.sequences) {
+        all[sequence.start * h..][..h].copy_from_slice(row);
+    }
 }

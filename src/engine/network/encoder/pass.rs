@@ -1,33 +1,43 @@
 //! The whole encoder: embeddings, layers, classifier; forward and backward.
 //!
-//! Owns: the workspace of one worker. May not touch: how weights were made.
+//! Batches that are taken together go side by side, each through a workspace of its own with products on one thread;
+//! only the gradients of weights need all of them, and add them in their order.
+//!
+//! Owns: workspaces, and what is done side by side. May not touch: how weights were made.
 
-use super::layer::{Context, Layer, Scratch, norm_back};
+use super::layer::{Context, Layer, Place, Scratch};
 use super::shape::{LayerPlaces, Places, Shape};
 use crate::engine::device::real::Real;
 use crate::engine::network::batch::{Batch, Inputs, Tokens};
-use crate::engine::network::gemm::{How, View, ViewMut, multiply};
-use crate::engine::network::ops::{Norm, add_bias, add_column_sums};
+use crate::engine::network::dense::{Gradient, Share, add_gradients, each};
+use crate::engine::network::ops::{add, add_bias};
 use crate::engine::network::{Pass, sized};
 use std::sync::Arc;
 
-/// One worker. With `keep` every layer has its activations; without, all layers share the first's.
+/// One worker.
 pub struct EncoderPass<T> {
     shape: Arc<Shape>,
     places: Arc<Places>,
     threads: usize,
+    spaces: Vec<Space<T>>,
+    logits: Vec<T>,
+}
+
+/// Activations of one batch. With `keep` every layer has its own; without, all layers share the first's.
+struct Space<T> {
     /// Normalized embeddings before gain and shift [tokens, hidden], and 1 / deviation [tokens].
     embedded: (Vec<T>, Vec<T>),
     /// Input of each layer and the output of the last: [tokens, hidden].
     streams: Vec<Vec<T>>,
+    /// Which of them is the output of the last.
+    last: usize,
     layers: Vec<Layer<T>>,
-    /// First tokens, and what the dense layer makes of them: [examples, hidden].
-    first: Vec<T>,
+    /// What the dense layer makes of the first tokens: [examples, hidden].
     pooled: Vec<T>,
     logits: Vec<T>,
-    d: Vec<T>,
+    d_logits: Vec<T>,
     d_pooled: Vec<T>,
-    d_first: Vec<T>,
+    d: Vec<T>,
     scratch: Scratch<T>,
 }
 
@@ -36,166 +46,204 @@ fn tokens(batch: &Batch) -> &Tokens {
     tokens
 }
 
-impl<T: Real> EncoderPass<T> {
-    pub fn new(shape: Arc<Shape>, places: Arc<Places>, threads: usize) -> Self {
-        let layers = (0..shape.layers).map(|_| Layer::default()).collect();
-        let streams = vec![Vec::new(); shape.layers + 1];
+/// Layer `i` of the stack.
+fn place(places: &Places, i: usize) -> Place<'_> {
+    Place { places: &places.layers[i], last: i + 1 == places.layers.len() }
+}
+
+impl<T: Real> Space<T> {
+    fn new(layers: usize) -> Self {
         let empty = Vec::new;
         Self {
-            shape,
-            places,
-            threads,
             embedded: (empty(), empty()),
-            streams,
-            layers,
-            first: empty(),
+            streams: vec![Vec::new(); layers + 1],
+            last: 0,
+            layers: (0..layers).map(|_| Layer::default()).collect(),
             pooled: empty(),
             logits: empty(),
-            d: empty(),
+            d_logits: empty(),
             d_pooled: empty(),
-            d_first: empty(),
+            d: empty(),
             scratch: Scratch::default(),
         }
     }
 
-    fn how(&self, add: bool) -> How<T> {
-        How { scale: T::ONE, add, threads: self.threads }
-    }
-
-    fn embed(&mut self, w: &[T], tokens: &Tokens) {
-        let (h, at) = (self.shape.hidden, &self.places);
+    fn embed(&mut self, cx: Context<'_, T>, at: &Places) {
+        let (h, tokens) = (cx.shape.hidden, cx.tokens);
         let n = tokens.ids.len();
         let rows = sized(&mut self.embedded.0, n * h);
         let places = tokens.ids.iter().zip(&tokens.types).zip(&tokens.positions);
         for (row, ((id, kind), position)) in rows.chunks_exact_mut(h).zip(places) {
-            let word = &w[at.words + *id as usize * h..][..h];
-            let place = &w[at.positions + *position as usize * h..][..h];
-            let kind = &w[at.types + *kind as usize * h..][..h];
-            for (((x, a), b), c) in row.iter_mut().zip(word).zip(kind).zip(place) {
+            let of = |table: usize, index: u32| &cx.w[table + index as usize * h..][..h];
+            let (word, kind, position) = (of(at.words, *id), of(at.types, *kind), of(at.positions, *position));
+            for (((x, a), b), c) in row.iter_mut().zip(word).zip(kind).zip(position) {
                 *x = *a + *b + *c;
             }
         }
-        let [gain, shift] = at.norm.map(|start| &w[start..start + h]);
-        let norm = Norm { gain, shift, epsilon: T::of(self.shape.epsilon) };
-        norm.apply(rows, sized(&mut self.streams[0], n * h), sized(&mut self.embedded.1, n));
+        let rstd = sized(&mut self.embedded.1, n);
+        cx.norm(at.norm).apply(rows, None, sized(&mut self.streams[0], n * h), rstd);
     }
 
-    /// Which stream and which layer's buffers layer `i` uses.
-    fn buffers(&self, i: usize, keep: bool) -> (usize, usize, usize) {
-        if keep { (i, i + 1, i) } else { (i % 2, (i + 1) % 2, 0) }
-    }
-
-    fn classify(&mut self, w: &[T], tokens: &Tokens, last: usize) {
-        let (h, classes, n) = (self.shape.hidden, self.shape.classes, tokens.sequences.len());
-        let (how, at) = (self.how(false), self.places.clone());
-        let first = sized(&mut self.first, n * h);
-        for (row, sequence) in first.chunks_exact_mut(h).zip(&tokens.sequences) {
-            row.copy_from_slice(&self.streams[last][sequence.start * h..][..h]);
+    fn forward(&mut self, cx: Context<'_, T>, places: &Places, keep: bool) {
+        self.embed(cx, places);
+        let (n, h) = (cx.tokens.ids.len(), cx.shape.hidden);
+        for i in 0..places.layers.len() {
+            let place = place(places, i);
+            let (from, to, layer) = if keep { (i, i + 1, i) } else { (i % 2, (i + 1) % 2, 0) };
+            let (mut input, mut output) = (Vec::new(), Vec::new());
+            std::mem::swap(&mut input, &mut self.streams[from]);
+            std::mem::swap(&mut output, &mut self.streams[to]);
+            let rows = (&input[..n * h], sized(&mut output, place.rows(cx.tokens) * h));
+            self.layers[layer].forward(cx, place, rows, keep);
+            (self.streams[from], self.streams[to]) = (input, output);
+            self.last = to;
         }
-        let pooled = sized(&mut self.pooled, n * h);
-        let dense = View::rows(&w[at.dense..], (h, h), h).t();
-        multiply(ViewMut::rows(pooled, (n, h), h), View::rows(first, (n, h), h), dense, how);
-        add_bias(pooled, &w[at.dense_bias..][..h]);
-        pooled.iter_mut().for_each(|x| *x = x.tanh());
-        let logits = sized(&mut self.logits, n * classes);
-        let classifier = View::rows(&w[at.classifier..], (classes, h), h).t();
-        multiply(
-            ViewMut::rows(logits, (n, classes), classes),
-            View::rows(pooled, (n, h), h),
-            classifier,
-            how,
-        );
-        add_bias(logits, &w[at.classifier_bias..][..classes]);
+        self.classify(cx, places);
     }
 
-    /// From the gradient along the logits to `self.d`, the gradient along the last stream.
-    fn classify_back(&mut self, w: &[T], tokens: &Tokens, d_logits: &[T], gradient: &mut [T]) {
-        let (h, classes, n) = (self.shape.hidden, self.shape.classes, tokens.sequences.len());
-        let (how, onto, at) = (self.how(false), self.how(true), self.places.clone());
-        let pooled = &self.pooled[..n * h];
-        add_column_sums(d_logits, &mut gradient[at.classifier_bias..][..classes]);
-        let d_logits = View::rows(d_logits, (n, classes), classes);
-        let target = ViewMut::rows(&mut gradient[at.classifier..], (classes, h), h);
-        multiply(target, d_logits.t(), View::rows(pooled, (n, h), h), onto);
+    fn classify(&mut self, cx: Context<'_, T>, at: &Places) {
+        let (h, n) = (cx.shape.hidden, cx.tokens.sequences.len());
+        let pooled = sized(&mut self.pooled, n * h);
+        at.pooler.forward(cx.w, &self.streams[self.last][..n * h], pooled, 1);
+        add_bias(pooled, at.pooler.bias(cx.w));
+        pooled.iter_mut().for_each(|x| *x = x.tanh());
+        self.logits.resize(n * cx.shape.classes, T::ZERO);
+        at.classifier.forward(cx.w, pooled, &mut self.logits, 1);
+        add_bias(&mut self.logits, at.classifier.bias(cx.w));
+    }
+
+    fn classify_back(&mut self, cx: Context<'_, T>, at: &Places, d_logits: &[T]) {
+        let (h, n) = (cx.shape.hidden, cx.tokens.sequences.len());
+        self.d_logits.clear();
+        self.d_logits.extend_from_slice(d_logits);
         let d_pooled = sized(&mut self.d_pooled, n * h);
-        let classifier = View::rows(&w[at.classifier..], (classes, h), h);
-        multiply(ViewMut::rows(d_pooled, (n, h), h), d_logits, classifier, how);
-        for (d, p) in d_pooled.iter_mut().zip(pooled) {
+        at.classifier.back(cx.w, d_logits, d_pooled, (false, 1));
+        for (d, p) in d_pooled.iter_mut().zip(&self.pooled) {
             *d *= T::ONE - *p * *p;
         }
-        add_column_sums(d_pooled, &mut gradient[at.dense_bias..][..h]);
-        let d_pooled = View::rows(d_pooled, (n, h), h);
-        let first = View::rows(&self.first[..n * h], (n, h), h);
-        multiply(ViewMut::rows(&mut gradient[at.dense..], (h, h), h), d_pooled.t(), first, onto);
-        let d_first = sized(&mut self.d_first, n * h);
-        multiply(ViewMut::rows(d_first, (n, h), h), d_pooled, View::rows(&w[at.dense..], (h, h), h), how);
-        let d = sized(&mut self.d, tokens.ids.len() * h);
-        d.fill(T::ZERO);
-        for (row, sequence) in d_first.chunks_exact(h).zip(&tokens.sequences) {
-            d[sequence.start * h..][..h].copy_from_slice(row);
-        }
+        at.pooler.back(cx.w, d_pooled, sized(&mut self.d, n * h), (false, 1));
     }
 
-    fn embed_back(&self, tokens: &Tokens, gradient: &mut [T]) {
-        let (h, at) = (self.shape.hidden, &self.places);
+    fn embed_back(&mut self, cx: Context<'_, T>, at: &Places) {
+        let (h, n) = (cx.shape.hidden, cx.tokens.ids.len());
+        let norms = sized(&mut self.scratch.norms, 2 * h);
+        norms.fill(T::ZERO);
+        let saved = (&mut self.embedded.0[..n * h], &self.embedded.1[..n]);
+        cx.norm(at.norm).back(&mut self.d[..n * h], saved, norms.split_at_mut(h));
+    }
+
+    /// Adds the gradients of the tables and of the embeddings' LayerNorm.
+    fn add_tables(&self, tokens: &Tokens, (at, h): (&Places, usize), gradient: &mut [T]) {
+        add(&mut gradient[at.norm..][..2 * h], &self.scratch.norms[..2 * h]);
         let places = tokens.ids.iter().zip(&tokens.types).zip(&tokens.positions);
         for (row, ((id, kind), position)) in self.d.chunks_exact(h).zip(places) {
-            let starts = [
-                at.words + *id as usize * h,
-                at.types + *kind as usize * h,
-                at.positions + *position as usize * h,
-            ];
-            for start in starts {
-                for (g, d) in gradient[start..start + h].iter_mut().zip(row) {
-                    *g += *d;
-                }
+            for (table, index) in [(at.words, id), (at.types, kind), (at.positions, position)] {
+                add(&mut gradient[table + *index as usize * h..][..h], row);
             }
+        }
+    }
+}
+
+impl<T: Real> EncoderPass<T> {
+    pub fn new(shape: Arc<Shape>, places: Arc<Places>, threads: usize) -> Self {
+        Self { shape, places, threads: threads.max(1), spaces: Vec::new(), logits: Vec::new() }
+    }
+
+    /// Runs `work` on every batch with its workspace, side by side.
+    fn each(&mut self, w: &[T], batches: &[&Batch], work: impl Fn(usize, &mut Space<T>, Context<'_, T>) + Sync + Send) {
+        while self.spaces.len() < batches.len() {
+            self.spaces.push(Space::new(self.shape.layers));
+        }
+        let (shape, threads) = (&*self.shape, self.threads / batches.len().max(1));
+        let jobs: Vec<_> = self.spaces.iter_mut().zip(batches).enumerate().collect();
+        each(self.threads, jobs, |(i, (space, batch))| {
+            work(i, space, Context { shape, w, tokens: tokens(batch), threads: threads.max(1) });
+        });
+    }
+
+    /// Adds all batches' shares in the gradients of layer `i`.
+    fn add_layer(&self, i: usize, batches: &[&Batch], gradient: &mut [T]) {
+        let place = place(&self.places, i);
+        let LayerPlaces { qkv, output, norm1, inner, outer, norm2 } = *place.places;
+        let used = || self.spaces.iter().zip(batches);
+        for (space, _) in used() {
+            let (norms1, norms2) = space.scratch.norms.split_at(2 * self.shape.hidden);
+            add(&mut gradient[norm1..][..norms1.len()], norms1);
+            add(&mut gradient[norm2..][..norms1.len()], norms2);
+        }
+        let shares: Vec<[Share<'_, T>; 4]> = used()
+            .map(|(space, batch)| {
+                let counts = (tokens(batch).ids.len(), place.rows(tokens(batch)));
+                space.layers[i].shares(&self.shape, counts, &space.streams[i], &space.scratch)
+            })
+            .collect();
+        // The largest first, so that threads end together.
+        let dense = [outer, inner, qkv, output];
+        let targets = gradient.get_disjoint_mut(dense.map(|dense| dense.range()));
+        let targets = targets.expect("parameters of a layout are disjoint");
+        let of = |(target, (dense, share)): (_, (_, usize))| Gradient {
+            dense,
+            target,
+            shares: shares.iter().map(|all| all[share]).collect(),
+        };
+        add_gradients(targets.into_iter().zip(dense.into_iter().zip([3, 2, 0, 1])).map(of).collect(), self.threads);
+    }
+
+    /// Adds all batches' shares in the gradients of pooler and classifier.
+    fn add_head(&self, batches: &[&Batch], gradient: &mut [T]) {
+        let (at, h, classes) = (&self.places, self.shape.hidden, self.shape.classes);
+        let used = || self.spaces.iter().zip(batches).map(|(space, batch)| (space, batch.labels.len()));
+        let classifier = used()
+            .map(|(space, n)| Share { d: &space.d_logits[..n * classes], x: &space.pooled[..n * h] })
+            .collect();
+        let pooler = used()
+            .map(|(space, n)| Share { d: &space.d_pooled[..n * h], x: &space.streams[space.last][..n * h] })
+            .collect();
+        for (dense, shares) in [(at.classifier, classifier), (at.pooler, pooler)] {
+            let target = &mut gradient[dense.range()];
+            add_gradients(vec![Gradient { dense, target, shares }], self.threads);
         }
     }
 }
 
 impl<T: Real> Pass<T> for EncoderPass<T> {
-    fn forward(&mut self, w: &[T], batch: &Batch, keep: bool) -> &[T] {
-        let tokens = tokens(batch);
-        let n = tokens.ids.len() * self.shape.hidden;
-        self.embed(w, tokens);
-        let mut last = 0;
-        for (i, places) in self.places.clone().layers.iter().enumerate() {
-            let (from, to, buffers) = self.buffers(i, keep);
-            let (mut input, mut output) = (Vec::new(), Vec::new());
-            std::mem::swap(&mut input, &mut self.streams[from]);
-            std::mem::swap(&mut output, &mut self.streams[to]);
-            let cx = context(&self.shape, places, w, (tokens, self.threads));
-            self.layers[buffers].forward(cx, &input[..n], sized(&mut output, n), keep);
-            (self.streams[from], self.streams[to]) = (input, output);
-            last = to;
-        }
-        self.classify(w, tokens, last);
-        &self.logits[..batch.labels.len() * self.shape.classes]
+    fn width(&self) -> usize {
+        self.threads
     }
 
-    fn backward(&mut self, w: &[T], batch: &Batch, d_logits: &[T], gradient: &mut [T]) {
-        let tokens = tokens(batch);
-        let n = tokens.ids.len() * self.shape.hidden;
-        self.classify_back(w, tokens, d_logits, gradient);
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
         let places = self.places.clone();
-        for (i, place) in places.layers.iter().enumerate().rev() {
-            let cx = context(&self.shape, place, w, (tokens, self.threads));
-            let onto = (&mut *gradient, &mut self.scratch);
-            self.layers[i].backward(cx, &self.streams[i][..n], &mut self.d[..n], onto);
+        self.each(w, batches, |_, space, cx| space.forward(cx, &places, keep));
+        self.logits.clear();
+        for space in &self.spaces[..batches.len()] {
+            self.logits.extend_from_slice(&space.logits);
         }
-        let cx = context(&self.shape, &places.layers[0], w, (tokens, self.threads));
-        let saved = (&mut self.d[..n], &self.embedded.0[..n], &self.embedded.1[..tokens.ids.len()]);
-        norm_back(&cx, places.norm, saved, gradient);
-        self.embed_back(tokens, gradient);
+        &self.logits
     }
-}
 
-fn context<'a, T>(
-    shape: &'a Shape,
-    places: &'a LayerPlaces,
-    w: &'a [T],
-    (tokens, threads): (&'a Tokens, usize),
-) -> Context<'a, T> {
-    Context { shape, places, w, tokens, threads }
+    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+        let (places, classes) = (self.places.clone(), self.shape.classes);
+        let ends: Vec<usize> = batches
+            .iter()
+            .scan(0, |end, batch| {
+                *end += batch.labels.len() * classes;
+                Some(*end)
+            })
+            .collect();
+        self.each(w, batches, |i, space, cx| {
+            let own = ends[i] - batches[i].labels.len() * classes..ends[i];
+            space.classify_back(cx, &places, &d_logits[own]);
+        });
+        self.add_head(batches, gradient);
+        for i in (0..places.layers.len()).rev() {
+            self.each(w, batches, |_, space, cx| {
+                space.layers[i].backward(cx, place(&places, i), &mut space.d, &mut space.scratch);
+            });
+            self.add_layer(i, batches, gradient);
+        }
+        self.each(w, batches, |_, space, cx| space.embed_back(cx, &places));
+        for (space, batch) in self.spaces.iter().zip(batches) {
+            space.add_tables(tokens(batch), (&places, self.shape.hidden), gradient);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: names as Hugging Face writes them. May not touch: values.
 
+use crate::engine::network::dense::Dense;
 use crate::engine::network::layout::ParameterLayout;
 use crate::engine::network::ops::Activation;
 
@@ -56,41 +57,37 @@ pub struct Shape {
     pub epsilon: f64,
 }
 
-/// First elements of one encoder layer's parameters.
+/// Where one encoder layer's parameters lie.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerPlaces {
-    /// Query, key and value weights, one after the other: [3 * hidden, hidden].
-    pub qkv: usize,
-    pub qkv_bias: usize,
-    pub output: usize,
-    pub output_bias: usize,
-    pub norm1: [usize; 2],
-    pub inner: usize,
-    pub inner_bias: usize,
-    pub outer: usize,
-    pub outer_bias: usize,
-    pub norm2: [usize; 2],
+    /// Query, key and value, one after the other.
+    pub qkv: Dense,
+    pub output: Dense,
+    /// Gain and shift, side by side.
+    pub norm1: usize,
+    pub inner: Dense,
+    pub outer: Dense,
+    pub norm2: usize,
 }
 
-/// First elements of an encoder's parameters.
+/// Where an encoder's parameters lie.
 #[derive(Debug, Clone)]
 pub struct Places {
     pub words: usize,
     pub positions: usize,
     pub types: usize,
-    pub norm: [usize; 2],
+    pub norm: usize,
     pub layers: Vec<LayerPlaces>,
-    pub dense: usize,
-    pub dense_bias: usize,
-    pub classifier: usize,
-    pub classifier_bias: usize,
+    pub pooler: Dense,
+    pub classifier: Dense,
 }
 
 const TABLES: [&str; 3] = ["word_embeddings", "position_embeddings", "token_type_embeddings"];
 const QKV: [&str; 3] = ["query", "key", "value"];
 
 impl Shape {
-    /// Names and shapes in the order in which the arithmetic wants them: query, key and value side by side.
+    /// Names and shapes in the order in which the arithmetic wants them: query, key and value side by side, each bias
+    /// behind its weight, each shift behind its gain.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let (prefix, h) = (self.family.prefix(), self.hidden);
         let embeddings = format!("{prefix}.embeddings");
@@ -128,37 +125,30 @@ impl Shape {
 
     /// Looks every parameter up in the layout that was made from [`Shape::tensors`].
     pub fn places(&self, layout: &ParameterLayout) -> Places {
-        let prefix = self.family.prefix();
-        let at = |name: &str, part: &str| layout.offset(&format!("{name}.{part}"));
-        let table = |name: &str| at(&format!("{prefix}.embeddings.{name}"), "weight");
-        let norm = |name: &str| [at(name, "weight"), at(name, "bias")];
+        let (prefix, h) = (self.family.prefix(), self.hidden);
+        let at = |name: &str| layout.offset(&format!("{name}.weight"));
+        let table = |name: &str| at(&format!("{prefix}.embeddings.{name}"));
+        let dense = |name: &str, outputs, inputs| Dense { at: at(name), outputs, inputs };
         let layer = |i: usize| {
-            let base = format!("{prefix}.encoder.layer.{i}");
-            let part = |name: &str| format!("{base}.{name}");
+            let part = |name: &str| format!("{prefix}.encoder.layer.{i}.{name}");
             LayerPlaces {
-                qkv: at(&part("attention.self.query"), "weight"),
-                qkv_bias: at(&part("attention.self.query"), "bias"),
-                output: at(&part("attention.output.dense"), "weight"),
-                output_bias: at(&part("attention.output.dense"), "bias"),
-                norm1: norm(&part("attention.output.LayerNorm")),
-                inner: at(&part("intermediate.dense"), "weight"),
-                inner_bias: at(&part("intermediate.dense"), "bias"),
-                outer: at(&part("output.dense"), "weight"),
-                outer_bias: at(&part("output.dense"), "bias"),
-                norm2: norm(&part("output.LayerNorm")),
+                qkv: dense(&part("attention.self.query"), 3 * h, h),
+                output: dense(&part("attention.output.dense"), h, h),
+                norm1: at(&part("attention.output.LayerNorm")),
+                inner: dense(&part("intermediate.dense"), self.inner, h),
+                outer: dense(&part("output.dense"), h, self.inner),
+                norm2: at(&part("output.LayerNorm")),
             }
         };
-        let [dense, classifier] = self.family.head();
+        let [pooler, classifier] = self.family.head();
         Places {
             words: table(TABLES[0]),
             positions: table(TABLES[1]),
             types: table(TABLES[2]),
-            norm: norm(&format!("{prefix}.embeddings.LayerNorm")),
+            norm: table("LayerNorm"),
             layers: (0..self.layers).map(layer).collect(),
-            dense: at(dense, "weight"),
-            dense_bias: at(dense, "bias"),
-            classifier: at(classifier, "weight"),
-            classifier_bias: at(classifier, "bias"),
+            pooler: dense(pooler, h, h),
+            classifier: dense(classifier, self.classes, h),
         }
     }
 }

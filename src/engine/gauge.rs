@@ -1,0 +1,146 @@
+//! Statistics of a snapshot: made as its bytes arrive, or from all of them at once, with the same bits.
+//!
+//! Owns: which bytes belong to which piece of which parameter. May not touch: the sums themselves.
+
+use super::device::cpu::PIECE;
+use super::device::moments::Tensor;
+use super::network::layout::{ParameterLayout, Slot, Untied};
+use crate::domain::{Fault, Gauge, Manifest, References, Snapshot, Statistics, TensorStatistics};
+use rayon::prelude::*;
+
+/// One tensor of the manifest.
+#[derive(Debug)]
+struct Expected {
+    bytes: usize,
+    /// Which of the untied parameters it is; `None` for a buffer.
+    slot: Option<usize>,
+}
+
+/// See [`crate::domain::Layout::gauge`].
+#[derive(Debug)]
+pub struct Arriving {
+    manifest: Manifest,
+    expected: Vec<Expected>,
+    slots: Vec<Slot>,
+    indices: Vec<usize>,
+    references: References,
+    found: Vec<Option<TensorStatistics>>,
+    /// Tensor that is arriving, and bytes of it that have been used.
+    tensor: usize,
+    used: usize,
+    /// Bytes of a piece that has not arrived whole.
+    pending: Vec<u8>,
+}
+
+impl Arriving {
+    pub fn new(layout: &ParameterLayout, manifest: &Manifest, places: &[usize], references: References) -> Self {
+        let Untied { slots, indices, .. } = layout.untie(places, manifest);
+        let bytes = |spec: &crate::domain::TensorSpec| spec.byte_length().unwrap_or(0) as usize;
+        let mut expected: Vec<Expected> =
+            manifest.tensors().iter().map(|spec| Expected { bytes: bytes(spec), slot: None }).collect();
+        for (slot, index) in indices.iter().enumerate() {
+            expected[places[*index]].slot = Some(slot);
+        }
+        let found = vec![None; slots.len()];
+        let (manifest, pending) = (manifest.clone(), Vec::new());
+        Self { manifest, expected, slots, indices, references, found, tensor: 0, used: 0, pending }
+    }
+
+    /// Uses the bytes of one piece of the slot `slot`.
+    fn piece(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Fault> {
+        let dtype = self.manifest.tensors()[self.tensor].dtype;
+        let tensor = Tensor { index: self.indices[slot], dtype, references: &self.references };
+        let piece = tensor.piece(self.used / dtype.size() as usize, bytes)?;
+        let found = self.found[slot].take();
+        self.found[slot] = Some(match found {
+            Some(before) => before.join(piece),
+            None => TensorStatistics { name: self.slots[slot].name.clone(), ..piece },
+        });
+        self.used += bytes.len();
+        Ok(())
+    }
+
+    /// Takes bytes of the tensor that is arriving; returns those that are behind it.
+    fn within<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+        let Expected { bytes: all, slot } = self.expected[self.tensor];
+        let left = all - self.used - self.pending.len();
+        let (mut mine, behind) = bytes.split_at(left.min(bytes.len()));
+        let Some(slot) = slot else {
+            self.used += mine.len();
+            return Ok(behind);
+        };
+        let piece = PIECE * self.manifest.tensors()[self.tensor].dtype.size() as usize;
+        while !mine.is_empty() {
+            let due = piece.min(all - self.used);
+            let (now, later) = mine.split_at((due - self.pending.len()).min(mine.len()));
+            mine = later;
+            if now.len() == due {
+                self.piece(slot, now)?;
+                continue;
+            }
+            self.pending.extend_from_slice(now);
+            if self.pending.len() == due {
+                let mut whole = std::mem::take(&mut self.pending);
+                self.piece(slot, &whole)?;
+                whole.clear();
+                self.pending = whole;
+            }
+        }
+        Ok(behind)
+    }
+}
+
+impl Gauge for Arriving {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let mut bytes = bytes;
+        while !bytes.is_empty() && self.tensor < self.expected.len() {
+            bytes = self.within(bytes)?;
+            if self.used == self.expected[self.tensor].bytes {
+                self.tensor += 1;
+                self.used = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Statistics {
+        let named = |(found, slot): (Option<TensorStatistics>, Slot)| {
+            found.unwrap_or_else(|| TensorStatistics { name: slot.name, ..TensorStatistics::default() })
+        };
+        let tensors = self.found.into_iter().zip(self.slots).map(named).collect();
+        Statistics::new(tensors, &self.references)
+    }
+}
+
+/// Statistics of a snapshot that is in memory.
+///
+/// # Errors
+/// When a reference cannot be read back.
+pub fn of_all(
+    untied: &Untied,
+    places: &[usize],
+    snapshot: &Snapshot,
+    references: &References,
+) -> Result<Statistics, Fault> {
+    let pieces = untied.indices.iter().enumerate().flat_map(|(slot, index)| {
+        let len = untied.slots[slot].len;
+        (0..len).step_by(PIECE).map(move |start| (slot, *index, start, PIECE.min(len - start)))
+    });
+    let pieces: Vec<_> = pieces.collect();
+    let one = |(slot, index, start, len): (usize, usize, usize, usize)| {
+        let place = places[index];
+        let dtype = snapshot.manifest().tensors()[place].dtype;
+        let size = dtype.size() as usize;
+        let bytes = &snapshot.data()[place][start * size..(start + len) * size];
+        Ok((slot, Tensor { index, dtype, references }.piece(start, bytes)?))
+    };
+    let made: Vec<(usize, TensorStatistics)> = pieces.into_par_iter().map(one).collect::<Result<_, Fault>>()?;
+    let mut found: Vec<Option<TensorStatistics>> = vec![None; untied.slots.len()];
+    for (slot, piece) in made {
+        found[slot] = Some(match found[slot].take() {
+            Some(before) => before.join(piece),
+            None => TensorStatistics { name: untied.slots[slot].name.clone(), ..piece },
+        });
+    }
+    Ok(Statistics::new(found.into_iter().flatten().collect(), references))
+}
