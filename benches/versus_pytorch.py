@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import tempfile
 from pathlib import Path
 
@@ -67,6 +68,9 @@ def main() -> None:
         bench = Bench(program, threads, effort, minilm, nano, report)
         for section in options.sections:
             SECTIONS[section](bench)
+    report.say(
+        f"Load average at the end {os.getloadavg()[0]:.2f}; what is above {max(threads)} was not ours."
+    )
     report.write(options.out, options.json)
     print(f"written to {options.out}")
 

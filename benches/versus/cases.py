@@ -17,7 +17,7 @@ ROWS = 32
 START, PAD, END = 0, 1, 2
 """Pieces of the tokenizer in `examples/data/nano` that stand for no text."""
 
-MINILM = {
+MINILM: files.Config = {
     "model_type": "bert",
     "architectures": ["BertForSequenceClassification"],
     "vocab_size": 30522,
@@ -69,15 +69,15 @@ class Model:
     longest: int
 
     @property
-    def config(self) -> dict:
+    def config(self) -> files.Config:
         """What config.json says."""
-        return json.loads((self.folder / "config.json").read_text())
+        return files.read_config(self.folder)
 
 
 # --- the models
 
 
-def shapes(config: dict) -> dict[str, tuple[int, ...]]:
+def shapes(config: files.Config) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter under Hugging Face's names."""
     width, inner = config["hidden_size"], config["intermediate_size"]
     found: dict[str, tuple[int, ...]] = {}

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 from .cases import Case
 from .contest import Sample, total
@@ -50,7 +51,7 @@ class Clino:
                 subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment())
             )
 
-    def __enter__(self) -> Clino:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,6 +68,7 @@ class Clino:
 
     def _ask(self, process: subprocess.Popen[str], name: str) -> Sample:
         line = ""
+        assert process.stdin and process.stdout  # both were asked for
         try:
             process.stdin.write(f"{name}\n")
             process.stdin.flush()
@@ -96,6 +98,11 @@ def measure_command(program: Path, case: Case, threads: int) -> Command:
     command += ["--snapshot", case.snapshot, "--probe", case.batches[0]]
     command += ["--measure", f"sharpness:alpha={ALPHA},draws={DRAWS}", "--threads", str(threads)]
     return [*command, "--precision", "f32", "--format", "json"]
+
+
+def idle_command() -> Command:
+    """Python with everything loaded that the next one loads, and nothing done."""
+    return [sys.executable, "-B", "-c", "import versus.alone"]
 
 
 def alone_command(way: str, case: Case, threads: int) -> Command:

@@ -67,7 +67,7 @@ class Race:
 
     def rate(self, name: str, of: str) -> float:
         """`flops` or `bytes` a second, by the clock that is judged."""
-        return median(getattr(sample, of) / sample.seconds(self.clock) for sample in self.samples[name])
+        return float(median(getattr(one, of) / one.seconds(self.clock) for one in self.samples[name]))
 
 
 def race(contestants: list[Contestant], threads: int, rounds: int, repeats: int = 1) -> Race:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-KINDS = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
+KINDS: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 Arrays = dict[str, np.ndarray]
+Config = dict[str, Any]
+"""What a config.json holds."""
+
+
+def read_config(folder: Path) -> Config:
+    """Of the model in a folder."""
+    config: Config = json.loads((folder / "config.json").read_text())
+    return config
 
 
 def read(path: Path) -> Arrays:
@@ -30,7 +39,8 @@ def read(path: Path) -> Arrays:
 
 def write(path: Path, arrays: Arrays) -> None:
     """The same, the other way. The header is padded so that the numbers start on eight bytes."""
-    header, place = {}, 0
+    header: dict[str, Any] = {}
+    place = 0
     for name, array in arrays.items():
         header[name] = {
             "dtype": NAMES[array.dtype],

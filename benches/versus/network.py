@@ -6,7 +6,6 @@ nothing is padded. Evaluation mode; the arithmetic is Hugging Face's `BertForSeq
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def read_batch(path: Path) -> Batch:
     return Batch(probe["input_ids"], None if mask.all() else mask[:, None, None, :], probe["labels"])
 
 
-def read_parameters(path: Path, config: dict) -> Parameters:
+def read_parameters(path: Path, config: files.Config) -> Parameters:
     """A snapshot, with query, key and value of each layer as one matrix, as the network takes them."""
     tensors = {name: torch.from_numpy(array.copy()) for name, array in files.read(path).items()}
     for index in range(config["num_hidden_layers"]):
@@ -50,14 +49,14 @@ def read_parameters(path: Path, config: dict) -> Parameters:
 class Network:
     """A classifier over parameters that somebody else may own, move and replace."""
 
-    def __init__(self, config: dict, parameters: Parameters) -> None:
+    def __init__(self, config: files.Config, parameters: Parameters) -> None:
         self.config = config
         self.parameters = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> Network:
         """The one whose config and snapshot lie in a folder."""
-        config = json.loads((folder / "config.json").read_text())
+        config = files.read_config(folder)
         parameters = read_parameters(folder / "snapshot.safetensors", config)
         return cls(config, {name: tensor.to(dtype) for name, tensor in parameters.items()})
 
@@ -102,10 +101,10 @@ class Network:
 
 def norm(tensors: tuple[Tensor, ...] | list[Tensor]) -> float:
     """Of all tensors as one vector."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors))).item()
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors))))
 
 
-def forward_flops(config: dict, rows: int, tokens: int) -> float:
+def forward_flops(config: files.Config, rows: int, tokens: int) -> float:
     """Operations of one forward pass over whole rows: 2 m n k for every product, and nothing else."""
     width, inner = config["hidden_size"], config["intermediate_size"]
     dense = tokens * (8 * width * width + 4 * width * inner)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -12,6 +13,7 @@ from .bench import BF16, CANDLE, CLINO, FUSED, TORCH, Bench
 from .cases import Case
 from .clino import Clino
 from .contest import Contestant, Race, Sample, race, timed, total
+from .files import read_config
 from .network import Batch, Network, forward_flops, norm, read_batch
 from .report import number, spread, table, verdict
 
@@ -51,8 +53,8 @@ class Torch:
 
     def run(self, work: str) -> Sample:
         """One sample of `forward` or `backward`."""
-        does = self._forward if work == "forward" else self._backward
-        return total([timed(lambda batch=batch: does(batch)) for batch in self.batches])
+        does: Callable[[Batch], float | None] = self._forward if work == "forward" else self._backward
+        return total([timed(partial(does, batch)) for batch in self.batches])
 
     def results(self) -> dict[str, list[float]]:
         """Loss and norm of the gradient of every batch."""
@@ -89,10 +91,10 @@ def both_works(bench: Bench, case: Case, threads: int) -> dict[str, Race]:
         candle = stack.enter_context(Clino(bench.clino, case, threads, "candle"))
         agree(case, expected, CLINO, fused)
         agree(case, expected, CANDLE, candle)
-        runners = {TORCH: single, CLINO: fused, BF16: half, CANDLE: candle}
+        runners: dict[str, Torch | Clino] = {TORCH: single, CLINO: fused, BF16: half, CANDLE: candle}
 
         def contestants(work: str) -> list[Contestant]:
-            return [Contestant(name, lambda one=one: one.run(work)) for name, one in runners.items()]
+            return [Contestant(name, partial(one.run, work)) for name, one in runners.items()]
 
         rounds, repeats = bench.effort.rounds, bench.repeats(case)
         return {work: race(contestants(work), threads, rounds, repeats) for work in WORKS}
@@ -145,7 +147,7 @@ def small_model(bench: Bench) -> None:
 def limit_rows(case: Case, run: Race) -> list[list[str]]:
     """Rates of clino's network against what the machine can do."""
     peak, products = run.rate("fma", "flops") * run.threads, run.rate("gemm", "flops")
-    whole = forward_flops(json.loads(case.config.read_text()), *read_batch(case.batches[0]).ids.shape)
+    whole = forward_flops(read_config(case.folder), *read_batch(case.batches[0]).ids.shape)
     rows = []
     for work, label in WORKS.items():
         rate, done = run.rate(work, "flops"), run.samples[work][-1].flops
@@ -165,7 +167,7 @@ def limit(bench: Bench) -> None:
     for threads in bench.each_threads():
         with Clino(bench.clino, case, threads, FUSED) as process:
             works = [*WORKS, "gemm", "fma"]
-            contestants = [Contestant(work, lambda work=work: process.run(work)) for work in works]
+            contestants = [Contestant(work, partial(process.run, work)) for work in works]
             run = race(contestants, threads, bench.effort.rounds)
         bench.report.keep("F", case.name, "rates", run)
         rows += limit_rows(case, run)

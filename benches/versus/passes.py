@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -61,9 +62,9 @@ def compete(bench: Bench, process: Clino, size: int, threads: int) -> Race:
     weights, other, out = (torch.randn(size) for _ in range(3))
     contestants = []
     for name, (_, does) in PASSES.items():
-        contestants.append(Contestant(name, lambda does=does: timed(lambda: does(weights, other, out))))
+        contestants.append(Contestant(name, partial(timed, partial(does, weights, other, out))))
     for name in ("perturb", "moments", "triad"):
-        contestants.append(Contestant(name, lambda name=name: process.run(f"{name} {size}")))
+        contestants.append(Contestant(name, partial(process.run, f"{name} {size}")))
     with torch.inference_mode():
         return race(contestants, threads, bench.effort.rounds)
 

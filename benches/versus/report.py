@@ -12,11 +12,11 @@ import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from .contest import Race, Spread
+from .contest import Race, Sample, Spread
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
@@ -27,7 +27,7 @@ class Report:
     """Everything that is told, in the order in which it was found out."""
 
     parts: list[str] = field(default_factory=list)
-    raw: list[dict] = field(default_factory=list)
+    raw: list[dict[str, Any]] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Add a paragraph or a table, and print it."""
@@ -36,10 +36,10 @@ class Report:
 
     def keep(self, section: str, case: str, work: str, run: Race) -> None:
         """Raw samples of a race."""
-        samples = {name: [asdict(sample) for sample in taken] for name, taken in run.samples.items()}
+        samples = {name: [known(sample) for sample in taken] for name, taken in run.samples.items()}
         self.keep_raw(section, case, work, run.threads, samples)
 
-    def keep_raw(self, section: str, case: str, work: str, threads: int, samples: dict) -> None:
+    def keep_raw(self, section: str, case: str, work: str, threads: int, samples: dict[str, Any]) -> None:
         """Raw numbers of any kind."""
         self.raw.append(
             {"section": section, "case": case, "work": work, "threads": threads, "samples": samples}
@@ -50,6 +50,11 @@ class Report:
         document.write_text("\n\n".join(self.parts) + "\n", encoding="utf-8")
         if raw:
             raw.write_text(json.dumps(self.raw, indent=1), encoding="utf-8")
+
+
+def known(sample: Sample) -> dict[str, float]:
+    """Its numbers by name, without those that nobody told, which JSON has no word for."""
+    return {name: value for name, value in asdict(sample).items() if not math.isnan(value)}
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -124,13 +129,13 @@ def preamble(clino: Path) -> str:
     command = shlex.join(["benches/versus_pytorch", *sys.argv[1:]])
     commit = first_line(["git", "rev-parse", "HEAD"])
     changed = " with changes" if first_line(["git", "status", "--porcelain"]) not in ("", "-") else ""
+    vectors = torch.backends.cpu.get_cpu_capability()
     facts = [
         f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by `{command}`",
         *processor(),
-        f"Memory: {memory:.0f} GiB; {platform.system()} {platform.release()}; "
-        f"load average at the start {os.getloadavg()[0]:.2f}",
+        f"Memory: {memory:.0f} GiB; {platform.system()} {platform.release()}",
+        f"Load average at the start: {os.getloadavg()[0]:.2f}",
         f"clino: commit {commit[:12]}{changed}, {first_line([str(clino), '--version'])}",
-        f"PyTorch {torch.__version__}, CPU capability {torch.backends.cpu.get_cpu_capability()}, "
-        f"numpy {np.__version__}, Python {platform.python_version()}",
+        f"PyTorch {torch.__version__} ({vectors}), Python {platform.python_version()}",
     ]
     return "\n".join(f"- {fact}" for fact in facts)

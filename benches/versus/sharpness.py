@@ -107,4 +107,4 @@ class Published:
         return [a + delta for a, delta in zip(before, moved, strict=True)]
 
 
-WAYS = {"lean": Lean, "published": Published}
+WAYS: dict[str, type[Lean | Published]] = {"lean": Lean, "published": Published}

@@ -35,7 +35,14 @@ impl Assembler {
 
     /// Begins an upload that stays in memory however large it is.
     pub fn in_memory(manifest: Manifest, claim: Claim) -> Self {
-        Self { manifest, claim, bytes: Growing::Memory(Vec::new()), received: 0, digest: Sha256::new(), gauge: None }
+        Self {
+            manifest,
+            claim,
+            bytes: Growing::Memory(Vec::new()),
+            received: 0,
+            digest: Sha256::new(),
+            gauge: None,
+        }
     }
 
     /// Lets `gauge` see the bytes as they arrive.

@@ -3,7 +3,7 @@
 //! Owns: where each tensor lies among the bytes. May not touch: when it is read.
 
 use super::Assembled;
-use crate::domain::{Fault, Held, ParameterSource, Snapshot, SnapshotHeader, Statistics};
+use crate::domain::{Dtype, Fault, Held, ParameterSource, Snapshot, SnapshotHeader, Statistics};
 use std::sync::Arc;
 
 /// A received snapshot with the claim on its bytes.
@@ -26,12 +26,17 @@ impl HeldSnapshot {
 }
 
 impl ParameterSource for HeldSnapshot {
-    fn read(&self, index: usize, start: usize, out: &mut [f64]) -> Result<(), Fault> {
+    fn read(
+        &self,
+        index: usize,
+        start: usize,
+        len: usize,
+        with: &mut dyn FnMut(Dtype, &[u8]),
+    ) -> Result<(), Fault> {
         let place = self.places[index];
         let dtype = self.assembled.manifest.tensors()[place].dtype;
         let offset = self.offsets[place] + start as u64 * dtype.size();
-        let bytes = self.assembled.bytes.slice(offset, out.len() as u64 * dtype.size())?;
-        dtype.widen(&bytes, out);
+        with(dtype, &self.assembled.bytes.slice(offset, len as u64 * dtype.size())?);
         Ok(())
     }
 }

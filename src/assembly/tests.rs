@@ -88,7 +88,7 @@ fn a_large_snapshot_lies_in_a_file_and_reads_the_same() {
     let snapshot = held.load().unwrap();
     assert_eq!(snapshot.data().concat(), data);
     let mut found = vec![0.0; 100];
-    held.read(0, 599_900, &mut found).unwrap();
+    held.read(0, 599_900, 100, &mut |dtype, bytes| dtype.widen(bytes, &mut found)).unwrap();
     let mut expected = vec![0.0; 100];
     Dtype::F32.widen(&data[data.len() - 400..], &mut expected);
     let bits = |values: &[f64]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();

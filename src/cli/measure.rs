@@ -5,8 +5,8 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::domain::{
-    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, References, RunSpec,
-    SnapshotHeader, SnapshotRef, WeightKind,
+    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, References,
+    RunSpec, SnapshotHeader, SnapshotRef, WeightKind,
 };
 use crate::engine::{Arrived, Engine, Examination, Hints, Stop};
 use crate::pipeline;

@@ -3,6 +3,7 @@
 //! Owns: commands, exit codes. May not touch: how anything is computed or sent.
 
 mod arguments;
+mod bench;
 mod files;
 mod measure;
 mod open;
@@ -48,6 +49,8 @@ enum Command {
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
     Measure(Box<measure::Arguments>),
+    /// Time parts of the engine's work: names on stdin, a line of JSON for each.
+    Bench(Box<bench::Arguments>),
 }
 
 /// All processors that this process may use.
@@ -71,6 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(watch) => talk(watch.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
+        Command::Bench(arguments) => told(bench::run(*arguments)),
     }
 }
 

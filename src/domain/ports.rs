@@ -3,8 +3,8 @@
 //! Owns: the shape of these meetings. May not touch: who stands behind them.
 
 use super::{
-    Event, Fault, Manifest, MeasureInfo, MeasureRequest, Precision, RunId, RunSpec, Snapshot, SnapshotHeader,
-    Statistics, TensorSpec,
+    Dtype, Event, Fault, Manifest, MeasureInfo, MeasureRequest, Precision, RunId, RunSpec, Snapshot,
+    SnapshotHeader, Statistics, TensorSpec,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -91,11 +91,17 @@ pub struct References {
 
 /// Parameters that are read piece by piece: from memory, or from a file while they wait to be compared with.
 pub trait ParameterSource: Send + Sync + Debug {
-    /// Reads elements `start..start + out.len()` of parameter `index` of the layout, widened to f64.
+    /// Hands over the bytes of elements `start..start + len` of parameter `index` of the layout, and their dtype.
     ///
     /// # Errors
     /// [`super::FaultKind::Internal`] when the bytes cannot be read back.
-    fn read(&self, index: usize, start: usize, out: &mut [f64]) -> Result<(), Fault>;
+    fn read(
+        &self,
+        index: usize,
+        start: usize,
+        len: usize,
+        with: &mut dyn FnMut(Dtype, &[u8]),
+    ) -> Result<(), Fault>;
 }
 
 /// A snapshot that was received whole and waits, in memory or on disk: it can be taken up, and be compared with.
@@ -145,11 +151,17 @@ impl InMemory {
 }
 
 impl ParameterSource for InMemory {
-    fn read(&self, index: usize, start: usize, out: &mut [f64]) -> Result<(), Fault> {
+    fn read(
+        &self,
+        index: usize,
+        start: usize,
+        len: usize,
+        with: &mut dyn FnMut(Dtype, &[u8]),
+    ) -> Result<(), Fault> {
         let place = self.places[index];
         let dtype = self.snapshot.manifest().tensors()[place].dtype;
         let size = dtype.size() as usize;
-        dtype.widen(&self.snapshot.data()[place][start * size..(start + out.len()) * size], out);
+        with(dtype, &self.snapshot.data()[place][start * size..(start + len) * size]);
         Ok(())
     }
 }

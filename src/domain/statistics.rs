@@ -132,13 +132,14 @@ impl Statistics {
 
     /// Whether they were made against these references, and no others.
     pub fn fit(&self, references: &References) -> bool {
-        let same = |mine: &Option<Weak<dyn ParameterSource>>, theirs: &Option<Arc<dyn ParameterSource>>| {
-            match (mine, theirs) {
+        let same =
+            |mine: &Option<Weak<dyn ParameterSource>>, theirs: &Option<Arc<dyn ParameterSource>>| match (
+                mine, theirs,
+            ) {
                 (None, None) => true,
                 (Some(mine), Some(theirs)) => std::ptr::addr_eq(mine.as_ptr(), Arc::as_ptr(theirs)),
                 _ => false,
-            }
-        };
+            };
         same(&self.init, &references.init) && same(&self.previous, &references.previous)
     }
 }

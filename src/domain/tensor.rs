@@ -50,6 +50,7 @@ impl Dtype {
     ///
     /// # Panics
     /// When `bytes` does not hold `out.len()` elements; callers slice by [`Dtype::size`].
+    #[inline(always)]
     pub fn widen(self, bytes: &[u8], out: &mut [f64]) {
         match self {
             Self::F32 => each(bytes, out, |b| f64::from(f32::from_le_bytes(b))),
@@ -74,6 +75,8 @@ impl Dtype {
     }
 }
 
+// Inlined, so that a caller that is compiled for wide vectors converts with them.
+#[inline(always)]
 fn each<const N: usize>(bytes: &[u8], out: &mut [f64], convert: impl Fn([u8; N]) -> f64) {
     let (elements, rest) = bytes.as_chunks::<N>();
     assert!(rest.is_empty() && elements.len() == out.len(), "a slice of elements has their length");

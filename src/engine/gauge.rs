@@ -33,7 +33,12 @@ pub struct Arriving {
 }
 
 impl Arriving {
-    pub fn new(layout: &ParameterLayout, manifest: &Manifest, places: &[usize], references: References) -> Self {
+    pub fn new(
+        layout: &ParameterLayout,
+        manifest: &Manifest,
+        places: &[usize],
+        references: References,
+    ) -> Self {
         let Untied { slots, indices, .. } = layout.untie(places, manifest);
         let bytes = |spec: &crate::domain::TensorSpec| spec.byte_length().unwrap_or(0) as usize;
         let mut expected: Vec<Expected> =
@@ -134,7 +139,8 @@ pub fn of_all(
         let bytes = &snapshot.data()[place][start * size..(start + len) * size];
         Ok((slot, Tensor { index, dtype, references }.piece(start, bytes)?))
     };
-    let made: Vec<(usize, TensorStatistics)> = pieces.into_par_iter().map(one).collect::<Result<_, Fault>>()?;
+    let made: Vec<(usize, TensorStatistics)> =
+        pieces.into_par_iter().map(one).collect::<Result<_, Fault>>()?;
     let mut found: Vec<Option<TensorStatistics>> = vec![None; untied.slots.len()];
     for (slot, piece) in made {
         found[slot] = Some(match found[slot].take() {
@@ -143,4 +149,107 @@ pub fn of_all(
         });
     }
     Ok(Statistics::new(found.into_iter().flatten().collect(), references))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Alias, Dtype, InMemory, Layout, SnapshotHeader, SnapshotRef, TensorSpec, WeightKind,
+    };
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const HEADER: SnapshotHeader = SnapshotHeader {
+        at: SnapshotRef { step: 0, attempt: 1 },
+        kind: WeightKind::Live,
+        initialization: false,
+    };
+
+    fn layout() -> ParameterLayout {
+        let shapes = [("b", 40_001), ("a", 3), ("tied", 40_001), ("c", 16_384)];
+        let shapes = shapes.map(|(name, len)| (name.to_owned(), vec![len]));
+        ParameterLayout::new(shapes.to_vec()).expect("small")
+    }
+
+    /// With a buffer between the parameters, one of which is tied to another.
+    fn manifest(dtype: Dtype) -> Manifest {
+        let spec = |name: &str, dtype, len| TensorSpec { name: name.into(), dtype, shape: vec![len] };
+        let tensors = vec![
+            spec("c", dtype, 16_384),
+            spec("ids", Dtype::I64, 5),
+            spec("b", dtype, 40_001),
+            spec("a", Dtype::F32, 3),
+        ];
+        let alias = Alias { name: "tied".into(), target: "b".into() };
+        Manifest::new(tensors, vec![alias]).expect("sound")
+    }
+
+    fn snapshot(dtype: Dtype, seed: usize) -> Snapshot {
+        let manifest = manifest(dtype);
+        let data = manifest.tensors().iter().map(|spec| {
+            let byte = |i: u64| match i % spec.dtype.size() {
+                // The byte with the exponent: finite numbers of a moderate size.
+                last if last + 1 == spec.dtype.size() => 0x3f,
+                _ => ((i as usize * 131 + seed * 977) % 251) as u8,
+            };
+            (0..spec.byte_length().unwrap_or(0)).map(byte).collect::<Vec<u8>>().into()
+        });
+        Snapshot::new(HEADER, manifest.clone(), data.collect()).expect("whole")
+    }
+
+    fn held(snapshot: Snapshot) -> Arc<InMemory> {
+        Arc::new(InMemory::new(snapshot, &layout()).expect("fits"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn chunks_change_no_bit(
+            cuts in proptest::collection::vec(1usize..90_000, 1..12),
+            wide: bool,
+            with_init: bool,
+            with_previous: bool,
+        ) {
+            let dtype = if wide { Dtype::F64 } else { Dtype::F32 };
+            let references = References {
+                init: with_init.then(|| held(snapshot(dtype, 1)) as _),
+                previous: with_previous.then(|| held(snapshot(Dtype::F32, 2)) as _),
+            };
+            let (layout, whole) = (layout(), snapshot(dtype, 3));
+            let places = layout.arrange(whole.manifest()).expect("fits");
+            let untied = layout.untie(&places, whole.manifest());
+            let want = of_all(&untied, &places, &whole, &references).expect("in memory");
+            let mut gauge = layout.gauge(whole.manifest(), &places, references.clone());
+            let bytes = whole.data().concat();
+            let mut rest = bytes.as_slice();
+            for cut in cuts.iter().cycle() {
+                let (chunk, later) = rest.split_at((*cut).min(rest.len()));
+                gauge.take(chunk).expect("in memory");
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let found = gauge.finish();
+            prop_assert_eq!(&found.tensors, &want.tensors);
+            prop_assert_eq!(found.tensors.len(), 3);
+            prop_assert!(found.fit(&references));
+            let others = References { init: Some(held(snapshot(dtype, 1))), previous: None };
+            prop_assert!(!found.fit(&others));
+        }
+    }
+
+    #[test]
+    fn a_reference_is_not_kept_alive() {
+        let (layout, init) = (layout(), held(snapshot(Dtype::F32, 1)));
+        let references = References { init: Some(init.clone()), previous: None };
+        let places = layout.arrange(&manifest(Dtype::F32)).expect("fits");
+        let gauge = layout.gauge(&manifest(Dtype::F32), &places, references.clone());
+        let statistics = gauge.finish();
+        drop(references);
+        assert_eq!(Arc::strong_count(&init), 1);
+        drop(init);
+        assert!(!statistics.fit(&References::default()));
+    }
 }

@@ -8,6 +8,7 @@
 //!
 //! Owns: models, noise, arithmetic, the measures. May not touch: tokio, tonic, clocks, the environment, logging.
 
+mod bench;
 mod device;
 mod examine;
 mod gauge;
@@ -26,6 +27,7 @@ mod quadratic;
 #[cfg(test)]
 mod tests;
 
+pub use bench::{Bench, Implementation, Work};
 pub use examine::Examination;
 pub use landscape::Hints;
 pub use session::{Arrived, Engine, Session, Task};

@@ -16,10 +16,11 @@ const M1: u32 = 0xCD9E_8D57;
 const W0: u32 = 0x9E37_79B9;
 const W1: u32 = 0xBB67_AE85;
 
-/// Blocks that are made at once: one for each lane of the widest vectors.
-const BLOCKS: usize = 16;
+/// Blocks that are made at once: so many that the compiler keeps the loops over them and makes vectors of them, and so
+/// few that they stay in the first cache.
+const BLOCKS: usize = 128;
 /// Numbers that are made at once.
-const NUMBERS: usize = 4 * BLOCKS;
+pub const NUMBERS: usize = 4 * BLOCKS;
 
 /// The last word of the counter: the same draw for another purpose is independent noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,80 +48,81 @@ pub struct Draw {
     pub purpose: Purpose,
 }
 
+/// One block of Philox4x32 with ten rounds.
 #[inline(always)]
-fn high_and_low(a: u32, b: u32) -> (u32, u32) {
-    let product = u64::from(a) * u64::from(b);
-    ((product >> 32) as u32, product as u32)
-}
-
-/// `N` blocks of Philox4x32 with ten rounds: word `j` of block `i` is element `[j][i]`, before and after.
-#[inline(always)]
-pub fn philox<const N: usize>(mut words: [[u32; N]; 4], [mut k0, mut k1]: [u32; 2]) -> [[u32; N]; 4] {
+pub fn philox(counter: [u32; 4], [mut k0, mut k1]: [u32; 2]) -> [u32; 4] {
+    // Words lie in lanes of 64 bits, as the products need them; what is in their upper halves does not matter.
+    let mut words = counter.map(u64::from);
     for _ in 0..10 {
-        for i in 0..N {
-            let (high0, low0) = high_and_low(M0, words[0][i]);
-            let (high1, low1) = high_and_low(M1, words[2][i]);
-            words[0][i] = high1 ^ words[1][i] ^ k0;
-            words[2][i] = high0 ^ words[3][i] ^ k1;
-            words[1][i] = low1;
-            words[3][i] = low0;
-        }
+        let product0 = u64::from(M0) * u64::from(words[0] as u32);
+        let product1 = u64::from(M1) * u64::from(words[2] as u32);
+        let word0 = (product1 >> 32) ^ words[1] ^ u64::from(k0);
+        let word2 = (product0 >> 32) ^ words[3] ^ u64::from(k1);
+        words = [word0, product1, word2, product0];
         k0 = k0.wrapping_add(W0);
         k1 = k1.wrapping_add(W1);
     }
-    words
+    words.map(|word| word as u32)
 }
 
-/// Two normals of each block from two of its words.
+/// Two normals from two words.
 #[inline(always)]
-fn box_muller<M: MulAdd, T: Real>(
-    m: M,
-    lengths: &[u32; BLOCKS],
-    angles: &[u32; BLOCKS],
-) -> [[T; BLOCKS]; 2] {
-    let mut pair = [[T::ZERO; BLOCKS]; 2];
-    for i in 0..BLOCKS {
-        let length = radius::<M, T>(m, lengths[i]);
-        let (sin, cos) = direction::<M, T>(m, angles[i]);
-        pair[0][i] = length * cos;
-        pair[1][i] = length * sin;
-    }
-    pair
+fn box_muller<M: MulAdd, T: Real>(m: M, length: u32, angle: u32) -> [T; 2] {
+    let (length, (sin, cos)) = (radius::<M, T>(m, length), direction::<M, T>(m, angle));
+    [length * cos, length * sin]
+}
+
+/// Where numbers are made: lane by lane, then in order.
+struct Scratch<T> {
+    words: [[u32; BLOCKS]; 4],
+    planes: [[T; BLOCKS]; 4],
+    numbers: [T; NUMBERS],
 }
 
 impl Draw {
-    /// Numbers `64 * chunk ..` of the parameter with rank `tensor`.
+    /// Makes numbers `NUMBERS * chunk ..` of the parameter with rank `tensor`.
     #[inline(always)]
-    fn numbers<M: MulAdd, T: Real>(&self, m: M, tensor: u32, chunk: usize) -> [T; NUMBERS] {
-        let mut words = [[0; BLOCKS], [tensor; BLOCKS], [self.index; BLOCKS], [self.purpose as u32; BLOCKS]];
-        for i in 0..BLOCKS {
-            words[0][i] = (chunk * BLOCKS + i) as u32;
-        }
-        let words = philox(words, [self.seed as u32, (self.seed >> 32) as u32]);
-        let lanes: [[T; BLOCKS]; 4] = match self.purpose {
-            Purpose::Sign => words.map(|lane| lane.map(|w| T::ONE.flip(w >> 31))),
-            Purpose::Uniform => words.map(|lane| {
-                // Signed about the middle, so that numbers near zero keep all their places.
+    fn fill<M: MulAdd, T: Real>(&self, m: M, tensor: u32, chunk: usize, scratch: &mut Scratch<T>) {
+        match self.purpose {
+            Purpose::Sign => self.blocks(tensor, chunk, scratch, |words| words.map(|w| T::ONE.flip(w >> 31))),
+            // Signed about the middle, so that numbers near zero keep all their places.
+            Purpose::Uniform => self.blocks(tensor, chunk, scratch, |words| {
                 let unit = T::of(1.0 / 2_147_483_648.0);
-                lane.map(|w| (T::of_signed((w ^ (1 << 31)) as i32) + T::of(0.5)) * unit)
+                words.map(|w| (T::of_signed((w ^ (1 << 31)) as i32) + T::of(0.5)) * unit)
             }),
-            Purpose::Gauss | Purpose::Direction => {
-                let ([a, b], [c, d]) =
-                    (box_muller(m, &words[0], &words[1]), box_muller(m, &words[2], &words[3]));
-                [a, b, c, d]
-            }
-        };
-        let mut numbers = [T::ZERO; NUMBERS];
-        for i in 0..BLOCKS {
-            for (lane, numbers) in lanes.iter().zip(&mut numbers[4 * i..4 * i + 4]) {
-                *numbers = lane[i];
-            }
+            Purpose::Gauss | Purpose::Direction => self.blocks(tensor, chunk, scratch, |[a, b, c, d]| {
+                let ([first, second], [third, fourth]) = (box_muller(m, a, b), box_muller(m, c, d));
+                [first, second, third, fourth]
+            }),
         }
-        numbers
+    }
+
+    #[inline(always)]
+    fn blocks<T: Real>(
+        &self,
+        tensor: u32,
+        chunk: usize,
+        scratch: &mut Scratch<T>,
+        f: impl Fn([u32; 4]) -> [T; 4],
+    ) {
+        let key = [self.seed as u32, (self.seed >> 32) as u32];
+        let first = (chunk * BLOCKS) as u32;
+        let Scratch { words, planes: [a, b, c, d], numbers } = scratch;
+        // Two loops: integers and floats in one would want more registers than there are.
+        for i in 0..BLOCKS {
+            let block = philox([first + i as u32, tensor, self.index, self.purpose as u32], key);
+            [words[0][i], words[1][i], words[2][i], words[3][i]] = block;
+        }
+        for i in 0..BLOCKS {
+            [a[i], b[i], c[i], d[i]] = f([words[0][i], words[1][i], words[2][i], words[3][i]]);
+        }
+        for (i, block) in numbers.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *block = [a[i], b[i], c[i], d[i]];
+        }
     }
 
     /// Calls `with(first, noise)` for runs of elements `start + first ..` that cover `start..start + len` of the
-    /// parameter with rank `tensor`; `start` must be a multiple of 64.
+    /// parameter with rank `tensor`; `start` must be a multiple of [`NUMBERS`].
     #[inline(always)]
     pub fn each<M: MulAdd, T: Real>(
         &self,
@@ -130,13 +132,11 @@ impl Draw {
         mut with: impl FnMut(usize, &[T]),
     ) {
         debug_assert_eq!(start % NUMBERS, 0, "noise is made {NUMBERS} at a time");
-        let (chunk, whole) = (start / NUMBERS, len / NUMBERS);
-        for i in 0..whole {
-            with(i * NUMBERS, &self.numbers(m, tensor, chunk + i));
-        }
-        let rest = len % NUMBERS;
-        if rest > 0 {
-            with(whole * NUMBERS, &self.numbers(m, tensor, chunk + whole)[..rest]);
+        let (words, planes) = ([[0; BLOCKS]; 4], [[T::ZERO; BLOCKS]; 4]);
+        let mut scratch = Scratch { words, planes, numbers: [T::ZERO; NUMBERS] };
+        for first in (0..len).step_by(NUMBERS) {
+            self.fill(m, tensor, (start + first) / NUMBERS, &mut scratch);
+            with(first, &scratch.numbers[..NUMBERS.min(len - first)]);
         }
     }
 
@@ -166,18 +166,18 @@ mod tests {
             (pi, [0xA409_3822, 0x299F_31D0], [0xD16C_FE09, 0x94FD_CCEB, 0x5001_E420, 0x2412_6EA1]),
         ];
         for (counter, key, want) in cases {
-            assert_eq!(philox(counter.map(|word| [word]), key), want.map(|word| [word]));
+            assert_eq!(philox(counter, key), want);
         }
     }
 
     /// Element by element as the module's text has it, with libm.
     fn defined(draw: Draw, tensor: u32, i: u32) -> f64 {
         let key = [draw.seed as u32, (draw.seed >> 32) as u32];
-        let words = philox([i / 4, tensor, draw.index, draw.purpose as u32].map(|word| [word]), key);
-        let unit = |j: usize| (f64::from(words[j][0]) + 0.5) / 4_294_967_296.0;
+        let words = philox([i / 4, tensor, draw.index, draw.purpose as u32], key);
+        let unit = |j: usize| (f64::from(words[j]) + 0.5) / 4_294_967_296.0;
         let (lane, pair) = ((i % 4) as usize, (i % 4 / 2 * 2) as usize);
         match draw.purpose {
-            Purpose::Sign => 1.0 - 2.0 * f64::from(words[lane][0] >> 31),
+            Purpose::Sign => 1.0 - 2.0 * f64::from(words[lane] >> 31),
             Purpose::Uniform => 2.0 * unit(lane) - 1.0,
             Purpose::Gauss | Purpose::Direction => {
                 let (sin, cos) = libm::sincos(std::f64::consts::TAU * unit(pair + 1));
@@ -200,8 +200,11 @@ mod tests {
             draw.each(Fused, (7, 0), 10_003, |first, noise: &[f64]| {
                 noise.iter().enumerate().for_each(|(i, x)| check(first + i, *x, 1e-14));
             });
-            draw.each(Apart, (7, 64), 10_003, |first, noise: &[f32]| {
-                noise.iter().enumerate().for_each(|(i, x)| check(64 + first + i, f64::from(*x), 2e-6));
+            draw.each(Apart, (7, 2 * NUMBERS), 10_003, |first, noise: &[f32]| {
+                noise
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, x)| check(2 * NUMBERS + first + i, f64::from(*x), 2e-6));
             });
         }
     }
@@ -223,8 +226,10 @@ mod tests {
     #[test]
     fn a_part_is_a_part_of_the_whole() {
         let draw = Draw { seed: 4, index: 3, purpose: Purpose::Gauss };
-        let (whole, mut part) = (draw.vector(2, 200), vec![0.0; 71]);
-        draw.each(Fused, (2, 128), 71, |first, noise| part[first..first + noise.len()].copy_from_slice(noise));
-        assert_eq!(part, whole[128..199]);
+        let (whole, mut part) = (draw.vector(2, 2000), vec![0.0; 700]);
+        draw.each(Fused, (2, NUMBERS), 700, |first, noise| {
+            part[first..first + noise.len()].copy_from_slice(noise)
+        });
+        assert_eq!(part, whole[NUMBERS..NUMBERS + 700]);
     }
 }

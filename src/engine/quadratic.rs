@@ -31,7 +31,8 @@ impl Quadratic {
         // One example, whose two scores give the base loss log 2.
         let logits = Outputs { logits: vec![0.0, 0.0], labels: vec![1], classes: 2 };
         let (norms, statistics, init, previous) = (Norms::default(), Vec::new(), None, None);
-        let mut new = Self { w0, init, previous, slope, curvature, split, seed: 7, logits, norms, statistics };
+        let mut new =
+            Self { w0, init, previous, slope, curvature, split, seed: 7, logits, norms, statistics };
         new.norms = cpu::norms(&new.slots(), &new.w0);
         new.compare();
         new

@@ -107,7 +107,7 @@ impl<'a, T: Passes> Walker<'a, T> {
 }
 
 /// Calls `with(row, label)` for the logits of every example of a few batches.
-fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl FnMut(&[f64], usize)) {
+pub fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl FnMut(&[f64], usize)) {
     let labels = || batches.iter().flat_map(|batch| &batch.labels);
     let mut row = vec![0.0; logits.len() / labels().count().max(1)];
     for (logits, label) in logits.chunks_exact(row.len().max(1)).zip(labels()) {
@@ -117,7 +117,7 @@ fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl FnMu
 }
 
 /// Derivative of the mean loss over `examples` along the logits of a few batches.
-fn loss_slopes<T: Passes>(logits: &[T], batches: &[&Batch], examples: f64, out: &mut Vec<T>) {
+pub fn loss_slopes<T: Passes>(logits: &[T], batches: &[&Batch], examples: f64, out: &mut Vec<T>) {
     out.clear();
     each_example(logits, batches, |row, label| {
         let total = log_sum_exp(row);

@@ -7,8 +7,8 @@ use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
 use crate::domain::tally::Happening;
 use crate::domain::{
-    Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Needs, Receipt, References, RunId, SnapshotHeader,
-    SnapshotId, SnapshotRef, Unmeasured,
+    Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Needs, Receipt, References, RunId,
+    SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
 };
 use std::sync::{Arc, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;

@@ -71,9 +71,9 @@ impl Journal for Diary {
 struct Nothing(SnapshotHeader);
 
 impl ParameterSource for Nothing {
-    fn read(&self, _: usize, _: usize, out: &mut [f64]) -> Result<(), Fault> {
+    fn read(&self, _: usize, _: usize, _: usize, with: &mut dyn FnMut(Dtype, &[u8])) -> Result<(), Fault> {
         // Which snapshot this is, for tests of references.
-        out.fill(self.0.at.step as f64);
+        with(Dtype::I64, &self.0.at.step.to_le_bytes());
         Ok(())
     }
 }
@@ -139,7 +139,7 @@ fn push(registry: &Registry, announcement: Announcement) -> Result<Receipt, Faul
 
 fn step_of(source: &Option<Arc<dyn ParameterSource>>) -> Option<f64> {
     let mut out = [0.0];
-    source.as_ref()?.read(0, 0, &mut out).unwrap();
+    source.as_ref()?.read(0, 0, 1, &mut |dtype, bytes| dtype.widen(bytes, &mut out)).unwrap();
     Some(out[0])
 }
 

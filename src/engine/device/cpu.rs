@@ -56,7 +56,11 @@ fn places(slots: &[Slot]) -> Vec<Piece<usize>> {
 }
 
 /// Runs `work` on every piece, which answers with a sum of squares; joins them by slot, in order.
-fn norms_of<D: Send>(slots: &[Slot], pieces: Vec<Piece<D>>, work: impl Fn(Piece<D>) -> f64 + Send + Sync) -> Norms {
+fn norms_of<D: Send>(
+    slots: &[Slot],
+    pieces: Vec<Piece<D>>,
+    work: impl Fn(Piece<D>) -> f64 + Send + Sync,
+) -> Norms {
     let owners: Vec<usize> = pieces.iter().map(|piece| piece.slot).collect();
     let parts: Vec<f64> = pieces.into_par_iter().map(work).collect();
     let mut squares = vec![0.0; slots.len()];
@@ -256,7 +260,10 @@ mod tests {
         slots[0].offset = 40_100;
         let mut x = vec![1f32; 40_200];
         scale(&slots, &mut x, &[3.0, 2.0]);
-        assert_eq!((x[0], x[39_999], x[40_000], x[40_100], x[40_106], x[40_107]), (2.0, 2.0, 1.0, 3.0, 3.0, 1.0));
+        assert_eq!(
+            (x[0], x[39_999], x[40_000], x[40_100], x[40_106], x[40_107]),
+            (2.0, 2.0, 1.0, 3.0, 3.0, 1.0)
+        );
         assert_eq!(norms(&slots, &x).squares, [63.0, 160_000.0]);
         assert_eq!(add_scaled(&slots, &mut x, 1.0, &vec![1f32; 40_200]).squares, [7.0 * 16.0, 360_000.0]);
     }

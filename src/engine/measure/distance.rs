@@ -33,8 +33,7 @@ impl Measure for Distance {
             return Err(Shortfall::Unavailable("no initialization was given".into()));
         };
         let total = |one: fn(&Against) -> f64| against.iter().map(one).sum::<f64>();
-        let (square, init, dot) =
-            (total(|a| a.delta.square), total(|a| a.init_square), total(|a| a.dot));
+        let (square, init, dot) = (total(|a| a.delta.square), total(|a| a.init_square), total(|a| a.dot));
         let frobenius: Vec<f64> = against.iter().map(|a| a.delta.square.sqrt()).collect();
         let (sum, count) = (frobenius.iter().sum::<f64>(), frobenius.len() as f64);
         let own: f64 = statistics.iter().map(|t| t.w.square).sum();

@@ -38,7 +38,10 @@ impl Measure for ParamVariance {
             .iter()
             .map(|t| TensorParts {
                 tensor: t.name.clone(),
-                parts: vec![part("w", t.w.variance()), part("delta", t.init.map(|init| init.delta.variance()))],
+                parts: vec![
+                    part("w", t.w.variance()),
+                    part("delta", t.init.map(|init| init.delta.variance())),
+                ],
             })
             .collect();
         Ok(findings)

@@ -40,6 +40,18 @@ pub struct Tokens {
     pub sequences: Vec<Sequence>,
 }
 
+impl Tokens {
+    /// Lays the sequences of `other` behind these.
+    pub fn append(&mut self, other: &Self) {
+        let first = self.ids.len();
+        self.ids.extend(&other.ids);
+        self.types.extend(&other.types);
+        self.positions.extend(&other.positions);
+        let moved = |sequence: &Sequence| Sequence { start: first + sequence.start, ..sequence.clone() };
+        self.sequences.extend(other.sequences.iter().map(moved));
+    }
+}
+
 /// One example in [`Tokens`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {

@@ -49,8 +49,10 @@ impl Dense {
     /// dx [rows, inputs] = [dx +] d [rows, outputs] times the weight.
     pub fn back<T: Real>(&self, w: &[T], d: &[T], dx: &mut [T], (add, threads): (bool, usize)) {
         let n = d.len() / self.outputs;
-        let (dx, d) =
-            (ViewMut::rows(dx, (n, self.inputs), self.inputs), View::rows(d, (n, self.outputs), self.outputs));
+        let (dx, d) = (
+            ViewMut::rows(dx, (n, self.inputs), self.inputs),
+            View::rows(d, (n, self.outputs), self.outputs),
+        );
         multiply(dx, d, self.weight(w), How { scale: T::ONE, add, threads });
     }
 }

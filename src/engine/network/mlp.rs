@@ -6,7 +6,7 @@ use super::batch::{Batch, Inputs, ProbeTensors, cut_features};
 use super::dense::{Dense, Gradient, Share, add_gradients, each};
 use super::layout::ParameterLayout;
 use super::ops::{Activation, add_bias, multiply_by};
-use super::{Architecture, Network, Pass, activation, parse, positive, sized};
+use super::{Architecture, Network, Pass, Product, activation, parse, positive, sized};
 use crate::domain::{Fault, ProbeGroup};
 use crate::engine::device::real::Real;
 use serde::Deserialize;
@@ -64,7 +64,13 @@ fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
 impl Mlp {
     fn pass<T: Real>(&self, threads: usize) -> Box<dyn Pass<T>> {
         let (layers, activation) = (self.layers.clone(), self.activation);
-        Box::new(MlpPass { layers, activation, threads: threads.max(1), spaces: Vec::new(), logits: Vec::new() })
+        Box::new(MlpPass {
+            layers,
+            activation,
+            threads: threads.max(1),
+            spaces: Vec::new(),
+            logits: Vec::new(),
+        })
     }
 }
 
@@ -82,6 +88,11 @@ impl Network for Mlp {
         let labels = probe.labels(self.classes())?;
         let width = self.layers[0].inputs;
         Ok(cut_features(&probe.features(labels.len(), width)?, width, &labels))
+    }
+
+    fn products(&self, batch: &Batch) -> Vec<Product> {
+        let m = batch.labels.len();
+        self.layers.iter().map(|layer| Product { m, n: layer.outputs, k: layer.inputs, times: 1 }).collect()
     }
 
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>> {
@@ -129,7 +140,13 @@ impl<T: Real> MlpPass<T> {
 }
 
 impl<T: Real> Space<T> {
-    fn forward(&mut self, w: &[T], batch: &Batch, (layers, activation): (&[Dense], Activation), how: (bool, usize)) {
+    fn forward(
+        &mut self,
+        w: &[T],
+        batch: &Batch,
+        (layers, activation): (&[Dense], Activation),
+        how: (bool, usize),
+    ) {
         let (n, (keep, threads)) = (batch.labels.len(), how);
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
         for (x, feature) in sized(&mut self.rows[0], features.len()).iter_mut().zip(features) {
@@ -196,7 +213,9 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             let target = &mut gradient[dense.range()];
             add_gradients(vec![Gradient { dense: *dense, target, shares: shares.collect() }], self.threads);
             if i > 0 {
-                self.each(batches, |b, space, threads| space.back(w, batches[b].labels.len(), dense, threads));
+                self.each(batches, |b, space, threads| {
+                    space.back(w, batches[b].labels.len(), dense, threads)
+                });
             }
         }
     }

@@ -3,10 +3,9 @@
 //! Owns: the traits of a network and the registry of architectures. May not touch: measures, noise, snapshots.
 //! A new architecture is one file and one line of [`ARCHITECTURES`].
 
-#[cfg_attr(not(test), allow(dead_code, reason = "the benchmark that calls it is to come"))]
 pub mod autograd;
 pub mod batch;
-mod dense;
+pub mod dense;
 mod encoder;
 mod gemm;
 pub mod layout;
@@ -46,11 +45,27 @@ pub trait Network: Send + Sync {
     /// [`crate::domain::FaultKind::Invalid`] naming the tensor at fault.
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault>;
 
+    /// The matrix products of a forward over `batch`.
+    fn products(&self, batch: &Batch) -> Vec<Product>;
+
     /// A worker in f32 whose products may use `threads`.
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>>;
 
     /// A worker in f64 whose products may use `threads`.
     fn pass_f64(&self, threads: usize) -> Box<dyn Pass<f64>>;
+}
+
+/// `times` products of matrices [m, k] and [k, n].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Product {
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// Terms of each element.
+    pub k: usize,
+    /// How often.
+    pub times: usize,
 }
 
 /// One worker: activations of a few batches, allocated once.

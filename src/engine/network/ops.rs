@@ -212,11 +212,19 @@ impl<T: Real> Norm<'_, T> {
 
     /// `d` goes from the gradient of the result to that of the input, and `normalized` becomes a copy of it; adds to
     /// the gradients of gain and shift.
-    pub fn back(&self, d: &mut [T], (normalized, rstd): (&mut [T], &[T]), (d_gain, d_shift): (&mut [T], &mut [T])) {
+    pub fn back(
+        &self,
+        d: &mut [T],
+        (normalized, rstd): (&mut [T], &[T]),
+        (d_gain, d_shift): (&mut [T], &mut [T]),
+    ) {
         let width = self.gain.len();
         widest!(|m| {
-            for ((d, x), rstd) in d.chunks_exact_mut(width).zip(normalized.chunks_exact_mut(width)).zip(rstd) {
-                for ((d, x), (dg, ds)) in d.iter().zip(x.iter()).zip(d_gain.iter_mut().zip(d_shift.iter_mut())) {
+            for ((d, x), rstd) in d.chunks_exact_mut(width).zip(normalized.chunks_exact_mut(width)).zip(rstd)
+            {
+                for ((d, x), (dg, ds)) in
+                    d.iter().zip(x.iter()).zip(d_gain.iter_mut().zip(d_shift.iter_mut()))
+                {
                     *dg = m.fma(*d, *x, *dg);
                     *ds += *d;
                 }
@@ -312,7 +320,10 @@ mod tests {
                 let want = defined(activation, x);
                 assert!((at(activation, x).0 - want).abs() < 3e-15 * x.abs().max(1.0), "{activation:?} {x}");
                 let narrow = f64::from(at(activation, x as f32).0);
-                assert!((narrow - want).abs() < 3e-7 * x.abs().max(1.0), "{activation:?} {x}: {narrow} {want}");
+                assert!(
+                    (narrow - want).abs() < 3e-7 * x.abs().max(1.0),
+                    "{activation:?} {x}: {narrow} {want}"
+                );
             }
             assert!(at(activation, f32::NAN).0.is_nan() && at(activation, f64::NAN).0.is_nan());
         }

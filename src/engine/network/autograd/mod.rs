@@ -12,9 +12,9 @@ mod mlp;
 mod ops;
 mod parameters;
 
-use super::batch::{Batch, Inputs};
+use super::batch::{Batch, Inputs, Tokens};
 use super::layout::ParameterLayout;
-use super::{Network, Pass};
+use super::{Network, Pass, Product};
 use crate::domain::{Fault, ProbeGroup};
 use crate::engine::device::real::Real;
 use candle_core::{Result as Candle, Tensor, WithDType};
@@ -87,6 +87,10 @@ impl Network for Autograd {
         self.network.batches(group)
     }
 
+    fn products(&self, batch: &Batch) -> Vec<Product> {
+        self.network.products(batch)
+    }
+
     fn pass_f32(&self, _threads: usize) -> Box<dyn Pass<f32>> {
         self.pass()
     }
@@ -105,7 +109,12 @@ struct AutogradPass<T> {
 }
 
 impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
-    fn forward(&mut self, w: &[T], batch: &Batch, keep: bool) -> &[T] {
+    fn width(&self) -> usize {
+        usize::MAX
+    }
+
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
+        let batch = &join(batches);
         // The graph before goes first: two of them would be the peak of memory.
         self.kept = None;
         let parameters = sound(Parameters::new(&self.layout, w, keep));
@@ -115,10 +124,24 @@ impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
         &self.logits
     }
 
-    fn backward(&mut self, _w: &[T], _batch: &Batch, d_logits: &[T], gradient: &mut [T]) {
+    fn backward(&mut self, _w: &[T], _batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
         let (parameters, logits) = self.kept.as_ref().expect("a forward with keep comes before a backward");
         sound(parameters.add_gradient(&self.layout, (logits, d_logits), gradient));
     }
+}
+
+/// One batch of all examples: candle takes them in one go, as a trainer would give them.
+fn join(batches: &[&Batch]) -> Batch {
+    let labels = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
+    let (mut features, mut tokens) = (Vec::new(), Tokens::default());
+    for batch in batches {
+        match &batch.inputs {
+            Inputs::Features(more) => features.extend(more),
+            Inputs::Tokens(more) => tokens.append(more),
+        }
+    }
+    let inputs = if features.is_empty() { Inputs::Tokens(tokens) } else { Inputs::Features(features) };
+    Batch { inputs, labels }
 }
 
 /// The elements of a tensor, row-major.

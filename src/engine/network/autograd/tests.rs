@@ -17,17 +17,20 @@ const WIDE: f64 = 1e-10;
 /// Repeatable numbers in (-1, 1).
 struct Noise {
     draw: Draw,
-    next: u32,
+    made: std::vec::IntoIter<f64>,
 }
 
 impl Noise {
     fn new(seed: u64) -> Self {
-        Self { draw: Draw { seed, index: 0, purpose: Purpose::Uniform }, next: 0 }
+        Self { draw: Draw { seed, index: 0, purpose: Purpose::Uniform }, made: Vec::new().into_iter() }
     }
 
     fn next(&mut self) -> f64 {
-        self.next += 1;
-        self.draw.block(0, (self.next - 1) / 4)[(self.next as usize - 1) % 4]
+        if self.made.len() == 0 {
+            self.draw.index += 1;
+            self.made = self.draw.vector(0, 1 << 12).into_iter();
+        }
+        self.made.next().unwrap()
     }
 
     fn below(&mut self, end: usize) -> usize {
@@ -66,8 +69,8 @@ impl Case {
             let mut pass = T::pass(&*self.networks[at], 1);
             let (mut logits, mut gradient) = (Vec::new(), vec![T::ZERO; w.len()]);
             for (batch, d_logits) in self.batches.iter().zip(&self.d_logits) {
-                logits.extend(pass.forward(&w, batch, true).iter().map(|z| z.wide()));
-                pass.backward(&w, batch, &narrow(d_logits), &mut gradient);
+                logits.extend(pass.forward(&w, &[batch], true).iter().map(|z| z.wide()));
+                pass.backward(&w, &[batch], &narrow(d_logits), &mut gradient);
             }
             [logits, gradient.into_iter().map(T::wide).collect()]
         })

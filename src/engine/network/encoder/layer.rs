@@ -100,7 +100,8 @@ impl<T: Real> Layer<T> {
         let normed1 = sized(&mut self.normed1, rows * h);
         at.output.forward(cx.w, context, normed1, threads);
         let x1 = sized(&mut self.x1, rows * h);
-        let residual = if place.last { first_rows(input, cx.tokens, sized(&mut self.first, rows * h)) } else { input };
+        let residual =
+            if place.last { first_rows(input, cx.tokens, sized(&mut self.first, rows * h)) } else { input };
         let added = Some((at.output.bias(cx.w), residual));
         cx.norm(at.norm1).apply(normed1, added, x1, sized(&mut self.rstd1, rows));
 

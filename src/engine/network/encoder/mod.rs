@@ -11,7 +11,7 @@ mod shape;
 
 use super::batch::{Batch, ProbeTensors, TokenTable};
 use super::layout::ParameterLayout;
-use super::{Architecture, Network, Pass, activation, parse, positive};
+use super::{Architecture, Network, Pass, Product, activation, parse, positive};
 use crate::domain::{Fault, ProbeGroup};
 use pass::EncoderPass;
 use serde::Deserialize;
@@ -189,6 +189,10 @@ impl Network for Encoder {
         }
         let positions = self.positions(&ids, width)?;
         Ok(TokenTable { width, ids, mask, types, positions }.cut(&labels))
+    }
+
+    fn products(&self, batch: &Batch) -> Vec<Product> {
+        pass::products(&self.shape, &self.places, batch)
     }
 
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>> {

@@ -9,9 +9,9 @@ use super::layer::{Context, Layer, Place, Scratch};
 use super::shape::{LayerPlaces, Places, Shape};
 use crate::engine::device::real::Real;
 use crate::engine::network::batch::{Batch, Inputs, Tokens};
-use crate::engine::network::dense::{Gradient, Share, add_gradients, each};
+use crate::engine::network::dense::{Dense, Gradient, Share, add_gradients, each};
 use crate::engine::network::ops::{add, add_bias};
-use crate::engine::network::{Pass, sized};
+use crate::engine::network::{Pass, Product, sized};
 use std::sync::Arc;
 
 /// One worker.
@@ -51,6 +51,26 @@ fn place(places: &Places, i: usize) -> Place<'_> {
     Place { places: &places.layers[i], last: i + 1 == places.layers.len() }
 }
 
+/// The matrix products of a forward over `batch`.
+pub fn products(shape: &Shape, places: &Places, batch: &Batch) -> Vec<Product> {
+    let (tokens, mut all) = (tokens(batch), Vec::new());
+    let dense = |dense: Dense, m| Product { m, n: dense.outputs, k: dense.inputs, times: 1 };
+    for i in 0..places.layers.len() {
+        let place = place(places, i);
+        let LayerPlaces { qkv, output, inner, outer, .. } = *place.places;
+        let (rows, width) = (place.rows(tokens), shape.hidden / shape.heads);
+        all.push(dense(qkv, tokens.ids.len()));
+        all.extend([output, inner, outer].map(|layer| dense(layer, rows)));
+        for sequence in &tokens.sequences {
+            let m = if place.last { 1 } else { sequence.len };
+            all.push(Product { m, n: sequence.len, k: width, times: shape.heads });
+            all.push(Product { m, n: width, k: sequence.len, times: shape.heads });
+        }
+    }
+    all.extend([places.pooler, places.classifier].map(|layer| dense(layer, batch.labels.len())));
+    all
+}
+
 impl<T: Real> Space<T> {
     fn new(layers: usize) -> Self {
         let empty = Vec::new;
@@ -75,7 +95,8 @@ impl<T: Real> Space<T> {
         let places = tokens.ids.iter().zip(&tokens.types).zip(&tokens.positions);
         for (row, ((id, kind), position)) in rows.chunks_exact_mut(h).zip(places) {
             let of = |table: usize, index: u32| &cx.w[table + index as usize * h..][..h];
-            let (word, kind, position) = (of(at.words, *id), of(at.types, *kind), of(at.positions, *position));
+            let (word, kind, position) =
+                (of(at.words, *id), of(at.types, *kind), of(at.positions, *position));
             for (((x, a), b), c) in row.iter_mut().zip(word).zip(kind).zip(position) {
                 *x = *a + *b + *c;
             }
@@ -150,7 +171,12 @@ impl<T: Real> EncoderPass<T> {
     }
 
     /// Runs `work` on every batch with its workspace, side by side.
-    fn each(&mut self, w: &[T], batches: &[&Batch], work: impl Fn(usize, &mut Space<T>, Context<'_, T>) + Sync + Send) {
+    fn each(
+        &mut self,
+        w: &[T],
+        batches: &[&Batch],
+        work: impl Fn(usize, &mut Space<T>, Context<'_, T>) + Sync + Send,
+    ) {
         while self.spaces.len() < batches.len() {
             self.spaces.push(Space::new(self.shape.layers));
         }
@@ -186,7 +212,10 @@ impl<T: Real> EncoderPass<T> {
             target,
             shares: shares.iter().map(|all| all[share]).collect(),
         };
-        add_gradients(targets.into_iter().zip(dense.into_iter().zip([3, 2, 0, 1])).map(of).collect(), self.threads);
+        add_gradients(
+            targets.into_iter().zip(dense.into_iter().zip([3, 2, 0, 1])).map(of).collect(),
+            self.threads,
+        );
     }
 
     /// Adds all batches' shares in the gradients of pooler and classifier.

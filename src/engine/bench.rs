@@ -1,0 +1,306 @@
+//! One piece of the engine's work at a time, for whoever times it.
+//!
+//! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
+
+use super::device::cpu;
+use super::device::moments;
+use super::device::widest::{MulAdd, widest};
+use super::examine::Plan;
+use super::landscape::cross_entropy;
+use super::model::Weights;
+use super::network::batch::Batch;
+use super::network::dense::Dense;
+use super::network::layout::Slot;
+use super::network::{self, Network, Pass, Passes, Product};
+use super::noise::{Draw, Purpose};
+use super::session::{Arrived, Engine};
+use super::stop::Stop;
+use super::walker::{each_example, loss_slopes};
+use crate::domain::{Admitted, Dtype, Fault, ParameterSource, Precision, Reading, References, Snapshot};
+use rayon::prelude::*;
+use std::hint::black_box;
+use std::sync::Arc;
+
+/// Which implementation of the networks runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Implementation {
+    /// The engine's own.
+    Fused,
+    /// The same networks with candle's autograd.
+    Autograd,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Work {
+    /// Loss, norm or sum: something that tells whether it was done right.
+    pub result: f64,
+    /// Floating-point operations of its matrix products, where it consists of them.
+    pub flops: Option<f64>,
+    /// Bytes that it reads and writes at least, where it is a pass over vectors.
+    pub bytes: Option<f64>,
+}
+
+/// A model, a snapshot and a probe, ready to be worked with.
+pub struct Bench {
+    engine: Engine,
+    admitted: Admitted,
+    plan: Arc<Plan>,
+    snapshot: Snapshot,
+    model: Box<dyn Model>,
+    vectors: Option<Vectors>,
+}
+
+fn plan(admitted: &Admitted) -> Result<Arc<Plan>, Fault> {
+    let plan = admitted.prepared.0.clone().downcast::<Plan>();
+    plan.map_err(|_| Fault::internal("the run was admitted by another engine"))
+}
+
+/// The snapshot again; its bytes are shared.
+fn copy(snapshot: &Snapshot) -> Result<Snapshot, Fault> {
+    Snapshot::new(*snapshot.header(), snapshot.manifest().clone(), snapshot.data().to_vec())
+}
+
+/// Forward and backward in one of the two precisions.
+trait Model: Send {
+    fn forward(&mut self, plan: &Plan) -> Work;
+    fn backward(&mut self, plan: &Plan) -> Work;
+    fn products(&mut self, plan: &Plan) -> Work;
+}
+
+struct In<T> {
+    weights: Weights<T>,
+    network: Arc<dyn Network>,
+    pass: Box<dyn Pass<T>>,
+    gradient: Vec<T>,
+    d_logits: Vec<T>,
+}
+
+fn batches(plan: &Plan) -> Vec<&Batch> {
+    plan.groups.iter().flat_map(|group| &group.batches).collect()
+}
+
+fn flops<'a>(network: &dyn Network, batches: impl IntoIterator<Item = &'a Batch>) -> f64 {
+    let products = batches.into_iter().flat_map(|batch| network.products(batch));
+    products.map(|Product { m, n, k, times }| 2.0 * (m * n * k * times) as f64).sum()
+}
+
+impl<T: Passes> In<T> {
+    fn new(network: Arc<dyn Network>, snapshot: Snapshot, threads: usize) -> Result<Self, Fault> {
+        let weights = Weights::new(network.layout(), snapshot, &References::default(), None)?;
+        let pass = T::pass(&*network, threads);
+        Ok(Self { weights, network, pass, gradient: Vec::new(), d_logits: Vec::new() })
+    }
+}
+
+impl<T: Passes> Model for In<T> {
+    fn forward(&mut self, plan: &Plan) -> Work {
+        let (batches, mut total, mut examples) = (batches(plan), 0.0, 0);
+        for group in batches.chunks(self.pass.width()) {
+            let logits = self.pass.forward(&self.weights.data, group, false);
+            each_example(logits, group, |row, label| {
+                total += cross_entropy(row, label);
+                examples += 1;
+            });
+        }
+        let flops = flops(&*self.network, batches);
+        Work { result: total / f64::from(examples), flops: Some(flops), bytes: None }
+    }
+
+    fn backward(&mut self, plan: &Plan) -> Work {
+        let batches = batches(plan);
+        let examples = batches.iter().map(|batch| batch.labels.len()).sum::<usize>() as f64;
+        self.gradient.clear();
+        self.gradient.resize(self.weights.data.len(), T::ZERO);
+        for group in batches.chunks(self.pass.width()) {
+            let logits = self.pass.forward(&self.weights.data, group, true);
+            loss_slopes(logits, group, examples, &mut self.d_logits);
+            self.pass.backward(&self.weights.data, group, &self.d_logits, &mut self.gradient);
+        }
+        let norm = cpu::norms(&self.weights.slots, &self.gradient).global();
+        // Each product has two derivatives, each a product as large.
+        Work { result: norm, flops: Some(3.0 * flops(&*self.network, batches)), bytes: None }
+    }
+
+    fn products(&mut self, plan: &Plan) -> Work {
+        let products: Vec<Product> =
+            batches(plan).into_iter().flat_map(|batch| self.network.products(batch)).collect();
+        let most = |f: fn(&Product) -> usize| products.iter().map(f).max().unwrap_or(0);
+        let (a, b) = (vec![T::ONE; most(|p| p.m * p.k)], vec![T::ONE; most(|p| p.n * p.k)]);
+        let mut out = vec![T::ZERO; most(|p| p.m * p.n)];
+        for Product { m, n, k, times } in &products {
+            for _ in 0..*times {
+                Dense { at: 0, outputs: *n, inputs: *k }.forward(&b, &a[..m * k], &mut out[..m * n], 1);
+            }
+        }
+        let flops = flops(&*self.network, batches(plan));
+        Work { result: out.first().map_or(0.0, |x| x.wide()), flops: Some(flops), bytes: None }
+    }
+}
+
+/// Three vectors for passes over parameters.
+struct Vectors {
+    slots: Vec<Slot>,
+    out: Vec<f32>,
+    w: Vec<f32>,
+    c: Vec<f32>,
+    /// The bytes of `w`, as a trainer sends them.
+    sent: Vec<u8>,
+    other: Arc<dyn ParameterSource>,
+}
+
+/// A vector in memory, as a snapshot in memory is read.
+#[derive(Debug)]
+struct InMemory(Vec<u8>);
+
+impl ParameterSource for InMemory {
+    fn read(
+        &self,
+        _: usize,
+        start: usize,
+        len: usize,
+        with: &mut dyn FnMut(Dtype, &[u8]),
+    ) -> Result<(), Fault> {
+        with(Dtype::F32, &self.0[4 * start..4 * (start + len)]);
+        Ok(())
+    }
+}
+
+impl Vectors {
+    fn new(n: usize) -> Self {
+        let w: Vec<f32> = (0..n).map(|i| 0.1 + (i % 97) as f32 * 1e-3).collect();
+        let slots = vec![Slot { name: "vector".into(), offset: 0, len: n, rank: 0 }];
+        let c: Vec<f32> = w.iter().map(|x| x + 0.25).collect();
+        let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let (sent, other) = (bytes(&w), Arc::new(InMemory(bytes(&c))));
+        Self { slots, out: vec![0.0; n], w, c, sent, other }
+    }
+
+    fn bytes(&self, streams: usize) -> Option<f64> {
+        Some((4 * streams * self.w.len()) as f64)
+    }
+}
+
+impl Bench {
+    /// A bench with an admitted run (its measure is what [`Bench::reading`] makes) and a snapshot.
+    ///
+    /// # Errors
+    /// Those of [`Engine::new`] and of [`crate::domain::Layout::arrange`].
+    pub fn new(
+        admitted: Admitted,
+        snapshot: Snapshot,
+        threads: usize,
+        (config_json, implementation): (&str, Implementation),
+    ) -> Result<Self, Fault> {
+        let engine = Engine::new(threads)?;
+        let plan = plan(&admitted)?;
+        let network = match implementation {
+            Implementation::Fused => plan.network.clone(),
+            Implementation::Autograd => network::autograd::build(config_json)?,
+        };
+        let copy = copy(&snapshot)?;
+        let model: Box<dyn Model> = match plan.precision {
+            Precision::F32 => Box::new(In::<f32>::new(network, copy, threads)?),
+            _ => Box::new(In::<f64>::new(network, copy, threads)?),
+        };
+        Ok(Self { engine, admitted, plan, snapshot, model, vectors: None })
+    }
+
+    /// Loss of the whole probe at w0; the result is the loss.
+    pub fn forward(&mut self) -> Work {
+        let (model, plan) = (&mut self.model, &self.plan);
+        self.engine.install(|| model.forward(plan))
+    }
+
+    /// Forward and backward to all parameters; the result is the norm of the gradient.
+    pub fn backward(&mut self) -> Work {
+        let (model, plan) = (&mut self.model, &self.plan);
+        self.engine.install(|| model.backward(plan))
+    }
+
+    /// The matrix products of a forward and nothing else, on one thread.
+    pub fn products(&mut self) -> Work {
+        let (model, plan) = (&mut self.model, &self.plan);
+        self.engine.install(|| model.products(plan))
+    }
+
+    /// The first reading of the run's last measure, with everything that a snapshot costs.
+    ///
+    /// # Errors
+    /// Those of [`Engine::take`].
+    pub fn reading(&mut self) -> Result<Reading, Fault> {
+        let (snapshot, references) = (copy(&self.snapshot)?, References::default());
+        let arrived = Arrived { snapshot, references, statistics: None };
+        let mut session = self.engine.take(&self.admitted, 0, arrived)?;
+        let tasks = session.tasks();
+        let task = tasks.last().ok_or_else(|| Fault::internal("a run without measures"))?;
+        session.measure(task, &mut Default::default(), &Stop::default())
+    }
+
+    fn vectors(&mut self, n: usize) -> (&mut Vectors, &Engine) {
+        if self.vectors.as_ref().is_none_or(|vectors| vectors.w.len() != n) {
+            self.vectors = Some(Vectors::new(n));
+        }
+        (self.vectors.get_or_insert_with(|| Vectors::new(n)), &self.engine)
+    }
+
+    /// out = w + s * noise over `n` parameters in f32.
+    pub fn perturb(&mut self, n: usize) -> Work {
+        let (v, engine) = self.vectors(n);
+        let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
+        engine.install(|| cpu::perturb(&v.slots, (&mut v.out, &v.w), draw, &[0.1]));
+        Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(2), flops: None }
+    }
+
+    /// All moments of `n` parameters in f32 and of their difference to others.
+    ///
+    /// # Errors
+    /// None in memory.
+    pub fn moments(&mut self, n: usize) -> Result<Work, Fault> {
+        let (v, engine) = self.vectors(n);
+        let references = References { init: Some(v.other.clone()), previous: None };
+        let tensor = moments::Tensor { index: 0, dtype: Dtype::F32, references: &references };
+        let one = |(i, piece): (usize, &[u8])| tensor.piece(i * cpu::PIECE, piece);
+        let pieces =
+            || v.sent.par_chunks(4 * cpu::PIECE).enumerate().map(one).collect::<Result<Vec<_>, Fault>>();
+        let all =
+            engine.install(pieces)?.into_iter().reduce(|all, piece| all.join(piece)).unwrap_or_default();
+        Ok(Work { result: all.w.square, bytes: v.bytes(2), flops: None })
+    }
+
+    /// out = w + s * c over `n` parameters in f32: the triad of STREAM (McCalpin 1995).
+    pub fn triad(&mut self, n: usize) -> Work {
+        let (v, engine) = self.vectors(n);
+        let Vectors { out, w, c, .. } = &mut *v;
+        let sources = w.par_chunks(cpu::PIECE).zip(c.par_chunks(cpu::PIECE));
+        engine.install(|| {
+            out.par_chunks_mut(cpu::PIECE).zip(sources).for_each(|(out, (w, c))| {
+                widest!(|m| triad(m, out, w, c));
+            });
+        });
+        Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(3), flops: None }
+    }
+
+    /// Multiply-adds in registers: the peak of one thread.
+    pub fn multiply_adds(&self) -> Work {
+        const ROUNDS: usize = 4_000_000;
+        const LANES: usize = 192;
+        #[inline(always)]
+        fn run<M: MulAdd>(m: M, by: f32, plus: f32) -> f32 {
+            let mut lanes = [1f32; LANES];
+            for _ in 0..ROUNDS {
+                lanes.iter_mut().for_each(|lane| *lane = m.fma(*lane, by, plus));
+            }
+            lanes.iter().sum()
+        }
+        let result = self.engine.install(|| widest!(|m| run(m, black_box(0.5), black_box(1.0))));
+        Work { result: f64::from(result), flops: Some((2 * ROUNDS * LANES) as f64), bytes: None }
+    }
+}
+
+#[inline(always)]
+fn triad<M: MulAdd>(m: M, out: &mut [f32], w: &[f32], c: &[f32]) {
+    for ((out, w), c) in out.iter_mut().zip(w).zip(c) {
+        *out = m.fma(*c, 0.3, *w);
+    }
+}
