@@ -84,16 +84,34 @@ impl Draw {
     #[inline(always)]
     fn fill<M: MulAdd, T: Real>(&self, m: M, tensor: u32, chunk: usize, scratch: &mut Scratch<T>) {
         match self.purpose {
-            Purpose::Sign => self.blocks(tensor, chunk, scratch, |words| words.map(|w| T::ONE.flip(w >> 31))),
+            Purpose::Sign => self.blocks(
+                tensor,
+                chunk,
+                scratch,
+                #[inline(always)]
+                |words| words.map(|w| T::ONE.flip(w >> 31)),
+            ),
             // Signed about the middle, so that numbers near zero keep all their places.
-            Purpose::Uniform => self.blocks(tensor, chunk, scratch, |words| {
-                let unit = T::of(1.0 / 2_147_483_648.0);
-                words.map(|w| (T::of_signed((w ^ (1 << 31)) as i32) + T::of(0.5)) * unit)
-            }),
-            Purpose::Gauss | Purpose::Direction => self.blocks(tensor, chunk, scratch, |[a, b, c, d]| {
-                let ([first, second], [third, fourth]) = (box_muller(m, a, b), box_muller(m, c, d));
-                [first, second, third, fourth]
-            }),
+            Purpose::Uniform => self.blocks(
+                tensor,
+                chunk,
+                scratch,
+                #[inline(always)]
+                |words| {
+                    let unit = T::of(1.0 / 2_147_483_648.0);
+                    words.map(|w| (T::of_signed((w ^ (1 << 31)) as i32) + T::of(0.5)) * unit)
+                },
+            ),
+            Purpose::Gauss | Purpose::Direction => self.blocks(
+                tensor,
+                chunk,
+                scratch,
+                #[inline(always)]
+                |[a, b, c, d]| {
+                    let ([first, second], [third, fourth]) = (box_muller(m, a, b), box_muller(m, c, d));
+                    [first, second, third, fourth]
+                },
+            ),
         }
     }
 

@@ -89,8 +89,13 @@ impl Squares {
         }
     }
 
+    #[inline(always)]
     fn sum(self) -> f64 {
-        self.0.into_iter().sum()
+        let mut total = 0.0;
+        for lane in self.0 {
+            total += lane;
+        }
+        total
     }
 }
 
@@ -99,7 +104,13 @@ pub fn noise_norms<T: Real>(slots: &[Slot], draw: Draw) -> Norms {
     #[inline(always)]
     fn kernel<M: MulAdd, T: Real>(m: M, draw: Draw, at: (u32, usize), len: usize) -> f64 {
         let mut squares = Squares::NONE;
-        draw.each(m, at, len, |_, noise: &[T]| squares.add(m, noise));
+        draw.each(
+            m,
+            at,
+            len,
+            #[inline(always)]
+            |_, noise: &[T]| squares.add(m, noise),
+        );
         squares.sum()
     }
     norms_of(slots, places(slots), |Piece { slot, start, data }| {
@@ -136,12 +147,18 @@ fn perturb_piece<M: MulAdd, T: Real>(
     (draw, at): (Draw, (u32, usize)),
     scale: T,
 ) {
-    draw.each(m, at, out.len(), |first, noise: &[T]| {
-        let (out, w0) = (&mut out[first..][..noise.len()], &w0[first..][..noise.len()]);
-        for ((out, w0), noise) in out.iter_mut().zip(w0).zip(noise) {
-            *out = m.fma(*noise, scale, *w0);
-        }
-    });
+    draw.each(
+        m,
+        at,
+        out.len(),
+        #[inline(always)]
+        |first, noise: &[T]| {
+            let (out, w0) = (&mut out[first..][..noise.len()], &w0[first..][..noise.len()]);
+            for ((out, w0), noise) in out.iter_mut().zip(w0).zip(noise) {
+                *out = m.fma(*noise, scale, *w0);
+            }
+        },
+    );
 }
 
 /// out = w0 + delta.
@@ -181,15 +198,23 @@ fn scale_and_perturb_piece<M: MulAdd, T: Real>(
 ) -> f64 {
     let mut squares = Squares::NONE;
     match noise {
-        Some(((draw, at), scale)) => draw.each(m, at, x.len(), |first, noise: &[T]| {
-            let x = &mut x[first..][..noise.len()];
-            for (x, noise) in x.iter_mut().zip(noise) {
-                *x = m.fma(*noise, scale, factor * *x);
-            }
-            squares.add(m, x);
-        }),
+        Some(((draw, at), scale)) => draw.each(
+            m,
+            at,
+            x.len(),
+            #[inline(always)]
+            |first, noise: &[T]| {
+                let x = &mut x[first..][..noise.len()];
+                for (x, noise) in x.iter_mut().zip(noise) {
+                    *x = m.fma(*noise, scale, factor * *x);
+                }
+                squares.add(m, x);
+            },
+        ),
         None => {
-            x.iter_mut().for_each(|x| *x = factor * *x);
+            for x in x.iter_mut() {
+                *x = factor * *x;
+            }
             squares.add(m, x);
         }
     }

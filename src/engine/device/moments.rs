@@ -42,7 +42,10 @@ impl Lanes {
     /// Lane by lane the greater of this and |x|; not a number counts as nothing.
     #[inline(always)]
     fn or_larger(self, x: Self) -> Self {
-        Self::each(|lane| if x.0[lane].abs() > self.0[lane] { x.0[lane].abs() } else { self.0[lane] })
+        Self::each(
+            #[inline(always)]
+            |lane| if x.0[lane].abs() > self.0[lane] { x.0[lane].abs() } else { self.0[lane] },
+        )
     }
 }
 
@@ -50,7 +53,10 @@ impl Add for Lanes {
     type Output = Self;
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        Self::each(|lane| self.0[lane] + other.0[lane])
+        Self::each(
+            #[inline(always)]
+            |lane| self.0[lane] + other.0[lane],
+        )
     }
 }
 
@@ -58,14 +64,20 @@ impl Sub for Lanes {
     type Output = Self;
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        Self::each(|lane| self.0[lane] - other.0[lane])
+        Self::each(
+            #[inline(always)]
+            |lane| self.0[lane] - other.0[lane],
+        )
     }
 }
 
 impl Number for Lanes {
     #[inline(always)]
     fn times_plus<M: MulAdd>(self, m: M, b: Self, c: Self) -> Self {
-        Self::each(|lane| m.fma(self.0[lane], b.0[lane], c.0[lane]))
+        Self::each(
+            #[inline(always)]
+            |lane| m.fma(self.0[lane], b.0[lane], c.0[lane]),
+        )
     }
 }
 
@@ -104,7 +116,10 @@ impl Row for &[[u8; 4]] {
     #[inline(always)]
     fn lanes(self, block: usize) -> Lanes {
         let numbers = &self.as_chunks::<LANES>().0[block];
-        Lanes::each(|lane| f64::from(f32::from_le_bytes(numbers[lane])))
+        Lanes::each(
+            #[inline(always)]
+            |lane| f64::from(f32::from_le_bytes(numbers[lane])),
+        )
     }
 }
 
@@ -139,7 +154,13 @@ impl<const S: usize, const P: usize, const T: usize> Fold<S, P, T> {
         let len = rows[0].len();
         for block in 0..len / LANES {
             let shift = Lanes([shift; LANES]);
-            let (sums, products, tops) = W::of(rows.map(|row| row.lanes(block)), shift);
+            let (sums, products, tops) = W::of(
+                rows.map(
+                    #[inline(always)]
+                    |row| row.lanes(block),
+                ),
+                shift,
+            );
             for (sum, x) in fold.sums.iter_mut().zip(sums) {
                 *sum = *sum + x;
             }

@@ -4,8 +4,6 @@
 
 use crate::domain::{Dtype, Fault, ProbeGroup, Tensor};
 
-/// Most tokens (with padding taken out) in one batch; a single longer example makes a batch of its own.
-pub const BATCH_TOKENS: usize = 1024;
 /// Most rows of features in one batch.
 pub const BATCH_ROWS: usize = 256;
 
@@ -213,17 +211,18 @@ pub struct TokenTable {
 }
 
 impl TokenTable {
-    /// Takes padding out and cuts the examples into batches of about the same size and at most [`BATCH_TOKENS`].
-    pub fn cut(&self, labels: &[usize]) -> Vec<Batch> {
+    /// Takes padding out and cuts the examples into batches of about the same size and at most `most` tokens; a single
+    /// longer example makes a batch of its own.
+    pub fn cut(&self, labels: &[usize], most: usize) -> Vec<Batch> {
         let mut batches = Vec::new();
         let all: usize = (0..labels.len()).map(|row| self.columns(row).len()).sum();
-        let fair = all.div_ceil(all.div_ceil(BATCH_TOKENS).max(1));
+        let fair = all.div_ceil(all.div_ceil(most).max(1));
         let (mut tokens, mut kept) = (Tokens::default(), Vec::new());
         for (row, label) in labels.iter().enumerate() {
             let columns = self.columns(row);
             let grown = tokens.ids.len() + columns.len();
             // Whichever is nearer to the fair share, with or without this example.
-            let enough = grown > BATCH_TOKENS || (grown > fair && grown - fair > columns.len() / 2);
+            let enough = grown > most || (grown > fair && grown - fair > columns.len() / 2);
             if !kept.is_empty() && enough {
                 let full = Inputs::Tokens(std::mem::take(&mut tokens));
                 batches.push(Batch { inputs: full, labels: std::mem::take(&mut kept) });
@@ -269,7 +268,7 @@ mod tests {
             types: vec![0; 6],
             positions: vec![0, 1, 2, 0, 1, 2],
         };
-        let batches = table.cut(&[1, 0]);
+        let batches = table.cut(&[1, 0], 100);
         let Inputs::Tokens(tokens) = &batches[0].inputs else { panic!("tokens") };
         assert_eq!(tokens.ids, [5, 6, 0, 8, 9]);
         assert_eq!(tokens.sequences[0], Sequence { start: 0, len: 2, masked: vec![] });
@@ -282,7 +281,7 @@ mod tests {
         let n = rows * width;
         let table =
             TokenTable { width, ids: vec![1; n], mask: vec![1; n], types: vec![0; n], positions: vec![0; n] };
-        let batches = table.cut(&vec![0; rows]);
+        let batches = table.cut(&vec![0; rows], 1024);
         assert_eq!(batches.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [10, 10, 10, 10, 10]);
     }
 }

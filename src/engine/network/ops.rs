@@ -141,16 +141,24 @@ pub fn add_column_sums<T: Real>(rows: &[T], width: usize, first: usize, total: &
 
 /// x = x * y, element by element.
 pub fn multiply_by<T: Real>(x: &mut [T], y: &[T]) {
-    widest!(|_m| x.iter_mut().zip(y).for_each(|(x, y)| *x *= *y));
+    widest!(|_m| {
+        for (x, y) in x.iter_mut().zip(y) {
+            *x *= *y;
+        }
+    });
 }
 
 /// x = x + y, element by element.
 pub fn add<T: Real>(x: &mut [T], y: &[T]) {
-    widest!(|_m| x.iter_mut().zip(y).for_each(|(x, y)| *x += *y));
+    widest!(|_m| {
+        for (x, y) in x.iter_mut().zip(y) {
+            *x += *y;
+        }
+    });
 }
 
-/// Lanes of a sum over a row.
-const LANES: usize = 32;
+/// Lanes of a sum over a row: a vector at its widest, and not more, because rows are often short.
+const LANES: usize = 16;
 
 #[inline(always)]
 fn sum<T: Real>(len: usize, f: impl Fn(usize, T) -> T) -> T {
@@ -164,7 +172,11 @@ fn sum<T: Real>(len: usize, f: impl Fn(usize, T) -> T) -> T {
     for i in whole..len {
         lanes[i - whole] = f(i, lanes[i - whole]);
     }
-    lanes.into_iter().sum()
+    let mut total = T::ZERO;
+    for lane in lanes {
+        total += lane;
+    }
+    total
 }
 
 /// Gain, shift and epsilon of a LayerNorm.
@@ -200,9 +212,19 @@ impl<T: Real> Norm<'_, T> {
     #[inline(always)]
     fn row<M: MulAdd>(&self, m: M, x: &mut [T], y: &mut [T]) -> T {
         let n = T::of(self.gain.len() as f64);
-        let mean = sum(x.len(), |i, sum: T| sum + x[i]) / n;
-        let square = |i: usize, sum| m.fma(x[i] - mean, x[i] - mean, sum);
-        let rstd = T::ONE / (sum(x.len(), square) / n + self.epsilon).sqrt();
+        let mean = sum(
+            x.len(),
+            #[inline(always)]
+            |i, sum: T| sum + x[i],
+        ) / n;
+        let rstd = T::ONE
+            / (sum(
+                x.len(),
+                #[inline(always)]
+                |i, sum: T| m.fma(x[i] - mean, x[i] - mean, sum),
+            ) / n
+                + self.epsilon)
+                .sqrt();
         for (((x, y), gain), shift) in x.iter_mut().zip(y).zip(self.gain).zip(self.shift) {
             *x = (*x - mean) * rstd;
             *y = m.fma(*x, *gain, *shift);
@@ -236,9 +258,19 @@ impl<T: Real> Norm<'_, T> {
     #[inline(always)]
     fn row_back<M: MulAdd>(&self, m: M, d: &mut [T], x: &mut [T], rstd: T) {
         let n = T::of(self.gain.len() as f64);
-        d.iter_mut().zip(self.gain).for_each(|(d, gain)| *d *= *gain);
-        let mean = sum(d.len(), |i, sum: T| sum + d[i]) / n;
-        let along = sum(d.len(), |i, sum| m.fma(d[i], x[i], sum)) / n;
+        for (d, gain) in d.iter_mut().zip(self.gain) {
+            *d *= *gain;
+        }
+        let mean = sum(
+            d.len(),
+            #[inline(always)]
+            |i, sum: T| sum + d[i],
+        ) / n;
+        let along = sum(
+            d.len(),
+            #[inline(always)]
+            |i, sum| m.fma(d[i], x[i], sum),
+        ) / n;
         for (d, x) in d.iter_mut().zip(x) {
             *d = rstd * m.fma(-*x, along, *d - mean);
             *x = *d;
@@ -249,29 +281,65 @@ impl<T: Real> Norm<'_, T> {
 /// Softmax in place of rows of `len`.
 pub fn softmax<T: Real>(rows: &mut [T], len: usize) {
     #[inline(always)]
-    fn one<M: MulAdd, T: Real>(m: M, row: &mut [T]) {
+    fn shift<T: Real>(row: &mut [T]) {
         let mut tops = [T::MASKED + T::MASKED; LANES];
         for block in row.chunks(LANES) {
             for (top, x) in tops.iter_mut().zip(block) {
                 *top = if *x > *top { *x } else { *top };
             }
         }
-        let top = tops.into_iter().fold(tops[0], |a, b| if b > a { b } else { a });
-        row.iter_mut().for_each(|x| *x = exp(m, *x - top));
-        let scale = T::ONE / sum(row.len(), |i, sum| sum + row[i]);
-        row.iter_mut().for_each(|x| *x *= scale);
+        let mut top = tops[0];
+        for x in tops {
+            top = if x > top { x } else { top };
+        }
+        for x in row {
+            *x = *x - top;
+        }
     }
-    widest!(|m| rows.chunks_exact_mut(len).for_each(|row| one(m, row)));
+    #[inline(always)]
+    fn scale<T: Real>(row: &mut [T]) {
+        let scale = T::ONE
+            / sum(
+                row.len(),
+                #[inline(always)]
+                |i, sum: T| sum + row[i],
+            );
+        for x in row {
+            *x *= scale;
+        }
+    }
+    widest!(|m| {
+        for row in rows.chunks_exact_mut(len) {
+            shift(row);
+        }
+        // Over all rows at once: they are often shorter than what the processor does at a time.
+        for x in rows.iter_mut() {
+            *x = exp(m, *x);
+        }
+        for row in rows.chunks_exact_mut(len) {
+            scale(row);
+        }
+    });
 }
 
 /// `d` goes from the gradient of softmax rows `p` of `len` to that of their scores.
 pub fn softmax_back<T: Real>(d: &mut [T], p: &[T], len: usize) {
     #[inline(always)]
     fn one<M: MulAdd, T: Real>(m: M, d: &mut [T], p: &[T]) {
-        let along = sum(d.len(), |i, sum| m.fma(d[i], p[i], sum));
-        d.iter_mut().zip(p).for_each(|(d, p)| *d = *p * (*d - along));
+        let along = sum(
+            d.len(),
+            #[inline(always)]
+            |i, sum| m.fma(d[i], p[i], sum),
+        );
+        for (d, p) in d.iter_mut().zip(p) {
+            *d = *p * (*d - along);
+        }
     }
-    widest!(|m| d.chunks_exact_mut(len).zip(p.chunks_exact(len)).for_each(|(d, p)| one(m, d, p)));
+    widest!(|m| {
+        for (d, p) in d.chunks_exact_mut(len).zip(p.chunks_exact(len)) {
+            one(m, d, p);
+        }
+    });
 }
 
 #[cfg(test)]

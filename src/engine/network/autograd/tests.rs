@@ -171,7 +171,7 @@ impl Sizes {
         let mask: Vec<u32> = self.masks.iter().flat_map(|kind| mask(*kind, width, noise)).collect();
         let mut tokens = |below: usize| (0..rows * width).map(|_| noise.below(below) as u32).collect();
         let (ids, types, positions) = (tokens(VOCABULARY), tokens(TYPES), tokens(POSITIONS));
-        let batches = TokenTable { width, ids, mask, types, positions }.cut(&vec![0; rows]);
+        let batches = TokenTable { width, ids, mask, types, positions }.cut(&vec![0; rows], 1024);
         Case::new(&self.config(), batches, noise)
     }
 }

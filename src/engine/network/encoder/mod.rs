@@ -132,6 +132,12 @@ struct Encoder {
 }
 
 impl Encoder {
+    /// Most tokens of a batch. Wide weights are prepared for each product, which many rows pay for; batches of a narrow
+    /// model had better be several, to go side by side. Not a matter of threads: it moves the last bits of a gradient.
+    fn batch_tokens(&self) -> usize {
+        (3 * self.shape.hidden).clamp(512, 1024)
+    }
+
     fn positions(&self, ids: &[u32], width: usize) -> Result<Vec<u32>, Fault> {
         let positions: Vec<u32> = match self.shape.family {
             Family::Bert => (0..ids.len()).map(|i| (i % width) as u32).collect(),
@@ -188,7 +194,7 @@ impl Network for Encoder {
             }
         }
         let positions = self.positions(&ids, width)?;
-        Ok(TokenTable { width, ids, mask, types, positions }.cut(&labels))
+        Ok(TokenTable { width, ids, mask, types, positions }.cut(&labels, self.batch_tokens()))
     }
 
     fn products(&self, batch: &Batch) -> Vec<Product> {
