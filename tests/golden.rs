@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is allowed: f32 rounds to 6e-8 and f64 to 1e-16, and a value is what many roundings made of it. A difference
-/// of losses also carries the rounding of each loss, hence a floor per unit of loss: one last place of f32 (2^-23).
+/// of losses also carries the rounding of each loss, hence a floor per unit of loss: one last place of f32 (2^-23). A
+/// margin is a difference of two scores, and carries the rounding of scores as large as the largest margin.
 #[derive(Clone, Copy)]
 struct Tolerance {
     name: &'static str,
@@ -175,10 +176,14 @@ fn compare(case: &Case, tolerance: Tolerance, table: &mut BTreeMap<String, f64>)
         for reading in measure(case, snapshot, previous, &["--precision", tolerance.name]) {
             let (pairs, differences) = pairs(&reading, expected);
             let loss = expected["outputs"]["loss"].as_f64().unwrap();
+            let pairs = pairs.iter().map(|(a, b)| (a.as_f64().unwrap(), b.as_f64().unwrap()));
+            let largest = pairs.clone().fold(0.0, |most: f64, (_, wanted)| most.max(wanted.abs()));
             for (found, wanted) in pairs {
-                let (found, wanted) = (found.as_f64().unwrap(), wanted.as_f64().unwrap());
                 let allowed = match differences {
                     true => tolerance.losses * wanted.abs() + tolerance.floor * (loss + wanted.abs()),
+                    false if reading["measure"] == "margin" => {
+                        tolerance.relative * wanted.abs() + tolerance.floor * largest
+                    }
                     false => tolerance.relative * wanted.abs(),
                 };
                 let context =

@@ -61,3 +61,49 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
     eprintln!("peak {} MiB for a snapshot of {} MiB", peak >> 20, snapshot >> 20);
     assert!(peak <= 4 * snapshot + (100 << 20), "{} MiB", peak >> 20);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_snapshots_leave_nothing_behind() {
+    const WIDTH: u64 = 512;
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.unix_clients().await;
+    let request = pb::OpenRunRequest {
+        config_json: format!(r#"{{"model_type":"mlp","sizes":[8,{WIDTH},{WIDTH},3],"hidden_act":"relu"}}"#),
+        measures: vec![
+            measure("distance", &[]),
+            measure("update", &[]),
+            measure("sharpness", &[("draws", 2.0)]),
+        ],
+        delivery: pb::Delivery::Every.into(),
+        ..open_request("k")
+    };
+    let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
+    let elements = 8 * WIDTH + WIDTH + WIDTH * WIDTH + WIDTH + 3 * WIDTH + 3;
+    let f32 = |name: &str, shape: &[u64]| spec(name, pb::Dtype::F32, shape);
+    let mut upload = Upload::new(&run, 0).initialization();
+    upload.begin.tensors = vec![
+        f32("layers.0.weight", &[WIDTH, 8]),
+        f32("layers.0.bias", &[WIDTH]),
+        f32("layers.1.weight", &[WIDTH, WIDTH]),
+        f32("layers.1.bias", &[WIDTH]),
+        f32("layers.2.weight", &[3, WIDTH]),
+        f32("layers.2.bias", &[3]),
+    ];
+    let snapshot = elements * 4;
+    let mut early = 0;
+    for step in 0..200 {
+        upload.begin.step = step;
+        upload.begin.initialization = step == 0;
+        upload.data = bytes_of(
+            &numbers(elements as usize, step as u32 + 1).iter().map(|x| x * 0.01).collect::<Vec<_>>(),
+        );
+        clients.push(upload.clone()).await.unwrap();
+        if step == 99 {
+            early = daemon.resident_bytes();
+        }
+    }
+    let late = daemon.resident_bytes();
+    eprintln!("{} KiB after 100 snapshots of {} KiB, {} after 200", early >> 10, snapshot >> 10, late >> 10);
+    // What is measured just now and the log of events come and go; a hundred that stay would be a hundred times that.
+    assert!(late <= early + 30 * snapshot, "{early} bytes became {late}");
+}

@@ -115,6 +115,7 @@ impl Draw {
         }
     }
 
+    #[allow(clippy::needless_range_loop, reason = "over one index, loops become vectors")]
     #[inline(always)]
     fn blocks<T: Real>(
         &self,
@@ -200,7 +201,7 @@ mod tests {
             Purpose::Gauss | Purpose::Direction => {
                 let (sin, cos) = libm::sincos(std::f64::consts::TAU * unit(pair + 1));
                 let length = (-2.0 * libm::log(unit(pair))).sqrt();
-                length * if i % 2 == 0 { cos } else { sin }
+                length * if i.is_multiple_of(2) { cos } else { sin }
             }
         }
     }

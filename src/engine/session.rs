@@ -68,6 +68,11 @@ impl Engine {
         Ok(Self { pool: pool.map_err(|error| Fault::internal(format!("no threads: {error}")))? })
     }
 
+    /// Threads, and the vectors in which they compute.
+    pub fn description(&self) -> String {
+        format!("{} threads, {} vectors", self.pool.current_num_threads(), super::device::widest::name())
+    }
+
     /// Runs `work` on the threads of the engine.
     pub(super) fn install<A: Send>(&self, work: impl FnOnce() -> A + Send) -> A {
         self.pool.install(work)

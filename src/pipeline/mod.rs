@@ -53,6 +53,7 @@ impl Pipeline {
         let raised = stop.clone();
         let work = move || match sound_engine(threads) {
             Ok(engine) => {
+                tracing::info!(engine = engine.description(), "the engine is ready");
                 ready(Ok(()));
                 Desk { engine, neighbours, stop: raised, hints: HashMap::new() }.work();
             }

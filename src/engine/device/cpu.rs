@@ -242,7 +242,7 @@ pub fn add_scaled<T: Real>(slots: &[Slot], x: &mut [T], factor: f64, y: &[T]) ->
 pub fn scale<T: Real>(slots: &[Slot], x: &mut [T], factors: &[f64]) {
     cut(slots, x).into_par_iter().for_each(|Piece { slot, data, .. }| {
         let factor = T::of(factors[slot]);
-        data.iter_mut().for_each(|x| *x = *x * factor);
+        data.iter_mut().for_each(|x| *x *= factor);
     });
 }
 

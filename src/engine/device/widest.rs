@@ -90,3 +90,59 @@ pub fn name() -> &'static str {
     }
     "plain"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::functions::{exp, normal};
+    use super::*;
+    use crate::engine::noise::{Draw, Purpose};
+
+    /// Noise, and functions of it.
+    #[inline(always)]
+    fn kernel<M: MulAdd, T: Real>(m: M, out: &mut [T]) {
+        let draw = Draw { seed: 5, index: 1, purpose: Purpose::Gauss };
+        draw.each(
+            m,
+            (3, 0),
+            out.len(),
+            #[inline(always)]
+            |first, noise: &[T]| {
+                for (out, x) in out[first..].iter_mut().zip(noise) {
+                    *out = m.fma(normal(m, *x).0, exp(m, *x), *x);
+                }
+            },
+        );
+    }
+
+    fn with<T: Real>(run: impl FnOnce(&mut [T])) -> Vec<f64> {
+        let mut out = vec![T::ZERO; 3001];
+        run(&mut out);
+        out.into_iter().map(T::wide).collect()
+    }
+
+    fn forms_agree<T: Real>(tolerance: f64) {
+        let fused = with(|out: &mut [T]| kernel(Fused, out));
+        assert_eq!(with(|out: &mut [T]| widest!(|m| kernel(m, out))), fused, "{}", name());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            let narrower = |out: &mut [T]| {
+                pulp::Simd::vectorize(
+                    simd,
+                    #[inline(always)]
+                    || kernel(Fused, out),
+                );
+            };
+            assert_eq!(with(narrower), fused, "AVX2");
+        }
+        let apart = with(|out: &mut [T]| kernel(Apart, out));
+        assert!(apart.iter().zip(&fused).all(|(a, b)| (a - b).abs() <= tolerance * b.abs().max(1.0)));
+    }
+
+    #[test]
+    fn fused_forms_give_the_same_bits_and_the_plain_one_nearly() {
+        if name() != "plain" {
+            forms_agree::<f32>(3e-6);
+            forms_agree::<f64>(1e-14);
+        }
+    }
+}
