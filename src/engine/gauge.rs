@@ -56,11 +56,7 @@ impl Arriving {
         let dtype = self.manifest.tensors()[self.tensor].dtype;
         let tensor = Tensor { index: self.indices[slot], dtype, references: &self.references };
         let piece = tensor.piece(self.used / dtype.size() as usize, bytes)?;
-        let found = self.found[slot].take();
-        self.found[slot] = Some(match found {
-            Some(before) => before.join(piece),
-            None => TensorStatistics { name: self.slots[slot].name.clone(), ..piece },
-        });
+        join(&mut self.found[slot], piece, &self.slots[slot]);
         self.used += bytes.len();
         Ok(())
     }
@@ -117,6 +113,14 @@ impl Gauge for Arriving {
     }
 }
 
+/// Adds the next piece of a parameter.
+fn join(found: &mut Option<TensorStatistics>, piece: TensorStatistics, slot: &Slot) {
+    *found = Some(match found.take() {
+        Some(before) => before.join(piece),
+        None => TensorStatistics { name: slot.name.clone(), ..piece },
+    });
+}
+
 /// Statistics of a snapshot that is in memory.
 ///
 /// # Errors
@@ -143,10 +147,7 @@ pub fn of_all(
         pieces.into_par_iter().map(one).collect::<Result<_, Fault>>()?;
     let mut found: Vec<Option<TensorStatistics>> = vec![None; untied.slots.len()];
     for (slot, piece) in made {
-        found[slot] = Some(match found[slot].take() {
-            Some(before) => before.join(piece),
-            None => TensorStatistics { name: untied.slots[slot].name.clone(), ..piece },
-        });
+        join(&mut found[slot], piece, &untied.slots[slot]);
     }
     Ok(Statistics::new(found.into_iter().flatten().collect(), references))
 }

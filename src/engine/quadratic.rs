@@ -80,9 +80,10 @@ impl Quadratic {
             let dot = |f: &dyn Fn(usize) -> f64| (0..w.len()).map(f).sum::<f64>();
             TensorStatistics {
                 w: moments_of(w.iter().copied()),
+                largest: w.iter().fold(0.0, |top, x| top.max(x.abs())),
                 init: init.as_ref().map(|init| Against {
                     delta: moments_of(w.iter().zip(init).map(|(w, i)| w - i)),
-                    farthest: 0.0,
+                    farthest: w.iter().zip(init).map(|(w, i)| (w - i).abs()).fold(0.0, f64::max),
                     init_square: dot(&|i| init[i] * init[i]),
                     dot: dot(&|i| w[i] * init[i]),
                 }),

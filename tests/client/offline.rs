@@ -2,8 +2,9 @@
 
 use crate::common::Daemon;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const MEASURES: [&str; 12] = [
     "loss",
@@ -95,5 +96,51 @@ fn the_daemon_and_the_files_agree_to_the_bit() {
             reading["parts"]["evaluations"] = json!(null);
         }
         assert_eq!(offline, online, "{precision}");
+    }
+}
+
+/// `clino bench` with these lines on stdin.
+fn bench(lines: &str, network: &str) -> std::process::Output {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/bert");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_clino"))
+        .args(["bench", "--config", &file(&case, "config.json"), "--threads", "2", "--network", network])
+        .args(["--snapshot", &file(&case, "init.safetensors"), "--probe", &file(&case, "probe.safetensors")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_bench_answers_line_by_line_and_both_networks_compute_the_same() {
+    let results = |network: &str| -> Vec<Value> {
+        let output = bench(
+            "forward\nbackward\n\ngemm\nfma\nsharpness\nperturb 1_000\nmoments 1000\ntriad 10\n",
+            network,
+        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (fused, candle) = (results("fused"), results("candle"));
+    assert_eq!(fused.len(), 8);
+    for (ours, theirs) in fused.iter().zip(&candle).take(2) {
+        let [a, b] = [ours, theirs].map(|line| line["result"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-5 * b.abs(), "{ours} {theirs}");
+        assert!(ours["flops"].as_f64().unwrap() > 1e5 && ours["seconds"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(fused[6]["bytes"], 8000.0);
+}
+
+#[test]
+fn a_bench_refuses_what_it_does_not_know() {
+    for line in ["turbo", "perturb", "perturb 0", "moments many", "forward 7"] {
+        let output = bench(line, "fused");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{line}: {message}");
+        assert!(message.contains(line) && message.contains("expected forward, backward"), "{message}");
     }
 }

@@ -1,5 +1,5 @@
 //! `distance`: ‖w - w_init‖₂ over all parameters; relative to ‖w_init‖; sum and mean over the tensors' Frobenius norms;
-//! cosine between w and w_init.
+//! cosine between w and w_init; the greatest |w - w_init|.
 //!
 //! For fine-tuning, initialization is the pretrained checkpoint. Freshly initialized heads dominate the relative form.
 //! Cost: 1 P over two sets of parameters.
@@ -44,6 +44,7 @@ impl Measure for Distance {
             part("sum_frobenius", sum),
             part("mean_frobenius", sum / count),
             part("cosine", over(dot, own.sqrt() * init.sqrt())),
+            part("max", against.iter().map(|a| a.farthest).fold(0.0, f64::max)),
         ]);
         let tensor = |(t, norm): (&TensorStatistics, &f64)| TensorParts {
             tensor: t.name.clone(),

@@ -1,4 +1,4 @@
-//! `param_norm` = ‖w‖₂ over all parameters, and of each tensor.
+//! `param_norm` = ‖w‖₂ over all parameters, and of each tensor; with it the greatest |w|.
 //!
 //! Cost: 1 P. Not invariant to a rescaling of layers that keeps the function.
 
@@ -11,7 +11,7 @@ pub struct ParamNorm;
 
 static DESCRIPTION: Description = Description {
     name: "param_norm",
-    summary: "l2 norm of all parameters, and of each tensor.",
+    summary: "l2 norm and greatest magnitude of all parameters, and of each tensor.",
     source: "definition",
     cost: "1 P",
     needs: Needs::NONE,
@@ -27,11 +27,12 @@ impl Measure for ParamNorm {
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let statistics = scope.landscape.statistics();
         let square: f64 = statistics.iter().map(|t| t.w.square).sum();
+        let largest = statistics.iter().map(|t| t.largest).fold(0.0, f64::max);
         let tensor = |t: &TensorStatistics| TensorParts {
             tensor: t.name.clone(),
-            parts: vec![part("norm", t.w.square.sqrt())],
+            parts: vec![part("norm", t.w.square.sqrt()), part("max", t.largest)],
         };
-        let mut findings = Findings::parts(vec![part("norm", square.sqrt())]);
+        let mut findings = Findings::parts(vec![part("norm", square.sqrt()), part("max", largest)]);
         findings.tensors = statistics.iter().map(tensor).collect();
         Ok(findings)
     }

@@ -230,7 +230,12 @@ fn weights_are_compared_with_their_past() {
     bowl.compare();
     let distance = take(&mut bowl, "distance", &[]).unwrap();
     let parts: Vec<_> = distance.parts.iter().map(|part| part.value.unwrap()).collect();
-    parts.iter().zip([4.0, 4.0 / 3.0, 4.0, 2.0, 0.6]).for_each(|(found, expected)| close(*found, expected));
+    let expected = [4.0, 4.0 / 3.0, 4.0, 2.0, 0.6, 4.0];
+    assert_eq!(parts.len(), expected.len());
+    parts.iter().zip(expected).for_each(|(found, expected)| close(*found, expected));
+    let norm = take(&mut bowl, "param_norm", &[]).unwrap();
+    close(norm.value.unwrap(), 5.0);
+    close(norm.parts[1].value.unwrap(), 4.0);
     let update = take(&mut bowl, "update", &[]).unwrap();
     let parts: Vec<_> = update.parts.iter().map(|part| part.value.unwrap()).collect();
     parts.iter().zip([2.0, 2.0 / 13f64.sqrt(), 1.0]).for_each(|(found, expected)| close(*found, expected));
