@@ -385,3 +385,25 @@ fn what_cannot_be_meant_is_refused() {
     refused(common::command().args(["--spool", "/nowhere/at/all"]), "spool");
     refused(common::command().args(["--config", "/nowhere.toml"]), "config");
 }
+
+#[tokio::test]
+async fn statistics_are_made_while_the_bytes_arrive() {
+    let mut daemon = Daemon::start(&[]);
+    let mut clients = daemon.unix_clients().await;
+    let request = pb::OpenRunRequest {
+        measures: vec![common::measure("distance", &[]), common::measure("update", &[])],
+        delivery: pb::Delivery::Every.into(),
+        ..open_request("k")
+    };
+    let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
+    clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
+    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone() }).await.unwrap();
+    clients.watch_until(&run, |_| false).await;
+    daemon.signal("-TERM");
+    let (_, _, log) = daemon.wait();
+    let measured: Vec<&str> = log.lines().filter(|line| line.contains("on_arrival")).collect();
+    // An initialization is its own reference, which there is none of before all of it has arrived.
+    assert_eq!(measured.len(), 2, "{log}");
+    assert!(measured[0].contains("false") && measured[1].contains("true"), "{log}");
+}

@@ -125,6 +125,7 @@ impl Desk {
         let Work { run, held, references } = work;
         let at = held.header().at;
         let arrived = Arrived { snapshot: held.load()?, references, statistics: held.statistics() };
+        let on_arrival = arrived.statistics.as_ref().is_some_and(|found| found.fit(&arrived.references));
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
         let Neighbours { journal, tally, .. } = &self.neighbours;
@@ -141,7 +142,7 @@ impl Desk {
         evaluate(&mut session, self.hints.entry(run.id.clone()).or_default(), &self.stop, &mut emit)?;
         let seconds = began.elapsed().as_secs_f64();
         journal.append(&run.id, Event::Finished { snapshot: at, seconds });
-        tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, "measured");
+        tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, on_arrival, "measured");
         Ok(())
     }
 }

@@ -184,6 +184,37 @@ fn examples_do_not_see_each_other() {
     }
 }
 
+/// Logits and gradient of all batches, as many side by side as the threads allow.
+fn side_by_side(network: &dyn Network, batches: &[Batch], threads: usize) -> (Vec<f64>, Vec<f64>) {
+    let (w, mut pass) = (weights(network), network.pass_f64(threads));
+    let (mut logits, mut gradient) = (Vec::new(), vec![0.0; w.len()]);
+    for group in batches.chunks(pass.width()) {
+        let group: Vec<&Batch> = group.iter().collect();
+        let found = pass.forward(&w, &group, true).to_vec();
+        let slopes: Vec<f64> = found.iter().map(|z| 0.3 * z - 0.1).collect();
+        pass.backward(&w, &group, &slopes, &mut gradient);
+        logits.extend(found);
+    }
+    (logits, gradient)
+}
+
+#[test]
+fn batches_side_by_side_change_no_bit() {
+    let network = encoder("bert", "gelu");
+    let whole = network.batches(&sentences(5)).unwrap();
+    let Inputs::Tokens(tokens) = &whole[0].inputs else { panic!("tokens") };
+    let sentences = one_by_one(tokens, &whole[0].labels);
+    let (mlp, probe) = mlp("silu");
+    let rows = mlp.batches(&probe).unwrap();
+    let rows: Vec<Batch> = (0..5).flat_map(|_| rows.clone()).collect();
+    for (network, batches) in [(network, sentences), (mlp, rows)] {
+        let alone = side_by_side(&*network, &batches, 1);
+        for threads in [2, 3, 8] {
+            assert!(alone == side_by_side(&*network, &batches, threads), "{threads} threads");
+        }
+    }
+}
+
 #[test]
 fn a_worker_forgets_the_batch_before() {
     let network = encoder("bert", "gelu");
