@@ -99,7 +99,7 @@ fn sharpness_with_eight_draws(bencher: Bencher<'_, '_>, threads: usize) {
 #[divan::bench(args = THREADS, sample_count = 20)]
 fn perturb(bencher: Bencher<'_, '_>, threads: usize) {
     let mut bench = bench(threads, Implementation::Fused);
-    bencher.counter(ItemsCount::new(PARAMETERS)).bench_local(|| bench.perturb(PARAMETERS));
+    bencher.counter(ItemsCount::new(PARAMETERS)).bench_local(|| bench.perturb(PARAMETERS).unwrap());
 }
 
 #[divan::bench(args = THREADS, sample_count = 20)]
@@ -111,5 +111,5 @@ fn moments(bencher: Bencher<'_, '_>, threads: usize) {
 #[divan::bench(args = THREADS, sample_count = 20)]
 fn triad(bencher: Bencher<'_, '_>, threads: usize) {
     let mut bench = bench(threads, Implementation::Fused);
-    bencher.counter(BytesCount::new(12 * PARAMETERS)).bench_local(|| bench.triad(PARAMETERS));
+    bencher.counter(BytesCount::new(12 * PARAMETERS)).bench_local(|| bench.triad(PARAMETERS).unwrap());
 }

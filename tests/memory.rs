@@ -9,27 +9,38 @@ use clino::wire::pb;
 use common::{Daemon, Upload, bytes_of, measure, numbers, open_request, spec};
 use pb::watch_response::Event;
 
-const WIDTH: u64 = 4_000;
+fn config(width: u64) -> String {
+    format!(r#"{{"model_type":"mlp","sizes":[8,{width},{width},3],"hidden_act":"relu"}}"#)
+}
 
-/// 64 MB of parameters; activations of 32 examples are small beside them.
-fn specs() -> Vec<pb::TensorSpec> {
+fn specs(width: u64) -> Vec<pb::TensorSpec> {
     let f32 = |name: &str, shape: &[u64]| spec(name, pb::Dtype::F32, shape);
     vec![
-        f32("layers.0.weight", &[WIDTH, 8]),
-        f32("layers.0.bias", &[WIDTH]),
-        f32("layers.1.weight", &[WIDTH, WIDTH]),
-        f32("layers.1.bias", &[WIDTH]),
-        f32("layers.2.weight", &[3, WIDTH]),
+        f32("layers.0.weight", &[width, 8]),
+        f32("layers.0.bias", &[width]),
+        f32("layers.1.weight", &[width, width]),
+        f32("layers.1.bias", &[width]),
+        f32("layers.2.weight", &[3, width]),
         f32("layers.2.bias", &[3]),
     ]
 }
 
+fn elements(width: u64) -> u64 {
+    specs(width).iter().map(|spec| spec.shape.iter().product::<u64>()).sum()
+}
+
+fn weights(width: u64, seed: u32) -> Vec<f32> {
+    numbers(elements(width) as usize, seed).iter().map(|x| x * 0.01).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peak_memory_is_four_snapshots_and_a_little() {
+    // 64 MB of parameters; activations of 32 examples are small beside them.
+    const WIDTH: u64 = 4_000;
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.unix_clients().await;
     let request = pb::OpenRunRequest {
-        config_json: format!(r#"{{"model_type":"mlp","sizes":[8,{WIDTH},{WIDTH},3],"hidden_act":"relu"}}"#),
+        config_json: config(WIDTH),
         measures: vec![
             measure("loss", &[]),
             measure("distance", &[]),
@@ -39,10 +50,9 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
         ..open_request("k")
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    let elements: u64 = specs().iter().map(|spec| spec.shape.iter().product::<u64>()).sum();
     let mut upload = Upload::new(&run, 0).initialization();
-    upload.begin.tensors = specs();
-    upload.data = bytes_of(&numbers(elements as usize, 3).iter().map(|x| x * 0.01).collect::<Vec<_>>());
+    upload.begin.tensors = specs(WIDTH);
+    upload.data = bytes_of(&weights(WIDTH, 3));
     upload.chunk = 1 << 20;
     // One is measured while others come and replace each other.
     for step in 0..4 {
@@ -57,7 +67,7 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
         _ => false,
     };
     assert!(events.iter().filter(measured).count() >= 8, "the last snapshot at least is measured in full");
-    let (snapshot, peak) = (elements * 4, daemon.peak_bytes());
+    let (snapshot, peak) = (elements(WIDTH) * 4, daemon.peak_bytes());
     eprintln!("peak {} MiB for a snapshot of {} MiB", peak >> 20, snapshot >> 20);
     assert!(peak <= 4 * snapshot + (100 << 20), "{} MiB", peak >> 20);
 }
@@ -68,7 +78,7 @@ async fn a_hundred_snapshots_leave_nothing_behind() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.unix_clients().await;
     let request = pb::OpenRunRequest {
-        config_json: format!(r#"{{"model_type":"mlp","sizes":[8,{WIDTH},{WIDTH},3],"hidden_act":"relu"}}"#),
+        config_json: config(WIDTH),
         measures: vec![
             measure("distance", &[]),
             measure("update", &[]),
@@ -78,25 +88,14 @@ async fn a_hundred_snapshots_leave_nothing_behind() {
         ..open_request("k")
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    let elements = 8 * WIDTH + WIDTH + WIDTH * WIDTH + WIDTH + 3 * WIDTH + 3;
-    let f32 = |name: &str, shape: &[u64]| spec(name, pb::Dtype::F32, shape);
     let mut upload = Upload::new(&run, 0).initialization();
-    upload.begin.tensors = vec![
-        f32("layers.0.weight", &[WIDTH, 8]),
-        f32("layers.0.bias", &[WIDTH]),
-        f32("layers.1.weight", &[WIDTH, WIDTH]),
-        f32("layers.1.bias", &[WIDTH]),
-        f32("layers.2.weight", &[3, WIDTH]),
-        f32("layers.2.bias", &[3]),
-    ];
-    let snapshot = elements * 4;
+    upload.begin.tensors = specs(WIDTH);
+    let snapshot = elements(WIDTH) * 4;
     let mut early = 0;
     for step in 0..200 {
         upload.begin.step = step;
         upload.begin.initialization = step == 0;
-        upload.data = bytes_of(
-            &numbers(elements as usize, step as u32 + 1).iter().map(|x| x * 0.01).collect::<Vec<_>>(),
-        );
+        upload.data = bytes_of(&weights(WIDTH, step as u32 + 1));
         clients.push(upload.clone()).await.unwrap();
         if step == 99 {
             early = daemon.resident_bytes();

@@ -6,36 +6,23 @@
 //! Owns: its arguments, the clock and the lines. May not touch: what is run.
 
 use super::arguments;
-use super::files::TensorFile;
-use crate::domain::{
-    Delivery, Examiner, Fault, MeasureRequest, RunSpec, SnapshotHeader, SnapshotRef, Value, WeightKind,
-};
+use super::model::Model;
+use crate::domain::{Examiner, Fault, MeasureRequest, Value};
 use crate::engine::{Bench, Examination, Implementation, Work};
 use clap::{Args, ValueEnum};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::io::{self, BufRead, Write};
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Arguments of `clino bench`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// config.json of the model
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Parameters
-    #[arg(long, value_name = "FILE")]
-    snapshot: PathBuf,
-    /// Labelled examples
-    #[arg(long, value_name = "[GROUP=]FILE", required = true, num_args = 1.., value_parser = arguments::probe)]
-    probe: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    model: Model,
     /// Arithmetic
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::F32)]
     precision: arguments::PrecisionName,
-    /// Threads [default: all processors]
-    #[arg(long)]
-    threads: Option<usize>,
     /// Whose arithmetic runs in `forward` and `backward`
     #[arg(long, value_enum, default_value_t = NetworkName::Fused)]
     network: NetworkName,
@@ -111,9 +98,9 @@ fn one(bench: &mut Bench, line: &str) -> Result<Work, Fault> {
         Some((name, count)) => {
             let n = count.trim().replace('_', "").parse().ok().filter(|n| *n > 0).ok_or_else(unknown)?;
             match name {
-                "perturb" => Ok(bench.perturb(n)),
+                "perturb" => bench.perturb(n),
                 "moments" => bench.moments(n),
-                "triad" => Ok(bench.triad(n)),
+                "triad" => bench.triad(n),
                 _ => Err(unknown()),
             }
         }
@@ -121,34 +108,18 @@ fn one(bench: &mut Bench, line: &str) -> Result<Work, Fault> {
 }
 
 fn bench(arguments: &Arguments) -> Result<Bench, Fault> {
-    let config_json = std::fs::read_to_string(&arguments.config)
-        .map_err(|error| Fault::invalid(arguments.config.display().to_string(), error.to_string()))?;
-    let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
     let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
     let sharpness = MeasureRequest {
         name: "sharpness".into(),
         parameters: [number("alpha", 0.05), number("draws", 8.0)].into(),
     };
-    let spec = RunSpec {
-        name: "bench".into(),
-        config_json,
-        groups: arguments.probe.iter().map(group).collect::<Result<_, _>>()?,
-        measures: vec![sharpness],
-        seed: 0,
-        delivery: Delivery::Every,
-        precision: arguments.precision.into(),
-    };
-    let header = SnapshotHeader {
-        at: SnapshotRef { step: 0, attempt: 1 },
-        kind: WeightKind::Live,
-        initialization: false,
-    };
-    let snapshot = TensorFile::open(&arguments.snapshot)?.snapshot(header)?;
-    let threads = arguments.threads.unwrap_or_else(super::all_processors);
+    let model = &arguments.model;
+    let spec = model.specification(vec![sharpness], 0, arguments.precision.into())?;
     let implementation = match arguments.network {
         NetworkName::Fused => Implementation::Fused,
         NetworkName::Candle => Implementation::Autograd,
     };
+    let snapshot = model.snapshot()?;
     let admitted = Examination.examine(&spec)?;
-    Bench::new(admitted, snapshot, threads, (&spec.config_json, implementation))
+    Bench::new(admitted, snapshot, model.threads(), (&spec.config_json, implementation))
 }

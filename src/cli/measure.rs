@@ -4,9 +4,9 @@
 
 use super::arguments;
 use super::files::TensorFile;
+use super::model::{HEADER, Model};
 use crate::domain::{
-    Admitted, Delivery, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, References,
-    RunSpec, SnapshotHeader, SnapshotRef, WeightKind,
+    Admitted, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, References,
 };
 use crate::engine::{Arrived, Engine, Examination, Hints, Stop};
 use crate::pipeline;
@@ -20,21 +20,14 @@ use std::time::Instant;
 /// Arguments of `clino measure`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// config.json of the model: bert, roberta, xlm-roberta sequence classifier, or mlp
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Parameters to measure
-    #[arg(long, value_name = "FILE")]
-    snapshot: PathBuf,
+    #[command(flatten)]
+    model: Model,
     /// Parameters at initialization
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Parameters of the snapshot before
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
-    /// Labelled examples, under the name of a group [default group: probe]
-    #[arg(long, value_name = "[GROUP=]FILE", required = true, num_args = 1.., value_parser = arguments::probe)]
-    probe: Vec<(String, PathBuf)>,
     /// What to measure; lists go on after commas [default: the standard set]
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", num_args = 1.., value_parser = arguments::measure)]
     measure: Vec<MeasureRequest>,
@@ -47,9 +40,6 @@ pub struct Arguments {
     /// Arithmetic: auto is f64 up to 1,048,576 parameters, f32 above
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::Auto)]
     precision: arguments::PrecisionName,
-    /// Threads [default: all processors]; the numbers do not depend on it
-    #[arg(long)]
-    threads: Option<usize>,
     /// Of the readings on stdout
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -97,22 +87,18 @@ fn print_json(readings: &[Reading], seconds: f64) -> io::Result<()> {
 
 fn readings(arguments: &Arguments) -> Result<Vec<Reading>, Fault> {
     let Device::Cpu = arguments.device;
-    let admitted = Examination.examine(&spec(arguments)?).map_err(in_words)?;
-    let header = SnapshotHeader {
-        at: SnapshotRef { step: 0, attempt: 1 },
-        kind: WeightKind::Live,
-        initialization: false,
-    };
+    let model = &arguments.model;
+    let spec = model.specification(arguments.measure.clone(), arguments.seed, arguments.precision.into())?;
+    let admitted = Examination.examine(&spec).map_err(in_words)?;
     let references = References {
-        init: reference(arguments.init.as_deref(), header, &admitted)?,
-        previous: reference(arguments.previous.as_deref(), header, &admitted)?,
+        init: reference(arguments.init.as_deref(), &admitted)?,
+        previous: reference(arguments.previous.as_deref(), &admitted)?,
     };
-    let snapshot = TensorFile::open(&arguments.snapshot)?.snapshot(header)?;
-    let threads = arguments.threads.unwrap_or_else(super::all_processors);
-    let engine = Engine::new(threads)?;
+    let snapshot = model.snapshot()?;
+    let engine = Engine::new(model.threads())?;
     let arrived = Arrived { snapshot, references, statistics: None };
     let session = engine.take(&admitted, arguments.seed, arrived);
-    let mut session = session.map_err(|fault| at(&arguments.snapshot, fault))?;
+    let mut session = session.map_err(|fault| at(&model.snapshot, fault))?;
     let mut readings = Vec::new();
     pipeline::evaluate(&mut session, &mut Hints::default(), &Stop::default(), &mut |reading| {
         readings.push(reading)
@@ -120,28 +106,9 @@ fn readings(arguments: &Arguments) -> Result<Vec<Reading>, Fault> {
     Ok(readings)
 }
 
-fn spec(arguments: &Arguments) -> Result<RunSpec, Fault> {
-    let config_json = std::fs::read_to_string(&arguments.config)
-        .map_err(|error| Fault::invalid(arguments.config.display().to_string(), error.to_string()))?;
-    let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
-    Ok(RunSpec {
-        name: "offline".into(),
-        config_json,
-        groups: arguments.probe.iter().map(group).collect::<Result<_, _>>()?,
-        measures: arguments.measure.clone(),
-        seed: arguments.seed,
-        delivery: Delivery::Every,
-        precision: arguments.precision.into(),
-    })
-}
-
-fn reference(
-    path: Option<&Path>,
-    header: SnapshotHeader,
-    admitted: &Admitted,
-) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
+fn reference(path: Option<&Path>, admitted: &Admitted) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
     let Some(path) = path else { return Ok(None) };
-    let snapshot = TensorFile::open(path)?.snapshot(header)?;
+    let snapshot = TensorFile::open(path)?.snapshot(HEADER)?;
     let held = InMemory::new(snapshot, &*admitted.layout).map_err(|fault| at(path, fault))?;
     Ok(Some(Arc::new(held)))
 }

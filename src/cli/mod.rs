@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod files;
 mod measure;
+mod model;
 mod open;
 mod push;
 mod serve;

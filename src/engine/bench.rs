@@ -3,20 +3,23 @@
 //! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
 
 use super::device::cpu;
-use super::device::moments;
 use super::device::widest::{MulAdd, widest};
 use super::examine::Plan;
+use super::gauge;
 use super::landscape::cross_entropy;
 use super::model::Weights;
 use super::network::batch::Batch;
 use super::network::dense::Dense;
-use super::network::layout::Slot;
+use super::network::layout::{ParameterLayout, Untied};
 use super::network::{self, Network, Pass, Passes, Product};
 use super::noise::{Draw, Purpose};
 use super::session::{Arrived, Engine};
 use super::stop::Stop;
 use super::walker::{each_example, loss_slopes};
-use crate::domain::{Admitted, Dtype, Fault, ParameterSource, Precision, Reading, References, Snapshot};
+use crate::domain::{
+    Admitted, Fault, InMemory, Layout, Manifest, ParameterSource, Precision, Reading, References, Snapshot,
+    SnapshotHeader, SnapshotRef, WeightKind,
+};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -49,11 +52,6 @@ pub struct Bench {
     snapshot: Snapshot,
     model: Box<dyn Model>,
     vectors: Option<Vectors>,
-}
-
-fn plan(admitted: &Admitted) -> Result<Arc<Plan>, Fault> {
-    let plan = admitted.prepared.0.clone().downcast::<Plan>();
-    plan.map_err(|_| Fault::internal("the run was admitted by another engine"))
 }
 
 /// The snapshot again; its bytes are shared.
@@ -138,42 +136,35 @@ impl<T: Passes> Model for In<T> {
     }
 }
 
-/// Three vectors for passes over parameters.
+/// Vectors for passes over parameters, as arrays and as snapshots of one tensor.
 struct Vectors {
-    slots: Vec<Slot>,
+    untied: Untied,
     out: Vec<f32>,
     w: Vec<f32>,
     c: Vec<f32>,
-    /// The bytes of `w`, as a trainer sends them.
-    sent: Vec<u8>,
-    other: Arc<dyn ParameterSource>,
-}
-
-/// A vector in memory, as a snapshot in memory is read.
-#[derive(Debug)]
-struct InMemory(Vec<u8>);
-
-impl ParameterSource for InMemory {
-    fn read(
-        &self,
-        _: usize,
-        start: usize,
-        len: usize,
-        with: &mut dyn FnMut(Dtype, &[u8]),
-    ) -> Result<(), Fault> {
-        with(Dtype::F32, &self.0[4 * start..4 * (start + len)]);
-        Ok(())
-    }
+    /// `w`, as a trainer sends it.
+    snapshot: Snapshot,
+    /// `c` is the initialization.
+    references: References,
 }
 
 impl Vectors {
-    fn new(n: usize) -> Self {
+    fn new(n: usize) -> Result<Self, Fault> {
+        let layout = ParameterLayout::new(vec![("vector".into(), vec![n])])?;
+        let manifest = Manifest::new(layout.parameters().to_vec(), Vec::new())?;
+        let at = SnapshotRef { step: 0, attempt: 1 };
+        let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
+        let sent = |x: &[f32]| {
+            let bytes = x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+            Snapshot::new(header, manifest.clone(), vec![bytes.into()])
+        };
         let w: Vec<f32> = (0..n).map(|i| 0.1 + (i % 97) as f32 * 1e-3).collect();
-        let slots = vec![Slot { name: "vector".into(), offset: 0, len: n, rank: 0 }];
         let c: Vec<f32> = w.iter().map(|x| x + 0.25).collect();
-        let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-        let (sent, other) = (bytes(&w), Arc::new(InMemory(bytes(&c))));
-        Self { slots, out: vec![0.0; n], w, c, sent, other }
+        let snapshot = sent(&w)?;
+        let init: Arc<dyn ParameterSource> = Arc::new(InMemory::new(sent(&c)?, &layout)?);
+        let references = References { init: Some(init), previous: None };
+        let untied = layout.untie(&[0], snapshot.manifest());
+        Ok(Self { untied, out: vec![0.0; n], w, c, snapshot, references })
     }
 
     fn bytes(&self, streams: usize) -> Option<f64> {
@@ -193,7 +184,7 @@ impl Bench {
         (config_json, implementation): (&str, Implementation),
     ) -> Result<Self, Fault> {
         let engine = Engine::new(threads)?;
-        let plan = plan(&admitted)?;
+        let plan = Plan::of(&admitted)?;
         let network = match implementation {
             Implementation::Fused => plan.network.clone(),
             Implementation::Autograd => network::autograd::build(config_json)?,
@@ -237,40 +228,42 @@ impl Bench {
         session.measure(task, &mut Default::default(), &Stop::default())
     }
 
-    fn vectors(&mut self, n: usize) -> (&mut Vectors, &Engine) {
-        if self.vectors.as_ref().is_none_or(|vectors| vectors.w.len() != n) {
-            self.vectors = Some(Vectors::new(n));
-        }
-        (self.vectors.get_or_insert_with(|| Vectors::new(n)), &self.engine)
+    fn vectors(&mut self, n: usize) -> Result<(&mut Vectors, &Engine), Fault> {
+        let vectors = match self.vectors.take() {
+            Some(vectors) if vectors.w.len() == n => vectors,
+            _ => Vectors::new(n)?,
+        };
+        Ok((self.vectors.insert(vectors), &self.engine))
     }
 
     /// out = w + s * noise over `n` parameters in f32.
-    pub fn perturb(&mut self, n: usize) -> Work {
-        let (v, engine) = self.vectors(n);
+    ///
+    /// # Errors
+    /// When there cannot be so many.
+    pub fn perturb(&mut self, n: usize) -> Result<Work, Fault> {
+        let (v, engine) = self.vectors(n)?;
         let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
-        engine.install(|| cpu::perturb(&v.slots, (&mut v.out, &v.w), draw, &[0.1]));
-        Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(2), flops: None }
+        engine.install(|| cpu::perturb(&v.untied.slots, (&mut v.out, &v.w), draw, &[0.1]));
+        Ok(Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(2), flops: None })
     }
 
     /// All moments of `n` parameters in f32 and of their difference to others.
     ///
     /// # Errors
-    /// None in memory.
+    /// When there cannot be so many.
     pub fn moments(&mut self, n: usize) -> Result<Work, Fault> {
-        let (v, engine) = self.vectors(n);
-        let references = References { init: Some(v.other.clone()), previous: None };
-        let tensor = moments::Tensor { index: 0, dtype: Dtype::F32, references: &references };
-        let one = |(i, piece): (usize, &[u8])| tensor.piece(i * cpu::PIECE, piece);
-        let pieces =
-            || v.sent.par_chunks(4 * cpu::PIECE).enumerate().map(one).collect::<Result<Vec<_>, Fault>>();
-        let all =
-            engine.install(pieces)?.into_iter().reduce(|all, piece| all.join(piece)).unwrap_or_default();
-        Ok(Work { result: all.w.square, bytes: v.bytes(2), flops: None })
+        let (v, engine) = self.vectors(n)?;
+        let all = engine.install(|| gauge::of_all(&v.untied, &[0], &v.snapshot, &v.references))?;
+        let square = all.tensors.iter().map(|tensor| tensor.w.square).sum();
+        Ok(Work { result: square, bytes: v.bytes(2), flops: None })
     }
 
     /// out = w + s * c over `n` parameters in f32: the triad of STREAM (McCalpin 1995).
-    pub fn triad(&mut self, n: usize) -> Work {
-        let (v, engine) = self.vectors(n);
+    ///
+    /// # Errors
+    /// When there cannot be so many.
+    pub fn triad(&mut self, n: usize) -> Result<Work, Fault> {
+        let (v, engine) = self.vectors(n)?;
         let Vectors { out, w, c, .. } = &mut *v;
         let sources = w.par_chunks(cpu::PIECE).zip(c.par_chunks(cpu::PIECE));
         engine.install(|| {
@@ -278,7 +271,7 @@ impl Bench {
                 widest!(|m| triad(m, out, w, c));
             });
         });
-        Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(3), flops: None }
+        Ok(Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(3), flops: None })
     }
 
     /// Multiply-adds in registers: the peak of one thread.

@@ -29,6 +29,17 @@ pub(super) struct Plan {
     pub precision: Precision,
 }
 
+impl Plan {
+    /// What was prepared for an admitted run.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] for a run that something else admitted.
+    pub fn of(run: &Admitted) -> Result<Arc<Self>, Fault> {
+        let plan = run.prepared.0.clone().downcast::<Self>();
+        plan.map_err(|_| Fault::internal("the run was admitted by another engine"))
+    }
+}
+
 /// A probe group, checked and cut.
 pub(super) struct Group {
     pub name: String,

@@ -105,11 +105,8 @@ impl Gauge for Arriving {
     }
 
     fn finish(self: Box<Self>) -> Statistics {
-        let named = |(found, slot): (Option<TensorStatistics>, Slot)| {
-            found.unwrap_or_else(|| TensorStatistics { name: slot.name, ..TensorStatistics::default() })
-        };
-        let tensors = self.found.into_iter().zip(self.slots).map(named).collect();
-        Statistics::new(tensors, &self.references)
+        // Every parameter has elements, so all of them have been found.
+        Statistics::new(self.found.into_iter().flatten().collect(), &self.references)
     }
 }
 

@@ -97,8 +97,7 @@ impl Engine {
     /// # Errors
     /// Those of [`crate::domain::Layout::arrange`].
     pub fn take(&self, run: &Admitted, seed: u64, arrived: Arrived) -> Result<Session<'_>, Fault> {
-        let plan = run.prepared.0.clone().downcast::<Plan>();
-        let plan = plan.map_err(|_| Fault::internal("the run was admitted by another engine"))?;
+        let plan = Plan::of(run)?;
         let (at, threads) = (arrived.snapshot.header().at, self.pool.current_num_threads());
         let network = plan.network.clone();
         let hold = || -> Result<Box<dyn Holder>, Fault> {

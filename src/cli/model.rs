@@ -1,0 +1,65 @@
+//! A model, a snapshot and a probe in files: what the commands without a daemon work on.
+//!
+//! Owns: their arguments and how they are read. May not touch: what is done with them.
+
+use super::arguments;
+use super::files::TensorFile;
+use crate::domain::{
+    Delivery, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, WeightKind,
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Of a snapshot that belongs to no run.
+pub const HEADER: SnapshotHeader =
+    SnapshotHeader { at: SnapshotRef { step: 0, attempt: 1 }, kind: WeightKind::Live, initialization: false };
+
+/// Arguments of commands without a daemon.
+#[derive(Debug, Args)]
+pub struct Model {
+    /// config.json of the model: bert, roberta, xlm-roberta sequence classifier, or mlp
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Parameters to measure
+    #[arg(long, value_name = "FILE")]
+    pub snapshot: PathBuf,
+    /// Labelled examples, under the name of a group [default group: probe]
+    #[arg(long, value_name = "[GROUP=]FILE", required = true, num_args = 1.., value_parser = arguments::probe)]
+    probe: Vec<(String, PathBuf)>,
+    /// Threads [default: all processors]; the numbers do not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+impl Model {
+    /// What a run over these files would be.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn specification(
+        &self,
+        measures: Vec<MeasureRequest>,
+        seed: u64,
+        precision: Precision,
+    ) -> Result<RunSpec, Fault> {
+        let config_json = std::fs::read_to_string(&self.config)
+            .map_err(|error| Fault::invalid(self.config.display().to_string(), error.to_string()))?;
+        let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
+        let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
+        let (name, delivery) = ("offline".into(), Delivery::Every);
+        Ok(RunSpec { name, config_json, groups, measures, seed, delivery, precision })
+    }
+
+    /// The parameters.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, Fault> {
+        TensorFile::open(&self.snapshot)?.snapshot(HEADER)
+    }
+
+    /// Threads to use.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(super::all_processors)
+    }
+}
