@@ -49,6 +49,7 @@ fn specification(config_json: &str) -> RunSpec {
         seed: 0,
         delivery: Delivery::Every,
         precision: Precision::F32,
+        budget: None,
     }
 }
 

@@ -8,7 +8,7 @@
 use super::arguments;
 use super::model::Model;
 use crate::domain::{Examiner, Fault, MeasureRequest, Value};
-use crate::engine::{Bench, Examination, Implementation, Work};
+use crate::engine::{Bench, Done, Examination, Implementation};
 use clap::{Args, ValueEnum};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -63,7 +63,7 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
             continue;
         }
         let (began, cpu) = (Instant::now(), cpu_seconds());
-        let Work { result, flops, bytes } = one(&mut bench, name)?;
+        let Done { result, flops, bytes } = one(&mut bench, name)?;
         let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
         let answer = Line { name, seconds, cpu_seconds, result, flops, bytes };
         let mut out = io::stdout().lock();
@@ -82,14 +82,14 @@ fn cpu_seconds() -> f64 {
 const NAMES: &str =
     "forward, backward, sharpness, gemm, fma, or perturb, moments or triad with a number of parameters";
 
-fn one(bench: &mut Bench, line: &str) -> Result<Work, Fault> {
+fn one(bench: &mut Bench, line: &str) -> Result<Done, Fault> {
     let unknown = || Fault::invalid("stdin", format!("found {line:?}, expected {NAMES}"));
     match line.split_once(' ') {
         None => Ok(match line {
             "forward" => bench.forward(),
             "backward" => bench.backward(),
             "sharpness" => {
-                Work { result: bench.reading()?.value.unwrap_or(f64::NAN), flops: None, bytes: None }
+                Done { result: bench.reading()?.value.unwrap_or(f64::NAN), flops: None, bytes: None }
             }
             "gemm" => bench.products(),
             "fma" => bench.multiply_adds(),

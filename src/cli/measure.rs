@@ -6,10 +6,10 @@ use super::arguments;
 use super::files::TensorFile;
 use super::model::{HEADER, Model};
 use crate::domain::{
-    Admitted, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Reading, References,
+    Admitted, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Planned, Reading, References, Work,
 };
-use crate::engine::{Arrived, Engine, Examination, Hints, Stop};
-use crate::pipeline;
+use crate::engine::{Arrived, Engine, Examination, Stop};
+use crate::pipeline::{self, Memory};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -40,6 +40,13 @@ pub struct Arguments {
     /// Arithmetic: auto is f64 up to 1,048,576 parameters, f32 above
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::Auto)]
     precision: arguments::PrecisionName,
+    /// Measures so many times, as snapshots of one run would be: searches begin where the last one ended, and the plan is
+    /// what was counted and timed before; the last readings are given
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// Seconds that all measures may take; what does not fit is skipped and said to be
+    #[arg(long, value_name = "SECONDS")]
+    budget: Option<f64>,
     /// Of the readings on stdout
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -59,9 +66,19 @@ enum Format {
 
 /// What scripts read on stdout.
 #[derive(Serialize)]
-struct Answer<'a> {
-    readings: &'a [Reading],
+struct Answer {
+    readings: Vec<Reading>,
+    /// What was predicted of each measure, cheapest first.
+    plan: Vec<Line>,
     seconds: f64,
+}
+
+/// A measure and what it was predicted to do on one group, and to take on all of them.
+#[derive(Serialize)]
+struct Line {
+    measure: String,
+    work: Work,
+    seconds: Option<f64>,
 }
 
 /// Measures and prints.
@@ -69,41 +86,55 @@ struct Answer<'a> {
 /// # Errors
 /// Bad files or parameters; nothing is printed on stdout then.
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
-    let begun = Instant::now();
-    let readings = readings(&arguments)?;
-    let seconds = begun.elapsed().as_secs_f64();
+    let answer = answer(&arguments)?;
     let printed = match arguments.format {
-        Format::Json => print_json(&readings, seconds),
-        Format::Table => writeln!(io::stdout().lock(), "{}", super::table::readings(&readings)),
+        Format::Json => print_json(&answer),
+        Format::Table => writeln!(io::stdout().lock(), "{}", super::table::readings(&answer.readings)),
     };
     printed.map_err(|error| Fault::internal(format!("stdout: {error}")))
 }
 
-fn print_json(readings: &[Reading], seconds: f64) -> io::Result<()> {
+fn print_json(answer: &Answer) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &Answer { readings, seconds })?;
+    serde_json::to_writer(&mut out, answer)?;
     writeln!(out)
 }
 
-fn readings(arguments: &Arguments) -> Result<Vec<Reading>, Fault> {
+fn answer(arguments: &Arguments) -> Result<Answer, Fault> {
+    let begun = Instant::now();
     let Device::Cpu = arguments.device;
     let model = &arguments.model;
-    let spec = model.specification(arguments.measure.clone(), arguments.seed, arguments.precision.into())?;
+    let mut spec =
+        model.specification(arguments.measure.clone(), arguments.seed, arguments.precision.into())?;
+    spec.budget = arguments.budget;
     let admitted = Examination.examine(&spec).map_err(in_words)?;
     let references = References {
         init: reference(arguments.init.as_deref(), &admitted)?,
         previous: reference(arguments.previous.as_deref(), &admitted)?,
     };
-    let snapshot = model.snapshot()?;
+    let mut snapshot = Some(model.snapshot()?);
     let engine = Engine::new(model.threads())?;
-    let arrived = Arrived { snapshot, references, statistics: None };
-    let session = engine.take(&admitted, arguments.seed, arrived);
-    let mut session = session.map_err(|fault| at(&model.snapshot, fault))?;
-    let mut readings = Vec::new();
-    pipeline::evaluate(&mut session, &mut Hints::default(), &Stop::default(), &mut |reading| {
-        readings.push(reading)
-    })?;
-    Ok(readings)
+    let (mut memory, mut plan, mut readings) = (Memory::default(), admitted.plan.clone(), Vec::new());
+    for left in (0..arguments.repeat).rev() {
+        // The last time its bytes are freed as they are read.
+        let Some(snapshot) = (if left > 0 { snapshot.clone() } else { snapshot.take() }) else { break };
+        let arrived = Arrived { snapshot, references: references.clone(), statistics: None };
+        let session = engine.take(&admitted, arguments.seed, arrived);
+        let mut session = session.map_err(|fault| at(&model.snapshot, fault))?;
+        readings.clear();
+        let mut keep = |reading| readings.push(reading);
+        let costs = pipeline::evaluate(&mut session, &mut memory, spec.budget, &Stop::default(), &mut keep)?;
+        if left > 0 {
+            plan.iter_mut().zip(costs).for_each(|(line, cost)| *line = cost.unwrap_or(*line));
+        }
+    }
+    let line = |(measure, planned): (&MeasureRequest, &Planned)| Line {
+        measure: measure.name.clone(),
+        work: planned.work,
+        seconds: planned.seconds,
+    };
+    let plan = admitted.measures.iter().zip(&plan).map(line).collect();
+    Ok(Answer { readings, plan, seconds: begun.elapsed().as_secs_f64() })
 }
 
 fn reference(path: Option<&Path>, admitted: &Admitted) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {

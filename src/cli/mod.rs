@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod files;
 mod measure;
+mod measures;
 mod model;
 mod open;
 mod push;
@@ -50,6 +51,8 @@ enum Command {
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
     Measure(Box<measure::Arguments>),
+    /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
+    Measures(measures::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
     Bench(Box<bench::Arguments>),
 }
@@ -75,6 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(watch) => talk(watch.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
+        Command::Measures(arguments) => told(measures::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }
 }

@@ -47,7 +47,7 @@ impl Model {
         let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
         let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
         let (name, delivery) = ("offline".into(), Delivery::Every);
-        Ok(RunSpec { name, config_json, groups, measures, seed, delivery, precision })
+        Ok(RunSpec { name, config_json, groups, measures, seed, delivery, precision, budget: None })
     }
 
     /// The parameters.

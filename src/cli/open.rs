@@ -41,6 +41,9 @@ pub struct Open {
     /// The arithmetic of the engine.
     #[arg(long, value_enum, default_value = "auto")]
     precision: arguments::PrecisionName,
+    /// Seconds that a snapshot may take; measures that do not fit are skipped and said to be.
+    #[arg(long, value_name = "SECONDS")]
+    budget: Option<f64>,
     /// For people.
     #[arg(long, default_value = "run")]
     name: String,
@@ -71,6 +74,7 @@ impl Open {
         let precision = self.precision.into();
         let mut plan = Plan::new(&self.name, config).seed(self.seed).delivery(delivery).precision(precision);
         plan.spec.measures = self.measures.clone();
+        plan.spec.budget = self.budget;
         for (group, file) in &self.probes {
             plan.spec.groups.push(TensorFile::open(file)?.probe(group)?);
         }

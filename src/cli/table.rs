@@ -2,9 +2,8 @@
 //!
 //! Owns: how numbers are rounded and laid out in a terminal. May not touch: where readings come from.
 
-use crate::domain::{Estimate, Reading, Value};
+use crate::domain::{Ended, Estimate, Reading, Value};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
-use std::fmt::Write;
 
 /// A number in five significant digits.
 pub fn number(x: f64) -> String {
@@ -23,20 +22,35 @@ pub fn with_error(value: f64, estimate: Option<&Estimate>) -> String {
     }
 }
 
-/// `key=value` of all parameters.
-pub fn parameters(reading: &Reading) -> String {
-    let mut text = String::new();
-    for (name, value) in &reading.parameters {
-        let value = match value {
-            Value::Number(x) => x.to_string(),
-            Value::Flag(flag) => flag.to_string(),
-            Value::Text(word) => word.clone(),
-            Value::Numbers(xs) => xs.iter().map(f64::to_string).collect::<Vec<_>>().join(" "),
-        };
-        let gap = if text.is_empty() { "" } else { " " };
-        let _ = write!(text, "{gap}{name}={value}");
+/// A value as it is typed.
+pub fn typed(value: &Value) -> String {
+    match value {
+        Value::Flag(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
     }
-    text
+}
+
+/// Parameters that say how many draws are made: what became of them stands elsewhere.
+const OF_DRAWS: [&str; 5] = ["draws", "stderr", "rel_stderr", "max_draws", "max_seconds"];
+
+/// `key=value` of all parameters but those of the draws.
+fn parameters(reading: &Reading) -> String {
+    let told = reading.parameters.iter().filter(|(name, _)| !OF_DRAWS.contains(&name.as_str()));
+    let pairs = told.map(|(name, value)| (name, typed(value))).filter(|(_, value)| !value.is_empty());
+    pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// How many draws were made and what ended them.
+fn draws(reading: &Reading) -> Option<String> {
+    let why = match reading.ended? {
+        Ended::Draws => "",
+        Ended::Target => ", target reached",
+        Ended::MaxDraws => ", target not reached in max_draws",
+        Ended::MaxSeconds => ", target not reached in max_seconds",
+    };
+    Some(format!("{} draws{why}", reading.draws.len()))
 }
 
 fn details(reading: &Reading) -> String {
@@ -47,6 +61,8 @@ fn details(reading: &Reading) -> String {
     let mut all: Vec<String> =
         parts.map(|part| format!("{} {}", part.name, part.value.map_or("-".into(), number))).collect();
     all.extend(reading.rungs.iter().map(|rung| format!("{} at {}", number(rung.value), rung.alpha)));
+    all.extend(draws(reading));
+    all.extend(reading.remark.clone());
     all.join(", ")
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Owns: the table and the lines. May not touch: terminals, connections.
 
-use super::table::with_error;
-use crate::domain::{Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef, Value};
+use super::table::{typed, with_error};
+use crate::domain::{Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
@@ -196,20 +196,11 @@ fn title(measures: &[MeasureRequest], reading: &Reading) -> String {
         values.any(|value| Some(value) != first)
     };
     let telling = reading.parameters.iter().filter(|(name, _)| differs(name));
-    let parts: Vec<_> = telling.map(|(name, value)| format!("{name}={}", plain(value))).collect();
+    let parts: Vec<_> = telling.map(|(name, value)| format!("{name}={}", typed(value))).collect();
     if parts.is_empty() {
         reading.measure.clone()
     } else {
         format!("{} {}", reading.measure, parts.join(" "))
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Flag(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
     }
 }
 
@@ -220,6 +211,7 @@ pub fn cell(reading: &Reading) -> String {
         Outcome::Undefined => "undefined",
         Outcome::Unavailable => "unavailable",
         Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
     };
     reading.value.map_or(word.to_owned(), |value| with_error(value, reading.estimate.as_ref()))
 }

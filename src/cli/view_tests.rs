@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{Delivery, Estimate, Precision, RunId};
+use crate::domain::{Delivery, Estimate, Precision, RunId, Value};
 use std::collections::BTreeMap;
 
 fn run(measures: Vec<MeasureRequest>) -> RunSummary {
@@ -12,6 +12,8 @@ fn run(measures: Vec<MeasureRequest>) -> RunSummary {
         parameters: 9,
         groups: vec!["en".into(), "de".into()],
         measures,
+        plan: vec![],
+        budget: None,
         seed: 0,
         delivery: Delivery::Latest,
         precision: Precision::F64,
@@ -32,22 +34,10 @@ fn measure(name: &str, alpha: f64) -> MeasureRequest {
 
 fn reading(step: u64, request: &MeasureRequest, group: Option<&str>, draws: &[f64]) -> Event {
     let estimate = Estimate::of(draws);
-    Event::Reading(Box::new(Reading {
-        measure: request.name.clone(),
-        parameters: request.parameters.clone(),
-        group: group.map(str::to_owned),
-        snapshot: SnapshotRef { step, attempt: 1 },
-        outcome: Outcome::Measured,
-        value: estimate.map(|e| e.mean),
-        draws: draws.to_vec(),
-        estimate,
-        parts: vec![],
-        tensors: vec![],
-        rungs: vec![],
-        reason: None,
-        seconds: 0.1,
-        precision: Precision::F64,
-    }))
+    let at = SnapshotRef { step, attempt: 1 };
+    let blank = Reading::blank(request.clone(), group, at, Precision::F64);
+    let value = estimate.map(|e| e.mean);
+    Event::Reading(Box::new(Reading { value, draws: draws.to_vec(), estimate, seconds: 0.1, ..blank }))
 }
 
 #[test]

@@ -27,6 +27,7 @@ impl Plan {
             seed: 0,
             delivery: Delivery::Latest,
             precision: Precision::Auto,
+            budget: None,
         };
         Self { key: Uuid::now_v7().to_string(), spec }
     }
@@ -54,6 +55,12 @@ impl Plan {
     /// What happens to snapshots that arrive faster than they are measured.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.spec.delivery = delivery;
+        self
+    }
+
+    /// Seconds that a snapshot may take; what does not fit is skipped and reported so.
+    pub fn budget(mut self, seconds: f64) -> Self {
+        self.spec.budget = Some(seconds);
         self
     }
 

@@ -3,8 +3,8 @@
 //! Owns: the shape of these answers. May not touch: how they are sent or kept.
 
 use super::{
-    Delivery, MeasureRequest, Precision, Reading, RunId, SnapshotId, SnapshotRef, SnapshotState, TensorSpec,
-    WeightKind,
+    Delivery, MeasureRequest, Planned, Precision, Reading, RunId, SnapshotId, SnapshotRef, SnapshotState,
+    TensorSpec, WeightKind,
 };
 
 /// A run that is open.
@@ -14,6 +14,8 @@ pub struct OpenedRun {
     pub run: RunId,
     /// What will be measured, defaults filled in.
     pub measures: Vec<MeasureRequest>,
+    /// What each of them will cost, or did on the snapshot that was measured last.
+    pub plan: Vec<Planned>,
     /// Never [`Precision::Auto`].
     pub precision: Precision,
     /// What a snapshot must hold, in the order of the names' bytes.
@@ -37,6 +39,10 @@ pub struct RunSummary {
     pub groups: Vec<String>,
     /// What is measured, defaults filled in.
     pub measures: Vec<MeasureRequest>,
+    /// What each of them will cost, or did on the snapshot that was measured last.
+    pub plan: Vec<Planned>,
+    /// Seconds that a snapshot may take; what does not fit is skipped. `None`: no limit.
+    pub budget: Option<f64>,
     /// Of all noise.
     pub seed: u64,
     /// Policy for snapshots that arrive faster than they are measured.

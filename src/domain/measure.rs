@@ -29,7 +29,7 @@ pub struct MeasureRequest {
 }
 
 /// What must be at hand before a measure can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Needs {
     /// Labelled examples: the measure is taken on each group and pooled.
     pub probe: bool,
@@ -41,25 +41,57 @@ pub struct Needs {
     pub init_if_given: bool,
     /// The snapshot before this one.
     pub previous: bool,
+    /// Not needed, but used where it is given: the snapshot before this one.
+    pub previous_if_given: bool,
+    /// Looks into the initialization or the previous snapshot while it measures: they are kept until then.
+    pub elements: bool,
 }
 
 impl Needs {
     /// Nothing but the parameters themselves.
-    pub const NONE: Self =
-        Self { probe: false, gradient: false, init: false, init_if_given: false, previous: false };
+    pub const NONE: Self = Self {
+        probe: false,
+        gradient: false,
+        init: false,
+        init_if_given: false,
+        previous: false,
+        previous_if_given: false,
+        elements: false,
+    };
+
+    /// Their names.
+    pub fn names(&self) -> Vec<&'static str> {
+        let all = [
+            (self.probe, "probe"),
+            (self.gradient, "gradient"),
+            (self.init, "init"),
+            (self.previous, "previous"),
+            (self.init_if_given, "init_if_given"),
+            (self.previous_if_given, "previous_if_given"),
+        ];
+        all.iter().filter(|(needed, _)| *needed).map(|(_, name)| *name).collect()
+    }
 }
 
 /// A line of the catalogue.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MeasureInfo {
     /// As users write it.
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
+    /// What it computes, in the notation of the reference page.
+    pub formula: &'static str,
     /// Paper and section, or reference code.
     pub source: &'static str,
+    /// Names of the numbers beside the value, and what they are; the first is the value.
+    pub parts: &'static [(&'static str, &'static str)],
     /// In forwards (F), backwards (B), passes (P).
     pub cost: &'static str,
+    /// Whether its value stays when a layer of a ReLU network is multiplied and the next one divided.
+    pub rescaling: bool,
+    /// What leaves it as it is, and what does not.
+    pub invariance: &'static str,
     /// What must be at hand.
     pub needs: Needs,
     /// Each with its default.
@@ -69,7 +101,7 @@ pub struct MeasureInfo {
 }
 
 /// A parameter of a measure.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ParameterInfo {
     /// As users write it.
     pub name: &'static str,

@@ -16,6 +16,7 @@ pub mod snapshot;
 pub mod statistics;
 pub mod tally;
 pub mod tensor;
+pub mod work;
 
 pub use answer::{OpenedRun, Receipt, Report, RunSummary, Unmeasured};
 pub use event::{Event, Sequenced};
@@ -25,8 +26,9 @@ pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{
     Admitted, Examiner, Gauge, Held, InMemory, Journal, Layout, ParameterSource, Prepared, References,
 };
-pub use reading::{Estimate, Outcome, Part, Reading, Rung, TensorParts};
+pub use reading::{Ended, Estimate, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts};
 pub use run::{Delivery, Precision, ProbeGroup, RunSpec};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
 pub use statistics::{Against, Moments, Move, Statistics, TensorStatistics};
 pub use tensor::{Alias, Dtype, Manifest, Tensor, TensorSpec};
+pub use work::{Planned, Work};

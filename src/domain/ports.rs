@@ -3,8 +3,8 @@
 //! Owns: the shape of these meetings. May not touch: who stands behind them.
 
 use super::{
-    Dtype, Event, Fault, Manifest, MeasureInfo, MeasureRequest, Precision, RunId, RunSpec, Snapshot,
-    SnapshotHeader, Statistics, TensorSpec,
+    Dtype, Event, Fault, Manifest, MeasureInfo, MeasureRequest, Needs, Planned, Precision, RunId, RunSpec,
+    Snapshot, SnapshotHeader, Statistics, TensorSpec,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -29,8 +29,12 @@ pub struct Admitted {
     pub model_type: String,
     /// What a snapshot must hold.
     pub layout: Arc<dyn Layout>,
-    /// What will be measured, defaults filled in.
+    /// What will be measured, defaults filled in, from the cheapest to the dearest.
     pub measures: Vec<MeasureRequest>,
+    /// What each of them needs.
+    pub needs: Vec<Needs>,
+    /// What each of them will cost.
+    pub plan: Vec<Planned>,
     /// Never [`Precision::Auto`].
     pub precision: Precision,
     /// Whether any measure needs the initialization.

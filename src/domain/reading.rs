@@ -2,7 +2,7 @@
 //!
 //! Owns: the names inside a reading (those of the catalogue) and its JSON form. May not touch: how it is sent.
 
-use super::{Precision, SnapshotRef, Value};
+use super::{MeasureRequest, Precision, SnapshotRef, Value, Work};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -22,12 +22,28 @@ pub enum Outcome {
     Unavailable,
     /// The daemon failed or was stopped.
     Failed,
+    /// It did not fit into the budget of its snapshot.
+    Skipped,
 }
 
-/// Spread of the draws of a random measure.
+/// What ended the draws of a random measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// As many as were asked for have been made.
+    Draws,
+    /// The standard error reached its target.
+    Target,
+    /// The most draws were made before the target was reached.
+    MaxDraws,
+    /// The time was up before the target was reached.
+    MaxSeconds,
+}
+
+/// Spread of a random measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// Mean of the draws.
+    /// Mean of the draws, or the value where it is no mean of draws.
     pub mean: f64,
     /// Standard error of the mean: sample deviation (n - 1) over √n; `None` for a single draw.
     pub stderr: Option<f64>,
@@ -83,6 +99,26 @@ pub struct Rung {
     pub stderr: Option<f64>,
 }
 
+/// A distribution of eigenvalues as one run of Lanczos saw it (Gauss quadrature).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Quadrature {
+    /// Eigenvalues, rising.
+    pub nodes: Vec<f64>,
+    /// Their shares, which sum to one.
+    pub weights: Vec<f64>,
+}
+
+/// Losses on a line or a square plane through w0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Surface {
+    /// 1 or 2.
+    pub dimensions: u32,
+    /// Coordinates along each direction.
+    pub axis: Vec<f64>,
+    /// [axis] or [axis, axis], row-major: the first direction's coordinate is the row. Absent where not finite.
+    pub losses: Vec<Option<f64>>,
+}
+
 /// What one measure says of one snapshot on one probe group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -100,35 +136,106 @@ pub struct Reading {
     pub value: Option<f64>,
     /// In draw order; empty for measures without chance.
     pub draws: Vec<f64>,
-    /// Of the draws.
+    /// Of the draws, or of the value.
     pub estimate: Option<Estimate>,
+    /// What ended the draws.
+    pub ended: Option<Ended>,
     /// Where there are several numbers; the first is the value.
     pub parts: Vec<Part>,
     /// By tensor, in the order of the names' bytes.
     pub tensors: Vec<TensorParts>,
     /// Of a profile.
     pub rungs: Vec<Rung>,
+    /// Of a spectral density, a run each.
+    pub runs: Vec<Quadrature>,
+    /// Of a landscape.
+    pub surface: Option<Surface>,
     /// Why there is no value.
     pub reason: Option<String>,
-    /// Wall time.
+    /// What is to be known of the value.
+    pub remark: Option<String>,
+    /// Wall time; what it shares with others counts where it was first needed.
     pub seconds: f64,
+    /// What was done in that time.
+    pub work: Work,
     /// Arithmetic that was used.
     pub precision: Precision,
+}
+
+impl Reading {
+    /// Of this measure, with nothing found yet.
+    pub fn blank(
+        measure: MeasureRequest,
+        group: Option<&str>,
+        at: SnapshotRef,
+        precision: Precision,
+    ) -> Self {
+        Self {
+            measure: measure.name,
+            parameters: measure.parameters,
+            group: group.map(str::to_owned),
+            snapshot: at,
+            outcome: Outcome::Measured,
+            value: None,
+            draws: Vec::new(),
+            estimate: None,
+            ended: None,
+            parts: Vec::new(),
+            tensors: Vec::new(),
+            rungs: Vec::new(),
+            runs: Vec::new(),
+            surface: None,
+            reason: None,
+            remark: None,
+            seconds: 0.0,
+            work: Work::NONE,
+            precision,
+        }
+    }
 }
 
 fn part_map<S: Serializer>(map: &mut S::SerializeMap, parts: &[Part]) -> Result<(), S::Error> {
     parts.iter().try_for_each(|part| map.serialize_entry(&part.name, &part.value))
 }
 
-struct Parts<'a>(&'a [Part], &'a [Rung]);
+/// All numbers beside the value.
+struct Numbers<'a>(&'a Reading);
+
+impl Numbers<'_> {
+    fn is_empty(&self) -> bool {
+        let Reading { parts, rungs, runs, surface, .. } = self.0;
+        parts.is_empty() && rungs.is_empty() && runs.is_empty() && surface.is_none()
+    }
+}
+
+impl Serialize for Numbers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Reading { parts, rungs, runs, surface, .. } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        part_map::<S>(&mut map, parts)?;
+        if !rungs.is_empty() {
+            map.serialize_entry("rungs", rungs)?;
+        }
+        if !runs.is_empty() {
+            map.serialize_entry("runs", runs)?;
+        }
+        if let Some(Surface { dimensions, axis, losses }) = surface {
+            map.serialize_entry("axis", axis)?;
+            match dimensions {
+                1 => map.serialize_entry("line", losses)?,
+                _ => map.serialize_entry("grid", &losses.chunks(axis.len().max(1)).collect::<Vec<_>>())?,
+            }
+        }
+        map.end()
+    }
+}
+
+struct Parts<'a>(&'a [Part]);
 
 impl Serialize for Parts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
         part_map::<S>(&mut map, self.0)?;
-        if !self.1.is_empty() {
-            map.serialize_entry("rungs", self.1)?;
-        }
         map.end()
     }
 }
@@ -150,14 +257,15 @@ impl Serialize for Tensors<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for tensor in self.0 {
-            map.serialize_entry(&tensor.tensor, &Parts(&tensor.parts, &[]))?;
+            map.serialize_entry(&tensor.tensor, &Parts(&tensor.parts))?;
         }
         map.end()
     }
 }
 
 /// The JSON form: `measure`, `group`, `parameters`, `step`, `attempt`, `outcome`, `value`, then what applies of
-/// `draws`, `mean`, `stderr`, `min`, `max`, `parts`, `tensors`, `reason`, and `seconds` and `precision`.
+/// `draws`, `mean`, `stderr`, `min`, `max`, `ended`, `parts`, `tensors`, `reason`, `remark`, and `seconds`, `work` and
+/// `precision`.
 impl Serialize for Reading {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -169,14 +277,19 @@ impl Serialize for Reading {
         map.serialize_entry("outcome", &self.outcome)?;
         map.serialize_entry("value", &self.value)?;
         if let Some(estimate) = &self.estimate {
-            map.serialize_entry("draws", &self.draws)?;
+            if !self.draws.is_empty() {
+                map.serialize_entry("draws", &self.draws)?;
+            }
             map.serialize_entry("mean", &estimate.mean)?;
             map.serialize_entry("stderr", &estimate.stderr)?;
             map.serialize_entry("min", &estimate.min)?;
             map.serialize_entry("max", &estimate.max)?;
         }
-        if !self.parts.is_empty() || !self.rungs.is_empty() {
-            map.serialize_entry("parts", &Parts(&self.parts, &self.rungs))?;
+        if let Some(ended) = &self.ended {
+            map.serialize_entry("ended", ended)?;
+        }
+        if !Numbers(self).is_empty() {
+            map.serialize_entry("parts", &Numbers(self))?;
         }
         if !self.tensors.is_empty() {
             map.serialize_entry("tensors", &Tensors(&self.tensors))?;
@@ -184,7 +297,11 @@ impl Serialize for Reading {
         if let Some(reason) = &self.reason {
             map.serialize_entry("reason", reason)?;
         }
+        if let Some(remark) = &self.remark {
+            map.serialize_entry("remark", remark)?;
+        }
         map.serialize_entry("seconds", &self.seconds)?;
+        map.serialize_entry("work", &self.work)?;
         map.serialize_entry("precision", &self.precision)?;
         map.end()
     }

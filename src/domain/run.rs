@@ -56,4 +56,6 @@ pub struct RunSpec {
     pub delivery: Delivery,
     /// Arithmetic.
     pub precision: Precision,
+    /// Seconds that a snapshot may take; what does not fit is skipped. `None`: no limit.
+    pub budget: Option<f64>,
 }

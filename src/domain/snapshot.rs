@@ -71,8 +71,8 @@ pub enum SnapshotState {
     Skipped,
 }
 
-/// A complete snapshot: every tensor of its manifest with all its bytes.
-#[derive(Debug)]
+/// A complete snapshot: every tensor of its manifest with all its bytes. A clone shares them.
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     header: SnapshotHeader,
     manifest: Manifest,

@@ -2,20 +2,22 @@
 //!
 //! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
 
-use super::device::cpu;
+use super::device::cpu::{self, Scaled};
 use super::device::widest::{MulAdd, widest};
-use super::examine::Plan;
 use super::gauge;
-use super::landscape::cross_entropy;
-use super::model::Weights;
+use super::metric::Metric;
+
 use super::network::batch::Batch;
 use super::network::dense::Dense;
 use super::network::layout::{ParameterLayout, Untied};
 use super::network::{self, Network, Pass, Passes, Product};
 use super::noise::{Draw, Purpose};
-use super::session::{Arrived, Engine};
+use super::outputs::cross_entropy;
+use super::plan::Plan;
+use super::session::{Arrived, Engine, Limits};
 use super::stop::Stop;
 use super::walker::{each_example, loss_slopes};
+use super::weights::Weights;
 use crate::domain::{
     Admitted, Fault, InMemory, Layout, Manifest, ParameterSource, Precision, Reading, References, Snapshot,
     SnapshotHeader, SnapshotRef, WeightKind,
@@ -35,7 +37,7 @@ pub enum Implementation {
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Work {
+pub struct Done {
     /// Loss, norm or sum: something that tells whether it was done right.
     pub result: f64,
     /// Floating-point operations of its matrix products, where it consists of them.
@@ -54,16 +56,11 @@ pub struct Bench {
     vectors: Option<Vectors>,
 }
 
-/// The snapshot again; its bytes are shared.
-fn copy(snapshot: &Snapshot) -> Result<Snapshot, Fault> {
-    Snapshot::new(*snapshot.header(), snapshot.manifest().clone(), snapshot.data().to_vec())
-}
-
 /// Forward and backward in one of the two precisions.
 trait Model: Send {
-    fn forward(&mut self, plan: &Plan) -> Work;
-    fn backward(&mut self, plan: &Plan) -> Work;
-    fn products(&mut self, plan: &Plan) -> Work;
+    fn forward(&mut self, plan: &Plan) -> Done;
+    fn backward(&mut self, plan: &Plan) -> Done;
+    fn products(&mut self, plan: &Plan) -> Done;
 }
 
 struct In<T> {
@@ -92,7 +89,7 @@ impl<T: Passes> In<T> {
 }
 
 impl<T: Passes> Model for In<T> {
-    fn forward(&mut self, plan: &Plan) -> Work {
+    fn forward(&mut self, plan: &Plan) -> Done {
         let (batches, mut total, mut examples) = (batches(plan), 0.0, 0);
         for group in batches.chunks(self.pass.width()) {
             let logits = self.pass.forward(&self.weights.data, group, false);
@@ -102,10 +99,10 @@ impl<T: Passes> Model for In<T> {
             });
         }
         let flops = flops(&*self.network, batches);
-        Work { result: total / f64::from(examples), flops: Some(flops), bytes: None }
+        Done { result: total / f64::from(examples), flops: Some(flops), bytes: None }
     }
 
-    fn backward(&mut self, plan: &Plan) -> Work {
+    fn backward(&mut self, plan: &Plan) -> Done {
         let batches = batches(plan);
         let examples = batches.iter().map(|batch| batch.labels.len()).sum::<usize>() as f64;
         self.gradient.clear();
@@ -117,10 +114,10 @@ impl<T: Passes> Model for In<T> {
         }
         let norm = cpu::norms(&self.weights.slots, &self.gradient).global();
         // Each product has two derivatives, each a product as large.
-        Work { result: norm, flops: Some(3.0 * flops(&*self.network, batches)), bytes: None }
+        Done { result: norm, flops: Some(3.0 * flops(&*self.network, batches)), bytes: None }
     }
 
-    fn products(&mut self, plan: &Plan) -> Work {
+    fn products(&mut self, plan: &Plan) -> Done {
         let products: Vec<Product> =
             batches(plan).into_iter().flat_map(|batch| self.network.products(batch)).collect();
         let most = |f: fn(&Product) -> usize| products.iter().map(f).max().unwrap_or(0);
@@ -132,7 +129,7 @@ impl<T: Passes> Model for In<T> {
             }
         }
         let flops = flops(&*self.network, batches(plan));
-        Work { result: out.first().map_or(0.0, |x| x.wide()), flops: Some(flops), bytes: None }
+        Done { result: out.first().map_or(0.0, |x| x.wide()), flops: Some(flops), bytes: None }
     }
 }
 
@@ -189,7 +186,7 @@ impl Bench {
             Implementation::Fused => plan.network.clone(),
             Implementation::Autograd => network::autograd::build(config_json)?,
         };
-        let copy = copy(&snapshot)?;
+        let copy = snapshot.clone();
         let model: Box<dyn Model> = match plan.precision {
             Precision::F32 => Box::new(In::<f32>::new(network, copy, threads)?),
             _ => Box::new(In::<f64>::new(network, copy, threads)?),
@@ -198,19 +195,19 @@ impl Bench {
     }
 
     /// Loss of the whole probe at w0; the result is the loss.
-    pub fn forward(&mut self) -> Work {
+    pub fn forward(&mut self) -> Done {
         let (model, plan) = (&mut self.model, &self.plan);
         self.engine.install(|| model.forward(plan))
     }
 
     /// Forward and backward to all parameters; the result is the norm of the gradient.
-    pub fn backward(&mut self) -> Work {
+    pub fn backward(&mut self) -> Done {
         let (model, plan) = (&mut self.model, &self.plan);
         self.engine.install(|| model.backward(plan))
     }
 
     /// The matrix products of a forward and nothing else, on one thread.
-    pub fn products(&mut self) -> Work {
+    pub fn products(&mut self) -> Done {
         let (model, plan) = (&mut self.model, &self.plan);
         self.engine.install(|| model.products(plan))
     }
@@ -220,12 +217,12 @@ impl Bench {
     /// # Errors
     /// Those of [`Engine::take`].
     pub fn reading(&mut self) -> Result<Reading, Fault> {
-        let (snapshot, references) = (copy(&self.snapshot)?, References::default());
+        let (snapshot, references) = (self.snapshot.clone(), References::default());
         let arrived = Arrived { snapshot, references, statistics: None };
         let mut session = self.engine.take(&self.admitted, 0, arrived)?;
         let tasks = session.tasks();
         let task = tasks.last().ok_or_else(|| Fault::internal("a run without measures"))?;
-        session.measure(task, &mut Default::default(), &Stop::default())
+        session.measure(task, &mut Default::default(), Limits { stop: &Stop::default(), clock: &|| 0.0 })
     }
 
     fn vectors(&mut self, n: usize) -> Result<(&mut Vectors, &Engine), Fault> {
@@ -240,29 +237,32 @@ impl Bench {
     ///
     /// # Errors
     /// When there cannot be so many.
-    pub fn perturb(&mut self, n: usize) -> Result<Work, Fault> {
+    pub fn perturb(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
         let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
-        engine.install(|| cpu::perturb(&v.untied.slots, (&mut v.out, &v.w), draw, &[0.1]));
-        Ok(Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(2), flops: None })
+        engine.install(|| {
+            let by = Scaled { scales: &[0.1], metric: &Metric::Plain };
+            cpu::perturb(&v.untied.slots, (&mut v.out, &v.w), draw, by);
+        });
+        Ok(Done { result: f64::from(v.out[n / 2]), bytes: v.bytes(2), flops: None })
     }
 
     /// All moments of `n` parameters in f32 and of their difference to others.
     ///
     /// # Errors
     /// When there cannot be so many.
-    pub fn moments(&mut self, n: usize) -> Result<Work, Fault> {
+    pub fn moments(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
         let all = engine.install(|| gauge::of_all(&v.untied, &[0], &v.snapshot, &v.references))?;
         let square = all.tensors.iter().map(|tensor| tensor.w.square).sum();
-        Ok(Work { result: square, bytes: v.bytes(2), flops: None })
+        Ok(Done { result: square, bytes: v.bytes(2), flops: None })
     }
 
     /// out = w + s * c over `n` parameters in f32: the triad of STREAM (McCalpin 1995).
     ///
     /// # Errors
     /// When there cannot be so many.
-    pub fn triad(&mut self, n: usize) -> Result<Work, Fault> {
+    pub fn triad(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
         let Vectors { out, w, c, .. } = &mut *v;
         let sources = w.par_chunks(cpu::PIECE).zip(c.par_chunks(cpu::PIECE));
@@ -271,11 +271,11 @@ impl Bench {
                 widest!(|m| triad(m, out, w, c));
             });
         });
-        Ok(Work { result: f64::from(v.out[n / 2]), bytes: v.bytes(3), flops: None })
+        Ok(Done { result: f64::from(v.out[n / 2]), bytes: v.bytes(3), flops: None })
     }
 
     /// Multiply-adds in registers: the peak of one thread.
-    pub fn multiply_adds(&self) -> Work {
+    pub fn multiply_adds(&self) -> Done {
         const ROUNDS: usize = 4_000_000;
         const LANES: usize = 192;
         #[inline(always)]
@@ -287,7 +287,7 @@ impl Bench {
             lanes.iter().sum()
         }
         let result = self.engine.install(|| widest!(|m| run(m, black_box(0.5), black_box(1.0))));
-        Work { result: f64::from(result), flops: Some((2 * ROUNDS * LANES) as f64), bytes: None }
+        Done { result: f64::from(result), flops: Some((2 * ROUNDS * LANES) as f64), bytes: None }
     }
 }
 

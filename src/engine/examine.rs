@@ -1,18 +1,16 @@
-//! Checks a run's specification against models and measures, and prepares what every snapshot will need.
+//! Checks a run's specification against models and measures.
 //!
-//! Owns: the network and the batches of a run. May not touch: snapshots.
+//! Owns: what is wrong with a specification, and the precision. May not touch: snapshots, costs.
 
-use super::measure::{self, Chosen};
-use super::network::batch::Batch;
+use super::measure;
+
 use super::network::{self, Network};
+use super::plan::{Group, Plan};
 use crate::domain::id::check_name;
 use crate::domain::reading::POOLED;
 use crate::domain::run::AUTO_F64_PARAMETERS;
-use crate::domain::{
-    Admitted, Examiner, Fault, FaultKind, MeasureInfo, Precision, Prepared, RunSpec, Violation,
-};
+use crate::domain::{Admitted, Examiner, Fault, FaultKind, MeasureInfo, Precision, RunSpec, Violation};
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Most probe groups of a run.
 const MOST_GROUPS: usize = 256;
@@ -21,57 +19,37 @@ const MOST_GROUPS: usize = 256;
 #[derive(Debug, Clone, Copy)]
 pub struct Examination;
 
-/// What the engine keeps of a run.
-pub(super) struct Plan {
-    pub network: Arc<dyn Network>,
-    pub groups: Vec<Group>,
-    pub measures: Vec<Chosen>,
-    pub precision: Precision,
-}
-
-impl Plan {
-    /// What was prepared for an admitted run.
-    ///
-    /// # Errors
-    /// [`FaultKind::Internal`] for a run that something else admitted.
-    pub fn of(run: &Admitted) -> Result<Arc<Self>, Fault> {
-        let plan = run.prepared.0.clone().downcast::<Self>();
-        plan.map_err(|_| Fault::internal("the run was admitted by another engine"))
-    }
-}
-
-/// A probe group, checked and cut.
-pub(super) struct Group {
-    pub name: String,
-    pub batches: Vec<Batch>,
-}
-
 impl Examiner for Examination {
     fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault> {
         let mut violations = Vec::new();
         let mut keep = |fault: Fault| violations.extend(fault.violations);
         let network = network::build(&spec.config_json).map_err(&mut keep).ok();
-        let measures = measure::choose(&spec.measures).map_err(&mut keep).ok();
+        let names: Vec<&str> = spec.groups.iter().map(|group| group.name.as_str()).collect();
+        let measures = measure::choose(&spec.measures, &names).map_err(&mut keep).ok();
+        budget(spec.budget).map_err(&mut keep).unwrap_or_default();
         let groups = groups(spec, network.as_ref().map(|(network, _)| &**network)).map_err(&mut keep).ok();
-        let (Some((network, model_type)), Some(measures), Some(groups)) = (network, measures, groups) else {
-            violations.truncate(16);
-            return Err(Fault::of(FaultKind::Invalid, violations));
-        };
-        let precision = settle(spec.precision, network.layout().total());
-        let needs = |need: fn(&Chosen) -> bool| measures.iter().any(need);
-        Ok(Admitted {
-            model_type,
-            layout: network.layout().clone(),
-            measures: measures.iter().map(Chosen::request).collect(),
-            precision,
-            needs_init: needs(|chosen| chosen.needs().init || chosen.needs().init_if_given),
-            needs_previous: needs(|chosen| chosen.needs().previous),
-            prepared: Prepared(Arc::new(Plan { network, groups, measures, precision })),
-        })
+        if let (Some((network, model_type)), Some(measures), Some(groups), true) =
+            (network, measures, groups, violations.is_empty())
+        {
+            let precision = settle(spec.precision, network.layout().total());
+            let plan = Plan::new(network, groups, measures, precision);
+            return Ok(plan.admit(model_type));
+        }
+        violations.truncate(16);
+        Err(Fault::of(FaultKind::Invalid, violations))
     }
 
     fn catalogue(&self) -> Vec<MeasureInfo> {
         measure::catalogue()
+    }
+}
+
+fn budget(seconds: Option<f64>) -> Result<(), Fault> {
+    match seconds {
+        Some(seconds) if !(seconds.is_finite() && seconds > 0.0) => {
+            Err(Fault::invalid("budget_seconds", format!("found {seconds}, expected a number above 0")))
+        }
+        _ => Ok(()),
     }
 }
 

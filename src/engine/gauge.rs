@@ -1,11 +1,15 @@
 //! Statistics of a snapshot: made as its bytes arrive, or from all of them at once, with the same bits.
 //!
-//! Owns: which bytes belong to which piece of which parameter. May not touch: the sums themselves.
+//! Owns: which bytes belong to which piece of which parameter, and the layout's face to the daemon. May not touch: the
+//! sums themselves.
 
-use super::device::cpu::PIECE;
 use super::device::moments::Tensor;
-use super::network::layout::{ParameterLayout, Slot, Untied};
-use crate::domain::{Fault, Gauge, Manifest, References, Snapshot, Statistics, TensorStatistics};
+use super::device::pieces::PIECE;
+use super::network::layout::{ParameterLayout, Untied};
+use super::slot::Slot;
+use crate::domain::{
+    Fault, Gauge, Layout, Manifest, References, Snapshot, Statistics, TensorSpec, TensorStatistics,
+};
 use rayon::prelude::*;
 
 /// One tensor of the manifest.
@@ -147,6 +151,20 @@ pub fn of_all(
         join(&mut found[slot], piece, &untied.slots[slot]);
     }
     Ok(Statistics::new(found.into_iter().flatten().collect(), references))
+}
+
+impl Layout for ParameterLayout {
+    fn parameters(&self) -> &[TensorSpec] {
+        self.specs()
+    }
+
+    fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
+        self.places(manifest)
+    }
+
+    fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge> {
+        Box::new(Arriving::new(self, manifest, places, references))
+    }
 }
 
 #[cfg(test)]

@@ -1,165 +1,207 @@
 //! What a measure sees: a loss over parameters near one snapshot, never a model or a device.
 //!
-//! Owns: the traits, outputs and losses, what measures of one snapshot share. May not touch: how a loss or
-//! a perturbation is computed; `Quadratic` in the tests is a landscape with known answers.
+//! Owns: the traits of a landscape and of a point that moves over it. May not touch: how a loss or a perturbation is
+//! computed; `Quadratic` in the tests is a landscape with known answers.
 
+use super::metric::Metric;
 use super::noise::Purpose;
 use super::norms::Norms;
+use super::outputs::Outputs;
+use super::slot::Slot;
+use super::spectrum::Spectrum;
 use crate::domain::{Fault, TensorStatistics};
-use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The loss of one probe group around the parameters w0 of one snapshot.
 pub trait Landscape {
+    /// What is told of w0 itself.
+    fn position(&self) -> &dyn Position;
+
     /// Every example's scores at w0.
     ///
     /// # Errors
     /// A stop.
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault>;
 
-    /// l2 norms of the tensors of w0.
-    fn weight_norms(&self) -> &Norms;
+    /// The gradient at w0 of the loss of this group, or of the group named `of`: computed once and kept, until that of
+    /// another group is asked for. From then on points find it ready.
+    ///
+    /// # Errors
+    /// A stop.
+    fn slope(&mut self, of: Option<&str>) -> Result<Slope, Fault>;
 
-    /// Statistics of every tensor of w0, alone and against what it is compared with.
-    fn statistics(&self) -> &[TensorStatistics];
-
-    /// Runs `job` for each of the draws, each on a point of its own that starts at w0; several at a time, the
-    /// results in the order of `draws` and the same whatever the number of threads.
+    /// Runs `job` for each of the draws, each on a point of its own that starts at w0; several at a time. What a job
+    /// finds is the same whatever the number of threads.
     ///
     /// # Errors
     /// The first fault of a job, or a stop.
-    fn explore(&mut self, draws: &[u32], job: Job<'_>) -> Result<Vec<Sample>, Fault>;
+    fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault>;
+
+    /// ‖gradient at w0 of the mean loss‖² of each part of the examples.
+    ///
+    /// # Errors
+    /// A stop.
+    fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault>;
+
+    /// Sum of the outputs under squared parameters and an input of ones (Neyshabur et al. 2015); `None` where it means
+    /// nothing: for all but ReLU networks.
+    fn path_norm(&mut self) -> Option<f64>;
+}
+
+/// What is told of the parameters w0 by themselves.
+pub trait Position: Sync {
+    /// The tensors that are not tied to another, in the order of the names' bytes.
+    fn slots(&self) -> &[Slot];
+
+    /// l2 norms of the tensors.
+    fn norms(&self) -> &Norms;
+
+    /// Statistics of every tensor, alone and against what it is compared with.
+    fn statistics(&self) -> &[TensorStatistics];
+
+    /// Relative round-off of the arithmetic: 2^-52 or 2^-23.
+    fn epsilon(&self) -> f64;
+
+    /// A uniform number in (0, 1) for an example, another for each draw.
+    fn uniform(&self, draw: u32, example: usize) -> f64;
+
+    /// Singular values of every matrix, in the order of the slots; made once a snapshot.
+    ///
+    /// # Errors
+    /// When the initialization cannot be read back.
+    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault>;
+
+    /// Σ log(floor² + slope² (w - init)²) over the elements of each tensor; `None` without an initialization.
+    ///
+    /// # Errors
+    /// When the initialization cannot be read back.
+    fn log_sums(&self, slope: f64, floor: f64) -> Result<Option<Vec<f64>>, Fault>;
+}
+
+/// Whose singular values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Matrices {
+    /// W.
+    Weights,
+    /// W - W at initialization; none without an initialization.
+    Moves,
+}
+
+/// A part of the examples of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Which of them, in the order of the outputs.
+    pub examples: Range<usize>,
+    /// Another label in the place of their own.
+    pub label: Option<usize>,
+}
+
+/// A loss and the l2 norms by tensor of its gradient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slope {
+    /// Mean loss of the examples.
+    pub loss: f64,
+    /// Of the gradient, in the coordinates of the point.
+    pub norms: Norms,
+}
+
+/// What is seen at a point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct View {
+    /// Mean loss of the examples; may be non-finite.
+    pub loss: f64,
+    /// Share of right predictions.
+    pub accuracy: f64,
 }
 
 /// What happens on a point in one draw.
-pub type Job<'a> = &'a (dyn Fn(&mut dyn Point, u32) -> Result<Sample, Fault> + Sync);
+pub type Job<'a> = &'a (dyn Fn(&mut dyn Point, u32) -> Result<(), Fault> + Sync);
 
-/// A movable point w = w0 + delta; w0 itself never changes.
-pub trait Point {
+/// A direction at w0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Along {
+    /// The gradient that [`Landscape::slope`] keeps.
+    Gradient,
+    /// w0 less the previous snapshot.
+    Update,
+}
+
+/// A movable point w = w0 + T∘u; w0 itself never changes. It starts with u = 0 and T = 1.
+pub trait Point: Vectors {
+    /// From now on u is counted in `metric`. Back at w0.
+    fn measure_in(&mut self, metric: Metric);
+
     /// l2 norms by tensor of a draw of noise.
     fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Arc<Norms>;
 
-    /// delta = scale * noise.
-    fn perturb(&mut self, draw: u32, purpose: Purpose, scale: f64);
+    /// u = scale * noise, a scale for each tensor.
+    fn perturb(&mut self, draw: u32, purpose: Purpose, scales: &[f64]);
 
-    /// Computes the gradient of the loss at the point; returns its l2 norms by tensor.
+    /// u = the direction, in plain coordinates; false when there is none.
     ///
     /// # Errors
-    /// A stop.
-    fn gradient(&mut self) -> Result<Norms, Fault>;
+    /// When the previous snapshot cannot be read back.
+    fn follow(&mut self, along: Along) -> Result<bool, Fault>;
 
-    /// delta = delta + scale * (the last gradient); returns the l2 norms of delta by tensor. Uses the gradient up.
-    fn ascend(&mut self, scale: f64) -> Norms;
+    /// u = Σ coefficient * (the filter-normalized direction of a draw).
+    fn on_plane(&mut self, terms: &[(u32, f64)]);
 
-    /// delta = factor * delta, a factor for each tensor.
+    /// u · v of the filter-normalized directions of two draws.
+    fn plane_product(&mut self, draws: [u32; 2]) -> f64;
+
+    /// u = scale * the u that was set by the last of the other calls.
+    fn stretch(&mut self, scale: f64);
+
+    /// u = factor * u, a factor for each tensor.
     fn shrink(&mut self, factors: &[f64]);
 
-    /// Mean loss of the examples at the point; may be non-finite.
+    /// Computes loss and gradient along u at the point.
     ///
     /// # Errors
     /// A stop.
-    fn loss(&mut self) -> Result<f64, Fault>;
-}
+    fn gradient(&mut self) -> Result<Slope, Fault>;
 
-/// Result of one draw.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
-    /// Loss at the end of the draw less the loss at w0.
-    pub rise: f64,
-    /// l2 norm of delta at the end.
-    pub displacement: f64,
-}
+    /// u = u + scale * (the last gradient), a scale for each tensor; returns the l2 norms of u. Uses the gradient up.
+    fn ascend(&mut self, scales: &[f64]) -> Norms;
 
-/// Scores of every example of a group at w0.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Outputs {
-    /// [examples, classes], row-major.
-    pub logits: Vec<f64>,
-    /// [examples].
-    pub labels: Vec<usize>,
-    /// Number of classes.
-    pub classes: usize,
-}
+    /// u = u + step * sign(the last gradient), pulled back to |u| ≤ bound.
+    fn ascend_in_box(&mut self, step: f64, bound: f64);
 
-impl Outputs {
-    /// The rows of the logits with their labels.
-    pub fn examples(&self) -> impl Iterator<Item = (&[f64], usize)> + '_ {
-        self.logits.chunks_exact(self.classes).zip(self.labels.iter().copied())
-    }
-
-    /// Mean cross-entropy in nats.
-    pub fn loss(&self) -> f64 {
-        self.examples().map(|(row, label)| cross_entropy(row, label)).sum::<f64>() / self.labels.len() as f64
-    }
-}
-
-/// Cross-entropy of one row of logits, in nats.
-pub fn cross_entropy(row: &[f64], label: usize) -> f64 {
-    log_sum_exp(row) - row[label]
-}
-
-/// log Σ exp(row), shifted by the greatest score.
-pub fn log_sum_exp(row: &[f64]) -> f64 {
-    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    top + libm::log(row.iter().map(|z| libm::exp(z - top)).sum::<f64>())
-}
-
-/// How an ascent is done; with the draw it names its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AscentKey {
-    /// Bits of the numbers that define it.
-    pub numbers: [u64; 4],
-    /// Discrete choices.
-    pub choices: [u32; 5],
-    /// Number of the draw.
-    pub draw: u32,
-}
-
-/// What measures of one snapshot on one group have in common.
-#[derive(Debug, Default)]
-pub struct Memo {
-    /// The base forward.
-    pub outputs: Option<Arc<Outputs>>,
-    /// Finished ascents: `sharpness`, its profile and the flat radius meet on the same radii and draws.
-    pub ascents: HashMap<AscentKey, Sample>,
-}
-
-/// Numbers that one snapshot leaves for the next one of its run, such as where a search may begin.
-#[derive(Debug, Clone, Default)]
-pub struct Hints(pub BTreeMap<String, f64>);
-
-/// A landscape with what its measures share.
-pub struct Scope<'a> {
-    /// The loss around this snapshot.
-    pub landscape: &'a mut dyn Landscape,
-    /// Shared between the measures of this snapshot on this group.
-    pub memo: &'a mut Memo,
-    /// Left by the run's last snapshot, for this one to leave to the next.
-    pub hints: &'a mut Hints,
-    /// Key of this group among the hints.
-    pub group: String,
-}
-
-impl Scope<'_> {
-    /// Scores at w0, computed once a snapshot.
+    /// Looks at the loss there.
     ///
     /// # Errors
     /// A stop.
-    pub fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
-        if self.memo.outputs.is_none() {
-            self.memo.outputs = Some(self.landscape.outputs()?);
-        }
-        Ok(self.memo.outputs.clone().unwrap_or_default())
-    }
+    fn look(&mut self) -> Result<View, Fault>;
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A vector over all parameters that a point keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept(pub(super) usize);
 
-    #[test]
-    fn cross_entropy_survives_large_scores() {
-        assert!((cross_entropy(&[1e4, 0.0], 1) - 1e4).abs() < 1e-9);
-        assert!((cross_entropy(&[0.0, 0.0, 0.0, 0.0], 2) - 4f64.ln()).abs() < 1e-15);
-    }
+/// Vectors over all parameters that a point keeps beside u. They go with the point.
+pub trait Vectors {
+    /// Keeps the last gradient. Uses it up.
+    fn keep_gradient(&mut self) -> Kept;
+
+    /// Keeps a draw of noise.
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Kept;
+
+    /// Gives a vector's room back.
+    fn release(&mut self, vector: Kept);
+
+    /// u = scale * vector.
+    fn go(&mut self, vector: Kept, scale: f64);
+
+    /// vector = factor * vector.
+    fn scale(&mut self, vector: Kept, factor: f64);
+
+    /// to = keep * to + factor * from, another vector.
+    fn combine(&mut self, to: (Kept, f64), from: (Kept, f64));
+
+    /// a · b.
+    fn product(&mut self, a: Kept, b: Kept) -> f64;
+
+    /// The last gradient · noise.
+    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> f64;
 }

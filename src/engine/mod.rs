@@ -3,7 +3,7 @@
 //! ```text
 //! examine: a run's specification → Admitted (network, batches, measures with defaults)
 //! session: a snapshot of an admitted run → readings, one at a time
-//! measure sees landscape ← model (network + device) around one snapshot; or a quadratic with known answers
+//! measure: sees a scope: a landscape ← model (network + device) around one snapshot, or a quadratic with known answers
 //! ```
 //!
 //! Owns: models, noise, arithmetic, the measures. May not touch: tokio, tonic, clocks, the environment, logging.
@@ -14,21 +14,31 @@ mod examine;
 mod gauge;
 mod landscape;
 mod measure;
+mod meter;
+mod metric;
 mod model;
 mod network;
 mod noise;
 mod norms;
+mod outputs;
+mod plan;
+mod scope;
 mod session;
+mod slot;
+mod spectrum;
 mod stop;
 mod walker;
+mod weights;
 
+#[cfg(test)]
+mod contract_tests;
 #[cfg(test)]
 mod quadratic;
 #[cfg(test)]
 mod tests;
 
-pub use bench::{Bench, Implementation, Work};
+pub use bench::{Bench, Done, Implementation};
 pub use examine::Examination;
-pub use landscape::Hints;
-pub use session::{Arrived, Engine, Session, Task};
+pub use scope::Hints;
+pub use session::{Arrived, Engine, Limits, Session, Task};
 pub use stop::Stop;

@@ -1,160 +1,101 @@
-//! The landscape of a network: one snapshot's parameters in an arena, evaluated on the batches of a probe group.
+//! The landscape of a network: one snapshot's parameters, evaluated on the batches of a probe group.
 //!
-//! Owns: parameters of the snapshot, workers with their buffers, ties. May not touch: what a measure does with it.
+//! Owns: who computes what: workers side by side, or one with the whole machine. May not touch: what a measure does
+//! with it.
 
-use super::device::cpu;
-use super::gauge;
-use super::landscape::{Job, Landscape, Outputs, Sample};
+use super::landscape::{Job, Landscape, Position, Share, Slope};
 use super::network::batch::Batch;
-use super::network::layout::{ParameterLayout, Slot, Tie, Untied};
 use super::network::{Network, Passes};
-use super::noise::{Draw, Purpose};
 use super::norms::Norms;
+use super::outputs::Outputs;
+use super::plan::Group;
 use super::stop::Stop;
-use super::walker::{Walker, Worker};
-use crate::domain::{Dtype, Fault, Layout, References, Snapshot, Statistics, TensorStatistics};
+use super::walker::{Base, Ground, Walker, Worker};
+use super::weights::Snapped;
+use crate::domain::Fault;
+use crate::domain::reading::POOLED;
 use rayon::prelude::*;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes that workers beside the first may take: draws of small models go side by side, each on one thread; in a draw
 /// of a large one the batches do, which takes a third of the memory.
 const SIDE_BY_SIDE_BYTES: usize = 64 << 20;
 
-/// Parameters of one snapshot, w0: read by everyone, changed by no one.
-pub struct Weights<T> {
-    /// All elements, where the layout puts them.
-    pub data: Vec<T>,
-    /// Untied parameters, in the order of the names' bytes.
-    pub slots: Vec<Slot>,
-    /// Tied ones.
-    pub ties: Vec<Tie>,
-    /// Of the untied parameters as they were sent.
-    pub statistics: Arc<Statistics>,
-    /// l2 norms of the slots.
-    pub norms: Norms,
-}
-
-impl<T: Passes> Weights<T> {
-    /// Converts a snapshot tensor by tensor, each freed once it is read; makes its statistics unless `known` are those.
-    ///
-    /// # Errors
-    /// Those of [`crate::domain::Layout::arrange`], and when a reference cannot be read back.
-    pub fn new(
-        layout: &ParameterLayout,
-        snapshot: Snapshot,
-        references: &References,
-        known: Option<Arc<Statistics>>,
-    ) -> Result<Self, Fault> {
-        let places = layout.arrange(snapshot.manifest())?;
-        let untied = layout.untie(&places, snapshot.manifest());
-        let statistics = match known.filter(|known| known.fit(references)) {
-            Some(known) => known,
-            None => Arc::new(gauge::of_all(&untied, &places, &snapshot, references)?),
-        };
-        let norms = Norms { squares: statistics.tensors.iter().map(|tensor| tensor.w.square).collect() };
-        let (_, manifest, bytes) = snapshot.into_parts();
-        let mut bytes: Vec<Option<bytes::Bytes>> = bytes.into_iter().map(Some).collect();
-        let mut data = vec![T::ZERO; layout.total()];
-        let Untied { slots, indices, ties } = untied;
-        for (slot, index) in slots.iter().zip(indices) {
-            let place = places[index];
-            if let Some(bytes) = bytes[place].take() {
-                convert(manifest.tensors()[place].dtype, &bytes, &mut data[slot.range()]);
-            }
-        }
-        mirror(&ties, &mut data);
-        Ok(Self { data, slots, ties, statistics, norms })
-    }
-
-    /// Count of non-finite elements and the first tensor that has one.
-    pub fn non_finite(&self) -> Option<(usize, &str)> {
-        let tensors = self.statistics.tensors.iter().filter(|tensor| tensor.non_finite > 0.0);
-        let first = tensors.clone().next()?;
-        Some((tensors.map(|tensor| tensor.non_finite as usize).sum(), &first.name))
-    }
-}
-
-fn convert<T: Passes>(dtype: Dtype, bytes: &[u8], out: &mut [T]) {
-    const PIECE: usize = 4096;
-    let mut wide = vec![0.0; PIECE.min(out.len())];
-    let size = dtype.size() as usize;
-    for (out, bytes) in out.chunks_mut(PIECE).zip(bytes.chunks(PIECE * size)) {
-        let wide = &mut wide[..out.len()];
-        dtype.widen(bytes, wide);
-        out.iter_mut().zip(wide).for_each(|(out, x)| *out = T::of(*x));
-    }
-}
-
-/// Repeats the originals of ties.
-pub fn mirror<T: Copy>(ties: &[Tie], data: &mut [T]) {
-    for tie in ties {
-        data.copy_within(tie.original..tie.original + tie.len, tie.mirror);
-    }
-}
-
-/// Workers of one network, kept between snapshots.
+/// Workers of one network, kept between measures.
 pub struct Crew<T> {
+    network: Arc<dyn Network>,
+    threads: usize,
     workers: Vec<Worker<T>>,
+    /// Has all threads, for what goes step by step; the only worker does so itself.
+    lead: Option<Worker<T>>,
 }
 
 impl<T: Passes> Crew<T> {
     /// As many workers as threads, within [`SIDE_BY_SIDE_BYTES`]; they share the threads.
-    pub fn new(network: &dyn Network, threads: usize) -> Self {
+    pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         let bytes = 3 * network.layout().total() * size_of::<T>();
         let side_by_side = (1 + SIDE_BY_SIDE_BYTES / bytes.max(1)).clamp(1, threads.max(1));
         let inner = threads / side_by_side;
-        Self { workers: (0..side_by_side).map(|_| Worker::new(T::pass(network, inner))).collect() }
-    }
-}
-
-/// Everything that is the same for all groups of one snapshot.
-pub struct Snapped<T> {
-    /// w0.
-    pub weights: Weights<T>,
-    /// Length of a row of logits.
-    pub classes: usize,
-    /// Of the run.
-    pub seed: u64,
-    /// Norms of noise by draw and purpose: the same for every group.
-    pub noise: Mutex<HashMap<(u32, Purpose), Arc<Norms>>>,
-}
-
-impl<T: Passes> Snapped<T> {
-    /// A draw of this run's noise.
-    pub fn draw(&self, index: u32, purpose: Purpose) -> Draw {
-        Draw { seed: self.seed, index, purpose }
+        let workers = (0..side_by_side).map(|_| Worker::new(T::pass(&*network, inner))).collect();
+        Self { network, threads, workers, lead: None }
     }
 
-    /// Norms of a draw's noise, kept for the other groups and measures of the snapshot.
-    pub fn noise_norms(&self, index: u32, purpose: Purpose) -> Arc<Norms> {
-        let known = || self.noise.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(norms) = known().get(&(index, purpose)) {
-            return norms.clone();
+    /// The one with all threads.
+    fn lead(&mut self) -> &mut Worker<T> {
+        match &mut self.workers[..] {
+            [only] => only,
+            _ => {
+                let (network, threads) = (&self.network, self.threads);
+                self.lead.get_or_insert_with(|| Worker::new(T::pass(&**network, threads)))
+            }
         }
-        // Never under the lock: a thread that waits for the pieces of this sum may take up another draw meanwhile,
-        // which would wait here for itself.
-        let norms = Arc::new(cpu::noise_norms::<T>(&self.weights.slots, self.draw(index, purpose)));
-        known().entry((index, purpose)).or_insert(norms).clone()
     }
 }
+
+/// A gradient at w0 that is kept, with the groups that it is of.
+pub type Kept<T> = Option<(Range<usize>, Base<T>)>;
 
 /// The landscape of one group.
 pub struct Model<'a, T> {
     /// The snapshot.
     pub snapped: &'a Snapped<T>,
-    /// Batches of the group, or of all groups for the pooled one.
-    pub batches: Vec<&'a Batch>,
+    /// All groups of the run.
+    pub groups: &'a [Group],
+    /// Those of this landscape.
+    pub own: Range<usize>,
     /// Workers.
     pub crew: &'a mut Crew<T>,
+    /// The gradient that was asked for last.
+    pub kept: &'a mut Kept<T>,
     /// Ends everything early.
     pub stop: &'a Stop,
 }
 
+/// Batches of a few groups, in their order.
+fn batches<'a>(groups: &'a [Group], of: &Range<usize>) -> Vec<&'a Batch> {
+    groups[of.clone()].iter().flat_map(|group| &group.batches).collect()
+}
+
+impl<T: Passes> Model<'_, T> {
+    fn named(&self, group: Option<&str>) -> Result<Range<usize>, Fault> {
+        let Some(name) = group else { return Ok(self.own.clone()) };
+        let found = match name {
+            POOLED => Some(0..self.groups.len()),
+            name => self.groups.iter().position(|group| group.name == name).map(|i| i..i + 1),
+        };
+        found.ok_or_else(|| Fault::internal("a measure asks for a group that the run does not have"))
+    }
+}
+
 impl<T: Passes> Landscape for Model<'_, T> {
+    fn position(&self) -> &dyn Position {
+        self.snapped
+    }
+
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
-        let (snapped, stop) = (self.snapped, self.stop);
-        let share = self.batches.len().div_ceil(self.crew.workers.len()).max(1);
+        let (snapped, stop, batches) = (self.snapped, self.stop, batches(self.groups, &self.own));
+        let share = batches.len().div_ceil(self.crew.workers.len()).max(1);
         let run = |(worker, batches): (&mut Worker<T>, &[&Batch])| {
             let mut logits = Vec::new();
             for group in batches.chunks(worker.pass.width()) {
@@ -164,35 +105,106 @@ impl<T: Passes> Landscape for Model<'_, T> {
             }
             Ok(logits)
         };
-        let workers = self.crew.workers.par_iter_mut().zip(self.batches.par_chunks(share));
+        let workers = self.crew.workers.par_iter_mut().zip(batches.par_chunks(share));
         let logits: Vec<Vec<f64>> = workers.map(run).collect::<Result<_, Fault>>()?;
-        let labels = self.batches.iter().flat_map(|batch| &batch.labels).copied().collect();
+        let labels: Vec<usize> = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
+        snapped.meter.forward(labels.len());
         Ok(Arc::new(Outputs { logits: logits.concat(), labels, classes: snapped.classes }))
     }
 
-    fn weight_norms(&self) -> &Norms {
-        &self.snapped.weights.norms
-    }
-
-    fn statistics(&self) -> &[TensorStatistics] {
-        &self.snapped.weights.statistics.tensors
-    }
-
-    fn explore(&mut self, draws: &[u32], job: Job<'_>) -> Result<Vec<Sample>, Fault> {
-        let (snapped, batches, stop) = (self.snapped, &self.batches, self.stop);
-        let lanes = self.crew.workers.len();
-        let run = |(lane, worker): (usize, &mut Worker<T>)| {
-            let mut walker = Walker::new(snapped, batches, worker, stop);
-            let mut mine = Vec::new();
-            for draw in draws.iter().skip(lane).step_by(lanes) {
-                stop.check()?;
-                walker.reset();
-                mine.push(job(&mut walker, *draw)?);
+    fn slope(&mut self, of: Option<&str>) -> Result<Slope, Fault> {
+        let groups = self.named(of)?;
+        let room = match self.kept.take() {
+            Some((known, base)) if known == groups => {
+                let slope = base.slope.clone();
+                *self.kept = Some((known, base));
+                return Ok(slope);
             }
-            Ok(mine)
+            Some((_, base)) => base.vector,
+            None => Vec::new(),
         };
-        let by_lane: Vec<Vec<Sample>> =
-            self.crew.workers.par_iter_mut().enumerate().map(run).collect::<Result<_, Fault>>()?;
-        Ok((0..draws.len()).map(|i| by_lane[i % lanes][i / lanes]).collect())
+        let batches = batches(self.groups, &groups);
+        let ground = Ground { snapped: self.snapped, batches: &batches, base: None, stop: self.stop };
+        let worker = self.crew.lead();
+        let mut spare = std::mem::replace(&mut worker.gradient, room);
+        let loss = ground.gradient(worker, Some(&self.snapped.weights.data));
+        std::mem::swap(&mut worker.gradient, &mut spare);
+        let norms = super::device::cpu::norms(&self.snapped.weights.slots, &spare);
+        self.snapped.meter.pass();
+        let slope = Slope { loss: loss?, norms };
+        *self.kept = Some((groups, Base { slope: slope.clone(), vector: spare }));
+        Ok(slope)
     }
+
+    fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault> {
+        let batches = batches(self.groups, &self.own);
+        let base = self.kept.as_ref().map(|(of, base)| (base, *of == self.own));
+        let ground = Ground { snapped: self.snapped, batches: &batches, base, stop: self.stop };
+        let run = |worker: &mut Worker<T>, draws: &mut dyn Iterator<Item = u32>| {
+            let mut walker = Walker::new(ground, worker);
+            for draw in draws {
+                ground.stop.check()?;
+                walker.reset();
+                job(&mut walker, draw)?;
+            }
+            Ok(())
+        };
+        if draws.len() == 1 {
+            return run(self.crew.lead(), &mut draws.iter().copied());
+        }
+        let lanes = self.crew.workers.len();
+        let workers = self.crew.workers.par_iter_mut().enumerate();
+        let ends: Vec<Result<(), Fault>> = workers
+            .map(|(lane, worker)| run(worker, &mut draws.iter().copied().skip(lane).step_by(lanes)))
+            .collect();
+        ends.into_iter().collect()
+    }
+
+    fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault> {
+        let batches = batches(self.groups, &self.own);
+        let (snapped, stop, lanes) = (self.snapped, self.stop, self.crew.workers.len());
+        let square = |worker: &mut Worker<T>, part: &Share| {
+            let part: Vec<Batch> = cut(&batches, part);
+            let part: Vec<&Batch> = part.iter().collect();
+            let ground = Ground { snapped, batches: &part, base: None, stop };
+            ground.gradient(worker, Some(&snapped.weights.data))?;
+            snapped.meter.pass();
+            let norms: Norms = super::device::cpu::norms(&snapped.weights.slots, &worker.gradient);
+            Ok(norms.squares.iter().sum::<f64>())
+        };
+        let workers = self.crew.workers.par_iter_mut().enumerate();
+        let by_lane: Vec<Vec<f64>> = workers
+            .map(|(lane, worker)| {
+                parts.iter().skip(lane).step_by(lanes).map(|part| square(worker, part)).collect()
+            })
+            .collect::<Result<_, Fault>>()?;
+        Ok((0..parts.len()).map(|i| by_lane[i % lanes][i / lanes]).collect())
+    }
+
+    fn path_norm(&mut self) -> Option<f64> {
+        let ones = self.crew.network.ones()?;
+        let squared: Vec<T> = self.snapped.weights.data.iter().map(|w| *w * *w).collect();
+        self.snapped.meter.pass();
+        self.snapped.meter.forward(1);
+        let logits = self.crew.lead().pass.forward(&squared, &[&ones], false);
+        Some(logits.iter().map(|z| z.wide()).sum())
+    }
+}
+
+/// The examples of a part, batch by batch, with its label if it has one.
+fn cut(batches: &[&Batch], part: &Share) -> Vec<Batch> {
+    let (mut first, mut found) = (0, Vec::new());
+    for batch in batches {
+        let last = first + batch.labels.len();
+        let (start, end) = (part.examples.start.max(first), part.examples.end.min(last));
+        if start < end {
+            let mut piece = batch.slice(start - first..end - first);
+            if let Some(label) = part.label {
+                piece.labels.fill(label);
+            }
+            found.push(piece);
+        }
+        first = last;
+    }
+    found
 }

@@ -25,7 +25,6 @@ pub const NUMBERS: usize = 4 * BLOCKS;
 /// The last word of the counter: the same draw for another purpose is independent noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
-#[allow(dead_code, reason = "all purposes are specified here; the measures that need the others are to come")]
 pub enum Purpose {
     /// Standard normal.
     Gauss = 0,
@@ -35,6 +34,8 @@ pub enum Purpose {
     Sign = 2,
     /// Standard normal, for directions of a landscape.
     Direction = 3,
+    /// Uniform on (0, 1), a number for each example instead of each parameter: chooses a class.
+    Class = 4,
 }
 
 /// Names one draw of noise over all parameters.
@@ -92,6 +93,13 @@ impl Draw {
                 |words| words.map(|w| T::ONE.flip(w >> 31)),
             ),
             // Signed about the middle, so that numbers near zero keep all their places.
+            Purpose::Class => self.blocks(
+                tensor,
+                chunk,
+                scratch,
+                #[inline(always)]
+                |words| words.map(|w| (T::of_unsigned(w) + T::of(0.5)) * T::of(1.0 / 4_294_967_296.0)),
+            ),
             Purpose::Uniform => self.blocks(
                 tensor,
                 chunk,
@@ -159,6 +167,13 @@ impl Draw {
         }
     }
 
+    /// The uniform number in (0, 1) of one example.
+    pub fn uniform(&self, example: usize) -> f64 {
+        let key = [self.seed as u32, (self.seed >> 32) as u32];
+        let block = philox([(example / 4) as u32, 0, self.index, self.purpose as u32], key);
+        (f64::from(block[example % 4]) + 0.5) / 4_294_967_296.0
+    }
+
     /// The numbers of elements `0..len`, in f64: for tests.
     #[cfg(test)]
     pub fn vector(&self, tensor: u32, len: usize) -> Vec<f64> {
@@ -198,6 +213,7 @@ mod tests {
         match draw.purpose {
             Purpose::Sign => 1.0 - 2.0 * f64::from(words[lane] >> 31),
             Purpose::Uniform => 2.0 * unit(lane) - 1.0,
+            Purpose::Class => unit(lane),
             Purpose::Gauss | Purpose::Direction => {
                 let (sin, cos) = libm::sincos(std::f64::consts::TAU * unit(pair + 1));
                 let length = (-2.0 * libm::log(unit(pair))).sqrt();
@@ -206,7 +222,15 @@ mod tests {
         }
     }
 
-    const PURPOSES: [Purpose; 4] = [Purpose::Gauss, Purpose::Uniform, Purpose::Sign, Purpose::Direction];
+    const PURPOSES: [Purpose; 5] =
+        [Purpose::Gauss, Purpose::Uniform, Purpose::Sign, Purpose::Direction, Purpose::Class];
+
+    #[test]
+    fn a_number_for_an_example_is_that_of_an_element() {
+        let draw = Draw { seed: 11, index: 2, purpose: Purpose::Class };
+        let all = draw.vector(0, 103);
+        assert!(all.iter().enumerate().all(|(i, x)| (draw.uniform(i) - x).abs() < 1e-15));
+    }
 
     #[test]
     fn vectors_follow_the_definition_in_both_precisions() {

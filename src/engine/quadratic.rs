@@ -3,14 +3,18 @@
 //! Owns: the ground on which every measure is proved before it meets a network. May not touch: measures.
 
 use super::device::cpu;
-use super::landscape::{Job, Landscape, Outputs, Point, Sample};
-use super::network::layout::Slot;
+use super::device::filter;
+use super::landscape::{Along, Job, Kept, Landscape, Matrices, Point, Position, Share, Slope, Vectors, View};
+use super::metric::Metric;
 use super::noise::{Draw, Purpose};
 use super::norms::Norms;
+use super::outputs::Outputs;
+use super::slot::Slot;
+use super::spectrum::{self, Spectrum};
 use crate::domain::{Against, Fault, Moments, Move, TensorStatistics};
 use std::sync::Arc;
 
-/// See the module. The first `split` parameters are tensor `a`, the others tensor `b`.
+/// See the module. The first `split` parameters are tensor `a`, a vector; the others are `b.weight`, a matrix of `rows`.
 #[derive(Clone)]
 pub struct Quadratic {
     pub w0: Vec<f64>,
@@ -19,9 +23,13 @@ pub struct Quadratic {
     pub slope: Vec<f64>,
     pub curvature: Vec<f64>,
     pub split: usize,
+    pub rows: usize,
     pub seed: u64,
     pub logits: Outputs,
+    /// ‖gradient‖² of a part of the examples; by default that of the whole.
+    pub square: fn(&Share) -> Option<f64>,
     norms: Norms,
+    slots: Vec<Slot>,
     statistics: Vec<TensorStatistics>,
 }
 
@@ -30,10 +38,24 @@ impl Quadratic {
         let split = w0.len() / 2;
         // One example, whose two scores give the base loss log 2.
         let logits = Outputs { logits: vec![0.0, 0.0], labels: vec![1], classes: 2 };
-        let (norms, statistics, init, previous) = (Norms::default(), Vec::new(), None, None);
-        let mut new =
-            Self { w0, init, previous, slope, curvature, split, seed: 7, logits, norms, statistics };
-        new.norms = cpu::norms(&new.slots(), &new.w0);
+        let (norms, slots, statistics, init, previous) = Default::default();
+        let square: fn(&Share) -> Option<f64> = |_| None;
+        let (rows, seed) = (if (w0.len() - split).is_multiple_of(2) { 2 } else { 1 }, 7);
+        let mut new = Self {
+            w0,
+            init,
+            previous,
+            slope,
+            curvature,
+            split,
+            rows,
+            seed,
+            logits,
+            square,
+            norms,
+            slots,
+            statistics,
+        };
         new.compare();
         new
     }
@@ -49,20 +71,52 @@ impl Quadratic {
         terms.map(|((d, g), h)| g * d + 0.5 * h * d * d).sum()
     }
 
-    pub fn slots(&self) -> Vec<Slot> {
-        let n = self.w0.len();
-        let slot = |name: &str, offset, len, rank| Slot { name: name.into(), offset, len, rank };
-        vec![slot("a", 0, self.split, 0), slot("b", self.split, n - self.split, 1)]
-    }
-
     /// The noise of a draw over all parameters.
     pub fn noise(&self, index: u32, purpose: Purpose) -> Vec<f64> {
-        let draw = Draw { seed: self.seed, index, purpose };
         let mut all = vec![0.0; self.w0.len()];
-        for slot in self.slots() {
-            all[slot.range()].copy_from_slice(&draw.vector(slot.rank, slot.len));
-        }
+        cpu::noise(&self.slots, &mut all, self.draw(index, purpose));
         all
+    }
+
+    fn draw(&self, index: u32, purpose: Purpose) -> Draw {
+        Draw { seed: self.seed, index, purpose }
+    }
+
+    /// To be called when a reference or the shape was set.
+    pub fn compare(&mut self) {
+        let n = self.w0.len();
+        let slot = |name: &str, offset, len, rank, rows| Slot { name: name.into(), offset, len, rank, rows };
+        self.slots =
+            vec![slot("a", 0, self.split, 0, 0), slot("b.weight", self.split, n - self.split, 1, self.rows)];
+        self.norms = cpu::norms(&self.slots, &self.w0);
+        self.statistics = self.slots.iter().map(|slot| self.statistics_of(slot)).collect();
+    }
+
+    fn statistics_of(&self, slot: &Slot) -> TensorStatistics {
+        let w = &self.w0[slot.range()];
+        let of = |reference: &Option<Vec<f64>>| reference.as_ref().map(|all| all[slot.range()].to_vec());
+        let (init, previous) = (of(&self.init), of(&self.previous));
+        let dot = |f: &dyn Fn(usize) -> f64| (0..w.len()).map(f).sum::<f64>();
+        TensorStatistics {
+            w: moments_of(w.iter().copied()),
+            largest: w.iter().fold(0.0, |top, x| top.max(x.abs())),
+            init: init.as_ref().map(|init| Against {
+                delta: moments_of(w.iter().zip(init).map(|(w, i)| w - i)),
+                farthest: w.iter().zip(init).map(|(w, i)| (w - i).abs()).fold(0.0, f64::max),
+                init_square: dot(&|i| init[i] * init[i]),
+                dot: dot(&|i| w[i] * init[i]),
+            }),
+            since: previous.as_ref().map(|previous| Move {
+                step_square: dot(&|i| (w[i] - previous[i]).powi(2)),
+                previous_square: dot(&|i| previous[i] * previous[i]),
+                before: init.as_ref().map(|init| {
+                    let before = |i: usize| previous[i] - init[i];
+                    [dot(&|i| before(i) * before(i)), dot(&|i| (w[i] - previous[i]) * before(i))]
+                }),
+            }),
+            name: slot.name.clone(),
+            ..TensorStatistics::default()
+        }
     }
 }
 
@@ -70,45 +124,12 @@ fn moments_of(xs: impl Iterator<Item = f64>) -> Moments {
     xs.fold(Moments::default(), |m, x| m.join(Moments { count: 1.0, mean: x, spread: 0.0, square: x * x }))
 }
 
-impl Quadratic {
-    /// To be called when a reference was set.
-    pub fn compare(&mut self) {
-        let one = |slot: Slot| {
-            let w = &self.w0[slot.range()];
-            let of = |reference: &Option<Vec<f64>>| reference.as_ref().map(|all| all[slot.range()].to_vec());
-            let (init, previous) = (of(&self.init), of(&self.previous));
-            let dot = |f: &dyn Fn(usize) -> f64| (0..w.len()).map(f).sum::<f64>();
-            TensorStatistics {
-                w: moments_of(w.iter().copied()),
-                largest: w.iter().fold(0.0, |top, x| top.max(x.abs())),
-                init: init.as_ref().map(|init| Against {
-                    delta: moments_of(w.iter().zip(init).map(|(w, i)| w - i)),
-                    farthest: w.iter().zip(init).map(|(w, i)| (w - i).abs()).fold(0.0, f64::max),
-                    init_square: dot(&|i| init[i] * init[i]),
-                    dot: dot(&|i| w[i] * init[i]),
-                }),
-                since: previous.as_ref().map(|previous| Move {
-                    step_square: dot(&|i| (w[i] - previous[i]).powi(2)),
-                    previous_square: dot(&|i| previous[i] * previous[i]),
-                    before: init.as_ref().map(|init| {
-                        let before = |i: usize| previous[i] - init[i];
-                        [dot(&|i| before(i) * before(i)), dot(&|i| (w[i] - previous[i]) * before(i))]
-                    }),
-                }),
-                name: slot.name,
-                ..TensorStatistics::default()
-            }
-        };
-        self.statistics = self.slots().into_iter().map(one).collect();
-    }
-}
-
-impl Landscape for Quadratic {
-    fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
-        Ok(Arc::new(self.logits.clone()))
+impl Position for Quadratic {
+    fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
-    fn weight_norms(&self) -> &Norms {
+    fn norms(&self) -> &Norms {
         &self.norms
     }
 
@@ -116,45 +137,215 @@ impl Landscape for Quadratic {
         &self.statistics
     }
 
-    fn explore(&mut self, draws: &[u32], job: Job<'_>) -> Result<Vec<Sample>, Fault> {
-        let n = self.w0.len();
-        let at =
-            |draw: &u32| job(&mut Place { of: self, delta: vec![0.0; n], gradient: vec![0.0; n] }, *draw);
-        draws.iter().map(at).collect()
+    fn epsilon(&self) -> f64 {
+        f64::EPSILON
+    }
+
+    fn uniform(&self, draw: u32, example: usize) -> f64 {
+        self.draw(draw, Purpose::Class).uniform(example)
+    }
+
+    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
+        let mut matrix = self.w0[self.split..].to_vec();
+        if of == Matrices::Moves {
+            let Some(init) = &self.init else { return Ok(Arc::default()) };
+            matrix.iter_mut().zip(&init[self.split..]).for_each(|(w, init)| *w -= init);
+        }
+        let shape = (self.rows, matrix.len() / self.rows);
+        Ok(Arc::new(vec![spectrum::of(1, shape, spectrum::from_slice(&matrix))?]))
+    }
+
+    fn log_sums(&self, slope: f64, floor: f64) -> Result<Option<Vec<f64>>, Fault> {
+        let Some(init) = &self.init else { return Ok(None) };
+        let term = |i: usize| (floor * floor + slope * slope * (self.w0[i] - init[i]).powi(2)).ln();
+        Ok(Some(self.slots.iter().map(|slot| slot.range().map(term).sum()).collect()))
+    }
+}
+
+impl Landscape for Quadratic {
+    fn position(&self) -> &dyn Position {
+        self
+    }
+
+    fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
+        Ok(Arc::new(self.logits.clone()))
+    }
+
+    fn slope(&mut self, _: Option<&str>) -> Result<Slope, Fault> {
+        Ok(Slope { loss: self.base(), norms: cpu::norms(&self.slots, &self.slope) })
+    }
+
+    fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault> {
+        let at = |draw: &u32| job(&mut Place::new(self), *draw);
+        draws.iter().try_for_each(at)
+    }
+
+    fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault> {
+        let whole: f64 = self.slope.iter().map(|g| g * g).sum();
+        Ok(parts.iter().map(|part| (self.square)(part).unwrap_or(whole)).collect())
+    }
+
+    fn path_norm(&mut self) -> Option<f64> {
+        None
     }
 }
 
 struct Place<'a> {
     of: &'a Quadratic,
-    delta: Vec<f64>,
+    metric: Metric,
+    u: Vec<f64>,
+    /// What `stretch` scales.
+    whole: Vec<f64>,
     gradient: Vec<f64>,
+    kept: Vec<Vec<f64>>,
+}
+
+impl<'a> Place<'a> {
+    fn new(of: &'a Quadratic) -> Self {
+        let zero = vec![0.0; of.w0.len()];
+        let (u, whole, gradient) = (zero.clone(), zero.clone(), zero);
+        Self { of, metric: Metric::Plain, u, whole, gradient, kept: Vec::new() }
+    }
+
+    fn set(&mut self, u: Vec<f64>) {
+        (self.whole, self.u) = (u.clone(), u);
+    }
+
+    /// What is scaled by `scales`, by tensor.
+    fn scaled(&self, x: &[f64], scales: &[f64]) -> Vec<f64> {
+        let mut x = x.to_vec();
+        cpu::scale_and_perturb(&self.of.slots, &mut x, scales, None);
+        x
+    }
+
+    fn units(&self) -> Vec<f64> {
+        let mut units = vec![1.0; self.of.w0.len()];
+        cpu::to_metric(&self.of.slots, &mut units, &self.of.w0, &self.metric);
+        units
+    }
+
+    fn delta(&self) -> Vec<f64> {
+        self.u.iter().zip(self.units()).map(|(u, t)| u * t).collect()
+    }
 }
 
 impl Point for Place<'_> {
+    fn measure_in(&mut self, metric: Metric) {
+        self.metric = metric;
+        self.set(vec![0.0; self.of.w0.len()]);
+    }
+
     fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Arc<Norms> {
-        Arc::new(cpu::norms(&self.of.slots(), &self.of.noise(draw, purpose)))
+        Arc::new(cpu::norms(&self.of.slots, &self.of.noise(draw, purpose)))
     }
 
-    fn perturb(&mut self, draw: u32, purpose: Purpose, scale: f64) {
-        self.delta = self.of.noise(draw, purpose).iter().map(|n| scale * n).collect();
+    fn perturb(&mut self, draw: u32, purpose: Purpose, scales: &[f64]) {
+        let u = self.scaled(&self.of.noise(draw, purpose), scales);
+        self.set(u.clone());
+        self.whole = self.of.noise(draw, purpose);
     }
 
-    fn gradient(&mut self) -> Result<Norms, Fault> {
-        let terms = self.delta.iter().zip(&self.of.slope).zip(&self.of.curvature);
-        self.gradient = terms.map(|((d, g), h)| g + h * d).collect();
-        Ok(cpu::norms(&self.of.slots(), &self.gradient))
+    fn follow(&mut self, along: Along) -> Result<bool, Fault> {
+        let direction = match along {
+            Along::Gradient => Some(self.of.slope.clone()),
+            Along::Update => {
+                let less =
+                    |previous: &Vec<f64>| self.of.w0.iter().zip(previous).map(|(w, p)| w - p).collect();
+                self.of.previous.as_ref().map(less)
+            }
+        };
+        let found = direction.is_some();
+        direction.into_iter().for_each(|u| self.set(u));
+        Ok(found)
     }
 
-    fn ascend(&mut self, scale: f64) -> Norms {
-        self.delta.iter_mut().zip(&self.gradient).for_each(|(d, g)| *d += scale * g);
-        cpu::norms(&self.of.slots(), &self.delta)
+    fn on_plane(&mut self, terms: &[(u32, f64)]) {
+        let slots = &self.of.slots;
+        let weights = filter::row_norms(slots, &self.of.w0);
+        let mut u = vec![0.0; self.of.w0.len()];
+        for (draw, coefficient) in terms {
+            let draw = self.of.draw(*draw, Purpose::Direction);
+            let rows = filter::scales(&weights, &filter::noise_row_norms::<f64>(slots, draw));
+            filter::add_direction(slots, &mut u, (draw, &rows), *coefficient);
+        }
+        self.set(u);
+    }
+
+    fn plane_product(&mut self, [a, b]: [u32; 2]) -> f64 {
+        self.on_plane(&[(a, 1.0)]);
+        let first = self.u.clone();
+        self.on_plane(&[(b, 1.0)]);
+        first.iter().zip(&self.u).map(|(a, b)| a * b).sum()
+    }
+
+    fn stretch(&mut self, scale: f64) {
+        self.u = self.whole.iter().map(|u| scale * u).collect();
     }
 
     fn shrink(&mut self, factors: &[f64]) {
-        cpu::scale(&self.of.slots(), &mut self.delta, factors);
+        self.u = self.scaled(&self.u, factors);
     }
 
-    fn loss(&mut self) -> Result<f64, Fault> {
-        Ok(self.of.base() + self.of.rise(&self.delta))
+    fn gradient(&mut self) -> Result<Slope, Fault> {
+        let (units, delta) = (self.units(), self.delta());
+        let terms = delta.iter().zip(&self.of.slope).zip(&self.of.curvature);
+        self.gradient = terms.zip(units).map(|(((d, g), h), t)| (g + h * d) * t).collect();
+        let norms = cpu::norms(&self.of.slots, &self.gradient);
+        Ok(Slope { loss: self.of.base() + self.of.rise(&delta), norms })
+    }
+
+    fn ascend(&mut self, scales: &[f64]) -> Norms {
+        let step = self.scaled(&self.gradient, scales);
+        let u = self.u.iter().zip(step).map(|(u, s)| u + s).collect();
+        self.set(u);
+        cpu::norms(&self.of.slots, &self.u)
+    }
+
+    fn ascend_in_box(&mut self, step: f64, bound: f64) {
+        let mut u = self.u.clone();
+        cpu::climb_box(&self.of.slots, &mut u, &self.gradient, [step, bound]);
+        self.set(u);
+    }
+
+    fn look(&mut self) -> Result<View, Fault> {
+        let rise = self.of.rise(&self.delta());
+        // A prediction gets worse as the loss rises, smoothly, so that a fall of the accuracy has a place.
+        Ok(View { loss: self.of.base() + rise, accuracy: (-rise.abs()).exp() })
+    }
+}
+
+impl Vectors for Place<'_> {
+    fn keep_gradient(&mut self) -> Kept {
+        self.kept.push(self.gradient.clone());
+        Kept(self.kept.len() - 1)
+    }
+
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Kept {
+        self.kept.push(self.of.noise(draw, purpose));
+        Kept(self.kept.len() - 1)
+    }
+
+    fn release(&mut self, _: Kept) {}
+
+    fn go(&mut self, Kept(vector): Kept, scale: f64) {
+        self.set(self.kept[vector].clone());
+        self.stretch(scale);
+    }
+
+    fn scale(&mut self, Kept(vector): Kept, factor: f64) {
+        self.kept[vector].iter_mut().for_each(|x| *x *= factor);
+    }
+
+    fn combine(&mut self, (Kept(to), keep): (Kept, f64), (Kept(from), factor): (Kept, f64)) {
+        let from = self.kept[from].clone();
+        self.kept[to].iter_mut().zip(from).for_each(|(x, y)| *x = keep * *x + factor * y);
+    }
+
+    fn product(&mut self, Kept(a): Kept, Kept(b): Kept) -> f64 {
+        self.kept[a].iter().zip(&self.kept[b]).map(|(a, b)| a * b).sum()
+    }
+
+    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> f64 {
+        self.gradient.iter().zip(self.of.noise(draw, purpose)).map(|(g, n)| g * n).sum()
     }
 }

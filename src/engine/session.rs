@@ -3,18 +3,21 @@
 //! Owns: the device (a pool of threads), the workers, the order of readings. May not touch: time and channels; whoever
 //! calls does the timing.
 
-use super::examine::Plan;
-use super::landscape::{Hints, Memo, Outputs, Scope};
 use super::measure::{Findings, Shortfall};
-use super::model::{Crew, Model, Snapped, Weights};
-use super::network::{Network, Passes};
+use super::model::{Crew, Kept, Model};
+use super::network::Passes;
+use super::outputs::Outputs;
+use super::plan::Plan;
+use super::scope::{Hints, Memo, Scope};
 use super::stop::Stop;
+use super::weights::{Snapped, Weights};
 use crate::domain::reading::POOLED;
 use crate::domain::{
-    Admitted, Estimate, Fault, FaultKind, MeasureRequest, Outcome, Precision, Reading, References, Snapshot,
-    SnapshotRef, Statistics,
+    Admitted, Fault, FaultKind, MeasureRequest, Outcome, Precision, Reading, References, Snapshot,
+    SnapshotRef, Statistics, Work,
 };
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Stack of the threads of the pool: deep enough for any layer's arithmetic.
@@ -43,8 +46,20 @@ pub struct Task {
     pub measure: MeasureRequest,
     /// `None` for measures of the weights alone.
     pub group: Option<String>,
-    chosen: usize,
-    groups: std::ops::Range<usize>,
+    /// Which of the run's measures it is.
+    pub chosen: usize,
+    /// Floating-point operations that are planned, roughly: for a guess at its time.
+    pub operations: f64,
+    groups: Range<usize>,
+}
+
+/// What a reading must keep to.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// Ends it early.
+    pub stop: &'a Stop,
+    /// Seconds since it began, for draws that end by time.
+    pub clock: &'a (dyn Fn() -> f64 + Sync),
 }
 
 /// One snapshot in the engine. Readings come out one at a time, so that the caller can time them and stop between.
@@ -54,6 +69,8 @@ pub struct Session<'e> {
     at: SnapshotRef,
     holder: Box<dyn Holder>,
     memos: HashMap<(usize, usize), Memo>,
+    /// By measure and groups: with a single group, the pooled one is the same.
+    found: HashMap<(usize, usize, usize), Result<Findings, Shortfall>>,
 }
 
 impl Engine {
@@ -85,7 +102,7 @@ impl Engine {
     pub fn self_check(&self) -> Result<(), Fault> {
         let words = self.pool.install(|| super::noise::philox([0; 4], [0; 2]));
         let rows = [1.0f64, 2.0, 3.0];
-        let loss = self.pool.install(|| super::landscape::cross_entropy(&rows, 2));
+        let loss = self.pool.install(|| super::outputs::cross_entropy(&rows, 2));
         if words[0] == 0x6627_E8D5 && (loss - 0.407_605_964_444_380_1).abs() < 1e-12 {
             return Ok(());
         }
@@ -99,45 +116,49 @@ impl Engine {
     pub fn take(&self, run: &Admitted, seed: u64, arrived: Arrived) -> Result<Session<'_>, Fault> {
         let plan = Plan::of(run)?;
         let (at, threads) = (arrived.snapshot.header().at, self.pool.current_num_threads());
-        let network = plan.network.clone();
         let hold = || -> Result<Box<dyn Holder>, Fault> {
             Ok(match plan.precision {
-                Precision::F32 => Box::new(Held::<f32>::new(&*network, arrived, seed, threads)?),
-                _ => Box::new(Held::<f64>::new(&*network, arrived, seed, threads)?),
+                Precision::F32 => Box::new(Held::<f32>::new(&plan, arrived, seed, threads)?),
+                _ => Box::new(Held::<f64>::new(&plan, arrived, seed, threads)?),
             })
         };
         let holder = self.pool.install(hold)?;
-        Ok(Session { engine: self, plan, at, holder, memos: HashMap::new() })
+        let (memos, found) = Default::default();
+        Ok(Session { engine: self, plan, at, holder, memos, found })
     }
 }
 
 /// A snapshot in one of the two precisions.
 trait Holder: Send {
     fn non_finite(&self) -> Option<(usize, &str)>;
-    fn measure(&mut self, work: Work<'_>) -> Result<Findings, Shortfall>;
+    fn measure(&mut self, order: Order<'_>) -> Result<Findings, Shortfall>;
+    /// What was done since the last call, on so many examples.
+    fn work(&self, examples: usize) -> Work;
 }
 
 /// One measure on one landscape.
-struct Work<'a> {
+struct Order<'a> {
     plan: &'a Plan,
     task: &'a Task,
     memo: &'a mut Memo,
     hints: &'a mut Hints,
-    stop: &'a Stop,
+    limits: Limits<'a>,
 }
 
 struct Held<T> {
     snapped: Snapped<T>,
     crew: Crew<T>,
+    kept: Kept<T>,
 }
 
 impl<T: Passes> Held<T> {
-    fn new(network: &dyn Network, arrived: Arrived, seed: u64, threads: usize) -> Result<Self, Fault> {
+    fn new(plan: &Plan, arrived: Arrived, seed: u64, threads: usize) -> Result<Self, Fault> {
         let Arrived { snapshot, references, statistics } = arrived;
-        let weights = Weights::new(network.layout(), snapshot, &references, statistics)?;
-        let (classes, noise) = (network.classes(), Default::default());
-        let snapped = Snapped { weights, classes, seed, noise };
-        Ok(Self { snapped, crew: Crew::new(network, threads) })
+        let weights = Weights::new(plan.network.layout(), snapshot, &references, statistics)?;
+        // What no measure looks into is given back.
+        let references = if plan.elements { references } else { References::default() };
+        let snapped = Snapped::new(weights, plan.network.classes(), seed, references);
+        Ok(Self { snapped, crew: Crew::new(plan.network.clone(), threads), kept: None })
     }
 }
 
@@ -146,116 +167,143 @@ impl<T: Passes> Holder for Held<T> {
         self.snapped.weights.non_finite()
     }
 
-    fn measure(&mut self, work: Work<'_>) -> Result<Findings, Shortfall> {
-        let groups = &work.plan.groups[work.task.groups.clone()];
-        let batches = groups.iter().flat_map(|group| &group.batches).collect();
-        let mut model = Model { snapped: &self.snapped, batches, crew: &mut self.crew, stop: work.stop };
-        let group = work.task.group.clone().unwrap_or_default();
-        let mut scope = Scope { landscape: &mut model, memo: work.memo, hints: work.hints, group };
-        work.plan.measures[work.task.chosen].measure(&mut scope)
+    fn measure(&mut self, order: Order<'_>) -> Result<Findings, Shortfall> {
+        let Order { plan, task, memo, hints, limits } = order;
+        let mut model = Model {
+            snapped: &self.snapped,
+            groups: &plan.groups,
+            own: task.groups.clone(),
+            crew: &mut self.crew,
+            kept: &mut self.kept,
+            stop: limits.stop,
+        };
+        let group = task.group.clone().unwrap_or_default();
+        let mut scope = Scope { landscape: &mut model, memo, hints, group, clock: limits.clock };
+        plan.measures[task.chosen].measure(&mut scope)
+    }
+
+    fn work(&self, examples: usize) -> Work {
+        self.snapped.meter.take(examples)
     }
 }
 
 impl Session<'_> {
-    /// All readings to be made, cheapest measure first; each on the weights alone, or on every group and pooled.
+    /// All readings to be made, cheapest measure first; each on the weights alone, or on every group and pooled. Cheap
+    /// measures that lean on the gradient at w0 go together, group by group, while it is kept.
     pub fn tasks(&self) -> Vec<Task> {
         let mut tasks = Vec::new();
-        let all = 0..self.plan.groups.len();
-        for (chosen, measure) in self.plan.measures.iter().enumerate() {
-            let task = |group: Option<&str>, groups: std::ops::Range<usize>| Task {
-                measure: measure.request(),
-                group: group.map(str::to_owned),
-                chosen,
-                groups,
-            };
-            if !measure.needs().probe {
-                tasks.push(task(None, 0..0));
-                continue;
+        let together: Vec<usize> = (0..self.plan.measures.len()).filter(|i| self.plan.leaning[*i]).collect();
+        for chosen in 0..self.plan.measures.len() {
+            if !self.plan.measures[chosen].needs().probe {
+                tasks.push(self.task(chosen, None, 0..0));
+            } else if !self.plan.leaning[chosen] {
+                tasks.extend(self.groups().map(|(name, groups)| self.task(chosen, Some(name), groups)));
+            } else if together.first() == Some(&chosen) {
+                let all = self.groups().flat_map(|group| together.iter().map(move |i| (*i, group.clone())));
+                tasks.extend(all.map(|(i, (name, groups))| self.task(i, Some(name), groups)));
             }
-            tasks.extend(self.plan.groups.iter().enumerate().map(|(i, g)| task(Some(&g.name), i..i + 1)));
-            tasks.push(task(Some(POOLED), all.clone()));
         }
         tasks
+    }
+
+    /// Every group, and all of them.
+    fn groups(&self) -> impl Iterator<Item = (&str, Range<usize>)> + '_ {
+        let own = self.plan.groups.iter().enumerate().map(|(i, group)| (group.name.as_str(), i..i + 1));
+        own.chain([(POOLED, 0..self.plan.groups.len())])
+    }
+
+    fn task(&self, chosen: usize, group: Option<&str>, groups: Range<usize>) -> Task {
+        let operations = self.plan.operations(chosen, &groups);
+        let measure = self.plan.measures[chosen].request();
+        Task { measure, group: group.map(str::to_owned), chosen, operations, groups }
     }
 
     /// Makes one reading (its `seconds` are left at zero). What cannot be computed is told in the reading; a fault is
     /// only for a stop.
     ///
     /// # Errors
-    /// [`FaultKind::Cancelled`] when `stop` was raised.
-    pub fn measure(&mut self, task: &Task, hints: &mut Hints, stop: &Stop) -> Result<Reading, Fault> {
-        stop.check()?;
-        let known = self.joined_outputs(&task.groups);
-        // Keyed by the groups themselves: with a single group, it and the pooled one share everything.
-        let memo = self.memos.entry((task.groups.start, task.groups.end)).or_default();
-        memo.outputs = memo.outputs.take().or(known);
-        let found = match self.holder.non_finite() {
-            Some((count, first)) => {
-                let total = self.plan.network.layout().total();
-                let reason =
-                    format!("{count} of {total} parameters not finite, the first of them in {first}");
-                Err(Shortfall::Undefined(reason))
-            }
-            None => {
-                let work = Work { plan: &self.plan, task, memo, hints, stop };
-                self.engine.pool.install(|| self.holder.measure(work))
-            }
+    /// [`FaultKind::Cancelled`] when a stop was raised.
+    pub fn measure(&mut self, task: &Task, hints: &mut Hints, limits: Limits<'_>) -> Result<Reading, Fault> {
+        limits.stop.check()?;
+        let key = (task.chosen, task.groups.start, task.groups.end);
+        let known = self.found.get(&key).cloned();
+        let found = match known {
+            Some(found) => found,
+            None => self.find(task, hints, limits).and_then(Findings::settled),
         };
-        let blank = blank(task, self.at, self.plan.precision);
-        match found.and_then(Findings::settled) {
-            Ok(findings) => Ok(filled(blank, findings)),
+        let work = self.holder.work(self.plan.examples(&task.groups));
+        let blank = Reading { work, ..self.blank(task) };
+        if let Err(Shortfall::Fault(fault)) = &found
+            && fault.kind == FaultKind::Cancelled
+        {
+            return Err(fault.clone());
+        }
+        if self.plan.groups.len() == 1 && task.group.is_some() {
+            self.found.entry(key).or_insert_with(|| found.clone());
+        }
+        Ok(match found {
+            Ok(findings) => filled(blank, findings),
             Err(Shortfall::Undefined(reason)) => {
-                Ok(Reading { outcome: Outcome::Undefined, reason: Some(reason), ..blank })
+                Reading { outcome: Outcome::Undefined, reason: Some(reason), ..blank }
             }
             Err(Shortfall::Unavailable(reason)) => {
-                Ok(Reading { outcome: Outcome::Unavailable, reason: Some(reason), ..blank })
+                Reading { outcome: Outcome::Unavailable, reason: Some(reason), ..blank }
             }
-            Err(Shortfall::Fault(fault)) if fault.kind == FaultKind::Cancelled => Err(fault),
             Err(Shortfall::Fault(fault)) => {
-                Ok(Reading { outcome: Outcome::Failed, reason: Some(fault.message), ..blank })
+                Reading { outcome: Outcome::Failed, reason: Some(fault.message), ..blank }
             }
-        }
+        })
     }
 
-    /// The base forward of several groups together, when each of them has had its own.
-    fn joined_outputs(&self, groups: &std::ops::Range<usize>) -> Option<Arc<Outputs>> {
-        let parts = groups.clone().map(|i| self.memos.get(&(i, i + 1))?.outputs.as_deref());
+    fn find(&mut self, task: &Task, hints: &mut Hints, limits: Limits<'_>) -> Result<Findings, Shortfall> {
+        if let Some((count, first)) = self.holder.non_finite() {
+            let total = self.plan.network.layout().total();
+            let reason = format!("{count} of {total} parameters not finite, the first of them in {first}");
+            return Err(Shortfall::Undefined(reason));
+        }
+        // Keyed by the groups themselves: with a single group, it and the pooled one share everything.
+        let key = (task.groups.start, task.groups.end);
+        if task.groups.len() > 1 {
+            let joined = self.joined(&task.groups).unwrap_or_default();
+            let memo = self.memos.entry(key).or_default();
+            memo.outputs = memo.outputs.take().or(joined.outputs);
+            memo.squares.extend(joined.squares);
+        }
+        let memo = self.memos.entry(key).or_default();
+        let order = Order { plan: &self.plan, task, memo, hints, limits };
+        self.engine.pool.install(|| self.holder.measure(order))
+    }
+
+    /// What the groups of a pooled one have found by themselves, when each of them has had its forward.
+    fn joined(&self, groups: &Range<usize>) -> Option<Memo> {
+        let parts = groups.clone().map(|i| self.memos.get(&(i, i + 1)));
         let parts = parts.collect::<Option<Vec<_>>>()?;
-        let mut joined = Outputs { classes: parts.first()?.classes, ..Outputs::default() };
-        for part in parts {
+        let outputs = parts.iter().map(|memo| memo.outputs.as_deref()).collect::<Option<Vec<_>>>()?;
+        let mut joined = Outputs { classes: outputs.first()?.classes, ..Outputs::default() };
+        let mut squares = HashMap::new();
+        for (part, memo) in outputs.into_iter().zip(parts) {
+            let first = joined.labels.len();
+            let moved =
+                memo.squares.iter().map(|((example, label), square)| ((first + example, *label), *square));
+            squares.extend(moved);
             joined.logits.extend(&part.logits);
             joined.labels.extend(&part.labels);
         }
-        Some(Arc::new(joined))
+        Some(Memo { outputs: Some(Arc::new(joined)), squares, ..Memo::default() })
     }
 
-    /// A reading that says why nothing could be said: for the caller that caught a panic or a fault.
-    pub fn failed(&self, task: &Task, reason: String) -> Reading {
-        let blank = blank(task, self.at, self.plan.precision);
-        Reading { outcome: Outcome::Failed, reason: Some(reason), ..blank }
+    /// A reading that says why there is none: for the caller that caught a panic or a fault, or skips it.
+    pub fn without(&self, task: &Task, outcome: Outcome, reason: String) -> Reading {
+        Reading { outcome, reason: Some(reason), ..self.blank(task) }
     }
-}
 
-fn blank(task: &Task, snapshot: SnapshotRef, precision: Precision) -> Reading {
-    Reading {
-        measure: task.measure.name.clone(),
-        parameters: task.measure.parameters.clone(),
-        group: task.group.clone(),
-        snapshot,
-        outcome: Outcome::Measured,
-        value: None,
-        draws: Vec::new(),
-        estimate: None,
-        parts: Vec::new(),
-        tensors: Vec::new(),
-        rungs: Vec::new(),
-        reason: None,
-        seconds: 0.0,
-        precision,
+    fn blank(&self, task: &Task) -> Reading {
+        Reading::blank(task.measure.clone(), task.group.as_deref(), self.at, self.plan.precision)
     }
 }
 
 fn filled(blank: Reading, findings: Findings) -> Reading {
-    let Findings { value, draws, parts, tensors, rungs } = findings;
-    Reading { value, estimate: Estimate::of(&draws), draws, parts, tensors, rungs, ..blank }
+    let estimate = findings.estimate();
+    let Findings { value, draws, ended, parts, tensors, rungs, runs, surface, remark, .. } = findings;
+    Reading { value, draws, estimate, ended, parts, tensors, rungs, runs, surface, remark, ..blank }
 }

@@ -14,11 +14,15 @@ fn alone(snapshot: Snapshot) -> Arrived {
     Arrived { snapshot, references: crate::domain::References::default(), statistics: None }
 }
 
-fn spec(name: &str, dtype: Dtype, shape: &[u64]) -> TensorSpec {
+pub fn limits(stop: &Stop) -> Limits<'_> {
+    Limits { stop, clock: &|| 0.0 }
+}
+
+pub fn spec(name: &str, dtype: Dtype, shape: &[u64]) -> TensorSpec {
     TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }
 }
 
-fn group(name: &str, rows: usize) -> ProbeGroup {
+pub fn group(name: &str, rows: usize) -> ProbeGroup {
     let inputs: Vec<u8> =
         (0..3 * rows).flat_map(|i| ((i as f64 + name.len() as f64).sin()).to_le_bytes()).collect();
     let labels: Vec<u8> = (0..rows).flat_map(|i| ((i % 3) as i64).to_le_bytes()).collect();
@@ -37,12 +41,21 @@ fn measure(name: &str, parameters: &[(&str, f64)]) -> MeasureRequest {
 fn readings(groups: Vec<ProbeGroup>, measures: Vec<MeasureRequest>, snapshot: Snapshot) -> Vec<Reading> {
     let (delivery, precision) = (Delivery::Every, Precision::Auto);
     let name = "run".to_owned();
-    let run = RunSpec { name, config_json: CONFIG.into(), groups, measures, seed: 5, delivery, precision };
+    let run = RunSpec {
+        name,
+        config_json: CONFIG.into(),
+        groups,
+        measures,
+        seed: 5,
+        delivery,
+        precision,
+        budget: None,
+    };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(2).unwrap();
     let mut session = engine.take(&admitted, run.seed, alone(snapshot)).unwrap();
     let (mut hints, stop) = (Hints::default(), Stop::default());
-    session.tasks().iter().map(|task| session.measure(task, &mut hints, &stop).unwrap()).collect()
+    session.tasks().iter().map(|task| session.measure(task, &mut hints, limits(&stop)).unwrap()).collect()
 }
 
 fn snapshot(tensors: Vec<(TensorSpec, Vec<f64>)>, aliases: &[(&str, &str)]) -> Snapshot {
@@ -143,6 +156,61 @@ fn the_pooled_group_is_all_examples_together() {
 }
 
 #[test]
+fn the_pooled_group_is_made_of_what_the_groups_have_made() {
+    let exact = MeasureRequest {
+        name: "fisher_trace".into(),
+        parameters: [("exact".into(), Value::Flag(true))].into(),
+    };
+    let measures = vec![measure("loss", &[]), exact];
+    let found = readings(vec![group("en", 4), group("deu", 8)], measures, plain(Dtype::F64));
+    let of = |name: &str, group: &str| {
+        let same = |r: &&Reading| r.measure == name && r.group.as_deref() == Some(group);
+        found.iter().find(same).unwrap()
+    };
+    for name in ["loss", "fisher_trace"] {
+        let [en, de, pooled] = ["en", "deu", "pooled"].map(|group| of(name, group));
+        let mean = (4.0 * en.value.unwrap() + 8.0 * de.value.unwrap()) / 12.0;
+        assert!((pooled.value.unwrap() - mean).abs() < 1e-12 * mean.abs(), "{name}");
+        assert!(en.work.forwards > 0.0 && pooled.work.forwards == 0.0, "{name}: {:?}", pooled.work);
+    }
+}
+
+#[test]
+fn a_single_group_and_the_pooled_one_are_measured_once() {
+    let measures = vec![measure("average_case", &[]), measure("hessian_trace", &[("draws", 3.0)])];
+    let found = readings(vec![group("en", 6)], measures, plain(Dtype::F64));
+    for pair in found.chunks(2) {
+        let [own, pooled] = pair else { panic!("two readings a measure") };
+        assert_eq!((own.value, &own.draws), (pooled.value, &pooled.draws));
+        assert!(own.work.forwards > 0.0 && pooled.work == crate::domain::Work::NONE, "{}", own.measure);
+    }
+}
+
+#[test]
+fn the_gradient_is_made_once_a_group() {
+    let gradient = ["gradient_norm", "sam", "asam"].map(|name| measure(name, &[]));
+    let critical = MeasureRequest {
+        name: "critical".into(),
+        parameters: [
+            ("direction".into(), Value::Text("gradient".into())),
+            ("of".into(), Value::Text("deu".into())),
+        ]
+        .into(),
+    };
+    let measures = gradient.into_iter().chain([critical]).collect();
+    let found = readings(vec![group("en", 4), group("deu", 8)], measures, plain(Dtype::F64));
+    let backwards =
+        |name: &str| -> f64 { found.iter().filter(|r| r.measure == name).map(|r| r.work.backwards).sum() };
+    // Once on each group and pooled; the relative one asks for that of one group alone, in units of each group.
+    assert_eq!(backwards("gradient_norm"), 3.0);
+    assert_eq!((backwards("sam"), backwards("asam")), (0.0, 0.0));
+    assert_eq!(backwards("critical"), 2.0, "eight examples, told on a group of four");
+    // Against its own gradient, a group's relative sharpness is the plain one.
+    let relative = found.iter().filter(|r| r.measure == "critical").map(|r| r.value).collect::<Vec<_>>();
+    assert!(relative.iter().all(|value| value.is_some_and(|lambda| lambda > 0.0)), "{relative:?}");
+}
+
+#[test]
 fn row_26_parameters_that_are_no_numbers_have_a_reason() {
     let mut shared = values(15, 1);
     shared[4] = f64::NAN;
@@ -164,14 +232,15 @@ fn a_raised_stop_ends_a_session() {
         seed: 0,
         delivery: Delivery::Latest,
         precision: Precision::F32,
+        budget: None,
     };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(1).unwrap();
     let mut session = engine.take(&admitted, 0, alone(plain(Dtype::F32))).unwrap();
     let (stop, task) = (Stop::default(), session.tasks()[0].clone());
-    assert!(session.measure(&task, &mut Hints::default(), &stop).is_ok());
+    assert!(session.measure(&task, &mut Hints::default(), limits(&stop)).is_ok());
     stop.raise();
-    let fault = session.measure(&task, &mut Hints::default(), &stop).unwrap_err();
+    let fault = session.measure(&task, &mut Hints::default(), limits(&stop)).unwrap_err();
     assert_eq!(fault.kind, crate::domain::FaultKind::Cancelled);
 }
 
@@ -190,6 +259,7 @@ fn draws_side_by_side_do_not_wait_for_each_other() {
             seed: 0,
             delivery: Delivery::Latest,
             precision: Precision::F64,
+            budget: None,
         };
         let admitted = Examination.examine(&run).unwrap();
         for _ in 0..40 {
@@ -197,7 +267,7 @@ fn draws_side_by_side_do_not_wait_for_each_other() {
             let made = layout.map(|spec| (spec.clone(), values(spec.numel().unwrap() as usize, 1))).collect();
             let mut session = engine.take(&admitted, 0, alone(snapshot(made, &[]))).unwrap();
             for task in session.tasks() {
-                session.measure(&task, &mut Hints::default(), &Stop::default()).unwrap();
+                session.measure(&task, &mut Hints::default(), limits(&Stop::default())).unwrap();
             }
         }
         sender.send(()).unwrap();

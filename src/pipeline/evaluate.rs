@@ -1,39 +1,78 @@
 //! All readings of one snapshot, each timed, none able to take the thread down.
 //!
-//! Owns: the clock of readings and what a panic becomes. May not touch: runs, events.
+//! Owns: the clock of readings, what a panic becomes, and what a budget leaves out. May not touch: runs, events.
 
-use crate::domain::{Fault, FaultKind, Reading};
-use crate::engine::{Hints, Session, Stop};
+use super::forecast::{Costs, Forecast};
+use crate::domain::{Fault, FaultKind, Outcome, Planned, Reading};
+use crate::engine::{Hints, Limits, Session, Stop, Task};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+/// What one snapshot of a run leaves for the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Where searches begin.
+    pub hints: Hints,
+    /// How long readings take.
+    pub forecast: Forecast,
+}
+
 /// Makes every reading of a session in its order, hands each to `emit` with the time that it took, and goes on after
-/// one that panics or fails: that one is a failed reading with the reason.
+/// one that panics or fails: that one is a failed reading with the reason. One that is not likely to end within the
+/// seconds that are left of `budget` is skipped, and those behind it are still looked at. Returns what each measure of
+/// the run cost.
 ///
 /// # Errors
 /// [`FaultKind::Cancelled`] when `stop` was raised; the readings made before have been emitted.
 pub fn evaluate(
     session: &mut Session<'_>,
-    hints: &mut Hints,
+    memory: &mut Memory,
+    budget: Option<f64>,
     stop: &Stop,
     emit: &mut dyn FnMut(Reading),
-) -> Result<(), Fault> {
-    for task in session.tasks() {
-        let began = Instant::now();
-        let mut reading = match guarded(|| session.measure(&task, hints, stop)) {
-            Ok(Ok(reading)) => reading,
-            Ok(Err(fault)) if fault.kind == FaultKind::Cancelled => return Err(fault),
-            Ok(Err(fault)) => session.failed(&task, fault.message),
-            Err(panic) => {
-                tracing::error!(measure = task.measure.name, panic, "a measure panicked");
-                session.failed(&task, format!("the measure panicked: {panic}"))
-            }
-        };
-        reading.seconds = began.elapsed().as_secs_f64();
+) -> Result<Vec<Option<Planned>>, Fault> {
+    let (began, tasks) = (Instant::now(), session.tasks());
+    let mut costs = Costs::new(tasks.iter().map(|task| task.chosen + 1).max().unwrap_or(0));
+    for task in tasks {
+        let left = budget.map(|budget| budget - began.elapsed().as_secs_f64());
+        if let Some(reason) = too_long(&memory.forecast, &task, budget.zip(left)) {
+            emit(session.without(&task, Outcome::Skipped, reason));
+            continue;
+        }
+        let reading = timed(session, &task, &mut memory.hints, stop)?;
+        memory.forecast.learn(&task, reading.seconds);
+        costs.add(&task, &reading);
         emit(reading);
     }
-    Ok(())
+    Ok(costs.lines().to_vec())
+}
+
+/// Why a reading does not fit into what is left of a budget.
+fn too_long(forecast: &Forecast, task: &Task, budget: Option<(f64, f64)>) -> Option<String> {
+    let (budget, left) = budget?;
+    let seconds = forecast.seconds(task).unwrap_or(0.0);
+    let reason = || {
+        let left = left.max(0.0);
+        format!("predicted to take {seconds:.3} s, with {left:.3} s left of a budget of {budget} s")
+    };
+    (seconds > left || left <= 0.0).then(reason)
+}
+
+fn timed(session: &mut Session<'_>, task: &Task, hints: &mut Hints, stop: &Stop) -> Result<Reading, Fault> {
+    let began = Instant::now();
+    let clock = || began.elapsed().as_secs_f64();
+    let mut reading = match guarded(|| session.measure(task, hints, Limits { stop, clock: &clock })) {
+        Ok(Ok(reading)) => reading,
+        Ok(Err(fault)) if fault.kind == FaultKind::Cancelled => return Err(fault),
+        Ok(Err(fault)) => session.without(task, Outcome::Failed, fault.message),
+        Err(panic) => {
+            tracing::error!(measure = task.measure.name, panic, "a measure panicked");
+            session.without(task, Outcome::Failed, format!("the measure panicked: {panic}"))
+        }
+    };
+    reading.seconds = clock();
+    Ok(reading)
 }
 
 /// The answer of `work`, or what it said as it panicked.

@@ -3,14 +3,16 @@
 //! Owns: the engine's thread, its clock, what a panic there means. May not touch: bytes on the wire, tokio.
 
 mod evaluate;
+mod forecast;
 #[cfg(test)]
 mod tests;
 
-pub use evaluate::evaluate;
+pub use evaluate::{Memory, evaluate};
+pub use forecast::Forecast;
 
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Event, Fault, Journal, Outcome, Reading, RunId, SnapshotRef};
-use crate::engine::{Arrived, Engine, Hints, Stop};
+use crate::engine::{Arrived, Engine, Stop};
 use crate::registry::{Registry, Work};
 use evaluate::guarded;
 use std::collections::HashMap;
@@ -55,7 +57,7 @@ impl Pipeline {
             Ok(engine) => {
                 tracing::info!(engine = engine.description(), "the engine is ready");
                 ready(Ok(()));
-                Desk { engine, neighbours, stop: raised, hints: HashMap::new() }.work();
+                Desk { engine, neighbours, stop: raised, memories: HashMap::new() }.work();
             }
             Err(fault) => ready(Err(fault)),
         };
@@ -96,7 +98,7 @@ struct Desk {
     engine: Engine,
     neighbours: Neighbours,
     stop: Stop,
-    hints: HashMap<RunId, Hints>,
+    memories: HashMap<RunId, Memory>,
 }
 
 impl Desk {
@@ -109,7 +111,7 @@ impl Desk {
                 self.skip(&run, at, fault);
             }
             if self.neighbours.registry.finish(&run) {
-                self.hints.remove(&run);
+                self.memories.remove(&run);
             }
         }
     }
@@ -139,7 +141,9 @@ impl Desk {
             }
             journal.append(&run.id, Event::Reading(Box::new(reading)));
         };
-        evaluate(&mut session, self.hints.entry(run.id.clone()).or_default(), &self.stop, &mut emit)?;
+        let memory = self.memories.entry(run.id.clone()).or_default();
+        let costs = evaluate(&mut session, memory, run.budget, &self.stop, &mut emit)?;
+        run.count(&costs);
         let seconds = began.elapsed().as_secs_f64();
         journal.append(&run.id, Event::Finished { snapshot: at, seconds });
         tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, on_arrival, "measured");

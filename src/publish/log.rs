@@ -88,7 +88,10 @@ fn reading_weight(reading: &Reading) -> usize {
     let tensor = |tensor: &TensorParts| 48 + tensor.tensor.len() + parts(tensor.parts.len());
     let rungs: usize = reading.rungs.iter().map(|rung| 72 + 8 * rung.draws.len()).sum();
     let tensors: usize = reading.tensors.iter().map(tensor).sum();
-    512 + 8 * reading.draws.len() + parts(reading.parts.len()) + tensors + rungs
+    let runs: usize = reading.runs.iter().map(|run| 48 + 16 * run.nodes.len()).sum();
+    let surface =
+        reading.surface.as_ref().map_or(0, |surface| 8 * surface.axis.len() + 16 * surface.losses.len());
+    512 + 8 * reading.draws.len() + parts(reading.parts.len()) + tensors + rungs + runs + surface
 }
 
 #[cfg(test)]

@@ -19,21 +19,10 @@ fn at(step: u64) -> SnapshotRef {
 }
 
 fn reading(step: u64) -> Event {
+    let loss = MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() };
     Event::Reading(Box::new(Reading {
-        measure: "loss".into(),
-        parameters: BTreeMap::new(),
-        group: None,
-        snapshot: at(step),
-        outcome: Outcome::Measured,
         value: Some(1.0),
-        draws: vec![],
-        estimate: None,
-        parts: vec![],
-        tensors: vec![],
-        rungs: vec![],
-        reason: None,
-        seconds: 0.0,
-        precision: Precision::F64,
+        ..Reading::blank(loss, None, at(step), Precision::F64)
     }))
 }
 

@@ -31,7 +31,7 @@ pub(super) fn fingerprint(spec: &RunSpec) -> String {
         add(&mut digest, "measure");
         add(&mut digest, &format!("{:?} {:?}", measure.name, measure.parameters));
     }
-    add(&mut digest, &format!("{} {:?} {:?}", spec.seed, spec.delivery, spec.precision));
+    add(&mut digest, &format!("{} {:?} {:?} {:?}", spec.seed, spec.delivery, spec.precision, spec.budget));
     hex(digest)
 }
 

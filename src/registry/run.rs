@@ -3,9 +3,11 @@
 //! Owns: these two structures. May not touch: other runs.
 
 use super::ledger::{Attempts, Receipts};
-use crate::domain::{Admitted, Delivery, Held, ParameterSource, References, RunId, RunSpec, SnapshotRef};
+use crate::domain::{
+    Admitted, Delivery, Held, ParameterSource, Planned, References, RunId, RunSpec, SnapshotRef,
+};
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -22,8 +24,12 @@ pub struct Run {
     pub seed: u64,
     /// Policy for snapshots that arrive faster than they are measured.
     pub delivery: Delivery,
+    /// Seconds that a snapshot may take.
+    pub budget: Option<f64>,
     /// What the examiner made of the specification.
     pub admitted: Admitted,
+    /// What each measure cost on the snapshot that was measured last.
+    counted: Mutex<Vec<Option<Planned>>>,
     pub(super) key: String,
     pub(super) fingerprint: String,
     /// One place for the snapshot that waits; only [`Delivery::Every`] queues for it.
@@ -38,11 +44,26 @@ impl Run {
             groups: spec.groups.into_iter().map(|group| group.name).collect(),
             seed: spec.seed,
             delivery: spec.delivery,
+            budget: spec.budget,
+            counted: Mutex::new(vec![None; admitted.measures.len()]),
             admitted,
             key,
             fingerprint,
             room: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// What each measure will cost, or did on the snapshot that was measured last.
+    pub fn plan(&self) -> Vec<Planned> {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.admitted.plan.iter().zip(&*counted);
+        lines.map(|(planned, counted)| counted.unwrap_or(*planned)).collect()
+    }
+
+    /// Keeps what measures cost on the snapshot that was measured last; a measure that was skipped keeps its line.
+    pub fn count(&self, costs: &[Option<Planned>]) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.iter_mut().zip(costs).for_each(|(line, cost)| *line = cost.or(*line));
     }
 
     /// Number of parameters of the model.

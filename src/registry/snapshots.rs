@@ -7,8 +7,8 @@ use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
 use crate::domain::tally::Happening;
 use crate::domain::{
-    Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Needs, Receipt, References, RunId,
-    SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
+    Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Receipt, References, RunId, SnapshotHeader,
+    SnapshotId, SnapshotRef, Unmeasured,
 };
 use std::sync::{Arc, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -153,9 +153,7 @@ impl Registry {
     /// Which measures will run on a snapshot that is received now, and why the others will not.
     fn outlook(&self, run: &Run, state: &State, initialization: bool) -> (Vec<String>, Vec<Unmeasured>) {
         let (mut will, mut will_not) = (Vec::new(), Vec::new());
-        for measure in &run.admitted.measures {
-            let info = self.catalogue.iter().find(|info| info.name == measure.name);
-            let needs = info.map_or(Needs::default(), |info| info.needs);
+        for (measure, needs) in run.admitted.measures.iter().zip(&run.admitted.needs) {
             let reason = if needs.init && !initialization && state.init.is_none() {
                 Some("no initialization has been received")
             } else if needs.previous && !state.begun {

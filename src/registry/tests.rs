@@ -23,12 +23,28 @@ impl Layout for OneTensor {
     }
 }
 
+const PLANNED: Planned =
+    Planned { work: crate::domain::Work::of(1.0, 0.0, 0.0), counted: false, seconds: None };
+
 /// Admits everything; measures `loss`, `distance` (needs the initialization) and `update` (needs the previous).
 struct Lenient;
 
 fn info(name: &'static str, init: bool, previous: bool) -> MeasureInfo {
     let needs = Needs { init, previous, ..Needs::default() };
-    MeasureInfo { name, summary: "", source: "", cost: "", needs, parameters: vec![], standard: true }
+    let text = "";
+    MeasureInfo {
+        name,
+        summary: text,
+        formula: text,
+        source: text,
+        parts: &[],
+        cost: text,
+        rescaling: false,
+        invariance: text,
+        needs,
+        parameters: vec![],
+        standard: true,
+    }
 }
 
 impl Examiner for Lenient {
@@ -39,6 +55,8 @@ impl Examiner for Lenient {
             model_type: "one".into(),
             layout: Arc::new(OneTensor(vec![spec()])),
             measures: self.catalogue().into_iter().map(measure).collect(),
+            needs: self.catalogue().into_iter().map(|info| info.needs).collect(),
+            plan: vec![PLANNED; 3],
             precision: Precision::F64,
             needs_init: true,
             needs_previous: true,
@@ -109,6 +127,7 @@ fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
         seed: 1,
         delivery,
         precision: Precision::Auto,
+        budget: None,
     }
 }
 

@@ -98,6 +98,8 @@ impl Desk {
             parameters: run.parameter_count(),
             groups: run.groups.clone(),
             measures: run.admitted.measures.clone(),
+            plan: run.plan(),
+            budget: run.budget,
             seed: run.seed,
             delivery: run.delivery,
             precision: run.admitted.precision,

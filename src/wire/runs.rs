@@ -87,6 +87,7 @@ fn opened(run: &Run, created: bool) -> OpenedRun {
     OpenedRun {
         run: run.id.clone(),
         measures: run.admitted.measures.clone(),
+        plan: run.plan(),
         precision: run.admitted.precision,
         parameters: run.admitted.layout.parameters().to_vec(),
         created,

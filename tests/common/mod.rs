@@ -236,6 +236,7 @@ pub fn open_request(key: &str) -> pb::OpenRunRequest {
         seed: 7,
         delivery: pb::Delivery::Latest.into(),
         precision: pb::Precision::Auto.into(),
+        budget_seconds: None,
     }
 }
 

@@ -3,7 +3,10 @@
 //! Owns: arithmetic over all parameters. May not touch: networks, measures.
 
 pub mod cpu;
+pub mod filter;
 pub mod functions;
+pub mod gemm;
 pub mod moments;
+pub mod pieces;
 pub mod real;
 pub mod widest;

@@ -2,9 +2,9 @@
 //!
 //! Cost: shared F. A step function: its resolution is one over the number of examples.
 
-use super::{Description, Findings, Measure, Parameters, Shortfall};
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall};
 use crate::domain::Needs;
-use crate::engine::landscape::Scope;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct Accuracy;
@@ -12,8 +12,12 @@ pub struct Accuracy;
 static DESCRIPTION: Description = Description {
     name: "accuracy",
     summary: "Share of the examples that are classified right.",
+    formula: "share of the examples with argmax_c p(c) = y_i",
     source: "definition",
+    parts: &[],
     cost: "shared F",
+    rescaling: true,
+    invariance: "Invariant to whatever keeps the predictions.",
     needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
@@ -24,26 +28,15 @@ impl Measure for Accuracy {
         &DESCRIPTION
     }
 
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default().outputs()
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let outputs = scope.outputs()?;
         if outputs.logits.iter().any(|z| z.is_nan()) {
             return Err(Shortfall::Undefined("a score is not a number".into()));
         }
-        let right = outputs.examples().filter(|(row, label)| greatest(row) == *label).count();
-        Ok(Findings::value(right as f64 / outputs.labels.len() as f64))
-    }
-}
-
-fn greatest(row: &[f64]) -> usize {
-    row.iter().enumerate().fold(0, |best, (class, z)| if *z > row[best] { class } else { best })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::greatest;
-
-    #[test]
-    fn the_first_of_equal_scores_counts() {
-        assert_eq!(greatest(&[1.0, 3.0, 3.0]), 1);
+        Ok(Findings::value(outputs.accuracy()))
     }
 }

@@ -4,9 +4,9 @@
 //! For fine-tuning, initialization is the pretrained checkpoint. Freshly initialized heads dominate the relative form.
 //! Cost: 1 P over two sets of parameters.
 
-use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
 use crate::domain::{Against, Needs, TensorParts, TensorStatistics};
-use crate::engine::landscape::Scope;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct Distance;
@@ -14,8 +14,19 @@ pub struct Distance;
 static DESCRIPTION: Description = Description {
     name: "distance",
     summary: "Distance from initialization: l2, relative, Frobenius by tensor, cosine.",
+    formula: "‖w0 - w_init‖₂; relative: /‖w_init‖; sum and mean of ‖W_t - W_t,init‖_F; cosine: w0·w_init/(‖w0‖ ‖w_init‖)",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928); Nagarajan and Kolter 2019 (arXiv 1901.01672)",
+    parts: &[
+        ("l2", "‖w0 - w_init‖₂; also by tensor"),
+        ("relative", "over ‖w_init‖"),
+        ("sum_frobenius", "sum over the tensors"),
+        ("mean_frobenius", "mean over the tensors"),
+        ("cosine", "between w0 and w_init"),
+        ("max", "the greatest |w0_i - w_init,i|"),
+    ],
     cost: "1 P",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers.",
     needs: Needs { init: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
@@ -26,8 +37,12 @@ impl Measure for Distance {
         &DESCRIPTION
     }
 
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default()
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let statistics = scope.landscape.statistics();
+        let statistics = scope.landscape.position().statistics();
         let against = statistics.iter().map(|t| t.init).collect::<Option<Vec<_>>>();
         let Some(against) = against else {
             return Err(Shortfall::Unavailable("no initialization was given".into()));

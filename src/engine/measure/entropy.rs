@@ -2,9 +2,10 @@
 //!
 //! Cost: shared F. Needs no labels, but the probe has them. Not invariant to the scale of the logits.
 
-use super::{Description, Findings, Measure, Parameters, Shortfall};
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall};
 use crate::domain::Needs;
-use crate::engine::landscape::{Scope, log_sum_exp};
+use crate::engine::outputs::log_sum_exp;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct Entropy;
@@ -12,8 +13,12 @@ pub struct Entropy;
 static DESCRIPTION: Description = Description {
     name: "entropy",
     summary: "Mean entropy of the predicted distributions, in nats.",
+    formula: "mean_i -Σ_c p(c) log p(c)",
     source: "definition",
+    parts: &[],
     cost: "shared F",
+    rescaling: true,
+    invariance: "Invariant to whatever keeps the function; moves with the scale of the logits.",
     needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
@@ -22,6 +27,10 @@ static DESCRIPTION: Description = Description {
 impl Measure for Entropy {
     fn description(&self) -> &'static Description {
         &DESCRIPTION
+    }
+
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default().outputs()
     }
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {

@@ -1,44 +1,84 @@
 //! The catalogue: what clino measures.
 //!
 //! A measure sees a [`Scope`], never a model or a device, and is first proved on a quadratic with known answers. A new
-//! measure is one file and one line of [`MEASURES`]; validation, the catalogue and the contract tests go over the slice.
+//! measure is one file and one line of [`MEASURES`]; validation, the plan, the reference page and the contract tests go
+//! over the slice.
 //!
 //! Owns: definitions, parameters and defaults. May not touch: networks, devices, how noise is made.
 
 mod accuracy;
-mod ascent;
+mod asam;
+mod average_case;
+mod cost;
+mod critical;
 mod distance;
 mod entropy;
+mod findings;
+mod fisher_trace;
 mod flat_radius;
+mod gradient_noise;
+mod gradient_norm;
+mod hessian_density;
+mod hessian_top;
+mod hessian_trace;
+mod keskar;
+mod landscape;
 mod loss;
+mod low_pass;
 mod margin;
+mod norm_bounds;
+mod pac_bayes;
 mod param_norm;
 mod param_variance;
 mod parameters;
+mod sam;
+mod shared;
 mod sharpness;
 mod sharpness_paper;
 mod sharpness_profile;
+mod spectrum;
 mod update;
+mod worst_case;
 
-use super::landscape::Scope;
+use super::scope::Scope;
 use crate::domain::id::quoted;
-use crate::domain::{Fault, FaultKind, MeasureInfo, MeasureRequest, Needs, Part, Rung, TensorParts};
+use crate::domain::{Fault, FaultKind, MeasureInfo, MeasureRequest, Needs, Violation};
+pub use cost::{Cost, Ground};
+use findings::part;
+pub use findings::{Findings, Shortfall};
 pub use parameters::{Kind, Parameter, Parameters};
 
-/// All measures, cheapest first.
+/// All measures, in the order of the reference page.
 pub static MEASURES: &[&dyn Measure] = &[
-    &param_norm::ParamNorm,
-    &param_variance::ParamVariance,
-    &distance::Distance,
-    &update::Update,
     &loss::Loss,
     &accuracy::Accuracy,
     &entropy::Entropy,
     &margin::Margin,
+    &param_norm::ParamNorm,
+    &param_variance::ParamVariance,
+    &distance::Distance,
+    &update::Update,
     &sharpness::Sharpness,
     &sharpness_profile::SharpnessProfile,
     &flat_radius::FlatRadius,
     &sharpness_paper::SharpnessPaper,
+    &sam::Sam,
+    &asam::Asam,
+    &worst_case::WorstCase,
+    &average_case::AverageCase,
+    &low_pass::LowPass,
+    &keskar::Keskar,
+    &pac_bayes::PacBayes,
+    &critical::Critical,
+    &gradient_norm::GradientNorm,
+    &gradient_noise::GradientNoise,
+    &fisher_trace::FisherTrace,
+    &hessian_top::HessianTop,
+    &hessian_trace::HessianTrace,
+    &hessian_density::HessianDensity,
+    &landscape::Landscape,
+    &spectrum::Spectrum,
+    &norm_bounds::NormBounds,
 ];
 
 /// A measure's line in the catalogue.
@@ -47,10 +87,20 @@ pub struct Description {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
+    /// What it computes: w0 the snapshot, L the mean cross-entropy of the probe, g its gradient, H its Hessian, n
+    /// standard normal noise.
+    pub formula: &'static str,
     /// Paper and section, or reference code.
     pub source: &'static str,
+    /// Names of the numbers beside the value, and what they are; the first is the value.
+    pub parts: &'static [(&'static str, &'static str)],
     /// In forwards (F), backwards (B) and passes over the parameters (P).
     pub cost: &'static str,
+    /// Whether its value stays when a layer of a ReLU network is multiplied and the next one divided, which leaves the
+    /// function as it is.
+    pub rescaling: bool,
+    /// The same in words, with what else moves it.
+    pub invariance: &'static str,
     /// What must be at hand.
     pub needs: Needs,
     /// With defaults and ranges.
@@ -64,79 +114,24 @@ pub trait Measure: Sync {
     /// Its line in the catalogue.
     fn description(&self) -> &'static Description;
 
+    /// What must be at hand with these parameters.
+    fn needs(&self, _: &Parameters) -> Needs {
+        self.description().needs
+    }
+
+    /// What is wrong with parameters that are each in their range.
+    fn check(&self, _: &Parameters) -> Option<Violation> {
+        None
+    }
+
+    /// What it will do on one group.
+    fn cost(&self, parameters: &Parameters, ground: &Ground) -> Cost;
+
     /// Computes it.
     ///
     /// # Errors
     /// When there is no number to give, with the reason.
     fn measure(&self, scope: &mut Scope<'_>, parameters: &Parameters) -> Result<Findings, Shortfall>;
-}
-
-/// Why there is no number.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Shortfall {
-    /// It is not defined here.
-    Undefined(String),
-    /// Something that it needs is absent.
-    Unavailable(String),
-    /// The engine failed or was stopped.
-    Fault(Fault),
-}
-
-impl From<Fault> for Shortfall {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-/// The numbers of a reading.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Findings {
-    /// The principal one.
-    pub value: Option<f64>,
-    /// In draw order.
-    pub draws: Vec<f64>,
-    /// Where there are several; the first is the value.
-    pub parts: Vec<Part>,
-    /// By tensor.
-    pub tensors: Vec<TensorParts>,
-    /// Of a profile.
-    pub rungs: Vec<Rung>,
-}
-
-fn part(name: &str, value: impl Into<Option<f64>>) -> Part {
-    Part { name: name.into(), value: value.into() }
-}
-
-impl Findings {
-    /// A single number.
-    fn value(value: f64) -> Self {
-        Self { value: Some(value), ..Self::default() }
-    }
-
-    /// Several numbers, the first of which is the value.
-    fn parts(parts: Vec<Part>) -> Self {
-        Self { value: parts.first().and_then(|part| part.value), parts, ..Self::default() }
-    }
-
-    /// Draws, whose mean is the value.
-    fn draws(draws: Vec<f64>, parts: Vec<Part>) -> Self {
-        let value = crate::domain::Estimate::of(&draws).map(|estimate| estimate.mean);
-        Self { value, draws, parts, ..Self::default() }
-    }
-
-    /// Takes numbers that are not finite out: as a part they are absent, as a value they make the reading undefined.
-    pub fn settled(mut self) -> Result<Self, Shortfall> {
-        let finite = |value: &mut Option<f64>| *value = value.filter(|x| x.is_finite());
-        self.parts.iter_mut().for_each(|part| finite(&mut part.value));
-        self.tensors.iter_mut().flat_map(|tensor| &mut tensor.parts).for_each(|part| finite(&mut part.value));
-        if let Some(draw) = self.draws.iter().position(|x| !x.is_finite()) {
-            return Err(Shortfall::Undefined(format!("draw {draw} is not finite: the loss overflows there")));
-        }
-        match self.value {
-            Some(value) if value.is_finite() => Ok(self),
-            _ => Err(Shortfall::Undefined("the value is not finite".into())),
-        }
-    }
 }
 
 /// A measure with its parameters, checked and complete.
@@ -148,7 +143,12 @@ pub struct Chosen {
 impl Chosen {
     /// What must be at hand.
     pub fn needs(&self) -> Needs {
-        self.measure.description().needs
+        self.measure.needs(&self.parameters)
+    }
+
+    /// What it will do on one group.
+    pub fn cost(&self, ground: &Ground) -> Cost {
+        self.measure.cost(&self.parameters, ground)
     }
 
     /// The request that gives the same, with every parameter written out.
@@ -166,13 +166,13 @@ impl Chosen {
     }
 }
 
-/// Checks requests against the catalogue, fills in defaults, and puts them in the catalogue's order (the same measure
-/// may be asked for several times with different parameters). No requests: the default set.
+/// Checks requests against the catalogue and fills in defaults, in the order of the catalogue (the same measure may be
+/// asked for several times with different parameters). No requests: the default set. `groups` are those of the run.
 ///
 /// # Errors
 /// [`FaultKind::Invalid`] with a violation for each unknown measure or parameter and each value out of range
 /// (`measures[0].parameters.alpha`).
-pub fn choose(requests: &[MeasureRequest]) -> Result<Vec<Chosen>, Fault> {
+pub fn choose(requests: &[MeasureRequest], groups: &[&str]) -> Result<Vec<Chosen>, Fault> {
     let standard: Vec<MeasureRequest>;
     let requests = if requests.is_empty() {
         standard =
@@ -183,7 +183,7 @@ pub fn choose(requests: &[MeasureRequest]) -> Result<Vec<Chosen>, Fault> {
     };
     let (mut violations, mut chosen) = (Vec::new(), Vec::new());
     for (i, request) in requests.iter().enumerate() {
-        match one(request) {
+        match one(request, groups) {
             Ok(found) => chosen.push(found),
             Err(fault) => violations.extend(fault.within(&format!("measures[{i}].")).violations),
         }
@@ -200,7 +200,7 @@ fn default_request(description: &Description) -> MeasureRequest {
     MeasureRequest { name: description.name.into(), parameters: Default::default() }
 }
 
-fn one(request: &MeasureRequest) -> Result<(usize, Chosen), Fault> {
+fn one(request: &MeasureRequest, groups: &[&str]) -> Result<(usize, Chosen), Fault> {
     let place = MEASURES.iter().position(|measure| measure.description().name == request.name);
     let Some(place) = place else {
         let known: Vec<&str> = MEASURES.iter().map(|measure| measure.description().name).collect();
@@ -208,7 +208,10 @@ fn one(request: &MeasureRequest) -> Result<(usize, Chosen), Fault> {
         return Err(Fault::invalid("name", format!("found {found}, expected one of {}", known.join(", "))));
     };
     let measure = MEASURES[place];
-    let parameters = Parameters::new(measure.description().parameters, &request.parameters)?;
+    let parameters = Parameters::new(measure.description().parameters, &request.parameters, groups)?;
+    if let Some(violation) = measure.check(&parameters) {
+        return Err(Fault::of(FaultKind::Invalid, vec![violation]));
+    }
     Ok((place, Chosen { measure, parameters }))
 }
 
@@ -217,8 +220,12 @@ pub fn catalogue() -> Vec<MeasureInfo> {
     let info = |d: &Description| MeasureInfo {
         name: d.name,
         summary: d.summary,
+        formula: d.formula,
         source: d.source,
+        parts: d.parts,
         cost: d.cost,
+        rescaling: d.rescaling,
+        invariance: d.invariance,
         needs: d.needs,
         parameters: d.parameters.iter().map(Parameter::info).collect(),
         standard: d.standard,
@@ -226,5 +233,7 @@ pub fn catalogue() -> Vec<MeasureInfo> {
     MEASURES.iter().map(|measure| info(measure.description())).collect()
 }
 
+#[cfg(test)]
+mod ground_tests;
 #[cfg(test)]
 mod tests;

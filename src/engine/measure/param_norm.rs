@@ -2,9 +2,9 @@
 //!
 //! Cost: 1 P. Not invariant to a rescaling of layers that keeps the function.
 
-use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
 use crate::domain::{Needs, TensorParts, TensorStatistics};
-use crate::engine::landscape::Scope;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct ParamNorm;
@@ -12,8 +12,12 @@ pub struct ParamNorm;
 static DESCRIPTION: Description = Description {
     name: "param_norm",
     summary: "l2 norm and greatest magnitude of all parameters, and of each tensor.",
+    formula: "‖w0‖₂, max |w0|",
     source: "definition",
+    parts: &[("norm", "‖w0‖₂; also by tensor"), ("max", "the greatest |w0_i|")],
     cost: "1 P",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers.",
     needs: Needs::NONE,
     parameters: &[],
     standard: true,
@@ -24,8 +28,12 @@ impl Measure for ParamNorm {
         &DESCRIPTION
     }
 
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default()
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let statistics = scope.landscape.statistics();
+        let statistics = scope.landscape.position().statistics();
         let square: f64 = statistics.iter().map(|t| t.w.square).sum();
         let largest = statistics.iter().map(|t| t.largest).fold(0.0, f64::max);
         let tensor = |t: &TensorStatistics| TensorParts {

@@ -3,9 +3,9 @@
 //! The paper (Bassi, Ataman, Cho 2024) names "variance in parameters" without a definition in its code; these are the
 //! candidates. The pooled one mixes LayerNorm gains (about 1) with weights, hence the tensors. Cost: 1 P.
 
-use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
 use crate::domain::{Moments, Needs, TensorParts, TensorStatistics};
-use crate::engine::landscape::Scope;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct ParamVariance;
@@ -13,8 +13,12 @@ pub struct ParamVariance;
 static DESCRIPTION: Description = Description {
     name: "param_variance",
     summary: "Variance of the parameters and of their move from initialization, pooled and by tensor.",
+    formula: "mean (w - mean w)² over all parameters, and of w - w_init",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928)",
+    parts: &[("w", "of the parameters; also by tensor"), ("delta", "of w - w_init; also by tensor")],
     cost: "1 P",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers.",
     needs: Needs { init_if_given: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
@@ -25,8 +29,12 @@ impl Measure for ParamVariance {
         &DESCRIPTION
     }
 
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default()
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let statistics = scope.landscape.statistics();
+        let statistics = scope.landscape.position().statistics();
         let pooled = |moments: fn(&TensorStatistics) -> Option<Moments>| {
             let all = statistics.iter().map(moments).collect::<Option<Vec<_>>>()?;
             Some(all.into_iter().fold(Moments::default(), Moments::join).variance())

@@ -2,11 +2,14 @@
 //!
 //! Owns: ranges, defaults, and the check of a request. May not touch: what a parameter does.
 
+use super::shared::draws;
 use crate::domain::id::quoted;
+use crate::domain::reading::POOLED;
 use crate::domain::{Fault, FaultKind, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
 
 /// A parameter with its default and range.
+#[derive(Debug, Clone, Copy)]
 pub struct Parameter {
     /// As users write it.
     pub name: &'static str,
@@ -17,6 +20,7 @@ pub struct Parameter {
 }
 
 /// What a parameter may be.
+#[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// A finite number above zero (or of at least zero) and at most `most`.
     Real {
@@ -27,15 +31,21 @@ pub enum Kind {
         /// The greatest allowed.
         most: f64,
     },
-    /// A whole number from 1.
+    /// A whole number.
     Count {
         /// The default.
         default: u32,
+        /// The least allowed.
+        least: u32,
         /// The greatest allowed.
         most: u32,
     },
     /// One of several words; the first is the default.
     Choice(&'static [&'static str]),
+    /// Yes or no.
+    Flag(bool),
+    /// The name of a probe group; empty, which is the default: the one that is measured.
+    Group,
     /// Numbers above zero, in rising order.
     Ladder {
         /// The default.
@@ -54,6 +64,8 @@ impl Parameter {
             Kind::Real { default, .. } => Value::Number(*default),
             Kind::Count { default, .. } => Value::Number(f64::from(*default)),
             Kind::Choice(words) => Value::Text(words[0].into()),
+            Kind::Flag(default) => Value::Flag(*default),
+            Kind::Group => Value::Text(String::new()),
             Kind::Ladder { default, .. } => Value::Numbers(default.to_vec()),
         }
     }
@@ -62,20 +74,28 @@ impl Parameter {
         match &self.kind {
             Kind::Real { zero: false, most, .. } => format!("a number above 0 and at most {most}"),
             Kind::Real { zero: true, most, .. } => format!("a number from 0 to {most}"),
-            Kind::Count { most, .. } => format!("a whole number from 1 to {most}"),
+            Kind::Count { least, most, .. } => format!("a whole number from {least} to {most}"),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::Flag(_) => "true or false".into(),
+            Kind::Group => "the name of a probe group, pooled, or nothing".into(),
             Kind::Ladder { most, .. } => {
                 format!("1 to {MOST_RUNGS} rising numbers above 0 and at most {most}")
             }
         }
     }
 
-    fn accepts(&self, value: &Value) -> bool {
+    fn accepts(&self, value: &Value, groups: &[&str]) -> bool {
         let above = |x: f64, most: f64| x > 0.0 && x <= most;
         match (&self.kind, value) {
             (Kind::Real { zero, most, .. }, Value::Number(x)) => above(*x, *most) || (*zero && *x == 0.0),
-            (Kind::Count { most, .. }, Value::Number(x)) => x.fract() == 0.0 && above(*x, f64::from(*most)),
+            (Kind::Count { least, most, .. }, Value::Number(x)) => {
+                x.fract() == 0.0 && (f64::from(*least)..=f64::from(*most)).contains(x)
+            }
             (Kind::Choice(words), Value::Text(word)) => words.contains(&word.as_str()),
+            (Kind::Flag(_), Value::Flag(_)) => true,
+            (Kind::Group, Value::Text(word)) => {
+                word.is_empty() || word == POOLED || groups.contains(&word.as_str())
+            }
             (Kind::Ladder { most, .. }, Value::Numbers(xs)) => {
                 (1..=MOST_RUNGS).contains(&xs.len())
                     && xs.iter().all(|x| above(*x, *most))
@@ -96,11 +116,11 @@ impl Parameter {
 pub struct Parameters(BTreeMap<String, Value>);
 
 impl Parameters {
-    /// Checks what was given against what the measure takes.
+    /// Checks what was given against what the measure takes, in a run with these probe groups.
     ///
     /// # Errors
     /// [`FaultKind::Invalid`] with a violation for each unknown name and each value out of range.
-    pub fn new(takes: &[Parameter], given: &BTreeMap<String, Value>) -> Result<Self, Fault> {
+    pub fn new(takes: &[Parameter], given: &BTreeMap<String, Value>, groups: &[&str]) -> Result<Self, Fault> {
         let mut violations = Vec::new();
         let mut wrong = |name: &str, description: String| {
             violations.push(Violation { field: format!("parameters.{name}"), description });
@@ -119,11 +139,14 @@ impl Parameters {
                 (Kind::Ladder { .. }, Value::Number(x)) => Value::Numbers(vec![x]),
                 (_, value) => value,
             };
-            if !parameter.accepts(&value) {
+            if !parameter.accepts(&value, groups) {
                 let found = quoted(&serde_json::to_string(&value).unwrap_or_default());
                 wrong(parameter.name, format!("found {found}, expected {}", parameter.range()));
             }
             all.insert(parameter.name.to_owned(), value);
+        }
+        if violations.is_empty() {
+            violations.extend(draws::settle(given, &mut all));
         }
         if violations.is_empty() { Ok(Self(all)) } else { Err(Fault::of(FaultKind::Invalid, violations)) }
     }
@@ -153,6 +176,12 @@ impl Parameters {
             unreachable!("{name} is declared as a choice")
         };
         word
+    }
+
+    /// Yes or no.
+    pub fn flag(&self, name: &str) -> bool {
+        let Some(Value::Flag(flag)) = self.0.get(name) else { unreachable!("{name} is declared as a flag") };
+        *flag
     }
 
     /// Rising numbers.

@@ -2,27 +2,32 @@
 //! noise of length noise * p, then `steps` times a step of length step * p along the gradient and back into the ball;
 //! L(w0 + delta) - L(w0), averaged over `draws`.
 //!
-//! Cost: 1 F + draws * steps (F + B) + draws F. With one step it is a noise-averaged SAM sharpness at radius p; more
-//! steps move it to the worst case. Not invariant to a rescaling of layers that keeps the function.
+//! With scope `layer` each tensor has a ball of its own, of radius alpha ‖w0_t‖. Cost: 1 F + draws * steps (F + B) +
+//! draws F. With one step it is a noise-averaged SAM sharpness at radius p; more steps move it to the worst case. Not
+//! invariant to a rescaling of layers that keeps the function; with scope `layer` it is.
 
-use super::ascent::{self, Ascent};
-use super::{Description, Findings, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use super::shared::ascent::{self, Ascent, Region};
+use super::shared::climb::SCOPE;
+use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
+use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
 use crate::domain::Needs;
-use crate::engine::landscape::Scope;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct Sharpness;
 
 /// Largest relative radius: beyond it, nothing of the model is left.
 pub const MOST_ALPHA: f64 = 10.0;
-/// Most draws of any random measure.
-pub const MOST_DRAWS: u32 = 4096;
 
 static DESCRIPTION: Description = Description {
     name: "sharpness",
     summary: "Rise of the loss after a noisy ascent to a relative radius, with its error over draws.",
+    formula: "mean of L(w0 + δ) - L(w0); p = α ‖w0‖, δ = noise p n/‖n‖, then steps times δ ← δ + step p g/‖g‖ and back to ‖δ‖ ≤ p; scope layer: the same in each tensor t with p_t = α ‖w0_t‖",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), stable form",
-    cost: "1 F + draws (2 F + B)",
+    parts: &[("value", "mean rise"), ("radius", "p"), ("displacement", "mean ‖δ‖"), ("base_loss", "L(w0)")],
+    cost: "shared F, and draws (steps (F + B) + F)",
+    rescaling: false,
+    invariance: "Scope global: moves with a rescaling of layers, as the radius does. Scope layer: invariant. Moves with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
         Parameter {
@@ -40,35 +45,55 @@ static DESCRIPTION: Description = Description {
             summary: "Length of an ascent step in radii.",
             kind: Kind::Real { default: 1.0, zero: true, most: 100.0 },
         },
-        Parameter { name: "steps", summary: "Ascent steps.", kind: Kind::Count { default: 1, most: 1000 } },
         Parameter {
-            name: "draws",
-            summary: "Draws of noise.",
-            kind: Kind::Count { default: 8, most: MOST_DRAWS },
+            name: "steps",
+            summary: "Ascent steps.",
+            kind: Kind::Count { default: 1, least: 1, most: 1000 },
         },
+        SCOPE,
+        draws::draws(8),
+        STDERR,
+        draws::rel_stderr(0.0),
+        MAX_DRAWS,
+        MAX_SECONDS,
     ],
     standard: true,
 };
+
+fn ascent(p: &Parameters) -> Ascent {
+    Ascent {
+        noise: p.real("noise"),
+        step: p.real("step"),
+        steps: p.count("steps"),
+        region: if p.word("scope") == "layer" { Region::Layer } else { Region::Global },
+        ..Ascent::at_radius(p.real("alpha"))
+    }
+}
 
 impl Measure for Sharpness {
     fn description(&self) -> &'static Description {
         &DESCRIPTION
     }
 
+    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+        ascent(p).cost(draws::likely(p) as u32)
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
-        let ascent = Ascent::stable(p.real("alpha"), p.real("noise"), p.real("step"), p.count("steps"));
-        findings(scope, &ascent, p.count("draws"))
+        findings(scope, &ascent(p), p)
     }
 }
 
 /// The draws of an ascent with the parts that all sharpnesses of this family report.
-pub fn findings(scope: &mut Scope<'_>, ascent: &Ascent, draws: u32) -> Result<Findings, Shortfall> {
-    let drawn = ascent::draw(scope, ascent, draws)?;
+pub fn findings(scope: &mut Scope<'_>, ascent: &Ascent, p: &Parameters) -> Result<Findings, Shortfall> {
+    let made = draws::make(scope, p, |scope, draws| Ok(ascent::draw(scope, ascent, draws)?.rises()))?;
+    let all: Vec<u32> = (0..made.values.len() as u32).collect();
+    let drawn = ascent::draw(scope, ascent, &all)?;
     let parts = vec![
         part("value", drawn.mean()),
         part("radius", drawn.radius),
         part("displacement", drawn.displacement()),
         part("base_loss", drawn.base_loss),
     ];
-    Ok(Findings::draws(drawn.rises(), parts))
+    Ok(Findings::draws(made.values, made.ended, parts))
 }

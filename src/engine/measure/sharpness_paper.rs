@@ -4,11 +4,12 @@
 //! The noise is far longer than the radius, so that the draw is one random direction of the ball and its spread is of
 //! the size of its mean; `sharpness` is the stable form. Cost: 1 F + draws (2 F + B).
 
-use super::ascent::{Ascent, Projection, RadiusOf, Unit};
-use super::sharpness::{MOST_ALPHA, MOST_DRAWS, findings};
-use super::{Description, Findings, Kind, Measure, Parameter, Parameters, Shortfall};
+use super::shared::ascent::{Ascent, RadiusOf, Region, Unit};
+use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
+use super::sharpness::{MOST_ALPHA, findings};
+use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
 use crate::domain::Needs;
-use crate::engine::landscape::Scope;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct SharpnessPaper;
@@ -16,8 +17,12 @@ pub struct SharpnessPaper;
 static DESCRIPTION: Description = Description {
     name: "sharpness_paper",
     summary: "The paper's sharpness as its docstring intends it: absolute noise, raw step, projection.",
+    formula: "mean of L(w0 + δ) - L(w0); e = noise n, δ = e + η g(w0 + e), pulled back to ‖δ‖ ≤ p with p = α ‖w0‖, or α Σ ‖w0_t‖; projection tensor: ‖δ_t‖ ≤ p for each tensor t",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), published code",
-    cost: "1 F + draws (2 F + B)",
+    parts: &[("value", "mean rise"), ("radius", "p"), ("displacement", "mean ‖δ‖"), ("base_loss", "L(w0)")],
+    cost: "shared F, and draws (2 F + B)",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
         Parameter {
@@ -45,33 +50,37 @@ static DESCRIPTION: Description = Description {
             summary: "Of all parameters together, or of each tensor.",
             kind: Kind::Choice(&["global", "tensor"]),
         },
-        Parameter {
-            name: "draws",
-            summary: "Draws of noise.",
-            kind: Kind::Count { default: 8, most: MOST_DRAWS },
-        },
+        draws::draws(8),
+        STDERR,
+        draws::rel_stderr(0.0),
+        MAX_DRAWS,
+        MAX_SECONDS,
     ],
     standard: false,
 };
+
+fn ascent(p: &Parameters) -> Ascent {
+    Ascent {
+        alpha: p.real("alpha"),
+        noise: p.real("noise"),
+        step: p.real("eta"),
+        steps: 1,
+        unit: Unit::Absolute,
+        radius_of: if p.word("radius") == "sum" { RadiusOf::Sum } else { RadiusOf::Global },
+        region: if p.word("projection") == "tensor" { Region::Tensor } else { Region::Global },
+    }
+}
 
 impl Measure for SharpnessPaper {
     fn description(&self) -> &'static Description {
         &DESCRIPTION
     }
 
+    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+        ascent(p).cost(draws::likely(p) as u32)
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
-        let radius_of = if p.word("radius") == "sum" { RadiusOf::Sum } else { RadiusOf::Global };
-        let projection =
-            if p.word("projection") == "tensor" { Projection::Tensor } else { Projection::Global };
-        let ascent = Ascent {
-            alpha: p.real("alpha"),
-            noise: p.real("noise"),
-            step: p.real("eta"),
-            steps: 1,
-            unit: Unit::Absolute,
-            radius_of,
-            projection,
-        };
-        findings(scope, &ascent, p.count("draws"))
+        findings(scope, &ascent(p), p)
     }
 }

@@ -1,13 +1,13 @@
 //! `sharpness_profile`: the stable sharpness over a ladder of relative radii, with the same draws at each.
 //!
 //! One number at one radius is not enough: above a radius that depends on the model it saturates, and the order of
-//! models turns over between rungs. The value is the mean of the last rung. Cost: rungs * draws (2 F + B).
+//! models turns over between rungs. The value, and its draws, are those of the last rung. Cost: rungs * draws (2 F + B).
 
-use super::ascent::{self, Ascent};
-use super::sharpness::{MOST_ALPHA, MOST_DRAWS};
-use super::{Description, Findings, Kind, Measure, Parameter, Parameters, Shortfall};
-use crate::domain::{Estimate, Needs, Rung};
-use crate::engine::landscape::Scope;
+use super::shared::ascent::{self, Ascent};
+use super::sharpness::MOST_ALPHA;
+use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
+use crate::domain::{Ended, Estimate, Needs, Rung, Work};
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct SharpnessProfile;
@@ -15,8 +15,12 @@ pub struct SharpnessProfile;
 static DESCRIPTION: Description = Description {
     name: "sharpness_profile",
     summary: "Stable sharpness over a ladder of relative radii, the same draws at each.",
+    formula: "sharpness(α) for each rung α, with the draws 0, 1, … at each; value: the last rung",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), stable form",
-    cost: "rungs * draws (2 F + B)",
+    parts: &[],
+    cost: "shared F, and rungs * draws (2 F + B), less what sharpness made",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers, as the radius does, and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
         Parameter {
@@ -27,7 +31,7 @@ static DESCRIPTION: Description = Description {
         Parameter {
             name: "draws",
             summary: "Draws of noise, the same at each radius.",
-            kind: Kind::Count { default: 2, most: MOST_DRAWS },
+            kind: Kind::Count { default: 2, least: 1, most: super::shared::draws::MOST },
         },
     ],
     standard: false,
@@ -38,10 +42,16 @@ impl Measure for SharpnessProfile {
         &DESCRIPTION
     }
 
+    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+        let rungs = p.ladder("alphas").iter().map(|alpha| Ascent::at_radius(*alpha).cost(p.count("draws")));
+        Cost { own: Work::NONE, shared: rungs.flat_map(|cost| cost.shared).collect() }
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
-        let mut rungs = Vec::new();
+        let draws: Vec<u32> = (0..p.count("draws")).collect();
+        let mut rungs: Vec<Rung> = Vec::new();
         for alpha in p.ladder("alphas") {
-            let drawn = ascent::draw(scope, &Ascent::at_radius(*alpha), p.count("draws"))?;
+            let drawn = ascent::draw(scope, &Ascent::at_radius(*alpha), &draws)?;
             let draws = drawn.rises();
             if draws.iter().any(|x| !x.is_finite()) {
                 return Err(Shortfall::Undefined(format!("the loss overflows at alpha {alpha}")));
@@ -49,6 +59,7 @@ impl Measure for SharpnessProfile {
             let stderr = Estimate::of(&draws).and_then(|estimate| estimate.stderr);
             rungs.push(Rung { alpha: *alpha, value: drawn.mean(), draws, stderr });
         }
-        Ok(Findings { value: rungs.last().map(|rung| rung.value), rungs, ..Findings::default() })
+        let last = rungs.last().map(|rung| rung.draws.clone()).unwrap_or_default();
+        Ok(Findings { rungs, ..Findings::draws(last, Ended::Draws, Vec::new()) })
     }
 }

@@ -3,42 +3,45 @@
 
 use super::*;
 use crate::domain::Value;
-use crate::engine::landscape::{Hints, Landscape, Memo, Outputs};
+use crate::engine::landscape::Landscape;
 use crate::engine::noise::Purpose;
+use crate::engine::outputs::Outputs;
 use crate::engine::quadratic::Quadratic;
+use crate::engine::scope::{Hints, Memo};
 
-fn request(name: &str, parameters: &[(&str, Value)]) -> MeasureRequest {
+pub fn request(name: &str, parameters: &[(&str, Value)]) -> MeasureRequest {
     let parameters = parameters.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
     MeasureRequest { name: name.into(), parameters }
 }
 
-fn number(x: f64) -> Value {
+pub fn number(x: f64) -> Value {
     Value::Number(x)
 }
 
-fn take(
+pub fn take(
     landscape: &mut dyn Landscape,
     name: &str,
     parameters: &[(&str, Value)],
 ) -> Result<Findings, Shortfall> {
     let (mut memo, mut hints) = (Memo::default(), Hints::default());
-    let mut scope = Scope { landscape, memo: &mut memo, hints: &mut hints, group: "pooled".into() };
-    let chosen = choose(&[request(name, parameters)]).unwrap();
+    let (memo, hints) = (&mut memo, &mut hints);
+    let mut scope = Scope { landscape, memo, hints, group: "pooled".into(), clock: &|| 0.0 };
+    let chosen = choose(&[request(name, parameters)], &["en"]).unwrap();
     chosen[0].measure(&mut scope).and_then(Findings::settled)
 }
 
-fn bowl() -> Quadratic {
+pub fn bowl() -> Quadratic {
     let n = 11;
     let at = |k: f64| (0..n).map(|i| (k * (i + 1) as f64).sin()).collect::<Vec<_>>();
     let curvature = (0..n).map(|i| 0.5 + i as f64).collect();
     Quadratic::new(at(1.3), at(0.7), curvature)
 }
 
-fn norm(x: &[f64]) -> f64 {
+pub fn norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-fn close(found: f64, expected: f64) {
+pub fn close(found: f64, expected: f64) {
     assert!(
         (found - expected).abs() <= 1e-11 * expected.abs().max(1e-3),
         "found {found}, expected {expected}"
@@ -52,10 +55,14 @@ fn names_are_unique_and_descriptions_complete() {
     names.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1]));
     for description in MEASURES.iter().map(|m| m.description()) {
         assert!(description.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", description.name);
-        for text in [description.summary, description.source, description.cost] {
+        let texts = [description.summary, description.source, description.cost];
+        for text in texts.into_iter().chain([description.formula, description.invariance]) {
             assert!(!text.is_empty(), "{}", description.name);
         }
         assert!(!description.needs.gradient || description.needs.probe, "a gradient needs a probe");
+        let mut names: Vec<_> = description.parameters.iter().map(|p| p.name).collect();
+        names.sort_unstable();
+        names.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1], "{}", description.name));
     }
 }
 
@@ -63,8 +70,8 @@ fn names_are_unique_and_descriptions_complete() {
 fn every_default_is_accepted_and_requests_are_complete() {
     for measure in MEASURES {
         let description = measure.description();
-        let chosen = choose(&[request(description.name, &[])]).unwrap();
-        let again = choose(&[chosen[0].request()]).unwrap();
+        let chosen = choose(&[request(description.name, &[])], &[]).unwrap();
+        let again = choose(&[chosen[0].request()], &[]).unwrap();
         assert_eq!(again[0].request(), chosen[0].request());
         assert_eq!(chosen[0].request().parameters.len(), description.parameters.len());
     }
@@ -79,8 +86,17 @@ fn every_wrong_field_is_named() {
         request("sharpness_paper", &[("radius", Value::Text("local".into()))]),
         request("sharpness_profile", &[("alphas", Value::Numbers(vec![0.2, 0.1]))]),
         request("loss", &[("x", Value::Flag(true))]),
+        request("sharpness", &[("draws", number(4.0)), ("rel_stderr", number(0.1))]),
+        request("low_pass", &[("draws", number(0.0))]),
+        request(
+            "critical",
+            &[("direction", Value::Text("gradient".into())), ("of", Value::Text("fr".into()))],
+        ),
+        request("critical", &[("of", Value::Text("en".into()))]),
+        request("landscape", &[("dims", number(2.0)), ("points", number(999.0))]),
+        request("fisher_trace", &[("exact", number(1.0))]),
     ];
-    let fault = choose(&requests).err().unwrap();
+    let fault = choose(&requests, &["en"]).err().unwrap();
     let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
     let expected = [
         "measures[0].name",
@@ -90,10 +106,16 @@ fn every_wrong_field_is_named() {
         "measures[3].parameters.radius",
         "measures[4].parameters.alphas",
         "measures[5].parameters.x",
+        "measures[6].parameters.draws",
+        "measures[7].parameters.draws",
+        "measures[8].parameters.of",
+        "measures[9].parameters.of",
+        "measures[10].parameters.points",
+        "measures[11].parameters.exact",
     ];
     assert_eq!(fields, expected);
     for bad in [f64::NAN, f64::INFINITY, 0.0] {
-        assert!(choose(&[request("sharpness", &[("alpha", number(bad))])]).is_err(), "{bad}");
+        assert!(choose(&[request("sharpness", &[("alpha", number(bad))])], &[]).is_err(), "{bad}");
     }
 }
 
@@ -187,15 +209,22 @@ fn a_warm_flat_radius_walks_the_same_grid() {
     let mut values = Vec::new();
     for _ in 0..2 {
         let (mut bowl, mut memo) = (bowl(), Memo::default());
-        let mut scope =
-            Scope { landscape: &mut bowl, memo: &mut memo, hints: &mut hints, group: "en".into() };
-        let chosen = choose(&[request("flat_radius", &[])]).unwrap();
+        let mut scope = Scope {
+            landscape: &mut bowl,
+            memo: &mut memo,
+            hints: &mut hints,
+            group: "en".into(),
+            clock: &|| 0.0,
+        };
+        let chosen = choose(&[request("flat_radius", &[])], &[]).unwrap();
         let found = chosen[0].measure(&mut scope).unwrap();
         values.push(found.value.unwrap().to_bits());
-        evaluations.push(found.parts[1].value.unwrap());
+        evaluations.push((found.parts[1].value.unwrap(), found.parts[2].value.unwrap()));
     }
     assert_eq!(values[0], values[1]);
-    assert!(evaluations[1] < evaluations[0], "{evaluations:?}");
+    assert_eq!(evaluations[0].0, evaluations[1].0, "the questions of the definition");
+    assert!(evaluations[1].1 < evaluations[0].1, "{evaluations:?}");
+    assert!(evaluations[1].1 <= 3.0, "{evaluations:?}");
 }
 
 #[test]
@@ -210,8 +239,14 @@ fn row_27_parameters_of_zero_have_a_reason() {
     let mut zero = Quadratic::new(vec![0.0; 6], vec![1.0; 6], vec![1.0; 6]);
     zero.init = Some(vec![0.0; 6]);
     zero.compare();
-    for name in ["sharpness", "sharpness_paper", "sharpness_profile", "flat_radius"] {
+    for name in
+        ["sharpness", "sharpness_paper", "sharpness_profile", "flat_radius", "spectrum", "norm_bounds"]
+    {
         assert!(matches!(take(&mut zero, name, &[]), Err(Shortfall::Undefined(_))), "{name}");
+    }
+    // In units of parameters that are zero nothing moves.
+    for name in ["worst_case", "average_case", "landscape"] {
+        assert!(take(&mut zero, name, &[]).unwrap().value.unwrap().abs() < 1e-15, "{name}");
     }
     assert_eq!(take(&mut zero, "param_variance", &[]).unwrap().value, Some(0.0));
     let distance = take(&mut zero, "distance", &[]).unwrap();
@@ -263,6 +298,10 @@ fn outputs_of_three_examples() {
 #[test]
 fn row_26_scores_that_are_not_numbers_have_a_reason() {
     let mut bowl = bowl();
+    bowl.init = Some(vec![0.0; bowl.w0.len()]);
+    bowl.slope[3] = f64::NAN;
+    bowl.compare();
+    bowl.square = |_| Some(f64::NAN);
     bowl.logits = Outputs { logits: vec![f64::NAN, 0.0], labels: vec![0], classes: 2 };
     for measure in MEASURES.iter().filter(|m| m.description().needs.probe) {
         let name = measure.description().name;

@@ -4,9 +4,9 @@
 //! Cost: 1 P over three sets of parameters. The cosine needs the initialization, and a previous snapshot that is
 //! not itself the initialization.
 
-use super::{Description, Findings, Measure, Parameters, Shortfall, part};
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
 use crate::domain::{Move, Needs};
-use crate::engine::landscape::Scope;
+use crate::engine::scope::Scope;
 
 /// See the module.
 pub struct Update;
@@ -14,8 +14,16 @@ pub struct Update;
 static DESCRIPTION: Description = Description {
     name: "update",
     summary: "The move since the previous snapshot: l2, relative, cosine with the way from initialization.",
+    formula: "‖w0 - w_previous‖₂; relative: /‖w_previous‖; cosine with w_previous - w_init",
     source: "definition",
+    parts: &[
+        ("l2", "‖w0 - w_previous‖₂"),
+        ("relative", "over ‖w_previous‖"),
+        ("cosine", "with w_previous - w_init"),
+    ],
     cost: "1 P",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers.",
     needs: Needs { previous: true, init_if_given: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
@@ -26,8 +34,13 @@ impl Measure for Update {
         &DESCRIPTION
     }
 
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default()
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let moves = scope.landscape.statistics().iter().map(|t| t.since).collect::<Option<Vec<_>>>();
+        let moves =
+            scope.landscape.position().statistics().iter().map(|t| t.since).collect::<Option<Vec<_>>>();
         let Some(last) = moves.and_then(|moves| moves.into_iter().reduce(Move::join)) else {
             return Err(Shortfall::Unavailable("no previous snapshot was given".into()));
         };

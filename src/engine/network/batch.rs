@@ -3,6 +3,7 @@
 //! Owns: reading and checking the tensors of a probe group, cutting it into batches. May not touch: parameters.
 
 use crate::domain::{Dtype, Fault, ProbeGroup, Tensor};
+use std::ops::Range;
 
 /// Most rows of features in one batch.
 pub const BATCH_ROWS: usize = 256;
@@ -14,6 +15,20 @@ pub struct Batch {
     pub inputs: Inputs,
     /// [examples], each below the number of classes.
     pub labels: Vec<usize>,
+}
+
+impl Batch {
+    /// A few of its examples.
+    pub fn slice(&self, examples: Range<usize>) -> Self {
+        let inputs = match &self.inputs {
+            Inputs::Features(features) => {
+                let width = features.len() / self.labels.len().max(1);
+                Inputs::Features(features[examples.start * width..examples.end * width].to_vec())
+            }
+            Inputs::Tokens(tokens) => Inputs::Tokens(tokens.slice(examples.clone())),
+        };
+        Self { inputs, labels: self.labels[examples].to_vec() }
+    }
 }
 
 /// What a network reads.
@@ -39,6 +54,20 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// A few of the sequences.
+    fn slice(&self, sequences: Range<usize>) -> Self {
+        let sequences = &self.sequences[sequences];
+        let first = sequences.first().map_or(0, |sequence| sequence.start);
+        let tokens = first..sequences.last().map_or(first, |sequence| sequence.start + sequence.len);
+        let moved = |sequence: &Sequence| Sequence { start: sequence.start - first, ..sequence.clone() };
+        Self {
+            ids: self.ids[tokens.clone()].to_vec(),
+            types: self.types[tokens.clone()].to_vec(),
+            positions: self.positions[tokens].to_vec(),
+            sequences: sequences.iter().map(moved).collect(),
+        }
+    }
+
     /// Lays the sequences of `other` behind these.
     pub fn append(&mut self, other: &Self) {
         let first = self.ids.len();
@@ -273,6 +302,28 @@ mod tests {
         assert_eq!(tokens.ids, [5, 6, 0, 8, 9]);
         assert_eq!(tokens.sequences[0], Sequence { start: 0, len: 2, masked: vec![] });
         assert_eq!(tokens.sequences[1], Sequence { start: 2, len: 3, masked: vec![true, false, true] });
+    }
+
+    #[test]
+    fn slices_follow_each_other() {
+        let table = TokenTable {
+            width: 2,
+            ids: (1..9).collect(),
+            mask: vec![1, 1, 1, 0, 1, 1, 1, 1],
+            types: vec![0; 8],
+            positions: vec![0, 1, 0, 1, 0, 1, 0, 1],
+        };
+        let batch = table.cut(&[0, 1, 2, 0], 100).remove(0);
+        let mut joined = Tokens::default();
+        for range in [0..1, 1..3, 3..4] {
+            let part = batch.slice(range.clone());
+            let Inputs::Tokens(tokens) = &part.inputs else { panic!("tokens") };
+            assert_eq!((tokens.sequences[0].start, part.labels), (0, batch.labels[range].to_vec()));
+            joined.append(tokens);
+        }
+        assert_eq!(Inputs::Tokens(joined), batch.inputs);
+        let features = cut_features(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &[0, 1, 0]).remove(0);
+        assert_eq!(features.slice(1..3).inputs, Inputs::Features(vec![3.0, 4.0, 5.0, 6.0]));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Owns: how such work is shared among threads without changing a bit. May not touch: what the layers are for.
 
-use super::gemm::{How, View, ViewMut, multiply};
 use super::ops::add_column_sums;
+use crate::engine::device::gemm::{How, View, ViewMut, multiply};
 use crate::engine::device::real::Real;
 use rayon::prelude::*;
 

@@ -1,35 +1,14 @@
 //! Where each parameter of a model lies in one flat arena, and how the tensors of a manifest map to it.
 //!
-//! Owns: canonical names, ranks, offsets, ties. May not touch: values.
+//! Owns: canonical names, ranks, offsets, which tensors are tied. May not touch: values.
 
 use crate::domain::id::quoted;
-use crate::domain::{Dtype, Fault, FaultKind, Gauge, Layout, Manifest, References, TensorSpec, Violation};
-use crate::engine::gauge::Arriving;
+use crate::domain::{Dtype, Fault, FaultKind, Manifest, TensorSpec, Violation};
+use crate::engine::slot::{Slot, Tie};
 use std::collections::HashMap;
-use std::ops::Range;
 
 /// Wrappers that trainers put around a model; they show up as segments of parameter names.
 const WRAPPERS: [&str; 3] = ["module", "_orig_mod", "_fsdp_wrapped_module"];
-
-/// One parameter in the arena.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// Canonical name.
-    pub name: String,
-    /// First element in the arena.
-    pub offset: usize,
-    /// Number of elements.
-    pub len: usize,
-    /// Place of the name among the names of all untied parameters, sorted as bytes: the tensor word of the noise.
-    pub rank: u32,
-}
-
-impl Slot {
-    /// Its elements in the arena.
-    pub fn range(&self) -> Range<usize> {
-        self.offset..self.offset + self.len
-    }
-}
 
 /// All parameters of a model.
 #[derive(Debug, Clone)]
@@ -62,9 +41,10 @@ impl ParameterLayout {
         let mut layout = Self { specs: Vec::new(), slots: Vec::new(), index: HashMap::new(), total: offset };
         for (rank, (name, shape, offset, len)) in placed.into_iter().enumerate() {
             layout.index.insert(name.clone(), rank);
+            let rows = if shape.len() > 1 { shape[0] } else { 0 };
             let shape = shape.iter().map(|axis| *axis as u64).collect();
             layout.specs.push(TensorSpec { name: name.clone(), dtype: Dtype::F32, shape });
-            layout.slots.push(Slot { name, offset, len, rank: rank as u32 });
+            layout.slots.push(Slot { name, offset, len, rank: rank as u32, rows });
         }
         Ok(layout)
     }
@@ -100,17 +80,6 @@ impl ParameterLayout {
         }
         None
     }
-}
-
-/// A parameter that repeats another one: tied weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tie {
-    /// First element of the repetition.
-    pub mirror: usize,
-    /// First element of the original.
-    pub original: usize,
-    /// Elements.
-    pub len: usize,
 }
 
 /// The parameters of a layout as one manifest has them.
@@ -164,12 +133,12 @@ pub fn canonical(name: &str) -> String {
     name
 }
 
-impl Layout for ParameterLayout {
-    fn parameters(&self) -> &[TensorSpec] {
-        &self.specs
-    }
-
-    fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
+impl ParameterLayout {
+    /// See [`crate::domain::Layout::arrange`].
+    ///
+    /// # Errors
+    /// [`FaultKind::Precondition`] with a violation for each missing, unknown or misshapen tensor.
+    pub fn places(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
         let tensors = manifest.tensors();
         let mut violations = Vec::new();
         let mut places: Vec<Option<usize>> = vec![None; self.specs.len()];
@@ -209,8 +178,9 @@ impl Layout for ParameterLayout {
         Err(Fault::of(FaultKind::Precondition, violations))
     }
 
-    fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge> {
-        Box::new(Arriving::new(self, manifest, places, references))
+    /// Names and shapes, in the order of the names' bytes.
+    pub fn specs(&self) -> &[TensorSpec] {
+        &self.specs
     }
 }
 
@@ -246,7 +216,7 @@ mod tests {
         assert_eq!(canonical("module._orig_mod.bert.LayerNorm.gamma"), "bert.LayerNorm.weight");
         let wrapped =
             manifest(&[("module.b.weight", Dtype::Bf16, &[2, 3]), ("a.bias", Dtype::F64, &[2])], &[]);
-        assert_eq!(layout().arrange(&wrapped), Ok(vec![1, 0]));
+        assert_eq!(layout().places(&wrapped), Ok(vec![1, 0]));
     }
 
     #[test]
@@ -255,7 +225,7 @@ mod tests {
             &[("b.weight", Dtype::F32, &[3, 2]), ("c", Dtype::F32, &[1]), ("ids", Dtype::I64, &[4])],
             &[],
         );
-        let fault = layout().arrange(&bad).expect_err("misfit");
+        let fault = layout().places(&bad).expect_err("misfit");
         let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
         assert_eq!(fields, ["tensors[0].shape", "tensors[1].name", "tensors"]);
         assert_eq!(fault.kind, FaultKind::Precondition);
@@ -266,6 +236,6 @@ mod tests {
         let square =
             ParameterLayout::new(vec![("a".into(), vec![2, 2]), ("b".into(), vec![2, 2])]).expect("small");
         let tied = manifest(&[("a", Dtype::F32, &[2, 2])], &[("b", "a")]);
-        assert_eq!(square.arrange(&tied), Ok(vec![0, 0]));
+        assert_eq!(square.places(&tied), Ok(vec![0, 0]));
     }
 }

@@ -95,6 +95,11 @@ impl Network for Mlp {
         self.layers.iter().map(|layer| Product { m, n: layer.outputs, k: layer.inputs, times: 1 }).collect()
     }
 
+    fn ones(&self) -> Option<Batch> {
+        let inputs = Inputs::Features(vec![1.0; self.layers[0].inputs]);
+        (self.activation == Activation::Relu).then(|| Batch { inputs, labels: vec![0] })
+    }
+
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>> {
         self.pass(threads)
     }

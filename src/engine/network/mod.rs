@@ -7,7 +7,6 @@ pub mod autograd;
 pub mod batch;
 pub mod dense;
 mod encoder;
-mod gemm;
 pub mod layout;
 mod mlp;
 mod ops;
@@ -47,6 +46,11 @@ pub trait Network: Send + Sync {
 
     /// The matrix products of a forward over `batch`.
     fn products(&self, batch: &Batch) -> Vec<Product>;
+
+    /// One example of ones, for the path norm; `None` where a path has no meaning (all but ReLU networks).
+    fn ones(&self) -> Option<Batch> {
+        None
+    }
 
     /// A worker in f32 whose products may use `threads`.
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>>;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the tables. May not touch: messages.
 
-use crate::domain::{Delivery, Dtype, Fault, Outcome, Precision, SnapshotState, WeightKind};
+use crate::domain::{Delivery, Dtype, Ended, Fault, Outcome, Precision, SnapshotState, WeightKind};
 use crate::wire::pb;
 
 /// A domain enum with numbers on the wire.
@@ -94,8 +94,22 @@ impl Coded for Outcome {
         (pb::Outcome::Undefined, Self::Undefined),
         (pb::Outcome::Unavailable, Self::Unavailable),
         (pb::Outcome::Failed, Self::Failed),
+        (pb::Outcome::Skipped, Self::Skipped),
     ];
     fn name(pb: &pb::Outcome) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for Ended {
+    type Pb = pb::Ended;
+    const TABLE: &'static [(pb::Ended, Self)] = &[
+        (pb::Ended::Draws, Self::Draws),
+        (pb::Ended::Target, Self::Target),
+        (pb::Ended::MaxDraws, Self::MaxDraws),
+        (pb::Ended::MaxSeconds, Self::MaxSeconds),
+    ];
+    fn name(pb: &pb::Ended) -> &'static str {
         pb.as_str_name()
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Owns: nothing beside the conversion. May not touch: who made them.
 
-use super::runs::parameters_from_pb;
+use super::runs::{parameters_from_pb, work_from_pb, work_to_pb};
 use super::{Coded, at_from_pb, at_to_pb, present, value_to_pb};
 use crate::domain::{
-    Estimate, Event, Fault, Outcome, Part, Precision, Reading, Report, Rung, Sequenced, SnapshotState,
-    TensorParts, WeightKind,
+    Ended, Estimate, Event, Fault, Outcome, Part, Precision, Quadrature, Reading, Report, Rung, Sequenced,
+    SnapshotState, Surface, TensorParts, WeightKind,
 };
 use crate::wire::pb;
 
@@ -42,6 +42,24 @@ fn estimate_from_pb(estimate: pb::Estimate) -> Estimate {
     Estimate { mean: estimate.mean, stderr: estimate.stderr, min: estimate.min, max: estimate.max }
 }
 
+fn quadrature_to_pb(run: &Quadrature) -> pb::Quadrature {
+    pb::Quadrature { nodes: run.nodes.clone(), weights: run.weights.clone() }
+}
+
+fn quadrature_from_pb(run: pb::Quadrature) -> Quadrature {
+    Quadrature { nodes: run.nodes, weights: run.weights }
+}
+
+fn surface_to_pb(surface: &Surface) -> pb::Surface {
+    let losses = surface.losses.iter().map(|loss| loss.unwrap_or(f64::NAN)).collect();
+    pb::Surface { dimensions: surface.dimensions, axis: surface.axis.clone(), losses }
+}
+
+fn surface_from_pb(surface: pb::Surface) -> Surface {
+    let losses = surface.losses.into_iter().map(|loss| Some(loss).filter(|loss| loss.is_finite())).collect();
+    Surface { dimensions: surface.dimensions, axis: surface.axis, losses }
+}
+
 /// A reading.
 pub fn reading_to_pb(reading: &Reading) -> pb::Reading {
     let parameters = reading.parameters.iter().map(|(name, value)| (name.clone(), value_to_pb(value)));
@@ -60,6 +78,11 @@ pub fn reading_to_pb(reading: &Reading) -> pb::Reading {
         reason: reading.reason.clone().unwrap_or_default(),
         seconds: reading.seconds,
         precision: reading.precision.to_pb(),
+        ended: reading.ended.map_or(0, Coded::to_pb),
+        runs: reading.runs.iter().map(quadrature_to_pb).collect(),
+        surface: reading.surface.as_ref().map(surface_to_pb),
+        remark: reading.remark.clone().unwrap_or_default(),
+        work: Some(work_to_pb(&reading.work)),
     }
 }
 
@@ -68,6 +91,8 @@ pub fn reading_to_pb(reading: &Reading) -> pb::Reading {
 /// # Errors
 /// A field without a meaning: a daemon that is newer than this code.
 pub fn reading_from_pb(reading: pb::Reading) -> Result<Reading, Fault> {
+    let ended = Some(reading.ended).filter(|ended| *ended != pb::Ended::Unspecified as i32);
+    let text = |text: String| Some(text).filter(|text| !text.is_empty());
     Ok(Reading {
         measure: reading.measure,
         parameters: parameters_from_pb(reading.parameters)?,
@@ -80,9 +105,14 @@ pub fn reading_from_pb(reading: pb::Reading) -> Result<Reading, Fault> {
         parts: reading.parts.into_iter().map(part_from_pb).collect(),
         tensors: reading.tensors.into_iter().map(tensor_from_pb).collect(),
         rungs: reading.rungs.into_iter().map(rung_from_pb).collect(),
-        reason: Some(reading.reason).filter(|reason| !reason.is_empty()),
+        reason: text(reading.reason),
         seconds: reading.seconds,
         precision: Precision::from_pb("precision", reading.precision)?,
+        ended: ended.map(|ended| Ended::from_pb("ended", ended)).transpose()?,
+        runs: reading.runs.into_iter().map(quadrature_from_pb).collect(),
+        surface: reading.surface.map(surface_from_pb),
+        remark: text(reading.remark),
+        work: work_from_pb(reading.work.unwrap_or_default()),
     })
 }
 

@@ -59,6 +59,7 @@ pub fn open_run_from_pb(
         seed: request.seed,
         delivery: delivery.ok_or_else(missing)?,
         precision: precision.ok_or_else(missing)?,
+        budget: request.budget_seconds,
     };
     Ok((request.idempotency_key, spec))
 }
@@ -74,6 +75,7 @@ pub fn open_run_to_pb(key: String, spec: &RunSpec, groups: Vec<pb::ProbeGroup>) 
         seed: spec.seed,
         delivery: spec.delivery.to_pb(),
         precision: spec.precision.to_pb(),
+        budget_seconds: spec.budget,
     }
 }
 

@@ -5,8 +5,8 @@
 use super::{Coded, Complaints, spec_from_pb, spec_to_pb};
 use crate::domain::id::check_name;
 use crate::domain::{
-    Delivery, Fault, MeasureInfo, MeasureRequest, Needs, OpenedRun, ParameterInfo, Precision, RunId,
-    RunSummary, Value,
+    Delivery, Fault, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision, RunId,
+    RunSummary, Value, Work,
 };
 use crate::wire::pb;
 use std::collections::BTreeMap;
@@ -80,14 +80,39 @@ pub(super) fn measures_from_pb(measures: Vec<pb::MeasureRequest>) -> Result<Vec<
     Ok(domain)
 }
 
-fn needs_to_pb(needs: Needs) -> Vec<String> {
-    let all = [
-        (needs.probe, "probe"),
-        (needs.gradient, "gradient"),
-        (needs.init, "init"),
-        (needs.previous, "previous"),
-    ];
-    all.iter().filter(|(needed, _)| *needed).map(|(_, name)| (*name).to_owned()).collect()
+/// Work.
+pub(super) fn work_to_pb(work: &Work) -> pb::Work {
+    let Work { forwards, backwards, passes, operations } = *work;
+    pb::Work { forwards, backwards, passes, operations }
+}
+
+/// Work.
+pub(super) fn work_from_pb(work: pb::Work) -> Work {
+    let pb::Work { forwards, backwards, passes, operations } = work;
+    Work { forwards, backwards, passes, operations }
+}
+
+fn plan_to_pb(measures: &[MeasureRequest], plan: &[Planned]) -> Vec<pb::Planned> {
+    let line = |(measure, planned): (&MeasureRequest, &Planned)| pb::Planned {
+        measure: measure.name.clone(),
+        work: Some(work_to_pb(&planned.work)),
+        counted: planned.counted,
+        seconds: planned.seconds,
+    };
+    measures.iter().zip(plan).map(line).collect()
+}
+
+fn plan_from_pb(plan: Vec<pb::Planned>) -> Vec<Planned> {
+    let line = |planned: pb::Planned| Planned {
+        work: work_from_pb(planned.work.unwrap_or_default()),
+        counted: planned.counted,
+        seconds: planned.seconds,
+    };
+    plan.into_iter().map(line).collect()
+}
+
+fn part_info_to_pb((name, summary): &(&str, &str)) -> pb::PartInfo {
+    pb::PartInfo { name: (*name).to_owned(), summary: (*summary).to_owned() }
 }
 
 fn parameter_info_to_pb(parameter: &ParameterInfo) -> pb::ParameterInfo {
@@ -106,9 +131,13 @@ pub fn info_to_pb(info: &MeasureInfo) -> pb::MeasureInfo {
         summary: info.summary.to_owned(),
         source: info.source.to_owned(),
         cost: info.cost.to_owned(),
-        needs: needs_to_pb(info.needs),
+        needs: info.needs.names().into_iter().map(str::to_owned).collect(),
         parameters: info.parameters.iter().map(parameter_info_to_pb).collect(),
         standard: info.standard,
+        formula: info.formula.to_owned(),
+        invariance: info.invariance.to_owned(),
+        rescaling: info.rescaling,
+        parts: info.parts.iter().map(part_info_to_pb).collect(),
     }
 }
 
@@ -120,6 +149,7 @@ pub fn opened_to_pb(opened: &OpenedRun) -> pb::OpenRunResponse {
         precision: opened.precision.to_pb(),
         parameters: opened.parameters.iter().map(spec_to_pb).collect(),
         created: opened.created,
+        plan: plan_to_pb(&opened.measures, &opened.plan),
     }
 }
 
@@ -135,6 +165,7 @@ pub fn opened_from_pb(opened: pb::OpenRunResponse) -> Result<OpenedRun, Fault> {
         precision: Precision::from_pb("precision", opened.precision)?,
         parameters,
         created: opened.created,
+        plan: plan_from_pb(opened.plan),
     })
 }
 
@@ -156,6 +187,8 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
         skipped: run.skipped,
         pending: run.pending,
         next_sequence: run.next_sequence,
+        plan: plan_to_pb(&run.measures, &run.plan),
+        budget_seconds: run.budget,
     }
 }
 
@@ -180,5 +213,7 @@ pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
         skipped: run.skipped,
         pending: run.pending,
         next_sequence: run.next_sequence,
+        plan: plan_from_pb(run.plan),
+        budget: run.budget_seconds,
     })
 }

@@ -80,8 +80,13 @@ fn reading() -> Reading {
         draws,
         parts: vec![part("a", Some(1.0)), part("b", None)],
         tensors: vec![TensorParts { tensor: "w".into(), parts: vec![part("norm", Some(2.0))] }],
+        runs: vec![Quadrature { nodes: vec![-1.0, 2.0], weights: vec![0.25, 0.75] }],
+        surface: Some(Surface { dimensions: 1, axis: vec![-1.0, 0.0], losses: vec![None, Some(0.5)] }),
+        ended: Some(Ended::MaxSeconds),
         reason: None,
+        remark: Some("not settled".into()),
         seconds: 0.5,
+        work: Work { forwards: 3.0, backwards: 2.0, passes: 7.0, operations: 1e9 },
         precision: Precision::F64,
     }
 }
@@ -128,6 +133,7 @@ fn runs_and_snapshots_come_back_as_they_went() {
         seed: 7,
         delivery: Delivery::Every,
         precision: Precision::Auto,
+        budget: Some(2.5),
     };
     let probe = pb::probe_group::Source::Probe(probe_to_pb(&spec.groups[0].tensors));
     let groups = vec![pb::ProbeGroup { name: "en".into(), source: Some(probe) }];
@@ -166,7 +172,9 @@ fn summaries_come_back_as_they_went() {
         model_type: "mlp".into(),
         parameters: 9,
         groups: vec!["en".into()],
-        measures: vec![],
+        measures: vec![MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() }],
+        plan: vec![Planned { work: Work::of(1.0, 2.0, 3.0), counted: true, seconds: Some(0.5) }],
+        budget: Some(1.5),
         seed: 1,
         delivery: Delivery::Latest,
         precision: Precision::F32,
@@ -180,7 +188,8 @@ fn summaries_come_back_as_they_went() {
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {
         run: RunId("r".into()),
-        measures: vec![],
+        measures: run.measures.clone(),
+        plan: vec![Planned { work: Work::of(1.0, 2.0, 3.0), counted: false, seconds: None }],
         precision: Precision::F64,
         parameters: vec![tensor_spec("w")],
         created: true,

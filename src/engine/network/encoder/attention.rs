@@ -3,9 +3,9 @@
 //! Owns: scores, softmax and context, forward and backward. May not touch: parameters.
 
 use super::shape::Shape;
+use crate::engine::device::gemm::{How, View, ViewMut, multiply};
 use crate::engine::device::real::Real;
 use crate::engine::network::batch::{Sequence, Tokens};
-use crate::engine::network::gemm::{How, View, ViewMut, multiply};
 use crate::engine::network::ops::{softmax, softmax_back};
 use crate::engine::network::sized;
 

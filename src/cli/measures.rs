@@ -1,0 +1,157 @@
+//! `clino measures`: the catalogue, as text for the terminal, as the reference page, or as JSON.
+//!
+//! Owns: how the catalogue is laid out. May not touch: what is in it.
+
+use super::table::typed;
+use crate::domain::{Examiner, Fault, MeasureInfo, ParameterInfo};
+use crate::engine::Examination;
+use clap::{Args, ValueEnum};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+/// Arguments of `clino measures`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Which of them [default: all]
+    names: Vec<String>,
+    /// Of the catalogue on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For the terminal
+    Text,
+    /// The page docs/measures.md
+    Markdown,
+    /// For scripts
+    Json,
+}
+
+/// Prints the catalogue.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] for a name that it does not have.
+pub fn run(arguments: Arguments) -> Result<(), Fault> {
+    let catalogue = Examination.catalogue();
+    if let Some(name) = arguments.names.iter().find(|name| !catalogue.iter().any(|info| info.name == *name)) {
+        let known: Vec<&str> = catalogue.iter().map(|info| info.name).collect();
+        return Err(Fault::invalid("NAME", format!("found {name:?}, expected some of {}", known.join(", "))));
+    }
+    let asked =
+        |info: &MeasureInfo| arguments.names.is_empty() || arguments.names.iter().any(|n| n == info.name);
+    let chosen: Vec<MeasureInfo> = catalogue.into_iter().filter(asked).collect();
+    let text = match arguments.format {
+        Format::Text => chosen.iter().map(text).collect::<Vec<_>>().join("\n"),
+        Format::Markdown => markdown(&chosen),
+        Format::Json => serde_json::to_string_pretty(&chosen).unwrap_or_default() + "\n",
+    };
+    let written = io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|error| Fault::internal(format!("stdout: {error}")))
+}
+
+/// What it needs, as people say it.
+fn needs(info: &MeasureInfo) -> String {
+    let said = |name: &str| match name {
+        "init" => "the initialization".to_owned(),
+        "previous" => "a previous snapshot".to_owned(),
+        "init_if_given" => "the initialization, where it is given".to_owned(),
+        "previous_if_given" => "the previous snapshot, where there is one".to_owned(),
+        name => format!("a {name}"),
+    };
+    let all: Vec<String> = info.needs.names().into_iter().map(said).collect();
+    if all.is_empty() { "the parameters alone".into() } else { all.join(", ") }
+}
+
+fn text(info: &MeasureInfo) -> String {
+    let mut out = String::new();
+    let mark = if info.standard { "  (in the default set)" } else { "" };
+    let _ = writeln!(out, "{}{mark}\n    {}", info.name, info.summary);
+    let rows = [
+        ("formula", info.formula),
+        ("cost", info.cost),
+        ("needs", &needs(info)),
+        ("invariance", info.invariance),
+        ("source", info.source),
+    ];
+    for (name, value) in rows {
+        let _ = writeln!(out, "    {name:<11} {value}");
+    }
+    for ParameterInfo { name, summary, default, range } in &info.parameters {
+        let _ = writeln!(out, "      {name}={} ({range}): {summary}", typed(default));
+    }
+    for (name, summary) in info.parts {
+        let _ = writeln!(out, "      → {name}: {summary}");
+    }
+    out
+}
+
+const HEAD: &str = "# Measures
+
+The catalogue of clino: what each measure computes, what it takes, what it costs and what moves it. This page is what
+`clino measures --format markdown` prints, and CI compares the two. [choosing.md](choosing.md) says which measure is for
+what.
+
+**Notation.** w0: the parameters of the snapshot, d of them; w_init: at initialization; L: mean cross-entropy of the probe
+in evaluation mode; g: its gradient at w0; H: its Hessian; n: standard normal noise; t: a tensor, l: a matrix. Sharpnesses
+are differences of L, in nats.
+
+**Cost.** F: a forward over the probe group; B: a backward, about 2 F; P: a pass over all parameters. What is called shared
+is made once for all measures of a snapshot on a group: the forward at w0, the gradient at w0, ascents with the same radius
+and draw, singular values. Each measure that needs a probe is taken on each group and pooled.
+
+**Draws.** The draws of a random measure are listed in every reading, with mean, standard error, least and greatest. They
+depend on the seed of the run and their number alone, so that two snapshots are compared under the same noise. In place of
+`draws`, a target may be asked for: `stderr` or `rel_stderr`, with `max_draws` and `max_seconds`; the reading says under
+`ended` which of them it was.
+
+**Invariance.** *Rescaling* is layer 0 of a ReLU network times 4 and layer 1 divided by 4, which leaves the function as it
+is; `tests/invariance.rs` holds what is said here of every measure's value.
+";
+
+/// A text in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn markdown(chosen: &[MeasureInfo]) -> String {
+    let mut out = String::from(HEAD);
+    let _ = writeln!(out, "\n| measure | what it is | cost | stays under rescaling |\n|---|---|---|---|");
+    for info in chosen {
+        let stays = if info.rescaling { "yes" } else { "no" };
+        let (summary, cost) = (cell(info.summary), cell(info.cost));
+        let _ = writeln!(out, "| [`{0}`](#{0}) | {summary} | {cost} | {stays} |", info.name);
+    }
+    chosen.iter().for_each(|info| section(&mut out, info));
+    out
+}
+
+fn section(out: &mut String, info: &MeasureInfo) {
+    let mark = if info.standard { " In the default set." } else { "" };
+    let _ = writeln!(out, "\n## {}\n\n{}{mark}\n", info.name, info.summary);
+    let rows = [
+        ("Formula", info.formula),
+        ("Cost", info.cost),
+        ("Needs", &needs(info)),
+        ("Invariance", info.invariance),
+        ("Source", info.source),
+    ];
+    for (name, value) in rows {
+        let _ = writeln!(out, "- **{name}:** {value}");
+    }
+    if !info.parameters.is_empty() {
+        let _ = writeln!(out, "\n| parameter | default | accepted | meaning |\n|---|---|---|---|");
+    }
+    for ParameterInfo { name, summary, default, range } in &info.parameters {
+        let default = typed(default);
+        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        let _ = writeln!(out, "| `{name}` | {default} | {range} | {} |", cell(summary));
+    }
+    if !info.parts.is_empty() {
+        let _ = writeln!(out, "\n| part | meaning |\n|---|---|");
+    }
+    for (name, summary) in info.parts {
+        let _ = writeln!(out, "| `{name}` | {} |", cell(summary));
+    }
+}

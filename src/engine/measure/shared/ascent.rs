@@ -1,0 +1,216 @@
+//! Perturb, ascend, project: the draw that every sharpness of this family is made of.
+//!
+//! Bassi, Ataman, Cho 2024 (arXiv 2404.15928): w = w0 + noise; then w + step * gradient, pulled back into a ball around
+//! w0; the sharpness is the loss there less the loss at w0. Here w0 is never changed, evaluation mode holds throughout,
+//! the radius comes from the clean weights, and noise is named by (seed, draw) so that anyone can repeat it.
+//!
+//! Owns: one draw and the memory of finished ones. May not touch: which draws a measure wants.
+
+use super::climb::{base_loss, over};
+use crate::domain::{Fault, Work};
+use crate::engine::landscape::Point;
+use crate::engine::measure::cost::Common;
+use crate::engine::measure::{Cost, Shortfall};
+use crate::engine::noise::Purpose;
+use crate::engine::norms::Norms;
+use crate::engine::scope::{AscentKey, Sample, Scope};
+
+/// Unit of the noise and of the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// As they are: `noise * n`, `step * g`.
+    Absolute,
+    /// Fractions of the radius: `noise * p * n / ‖n‖`, `step * p * g / ‖g‖`.
+    Radius,
+}
+
+/// Where the radius comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RadiusOf {
+    /// alpha ‖w0‖.
+    Global,
+    /// alpha Σ ‖w0_t‖ over the tensors t.
+    Sum,
+}
+
+/// What is held in which ball.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Region {
+    /// All parameters as one vector.
+    Global,
+    /// Each tensor in a ball of the one radius.
+    Tensor,
+    /// Each tensor in a ball of its own radius, alpha ‖w0_t‖; noise and step are fractions of that.
+    Layer,
+}
+
+/// How a draw is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ascent {
+    /// Relative radius.
+    pub alpha: f64,
+    /// Size of the noise.
+    pub noise: f64,
+    /// Size of a step.
+    pub step: f64,
+    /// Number of steps.
+    pub steps: u32,
+    /// Of noise and step.
+    pub unit: Unit,
+    /// Of the ball.
+    pub radius_of: RadiusOf,
+    /// Of the displacement.
+    pub region: Region,
+}
+
+impl Ascent {
+    /// The stable form with the default noise (0.1), step (1.0) and number of steps (1): noise and step are fractions of
+    /// the radius, one ball around all parameters.
+    pub fn at_radius(alpha: f64) -> Self {
+        let (unit, radius_of, region) = (Unit::Radius, RadiusOf::Global, Region::Global);
+        Self { alpha, noise: 0.1, step: 1.0, steps: 1, unit, radius_of, region }
+    }
+
+    fn key(&self, draw: u32) -> AscentKey {
+        let numbers = [self.alpha, self.noise, self.step, 0.0].map(f64::to_bits);
+        let choices = [self.steps, self.unit as u32, self.radius_of as u32, self.region as u32, 0];
+        AscentKey { numbers, choices, draw }
+    }
+
+    /// The radius of the ball: a length in parameter space. Of several balls: of the one that they fit in.
+    pub fn radius(&self, weights: &Norms) -> f64 {
+        self.alpha
+            * match self.radius_of {
+                RadiusOf::Global => weights.global(),
+                RadiusOf::Sum => weights.sum(),
+            }
+    }
+
+    fn radii(&self, weights: &Norms) -> Vec<f64> {
+        match self.region {
+            Region::Layer => weights.squares.iter().map(|square| self.alpha * square.sqrt()).collect(),
+            _ => vec![self.radius(weights); weights.squares.len()],
+        }
+    }
+
+    /// What brings a vector with these norms to `size` in its unit.
+    fn scales(&self, size: f64, radii: &[f64], norms: &Norms) -> Vec<f64> {
+        let global = norms.global();
+        let of = |(radius, square): (&f64, &f64)| match (self.unit, self.region) {
+            (Unit::Absolute, _) => size,
+            (Unit::Radius, Region::Layer) => over(size * radius, square.sqrt()),
+            (Unit::Radius, _) => over(size * radius, global),
+        };
+        radii.iter().zip(&norms.squares).map(of).collect()
+    }
+
+    fn draw(&self, point: &mut dyn Point, draw: u32, (radii, base): (&[f64], f64)) -> Result<Sample, Fault> {
+        let scales = match self.unit {
+            Unit::Absolute => vec![self.noise; radii.len()],
+            Unit::Radius => self.scales(self.noise, radii, &point.noise_norms(draw, Purpose::Gauss)),
+        };
+        point.perturb(draw, Purpose::Gauss, &scales);
+        let mut displacement = 0.0;
+        for _ in 0..self.steps {
+            let gradient = point.gradient()?.norms;
+            let norms = point.ascend(&self.scales(self.step, radii, &gradient));
+            displacement = self.project(point, &norms, radii);
+        }
+        Ok(Sample { rise: point.look()?.loss - base, displacement })
+    }
+
+    /// Pulls the displacement back; returns its norm afterwards.
+    fn project(&self, point: &mut dyn Point, norms: &Norms, radii: &[f64]) -> f64 {
+        let pull = |norm: f64, radius: f64| if norm < radius { 1.0 } else { over(radius, norm) };
+        let factors: Vec<f64> = match self.region {
+            Region::Global => radii.iter().map(|radius| pull(norms.global(), *radius)).collect(),
+            _ => {
+                norms.squares.iter().zip(radii).map(|(square, radius)| pull(square.sqrt(), *radius)).collect()
+            }
+        };
+        if factors.iter().any(|factor| *factor != 1.0) {
+            point.shrink(&factors);
+        }
+        norms.squares.iter().zip(&factors).map(|(square, f)| square * f * f).sum::<f64>().sqrt()
+    }
+
+    /// What a draw takes.
+    pub fn work(&self) -> Work {
+        let steps = f64::from(self.steps);
+        Work::of(steps + 1.0, steps, 3.0 * steps + 1.0)
+    }
+
+    /// What draws take: those that another measure makes as well are made once.
+    pub fn cost(&self, draws: u32) -> Cost {
+        let mut cost = Cost::default().outputs();
+        for draw in 0..draws {
+            cost = cost.with(Common::Ascent(self.key(draw)), self.work());
+            if self.unit == Unit::Radius {
+                cost = cost.with(Common::Noise(draw, Purpose::Gauss), Work::of(0.0, 0.0, 1.0));
+            }
+        }
+        cost
+    }
+}
+
+/// Draws of one ascent, with what they have in common.
+pub struct Drawn {
+    /// In draw order.
+    pub samples: Vec<Sample>,
+    /// Of the ball.
+    pub radius: f64,
+    /// At w0.
+    pub base_loss: f64,
+}
+
+impl Drawn {
+    /// The rises in draw order.
+    pub fn rises(&self) -> Vec<f64> {
+        self.samples.iter().map(|sample| sample.rise).collect()
+    }
+
+    /// Mean rise.
+    pub fn mean(&self) -> f64 {
+        self.rises().iter().sum::<f64>() / self.samples.len() as f64
+    }
+
+    /// Mean norm of the displacement.
+    pub fn displacement(&self) -> f64 {
+        self.samples.iter().map(|sample| sample.displacement).sum::<f64>() / self.samples.len() as f64
+    }
+}
+
+/// Makes draws, or takes them from the memory of this snapshot.
+///
+/// # Errors
+/// Undefined when the radius is zero or the base loss is not finite.
+pub fn draw(scope: &mut Scope<'_>, ascent: &Ascent, draws: &[u32]) -> Result<Drawn, Shortfall> {
+    let base_loss = base_loss(scope)?;
+    let weights = scope.landscape.position().norms();
+    let (radius, radii) = (ascent.radius(weights), ascent.radii(weights));
+    if radius == 0.0 {
+        return Err(Shortfall::Undefined("the radius is zero, because all parameters are".into()));
+    }
+    let known = |k: &u32| scope.memo.ascents.contains_key(&ascent.key(*k));
+    let missing: Vec<u32> = draws.iter().filter(|k| !known(k)).copied().collect();
+    let made = scope.explore(&missing, |point, k| ascent.draw(point, k, (&radii, base_loss)))?;
+    scope.memo.ascents.extend(missing.iter().map(|k| ascent.key(*k)).zip(made));
+    let samples = draws.iter().map(|k| scope.memo.ascents[&ascent.key(*k)]).collect();
+    Ok(Drawn { samples, radius, base_loss })
+}
+
+/// The draws of an ascent that this snapshot remembers at other radii, as (alpha, mean rise), by rising radius.
+pub fn remembered(scope: &Scope<'_>, ascent: &Ascent, draws: u32) -> Vec<(f64, f64)> {
+    let alphas =
+        scope.memo.ascents.keys().filter(|key| key.draw == 0).map(|key| f64::from_bits(key.numbers[0]));
+    let mean = |alpha: f64| {
+        let at = Ascent { alpha, ..*ascent };
+        let samples = (0..draws).map(|k| scope.memo.ascents.get(&at.key(k)).map(|sample| sample.rise));
+        let rises: Option<Vec<f64>> = samples.collect();
+        Some((alpha, rises?.iter().sum::<f64>() / f64::from(draws)))
+    };
+    let mut found: Vec<(f64, f64)> = alphas.filter_map(mean).collect();
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    found.dedup_by_key(|(alpha, _)| *alpha);
+    found
+}

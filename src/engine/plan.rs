@@ -1,0 +1,121 @@
+//! What every snapshot of a run will need: network, batches, and measures in the order in which they are made, with what
+//! each will do.
+//!
+//! Owns: the order of measures and what they share. May not touch: snapshots, time.
+
+use super::measure::{Chosen, Cost, Ground};
+use super::network::batch::Batch;
+use super::network::{Network, Product};
+use super::slot::Slot;
+use super::spectrum;
+use crate::domain::{Admitted, Fault, Needs, Planned, Precision, Prepared, Work};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What the engine keeps of a run.
+pub struct Plan {
+    /// The model.
+    pub network: Arc<dyn Network>,
+    /// Probe groups.
+    pub groups: Vec<Group>,
+    /// From the cheapest to the dearest.
+    pub measures: Vec<Chosen>,
+    /// What each of them will do on one group, less what those before it have made.
+    works: Vec<Work>,
+    /// Which of them had better come while the gradient at w0 is kept.
+    pub leaning: Vec<bool>,
+    /// Whether one looks into the references while it measures.
+    pub elements: bool,
+    ground: Ground,
+    /// Never auto.
+    pub precision: Precision,
+}
+
+impl Plan {
+    /// What was prepared for an admitted run.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] for a run that something else admitted.
+    pub fn of(run: &Admitted) -> Result<Arc<Self>, Fault> {
+        let plan = run.prepared.0.clone().downcast::<Self>();
+        plan.map_err(|_| Fault::internal("the run was admitted by another engine"))
+    }
+
+    /// Puts measures in order and counts what each will do.
+    pub fn new(
+        network: Arc<dyn Network>,
+        groups: Vec<Group>,
+        chosen: Vec<Chosen>,
+        precision: Precision,
+    ) -> Self {
+        let mut ground = ground(&*network, &groups);
+        ground.init = chosen.iter().any(|measure| measure.needs().init || measure.needs().init_if_given);
+        let dear = |cost: &Cost| ground.operations(cost.total());
+        let mut costs: Vec<(Cost, Chosen)> =
+            chosen.into_iter().map(|measure| (measure.cost(&ground), measure)).collect();
+        costs.sort_by(|(a, _), (b, _)| dear(a).total_cmp(&dear(b)));
+        let mut done = HashSet::new();
+        let works = costs.iter().map(|(cost, _)| cost.after(&mut done)).collect();
+        let leaning = costs.iter().map(|(cost, _)| cost.leans_on_slope()).collect();
+        let measures: Vec<Chosen> = costs.into_iter().map(|(_, measure)| measure).collect();
+        let elements = measures.iter().any(|measure| measure.needs().elements);
+        Self { network, groups, measures, works, leaning, elements, ground, precision }
+    }
+
+    /// What is known of the run from now on.
+    pub fn admit(self, model_type: String) -> Admitted {
+        let needs: Vec<Needs> = self.measures.iter().map(Chosen::needs).collect();
+        let planned = |work: &Work| Planned { work: *work, counted: false, seconds: None };
+        Admitted {
+            model_type,
+            layout: self.network.layout().clone(),
+            measures: self.measures.iter().map(Chosen::request).collect(),
+            plan: self.works.iter().map(planned).collect(),
+            precision: self.precision,
+            needs_init: needs.iter().any(|needs| needs.init || needs.init_if_given),
+            needs_previous: needs.iter().any(|needs| needs.previous || needs.previous_if_given),
+            needs,
+            prepared: Prepared(Arc::new(self)),
+        }
+    }
+
+    /// Examples of a few groups.
+    pub fn examples(&self, groups: &Range<usize>) -> usize {
+        let batches = self.groups[groups.clone()].iter().flat_map(|group| &group.batches);
+        batches.map(|batch| batch.labels.len()).sum()
+    }
+
+    /// Floating-point operations of a measure on a few groups, roughly.
+    pub fn operations(&self, measure: usize, groups: &Range<usize>) -> f64 {
+        let share = self.examples(groups) as f64 / self.ground.examples.max(1) as f64;
+        let Work { forwards, backwards, passes, operations } = self.works[measure];
+        let (forwards, backwards) = (share * forwards, share * backwards);
+        self.ground.operations(Work { forwards, backwards, passes, operations })
+    }
+}
+
+/// What the plan goes by.
+fn ground(network: &dyn Network, groups: &[Group]) -> Ground {
+    let batches = || groups.iter().flat_map(|group| &group.batches);
+    let products = batches().flat_map(|batch| network.products(batch));
+    let slots = network.layout().slots();
+    let spectrum = |slot: &Slot| slot.columns().map(|columns| spectrum::operations((slot.rows, columns)));
+    Ground {
+        examples: batches().map(|batch| batch.labels.len()).sum(),
+        classes: network.classes(),
+        spectra: slots.iter().filter_map(spectrum).sum(),
+        forward: products.map(|Product { m, n, k, times }| 2.0 * (m * n * k * times) as f64).sum(),
+        parameters: network.layout().total(),
+        init: false,
+        path_norm: network.ones().is_some(),
+    }
+}
+
+/// A probe group, checked and cut.
+pub struct Group {
+    /// Unique in its run.
+    pub name: String,
+    /// Its examples.
+    pub batches: Vec<Batch>,
+}
