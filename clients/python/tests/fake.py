@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,16 @@ class FakeRun:
     events: list[reports_pb2.WatchResponse] = field(default_factory=list)
     closed: bool = False
 
+    def plan(self) -> list[runs_pb2.Planned]:
+        """Predicted before there is a snapshot, counted and timed after it."""
+        measured = bool(self.received)
+        work = types_pb2.Work(forwards=2.0, backwards=0.5 * measured, passes=1.5, operations=3.0)
+        seconds = 0.25 if measured else None
+        return [
+            runs_pb2.Planned(measure=measure.name, work=work, counted=measured, seconds=seconds)
+            for measure in self.request.measures
+        ]
+
 
 class FakeDaemon:
     """Knobs are plain attributes: set them before or while a client talks."""
@@ -46,6 +57,7 @@ class FakeDaemon:
         # Each is called with the number of the push and may abort; returning lets the push go on.
         self.on_chunk: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
         self.on_open: Callable[[runs_pb2.OpenRunRequest, grpc.ServicerContext], None] = lambda request, context: None
+        self.on_get: Callable[[runs_pb2.GetRunRequest, grpc.ServicerContext], None] = lambda request, context: None
         self.on_commit: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
         self.pushes = 0
         self._changed = threading.Condition()
@@ -75,10 +87,15 @@ class FakeDaemon:
         self.opened += 1
         for run in self.runs.values():
             if run.request.idempotency_key == request.idempotency_key:
-                return runs_pb2.OpenRunResponse(run_id=run.id, created=False)
+                return runs_pb2.OpenRunResponse(run_id=run.id, created=False, plan=run.plan())
         run = FakeRun(f"run-{id(self):x}-{len(self.runs)}", request)
         self.runs[run.id] = run
-        return runs_pb2.OpenRunResponse(run_id=run.id, created=True)
+        return runs_pb2.OpenRunResponse(run_id=run.id, created=True, plan=run.plan())
+
+    def get_run(self, request: runs_pb2.GetRunRequest, context: grpc.ServicerContext) -> runs_pb2.GetRunResponse:
+        self.on_get(request, context)
+        run = self._find(request.run_id, context)
+        return runs_pb2.GetRunResponse(run=runs_pb2.RunSummary(run_id=run.id, plan=run.plan()))
 
     def put_probe(
         self, frames: Iterator[runs_pb2.PutProbeRequest], context: grpc.ServicerContext
@@ -159,6 +176,11 @@ class FakeDaemon:
             estimate=reports_pb2.Estimate(mean=1.5, stderr=0.5, min=1.0, max=2.0),
             parts=[reports_pb2.Part(name="first", value=1.5), reports_pb2.Part(name="none")],
             precision=types_pb2.PRECISION_F64,
+            ended=reports_pb2.ENDED_TARGET,
+            runs=[reports_pb2.Quadrature(nodes=[-1.0, 2.0], weights=[0.25, 0.75])],
+            surface=reports_pb2.Surface(dimensions=1, axis=[-1.0, 0.0, 1.0], losses=[2.0, 1.5, math.nan]),
+            remark="of two draws",
+            work=types_pb2.Work(forwards=4.0, backwards=3.0, passes=2.5, operations=1.0),
         )
         self._tell(run, reports_pb2.WatchResponse(reading=reading))
         self._tell(run, reports_pb2.WatchResponse(finished=reports_pb2.MeasurementFinished(snapshot=at, seconds=0.25)))
@@ -196,6 +218,7 @@ def _handlers(daemon: FakeDaemon) -> tuple[grpc.GenericRpcHandler, ...]:
 
     runs = {
         "OpenRun": unary(daemon.open_run, runs_pb2.OpenRunRequest, runs_pb2.OpenRunResponse),
+        "GetRun": unary(daemon.get_run, runs_pb2.GetRunRequest, runs_pb2.GetRunResponse),
         "CloseRun": unary(daemon.close_run, runs_pb2.CloseRunRequest, runs_pb2.CloseRunResponse),
         "PutProbe": upload(daemon.put_probe, runs_pb2.PutProbeRequest, runs_pb2.PutProbeResponse),
     }

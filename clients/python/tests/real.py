@@ -112,5 +112,33 @@ class Mlp:
             "logit_mean": margin(logits),
         }
 
+    def traces(self, probe: dict[str, npt.NDArray[np.generic]]) -> tuple[float, float]:
+        """Of the Hessian and of the Fisher matrix, by differences in each parameter."""
+        step, hessian, fisher = 1e-4, 0.0, 0.0
+        labels = probe["labels"].astype(np.int64)
+        moved = Mlp(self.sizes)
+        moved.weights = {name: tensor.astype(np.float64) for name, tensor in self.weights.items()}
+
+        def logp() -> Floats:
+            logits = moved.logits(probe["inputs"])
+            found: Floats = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+            return found
+
+        def loss(logp: Floats) -> float:
+            return float(-logp[np.arange(len(labels)), labels].mean())
+
+        here = logp()
+        for tensor in moved.weights.values():
+            for at in np.ndindex(tensor.shape):
+                kept = tensor[at]
+                tensor[at] = kept + step
+                up = logp()
+                tensor[at] = kept - step
+                down = logp()
+                tensor[at] = kept
+                hessian += (loss(up) - 2 * loss(here) + loss(down)) / step**2
+                fisher += float((np.exp(here) * ((up - down) / (2 * step)) ** 2).sum(1).mean())
+        return hessian, fisher
+
     def flat(self) -> Floats:
         return np.concatenate([tensor.astype(np.float64).ravel() for tensor in self.weights.values()])

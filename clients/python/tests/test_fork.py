@@ -21,11 +21,13 @@ run.snapshot({{"w": numpy.ones(1 << 20)}}, 0, init=True)
 FORKS = """
 for step in range(1, 21):
     run.snapshot({"w": numpy.ones(1 << 20)}, step)
+    run.ask_plan()
     child = os.fork()
     if child == 0:
         run.snapshot({"w": numpy.ones(3)}, 1000)
         assert run.readings(wait=5) == []
         assert list(run.watch()) == []
+        assert run.ask_plan() == run.plan
         assert not run.finish()
         if step % 2:
             sys.exit(7)

@@ -63,6 +63,97 @@ def test_readings_are_those_of_numpy(real: RealDaemon, way: str) -> None:
     assert {reading.precision for reading in found.values()} == {"f64"}
 
 
+def test_curvature_comes_with_its_runs_its_surface_its_work_and_what_ended_it(real: RealDaemon) -> None:
+    model = Mlp()
+    probes = {"en": model.probe(12, 0), "de": model.probe(9, 1)}
+    measures: list[clino.MeasureLike] = [
+        "loss",
+        {"name": "hessian_density", "steps": 4, "runs": 2},
+        {"name": "landscape", "dims": 2, "points": 5, "span": 0.5},
+        {"name": "fisher_trace", "exact": True},
+        {"name": "hessian_trace", "rel_stderr": 0.1, "max_draws": 2000, "max_seconds": 30},
+        {"name": "hessian_trace", "stderr": 1e-9, "max_draws": 12},
+    ]
+    names = [measure if isinstance(measure, str) else measure["name"] for measure in measures]
+    with clino.init(model.config, probes, measures, addr=real.unix, strict=True) as run:
+        predicted = run.plan
+        assert sorted(planned.measure for planned in predicted) == sorted(map(str, names))
+        assert {(planned.counted, planned.seconds) for planned in predicted} == {(False, None)}
+        assert all(planned.work.forwards > 0 for planned in predicted)
+        run.snapshot(model.weights, 3)
+        readings = run.readings(wait=60)
+        asked = run.ask_plan()
+    assert {reading.outcome for reading in readings} == {"measured"}
+    assert len(readings) == 3 * len(measures)
+    found = by_name(readings, 3)
+    for group in probes:
+        facts = model.facts(probes[group])
+        hessian, fisher = model.traces(probes[group])
+
+        density = found["hessian_density", group]
+        assert density.ended == "draws"
+        assert len(density.runs) == len(density.draws) == 2
+        for seen, draw in zip(density.runs, density.draws, strict=True):
+            assert len(seen.nodes) == len(seen.weights) == 4
+            assert list(seen.nodes) == sorted(seen.nodes)
+            assert sum(seen.weights) == pytest.approx(1.0, rel=1e-9)
+            assert np.dot(seen.nodes, seen.weights) * len(model.flat()) == pytest.approx(draw, rel=1e-6)
+
+        landscape = found["landscape", group]
+        surface = landscape.surface
+        assert surface is not None
+        assert (surface.dimensions, surface.axis) == (2, (-0.5, -0.25, 0.0, 0.25, 0.5))
+        assert [len(row) for row in surface.grid] == [5] * 5
+        assert surface.grid[2][2] == pytest.approx(facts["loss"], rel=1e-12)
+        assert len(set(surface.losses)) == 25
+
+        exact = found["fisher_trace", group]
+        assert exact.parameters["exact"] is True
+        assert (exact.draws, exact.ended) == ((), None)
+        assert exact.value == pytest.approx(fisher, rel=1e-5)
+
+        traces = {r.ended: r for r in readings if (r.measure, r.group) == ("hessian_trace", group)}
+        target, short = traces["target"], traces["max_draws"]
+        assert target.parameters["rel_stderr"] == 0.1
+        assert target.value is not None
+        assert target.stderr is not None
+        assert target.stderr <= 0.1 * abs(target.value)
+        assert abs(target.value - hessian) < 4 * target.stderr
+        assert len(short.draws) == 12
+        assert short.draws == target.draws[:12]
+        for reading in (density, landscape, exact, target, short):
+            assert reading.work.forwards > 0
+            assert (reading.work.backwards > 0) == (reading is not landscape)
+        assert [found["loss", group].ended, found["loss", group].surface, found["loss", group].runs] == [None, None, ()]
+    assert run.plan == asked
+    assert [planned.measure for planned in asked] == [planned.measure for planned in predicted]
+    for planned in asked:
+        assert planned.counted
+        if planned.measure != "hessian_trace":
+            took = sum(reading.seconds for reading in readings if reading.measure == planned.measure)
+            assert planned.seconds == pytest.approx(took, rel=1e-6)
+
+
+def test_what_does_not_fit_into_the_budget_is_skipped_with_a_reason(real: RealDaemon) -> None:
+    model = Mlp()
+    probes, measures = {"en": model.probe(12, 0)}, ["loss", "margin", "sharpness"]
+    with clino.init(model.config, probes, measures, addr=real.unix, budget=1e-6, strict=True) as tight:
+        tight.snapshot(model.weights, 0)
+    readings = tight.readings()
+    assert len(readings) == 6
+    skipped = [reading for reading in readings if reading.outcome == "skipped"]
+    # At most the first one begins while there is a part of the microsecond left.
+    assert len(skipped) >= 5
+    for reading in skipped:
+        assert reading.reason is not None
+        assert "budget" in reading.reason
+        assert (reading.value, reading.draws, reading.ended, reading.seconds) == (None, (), None, 0.0)
+    assert [planned.seconds for planned in tight.plan if planned.measure == "sharpness"] == [None]
+    with clino.init(model.config, probes, measures, addr=real.unix, budget=600, strict=True) as ample:
+        ample.snapshot(model.weights, 0)
+    assert {reading.outcome for reading in ample.readings()} == {"measured"}
+
+
 def test_wrappers_and_bfloat16(real: RealDaemon) -> None:
     model = Mlp()
     rounded = Mlp()

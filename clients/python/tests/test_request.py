@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,88 @@ def test_measures_with_parameters_of_every_kind() -> None:
     assert full.parameters["scope"].text == "layer"
     assert list(full.parameters["alphas"].numbers.values) == [1, 2]
     assert _request.measures(None) == []
+
+
+KINDS: list[tuple[Any, str, Any]] = [
+    (True, "flag", True),
+    (False, "flag", False),
+    (np.bool_(True), "flag", True),
+    (np.array(False), "flag", False),
+    (30, "number", 30.0),
+    (0.02, "number", 0.02),
+    (np.float32(0.5), "number", 0.5),
+    (np.int64(200), "number", 200.0),
+    (np.array(4.0), "number", 4.0),
+    (math.inf, "number", math.inf),
+    ("layer", "text", "layer"),
+    ("", "text", ""),
+    ([0.1, 1], "numbers", [0.1, 1.0]),
+    ((2,), "numbers", [2.0]),
+    (range(3), "numbers", [0.0, 1.0, 2.0]),
+    (np.array([0.25, 0.5], np.float32), "numbers", [0.25, 0.5]),
+    ([np.int32(7)], "numbers", [7.0]),
+    ([], "numbers", []),
+]
+
+
+@pytest.mark.parametrize(("given", "kind", "sent"), KINDS, ids=[repr(given) for given, _, _ in KINDS])
+def test_a_parameter_keeps_its_kind(given: Any, kind: str, sent: Any) -> None:
+    (measure,) = _request.measures([{"name": "m", "x": given}])
+    value = measure.parameters["x"]
+    assert value.WhichOneof("kind") == kind
+    found = list(value.numbers.values) if kind == "numbers" else getattr(value, kind)
+    assert found == sent
+    assert type(found) is type(sent)
+
+
+def test_targets_and_flags_are_parameters() -> None:
+    trace, fisher = _request.measures(
+        [
+            {"name": "hessian_trace", "rel_stderr": 0.02, "max_draws": 200, "max_seconds": 30},
+            {"name": "fisher_trace", "exact": True},
+        ]
+    )
+    assert {name: value.number for name, value in trace.parameters.items()} == {
+        "rel_stderr": 0.02,
+        "max_draws": 200.0,
+        "max_seconds": 30.0,
+    }
+    assert {name: value.WhichOneof("kind") for name, value in fisher.parameters.items()} == {"exact": "flag"}
+    assert fisher.parameters["exact"].flag
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        (None, "x"),
+        (1j, "x"),
+        ({"a": 1}, "x"),
+        (b"layer", "x"),
+        (["a"], "x[0]"),
+        ([1.0, True], "x[1]"),
+        ([1.0, "2"], "x[1]"),
+        (np.eye(2), "x[0]"),
+        (np.array(["a"]), "x[0]"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_parameter_is_named(given: Any, field: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"measures[1].{field}: found ")):
+        _request.measures(["loss", {"name": "m", "x": given}])
+
+
+@pytest.mark.parametrize("given", [1e-6, 0.5, 30, np.float32(0.25), np.int64(3)])
+def test_a_budget_is_a_number_of_seconds(given: Any) -> None:
+    found = _request.budget(given)
+    assert found == given
+    assert type(found) is float
+    assert _request.budget(None) is None
+
+
+@pytest.mark.parametrize("given", [0, 0.0, -1.0, math.inf, -math.inf, math.nan, 10**400, True, "30", [1.0], 1j])
+def test_what_is_no_budget(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"budget: found .*, expected a finite number of seconds above 0"):
+        _request.budget(given)
 
 
 @pytest.mark.parametrize("wanted", ["loss", [{"alpha": 1}], [{"name": "loss", "x": object()}]])

@@ -55,11 +55,16 @@ def test_readings_are_typed(daemon: FakeDaemon) -> None:
         stderr=0.5,
         min=1.0,
         max=2.0,
+        ended="target",
         parts={"first": 1.5, "none": None},
         tensors={},
         rungs=(),
+        runs=(clino.Quadrature((-1.0, 2.0), (0.25, 0.75)),),
+        surface=clino.Surface(1, (-1.0, 0.0, 1.0), (2.0, 1.5, None)),
         reason=None,
+        remark="of two draws",
         seconds=0.0,
+        work=clino.Work(forwards=4.0, backwards=3.0, passes=2.5, operations=1.0),
         precision="f64",
     )
     assert list(run.watch()) == [reading, clino.SnapshotFinished(3, 1, 0.25)]

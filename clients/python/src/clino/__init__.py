@@ -14,20 +14,25 @@ Flow: `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender` take
 """
 
 from clino._notices import ClinoError
-from clino._readings import Event, Gap, Reading, Rung, SnapshotFinished, SnapshotSkipped
+from clino._readings import Event, Gap, Quadrature, Reading, Rung, SnapshotFinished, SnapshotSkipped, Surface
 from clino._request import MeasureLike
 from clino._run import Run, Stats, init
+from clino._work import Planned, Work
 
 __all__ = [
     "ClinoError",
     "Event",
     "Gap",
     "MeasureLike",
+    "Planned",
+    "Quadrature",
     "Reading",
     "Run",
     "Rung",
     "SnapshotFinished",
     "SnapshotSkipped",
     "Stats",
+    "Surface",
+    "Work",
     "init",
 ]

@@ -106,6 +106,16 @@ class Daemon:
         answer: runs_pb2.OpenRunResponse = call(request, timeout=timeout)
         return answer
 
+    def get_run(self, run_id: str, timeout: float) -> Pending[runs_pb2.GetRunResponse]:
+        """Ask how a run stands."""
+        call = self._channel.unary_unary(
+            "/clino.v1.Runs/GetRun",
+            runs_pb2.GetRunRequest.SerializeToString,
+            runs_pb2.GetRunResponse.FromString,
+        )
+        pending: Pending[runs_pb2.GetRunResponse] = call.future(runs_pb2.GetRunRequest(run_id=run_id), timeout=timeout)
+        return pending
+
     def close_run(self, run_id: str, timeout: float) -> None:
         """No more snapshots of this run."""
         call = self._channel.unary_unary(

@@ -1,4 +1,4 @@
-"""The run at the daemon: its channel, its id, and the calls that are under way.
+"""The run at the daemon: its channel, its id, its plan, and the calls that are under way.
 
 Owns: opening and forgetting the run. May not touch: the slot. The channel is made by the thread that first needs
 it, never by the trainer's: a channel that exists while a process forks its data loaders is grpc's classic hang.
@@ -14,6 +14,7 @@ import grpc
 from clino._daemon import Answer, Cancelled, Daemon, Pending
 from clino._request import INLINE
 from clino._settings import Settings
+from clino._work import Planned, plan_of
 from clino.v1 import runs_pb2
 
 OPEN_TIMEOUT = 30.0
@@ -36,12 +37,18 @@ class Link:
         self._daemon: Daemon | None = None
         self._calls: set[Cancellable] = set()
         self._run_id: str | None = None
+        self._plan: tuple[Planned, ...] = ()
         self.stopped = False
 
     @property
     def run_id(self) -> str | None:
         """The daemon's name of the run while it is open there."""
         return self._run_id
+
+    @property
+    def plan(self) -> tuple[Planned, ...]:
+        """What the measures cost, as the daemon said it last."""
+        return self._plan
 
     def daemon(self) -> Daemon:
         """The daemon, by a channel made now if there is none; Cancelled once stopped."""
@@ -59,8 +66,16 @@ class Link:
         answer = self.daemon().open_run(self._whole_request(), OPEN_TIMEOUT)
         with self._changed:
             self._run_id = answer.run_id
+            self._plan = plan_of(answer.plan)
             self._changed.notify_all()
         return answer.run_id
+
+    def renew_plan(self, run_id: str, timeout: float) -> None:
+        """Ask the daemon for the plan of the run that it opened under this name."""
+        answer = self.answer(self.daemon().get_run(run_id, timeout))
+        with self._changed:
+            if self._run_id == run_id:
+                self._plan = plan_of(answer.run.plan)
 
     def forget(self, run_id: str) -> bool:
         """The daemon does not know this run any more; False when another thread noticed before."""

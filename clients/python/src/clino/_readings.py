@@ -5,13 +5,16 @@ Owns: the events of a run and their making from messages. May not touch: where t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from clino._work import Work, work_of
 from clino.v1 import reports_pb2, types_pb2
 
-Outcome = Literal["measured", "undefined", "unavailable", "failed"]
+Outcome = Literal["measured", "undefined", "unavailable", "failed", "skipped"]
+Ended = Literal["draws", "target", "max_draws", "max_seconds"]
 ParameterValue = float | str | bool | tuple[float, ...]
 
 _OUTCOMES: dict[int, Outcome] = {
@@ -19,6 +22,13 @@ _OUTCOMES: dict[int, Outcome] = {
     reports_pb2.OUTCOME_UNDEFINED: "undefined",
     reports_pb2.OUTCOME_UNAVAILABLE: "unavailable",
     reports_pb2.OUTCOME_FAILED: "failed",
+    reports_pb2.OUTCOME_SKIPPED: "skipped",
+}
+_ENDED: dict[int, Ended] = {
+    reports_pb2.ENDED_DRAWS: "draws",
+    reports_pb2.ENDED_TARGET: "target",
+    reports_pb2.ENDED_MAX_DRAWS: "max_draws",
+    reports_pb2.ENDED_MAX_SECONDS: "max_seconds",
 }
 
 
@@ -33,12 +43,41 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class Quadrature:
+    """A spectral density as one run of Lanczos' iteration saw it: rising eigenvalues, and their shares of one."""
+
+    nodes: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Losses on a line (`dimensions` 1) or a square plane (2) through the snapshot, None where one is not finite.
+
+    `axis` has the coordinates along each direction. `losses` are row-major: a row is at one coordinate along the
+    first direction.
+    """
+
+    dimensions: int
+    axis: tuple[float, ...]
+    losses: tuple[float | None, ...]
+
+    @property
+    def grid(self) -> tuple[tuple[float | None, ...], ...]:
+        """The losses row by row; of a line, a single row."""
+        width = max(1, len(self.axis))
+        return tuple(self.losses[start : start + width] for start in range(0, len(self.losses), width))
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What one measure says of one snapshot on one probe group.
 
     `value` is the principal number, for random measures the mean of `draws`; it is None where `outcome` is not
-    `measured`, and `reason` says why. `group` is None for measures of the weights alone and "pooled" for all
-    groups together. `seconds` is the time that the daemon took.
+    `measured`, and `reason` says why; "skipped" is what did not fit into the budget. `ended` says what ended the
+    draws, and is None for measures without. `group` is None for measures of the weights alone and "pooled" for all
+    groups together. `remark` is what is to be known of the value. `seconds` is the time that the daemon took, and
+    `work` what it did in it; what readings share counts for the one that came first.
     """
 
     measure: str
@@ -53,11 +92,16 @@ class Reading:
     stderr: float | None
     min: float | None
     max: float | None
+    ended: Ended | None
     parts: Mapping[str, float | None]
     tensors: Mapping[str, Mapping[str, float | None]]
     rungs: tuple[Rung, ...]
+    runs: tuple[Quadrature, ...]
+    surface: Surface | None
     reason: str | None
+    remark: str | None
     seconds: float
+    work: Work
     precision: str
 
 
@@ -105,11 +149,16 @@ def reading_of(message: reports_pb2.Reading) -> Reading:
         stderr=estimate.stderr if estimate and estimate.HasField("stderr") else None,
         min=estimate.min if estimate else None,
         max=estimate.max if estimate else None,
+        ended=_ENDED.get(message.ended),
         parts=_parts(message.parts),
         tensors={entry.tensor: _parts(entry.parts) for entry in message.tensors},
         rungs=tuple(_rung(rung) for rung in message.rungs),
+        runs=tuple(Quadrature(tuple(run.nodes), tuple(run.weights)) for run in message.runs),
+        surface=_surface(message.surface) if message.HasField("surface") else None,
         reason=message.reason or None,
+        remark=message.remark or None,
         seconds=message.seconds,
+        work=work_of(message.work),
         precision=types_pb2.Precision.Name(message.precision).removeprefix("PRECISION_").lower(),
     )
 
@@ -136,6 +185,11 @@ def _parts(parts: Iterable[reports_pb2.Part]) -> dict[str, float | None]:
 
 def _rung(rung: reports_pb2.Rung) -> Rung:
     return Rung(rung.alpha, rung.value, tuple(rung.draws), rung.stderr if rung.HasField("stderr") else None)
+
+
+def _surface(surface: reports_pb2.Surface) -> Surface:
+    losses = tuple(loss if math.isfinite(loss) else None for loss in surface.losses)
+    return Surface(surface.dimensions, tuple(surface.axis), losses)
 
 
 def _parameter(value: types_pb2.Value) -> ParameterValue:

@@ -7,12 +7,14 @@ ValueError or TypeError with the name of the argument at fault; what only the da
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from clino.v1 import runs_pb2, types_pb2
 
@@ -82,6 +84,19 @@ def delivery(name: str) -> runs_pb2.Delivery:
     return _DELIVERIES[name]
 
 
+def budget(seconds: float | None) -> float | None:
+    """Take a finite number of seconds above 0, or None for no limit."""
+    if seconds is None:
+        return None
+    try:
+        found = float(seconds) if _is_number(seconds) else math.nan
+    except OverflowError:
+        found = math.inf
+    if not 0 < found < math.inf:
+        raise ValueError(f"budget: found {seconds!r}, expected a finite number of seconds above 0")
+    return found
+
+
 def _group(name: str, arrays: Mapping[str, object]) -> runs_pb2.ProbeGroup:
     if not isinstance(arrays, Mapping):
         raise TypeError(f"probes[{name!r}]: found {type(arrays).__name__}, expected a mapping of names to arrays")
@@ -114,12 +129,28 @@ def _measure(index: int, measure: MeasureLike) -> runs_pb2.MeasureRequest:
 
 
 def _value(field: str, value: object) -> types_pb2.Value:
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if isinstance(value, (bool, np.bool_)):
         return types_pb2.Value(flag=bool(value))
-    if isinstance(value, (int, float, np.number)):
+    if _is_number(value):
         return types_pb2.Value(number=float(value))
     if isinstance(value, str):
         return types_pb2.Value(text=value)
-    if isinstance(value, (Sequence, np.ndarray)):
-        return types_pb2.Value(numbers=types_pb2.Numbers(values=[float(number) for number in value]))
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return types_pb2.Value(numbers=types_pb2.Numbers(values=_numbers(field, value)))
     raise TypeError(f"{field}: found {type(value).__name__}, expected a number, text, flag or list of numbers")
+
+
+def _numbers(field: str, values: Sequence[object] | npt.NDArray[Any]) -> list[float]:
+    numbers: list[float] = []
+    for index, entry in enumerate(values):
+        if not _is_number(entry):
+            raise TypeError(f"{field}[{index}]: found {entry!r}, expected a number")
+        numbers.append(float(entry))
+    return numbers
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a real number of Python or numpy; a flag is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

@@ -25,6 +25,7 @@ from clino._sender import Sender
 from clino._settings import Mode, Settings, mode_of
 from clino._slot import Copy, Slot
 from clino._watcher import Watcher
+from clino._work import Planned
 from clino.v1 import runs_pb2, snapshots_pb2
 
 Kind = Literal["live", "master", "ema", "swa"]
@@ -108,6 +109,14 @@ class Run:
             events, index, more = self._journal.after(index, timeout)
             yield from events
 
+    def ask_plan(self, timeout: float = 5.0) -> tuple[Planned, ...]:
+        """Ask the daemon for the plan, waiting at most `timeout` seconds: `plan`, brought up to date.
+
+        After the first snapshot it has counted work and seconds. Without an answer it is what was known before.
+        """
+        self._guard("plan", lambda: self._ask_plan(timeout), None)
+        return self.plan
+
     def finish(self, timeout: float = 60.0) -> bool:
         """Send what waits, close the run, wait for its last readings; True when all of that was done in time.
 
@@ -121,6 +130,14 @@ class Run:
     def id(self) -> str | None:
         """The daemon's name of the run, once it is open."""
         return self._link.run_id if self._link else None
+
+    @property
+    def plan(self) -> tuple[Planned, ...]:
+        """What each measure costs, in the order in which they are made, as far as it is known here.
+
+        Empty until the run is open; then the daemon's prediction, until `ask_plan` or the end of the run renews it.
+        """
+        return self._link.plan if self._link else ()
 
     @property
     def stats(self) -> Stats:
@@ -228,6 +245,12 @@ class Run:
             self._journal.wait_settled(deadline)
         return self._journal.readings()
 
+    def _ask_plan(self, timeout: float) -> None:
+        if self._inert or self._sender is None:
+            return
+        self._sender.renew_plan(timeout)
+        self._notices.raise_pending()
+
     def _finish(self, timeout: float, raising: bool = True) -> bool:
         sender, link, watcher = self._sender, self._link, self._watcher
         if self._inert or sender is None or link is None or watcher is None:
@@ -274,6 +297,7 @@ def init(
     mode: Mode | None = None,
     delivery: Literal["latest", "every"] = "latest",
     precision: Literal["auto", "f32", "f64"] = "auto",
+    budget: float | None = None,
     strict: bool = False,
 ) -> Run:
     """Begin a run: what is trained, on what it is probed, what is measured.
@@ -281,8 +305,10 @@ def init(
     `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names
     of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
     mlp: `inputs` and `labels`). `measures` are names, or mappings of a `name` and parameters; None is the daemon's
-    default set. `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is http://HOST:PORT or unix:///PATH. `mode`
-    (else CLINO_MODE) may be "disabled", which makes every call a no-op: give it on all ranks but one.
+    default set. `budget` is how many seconds a snapshot may take: measures go from the cheapest to the dearest, and
+    what does not fit comes back as skipped. `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is
+    http://HOST:PORT or unix:///PATH. `mode` (else CLINO_MODE) may be "disabled", which makes every call a no-op:
+    give it on all ranks but one.
 
     Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
     daemon's word, and every trouble is raised: here, or by the next call on the run.
@@ -300,6 +326,7 @@ def init(
             seed=operator.index(seed),
             delivery=_request.delivery(delivery),
             precision=_request.precision(precision),
+            budget_seconds=_request.budget(budget),
         )
         run.start(Settings.of(addr), request)
 

@@ -1,6 +1,7 @@
 """Sends snapshots from a thread of its own: open, initialization, snapshot, and again until it works.
 
-Owns: the order of calls, retries, backoff, the counts of what was sent. May not touch: the trainer's thread.
+Owns: the order of calls, retries, backoff, the counts of what was sent. May not touch: the trainer's thread, but for
+who asks there for the plan and waits for the answer.
 """
 
 from __future__ import annotations
@@ -130,6 +131,23 @@ class Sender:
             self._journal.forget()
             self._slot.initial_lost()
 
+    def renew_plan(self, timeout: float) -> None:
+        """Bring the plan up to date, on the thread of who asks for it; what went wrong is told."""
+        run_id = self._link.run_id
+        if run_id is None:
+            return
+        try:
+            self._link.renew_plan(run_id, timeout)
+        except grpc.RpcError as error:
+            if self._link.stopped:
+                LOG.debug("clino: the run ended while its plan was asked for")
+            elif trouble(error) is Trouble.LOST:
+                self.lost(run_id)
+            elif error.code() is grpc.StatusCode.UNAVAILABLE:
+                self._tell_away(error)
+            else:
+                self._notices.tell("plan", f"clino: the daemon did not tell the plan: {describe(error)}")
+
     def _reached(self) -> None:
         if self.away:
             LOG.info("clino: the daemon is back")
@@ -140,9 +158,10 @@ class Sender:
         if trouble(error) is Trouble.AWAY and not self._link.stopped:
             self.away = True
             self._slot.set_away(True)
-            self._notices.tell(
-                "away", f"clino: no daemon ({describe(error)}); training goes on, and clino keeps trying"
-            )
+            self._tell_away(error)
+
+    def _tell_away(self, error: grpc.RpcError) -> None:
+        self._notices.tell("away", f"clino: no daemon ({describe(error)}); training goes on, and clino keeps trying")
 
     def _given_up(self, failure: Failure, tries: int) -> bool:
         if failure.trouble is Trouble.REFUSED:

@@ -14,6 +14,8 @@ from clino._notices import LOG, Notices
 from clino._readings import event_of
 from clino._sender import FIRST_PAUSE, LONGEST_PAUSE, Sender
 
+PLAN_TIMEOUT = 5.0
+
 
 class Watcher:
     """One thread, ended by the run's last event or by stopping the link."""
@@ -52,6 +54,7 @@ class Watcher:
                 self._next = message.sequence + 1
                 if message.HasField("closed"):
                     self.saw_end = True
+                    self._renew_plan(run_id)
                     return
                 event = event_of(message)
                 if event is not None:
@@ -63,3 +66,10 @@ class Watcher:
         finally:
             if call is not None:
                 self._link.end(call)
+
+    def _renew_plan(self, run_id: str) -> None:
+        """Leave the plan as the last snapshot made it: after the run nobody can ask any more."""
+        try:
+            self._link.renew_plan(run_id, PLAN_TIMEOUT)
+        except grpc.RpcError as error:
+            LOG.debug("clino: the last plan: %s", describe(error))

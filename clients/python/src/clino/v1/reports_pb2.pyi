@@ -16,6 +16,15 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_UNDEFINED: _ClassVar[Outcome]
     OUTCOME_UNAVAILABLE: _ClassVar[Outcome]
     OUTCOME_FAILED: _ClassVar[Outcome]
+    OUTCOME_SKIPPED: _ClassVar[Outcome]
+
+class Ended(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENDED_UNSPECIFIED: _ClassVar[Ended]
+    ENDED_DRAWS: _ClassVar[Ended]
+    ENDED_TARGET: _ClassVar[Ended]
+    ENDED_MAX_DRAWS: _ClassVar[Ended]
+    ENDED_MAX_SECONDS: _ClassVar[Ended]
 
 class SnapshotState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -29,6 +38,12 @@ OUTCOME_MEASURED: Outcome
 OUTCOME_UNDEFINED: Outcome
 OUTCOME_UNAVAILABLE: Outcome
 OUTCOME_FAILED: Outcome
+OUTCOME_SKIPPED: Outcome
+ENDED_UNSPECIFIED: Ended
+ENDED_DRAWS: Ended
+ENDED_TARGET: Ended
+ENDED_MAX_DRAWS: Ended
+ENDED_MAX_SECONDS: Ended
 SNAPSHOT_STATE_UNSPECIFIED: SnapshotState
 SNAPSHOT_STATE_WAITING: SnapshotState
 SNAPSHOT_STATE_MEASURING: SnapshotState
@@ -114,7 +129,7 @@ class Draining(_message.Message):
     def __init__(self) -> None: ...
 
 class Reading(_message.Message):
-    __slots__ = ("measure", "parameters", "group", "snapshot", "outcome", "value", "draws", "estimate", "parts", "tensors", "rungs", "reason", "seconds", "precision")
+    __slots__ = ("measure", "parameters", "group", "snapshot", "outcome", "value", "draws", "estimate", "parts", "tensors", "rungs", "reason", "seconds", "precision", "ended", "runs", "surface", "remark", "work")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +151,11 @@ class Reading(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    SURFACE_FIELD_NUMBER: _ClassVar[int]
+    REMARK_FIELD_NUMBER: _ClassVar[int]
+    WORK_FIELD_NUMBER: _ClassVar[int]
     measure: str
     parameters: _containers.MessageMap[str, _types_pb2.Value]
     group: str
@@ -150,7 +170,12 @@ class Reading(_message.Message):
     reason: str
     seconds: float
     precision: _types_pb2.Precision
-    def __init__(self, measure: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ..., group: _Optional[str] = ..., snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorParts, _Mapping]]] = ..., rungs: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., reason: _Optional[str] = ..., seconds: _Optional[float] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ...) -> None: ...
+    ended: Ended
+    runs: _containers.RepeatedCompositeFieldContainer[Quadrature]
+    surface: Surface
+    remark: str
+    work: _types_pb2.Work
+    def __init__(self, measure: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ..., group: _Optional[str] = ..., snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorParts, _Mapping]]] = ..., rungs: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., reason: _Optional[str] = ..., seconds: _Optional[float] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., ended: _Optional[_Union[Ended, str]] = ..., runs: _Optional[_Iterable[_Union[Quadrature, _Mapping]]] = ..., surface: _Optional[_Union[Surface, _Mapping]] = ..., remark: _Optional[str] = ..., work: _Optional[_Union[_types_pb2.Work, _Mapping]] = ...) -> None: ...
 
 class Estimate(_message.Message):
     __slots__ = ("mean", "stderr", "min", "max")
@@ -191,6 +216,24 @@ class Rung(_message.Message):
     draws: _containers.RepeatedScalarFieldContainer[float]
     stderr: float
     def __init__(self, alpha: _Optional[float] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., stderr: _Optional[float] = ...) -> None: ...
+
+class Quadrature(_message.Message):
+    __slots__ = ("nodes", "weights")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedScalarFieldContainer[float]
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, nodes: _Optional[_Iterable[float]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Surface(_message.Message):
+    __slots__ = ("dimensions", "axis", "losses")
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    dimensions: int
+    axis: _containers.RepeatedScalarFieldContainer[float]
+    losses: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, dimensions: _Optional[int] = ..., axis: _Optional[_Iterable[float]] = ..., losses: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class GetReportRequest(_message.Message):
     __slots__ = ("run_id", "snapshot")

@@ -18,7 +18,7 @@ DELIVERY_LATEST: Delivery
 DELIVERY_EVERY: Delivery
 
 class OpenRunRequest(_message.Message):
-    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision")
+    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,7 @@ class OpenRunRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     name: str
     config_json: str
@@ -35,7 +36,8 @@ class OpenRunRequest(_message.Message):
     seed: int
     delivery: Delivery
     precision: _types_pb2.Precision
-    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ...) -> None: ...
+    budget_seconds: float
+    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ...) -> None: ...
 
 class ProbeGroup(_message.Message):
     __slots__ = ("name", "probe", "digest")
@@ -77,18 +79,32 @@ class MeasureRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ...) -> None: ...
 
 class OpenRunResponse(_message.Message):
-    __slots__ = ("run_id", "measures", "precision", "parameters", "created")
+    __slots__ = ("run_id", "measures", "precision", "parameters", "created", "plan")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MEASURES_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     measures: _containers.RepeatedCompositeFieldContainer[MeasureRequest]
     precision: _types_pb2.Precision
     parameters: _containers.RepeatedCompositeFieldContainer[_types_pb2.TensorSpec]
     created: bool
-    def __init__(self, run_id: _Optional[str] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., parameters: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., created: bool = ...) -> None: ...
+    plan: _containers.RepeatedCompositeFieldContainer[Planned]
+    def __init__(self, run_id: _Optional[str] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., parameters: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., created: bool = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ...) -> None: ...
+
+class Planned(_message.Message):
+    __slots__ = ("measure", "work", "counted", "seconds")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    WORK_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    measure: str
+    work: _types_pb2.Work
+    counted: bool
+    seconds: float
+    def __init__(self, measure: _Optional[str] = ..., work: _Optional[_Union[_types_pb2.Work, _Mapping]] = ..., counted: bool = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class PutProbeRequest(_message.Message):
     __slots__ = ("begin", "chunk", "commit")
@@ -147,7 +163,7 @@ class CloseRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[RunSummary, _Mapping]] = ...) -> None: ...
 
 class RunSummary(_message.Message):
-    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence")
+    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +179,8 @@ class RunSummary(_message.Message):
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     name: str
     model_type: str
@@ -178,7 +196,9 @@ class RunSummary(_message.Message):
     skipped: int
     pending: int
     next_sequence: int
-    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ...) -> None: ...
+    plan: _containers.RepeatedCompositeFieldContainer[Planned]
+    budget_seconds: float
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ...) -> None: ...
 
 class ListMeasuresRequest(_message.Message):
     __slots__ = ()
@@ -191,7 +211,7 @@ class ListMeasuresResponse(_message.Message):
     def __init__(self, measures: _Optional[_Iterable[_Union[MeasureInfo, _Mapping]]] = ...) -> None: ...
 
 class MeasureInfo(_message.Message):
-    __slots__ = ("name", "summary", "source", "cost", "needs", "parameters", "standard")
+    __slots__ = ("name", "summary", "source", "cost", "needs", "parameters", "standard", "formula", "invariance", "rescaling", "parts")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +219,10 @@ class MeasureInfo(_message.Message):
     NEEDS_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     STANDARD_FIELD_NUMBER: _ClassVar[int]
+    FORMULA_FIELD_NUMBER: _ClassVar[int]
+    INVARIANCE_FIELD_NUMBER: _ClassVar[int]
+    RESCALING_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     summary: str
     source: str
@@ -206,7 +230,19 @@ class MeasureInfo(_message.Message):
     needs: _containers.RepeatedScalarFieldContainer[str]
     parameters: _containers.RepeatedCompositeFieldContainer[ParameterInfo]
     standard: bool
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., source: _Optional[str] = ..., cost: _Optional[str] = ..., needs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Iterable[_Union[ParameterInfo, _Mapping]]] = ..., standard: bool = ...) -> None: ...
+    formula: str
+    invariance: str
+    rescaling: bool
+    parts: _containers.RepeatedCompositeFieldContainer[PartInfo]
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., source: _Optional[str] = ..., cost: _Optional[str] = ..., needs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Iterable[_Union[ParameterInfo, _Mapping]]] = ..., standard: bool = ..., formula: _Optional[str] = ..., invariance: _Optional[str] = ..., rescaling: bool = ..., parts: _Optional[_Iterable[_Union[PartInfo, _Mapping]]] = ...) -> None: ...
+
+class PartInfo(_message.Message):
+    __slots__ = ("name", "summary")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    summary: str
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ...) -> None: ...
 
 class ParameterInfo(_message.Message):
     __slots__ = ("name", "summary", "standard", "range")

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63lino/v1/types.proto\x12\x08\x63lino.v1\"s\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05\x64type\x18\x02 \x01(\x0e\x32\x0f.clino.v1.Dtype\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x18\n\x0b\x62yte_length\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_byte_length\"%\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"5\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\x08\n\x06\x43ommit\"g\n\x05Value\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x12$\n\x07numbers\x18\x04 \x01(\x0b\x32\x11.clino.v1.NumbersH\x00\x42\x06\n\x04kind\"\x19\n\x07Numbers\x12\x0e\n\x06values\x18\x01 \x03(\x01*y\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\r\n\tDTYPE_F32\x10\x01\x12\r\n\tDTYPE_F16\x10\x02\x12\x0e\n\nDTYPE_BF16\x10\x03\x12\r\n\tDTYPE_F64\x10\x04\x12\r\n\tDTYPE_I64\x10\x05\x12\r\n\tDTYPE_I32\x10\x06*`\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_AUTO\x10\x01\x12\x11\n\rPRECISION_F32\x10\x02\x12\x11\n\rPRECISION_F64\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63lino/v1/types.proto\x12\x08\x63lino.v1\"s\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05\x64type\x18\x02 \x01(\x0e\x32\x0f.clino.v1.Dtype\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x18\n\x0b\x62yte_length\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_byte_length\"%\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"5\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\x08\n\x06\x43ommit\"g\n\x05Value\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x12$\n\x07numbers\x18\x04 \x01(\x0b\x32\x11.clino.v1.NumbersH\x00\x42\x06\n\x04kind\"\x19\n\x07Numbers\x12\x0e\n\x06values\x18\x01 \x03(\x01\"O\n\x04Work\x12\x10\n\x08\x66orwards\x18\x01 \x01(\x01\x12\x11\n\tbackwards\x18\x02 \x01(\x01\x12\x0e\n\x06passes\x18\x03 \x01(\x01\x12\x12\n\noperations\x18\x04 \x01(\x01*y\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\r\n\tDTYPE_F32\x10\x01\x12\r\n\tDTYPE_F16\x10\x02\x12\x0e\n\nDTYPE_BF16\x10\x03\x12\r\n\tDTYPE_F64\x10\x04\x12\r\n\tDTYPE_I64\x10\x05\x12\r\n\tDTYPE_I32\x10\x06*`\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_AUTO\x10\x01\x12\x11\n\rPRECISION_F32\x10\x02\x12\x11\n\rPRECISION_F64\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clino.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DTYPE']._serialized_start=387
-  _globals['_DTYPE']._serialized_end=508
-  _globals['_PRECISION']._serialized_start=510
-  _globals['_PRECISION']._serialized_end=606
+  _globals['_DTYPE']._serialized_start=468
+  _globals['_DTYPE']._serialized_end=589
+  _globals['_PRECISION']._serialized_start=591
+  _globals['_PRECISION']._serialized_end=687
   _globals['_TENSORSPEC']._serialized_start=34
   _globals['_TENSORSPEC']._serialized_end=149
   _globals['_ALIAS']._serialized_start=151
@@ -47,4 +47,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VALUE']._serialized_end=358
   _globals['_NUMBERS']._serialized_start=360
   _globals['_NUMBERS']._serialized_end=385
+  _globals['_WORK']._serialized_start=387
+  _globals['_WORK']._serialized_end=466
 # @@protoc_insertion_point(module_scope)

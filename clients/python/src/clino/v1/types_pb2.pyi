@@ -86,3 +86,15 @@ class Numbers(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     values: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Work(_message.Message):
+    __slots__ = ("forwards", "backwards", "passes", "operations")
+    FORWARDS_FIELD_NUMBER: _ClassVar[int]
+    BACKWARDS_FIELD_NUMBER: _ClassVar[int]
+    PASSES_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    forwards: float
+    backwards: float
+    passes: float
+    operations: float
+    def __init__(self, forwards: _Optional[float] = ..., backwards: _Optional[float] = ..., passes: _Optional[float] = ..., operations: _Optional[float] = ...) -> None: ...
