@@ -11,11 +11,13 @@ import os
 import tempfile
 from pathlib import Path
 
+import torch
 from versus import cases
 from versus.bench import FULL, QUICK, Bench
+from versus.machine import ROOT, preamble
 from versus.networks import full_rows, limit, real_text, small_model
 from versus.passes import passes
-from versus.report import ROOT, Report, preamble
+from versus.report import Report
 from versus.whole import whole
 
 INTRODUCTION = """# clino against PyTorch and candle
@@ -61,7 +63,8 @@ def main() -> None:
     threads = [int(count) for count in options.threads.split(",")]
     report = Report()
     report.say(INTRODUCTION)
-    report.say(preamble(program))
+    pytorch = f"PyTorch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()})"
+    report.say(preamble("benches/versus_pytorch", program, pytorch))
     with tempfile.TemporaryDirectory(prefix="clino-bench-") as name:
         folder = Path(name)
         minilm, nano = cases.minilm(folder / "minilm"), cases.nano(folder / "nano")

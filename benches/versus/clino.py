@@ -8,7 +8,6 @@ backward, gemm and fma; `bytes` for the passes over parameters.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,16 +15,12 @@ from typing import Self
 
 from .cases import Case
 from .contest import Sample, total
+from .machine import environment
 from .sharpness import ALPHA, DRAWS
 
 PEAK = Path(__file__).with_name("peak.py")
 
 Command = list[str | Path]
-
-
-def environment() -> dict[str, str]:
-    """Without variables of ours: clino refuses CLINO_* names that it does not know."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CLINO_")}
 
 
 class Clino:

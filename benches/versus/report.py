@@ -1,25 +1,14 @@
-"""Tables in Markdown, the machine they were taken on, and the raw samples."""
+"""Tables in Markdown, and the raw samples."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .contest import Race, Sample, Spread
-
-ROOT = Path(__file__).parents[2]
-VECTORS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 
 @dataclass
@@ -91,51 +80,3 @@ def verdict(value: float, required: float | None, unit: str = "x") -> list[str]:
     if math.isnan(value):
         raise SystemExit(f"a ratio of at least {required} is asked for, but clino did not tell what it takes")
     return [f"{required:.0%}" if unit == "%" else f"{required:g}x", "yes" if value >= required else "**no**"]
-
-
-# --- the machine
-
-
-def first_line(command: list[str]) -> str:
-    """What a program says of itself; a dash if there is none."""
-    try:
-        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    except (OSError, subprocess.CalledProcessError):
-        return "-"
-    return done.stdout.partition("\n")[0].strip()
-
-
-def processor() -> list[str]:
-    """Model, cores, caches and vector instructions, as Linux tells them."""
-    entries = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
-    about = {key.strip(): value.strip() for key, _, value in reversed(entries) if key.strip()}
-    flags = about.get("flags", about.get("Features", "")).split()
-    caches = []
-    for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size = ((cache / part).read_text().strip() for part in ("level", "type", "size"))
-        caches.append(f"L{level} {kind.lower()} {size}")
-    model = about.get("model name", platform.machine())
-    identity = ", ".join(f"{key} {about[key]}" for key in ("cpu family", "model") if key in about)
-    vectors = [flag for flag in VECTORS if flag in flags]
-    return [
-        f"Processor: {model} ({identity}), {os.cpu_count()} cores",
-        f"Caches of the first: {', '.join(caches)}; vectors: {' '.join(vectors)}",
-    ]
-
-
-def preamble(clino: Path) -> str:
-    """When, where, with what, and how to do it again."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    command = shlex.join(["benches/versus_pytorch", *sys.argv[1:]])
-    commit = first_line(["git", "rev-parse", "HEAD"])
-    changed = " with changes" if first_line(["git", "status", "--porcelain"]) not in ("", "-") else ""
-    vectors = torch.backends.cpu.get_cpu_capability()
-    facts = [
-        f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by `{command}`",
-        *processor(),
-        f"Memory: {memory:.0f} GiB; {platform.system()} {platform.release()}",
-        f"Load average at the start: {os.getloadavg()[0]:.2f}",
-        f"clino: commit {commit[:12]}{changed}, {first_line([str(clino), '--version'])}",
-        f"PyTorch {torch.__version__} ({vectors}), Python {platform.python_version()}",
-    ]
-    return "\n".join(f"- {fact}" for fact in facts)
