@@ -115,7 +115,7 @@ pub struct Surface {
     pub dimensions: u32,
     /// Coordinates along each direction.
     pub axis: Vec<f64>,
-    /// [axis] or [axis, axis], row-major: the first direction's coordinate is the row. Absent where not finite.
+    /// One for each point, row-major: the first direction's coordinate is the row. Absent where not finite.
     pub losses: Vec<Option<f64>>,
 }
 

@@ -22,7 +22,7 @@ pub struct Plan {
     /// From the cheapest to the dearest.
     pub measures: Vec<Chosen>,
     /// What each of them will do on one group, less what those before it have made.
-    works: Vec<Work>,
+    pub works: Vec<Work>,
     /// Which of them had better come while the gradient at w0 is kept.
     pub leaning: Vec<bool>,
     /// Whether one looks into the references while it measures.

@@ -48,6 +48,8 @@ pub struct Task {
     pub group: Option<String>,
     /// Which of the run's measures it is.
     pub chosen: usize,
+    /// Work that is planned, on one group.
+    pub work: Work,
     /// Floating-point operations that are planned, roughly: for a guess at its time.
     pub operations: f64,
     groups: Range<usize>,
@@ -213,9 +215,9 @@ impl Session<'_> {
     }
 
     fn task(&self, chosen: usize, group: Option<&str>, groups: Range<usize>) -> Task {
-        let operations = self.plan.operations(chosen, &groups);
+        let (work, operations) = (self.plan.works[chosen], self.plan.operations(chosen, &groups));
         let measure = self.plan.measures[chosen].request();
-        Task { measure, group: group.map(str::to_owned), chosen, operations, groups }
+        Task { measure, group: group.map(str::to_owned), chosen, work, operations, groups }
     }
 
     /// Makes one reading (its `seconds` are left at zero). What cannot be computed is told in the reading; a fault is

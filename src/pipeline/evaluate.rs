@@ -37,11 +37,12 @@ pub fn evaluate(
     for task in tasks {
         let left = budget.map(|budget| budget - began.elapsed().as_secs_f64());
         if let Some(reason) = too_long(&memory.forecast, &task, budget.zip(left)) {
+            memory.forecast.skip(&task);
             emit(session.without(&task, Outcome::Skipped, reason));
             continue;
         }
         let reading = timed(session, &task, &mut memory.hints, stop)?;
-        memory.forecast.learn(&task, reading.seconds);
+        memory.forecast.learn(&task, &reading);
         costs.add(&task, &reading);
         emit(reading);
     }

@@ -1,9 +1,10 @@
 //! How long a reading will take: as long as it took on the snapshot before; on the first one, what its planned operations
-//! take at the rate of those that were made.
+//! take at the rate of those that were made. One that was slow once is not left out for ever: with every snapshot that
+//! skips it, what is expected of it comes nearer to the least that it may take.
 //!
 //! Owns: what a run has learned of its readings' times. May not touch: the plan itself, clocks.
 
-use crate::domain::{Planned, Reading};
+use crate::domain::{Planned, Reading, Work};
 use crate::engine::Task;
 use std::collections::HashMap;
 
@@ -11,9 +12,33 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub struct Forecast {
     /// By measure and group.
-    seconds: HashMap<(usize, Option<String>), f64>,
+    known: HashMap<(usize, Option<String>), Known>,
     /// Planned operations that were done, and the seconds that they took.
     done: (f64, f64),
+}
+
+/// What the readings of one measure on one group took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// Expected of the next.
+    pub seconds: f64,
+    /// Of the fastest; of a search that took more work than was planned, as much of it as the plan has.
+    least: f64,
+}
+
+impl Known {
+    /// After a reading that was planned to do some work, and did some in so many seconds.
+    pub fn after(before: Option<&Self>, seconds: f64, planned: Work, did: Work) -> Self {
+        let network = |work: Work| work.forwards + 2.0 * work.backwards;
+        // (Without the network it is 0 / 0, of which the minimum is 1.)
+        let likely = seconds * (network(planned) / network(did)).min(1.0);
+        Self { seconds, least: before.map_or(likely, |known| known.least.min(likely)) }
+    }
+
+    /// After a snapshot that skipped it.
+    pub fn skipped(self) -> Self {
+        Self { seconds: self.seconds.midpoint(self.least), ..self }
+    }
 }
 
 /// Operations below which a reading says nothing of the rate: there it is the overhead that counts.
@@ -24,16 +49,28 @@ impl Forecast {
     pub fn seconds(&self, task: &Task) -> Option<f64> {
         let (operations, seconds) = self.done;
         let guess = (operations > 0.0).then(|| task.operations * seconds / operations);
-        self.seconds.get(&(task.chosen, task.group.clone())).copied().or(guess)
+        self.known.get(&key(task)).map(|known| known.seconds).or(guess)
     }
 
     /// A reading was made.
-    pub fn learn(&mut self, task: &Task, seconds: f64) {
-        self.seconds.insert((task.chosen, task.group.clone()), seconds);
+    pub fn learn(&mut self, task: &Task, reading: &Reading) {
+        let known = Known::after(self.known.get(&key(task)), reading.seconds, task.work, reading.work);
+        self.known.insert(key(task), known);
         if task.operations >= LEAST {
-            self.done = (self.done.0 + task.operations, self.done.1 + seconds);
+            self.done = (self.done.0 + task.operations, self.done.1 + reading.seconds);
         }
     }
+
+    /// A reading was skipped.
+    pub fn skip(&mut self, task: &Task) {
+        if let Some(known) = self.known.get_mut(&key(task)) {
+            *known = known.skipped();
+        }
+    }
+}
+
+fn key(task: &Task) -> (usize, Option<String>) {
+    (task.chosen, task.group.clone())
 }
 
 /// What the measures of one snapshot cost.
