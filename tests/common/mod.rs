@@ -209,12 +209,17 @@ const EXAMPLES: usize = 32;
 
 /// 32 examples of 8 features in 3 classes.
 pub fn probe(seed: u32) -> pb::Probe {
-    let labels = (0..EXAMPLES as i64).flat_map(|i| (i % 3).to_le_bytes()).collect::<Vec<_>>();
-    let inputs = bytes_of(&numbers(EXAMPLES * 8, seed));
+    probe_of(EXAMPLES, seed)
+}
+
+/// Some examples of 8 features in 3 classes.
+pub fn probe_of(examples: usize, seed: u32) -> pb::Probe {
+    let labels = (0..examples as i64).flat_map(|i| (i % 3).to_le_bytes()).collect::<Vec<_>>();
+    let inputs = bytes_of(&numbers(examples * 8, seed));
     let tensor = |spec, data: Vec<u8>| pb::ProbeTensor { spec: Some(spec), data: data.into() };
     let tensors = vec![
-        tensor(spec("inputs", pb::Dtype::F32, &[EXAMPLES as u64, 8]), inputs),
-        tensor(spec("labels", pb::Dtype::I64, &[EXAMPLES as u64]), labels),
+        tensor(spec("inputs", pb::Dtype::F32, &[examples as u64, 8]), inputs),
+        tensor(spec("labels", pb::Dtype::I64, &[examples as u64]), labels),
     ];
     pb::Probe { tensors }
 }
