@@ -50,6 +50,7 @@ fn specification(config_json: &str) -> RunSpec {
         delivery: Delivery::Every,
         precision: Precision::F32,
         budget: None,
+        gpu_only: false,
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Flags go over `CLINO_*` variables, these over a TOML file, this over the defaults. Unknown keys are refused.
 
-use crate::domain::Fault;
+use crate::domain::{Devices, Fault, Place};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 /// Variables of the clients, which live beside those of the daemon.
 const CLIENT_VARIABLES: [&str; 5] = ["addr", "project", "run_id", "mode", "dir"];
+/// Read here, but by itself.
+const OWN_VARIABLES: [&str; 2] = ["config", "cuda_lib_dir"];
 /// Where the clients look for the daemon.
 const ADDRESS_VARIABLE: &str = "CLINO_ADDR";
-/// Names the file itself.
-const FILE_VARIABLE: &str = "config";
 /// Where the daemon listens when nothing is said.
 const STANDARD_ADDRESS: &str = "127.0.0.1:7411";
 
@@ -25,6 +25,15 @@ const STANDARD_ADDRESS: &str = "127.0.0.1:7411";
 pub fn client_address() -> String {
     let standard = || format!("http://{STANDARD_ADDRESS}");
     std::env::var(ADDRESS_VARIABLE).ok().filter(|address| !address.is_empty()).unwrap_or_else(standard)
+}
+
+/// Folders in which NVIDIA's libraries are looked for before the system's.
+const LIBRARIES_VARIABLE: &str = "CLINO_CUDA_LIB_DIR";
+
+/// The folders that `CLINO_CUDA_LIB_DIR` names.
+pub fn cuda_libraries() -> Vec<PathBuf> {
+    std::env::var_os(LIBRARIES_VARIABLE)
+        .map_or_else(Vec::new, |folders| std::env::split_paths(&folders).collect())
 }
 
 /// How log lines look.
@@ -70,6 +79,9 @@ pub struct Raw {
     /// Threads of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// `cpu`, `auto`, or GPUs such as `cuda:0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Words>,
     /// Longest shutdown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<Quantity>,
@@ -103,8 +115,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Unix socket.
     pub socket: Option<PathBuf>,
-    /// Threads of the engine, at least one.
-    pub threads: usize,
+    /// Where the engine computes.
+    pub place: Place,
     /// Longest shutdown.
     pub grace: Duration,
     /// Filter of log lines.
@@ -137,7 +149,7 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
         }
         figment = figment.merge(Toml::file_exact(file));
     }
-    let ours = |key: &str| !CLIENT_VARIABLES.contains(&key) && key != FILE_VARIABLE;
+    let ours = |key: &str| !CLIENT_VARIABLES.contains(&key) && !OWN_VARIABLES.contains(&key);
     let environment = Env::prefixed("CLINO_").filter(move |key| ours(&key.as_str().to_lowercase()));
     let raw: Raw =
         figment.merge(environment).merge(Serialized::defaults(flags)).extract().map_err(|error| {
@@ -157,7 +169,11 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
     Ok(Config {
         listen: addresses.iter().map(|text| loopback(text)).collect::<Result<_, _>>()?,
         socket: raw.socket,
-        threads: positive("threads", threads)?,
+        place: Place {
+            threads: positive("threads", threads)?,
+            devices: devices(raw.device)?,
+            libraries: cuda_libraries(),
+        },
         grace: duration("grace", raw.grace, Duration::from_secs(10))?,
         log: raw.log.unwrap_or_else(|| "info".into()),
         log_format: raw.log_format.unwrap_or(LogFormat::Text),
@@ -182,6 +198,14 @@ fn loopback(text: &str) -> Result<SocketAddr, Fault> {
                  tokens, which it does not have yet; use an ssh tunnel"
             ),
         )),
+    }
+}
+
+fn devices(raw: Option<Words>) -> Result<Devices, Fault> {
+    match raw {
+        None => Ok(Devices::default()),
+        Some(Words::One(text)) => text.parse(),
+        Some(Words::Many(words)) => words.join(",").parse(),
     }
 }
 
@@ -237,7 +261,7 @@ mod tests {
             jail.set_env("CLINO_ADDR", "http://127.0.0.1:1");
             let flags = Raw { threads: Some(3), ..Raw::default() };
             let config = load(flags, None).unwrap();
-            assert_eq!((config.threads, config.memory), (3, 2 << 20));
+            assert_eq!((config.place.threads, config.memory), (3, 2 << 20));
             assert_eq!((config.grace, config.spool.to_str()), (Duration::from_secs(7), Some("/a")));
             assert_eq!(config.listen.len(), 2);
             Ok(())

@@ -6,9 +6,9 @@ use crate::assembly::Spool;
 use crate::config::Config;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
-use crate::domain::{Fault, FaultKind};
-use crate::engine::Examination;
-use crate::pipeline::{Neighbours, Pipeline};
+use crate::domain::{Devices, Fault, FaultKind};
+use crate::engine::{Bounded, Device};
+use crate::pipeline::{Neighbours, Pipeline, Watchman};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
@@ -20,7 +20,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// A daemon whose sockets are bound and that serves nobody yet.
 pub struct Daemon {
@@ -71,7 +71,8 @@ impl Daemon {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
         let Self { config, tcp, unix } = self;
         let tally = Arc::new(Tally::default());
-        let desk = desk(&config, tally.clone());
+        let (watch, mut sound) = DeviceWatch::new(&config.place.devices);
+        let desk = desk(&config, tally.clone(), watch.examiner.clone());
         let (routes, health) = routes(&desk).await.map_err(internal)?;
         let mut servers = Servers::new(routes, tally.clone());
         for listener in tcp {
@@ -86,7 +87,7 @@ impl Daemon {
                 Some(file)
             }
         };
-        let (pipeline, checked) = start_engine(&config, &desk)?;
+        let (pipeline, checked) = start_engine(&config, &desk, watch)?;
         tokio::pin!(shutdown);
         let told = tokio::select! {
             checked = checked => checked.map_err(internal).flatten().map(|()| false)?,
@@ -94,8 +95,16 @@ impl Daemon {
         };
         if !told {
             health.set(true).await;
-            tracing::info!(threads = config.threads, "ready");
-            shutdown.await;
+            tracing::info!(threads = config.place.threads, "ready");
+            tokio::select! {
+                () = &mut shutdown => {}
+                // Runs go on without the GPU, but whoever chooses among daemons chooses another.
+                Ok(_) = sound.wait_for(|sound| !sound) => {
+                    health.set(false).await;
+                    tracing::warn!("not ready any more: a GPU was lost");
+                    shutdown.await;
+                }
+            }
         }
         let Desk { drain, registry, hub, .. } = desk;
         let ending = Ending { health, drain, registry, pipeline, hub, servers, grace: config.grace };
@@ -105,9 +114,36 @@ impl Daemon {
     }
 }
 
-fn desk(config: &Config, tally: Arc<Tally>) -> Desk {
+/// What is told of the engine's devices: to whoever examines runs, and to whoever waits for one to be lost.
+struct DeviceWatch {
+    examiner: Bounded,
+    sound: watch::Sender<bool>,
+}
+
+impl DeviceWatch {
+    fn new(devices: &Devices) -> (Self, watch::Receiver<bool>) {
+        let (sound, hears) = watch::channel(true);
+        let strict = matches!(devices, Devices::Cuda(_));
+        (Self { examiner: Bounded { strict, ..Bounded::default() }, sound }, hears)
+    }
+}
+
+impl Watchman for DeviceWatch {
+    fn opened(&self, device: Option<Device>) {
+        if let Some(device) = device {
+            // The first engine's word counts; there is only one.
+            let _ = self.examiner.device.set(device);
+        }
+    }
+
+    fn lost(&self, _: &[String]) {
+        self.sound.send_replace(false);
+    }
+}
+
+fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
     let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
-    let registry = Registry::new(Arc::new(Examination), hub.clone(), tally.clone(), config.runs);
+    let registry = Registry::new(Arc::new(examiner), hub.clone(), tally.clone(), config.runs);
     Desk {
         registry: Arc::new(registry),
         hub,
@@ -122,13 +158,13 @@ fn desk(config: &Config, tally: Arc<Tally>) -> Desk {
 
 type Checked = oneshot::Receiver<Result<(), Fault>>;
 
-fn start_engine(config: &Config, desk: &Desk) -> Result<(Pipeline, Checked), Fault> {
+fn start_engine(config: &Config, desk: &Desk, devices: DeviceWatch) -> Result<(Pipeline, Checked), Fault> {
     let (sender, checked) = oneshot::channel();
-    let neighbours =
-        Neighbours { registry: desk.registry.clone(), journal: desk.hub.clone(), tally: desk.tally.clone() };
+    let (registry, journal, tally) = (desk.registry.clone(), desk.hub.clone(), desk.tally.clone());
+    let neighbours = Neighbours { registry, journal, tally, devices: Arc::new(devices) };
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
-    Ok((Pipeline::start(config.threads, neighbours, ready).map_err(internal)?, checked))
+    Ok((Pipeline::start(config.place.clone(), neighbours, ready).map_err(internal)?, checked))
 }
 
 fn internal(error: impl std::fmt::Display) -> Fault {

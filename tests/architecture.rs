@@ -241,6 +241,16 @@ fn nine_functions_in_ten_are_short() {
     assert!(long.len() * 10 <= all.len(), "too many long functions: {long:?}");
 }
 
+/// Whether a build has GPUs is known in one place.
+#[test]
+fn features_are_asked_for_in_one_file() {
+    let asking =
+        |source: &&Source| source.text.contains("cfg(feature") || source.text.contains("cfg(not(feature");
+    let all = sources();
+    let found: Vec<_> = all.iter().filter(asking).map(|source| source.path.as_path()).collect();
+    assert!(matches!(found[..], [one] if one.ends_with("engine/device/cuda/mod.rs")), "{found:?}");
+}
+
 #[test]
 fn no_path_of_a_machine_is_written_down() {
     for source in sources() {

@@ -8,7 +8,7 @@ use super::model::{HEADER, Model};
 use crate::domain::{
     Admitted, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Planned, Reading, References, Work,
 };
-use crate::engine::{Arrived, Engine, Examination, Stop};
+use crate::engine::{Arrived, Examination, Stop};
 use crate::pipeline::{self, Memory};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -34,9 +34,6 @@ pub struct Arguments {
     /// Of all noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    device: Device,
     /// Arithmetic: auto is f64 up to 1,048,576 parameters, f32 above
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::Auto)]
     precision: arguments::PrecisionName,
@@ -50,12 +47,6 @@ pub struct Arguments {
     /// Of the readings on stdout
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-}
-
-/// Where to compute.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Device {
-    Cpu,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -102,7 +93,6 @@ fn print_json(answer: &Answer) -> io::Result<()> {
 
 fn answer(arguments: &Arguments) -> Result<Answer, Fault> {
     let begun = Instant::now();
-    let Device::Cpu = arguments.device;
     let model = &arguments.model;
     let mut spec =
         model.specification(arguments.measure.clone(), arguments.seed, arguments.precision.into())?;
@@ -113,7 +103,7 @@ fn answer(arguments: &Arguments) -> Result<Answer, Fault> {
         previous: reference(arguments.previous.as_deref(), &admitted)?,
     };
     let mut snapshot = Some(model.snapshot()?);
-    let engine = Engine::new(model.threads())?;
+    let engine = model.engine()?;
     let (mut memory, mut plan, mut readings) = (Memory::default(), admitted.plan.clone(), Vec::new());
     for left in (0..arguments.repeat).rev() {
         // The last time its bytes are freed as they are read.

@@ -10,12 +10,14 @@ mod measures;
 mod model;
 mod open;
 mod push;
+mod selftest;
 mod serve;
 mod table;
 mod view;
 mod watch;
 
-use crate::domain::{Fault, FaultKind};
+use crate::domain::{Devices, Fault, FaultKind, Place};
+use crate::engine::Engine;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ enum Command {
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
+    /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
+    Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
     Bench(Box<bench::Arguments>),
 }
@@ -60,6 +64,19 @@ enum Command {
 /// All processors that this process may use.
 fn all_processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// An engine on some devices; says so when it is on the CPU because a GPU cannot be used.
+///
+/// # Errors
+/// A GPU that was named and cannot be used.
+fn engine_at(threads: usize, devices: &Devices) -> Result<Engine, Fault> {
+    let place = Place { threads, devices: devices.clone(), libraries: crate::config::cuda_libraries() };
+    let (engine, instead) = Engine::open(&place)?;
+    if let Some(reason) = instead {
+        eprintln!("clino: no GPU, computing on the CPU: {reason}");
+    }
+    Ok(engine)
 }
 
 /// Runs a command; the answer is the exit code.
@@ -79,6 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }
 }

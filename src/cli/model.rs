@@ -5,8 +5,10 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::domain::{
-    Delivery, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, WeightKind,
+    Delivery, Devices, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader, SnapshotRef,
+    WeightKind,
 };
+use crate::engine::Engine;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,6 +31,10 @@ pub struct Model {
     /// Threads [default: all processors]; the numbers do not depend on it
     #[arg(long)]
     threads: Option<usize>,
+    /// Where to compute: cpu, cuda:0, several GPUs as cuda:0,cuda:1, or auto: the first GPU if it can be used, else the
+    /// CPU
+    #[arg(long, default_value_t = Devices::Cpu)]
+    device: Devices,
 }
 
 impl Model {
@@ -47,7 +53,17 @@ impl Model {
         let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
         let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
         let (name, delivery) = ("offline".into(), Delivery::Every);
-        Ok(RunSpec { name, config_json, groups, measures, seed, delivery, precision, budget: None })
+        Ok(RunSpec {
+            name,
+            config_json,
+            groups,
+            measures,
+            seed,
+            delivery,
+            precision,
+            budget: None,
+            gpu_only: false,
+        })
     }
 
     /// The parameters.
@@ -56,6 +72,14 @@ impl Model {
     /// A file that cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Fault> {
         TensorFile::open(&self.snapshot)?.snapshot(HEADER)
+    }
+
+    /// An engine on the devices that were chosen; says so when it is on the CPU because a GPU cannot be used.
+    ///
+    /// # Errors
+    /// A GPU that was named and cannot be used.
+    pub fn engine(&self) -> Result<Engine, Fault> {
+        super::engine_at(self.threads(), &self.device)
     }
 
     /// Threads to use.

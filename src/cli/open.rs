@@ -44,6 +44,9 @@ pub struct Open {
     /// Seconds that a snapshot may take; measures that do not fit are skipped and said to be.
     #[arg(long, value_name = "SECONDS")]
     budget: Option<f64>,
+    /// Measure on GPUs or not at all, never on the CPU in their place.
+    #[arg(long)]
+    gpu_only: bool,
     /// For people.
     #[arg(long, default_value = "run")]
     name: String,
@@ -75,6 +78,7 @@ impl Open {
         let mut plan = Plan::new(&self.name, config).seed(self.seed).delivery(delivery).precision(precision);
         plan.spec.measures = self.measures.clone();
         plan.spec.budget = self.budget;
+        plan.spec.gpu_only = self.gpu_only;
         for (group, file) in &self.probes {
             plan.spec.groups.push(TensorFile::open(file)?.probe(group)?);
         }

@@ -33,6 +33,10 @@ pub(super) struct Arguments {
     /// Threads of the engine; the numbers do not depend on them. [default: all processors]
     #[arg(long)]
     threads: Option<usize>,
+    /// Where to compute: cpu, cuda:0, several GPUs as cuda:0,cuda:1, or auto: the first GPU if it can be used, else the
+    /// CPU. [default: cpu]
+    #[arg(long)]
+    device: Option<String>,
     /// Longest shutdown. [default: 10s]
     #[arg(long, value_name = "DURATION")]
     grace: Option<String>,
@@ -65,6 +69,7 @@ impl Arguments {
             listen: Some(self.listen).filter(|list| !list.is_empty()).map(Words::Many),
             socket: self.socket,
             threads: self.threads,
+            device: self.device.map(Words::One),
             grace: self.grace.map(Quantity::Text),
             log: self.log,
             log_format: self.log_format,

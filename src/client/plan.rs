@@ -28,6 +28,7 @@ impl Plan {
             delivery: Delivery::Latest,
             precision: Precision::Auto,
             budget: None,
+            gpu_only: false,
         };
         Self { key: Uuid::now_v7().to_string(), spec }
     }
@@ -61,6 +62,12 @@ impl Plan {
     /// Seconds that a snapshot may take; what does not fit is skipped and reported so.
     pub fn budget(mut self, seconds: f64) -> Self {
         self.spec.budget = Some(seconds);
+        self
+    }
+
+    /// Measured on GPUs or not at all: never on the CPU in their place.
+    pub fn gpu_only(mut self, gpu_only: bool) -> Self {
+        self.spec.gpu_only = gpu_only;
         self
     }
 

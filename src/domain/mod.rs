@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod budget;
+pub mod device;
 pub mod event;
 pub mod fault;
 pub mod id;
@@ -19,6 +20,7 @@ pub mod tensor;
 pub mod work;
 
 pub use answer::{OpenedRun, Receipt, Report, RunSummary, Unmeasured};
+pub use device::{Devices, Place};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
 pub use id::{RunId, SnapshotId};

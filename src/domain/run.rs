@@ -58,4 +58,6 @@ pub struct RunSpec {
     pub precision: Precision,
     /// Seconds that a snapshot may take; what does not fit is skipped. `None`: no limit.
     pub budget: Option<f64>,
+    /// Whether it is measured on GPUs or not at all.
+    pub gpu_only: bool,
 }

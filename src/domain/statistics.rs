@@ -118,6 +118,8 @@ impl TensorStatistics {
 pub struct Statistics {
     /// Of every parameter that is not tied to another, in the order of the names' bytes.
     pub tensors: Vec<TensorStatistics>,
+    /// Under which number the engine has the parameters on a device already.
+    pub carried: Option<u64>,
     init: Option<Weak<dyn ParameterSource>>,
     previous: Option<Weak<dyn ParameterSource>>,
 }
@@ -127,7 +129,7 @@ impl Statistics {
     /// one before it.
     pub fn new(tensors: Vec<TensorStatistics>, references: &References) -> Self {
         let weak = |source: &Option<Arc<dyn ParameterSource>>| source.as_ref().map(Arc::downgrade);
-        Self { tensors, init: weak(&references.init), previous: weak(&references.previous) }
+        Self { tensors, carried: None, init: weak(&references.init), previous: weak(&references.previous) }
     }
 
     /// Whether they were made against these references, and no others.

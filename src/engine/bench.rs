@@ -2,11 +2,11 @@
 //!
 //! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
 
+use super::backend::host::{each_example, loss_slopes};
 use super::device::cpu::{self, Scaled};
 use super::device::widest::{MulAdd, widest};
 use super::gauge;
 use super::metric::Metric;
-
 use super::network::batch::Batch;
 use super::network::dense::Dense;
 use super::network::layout::{ParameterLayout, Untied};
@@ -16,7 +16,6 @@ use super::outputs::cross_entropy;
 use super::plan::Plan;
 use super::session::{Arrived, Engine, Limits};
 use super::stop::Stop;
-use super::walker::{each_example, loss_slopes};
 use super::weights::Weights;
 use crate::domain::{
     Admitted, Fault, InMemory, Layout, Manifest, ParameterSource, Precision, Reading, References, Snapshot,

@@ -48,7 +48,17 @@ fn every_measure() -> Vec<MeasureRequest> {
 fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> (RunSpec, Admitted) {
     let (name, config_json) = ("run".to_owned(), config.to_owned());
     let (delivery, measures, seed) = (Delivery::Every, every_measure(), 5);
-    let spec = RunSpec { name, config_json, groups, measures, seed, delivery, precision, budget: None };
+    let spec = RunSpec {
+        name,
+        config_json,
+        groups,
+        measures,
+        seed,
+        delivery,
+        precision,
+        budget: None,
+        gpu_only: false,
+    };
     let admitted = Examination.examine(&spec).unwrap();
     (spec, admitted)
 }

@@ -2,8 +2,9 @@
 //!
 //! Owns: what is wrong with a specification, and the precision. May not touch: snapshots, costs.
 
+use super::carrying::Carrying;
+use super::device::cuda::Gpus;
 use super::measure;
-
 use super::network::{self, Network};
 use super::plan::{Group, Plan};
 use crate::domain::id::check_name;
@@ -11,6 +12,7 @@ use crate::domain::reading::POOLED;
 use crate::domain::run::AUTO_F64_PARAMETERS;
 use crate::domain::{Admitted, Examiner, Fault, FaultKind, MeasureInfo, Precision, RunSpec, Violation};
 use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 /// Most probe groups of a run.
 const MOST_GROUPS: usize = 256;
@@ -19,8 +21,8 @@ const MOST_GROUPS: usize = 256;
 #[derive(Debug, Clone, Copy)]
 pub struct Examination;
 
-impl Examiner for Examination {
-    fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault> {
+impl Examination {
+    fn plan(spec: &RunSpec) -> Result<(Plan, String), Fault> {
         let mut violations = Vec::new();
         let mut keep = |fault: Fault| violations.extend(fault.violations);
         let network = network::build(&spec.config_json).map_err(&mut keep).ok();
@@ -32,11 +34,61 @@ impl Examiner for Examination {
             (network, measures, groups, violations.is_empty())
         {
             let precision = settle(spec.precision, network.layout().total());
-            let plan = Plan::new(network, groups, measures, precision);
-            return Ok(plan.admit(model_type));
+            let twin = network::autograd::Model::read(&model_type, &spec.config_json).ok().map(Arc::new);
+            let mut plan = Plan::new((network, twin), groups, measures, precision);
+            plan.gpu_only = spec.gpu_only;
+            return Ok((plan, model_type));
         }
         violations.truncate(16);
         Err(Fault::of(FaultKind::Invalid, violations))
+    }
+}
+
+impl Examiner for Examination {
+    fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault> {
+        let (plan, model_type) = Self::plan(spec)?;
+        Ok(plan.admit(model_type))
+    }
+
+    fn catalogue(&self) -> Vec<MeasureInfo> {
+        measure::catalogue()
+    }
+}
+
+/// The GPUs of an engine, for whoever examines runs and receives their snapshots.
+#[derive(Clone)]
+pub struct Device {
+    /// Themselves.
+    pub(super) gpus: Arc<Gpus>,
+    /// Bytes that a run may take.
+    pub(super) room: u64,
+}
+
+/// The same for an engine on GPUs, once it has opened them: their snapshots are brought there as they arrive.
+#[derive(Clone, Default)]
+pub struct Bounded {
+    /// The GPUs.
+    pub device: Arc<OnceLock<Device>>,
+    /// Whether a run that does not fit is refused; else it goes to the CPU.
+    pub strict: bool,
+}
+
+impl Examiner for Bounded {
+    fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault> {
+        let (plan, model_type) = Examination::plan(spec)?;
+        let Some(Device { gpus, room }) = self.device.get() else {
+            let found = "found true, but this daemon has no GPU";
+            let refused = || Fault::field(FaultKind::Precondition, "gpu_only", found);
+            return if plan.gpu_only { Err(refused()) } else { Ok(plan.admit(model_type)) };
+        };
+        match plan.fits(*room) {
+            Ok(_) => {}
+            Err(_) if !self.strict && !plan.gpu_only => return Ok(plan.admit(model_type)),
+            Err(fault) => return Err(fault),
+        }
+        let (layout, gpus, precision) = (plan.network.layout().clone(), gpus.clone(), plan.precision);
+        let layout = Arc::new(Carrying { layout, gpus, precision });
+        Ok(Admitted { layout, ..plan.admit(model_type) })
     }
 
     fn catalogue(&self) -> Vec<MeasureInfo> {

@@ -8,7 +8,7 @@ use super::device::pieces::PIECE;
 use super::network::layout::{ParameterLayout, Untied};
 use super::slot::Slot;
 use crate::domain::{
-    Fault, Gauge, Layout, Manifest, References, Snapshot, Statistics, TensorSpec, TensorStatistics,
+    Dtype, Fault, Gauge, Layout, Manifest, References, Snapshot, Statistics, TensorSpec, TensorStatistics,
 };
 use rayon::prelude::*;
 
@@ -20,9 +20,22 @@ struct Expected {
     slot: Option<usize>,
 }
 
+/// Whoever brings the pieces of a snapshot to a device as they arrive.
+pub trait Carry: Send + std::fmt::Debug {
+    /// The bytes of elements of a slot, from `start` on: one piece.
+    ///
+    /// # Errors
+    /// A device that cannot take them: nothing more is carried.
+    fn piece(&mut self, at: (usize, usize), dtype: Dtype, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// Under which number the engine finds all of it, if it is there.
+    fn finish(self: Box<Self>) -> Option<u64>;
+}
+
 /// See [`crate::domain::Layout::gauge`].
 #[derive(Debug)]
 pub struct Arriving {
+    carry: Option<Box<dyn Carry>>,
     manifest: Manifest,
     expected: Vec<Expected>,
     slots: Vec<Slot>,
@@ -52,7 +65,23 @@ impl Arriving {
         }
         let found = vec![None; slots.len()];
         let (manifest, pending) = (manifest.clone(), Vec::new());
-        Self { manifest, expected, slots, indices, references, found, tensor: 0, used: 0, pending }
+        Self {
+            carry: None,
+            manifest,
+            expected,
+            slots,
+            indices,
+            references,
+            found,
+            tensor: 0,
+            used: 0,
+            pending,
+        }
+    }
+
+    /// Has the pieces carried to a device as well, by what `carrier` makes for the slots.
+    pub fn carried(self, carrier: impl FnOnce(&[Slot]) -> Option<Box<dyn Carry>>) -> Self {
+        Self { carry: carrier(&self.slots), ..self }
     }
 
     /// Uses the bytes of one piece of the slot `slot`.
@@ -61,6 +90,10 @@ impl Arriving {
         let tensor = Tensor { index: self.indices[slot], dtype, references: &self.references };
         let piece = tensor.piece(self.used / dtype.size() as usize, bytes)?;
         join(&mut self.found[slot], piece, &self.slots[slot]);
+        let at = (slot, self.used / dtype.size() as usize);
+        if self.carry.as_mut().is_some_and(|carry| carry.piece(at, dtype, bytes).is_err()) {
+            self.carry = None;
+        }
         self.used += bytes.len();
         Ok(())
     }
@@ -110,7 +143,9 @@ impl Gauge for Arriving {
 
     fn finish(self: Box<Self>) -> Statistics {
         // Every parameter has elements, so all of them have been found.
-        Statistics::new(self.found.into_iter().flatten().collect(), &self.references)
+        let mut found = Statistics::new(self.found.into_iter().flatten().collect(), &self.references);
+        found.carried = self.carry.and_then(Carry::finish);
+        found
     }
 }
 
@@ -170,9 +205,7 @@ impl Layout for ParameterLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        Alias, Dtype, InMemory, Layout, SnapshotHeader, SnapshotRef, TensorSpec, WeightKind,
-    };
+    use crate::domain::{Alias, InMemory, Layout, SnapshotHeader, SnapshotRef, TensorSpec, WeightKind};
     use proptest::prelude::*;
     use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 //! Owns: the traits of a landscape and of a point that moves over it. May not touch: how a loss or a perturbation is
 //! computed; `Quadratic` in the tests is a landscape with known answers.
 
+use super::ascent::{Order, Reached};
 use super::metric::Metric;
 use super::noise::Purpose;
 use super::norms::Norms;
@@ -133,7 +134,10 @@ pub trait Point: Vectors {
     fn measure_in(&mut self, metric: Metric);
 
     /// l2 norms by tensor of a draw of noise.
-    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Arc<Norms>;
+    ///
+    /// # Errors
+    /// A lost device.
+    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Result<Norms, Fault>;
 
     /// u = scale * noise, a scale for each tensor.
     fn perturb(&mut self, draw: u32, purpose: Purpose, scales: &[f64]);
@@ -148,7 +152,10 @@ pub trait Point: Vectors {
     fn on_plane(&mut self, terms: &[(u32, f64)]);
 
     /// u · v of the filter-normalized directions of two draws.
-    fn plane_product(&mut self, draws: [u32; 2]) -> f64;
+    ///
+    /// # Errors
+    /// A lost device.
+    fn plane_product(&mut self, draws: [u32; 2]) -> Result<f64, Fault>;
 
     /// u = scale * the u that was set by the last of the other calls.
     fn stretch(&mut self, scale: f64);
@@ -163,10 +170,22 @@ pub trait Point: Vectors {
     fn gradient(&mut self) -> Result<Slope, Fault>;
 
     /// u = u + scale * (the last gradient), a scale for each tensor; returns the l2 norms of u. Uses the gradient up.
-    fn ascend(&mut self, scales: &[f64]) -> Norms;
+    ///
+    /// # Errors
+    /// A lost device.
+    fn ascend(&mut self, scales: &[f64]) -> Result<Norms, Fault>;
 
     /// u = u + step * sign(the last gradient), pulled back to |u| ≤ bound.
-    fn ascend_in_box(&mut self, step: f64, bound: f64);
+    ///
+    /// # Errors
+    /// A lost device.
+    fn ascend_in_box(&mut self, step: f64, bound: f64) -> Result<(), Fault>;
+
+    /// Carries out an order from w0, in plain coordinates.
+    ///
+    /// # Errors
+    /// A stop.
+    fn carry_out(&mut self, order: &Order<'_>) -> Result<Reached, Fault>;
 
     /// Looks at the loss there.
     ///
@@ -179,13 +198,17 @@ pub trait Point: Vectors {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept(pub(super) usize);
 
-/// Vectors over all parameters that a point keeps beside u. They go with the point.
+/// Vectors over all parameters that a point keeps beside u. They go with the point. What computes may fail with a lost
+/// device.
 pub trait Vectors {
     /// Keeps the last gradient. Uses it up.
     fn keep_gradient(&mut self) -> Kept;
 
     /// Keeps a draw of noise.
-    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Kept;
+    ///
+    /// # Errors
+    /// A lost device.
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault>;
 
     /// Gives a vector's room back.
     fn release(&mut self, vector: Kept);
@@ -194,14 +217,26 @@ pub trait Vectors {
     fn go(&mut self, vector: Kept, scale: f64);
 
     /// vector = factor * vector.
-    fn scale(&mut self, vector: Kept, factor: f64);
+    ///
+    /// # Errors
+    /// A lost device.
+    fn scale(&mut self, vector: Kept, factor: f64) -> Result<(), Fault>;
 
     /// to = keep * to + factor * from, another vector.
-    fn combine(&mut self, to: (Kept, f64), from: (Kept, f64));
+    ///
+    /// # Errors
+    /// A lost device.
+    fn combine(&mut self, to: (Kept, f64), from: (Kept, f64)) -> Result<(), Fault>;
 
     /// a · b.
-    fn product(&mut self, a: Kept, b: Kept) -> f64;
+    ///
+    /// # Errors
+    /// A lost device.
+    fn product(&mut self, a: Kept, b: Kept) -> Result<f64, Fault>;
 
     /// The last gradient · noise.
-    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> f64;
+    ///
+    /// # Errors
+    /// A lost device.
+    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> Result<f64, Fault>;
 }

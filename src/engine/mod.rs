@@ -8,10 +8,16 @@
 //!
 //! Owns: models, noise, arithmetic, the measures. May not touch: tokio, tonic, clocks, the environment, logging.
 
+mod ascent;
+mod backend;
 mod bench;
+mod carrying;
+mod check;
 mod device;
 mod examine;
+mod footprint;
 mod gauge;
+mod holder;
 mod landscape;
 mod measure;
 mod meter;
@@ -38,7 +44,8 @@ mod quadratic;
 mod tests;
 
 pub use bench::{Bench, Done, Implementation};
-pub use examine::Examination;
+pub use check::{Check, Speed};
+pub use examine::{Bounded, Device, Examination};
 pub use scope::Hints;
 pub use session::{Arrived, Engine, Limits, Session, Task};
 pub use stop::Stop;

@@ -3,14 +3,16 @@
 //! Owns: who computes what: workers side by side, or one with the whole machine. May not touch: what a measure does
 //! with it.
 
+use super::backend::host::Host;
+use super::backend::{At, Backend, Base, Ground};
+use super::device::real::Real;
 use super::landscape::{Job, Landscape, Position, Share, Slope};
 use super::network::batch::Batch;
 use super::network::{Network, Passes};
-use super::norms::Norms;
 use super::outputs::Outputs;
 use super::plan::Group;
 use super::stop::Stop;
-use super::walker::{Base, Ground, Walker, Worker};
+use super::walker::{Walker, Worker};
 use super::weights::Snapped;
 use crate::domain::Fault;
 use crate::domain::reading::POOLED;
@@ -23,51 +25,53 @@ use std::sync::Arc;
 const SIDE_BY_SIDE_BYTES: usize = 64 << 20;
 
 /// Workers of one network, kept between measures.
-pub struct Crew<T> {
+pub struct Crew<B: Backend> {
     network: Arc<dyn Network>,
-    threads: usize,
-    workers: Vec<Worker<T>>,
-    /// Has all threads, for what goes step by step; the only worker does so itself.
-    lead: Option<Worker<T>>,
+    workers: Vec<Worker<B>>,
+    /// Has the whole machine, for what goes step by step; else the first worker does that.
+    lead: Option<Worker<B>>,
 }
 
-impl<T: Passes> Crew<T> {
+impl<T: Passes> Crew<Host<T>> {
     /// As many workers as threads, within [`SIDE_BY_SIDE_BYTES`]; they share the threads.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         let bytes = 3 * network.layout().total() * size_of::<T>();
         let side_by_side = (1 + SIDE_BY_SIDE_BYTES / bytes.max(1)).clamp(1, threads.max(1));
         let inner = threads / side_by_side;
-        let workers = (0..side_by_side).map(|_| Worker::new(T::pass(&*network, inner))).collect();
-        Self { network, threads, workers, lead: None }
+        let worker = |threads| Worker::new(Host::new(T::pass(&*network, threads)));
+        let workers = (0..side_by_side).map(|_| worker(inner)).collect();
+        let lead = (side_by_side > 1).then(|| worker(threads));
+        Self { lead, ..Self::of(network.clone(), workers) }
+    }
+}
+
+impl<B: Backend> Crew<B> {
+    /// These workers, each on a device of its own.
+    pub fn of(network: Arc<dyn Network>, workers: Vec<Worker<B>>) -> Self {
+        Self { network, workers, lead: None }
     }
 
-    /// The one with all threads.
-    fn lead(&mut self) -> &mut Worker<T> {
-        match &mut self.workers[..] {
-            [only] => only,
-            _ => {
-                let (network, threads) = (&self.network, self.threads);
-                self.lead.get_or_insert_with(|| Worker::new(T::pass(&**network, threads)))
-            }
-        }
+    /// The one with the whole machine.
+    fn lead(&mut self) -> &mut Worker<B> {
+        self.lead.as_mut().unwrap_or(&mut self.workers[0])
     }
 }
 
 /// A gradient at w0 that is kept, with the groups that it is of.
-pub type Kept<T> = Option<(Range<usize>, Base<T>)>;
+pub type Kept<B> = Option<(Range<usize>, Base<B>)>;
 
 /// The landscape of one group.
-pub struct Model<'a, T> {
+pub struct Model<'a, B: Backend> {
     /// The snapshot.
-    pub snapped: &'a Snapped<T>,
+    pub snapped: &'a Snapped<B::Element>,
     /// All groups of the run.
     pub groups: &'a [Group],
     /// Those of this landscape.
     pub own: Range<usize>,
     /// Workers.
-    pub crew: &'a mut Crew<T>,
+    pub crew: &'a mut Crew<B>,
     /// The gradient that was asked for last.
-    pub kept: &'a mut Kept<T>,
+    pub kept: &'a mut Kept<B>,
     /// Ends everything early.
     pub stop: &'a Stop,
 }
@@ -77,7 +81,7 @@ fn batches<'a>(groups: &'a [Group], of: &Range<usize>) -> Vec<&'a Batch> {
     groups[of.clone()].iter().flat_map(|group| &group.batches).collect()
 }
 
-impl<T: Passes> Model<'_, T> {
+impl<B: Backend> Model<'_, B> {
     fn named(&self, group: Option<&str>) -> Result<Range<usize>, Fault> {
         let Some(name) = group else { return Ok(self.own.clone()) };
         let found = match name {
@@ -88,7 +92,7 @@ impl<T: Passes> Model<'_, T> {
     }
 }
 
-impl<T: Passes> Landscape for Model<'_, T> {
+impl<B: Backend> Landscape for Model<'_, B> {
     fn position(&self) -> &dyn Position {
         self.snapped
     }
@@ -96,14 +100,9 @@ impl<T: Passes> Landscape for Model<'_, T> {
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
         let (snapped, stop, batches) = (self.snapped, self.stop, batches(self.groups, &self.own));
         let share = batches.len().div_ceil(self.crew.workers.len()).max(1);
-        let run = |(worker, batches): (&mut Worker<T>, &[&Batch])| {
-            let mut logits = Vec::new();
-            for group in batches.chunks(worker.pass.width()) {
-                stop.check()?;
-                let found = worker.pass.forward(&snapped.weights.data, group, false);
-                logits.extend(found.iter().map(|z| z.wide()));
-            }
-            Ok(logits)
+        let of = (share >= batches.len()).then_some(&self.own);
+        let run = |(worker, batches): (&mut Worker<B>, &[&Batch])| {
+            worker.backend.logits(Ground { snapped, of, batches, base: None, stop })
         };
         let workers = self.crew.workers.par_iter_mut().zip(batches.par_chunks(share));
         let logits: Vec<Vec<f64>> = workers.map(run).collect::<Result<_, Fault>>()?;
@@ -114,33 +113,40 @@ impl<T: Passes> Landscape for Model<'_, T> {
 
     fn slope(&mut self, of: Option<&str>) -> Result<Slope, Fault> {
         let groups = self.named(of)?;
-        let room = match self.kept.take() {
+        match self.kept.take() {
             Some((known, base)) if known == groups => {
                 let slope = base.slope.clone();
                 *self.kept = Some((known, base));
                 return Ok(slope);
             }
-            Some((_, base)) => base.vector,
-            None => Vec::new(),
-        };
-        let batches = batches(self.groups, &groups);
-        let ground = Ground { snapped: self.snapped, batches: &batches, base: None, stop: self.stop };
+            Some((_, base)) => {
+                let worker = self.crew.lead();
+                let room = worker.backend.reclaim(base.vector);
+                worker.gradient = worker.gradient.take().or(room);
+            }
+            None => {}
+        }
+        let (snapped, stop, batches) = (self.snapped, self.stop, batches(self.groups, &groups));
+        let ground = Ground { snapped, of: Some(&groups), batches: &batches, base: None, stop };
+        let alone = self.crew.workers.len() == 1;
         let worker = self.crew.lead();
-        let mut spare = std::mem::replace(&mut worker.gradient, room);
-        let loss = ground.gradient(worker, Some(&self.snapped.weights.data));
-        std::mem::swap(&mut worker.gradient, &mut spare);
-        let norms = super::device::cpu::norms(&self.snapped.weights.slots, &spare);
-        self.snapped.meter.pass();
-        let slope = Slope { loss: loss?, norms };
-        *self.kept = Some((groups, Base { slope: slope.clone(), vector: spare }));
+        let losses = worker.find_gradient(ground, At::Start)?;
+        let Some(gradient) = worker.gradient.take() else { return Err(Fault::internal("no gradient")) };
+        let backend = &worker.backend;
+        let squares = backend.squares(snapped, &gradient)?;
+        snapped.meter.pass();
+        let slope = Slope { loss: backend.loss(losses)?, norms: backend.norms(squares)? };
+        let vector = backend.share(gradient, alone)?;
+        *self.kept = Some((groups, Base { slope: slope.clone(), vector }));
         Ok(slope)
     }
 
     fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault> {
         let batches = batches(self.groups, &self.own);
         let base = self.kept.as_ref().map(|(of, base)| (base, *of == self.own));
-        let ground = Ground { snapped: self.snapped, batches: &batches, base, stop: self.stop };
-        let run = |worker: &mut Worker<T>, draws: &mut dyn Iterator<Item = u32>| {
+        let (snapped, of, stop) = (self.snapped, Some(&self.own), self.stop);
+        let ground = Ground { snapped, of, batches: &batches, base, stop };
+        let run = |worker: &mut Worker<B>, draws: &mut dyn Iterator<Item = u32>| {
             let mut walker = Walker::new(ground, worker);
             for draw in draws {
                 ground.stop.check()?;
@@ -163,13 +169,14 @@ impl<T: Passes> Landscape for Model<'_, T> {
     fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault> {
         let batches = batches(self.groups, &self.own);
         let (snapped, stop, lanes) = (self.snapped, self.stop, self.crew.workers.len());
-        let square = |worker: &mut Worker<T>, part: &Share| {
+        let square = |worker: &mut Worker<B>, part: &Share| {
             let part: Vec<Batch> = cut(&batches, part);
             let part: Vec<&Batch> = part.iter().collect();
-            let ground = Ground { snapped, batches: &part, base: None, stop };
-            ground.gradient(worker, Some(&snapped.weights.data))?;
+            worker
+                .find_gradient(Ground { snapped, of: None, batches: &part, base: None, stop }, At::Start)?;
             snapped.meter.pass();
-            let norms: Norms = super::device::cpu::norms(&snapped.weights.slots, &worker.gradient);
+            let Some(gradient) = &worker.gradient else { return Err(Fault::internal("no gradient")) };
+            let norms = worker.backend.norms(worker.backend.squares(snapped, gradient)?)?;
             Ok(norms.squares.iter().sum::<f64>())
         };
         let workers = self.crew.workers.par_iter_mut().enumerate();
@@ -183,10 +190,11 @@ impl<T: Passes> Landscape for Model<'_, T> {
 
     fn path_norm(&mut self) -> Option<f64> {
         let ones = self.crew.network.ones()?;
-        let squared: Vec<T> = self.snapped.weights.data.iter().map(|w| *w * *w).collect();
+        let squared: Vec<B::Element> = self.snapped.weights.data.iter().map(|w| *w * *w).collect();
         self.snapped.meter.pass();
         self.snapped.meter.forward(1);
-        let logits = self.crew.lead().pass.forward(&squared, &[&ones], false);
+        let mut pass = B::Element::pass(&*self.crew.network, 1);
+        let logits = pass.forward(&squared, &[&ones], false);
         Some(logits.iter().map(|z| z.wide()).sum())
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! Owns: the order of measures and what they share. May not touch: snapshots, time.
 
+use super::footprint::Footprint;
 use super::measure::{Chosen, Cost, Ground};
 use super::network::batch::Batch;
-use super::network::{Network, Product};
+use super::network::{Network, Product, autograd};
 use super::slot::Slot;
 use super::spectrum;
-use crate::domain::{Admitted, Fault, Needs, Planned, Precision, Prepared, Work};
+use crate::domain::{Admitted, Fault, FaultKind, Needs, Planned, Precision, Prepared, Work};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 pub struct Plan {
     /// The model.
     pub network: Arc<dyn Network>,
+    /// The same model in candle, for GPUs; `None` where it is not written.
+    pub twin: Option<Arc<autograd::Model>>,
     /// Probe groups.
     pub groups: Vec<Group>,
     /// From the cheapest to the dearest.
@@ -27,6 +30,8 @@ pub struct Plan {
     pub leaning: Vec<bool>,
     /// Whether one looks into the references while it measures.
     pub elements: bool,
+    /// Whether it is measured on GPUs or not at all.
+    pub gpu_only: bool,
     ground: Ground,
     /// Never auto.
     pub precision: Precision,
@@ -44,7 +49,7 @@ impl Plan {
 
     /// Puts measures in order and counts what each will do.
     pub fn new(
-        network: Arc<dyn Network>,
+        (network, twin): (Arc<dyn Network>, Option<Arc<autograd::Model>>),
         groups: Vec<Group>,
         chosen: Vec<Chosen>,
         precision: Precision,
@@ -60,7 +65,21 @@ impl Plan {
         let leaning = costs.iter().map(|(cost, _)| cost.leans_on_slope()).collect();
         let measures: Vec<Chosen> = costs.into_iter().map(|(_, measure)| measure).collect();
         let elements = measures.iter().any(|measure| measure.needs().elements);
-        Self { network, groups, measures, works, leaning, elements, ground, precision }
+        Self { network, twin, groups, measures, works, leaning, elements, gpu_only: false, ground, precision }
+    }
+
+    /// The model in candle, if a GPU with `room` bytes can hold what the run takes.
+    ///
+    /// # Errors
+    /// [`FaultKind::Precondition`] for an architecture that is not written for GPUs, [`FaultKind::Exhausted`] with the
+    /// sum of what it takes.
+    pub fn fits(&self, room: u64) -> Result<&Arc<autograd::Model>, Fault> {
+        let size = if self.precision == Precision::F32 { 4 } else { 8 };
+        let kept = self.measures.iter().map(|measure| measure.vectors(self.ground.parameters)).max();
+        let batches = self.groups.iter().flat_map(|group| &group.batches);
+        Footprint::new(&*self.network, (size, u64::from(kept.unwrap_or(0))), batches).admit(room)?;
+        let missing = || Fault::new(FaultKind::Precondition, "this architecture is not written for GPUs");
+        self.twin.as_ref().ok_or_else(missing)
     }
 
     /// What is known of the run from now on.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the ground on which every measure is proved before it meets a network. May not touch: measures.
 
+use super::ascent::{Order, Reached, Unit};
 use super::device::cpu;
 use super::device::filter;
 use super::landscape::{Along, Job, Kept, Landscape, Matrices, Point, Position, Share, Slope, Vectors, View};
@@ -235,8 +236,8 @@ impl Point for Place<'_> {
         self.set(vec![0.0; self.of.w0.len()]);
     }
 
-    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Arc<Norms> {
-        Arc::new(cpu::norms(&self.of.slots, &self.of.noise(draw, purpose)))
+    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Result<Norms, Fault> {
+        Ok(cpu::norms(&self.of.slots, &self.of.noise(draw, purpose)))
     }
 
     fn perturb(&mut self, draw: u32, purpose: Purpose, scales: &[f64]) {
@@ -271,11 +272,11 @@ impl Point for Place<'_> {
         self.set(u);
     }
 
-    fn plane_product(&mut self, [a, b]: [u32; 2]) -> f64 {
+    fn plane_product(&mut self, [a, b]: [u32; 2]) -> Result<f64, Fault> {
         self.on_plane(&[(a, 1.0)]);
         let first = self.u.clone();
         self.on_plane(&[(b, 1.0)]);
-        first.iter().zip(&self.u).map(|(a, b)| a * b).sum()
+        Ok(first.iter().zip(&self.u).map(|(a, b)| a * b).sum())
     }
 
     fn stretch(&mut self, scale: f64) {
@@ -294,17 +295,35 @@ impl Point for Place<'_> {
         Ok(Slope { loss: self.of.base() + self.of.rise(&delta), norms })
     }
 
-    fn ascend(&mut self, scales: &[f64]) -> Norms {
+    fn ascend(&mut self, scales: &[f64]) -> Result<Norms, Fault> {
         let step = self.scaled(&self.gradient, scales);
         let u = self.u.iter().zip(step).map(|(u, s)| u + s).collect();
         self.set(u);
-        cpu::norms(&self.of.slots, &self.u)
+        Ok(cpu::norms(&self.of.slots, &self.u))
     }
 
-    fn ascend_in_box(&mut self, step: f64, bound: f64) {
+    fn ascend_in_box(&mut self, step: f64, bound: f64) -> Result<(), Fault> {
         let mut u = self.u.clone();
         cpu::climb_box(&self.of.slots, &mut u, &self.gradient, [step, bound]);
         self.set(u);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: &Order<'_>) -> Result<Reached, Fault> {
+        let scales = match order.unit {
+            Unit::Absolute => vec![order.noise; order.radii.len()],
+            Unit::Radius => order.scales(order.noise, &self.noise_norms(order.draw, Purpose::Gauss)?),
+        };
+        self.perturb(order.draw, Purpose::Gauss, &scales);
+        let mut displacement = 0.0;
+        for _ in 0..order.steps {
+            let gradient = self.gradient()?.norms;
+            let norms = self.ascend(&order.scales(order.step, &gradient))?;
+            let (factors, left) = order.pull(&norms);
+            self.shrink(&factors);
+            displacement = left;
+        }
+        Ok(Reached { loss: self.look()?.loss, displacement })
     }
 
     fn look(&mut self) -> Result<View, Fault> {
@@ -320,9 +339,9 @@ impl Vectors for Place<'_> {
         Kept(self.kept.len() - 1)
     }
 
-    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Kept {
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
         self.kept.push(self.of.noise(draw, purpose));
-        Kept(self.kept.len() - 1)
+        Ok(Kept(self.kept.len() - 1))
     }
 
     fn release(&mut self, _: Kept) {}
@@ -332,20 +351,26 @@ impl Vectors for Place<'_> {
         self.stretch(scale);
     }
 
-    fn scale(&mut self, Kept(vector): Kept, factor: f64) {
+    fn scale(&mut self, Kept(vector): Kept, factor: f64) -> Result<(), Fault> {
         self.kept[vector].iter_mut().for_each(|x| *x *= factor);
+        Ok(())
     }
 
-    fn combine(&mut self, (Kept(to), keep): (Kept, f64), (Kept(from), factor): (Kept, f64)) {
+    fn combine(
+        &mut self,
+        (Kept(to), keep): (Kept, f64),
+        (Kept(from), factor): (Kept, f64),
+    ) -> Result<(), Fault> {
         let from = self.kept[from].clone();
         self.kept[to].iter_mut().zip(from).for_each(|(x, y)| *x = keep * *x + factor * y);
+        Ok(())
     }
 
-    fn product(&mut self, Kept(a): Kept, Kept(b): Kept) -> f64 {
-        self.kept[a].iter().zip(&self.kept[b]).map(|(a, b)| a * b).sum()
+    fn product(&mut self, Kept(a): Kept, Kept(b): Kept) -> Result<f64, Fault> {
+        Ok(self.kept[a].iter().zip(&self.kept[b]).map(|(a, b)| a * b).sum())
     }
 
-    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> f64 {
-        self.gradient.iter().zip(self.of.noise(draw, purpose)).map(|(g, n)| g * n).sum()
+    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> Result<f64, Fault> {
+        Ok(self.gradient.iter().zip(self.of.noise(draw, purpose)).map(|(g, n)| g * n).sum())
     }
 }

@@ -3,18 +3,22 @@
 //! Owns: the device (a pool of threads), the workers, the order of readings. May not touch: time and channels; whoever
 //! calls does the timing.
 
+use super::backend::host::Host;
+use super::check::{Check, Speed};
+use super::device::cuda::{Accelerated, Gpus};
+use super::examine::Device;
+use super::holder::{Held, Holder, Order, Refused, Taken};
 use super::measure::{Findings, Shortfall};
-use super::model::{Crew, Kept, Model};
-use super::network::Passes;
+use super::model::Crew;
 use super::outputs::Outputs;
 use super::plan::Plan;
-use super::scope::{Hints, Memo, Scope};
+use super::scope::{Hints, Memo};
 use super::stop::Stop;
 use super::weights::{Snapped, Weights};
 use crate::domain::reading::POOLED;
 use crate::domain::{
-    Admitted, Fault, FaultKind, MeasureRequest, Outcome, Precision, Reading, References, Snapshot,
-    SnapshotRef, Statistics, Work,
+    Admitted, Devices, Fault, FaultKind, MeasureRequest, Outcome, Place, Precision, Reading, References,
+    Snapshot, SnapshotRef, Statistics, Work,
 };
 use std::collections::HashMap;
 use std::ops::Range;
@@ -26,6 +30,7 @@ const STACK_BYTES: usize = 8 << 20;
 /// Owner of the device: on the CPU, a pool of threads. One named thread of the pipeline owns it.
 pub struct Engine {
     pool: rayon::ThreadPool,
+    gpus: Arc<Gpus>,
 }
 
 /// A snapshot for the engine.
@@ -55,6 +60,13 @@ pub struct Task {
     groups: Range<usize>,
 }
 
+impl Task {
+    /// Indices of its groups.
+    pub(super) fn groups(&self) -> Range<usize> {
+        self.groups.clone()
+    }
+}
+
 /// What a reading must keep to.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
@@ -64,12 +76,27 @@ pub struct Limits<'a> {
     pub clock: &'a (dyn Fn() -> f64 + Sync),
 }
 
+/// A snapshot on a device.
+pub(super) struct Placed {
+    /// Itself; `None` where no device may hold it.
+    pub holder: Option<Box<dyn Holder>>,
+    /// Why it is not on a GPU though there are some, or should be.
+    pub instead: Option<String>,
+    /// Whether its parameters were on the GPUs before it was taken up.
+    pub carried: bool,
+}
+
 /// One snapshot in the engine. Readings come out one at a time, so that the caller can time them and stop between.
 pub struct Session<'e> {
     engine: &'e Engine,
     plan: Arc<Plan>,
     at: SnapshotRef,
-    holder: Box<dyn Holder>,
+    /// `None` while it moves, and where no device may hold it.
+    holder: Option<Box<dyn Holder>>,
+    /// Why it is not on a GPU though there are some, or should be.
+    instead: Option<String>,
+    /// Whether its parameters were on the GPUs before it was taken up.
+    pub carried: bool,
     memos: HashMap<(usize, usize), Memo>,
     /// By measure and groups: with a single group, the pooled one is the same.
     found: HashMap<(usize, usize, usize), Result<Findings, Shortfall>>,
@@ -84,12 +111,101 @@ impl Engine {
         let name = |i| format!("clino-cpu-{i}");
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).thread_name(name);
         let pool = pool.stack_size(STACK_BYTES).build();
-        Ok(Self { pool: pool.map_err(|error| Fault::internal(format!("no threads: {error}")))? })
+        let pool = pool.map_err(|error| Fault::internal(format!("no threads: {error}")))?;
+        Ok(Self { pool, gpus: Arc::default() })
     }
 
-    /// Threads, and the vectors in which they compute.
+    /// An engine at a place; the second value says why it is on the CPU after all, when that was left to it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::new`], and [`FaultKind::Unavailable`] when a GPU that was named cannot be used.
+    pub fn open(place: &Place) -> Result<(Self, Option<String>), Fault> {
+        let mut engine = Self::new(place.threads)?;
+        match &place.devices {
+            Devices::Cpu => {}
+            Devices::Cuda(ordinals) => engine.gpus = Arc::new(Gpus::open(ordinals, &place.libraries)?),
+            Devices::Auto => match Gpus::open(&[0], &place.libraries) {
+                Ok(gpus) => engine.gpus = Arc::new(gpus),
+                Err(fault) => return Ok((engine, Some(fault.message))),
+            },
+        }
+        Ok((engine, None))
+    }
+
+    /// GPUs if there are any, threads, and the vectors in which they compute.
     pub fn description(&self) -> String {
-        format!("{} threads, {} vectors", self.pool.current_num_threads(), super::device::widest::name())
+        let threads = self.pool.current_num_threads();
+        let cpu = format!("{threads} threads, {} vectors", super::device::widest::name());
+        self.gpus.description().map_or(cpu.clone(), |gpus| format!("{gpus}; {cpu}"))
+    }
+
+    /// Holds every kernel of the GPUs against the CPU.
+    ///
+    /// # Errors
+    /// A GPU that fails.
+    pub fn check_kernels(&self) -> Result<Vec<Check>, Fault> {
+        self.pool.install(|| self.gpus.check())
+    }
+
+    /// Times the kernels of the first GPU on so many elements; `clock` tells seconds.
+    ///
+    /// # Errors
+    /// A GPU that fails.
+    pub fn kernel_speeds(
+        &self,
+        elements: usize,
+        clock: &(dyn Fn() -> f64 + Sync),
+    ) -> Result<Vec<Speed>, Fault> {
+        self.pool.install(|| self.gpus.speeds(elements, &|| clock()))
+    }
+
+    /// GPUs that failed for good.
+    pub fn lost(&self) -> Vec<String> {
+        self.gpus.lost()
+    }
+
+    /// Its GPUs; `None` on the CPU.
+    pub fn device(&self) -> Option<Device> {
+        Some(Device { gpus: self.gpus.clone(), room: self.gpus.room()? })
+    }
+
+    /// Brings a snapshot to the GPUs, or to the CPU where there are none or it does not fit; then with the reason.
+    /// `carried` is the number under which its parameters are there already.
+    pub(super) fn hold<T: Accelerated>(
+        &self,
+        plan: &Plan,
+        snapped: Snapped<T>,
+        carried: Option<u64>,
+    ) -> Placed {
+        if self.gpus.description().is_none() && !plan.gpu_only {
+            return self.hold_on_cpu(plan, snapped, None);
+        }
+        match self.gpus.hold(plan, snapped, carried) {
+            Ok(Taken { holder, carried }) => Placed { holder: Some(holder), instead: None, carried },
+            Err(refused) => {
+                let Refused { fault, snapped } = *refused;
+                self.hold_on_cpu(plan, snapped, Some(fault.message))
+            }
+        }
+    }
+
+    /// Holds a snapshot on the CPU, though there are GPUs if `instead` says why.
+    pub(super) fn hold_on_cpu<T: Accelerated>(
+        &self,
+        plan: &Plan,
+        snapped: Snapped<T>,
+        instead: Option<String>,
+    ) -> Placed {
+        if plan.gpu_only {
+            let reason = instead.unwrap_or_else(|| "there is no GPU".into());
+            return Placed {
+                holder: None,
+                instead: Some(format!("{reason}; the run is for GPUs only")),
+                carried: false,
+            };
+        }
+        let crew = Crew::<Host<T>>::new(plan.network.clone(), self.pool.current_num_threads());
+        Placed { holder: Some(Box::new(Held::new(snapped, crew))), instead, carried: false }
     }
 
     /// Runs `work` on the threads of the engine.
@@ -117,79 +233,32 @@ impl Engine {
     /// Those of [`crate::domain::Layout::arrange`].
     pub fn take(&self, run: &Admitted, seed: u64, arrived: Arrived) -> Result<Session<'_>, Fault> {
         let plan = Plan::of(run)?;
-        let (at, threads) = (arrived.snapshot.header().at, self.pool.current_num_threads());
-        let hold = || -> Result<Box<dyn Holder>, Fault> {
-            Ok(match plan.precision {
-                Precision::F32 => Box::new(Held::<f32>::new(&plan, arrived, seed, threads)?),
-                _ => Box::new(Held::<f64>::new(&plan, arrived, seed, threads)?),
-            })
-        };
-        let holder = self.pool.install(hold)?;
+        let at = arrived.snapshot.header().at;
+        let Placed { holder, instead, carried } = self.pool.install(|| match plan.precision {
+            Precision::F32 => self.convert::<f32>(&plan, arrived, seed),
+            _ => self.convert::<f64>(&plan, arrived, seed),
+        })?;
         let (memos, found) = Default::default();
-        Ok(Session { engine: self, plan, at, holder, memos, found })
+        Ok(Session { engine: self, plan, at, holder, instead, carried, memos, found })
     }
-}
 
-/// A snapshot in one of the two precisions.
-trait Holder: Send {
-    fn non_finite(&self) -> Option<(usize, &str)>;
-    fn measure(&mut self, order: Order<'_>) -> Result<Findings, Shortfall>;
-    /// What was done since the last call, on so many examples.
-    fn work(&self, examples: usize) -> Work;
-}
-
-/// One measure on one landscape.
-struct Order<'a> {
-    plan: &'a Plan,
-    task: &'a Task,
-    memo: &'a mut Memo,
-    hints: &'a mut Hints,
-    limits: Limits<'a>,
-}
-
-struct Held<T> {
-    snapped: Snapped<T>,
-    crew: Crew<T>,
-    kept: Kept<T>,
-}
-
-impl<T: Passes> Held<T> {
-    fn new(plan: &Plan, arrived: Arrived, seed: u64, threads: usize) -> Result<Self, Fault> {
+    fn convert<T: Accelerated>(&self, plan: &Plan, arrived: Arrived, seed: u64) -> Result<Placed, Fault> {
         let Arrived { snapshot, references, statistics } = arrived;
-        let weights = Weights::new(plan.network.layout(), snapshot, &references, statistics)?;
+        let carried = statistics.as_ref().and_then(|statistics| statistics.carried);
+        let weights = Weights::<T>::new(plan.network.layout(), snapshot, &references, statistics)?;
         // What no measure looks into is given back.
         let references = if plan.elements { references } else { References::default() };
-        let snapped = Snapped::new(weights, plan.network.classes(), seed, references);
-        Ok(Self { snapped, crew: Crew::new(plan.network.clone(), threads), kept: None })
-    }
-}
-
-impl<T: Passes> Holder for Held<T> {
-    fn non_finite(&self) -> Option<(usize, &str)> {
-        self.snapped.weights.non_finite()
-    }
-
-    fn measure(&mut self, order: Order<'_>) -> Result<Findings, Shortfall> {
-        let Order { plan, task, memo, hints, limits } = order;
-        let mut model = Model {
-            snapped: &self.snapped,
-            groups: &plan.groups,
-            own: task.groups.clone(),
-            crew: &mut self.crew,
-            kept: &mut self.kept,
-            stop: limits.stop,
-        };
-        let group = task.group.clone().unwrap_or_default();
-        let mut scope = Scope { landscape: &mut model, memo, hints, group, clock: limits.clock };
-        plan.measures[task.chosen].measure(&mut scope)
-    }
-
-    fn work(&self, examples: usize) -> Work {
-        self.snapped.meter.take(examples)
+        let snapped = Snapped::<T>::new(weights, plan.network.classes(), seed, references);
+        Ok(self.hold(plan, snapped, carried))
     }
 }
 
 impl Session<'_> {
+    /// Why the snapshot is not on a GPU though there are some, or should be.
+    pub fn instead(&self) -> Option<&str> {
+        self.instead.as_deref()
+    }
+
     /// All readings to be made, cheapest measure first; each on the weights alone, or on every group and pooled. Cheap
     /// measures that lean on the gradient at w0 go together, group by group, while it is kept.
     pub fn tasks(&self) -> Vec<Task> {
@@ -233,14 +302,20 @@ impl Session<'_> {
             Some(found) => found,
             None => self.find(task, hints, limits).and_then(Findings::settled),
         };
-        let work = self.holder.work(self.plan.examples(&task.groups));
+        let examples = self.plan.examples(&task.groups);
+        let work = self.holder.as_ref().map_or(Work::default(), |holder| holder.work(examples));
+        if let Err(Shortfall::Fault(fault)) = &found {
+            self.move_on(fault.kind);
+        }
         let blank = Reading { work, ..self.blank(task) };
         if let Err(Shortfall::Fault(fault)) = &found
             && fault.kind == FaultKind::Cancelled
         {
             return Err(fault.clone());
         }
-        if self.plan.groups.len() == 1 && task.group.is_some() {
+        // What failed is tried again, as it may be on another device then.
+        let settled = !matches!(found, Err(Shortfall::Fault(_)));
+        if settled && self.plan.groups.len() == 1 && task.group.is_some() {
             self.found.entry(key).or_insert_with(|| found.clone());
         }
         Ok(match found {
@@ -258,7 +333,11 @@ impl Session<'_> {
     }
 
     fn find(&mut self, task: &Task, hints: &mut Hints, limits: Limits<'_>) -> Result<Findings, Shortfall> {
-        if let Some((count, first)) = self.holder.non_finite() {
+        let Some(holder) = &mut self.holder else {
+            let reason = self.instead.clone().unwrap_or_else(|| "no device holds the snapshot".into());
+            return Err(Shortfall::Unavailable(reason));
+        };
+        if let Some((count, first)) = holder.non_finite() {
             let total = self.plan.network.layout().total();
             let reason = format!("{count} of {total} parameters not finite, the first of them in {first}");
             return Err(Shortfall::Undefined(reason));
@@ -266,32 +345,28 @@ impl Session<'_> {
         // Keyed by the groups themselves: with a single group, it and the pooled one share everything.
         let key = (task.groups.start, task.groups.end);
         if task.groups.len() > 1 {
-            let joined = self.joined(&task.groups).unwrap_or_default();
+            let joined = joined(&self.memos, &task.groups).unwrap_or_default();
             let memo = self.memos.entry(key).or_default();
             memo.outputs = memo.outputs.take().or(joined.outputs);
             memo.squares.extend(joined.squares);
         }
         let memo = self.memos.entry(key).or_default();
         let order = Order { plan: &self.plan, task, memo, hints, limits };
-        self.engine.pool.install(|| self.holder.measure(order))
+        self.engine.pool.install(|| holder.measure(order))
     }
 
-    /// What the groups of a pooled one have found by themselves, when each of them has had its forward.
-    fn joined(&self, groups: &Range<usize>) -> Option<Memo> {
-        let parts = groups.clone().map(|i| self.memos.get(&(i, i + 1)));
-        let parts = parts.collect::<Option<Vec<_>>>()?;
-        let outputs = parts.iter().map(|memo| memo.outputs.as_deref()).collect::<Option<Vec<_>>>()?;
-        let mut joined = Outputs { classes: outputs.first()?.classes, ..Outputs::default() };
-        let mut squares = HashMap::new();
-        for (part, memo) in outputs.into_iter().zip(parts) {
-            let first = joined.labels.len();
-            let moved =
-                memo.squares.iter().map(|((example, label), square)| ((first + example, *label), *square));
-            squares.extend(moved);
-            joined.logits.extend(&part.logits);
-            joined.labels.extend(&part.labels);
+    /// Leaves a device that failed: for the next one, or where there is no memory, for the CPU.
+    fn move_on(&mut self, failure: FaultKind) {
+        let to_cpu = match failure {
+            FaultKind::Unavailable => false,
+            FaultKind::Exhausted => true,
+            _ => return,
+        };
+        if let Some(holder) = self.holder.take() {
+            let (engine, plan) = (self.engine, &self.plan);
+            let Placed { holder, instead, .. } = engine.pool.install(|| holder.move_on(engine, plan, to_cpu));
+            (self.holder, self.instead) = (holder, instead);
         }
-        Some(Memo { outputs: Some(Arc::new(joined)), squares, ..Memo::default() })
     }
 
     /// A reading that says why there is none: for the caller that caught a panic or a fault, or skips it.
@@ -302,6 +377,24 @@ impl Session<'_> {
     fn blank(&self, task: &Task) -> Reading {
         Reading::blank(task.measure.clone(), task.group.as_deref(), self.at, self.plan.precision)
     }
+}
+
+/// What the groups of a pooled one have found by themselves, when each of them has had its forward.
+fn joined(memos: &HashMap<(usize, usize), Memo>, groups: &Range<usize>) -> Option<Memo> {
+    let parts = groups.clone().map(|i| memos.get(&(i, i + 1)));
+    let parts = parts.collect::<Option<Vec<_>>>()?;
+    let outputs = parts.iter().map(|memo| memo.outputs.as_deref()).collect::<Option<Vec<_>>>()?;
+    let mut joined = Outputs { classes: outputs.first()?.classes, ..Outputs::default() };
+    let mut squares = HashMap::new();
+    for (part, memo) in outputs.into_iter().zip(parts) {
+        let first = joined.labels.len();
+        let moved =
+            memo.squares.iter().map(|((example, label), square)| ((first + example, *label), *square));
+        squares.extend(moved);
+        joined.logits.extend(&part.logits);
+        joined.labels.extend(&part.labels);
+    }
+    Some(Memo { outputs: Some(Arc::new(joined)), squares, ..Memo::default() })
 }
 
 fn filled(blank: Reading, findings: Findings) -> Reading {

@@ -50,6 +50,7 @@ fn readings(groups: Vec<ProbeGroup>, measures: Vec<MeasureRequest>, snapshot: Sn
         delivery,
         precision,
         budget: None,
+        gpu_only: false,
     };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(2).unwrap();
@@ -233,6 +234,7 @@ fn a_raised_stop_ends_a_session() {
         delivery: Delivery::Latest,
         precision: Precision::F32,
         budget: None,
+        gpu_only: false,
     };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(1).unwrap();
@@ -260,6 +262,7 @@ fn draws_side_by_side_do_not_wait_for_each_other() {
             delivery: Delivery::Latest,
             precision: Precision::F64,
             budget: None,
+            gpu_only: false,
         };
         let admitted = Examination.examine(&run).unwrap();
         for _ in 0..40 {

@@ -1,107 +1,55 @@
-//! A point that walks around w0 in the buffers of one worker.
+//! A point that walks around w0 in the buffers of one worker, on whatever device that is.
 //!
 //! u is kept as noise that can be made again, or as a vector once a gradient has come in; the gradient's buffer becomes
 //! u's, so that the usual single step needs two buffers as large as the parameters. Its scales are applied on the way to
 //! the perturbed copy.
 //!
-//! Owns: u, the perturbed copy, the gradient and the vectors that are kept. May not touch: w0 (which it only reads).
+//! Owns: u, the gradient and the vectors that are kept. May not touch: w0 (which it only reads), a device's arithmetic.
 
-use super::device::cpu::{self, Scaled};
-use super::device::filter;
+use super::ascent::{Order, Reached, Unit};
+use super::backend::{At, Backend, Ground, Scaled, Source};
 use super::landscape::{Along, Kept, Point, Slope, Vectors, View};
 use super::metric::Metric;
-use super::network::batch::Batch;
-use super::network::{Pass, Passes};
 use super::noise::Purpose;
 use super::norms::Norms;
-use super::outputs::{cross_entropy, greatest, log_sum_exp};
-use super::slot::mirror;
-use super::stop::Stop;
-use super::weights::Snapped;
 use crate::domain::Fault;
-use std::sync::Arc;
 
 /// Buffers of one worker; vectors are allocated when they are first needed and stay.
-pub struct Worker<T> {
-    /// Forward and backward.
-    pub pass: Box<dyn Pass<T>>,
-    point: Vec<T>,
+pub struct Worker<B: Backend> {
+    /// Its device.
+    pub backend: B,
     /// The last gradient.
-    pub gradient: Vec<T>,
-    direction: Vec<T>,
-    d_logits: Vec<T>,
+    pub gradient: Option<B::Vector>,
+    direction: Option<B::Vector>,
 }
 
-impl<T> Worker<T> {
-    /// A worker that computes with `pass`.
-    pub fn new(pass: Box<dyn Pass<T>>) -> Self {
-        let (point, gradient, direction, d_logits) = Default::default();
-        Self { pass, point, gradient, direction, d_logits }
-    }
-}
-
-/// The gradient at w0 of some groups.
-pub struct Base<T> {
-    /// Its loss and norms.
-    pub slope: Slope,
-    /// Itself.
-    pub vector: Vec<T>,
-}
-
-/// What every walker on a group shares.
-pub struct Ground<'a, T> {
-    /// The snapshot.
-    pub snapped: &'a Snapped<T>,
-    /// Batches of the group.
-    pub batches: &'a [&'a Batch],
-    /// The gradient at w0 that was asked for last, and whether it is that of this group.
-    pub base: Option<(&'a Base<T>, bool)>,
-    /// Ends everything early.
-    pub stop: &'a Stop,
-}
-
-impl<T> Clone for Ground<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Ground<'_, T> {}
-
-impl<T: Passes> Ground<'_, T> {
-    /// Examples of the group.
-    pub fn examples(&self) -> usize {
-        self.batches.iter().map(|batch| batch.labels.len()).sum()
+impl<B: Backend> Worker<B> {
+    /// A worker on a device.
+    pub fn new(backend: B) -> Self {
+        Self { backend, gradient: None, direction: None }
     }
 
-    /// Computes the gradient of the mean loss under `w` into the worker's buffer; returns the mean loss. `w` is the
-    /// worker's own point when absent.
+    /// Computes the gradient of the mean loss into [`Worker::gradient`].
     ///
     /// # Errors
-    /// A stop.
-    pub fn gradient(&self, worker: &mut Worker<T>, w: Option<&[T]>) -> Result<f64, Fault> {
-        let examples = self.examples();
-        let Worker { pass, point, gradient, d_logits, .. } = worker;
-        let w = w.unwrap_or(point);
-        gradient.clear();
-        gradient.resize(w.len(), T::ZERO);
-        let mut total = 0.0;
-        for group in self.batches.chunks(pass.width()) {
-            self.stop.check()?;
-            let logits = pass.forward(w, group, true);
-            total += loss_slopes(logits, group, examples as f64, d_logits);
-            pass.backward(w, group, d_logits, gradient);
-        }
-        for tie in &self.snapped.weights.ties {
-            for i in 0..tie.len {
-                let mirrored = gradient[tie.mirror + i];
-                gradient[tie.original + i] += mirrored;
-            }
-        }
-        self.snapped.meter.forward(examples);
-        self.snapped.meter.backward(examples);
-        Ok(total / examples as f64)
+    /// A stop, or a lost device.
+    pub fn find_gradient(&mut self, ground: Ground<'_, B>, at: At) -> Result<B::Losses, Fault> {
+        let mut gradient = room(&self.backend, &mut self.gradient, ground)?;
+        let losses = self.backend.gradient(ground, at, &mut gradient)?;
+        self.gradient = Some(gradient);
+        ground.snapped.meter.forward(ground.examples());
+        ground.snapped.meter.backward(ground.examples());
+        Ok(losses)
     }
+}
+
+/// The vector that is there, or a new one.
+fn room<B: Backend>(
+    backend: &B,
+    known: &mut Option<B::Vector>,
+    ground: Ground<'_, B>,
+) -> Result<B::Vector, Fault> {
+    known.take().map_or_else(|| backend.vector(ground.snapped), Ok)
 }
 
 /// Where u is.
@@ -109,36 +57,68 @@ impl<T: Passes> Ground<'_, T> {
 enum Direction {
     Zero,
     Noise(u32, Purpose),
-    /// In [`Worker::direction`].
+    /// In [`Walker::plane`].
+    Plane,
+    /// In the worker's `direction`.
     Stored,
     Kept(Kept),
 }
 
+/// The loss that comes with a gradient.
+enum Loss<B: Backend> {
+    Known(f64),
+    There(B::Losses),
+}
+
 /// See the module.
-pub struct Walker<'a, T> {
-    ground: Ground<'a, T>,
-    worker: &'a mut Worker<T>,
+pub struct Walker<'a, B: Backend> {
+    ground: Ground<'a, B>,
+    worker: &'a mut Worker<B>,
     metric: Metric,
+    /// The metric, once it is on the device.
+    unit: Option<B::Unit>,
     direction: Direction,
     /// Of the direction, by slot.
     scales: Vec<f64>,
+    /// The scales, once they are on the device; after a projection there, only these.
+    sizes: Option<B::Scales>,
     /// Whether the worker's point is w0 + T∘u.
     placed: bool,
-    kept: Vec<Option<Vec<T>>>,
+    /// Draws of directions normalized by filter, and their coefficients.
+    plane: Vec<(u32, f64)>,
+    kept: Vec<Option<B::Vector>>,
 }
 
-impl<'a, T: Passes> Walker<'a, T> {
+/// What a defect of a measure would be: a gradient before any was computed, a vector after its release.
+const DEFECT: &str = "a vector is used after it is made and before it is released";
+
+fn vector<V>(kept: &[Option<V>], Kept(index): Kept) -> &V {
+    kept[index].as_ref().expect(DEFECT)
+}
+
+impl<'a, B: Backend> Walker<'a, B> {
     /// A point at w0.
-    pub fn new(ground: Ground<'a, T>, worker: &'a mut Worker<T>) -> Self {
+    pub fn new(ground: Ground<'a, B>, worker: &'a mut Worker<B>) -> Self {
         let (metric, direction, scales) = (Metric::Plain, Direction::Zero, Vec::new());
-        Self { ground, worker, metric, direction, scales, placed: false, kept: Vec::new() }
+        let (plane, kept) = Default::default();
+        Self {
+            ground,
+            worker,
+            metric,
+            unit: None,
+            direction,
+            scales,
+            sizes: None,
+            placed: false,
+            plane,
+            kept,
+        }
     }
 
     /// Back to w0, in plain coordinates, with nothing kept.
     pub fn reset(&mut self) {
-        self.metric = Metric::Plain;
         self.kept.clear();
-        self.turn(Direction::Zero, Vec::new());
+        self.measure_in(Metric::Plain);
     }
 
     fn tensors(&self) -> usize {
@@ -147,43 +127,92 @@ impl<'a, T: Passes> Walker<'a, T> {
 
     fn turn(&mut self, direction: Direction, scales: Vec<f64>) {
         // A direction that is not stored leaves its buffer to the next gradient.
-        if !matches!(direction, Direction::Stored) && self.worker.gradient.is_empty() {
-            std::mem::swap(&mut self.worker.gradient, &mut self.worker.direction);
+        if !matches!(direction, Direction::Stored) && self.worker.gradient.is_none() {
+            self.worker.gradient = self.worker.direction.take();
         }
-        (self.direction, self.scales, self.placed) = (direction, scales, false);
+        self.direction = direction;
+        self.rescale(scales);
+    }
+
+    fn rescale(&mut self, scales: Vec<f64>) {
+        (self.scales, self.sizes, self.placed) = (scales, None, false);
+    }
+
+    fn turn_to_stored(&mut self, direction: B::Vector) {
+        let before = self.worker.direction.replace(direction);
+        // The next gradient has a buffer then.
+        self.worker.gradient = self.worker.gradient.take().or(before);
+        self.turn(Direction::Stored, vec![1.0; self.tensors()]);
+    }
+
+    /// u is `direction` scaled by numbers that lie on the device.
+    fn turn_there(&mut self, direction: Direction, sizes: B::Scales) {
+        self.turn(direction, Vec::new());
+        self.sizes = Some(sizes);
     }
 
     fn at_start(&self) -> bool {
         matches!(self.direction, Direction::Zero)
     }
 
-    fn place(&mut self) {
-        if self.placed {
-            return;
+    /// Brings scales and metric to the device.
+    fn bring(&mut self) -> Result<(), Fault> {
+        let backend = &self.worker.backend;
+        if self.sizes.is_none() {
+            self.sizes = Some(backend.scales(&self.scales)?);
         }
-        let Snapped { weights, meter, .. } = self.ground.snapped;
-        let point = &mut self.worker.point;
-        point.resize(weights.data.len(), T::ZERO);
-        let by = Scaled { scales: &self.scales, metric: &self.metric };
-        let u = match self.direction {
-            Direction::Zero => return,
-            Direction::Noise(draw, purpose) => {
-                let draw = self.ground.snapped.draw(draw, purpose);
-                cpu::perturb(&weights.slots, (point, &weights.data), draw, by);
-                None
-            }
-            Direction::Stored => Some(&self.worker.direction),
-            Direction::Kept(kept) => Some(vector(&self.kept, kept)),
-        };
-        if let Some(u) = u {
-            cpu::displace(&weights.slots, (point, &weights.data), u, by);
+        if self.unit.is_none() {
+            self.unit = Some(backend.unit(&self.metric)?);
         }
-        mirror(&weights.ties, &mut self.worker.point);
-        meter.pass();
-        self.placed = true;
+        Ok(())
     }
 
-    fn keep(&mut self, vector: Vec<T>) -> Kept {
+    /// Makes a vector of what is on a plane.
+    fn store(&mut self) -> Result<(), Fault> {
+        let snapped = self.ground.snapped;
+        let mut u = self.worker.backend.vector(snapped)?;
+        for (draw, coefficient) in &self.plane {
+            self.worker.backend.add_direction(snapped, &mut u, *draw, *coefficient)?;
+            snapped.meter.pass();
+        }
+        let scales = std::mem::take(&mut self.scales);
+        self.turn_to_stored(u);
+        self.rescale(scales);
+        Ok(())
+    }
+
+    fn place(&mut self) -> Result<At, Fault> {
+        if self.at_start() {
+            return Ok(At::Start);
+        }
+        if matches!(self.direction, Direction::Plane) && !self.placed {
+            let whole = self.metric == Metric::Plain && self.scales.iter().all(|scale| *scale == 1.0);
+            self.placed = whole && self.worker.backend.place_on_plane(self.ground.snapped, &self.plane)?;
+            if !self.placed {
+                self.store()?;
+            }
+        }
+        if !self.placed {
+            self.bring()?;
+            let snapped = self.ground.snapped;
+            let Worker { backend, direction, .. } = &mut *self.worker;
+            let u = match self.direction {
+                Direction::Noise(draw, purpose) => Source::Noise(snapped.draw(draw, purpose)),
+                Direction::Kept(kept) => Source::Vector(vector(&self.kept, kept)),
+                _ => Source::Vector(direction.as_ref().expect(DEFECT)),
+            };
+            let by = Scaled {
+                scales: self.sizes.as_ref().expect("brought"),
+                unit: self.unit.as_ref().expect("brought"),
+            };
+            backend.place(snapped, u, by)?;
+            snapped.meter.pass();
+            self.placed = true;
+        }
+        Ok(At::Point)
+    }
+
+    fn keep(&mut self, vector: B::Vector) -> Kept {
         let free = self.kept.iter().position(Option::is_none).unwrap_or(self.kept.len());
         if free == self.kept.len() {
             self.kept.push(None);
@@ -193,56 +222,86 @@ impl<'a, T: Passes> Walker<'a, T> {
     }
 
     /// The gradient that is kept for w0, if it is that of this group.
-    fn known_slope(&mut self) -> Option<f64> {
-        let (base, _) = self.ground.base.filter(|(_, own)| *own && self.at_start())?;
-        self.worker.gradient.clear();
-        self.worker.gradient.extend_from_slice(&base.vector);
+    fn known_slope(&mut self) -> Result<Option<f64>, Fault> {
+        let Some((base, _)) = self.ground.base.filter(|(_, own)| *own && self.at_start()) else {
+            return Ok(None);
+        };
+        let Worker { backend, gradient, .. } = &mut *self.worker;
+        let mut known = room(backend, gradient, self.ground)?;
+        backend.take_up(&base.vector, &mut known)?;
+        *gradient = Some(known);
         self.ground.snapped.meter.pass();
-        Some(base.slope.loss)
+        Ok(Some(base.slope.loss))
+    }
+
+    /// Computes the gradient along u; its loss and squares stay on the device.
+    fn slope_there(&mut self) -> Result<(Loss<B>, B::Squares), Fault> {
+        let ground = self.ground;
+        let loss = match self.known_slope()? {
+            Some(loss) => Loss::Known(loss),
+            None => {
+                let at = self.place()?;
+                Loss::There(self.worker.find_gradient(ground, at)?)
+            }
+        };
+        ground.snapped.meter.pass();
+        let Worker { backend, gradient, .. } = &mut *self.worker;
+        let gradient = gradient.as_mut().expect(DEFECT);
+        if self.metric == Metric::Plain {
+            return Ok((loss, backend.squares(ground.snapped, gradient)?));
+        }
+        if self.unit.is_none() {
+            self.unit = Some(backend.unit(&self.metric)?);
+        }
+        let unit = self.unit.as_ref().expect("brought");
+        Ok((loss, backend.to_metric(ground.snapped, gradient, unit)?))
+    }
+
+    /// u = u + steps * gradient; its squares stay on the device.
+    fn ascend_there(&mut self, steps: &B::Scales) -> Result<B::Squares, Fault> {
+        let snapped = self.ground.snapped;
+        if matches!(self.direction, Direction::Plane) {
+            self.store()?;
+        }
+        if !self.at_start() {
+            self.bring()?;
+        }
+        let Worker { backend, gradient, direction } = &mut *self.worker;
+        snapped.meter.pass();
+        let mut g = gradient.take().expect(DEFECT);
+        let sizes = self.sizes.as_ref();
+        let squares = match self.direction {
+            Direction::Zero => backend.scale_and_perturb(snapped, &mut g, steps, None)?,
+            Direction::Noise(draw, purpose) => {
+                let noise = sizes.map(|sizes| (snapped.draw(draw, purpose), sizes));
+                backend.scale_and_perturb(snapped, &mut g, steps, noise)?
+            }
+            Direction::Stored | Direction::Plane => {
+                let mut u = direction.take().expect(DEFECT);
+                let squares = backend.combine(snapped, (sizes.expect("brought"), &mut u), (steps, &g))?;
+                *gradient = Some(std::mem::replace(&mut g, u));
+                squares
+            }
+            Direction::Kept(kept) => {
+                let from = (sizes.expect("brought"), vector(&self.kept, kept));
+                backend.combine(snapped, (steps, &mut g), from)?
+            }
+        };
+        self.turn_to_stored(g);
+        Ok(squares)
     }
 }
 
-/// A vector that is kept.
-///
-/// # Panics
-/// When it was released: a defect of a measure.
-fn vector<T>(kept: &[Option<Vec<T>>], Kept(index): Kept) -> &Vec<T> {
-    kept[index].as_ref().expect("a vector is used before it is released")
-}
-
-/// Calls `with(row, label)` for the logits of every example of a few batches.
-pub fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl FnMut(&[f64], usize)) {
-    let labels = || batches.iter().flat_map(|batch| &batch.labels);
-    let mut row = vec![0.0; logits.len() / labels().count().max(1)];
-    for (logits, label) in logits.chunks_exact(row.len().max(1)).zip(labels()) {
-        row.iter_mut().zip(logits).for_each(|(wide, z)| *wide = z.wide());
-        with(&row, *label);
-    }
-}
-
-/// Derivative of the mean loss over `examples` along the logits of a few batches; returns the sum of their losses.
-pub fn loss_slopes<T: Passes>(logits: &[T], batches: &[&Batch], examples: f64, out: &mut Vec<T>) -> f64 {
-    out.clear();
-    let mut losses = 0.0;
-    each_example(logits, batches, |row, label| {
-        let total = log_sum_exp(row);
-        losses += total - row[label];
-        out.extend(row.iter().enumerate().map(|(class, z)| {
-            let target = if class == label { 1.0 } else { 0.0 };
-            T::of((libm::exp(z - total) - target) / examples)
-        }));
-    });
-    losses
-}
-
-impl<T: Passes> Point for Walker<'_, T> {
+impl<B: Backend> Point for Walker<'_, B> {
     fn measure_in(&mut self, metric: Metric) {
-        self.metric = metric;
+        (self.metric, self.unit) = (metric, None);
         self.turn(Direction::Zero, Vec::new());
     }
 
-    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Arc<Norms> {
-        self.ground.snapped.noise_norms(draw, purpose)
+    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Result<Norms, Fault> {
+        let backend = &mut self.worker.backend;
+        let squares = backend.noise_squares(self.ground.snapped, draw, purpose)?;
+        backend.norms(squares)
     }
 
     fn perturb(&mut self, draw: u32, purpose: Purpose, scales: &[f64]) {
@@ -250,187 +309,172 @@ impl<T: Passes> Point for Walker<'_, T> {
     }
 
     fn follow(&mut self, along: Along) -> Result<bool, Fault> {
-        let found = match (along, self.ground.base) {
-            (Along::Update, _) => self.ground.snapped.update(&mut self.worker.direction)?,
-            (Along::Gradient, None) => false,
+        let ground = self.ground;
+        let Worker { backend, direction, .. } = &mut *self.worker;
+        let mut u = room(backend, direction, ground)?;
+        match (along, ground.base) {
+            (Along::Gradient, None) => return Ok(false),
             (Along::Gradient, Some((base, _))) => {
-                self.worker.direction.clone_from(&base.vector);
-                self.ground.snapped.meter.pass();
-                true
+                backend.take_up(&base.vector, &mut u)?;
+                ground.snapped.meter.pass();
             }
-        };
-        if found {
-            self.turn(Direction::Stored, vec![1.0; self.tensors()]);
+            (Along::Update, _) => match ground.snapped.update()? {
+                Some(update) => backend.write(&mut u, &update)?,
+                None => return Ok(false),
+            },
         }
-        Ok(found)
+        self.turn_to_stored(u);
+        Ok(true)
     }
 
     fn on_plane(&mut self, terms: &[(u32, f64)]) {
-        let snapped = self.ground.snapped;
-        let u = &mut self.worker.direction;
-        u.clear();
-        u.resize(snapped.weights.data.len(), T::ZERO);
-        for (draw, coefficient) in terms {
-            let rows = snapped.filter(*draw);
-            let draw = (snapped.draw(*draw, Purpose::Direction), &*rows);
-            filter::add_direction(&snapped.weights.slots, u, draw, *coefficient);
-            snapped.meter.pass();
-        }
-        self.turn(Direction::Stored, vec![1.0; self.tensors()]);
+        self.plane = terms.to_vec();
+        self.turn(Direction::Plane, vec![1.0; self.tensors()]);
     }
 
-    fn plane_product(&mut self, [a, b]: [u32; 2]) -> f64 {
+    fn plane_product(&mut self, [a, b]: [u32; 2]) -> Result<f64, Fault> {
         self.on_plane(&[(a, 1.0)]);
-        let first = std::mem::take(&mut self.worker.direction);
+        self.store()?;
+        let first = self.worker.direction.take().expect(DEFECT);
         self.on_plane(&[(b, 1.0)]);
-        let slots = &self.ground.snapped.weights.slots;
-        let by_slot = cpu::products(slots, &first, &self.worker.direction);
+        self.store()?;
+        let second = self.worker.direction.as_ref().expect(DEFECT);
+        let product = self.worker.backend.product(self.ground.snapped, &first, second)?;
         self.turn(Direction::Zero, Vec::new());
-        by_slot.iter().sum()
+        Ok(product)
     }
 
     fn stretch(&mut self, scale: f64) {
-        (self.scales, self.placed) = (vec![scale; self.tensors()], false);
+        self.rescale(vec![scale; self.tensors()]);
     }
 
     fn shrink(&mut self, factors: &[f64]) {
-        self.scales.iter_mut().zip(factors).for_each(|(scale, factor)| *scale *= factor);
-        self.placed = false;
+        let scales = self.scales.iter().zip(factors).map(|(scale, factor)| scale * factor).collect();
+        self.rescale(scales);
     }
 
     fn gradient(&mut self) -> Result<Slope, Fault> {
-        let ground = self.ground;
-        let weights = &ground.snapped.weights;
-        let loss = match self.known_slope() {
-            Some(loss) => loss,
-            None if self.at_start() => ground.gradient(self.worker, Some(&weights.data))?,
-            None => {
-                self.place();
-                ground.gradient(self.worker, None)?
-            }
+        let (loss, squares) = self.slope_there()?;
+        let backend = &self.worker.backend;
+        let loss = match loss {
+            Loss::Known(loss) => loss,
+            Loss::There(losses) => backend.loss(losses)?,
         };
-        let gradient = &mut self.worker.gradient;
-        ground.snapped.meter.pass();
-        let norms = match &self.metric {
-            Metric::Plain => cpu::norms(&weights.slots, gradient),
-            metric => cpu::to_metric(&weights.slots, gradient, &weights.data, metric),
-        };
-        Ok(Slope { loss, norms })
+        Ok(Slope { loss, norms: backend.norms(squares)? })
     }
 
-    fn ascend(&mut self, scales: &[f64]) -> Norms {
-        let slots = &self.ground.snapped.weights.slots;
-        let Worker { gradient, direction, .. } = &mut *self.worker;
-        self.ground.snapped.meter.pass();
-        let norms = match self.direction {
-            Direction::Stored => cpu::combine(slots, (&self.scales, direction), (scales, gradient)),
-            Direction::Zero => cpu::scale_and_perturb(slots, gradient, scales, None),
-            Direction::Noise(draw, purpose) => {
-                let noise = (self.ground.snapped.draw(draw, purpose), self.scales.as_slice());
-                cpu::scale_and_perturb(slots, gradient, scales, Some(noise))
-            }
-            Direction::Kept(kept) => {
-                let kept = vector(&self.kept, kept);
-                cpu::combine(slots, (scales, gradient), (&self.scales, kept))
-            }
-        };
-        if !matches!(self.direction, Direction::Stored) {
-            std::mem::swap(&mut self.worker.gradient, &mut self.worker.direction);
-        }
-        self.turn(Direction::Stored, vec![1.0; self.tensors()]);
-        norms
+    fn ascend(&mut self, scales: &[f64]) -> Result<Norms, Fault> {
+        let steps = self.worker.backend.scales(scales)?;
+        let squares = self.ascend_there(&steps)?;
+        self.worker.backend.norms(squares)
     }
 
-    fn ascend_in_box(&mut self, step: f64, bound: f64) {
+    fn ascend_in_box(&mut self, step: f64, bound: f64) -> Result<(), Fault> {
         let snapped = self.ground.snapped;
-        if !matches!(self.direction, Direction::Stored) {
+        let Worker { backend, gradient, direction } = &mut *self.worker;
+        let mut u = match self.direction {
+            Direction::Stored => direction.take().expect(DEFECT),
             // Boxes are climbed from w0.
-            self.worker.direction.clear();
-            self.worker.direction.resize(snapped.weights.data.len(), T::ZERO);
-        }
-        let Worker { gradient, direction, .. } = &mut *self.worker;
-        cpu::climb_box(&snapped.weights.slots, direction, gradient, [step, bound]);
+            _ => backend.vector(snapped)?,
+        };
+        backend.climb_box(snapped, &mut u, gradient.as_ref().expect(DEFECT), [step, bound])?;
         snapped.meter.pass();
-        self.turn(Direction::Stored, vec![1.0; self.tensors()]);
+        self.turn_to_stored(u);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: &Order<'_>) -> Result<Reached, Fault> {
+        let snapped = self.ground.snapped;
+        let radii = self.worker.backend.scales(order.radii)?;
+        let constant = |size: f64| vec![size; order.radii.len()];
+        match order.unit {
+            Unit::Absolute => self.perturb(order.draw, Purpose::Gauss, &constant(order.noise)),
+            Unit::Radius => {
+                let squares = self.worker.backend.noise_squares(snapped, order.draw, Purpose::Gauss)?;
+                let sizes = self.worker.backend.steps(order, order.noise, &squares, &radii)?;
+                self.turn_there(Direction::Noise(order.draw, Purpose::Gauss), sizes);
+            }
+        }
+        let mut displacement = None;
+        for _ in 0..order.steps {
+            let (_, squares) = self.slope_there()?;
+            let steps = match order.unit {
+                Unit::Absolute => self.worker.backend.scales(&constant(order.step))?,
+                Unit::Radius => self.worker.backend.steps(order, order.step, &squares, &radii)?,
+            };
+            let squares = self.ascend_there(&steps)?;
+            let (sizes, left) = self.worker.backend.project(order, &squares, &radii)?;
+            (self.sizes, displacement) = (Some(sizes), Some(left));
+        }
+        let loss = self.look()?.loss;
+        let displacement = displacement.map_or(Ok(0.0), |left| self.worker.backend.number(left))?;
+        Ok(Reached { loss, displacement })
     }
 
     fn look(&mut self) -> Result<View, Fault> {
-        self.place();
-        let Ground { snapped, batches, stop, .. } = self.ground;
-        let Worker { pass, point, .. } = &mut *self.worker;
-        let w = if matches!(self.direction, Direction::Zero) { &snapped.weights.data } else { &*point };
-        let (mut total, mut right) = (0.0, 0u32);
-        for group in batches.chunks(pass.width()) {
-            stop.check()?;
-            let logits = pass.forward(w, group, false);
-            each_example(logits, group, |row, label| {
-                total += cross_entropy(row, label);
-                right += u32::from(greatest(row) == label);
-            });
-        }
-        let examples = self.ground.examples();
-        snapped.meter.forward(examples);
-        Ok(View { loss: total / examples as f64, accuracy: f64::from(right) / examples as f64 })
+        let at = self.place()?;
+        let view = self.worker.backend.look(self.ground, at)?;
+        self.ground.snapped.meter.forward(self.ground.examples());
+        Ok(view)
     }
 }
 
-impl<T: Passes> Vectors for Walker<'_, T> {
+impl<B: Backend> Vectors for Walker<'_, B> {
     fn keep_gradient(&mut self) -> Kept {
-        let gradient = std::mem::take(&mut self.worker.gradient);
+        let gradient = self.worker.gradient.take().expect(DEFECT);
         self.keep(gradient)
     }
 
-    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Kept {
-        let snapped = self.ground.snapped;
-        let mut noise = vec![T::ZERO; snapped.weights.data.len()];
-        cpu::noise(&snapped.weights.slots, &mut noise, snapped.draw(draw, purpose));
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
+        let (snapped, backend) = (self.ground.snapped, &self.worker.backend);
+        let mut noise = backend.vector(snapped)?;
+        backend.noise(snapped, &mut noise, snapped.draw(draw, purpose))?;
         snapped.meter.pass();
-        self.keep(noise)
+        Ok(self.keep(noise))
     }
 
     fn release(&mut self, Kept(index): Kept) {
         let freed = self.kept[index].take();
         // The next gradient has a buffer then.
-        if self.worker.gradient.capacity() == 0 {
-            self.worker.gradient = freed.unwrap_or_default();
+        if self.worker.gradient.is_none() {
+            self.worker.gradient = freed;
         }
     }
 
     fn go(&mut self, vector: Kept, scale: f64) {
-        let scales = vec![scale; self.tensors()];
-        self.turn(Direction::Kept(vector), scales);
+        self.turn(Direction::Kept(vector), vec![scale; self.tensors()]);
     }
 
-    fn scale(&mut self, vector: Kept, factor: f64) {
-        let factors = vec![factor; self.tensors()];
-        let Ground { snapped, .. } = self.ground;
-        if let Some(vector) = &mut self.kept[vector.0] {
-            cpu::scale_and_perturb(&snapped.weights.slots, vector, &factors, None);
-            snapped.meter.pass();
-        }
+    fn scale(&mut self, Kept(index): Kept, factor: f64) -> Result<(), Fault> {
+        let (snapped, backend) = (self.ground.snapped, &self.worker.backend);
+        let factors = backend.scales(&vec![factor; self.tensors()])?;
+        let vector = self.kept[index].as_mut().expect(DEFECT);
+        backend.scale_and_perturb(snapped, vector, &factors, None)?;
+        snapped.meter.pass();
+        Ok(())
     }
 
-    fn combine(&mut self, (to, keep): (Kept, f64), (from, factor): (Kept, f64)) {
-        let Some(mut target) = self.kept[to.0].take() else {
-            unreachable!("a vector is used after its release")
-        };
-        let tensors = self.tensors();
-        let (keep, factor) = (vec![keep; tensors], vec![factor; tensors]);
-        let slots = &self.ground.snapped.weights.slots;
-        cpu::combine(slots, (&keep, &mut target), (&factor, vector(&self.kept, from)));
-        self.ground.snapped.meter.pass();
+    fn combine(&mut self, (to, keep): (Kept, f64), (from, factor): (Kept, f64)) -> Result<(), Fault> {
+        let (snapped, backend) = (self.ground.snapped, &self.worker.backend);
+        let constant = |scale: f64| backend.scales(&vec![scale; self.tensors()]);
+        let (keep, factors) = (constant(keep)?, constant(factor)?);
+        let mut target = self.kept[to.0].take().expect(DEFECT);
+        backend.combine(snapped, (&keep, &mut target), (&factors, vector(&self.kept, from)))?;
+        snapped.meter.pass();
         self.kept[to.0] = Some(target);
+        Ok(())
     }
 
-    fn product(&mut self, a: Kept, b: Kept) -> f64 {
-        let slots = &self.ground.snapped.weights.slots;
-        self.ground.snapped.meter.pass();
-        cpu::products(slots, vector(&self.kept, a), vector(&self.kept, b)).iter().sum()
-    }
-
-    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> f64 {
+    fn product(&mut self, a: Kept, b: Kept) -> Result<f64, Fault> {
         let snapped = self.ground.snapped;
         snapped.meter.pass();
-        cpu::product_with_noise(&snapped.weights.slots, &self.worker.gradient, snapped.draw(draw, purpose))
+        self.worker.backend.product(snapped, vector(&self.kept, a), vector(&self.kept, b))
+    }
+
+    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> Result<f64, Fault> {
+        let (snapped, Worker { backend, gradient, .. }) = (self.ground.snapped, &*self.worker);
+        snapped.meter.pass();
+        let draw = snapped.draw(draw, purpose);
+        backend.product_with_noise(snapped, gradient.as_ref().expect(DEFECT), draw)
     }
 }

@@ -174,23 +174,22 @@ impl<T: Real> Snapped<T> {
         })
     }
 
-    /// out = w0 - the previous snapshot; false when there is none.
+    /// w0 - the previous snapshot; `None` when there is none.
     ///
     /// # Errors
     /// When it cannot be read back.
-    pub fn update(&self, out: &mut Vec<T>) -> Result<bool, Fault> {
-        let Some(previous) = &self.references.previous else { return Ok(false) };
-        out.clear();
-        out.resize(self.weights.data.len(), T::ZERO);
+    pub fn update(&self) -> Result<Option<Vec<T>>, Fault> {
+        let Some(previous) = &self.references.previous else { return Ok(None) };
+        let mut update = vec![T::ZERO; self.weights.data.len()];
         for (i, slot) in self.weights.slots.iter().enumerate() {
-            let out = &mut out[slot.range()];
+            let out = &mut update[slot.range()];
             self.weights.beside(i, &**previous, |start, w, before| {
                 let all = out[start..].iter_mut().zip(w).zip(before);
                 all.for_each(|((out, w), before)| *out = T::of(w.wide() - before));
             })?;
         }
         self.meter.pass();
-        Ok(true)
+        Ok(Some(update))
     }
 
     /// Elements of `slot` from `start`, less those at initialization if `init` is given.

@@ -34,6 +34,7 @@ pub fn evaluate(
 ) -> Result<Vec<Option<Planned>>, Fault> {
     let (began, tasks) = (Instant::now(), session.tasks());
     let mut costs = Costs::new(tasks.iter().map(|task| task.chosen + 1).max().unwrap_or(0));
+    let mut told: Option<String> = None;
     for task in tasks {
         let left = budget.map(|budget| budget - began.elapsed().as_secs_f64());
         if let Some(reason) = too_long(&memory.forecast, &task, budget.zip(left)) {
@@ -42,6 +43,10 @@ pub fn evaluate(
             continue;
         }
         let reading = timed(session, &task, &mut memory.hints, stop)?;
+        if let Some(reason) = session.instead().filter(|reason| told.as_deref() != Some(*reason)) {
+            tracing::warn!(reason, "not on a GPU");
+            told = Some(reason.to_owned());
+        }
         memory.forecast.learn(&task, &reading);
         costs.add(&task, &reading);
         emit(reading);

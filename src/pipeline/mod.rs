@@ -11,8 +11,8 @@ pub use evaluate::{Memory, evaluate};
 pub use forecast::Forecast;
 
 use crate::domain::tally::{Happening, Tally};
-use crate::domain::{Event, Fault, Journal, Outcome, Reading, RunId, SnapshotRef};
-use crate::engine::{Arrived, Engine, Stop};
+use crate::domain::{Event, Fault, Journal, Outcome, Place, Reading, RunId, SnapshotRef};
+use crate::engine::{Arrived, Device, Engine, Stop};
 use crate::registry::{Registry, Work};
 use evaluate::guarded;
 use std::collections::HashMap;
@@ -32,6 +32,17 @@ pub struct Neighbours {
     pub journal: Arc<dyn Journal>,
     /// Gets the counts.
     pub tally: Arc<Tally>,
+    /// Hears about the devices.
+    pub devices: Arc<dyn Watchman>,
+}
+
+/// Whoever wants to know what becomes of the engine's devices.
+pub trait Watchman: Send + Sync {
+    /// The engine is there, on these GPUs if it is on any.
+    fn opened(&self, device: Option<Device>);
+
+    /// These GPUs have failed for good.
+    fn lost(&self, gpus: &[String]);
 }
 
 /// The engine's thread.
@@ -42,22 +53,23 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts the thread with an engine of `threads` threads; `ready` hears how its self check went.
+    /// Starts the thread with an engine at `place`; `ready` hears how its self check went.
     ///
     /// # Errors
     /// Those of starting a thread.
     pub fn start(
-        threads: usize,
+        place: Place,
         neighbours: Neighbours,
         ready: impl FnOnce(Result<(), Fault>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let stop = Stop::default();
         let raised = stop.clone();
-        let work = move || match sound_engine(threads) {
+        let work = move || match sound_engine(&place) {
             Ok(engine) => {
                 tracing::info!(engine = engine.description(), "the engine is ready");
+                neighbours.devices.opened(engine.device());
                 ready(Ok(()));
-                Desk { engine, neighbours, stop: raised, memories: HashMap::new() }.work();
+                Desk { engine, neighbours, stop: raised, memories: HashMap::new(), lost: 0 }.work();
             }
             Err(fault) => ready(Err(fault)),
         };
@@ -85,9 +97,12 @@ impl Pipeline {
 }
 
 /// An engine that has computed something known on the thread that will own it.
-fn sound_engine(threads: usize) -> Result<Engine, Fault> {
+fn sound_engine(place: &Place) -> Result<Engine, Fault> {
     let checked = || {
-        let engine = Engine::new(threads)?;
+        let (engine, instead) = Engine::open(place)?;
+        if let Some(reason) = instead {
+            tracing::warn!(reason, "no GPU, computing on the CPU");
+        }
         engine.self_check().map(|()| engine)
     };
     guarded(checked).unwrap_or_else(|panic| Err(Fault::internal(panic)))
@@ -99,6 +114,8 @@ struct Desk {
     neighbours: Neighbours,
     stop: Stop,
     memories: HashMap<RunId, Memory>,
+    /// GPUs that were lost before.
+    lost: usize,
 }
 
 impl Desk {
@@ -110,10 +127,24 @@ impl Desk {
                 tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
                 self.skip(&run, at, fault);
             }
+            self.tell_losses();
             if self.neighbours.registry.finish(&run) {
                 self.memories.remove(&run);
             }
         }
+    }
+
+    fn tell_losses(&mut self) {
+        let lost = self.engine.lost();
+        if lost.len() > self.lost {
+            tracing::error!(
+                gpus = lost.join(", "),
+                engine = self.engine.description(),
+                "lost GPUs; going on without"
+            );
+            self.neighbours.devices.lost(&lost);
+        }
+        self.lost = lost.len();
     }
 
     fn skip(&self, run: &RunId, snapshot: SnapshotRef, fault: Fault) {
@@ -133,6 +164,7 @@ impl Desk {
         let Neighbours { journal, tally, .. } = &self.neighbours;
         let mut session = guarded(|| self.engine.take(&run.admitted, run.seed, arrived))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
+        let carried = session.carried;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });
         let mut emit = |reading: Reading| {
             tally.count(Happening::ReadingMade);
@@ -146,7 +178,7 @@ impl Desk {
         run.count(&costs);
         let seconds = began.elapsed().as_secs_f64();
         journal.append(&run.id, Event::Finished { snapshot: at, seconds });
-        tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, on_arrival, "measured");
+        tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, on_arrival, carried, "measured");
         Ok(())
     }
 }

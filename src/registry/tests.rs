@@ -128,6 +128,7 @@ fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
         delivery,
         precision: Precision::Auto,
         budget: None,
+        gpu_only: false,
     }
 }
 

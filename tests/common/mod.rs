@@ -41,15 +41,25 @@ pub fn command() -> Command {
 impl Daemon {
     /// With a port and a socket in a directory of its own.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[])
+    }
+
+    /// The same in another environment.
+    pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut daemon = Self::at(&directory.path().join("clino.sock"), flags);
+        let mut daemon = Self::spawn(&directory.path().join("clino.sock"), flags, environment);
         daemon._directory = Some(directory);
         daemon
     }
 
     /// With a port and this socket.
     pub fn at(socket: &Path, flags: &[&str]) -> Self {
+        Self::spawn(socket, flags, &[])
+    }
+
+    fn spawn(socket: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = command();
+        command.envs(environment.iter().copied());
         command.args(["--listen", "127.0.0.1:0", "--threads", "2", "--socket"]).arg(socket).args(flags);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -242,6 +252,7 @@ pub fn open_request(key: &str) -> pb::OpenRunRequest {
         delivery: pb::Delivery::Latest.into(),
         precision: pb::Precision::Auto.into(),
         budget_seconds: None,
+        gpu_only: false,
     }
 }
 

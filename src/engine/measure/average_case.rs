@@ -79,7 +79,7 @@ impl Throw {
         point.measure_in(self.metric.clone());
         let scales = match self.normalized {
             true => {
-                let norms = point.noise_norms(draw, self.purpose);
+                let norms = point.noise_norms(draw, self.purpose)?;
                 let pairs = self.sizes.iter().zip(&norms.squares);
                 pairs.map(|(size, square)| over(*size, square.sqrt())).collect()
             }

@@ -52,6 +52,10 @@ impl Measure for HessianDensity {
         Cost::own((PRODUCT + orthogonal) * (steps * runs))
     }
 
+    fn vectors(&self, p: &Parameters, model: usize) -> u32 {
+        curvature::vectors(p.count("steps"), model)
+    }
+
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let position = scope.landscape.position();
         let parameters = position.slots().iter().map(|slot| slot.len).sum::<usize>();
@@ -61,7 +65,7 @@ impl Measure for HessianDensity {
         let step = curvature::step(position, Along::Krylov);
         let numbers: Vec<u32> = (0..p.count("runs")).collect();
         let found: Vec<Tridiagonal> = scope.explore(&numbers, |point, draw| {
-            let from = curvature::unit_noise(point, draw, Purpose::Sign);
+            let from = curvature::unit_noise(point, draw, Purpose::Sign)?;
             curvature::lanczos(point, from, (steps, step), |_| Ok(false))
         })?;
         if let Some(run) = found.iter().position(|matrix| !matrix.is_finite()) {

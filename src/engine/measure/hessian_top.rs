@@ -57,15 +57,15 @@ struct Found {
 }
 
 fn power(point: &mut dyn Point, (iters, tol): (u32, f64), step: f64) -> Result<Found, Fault> {
-    let mut v = curvature::unit_noise(point, 0, Purpose::Gauss);
+    let mut v = curvature::unit_noise(point, 0, Purpose::Gauss)?;
     let mut found = Found { top: f64::INFINITY, bottom: None, iterations: 0, residual: 0.0, settled: false };
     while found.iterations < iters && !found.settled {
         let next = curvature::product(point, v, step)?;
-        let (value, square) = (point.product(v, next), point.product(next, next));
+        let (value, square) = (point.product(v, next)?, point.product(next, next)?);
         found.settled = square == 0.0 || !square.is_finite() || (value - found.top).abs() < tol * value.abs();
         found.residual = (square - value * value).max(0.0).sqrt();
         (found.top, found.iterations) = (value, found.iterations + 1);
-        point.scale(next, super::shared::climb::over(1.0, square.sqrt()));
+        point.scale(next, super::shared::climb::over(1.0, square.sqrt()))?;
         point.release(v);
         v = next;
     }
@@ -87,7 +87,7 @@ fn ritz(matrix: &Tridiagonal) -> Result<(f64, f64, f64), Fault> {
 }
 
 fn lanczos(point: &mut dyn Point, (iters, tol): (u32, f64), step: f64) -> Result<Found, Fault> {
-    let from = curvature::unit_noise(point, 0, Purpose::Gauss);
+    let from = curvature::unit_noise(point, 0, Purpose::Gauss)?;
     let enough = |matrix: &Tridiagonal| {
         let (top, _, residual) = ritz(matrix)?;
         Ok(residual <= tol * top.abs())
@@ -109,6 +109,10 @@ impl Measure for HessianTop {
         let likely = f64::from(p.count("iters")).min(8.0);
         let more = Work::of(0.0, 0.0, if p.word("method") == "power" { 3.0 } else { 2.0 * likely + 5.0 });
         Cost::own((PRODUCT + more) * likely)
+    }
+
+    fn vectors(&self, p: &Parameters, model: usize) -> u32 {
+        if p.word("method") == "power" { 3 } else { curvature::vectors(p.count("iters"), model) }
     }
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {

@@ -32,7 +32,7 @@ static DESCRIPTION: Description = Description {
 fn draw(point: &mut dyn Point, draw: u32, (h, tensors): (f64, usize)) -> Result<f64, Fault> {
     let slope = |point: &mut dyn Point| {
         point.gradient()?;
-        Ok::<f64, Fault>(point.gradient_with_noise(draw, Purpose::Sign))
+        point.gradient_with_noise(draw, Purpose::Sign)
     };
     point.perturb(draw, Purpose::Sign, &vec![h; tensors]);
     let up = slope(point)?;

@@ -97,8 +97,7 @@ impl Points {
     fn metric(&self, scope: &mut Scope<'_>) -> Result<Metric, Shortfall> {
         let [a, b] = self.directions;
         let pairs: &[[u32; 2]] = if self.plane { &[[a, a], [b, b], [a, b]] } else { &[[a, a]] };
-        let products =
-            scope.walk(|point| Ok(pairs.iter().map(|pair| point.plane_product(*pair)).collect()))?;
+        let products = scope.walk(|point| pairs.iter().map(|pair| point.plane_product(*pair)).collect())?;
         let products: Vec<f64> = products;
         let spacing = self.axis[1] - self.axis[0];
         let at = |i: usize| products.get(i).copied().unwrap_or(0.0) * spacing * spacing;

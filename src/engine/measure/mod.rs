@@ -127,6 +127,11 @@ pub trait Measure: Sync {
     /// What it will do on one group.
     fn cost(&self, parameters: &Parameters, ground: &Ground) -> Cost;
 
+    /// Vectors over all parameters that it keeps at once, of a model with so many.
+    fn vectors(&self, _: &Parameters, _model: usize) -> u32 {
+        0
+    }
+
     /// Computes it.
     ///
     /// # Errors
@@ -149,6 +154,11 @@ impl Chosen {
     /// What it will do on one group.
     pub fn cost(&self, ground: &Ground) -> Cost {
         self.measure.cost(&self.parameters, ground)
+    }
+
+    /// Vectors over all parameters that it keeps at once, of a model with so many.
+    pub fn vectors(&self, model: usize) -> u32 {
+        self.measure.vectors(&self.parameters, model)
     }
 
     /// The request that gives the same, with every parameter written out.

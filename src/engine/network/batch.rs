@@ -8,6 +8,10 @@ use std::ops::Range;
 /// Most rows of features in one batch.
 pub const BATCH_ROWS: usize = 256;
 
+/// Most places that a GPU is given at once: enough to fill it, few enough that the graph of a base-sized encoder in f32
+/// takes about ten GiB.
+pub const PLACES: usize = 1 << 12;
+
 /// A few examples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
@@ -18,6 +22,19 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Rows by the longest of them: what it takes as a rectangle.
+    pub fn places(&self) -> usize {
+        self.labels.len() * self.longest()
+    }
+
+    /// Tokens of the longest row; 1 for features.
+    pub fn longest(&self) -> usize {
+        match &self.inputs {
+            Inputs::Features(_) => 1,
+            Inputs::Tokens(tokens) => tokens.sequences.iter().map(|sequence| sequence.len).max().unwrap_or(1),
+        }
+    }
+
     /// A few of its examples.
     pub fn slice(&self, examples: Range<usize>) -> Self {
         let inputs = match &self.inputs {

@@ -60,6 +60,7 @@ pub fn open_run_from_pb(
         delivery: delivery.ok_or_else(missing)?,
         precision: precision.ok_or_else(missing)?,
         budget: request.budget_seconds,
+        gpu_only: request.gpu_only,
     };
     Ok((request.idempotency_key, spec))
 }
@@ -76,6 +77,7 @@ pub fn open_run_to_pb(key: String, spec: &RunSpec, groups: Vec<pb::ProbeGroup>) 
         delivery: spec.delivery.to_pb(),
         precision: spec.precision.to_pb(),
         budget_seconds: spec.budget,
+        gpu_only: spec.gpu_only,
     }
 }
 

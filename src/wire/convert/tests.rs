@@ -134,6 +134,7 @@ fn runs_and_snapshots_come_back_as_they_went() {
         delivery: Delivery::Every,
         precision: Precision::Auto,
         budget: Some(2.5),
+        gpu_only: true,
     };
     let probe = pb::probe_group::Source::Probe(probe_to_pb(&spec.groups[0].tensors));
     let groups = vec![pb::ProbeGroup { name: "en".into(), source: Some(probe) }];

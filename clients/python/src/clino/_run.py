@@ -298,6 +298,7 @@ def init(
     delivery: Literal["latest", "every"] = "latest",
     precision: Literal["auto", "f32", "f64"] = "auto",
     budget: float | None = None,
+    gpu_only: bool = False,
     strict: bool = False,
 ) -> Run:
     """Begin a run: what is trained, on what it is probed, what is measured.
@@ -306,7 +307,7 @@ def init(
     of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
     mlp: `inputs` and `labels`). `measures` are names, or mappings of a `name` and parameters; None is the daemon's
     default set. `budget` is how many seconds a snapshot may take: measures go from the cheapest to the dearest, and
-    what does not fit comes back as skipped. `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is
+    what does not fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place. `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is
     http://HOST:PORT or unix:///PATH. `mode` (else CLINO_MODE) may be "disabled", which makes every call a no-op:
     give it on all ranks but one.
 
@@ -327,6 +328,7 @@ def init(
             delivery=_request.delivery(delivery),
             precision=_request.precision(precision),
             budget_seconds=_request.budget(budget),
+            gpu_only=gpu_only,
         )
         run.start(Settings.of(addr), request)
 

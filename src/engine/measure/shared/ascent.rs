@@ -6,23 +6,14 @@
 //!
 //! Owns: one draw and the memory of finished ones. May not touch: which draws a measure wants.
 
-use super::climb::{base_loss, over};
-use crate::domain::{Fault, Work};
-use crate::engine::landscape::Point;
+use super::climb::base_loss;
+use crate::domain::Work;
+pub use crate::engine::ascent::{Order, Reached, Region, Unit};
 use crate::engine::measure::cost::Common;
 use crate::engine::measure::{Cost, Shortfall};
 use crate::engine::noise::Purpose;
 use crate::engine::norms::Norms;
 use crate::engine::scope::{AscentKey, Sample, Scope};
-
-/// Unit of the noise and of the step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// As they are: `noise * n`, `step * g`.
-    Absolute,
-    /// Fractions of the radius: `noise * p * n / ‖n‖`, `step * p * g / ‖g‖`.
-    Radius,
-}
 
 /// Where the radius comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +22,6 @@ pub enum RadiusOf {
     Global,
     /// alpha Σ ‖w0_t‖ over the tensors t.
     Sum,
-}
-
-/// What is held in which ball.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Region {
-    /// All parameters as one vector.
-    Global,
-    /// Each tensor in a ball of the one radius.
-    Tensor,
-    /// Each tensor in a ball of its own radius, alpha ‖w0_t‖; noise and step are fractions of that.
-    Layer,
 }
 
 /// How a draw is made.
@@ -93,45 +73,9 @@ impl Ascent {
         }
     }
 
-    /// What brings a vector with these norms to `size` in its unit.
-    fn scales(&self, size: f64, radii: &[f64], norms: &Norms) -> Vec<f64> {
-        let global = norms.global();
-        let of = |(radius, square): (&f64, &f64)| match (self.unit, self.region) {
-            (Unit::Absolute, _) => size,
-            (Unit::Radius, Region::Layer) => over(size * radius, square.sqrt()),
-            (Unit::Radius, _) => over(size * radius, global),
-        };
-        radii.iter().zip(&norms.squares).map(of).collect()
-    }
-
-    fn draw(&self, point: &mut dyn Point, draw: u32, (radii, base): (&[f64], f64)) -> Result<Sample, Fault> {
-        let scales = match self.unit {
-            Unit::Absolute => vec![self.noise; radii.len()],
-            Unit::Radius => self.scales(self.noise, radii, &point.noise_norms(draw, Purpose::Gauss)),
-        };
-        point.perturb(draw, Purpose::Gauss, &scales);
-        let mut displacement = 0.0;
-        for _ in 0..self.steps {
-            let gradient = point.gradient()?.norms;
-            let norms = point.ascend(&self.scales(self.step, radii, &gradient));
-            displacement = self.project(point, &norms, radii);
-        }
-        Ok(Sample { rise: point.look()?.loss - base, displacement })
-    }
-
-    /// Pulls the displacement back; returns its norm afterwards.
-    fn project(&self, point: &mut dyn Point, norms: &Norms, radii: &[f64]) -> f64 {
-        let pull = |norm: f64, radius: f64| if norm < radius { 1.0 } else { over(radius, norm) };
-        let factors: Vec<f64> = match self.region {
-            Region::Global => radii.iter().map(|radius| pull(norms.global(), *radius)).collect(),
-            _ => {
-                norms.squares.iter().zip(radii).map(|(square, radius)| pull(square.sqrt(), *radius)).collect()
-            }
-        };
-        if factors.iter().any(|factor| *factor != 1.0) {
-            point.shrink(&factors);
-        }
-        norms.squares.iter().zip(&factors).map(|(square, f)| square * f * f).sum::<f64>().sqrt()
+    fn order<'a>(&self, draw: u32, radii: &'a [f64]) -> Order<'a> {
+        let Self { noise, step, steps, unit, region, .. } = *self;
+        Order { draw, noise, step, steps, unit, region, radii }
     }
 
     /// What a draw takes.
@@ -193,7 +137,10 @@ pub fn draw(scope: &mut Scope<'_>, ascent: &Ascent, draws: &[u32]) -> Result<Dra
     }
     let known = |k: &u32| scope.memo.ascents.contains_key(&ascent.key(*k));
     let missing: Vec<u32> = draws.iter().filter(|k| !known(k)).copied().collect();
-    let made = scope.explore(&missing, |point, k| ascent.draw(point, k, (&radii, base_loss)))?;
+    let made = scope.explore(&missing, |point, k| {
+        let Reached { loss, displacement } = point.carry_out(&ascent.order(k, &radii))?;
+        Ok(Sample { rise: loss - base_loss, displacement })
+    })?;
     scope.memo.ascents.extend(missing.iter().map(|k| ascent.key(*k)).zip(made));
     let samples = draws.iter().map(|k| scope.memo.ascents[&ascent.key(*k)]).collect();
     Ok(Drawn { samples, radius, base_loss })

@@ -6,6 +6,7 @@
 //! Owns: steps and pulling back. May not touch: which metric and radius a measure wants.
 
 use crate::domain::{Fault, Work};
+pub use crate::engine::ascent::over;
 use crate::engine::landscape::Point;
 use crate::engine::measure::{Cost, Kind, Parameter, Shortfall};
 use crate::engine::metric::Metric;
@@ -25,11 +26,6 @@ pub const SCOPES: Parameter = Parameter {
     summary: "Weights scaled and all parameters as one vector, each tensor by itself, or all tensors scaled.",
     kind: Kind::Choice(&["global", "layer", "all"]),
 };
-
-/// a / b, and 0 where b is 0: where the gradient vanishes there is nowhere to ascend to.
-pub fn over(a: f64, b: f64) -> f64 {
-    if b == 0.0 { 0.0 } else { a / b }
-}
 
 /// What brings a vector with these norms to the length `size`: as a whole, or each tensor by itself.
 pub fn normalizing(norms: &Norms, size: f64, by_tensor: bool) -> Vec<f64> {
@@ -66,7 +62,7 @@ pub fn step(scope: &mut Scope<'_>, metric: Metric, rho: f64, by_tensor: bool) ->
     let rise = scope.walk(|point| {
         point.measure_in(metric.clone());
         let slope = point.gradient()?;
-        point.ascend(&normalizing(&slope.norms, rho, by_tensor));
+        point.ascend(&normalizing(&slope.norms, rho, by_tensor))?;
         Ok(point.look()?.loss - base)
     })?;
     Ok(rise)
@@ -162,10 +158,10 @@ impl Climb {
             }
             let size = self.size(k);
             match self.within {
-                Within::Box => point.ascend_in_box(size, self.rho),
+                Within::Box => point.ascend_in_box(size, self.rho)?,
                 Within::Ball => {
                     let tensors = slope.norms.squares.len();
-                    let norms = point.ascend(&vec![size / (slope.norms.global() + LEAST); tensors]);
+                    let norms = point.ascend(&vec![size / (slope.norms.global() + LEAST); tensors])?;
                     let pull = over(self.rho, norms.global()).min(1.0);
                     point.shrink(&vec![pull; tensors]);
                 }

@@ -51,17 +51,20 @@ pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault>
     point.go(v, -step);
     point.gradient()?;
     let down = point.keep_gradient();
-    point.combine((up, 0.5 / step), (down, -0.5 / step));
+    point.combine((up, 0.5 / step), (down, -0.5 / step))?;
     point.release(down);
     Ok(up)
 }
 
 /// A draw of noise, brought to length 1.
-pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Kept {
-    let v = point.keep_noise(draw, purpose);
-    let norm = point.product(v, v).sqrt();
-    point.scale(v, super::climb::over(1.0, norm));
-    v
+///
+/// # Errors
+/// A lost device.
+pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
+    let v = point.keep_noise(draw, purpose)?;
+    let norm = point.product(v, v)?.sqrt();
+    point.scale(v, super::climb::over(1.0, norm))?;
+    Ok(v)
 }
 
 /// A tridiagonal matrix: H seen from one vector.
@@ -103,23 +106,28 @@ pub fn lanczos(
     let mut found = Tridiagonal::default();
     for j in 0..steps as usize {
         let next = product(point, basis[j], step)?;
-        found.diagonal.push(point.product(next, basis[j]));
+        found.diagonal.push(point.product(next, basis[j])?);
         for _ in 0..2 {
             for q in &basis {
-                let along = point.product(next, *q);
-                point.combine((next, 1.0), (*q, -along));
+                let along = point.product(next, *q)?;
+                point.combine((next, 1.0), (*q, -along))?;
             }
         }
-        let norm = point.product(next, next).sqrt();
+        let norm = point.product(next, next)?.sqrt();
         found.beside.push(norm);
         let seen = norm < NOTHING || !norm.is_finite();
         if seen || j + 1 == steps as usize || enough(&found)? {
             break;
         }
-        point.scale(next, 1.0 / norm);
+        point.scale(next, 1.0 / norm)?;
         basis.push(next);
     }
     Ok(found)
+}
+
+/// Vectors that Lanczos' iteration keeps at once, in a model with so many parameters.
+pub fn vectors(steps: u32, model: usize) -> u32 {
+    (u64::from(steps).min(model as u64) as u32).saturating_add(3)
 }
 
 /// Most bytes of a basis.

@@ -52,14 +52,13 @@ impl Encoder {
     }
 
     /// Logits [examples, classes].
-    pub fn logits(&self, parameters: &Parameters, tokens: &Tokens) -> Candle<Tensor> {
-        let rectangle = Rectangle::new(tokens);
-        let (rows, longest) = (rectangle.rows, rectangle.longest);
-        let mask = parameters.constant(&rectangle.mask, &[rows, 1, 1, longest])?;
-        let mut hidden = self.embed(parameters, tokens, &rectangle)?;
+    pub fn logits(&self, parameters: &Parameters, tokens: &Rectangle) -> Candle<Tensor> {
+        let mask = &tokens.mask;
+        let (rows, longest) = (mask.dim(0)?, mask.dim(3)?);
+        let mut hidden = self.embed(parameters, tokens)?;
         for layer in 0..self.layers {
             let name = format!("{}.encoder.layer.{layer}", self.prefix);
-            hidden = self.layer(parameters, &name, &hidden, &mask)?;
+            hidden = self.layer(parameters, &name, &hidden, mask)?;
         }
         let first = hidden.reshape((rows, longest, ()))?.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
         let [dense, classifier] = self.head;
@@ -68,12 +67,10 @@ impl Encoder {
     }
 
     /// [examples * longest, hidden].
-    fn embed(&self, parameters: &Parameters, tokens: &Tokens, rectangle: &Rectangle) -> Candle<Tensor> {
+    fn embed(&self, parameters: &Parameters, tokens: &Rectangle) -> Candle<Tensor> {
         let name = format!("{}.embeddings", self.prefix);
-        let look_up = |table: &str, of: &[u32]| {
-            let places: Vec<u32> = rectangle.sources.iter().map(|source| of[*source]).collect();
-            let table = parameters.get(&format!("{name}.{table}_embeddings.weight"))?;
-            table.index_select(&Tensor::new(places, table.device())?, 0)
+        let look_up = |table: &str, of: &Tensor| {
+            parameters.get(&format!("{name}.{table}_embeddings.weight"))?.index_select(of, 0)
         };
         let words = look_up("word", &tokens.ids)?;
         let positions = look_up("position", &tokens.positions)?;
@@ -107,24 +104,38 @@ impl Encoder {
     }
 }
 
-/// A packed batch padded to its longest sequence.
-struct Rectangle {
-    rows: usize,
-    longest: usize,
-    /// Which token of the batch stands at each place: [rows * longest].
-    sources: Vec<usize>,
-    /// What is added to the scores of the key at each place: [rows * longest].
-    mask: Vec<f32>,
+/// A packed batch padded to its longest sequence, on the device of the parameters.
+pub struct Rectangle {
+    /// [rows * longest].
+    ids: Tensor,
+    /// [rows * longest].
+    types: Tensor,
+    /// [rows * longest].
+    positions: Tensor,
+    /// What is added to the scores of the key at each place: [rows, 1, 1, longest].
+    mask: Tensor,
 }
 
 impl Rectangle {
-    fn new(tokens: &Tokens) -> Self {
+    /// Pads a batch and brings it to the device.
+    pub fn new(parameters: &Parameters, tokens: &Tokens) -> Candle<Self> {
         let rows = tokens.sequences.len();
         let longest = tokens.sequences.iter().map(|sequence| sequence.len).max().unwrap_or(0);
         let places = || tokens.sequences.iter().flat_map(|s| (0..longest).map(move |column| (s, column)));
         // Padding repeats the first token of its row: any token serves, as nothing reads it.
         let source = |(s, column): (&Sequence, usize)| s.start + if column < s.len { column } else { 0 };
-        Self { rows, longest, sources: places().map(source).collect(), mask: places().map(added).collect() }
+        let sources: Vec<usize> = places().map(source).collect();
+        let mask: Vec<f32> = places().map(added).collect();
+        let pick = |of: &[u32]| {
+            let picked: Vec<u32> = sources.iter().map(|source| of[*source]).collect();
+            Tensor::new(picked, parameters.device())
+        };
+        Ok(Self {
+            ids: pick(&tokens.ids)?,
+            types: pick(&tokens.types)?,
+            positions: pick(&tokens.positions)?,
+            mask: parameters.constant(&mask, &[rows, 1, 1, longest])?,
+        })
     }
 }
 

@@ -30,10 +30,15 @@ impl Mlp {
         Ok(Self { sizes: config.sizes, activation })
     }
 
-    /// Logits [examples, classes] of `features` [examples, inputs].
-    pub fn logits(&self, parameters: &Parameters, features: &[f64]) -> Candle<Tensor> {
+    /// `features` [examples, inputs] on the device of the parameters.
+    pub fn prepare(&self, parameters: &Parameters, features: &[f64]) -> Candle<Tensor> {
         let inputs = self.sizes[0];
-        let mut x = parameters.constant(features, &[features.len() / inputs, inputs])?;
+        parameters.constant(features, &[features.len() / inputs, inputs])
+    }
+
+    /// Logits [examples, classes] of `features` [examples, inputs].
+    pub fn logits(&self, parameters: &Parameters, features: &Tensor) -> Candle<Tensor> {
+        let mut x = features.clone();
         for i in 0..self.sizes.len() - 1 {
             if i > 0 {
                 x = activate(self.activation, &x)?;

@@ -18,19 +18,33 @@ use super::{Network, Pass, Product};
 use crate::domain::{Fault, ProbeGroup};
 use crate::engine::device::real::Real;
 use candle_core::{Result as Candle, Tensor, WithDType};
-use encoder::Encoder;
+use encoder::{Encoder, Rectangle};
 use mlp::Mlp;
-use parameters::Parameters;
+pub use parameters::Parameters;
 use std::sync::Arc;
 
 /// The arithmetic of one architecture.
-enum Model {
+pub enum Model {
+    /// Fully connected.
     Mlp(Mlp),
+    /// The BERT family.
     Encoder(Encoder),
 }
 
+/// A batch as candle reads it, on the device of the parameters.
+pub enum Prepared {
+    /// Features [examples, inputs].
+    Features(Tensor),
+    /// Padded tokens.
+    Tokens(Rectangle),
+}
+
 impl Model {
-    fn read(model_type: &str, config_json: &str) -> Result<Self, Fault> {
+    /// The arithmetic of a model type, from a configuration that its hand-written network took.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] for an architecture that is not written in candle.
+    pub fn read(model_type: &str, config_json: &str) -> Result<Self, Fault> {
         match model_type {
             "mlp" => Ok(Self::Mlp(Mlp::read(config_json)?)),
             "bert" | "roberta" | "xlm-roberta" => Ok(Self::Encoder(Encoder::read(config_json)?)),
@@ -41,12 +55,25 @@ impl Model {
         }
     }
 
-    /// Logits [examples, classes].
-    fn logits(&self, parameters: &Parameters, batch: &Batch) -> Candle<Tensor> {
+    /// Brings a batch to the device of the parameters.
+    pub fn prepare(&self, parameters: &Parameters, batch: &Batch) -> Candle<Prepared> {
         match (self, &batch.inputs) {
-            (Self::Mlp(mlp), Inputs::Features(features)) => mlp.logits(parameters, features),
-            (Self::Encoder(encoder), Inputs::Tokens(tokens)) => encoder.logits(parameters, tokens),
+            (Self::Mlp(mlp), Inputs::Features(features)) => {
+                Ok(Prepared::Features(mlp.prepare(parameters, features)?))
+            }
+            (Self::Encoder(_), Inputs::Tokens(tokens)) => {
+                Ok(Prepared::Tokens(Rectangle::new(parameters, tokens)?))
+            }
             _ => candle_core::bail!("the batch was cut by another network"),
+        }
+    }
+
+    /// Logits [examples, classes].
+    pub fn logits(&self, parameters: &Parameters, batch: &Prepared) -> Candle<Tensor> {
+        match (self, batch) {
+            (Self::Mlp(mlp), Prepared::Features(features)) => mlp.logits(parameters, features),
+            (Self::Encoder(encoder), Prepared::Tokens(tokens)) => encoder.logits(parameters, tokens),
+            _ => candle_core::bail!("the batch was prepared by another network"),
         }
     }
 }
@@ -118,7 +145,8 @@ impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
         // The graph before goes first: two of them would be the peak of memory.
         self.kept = None;
         let parameters = sound(Parameters::new(&self.layout, w, keep));
-        let logits = sound(self.model.logits(&parameters, batch));
+        let batch = sound(self.model.prepare(&parameters, batch));
+        let logits = sound(self.model.logits(&parameters, &batch));
         self.logits = sound(values(&logits));
         self.kept = keep.then_some((parameters, logits));
         &self.logits
@@ -131,7 +159,7 @@ impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
 }
 
 /// One batch of all examples: candle takes them in one go, as a trainer would give them.
-fn join(batches: &[&Batch]) -> Batch {
+pub fn join(batches: &[&Batch]) -> Batch {
     let labels = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
     let (mut features, mut tokens) = (Vec::new(), Tokens::default());
     for batch in batches {

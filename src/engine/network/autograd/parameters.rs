@@ -12,6 +12,7 @@ use std::collections::HashMap;
 pub struct Parameters {
     tensors: HashMap<String, Tensor>,
     dtype: DType,
+    device: Device,
 }
 
 impl Parameters {
@@ -27,7 +28,13 @@ impl Parameters {
             };
             tensors.insert(slot.name.clone(), tensor);
         }
-        Ok(Self { tensors, dtype: T::DTYPE })
+        Ok(Self { tensors, dtype: T::DTYPE, device: Device::Cpu })
+    }
+
+    /// Those that somebody holds, by name, all of one type and on one device.
+    #[allow(dead_code, reason = "for devices that keep them; on the CPU they are copied out of the arena")]
+    pub fn held(tensors: HashMap<String, Tensor>, dtype: DType, device: Device) -> Self {
+        Self { tensors, dtype, device }
     }
 
     /// One of them, in the shape of the layout.
@@ -45,7 +52,12 @@ impl Parameters {
 
     /// A tensor of the parameters' dtype that needs no gradient.
     pub fn constant<T: WithDType>(&self, values: &[T], shape: &[usize]) -> Result<Tensor> {
-        Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(self.dtype)
+        Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)
+    }
+
+    /// Where they lie.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Adds to `gradient`, laid out as the arena, the derivative for the derivative `d_logits` along `logits`

@@ -18,7 +18,7 @@ DELIVERY_LATEST: Delivery
 DELIVERY_EVERY: Delivery
 
 class OpenRunRequest(_message.Message):
-    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds")
+    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds", "gpu_only")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class OpenRunRequest(_message.Message):
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     BUDGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    GPU_ONLY_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     name: str
     config_json: str
@@ -37,7 +38,8 @@ class OpenRunRequest(_message.Message):
     delivery: Delivery
     precision: _types_pb2.Precision
     budget_seconds: float
-    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ...) -> None: ...
+    gpu_only: bool
+    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ..., gpu_only: bool = ...) -> None: ...
 
 class ProbeGroup(_message.Message):
     __slots__ = ("name", "probe", "digest")

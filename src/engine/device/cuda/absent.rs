@@ -1,0 +1,77 @@
+//! A build without GPUs: there are none, and it says why.
+//!
+//! Owns: the sentence. May not touch: anything else.
+
+use crate::domain::{Fault, FaultKind, Precision};
+use crate::engine::check::{Check, Speed};
+use crate::engine::gauge::Carry;
+use crate::engine::holder::{Refused, Taken};
+pub use crate::engine::network::Passes as Accelerated;
+use crate::engine::plan::Plan;
+use crate::engine::slot::Slot;
+use crate::engine::weights::Snapped;
+use std::path::PathBuf;
+
+/// No GPUs.
+#[derive(Default)]
+pub struct Gpus;
+
+impl Gpus {
+    /// Never any.
+    ///
+    /// # Errors
+    /// Always [`FaultKind::Unavailable`].
+    pub fn open(_: &[usize], _: &[PathBuf]) -> Result<Self, Fault> {
+        let message = "this clino was built without GPUs: build it with --features cuda";
+        Err(Fault::new(FaultKind::Unavailable, message))
+    }
+
+    /// Their names; `None` without any.
+    pub fn description(&self) -> Option<String> {
+        None
+    }
+
+    /// Those that failed for good.
+    pub fn lost(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Bytes that a run may take on each; `None` without any.
+    pub fn room(&self) -> Option<u64> {
+        None
+    }
+
+    /// Nothing to check.
+    ///
+    /// # Errors
+    /// None.
+    pub fn check(&self) -> Result<Vec<Check>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// Nothing to time.
+    ///
+    /// # Errors
+    /// None.
+    pub fn speeds(&self, _: usize, _: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// Nobody to bring a snapshot there as it arrives.
+    pub fn carry(&self, _: Precision, _: &[Slot]) -> Option<Box<dyn Carry>> {
+        None
+    }
+
+    /// Brings a snapshot there.
+    ///
+    /// # Errors
+    /// Always, with the snapshot.
+    pub fn hold<T: Accelerated>(
+        &self,
+        _: &Plan,
+        snapped: Snapped<T>,
+        _: Option<u64>,
+    ) -> Result<Taken, Box<Refused<T>>> {
+        Err(Box::new(Refused { fault: Fault::internal("there are no GPUs"), snapped }))
+    }
+}

@@ -1,0 +1,64 @@
+//! Bandwidth of every kernel beside that of a copy.
+//!
+//! Owns: how many bytes each has to move. May not touch: clocks; whoever calls gives one.
+
+use crate::domain::Fault;
+use crate::engine::check::Speed;
+use crate::engine::device::cuda::arena::{Arena, Scaled};
+use crate::engine::device::cuda::gpu::{Element, Gpu};
+use crate::engine::metric::Metric;
+use crate::engine::noise::{Draw, Purpose};
+use crate::engine::slot::Slot;
+use std::sync::Arc;
+
+/// Launches that are timed together, after one that is not.
+const TIMES: u32 = 10;
+
+/// Times every kernel that goes over parameters, on so many elements.
+///
+/// # Errors
+/// No memory, or a lost device.
+pub fn speeds(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
+    let mut all = of::<f32>(gpu, elements, clock)?;
+    all.extend(of::<f64>(gpu, elements, clock)?);
+    Ok(all)
+}
+
+fn of<T: Element>(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
+    let columns = 1024;
+    let len = elements.next_multiple_of(columns);
+    let slots = [Slot { name: "w".into(), offset: 0, len, rank: 0, rows: len / columns }];
+    let arena = Arena::new(gpu.clone(), &slots)?;
+    let (w0, mut x, y) = (arena.vector::<T>()?, arena.vector::<T>()?, arena.vector::<T>()?);
+    let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
+    let (unit, ones) = (arena.unit(&Metric::Plain)?, gpu.upload(&[1.0f64])?);
+    let linear = arena.unit(&Metric::linear(1.0, 0.0, 1))?;
+    let by = Scaled { scales: &ones, unit: &unit };
+    let bases = gpu.upload(&[gpu.address(&y)])?;
+    let vector = (len * size_of::<T>()) as u64;
+    let mut found = Vec::new();
+    let mut time = |kernel, vectors: u64, run: &mut dyn FnMut() -> Result<(), Fault>| {
+        run()?;
+        gpu.wait()?;
+        let began = clock();
+        (0..TIMES).try_for_each(|_| run())?;
+        gpu.wait()?;
+        let seconds = (clock() - began) / f64::from(TIMES);
+        found.push(Speed { kernel, element: T::SUFFIX, bytes: vectors * vector, seconds });
+        Ok::<(), Fault>(())
+    };
+    time("copy", 2, &mut || gpu.copy(&w0, &mut x))?;
+    time("perturb", 2, &mut || arena.perturb((&bases, &w0), draw, by))?;
+    time("displace", 3, &mut || arena.displace((&bases, &w0), Some(&x), by))?;
+    time("gather", 2, &mut || arena.gather(&bases, &mut x))?;
+    time("noise", 1, &mut || arena.noise(&mut x, draw))?;
+    time("noise_squares", 0, &mut || arena.noise_squares::<T>(draw).map(drop))?;
+    time("product_with_noise", 1, &mut || arena.product_with_noise(&x, draw).map(drop))?;
+    time("products", 2, &mut || arena.products(&x, &y).map(drop))?;
+    time("to_metric", 3, &mut || arena.to_metric(&mut x, &w0, &linear).map(drop))?;
+    time("ascend", 2, &mut || arena.scale_and_perturb(&mut x, &ones, Some((draw, &ones))).map(drop))?;
+    time("combine", 3, &mut || arena.combine((&ones, &mut x), (&ones, &y)).map(drop))?;
+    time("climb_box", 3, &mut || arena.climb_box(&mut x, &y, [0.1, 1.0]))?;
+    time("moments", 1, &mut || arena.moments(&x).map(drop))?;
+    Ok(found)
+}
