@@ -307,9 +307,9 @@ def init(
     of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
     mlp: `inputs` and `labels`). `measures` are names, or mappings of a `name` and parameters; None is the daemon's
     default set. `budget` is how many seconds a snapshot may take: measures go from the cheapest to the dearest, and
-    what does not fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place. `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is
-    http://HOST:PORT or unix:///PATH. `mode` (else CLINO_MODE) may be "disabled", which makes every call a no-op:
-    give it on all ranks but one.
+    what does not fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place. `addr`
+    (else CLINO_ADDR, else http://127.0.0.1:7411) is http://HOST:PORT or unix:///PATH. `mode` (else CLINO_MODE) may
+    be "disabled", which makes every call a no-op: give it on all ranks but one.
 
     Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
     daemon's word, and every trouble is raised: here, or by the next call on the run.
