@@ -28,7 +28,8 @@ pub struct Carrier<T: Element> {
     next: usize,
     /// First element of each slot on the device.
     offsets: Vec<usize>,
-    vector: Vector<T>,
+    /// Until it is whole and given away.
+    vector: Option<Vector<T>>,
 }
 
 impl<T: Element> Carrier<T> {
@@ -48,7 +49,7 @@ impl<T: Element> Carrier<T> {
             Ok((stream.clone(), buffers, vector))
         };
         let (stream, buffers, vector) = made().map_err(|error: DriverError| gpu.fault(&error))?;
-        Ok(Self { gpu: gpu.clone(), stream, buffers, next: 0, offsets, vector })
+        Ok(Self { gpu: gpu.clone(), stream, buffers, next: 0, offsets, vector: Some(vector) })
     }
 
     /// Starts to copy elements of a slot from `start` on: at most [`PIECE`].
@@ -57,6 +58,7 @@ impl<T: Element> Carrier<T> {
     /// A lost device.
     pub fn piece(&mut self, (slot, start): (usize, usize), dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
         let len = bytes.len() / dtype.size() as usize;
+        let Some(vector) = &mut self.vector else { return Err(Fault::internal("a piece behind the last")) };
         let (buffer, copied) = &mut self.buffers[self.next];
         let mut copy = || {
             // Events are not tracked on this device, so the buffer does not know of its own copy.
@@ -71,7 +73,7 @@ impl<T: Element> Carrier<T> {
                 here.iter_mut().zip(wide).for_each(|(here, x)| *here = T::of(*x));
             }
             let first = self.offsets[slot] + start;
-            let mut there = self.vector.slice_mut(first..first + len);
+            let mut there = vector.slice_mut(first..first + len);
             // The stream is our own, and the buffer is not touched before the event.
             self.stream.memcpy_htod(&*here, &mut there)?;
             *copied = Some(self.stream.record_event(None)?);
@@ -86,8 +88,15 @@ impl<T: Element> Carrier<T> {
     ///
     /// # Errors
     /// A lost device.
-    pub fn finish(self) -> Result<Vector<T>, Fault> {
+    pub fn finish(mut self) -> Result<Vector<T>, Fault> {
         self.stream.synchronize().map_err(|error| self.gpu.fault(&error))?;
-        Ok(self.vector)
+        self.vector.take().ok_or_else(|| Fault::internal("a snapshot was carried twice"))
+    }
+}
+
+impl<T: Element> Drop for Carrier<T> {
+    fn drop(&mut self) {
+        // The buffers of an upload that was given up are freed behind their last copies.
+        let _ = self.stream.synchronize();
     }
 }
