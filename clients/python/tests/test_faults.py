@@ -80,7 +80,8 @@ def test_a_daemon_killed_in_a_push_and_back_gets_the_initialization_again(tmp_pa
     assert run.finish()
     second.stop()
     assert second.run.request.idempotency_key == first.run.request.idempotency_key
-    assert first.run.request.budget_seconds == 2.5 and first.run.request.gpu_only
+    assert first.run.request.budget_seconds == 2.5
+    assert first.run.request.gpu_only
     assert second.run.request == first.run.request
     assert [(one.begin.step, one.begin.initialization) for one in second.run.received] == [(0, True), (1, False)]
     assert len(second.run.received[1].data) == 80 << 20
