@@ -4,6 +4,7 @@
 
 use crate::assembly::Spool;
 use crate::config::Config;
+use crate::decide::Bench;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
 use crate::domain::{Devices, Fault, FaultKind};
@@ -143,7 +144,7 @@ impl Watchman for DeviceWatch {
 
 fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
     let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
-    let registry = Registry::new(Arc::new(examiner), hub.clone(), tally.clone(), config.runs);
+    let registry = Registry::new(Arc::new(examiner), Arc::new(Bench), hub.clone(), tally.clone(), config.runs);
     Desk {
         registry: Arc::new(registry),
         hub,

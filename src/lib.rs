@@ -9,6 +9,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod decide;
 pub mod domain;
 pub mod engine;
 pub mod pipeline;

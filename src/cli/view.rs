@@ -3,7 +3,7 @@
 //! Owns: the table and the lines. May not touch: terminals, connections.
 
 use super::table::{typed, with_error};
-use crate::domain::{Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef};
+use crate::domain::{Advice, Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
@@ -34,6 +34,8 @@ pub struct View {
     skipped: u64,
     lost: u64,
     note: &'static str,
+    /// What the policy said last.
+    decided: Option<String>,
 }
 
 impl View {
@@ -48,6 +50,7 @@ impl View {
             skipped: 0,
             lost: 0,
             note: "waiting for a snapshot",
+            decided: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl View {
                 }
                 self.note = "waiting for a snapshot";
             }
+            Event::Decided(decision) => self.decided = Some(decision.sentence.clone()),
             Event::Gap { lost } => self.lost += lost,
             Event::Closed => self.note = "the run is closed",
             Event::Draining => self.note = "the daemon shuts down",
@@ -216,6 +220,15 @@ pub fn cell(reading: &Reading) -> String {
     reading.value.map_or(word.to_owned(), |value| with_error(value, reading.estimate.as_ref()))
 }
 
+/// An advice in a word.
+pub fn advice(advice: Advice) -> &'static str {
+    match advice {
+        Advice::Continue => "continue",
+        Advice::Stop => "STOP",
+        Advice::NotEnoughData => "not enough data",
+    }
+}
+
 /// One event as a line for logs; readings and what became of snapshots.
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
@@ -231,6 +244,7 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Finished { snapshot, seconds } => {
             format!("step {} measured in {seconds:.2} s", place(*snapshot))
         }
+        Event::Decided(decision) => format!("{}: {}", advice(decision.advice), decision.sentence),
         Event::Gap { lost } => format!("{lost} events lost"),
         Event::Closed => "the run is closed".to_owned(),
         Event::Draining => "the daemon shuts down".to_owned(),
@@ -262,6 +276,11 @@ pub fn json(sequenced: &Sequenced) -> Result<String, serde_json::Error> {
         }
         Event::Finished { snapshot, seconds } => {
             json!({"event": "finished", "step": snapshot.step, "attempt": snapshot.attempt, "seconds": seconds})
+        }
+        Event::Decided(decision) => {
+            let mut body = serde_json::to_value(decision)?;
+            body["event"] = Json::from("decided");
+            body
         }
         Event::Gap { lost } => json!({"event": "gap", "lost": lost}),
         Event::Closed => json!({"event": "closed"}),

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{Delivery, Estimate, Precision, RunId, Value};
+use crate::domain::{Delivery, Estimate, Precision, RunId, RunLabel, Value};
 use std::collections::BTreeMap;
 
 fn run(measures: Vec<MeasureRequest>) -> RunSummary {
@@ -23,6 +23,13 @@ fn run(measures: Vec<MeasureRequest>) -> RunSummary {
         skipped: 0,
         pending: 0,
         next_sequence: 0,
+        label: RunLabel::default(),
+        policy: None,
+        decision: None,
+        latest: vec![],
+        last_accepted: None,
+        last_measured: None,
+        opened_at: 0.0,
     }
 }
 

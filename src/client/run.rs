@@ -92,7 +92,7 @@ impl Run {
         let (frames, source) = upload::snapshot(&announcement, blocks);
         let answer = self.client.snapshots_service().push_snapshot(frames).await;
         source.outcome()?;
-        Ok(convert::receipt_from_pb(answer.map_err(|s| self.client.fault(&s))?.into_inner()))
+        convert::receipt_from_pb(answer.map_err(|s| self.client.fault(&s))?.into_inner())
     }
 
     /// The events of the run from a sequence number, or from now on; ends when the connection does. [`Run::follow`]

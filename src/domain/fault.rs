@@ -18,6 +18,12 @@ pub enum FaultKind {
     Precondition,
     /// A budget or limit is used up; trying later may help.
     Exhausted,
+    /// A quota of a project is used up; the violations name it.
+    Quota,
+    /// Nobody knows who asks.
+    Unauthenticated,
+    /// Whoever asks may not do this.
+    Denied,
     /// Bytes came at another offset than the one that was due.
     OutOfRange,
     /// Bytes arrived damaged.

@@ -3,14 +3,15 @@
 //! Owns: the id types and the rule for names. May not touch: where ids are stored.
 
 use super::Fault;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Identifies a run: made by the daemon, a UUID in text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunId(pub String);
 
 /// Identifies one received snapshot: made by the daemon, a UUID in text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SnapshotId(pub String);
 
 impl fmt::Display for RunId {

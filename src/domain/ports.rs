@@ -3,8 +3,8 @@
 //! Owns: the shape of these meetings. May not touch: who stands behind them.
 
 use super::{
-    Dtype, Event, Fault, Manifest, MeasureInfo, MeasureRequest, Needs, Planned, Precision, RunId, RunSpec,
-    Snapshot, SnapshotHeader, Statistics, TensorSpec,
+    Decision, Dtype, Event, Evidence, Fault, Manifest, MeasureInfo, MeasureRequest, Needs, Planned, Policy,
+    Precision, RuleInfo, RunId, RunSpec, Snapshot, SnapshotHeader, Statistics, Subject, TensorSpec,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -53,6 +53,38 @@ impl Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Prepared(..)")
     }
+}
+
+/// Whoever knows rules: checks a policy before a run opens. Implemented by `decide`.
+pub trait Judge: Send + Sync + Debug {
+    /// Checks a policy for a run that measures `measures` on `groups`, and fills in what is absent.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Invalid`] with a violation for every wrong field, under `policy.rules[i].`.
+    fn admit(
+        &self,
+        policy: &Policy,
+        measures: &[MeasureRequest],
+        groups: &[String],
+    ) -> Result<Arc<dyn Counsel>, Fault>;
+
+    /// Every rule.
+    fn rules(&self) -> Vec<RuleInfo>;
+}
+
+/// A policy that passed: decides, and remembers nothing.
+pub trait Counsel: Send + Sync + Debug {
+    /// Defaults filled in.
+    fn policy(&self) -> &Policy;
+
+    /// What it looks at, each once.
+    fn subjects(&self) -> &[Subject];
+
+    /// Whether any rule compares with other runs.
+    fn across(&self) -> bool;
+
+    /// What to do. The same evidence gives the same decision; `latched` is left to whoever keeps it.
+    fn decide(&self, evidence: &Evidence<'_>) -> Decision;
 }
 
 /// What a model's parameters are called and how they are shaped.

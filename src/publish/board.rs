@@ -4,7 +4,7 @@
 
 use super::log::{Bounds, weight};
 use crate::domain::{
-    Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, SnapshotState, WeightKind,
+    Decision, Event, Fault, FaultKind, Latest, Reading, Report, Sequenced, SnapshotRef, SnapshotState, WeightKind,
 };
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +20,21 @@ pub struct Progress {
     pub skipped: u64,
     /// Place of the next event.
     pub next_sequence: u64,
+    /// The newest snapshot that was received.
+    pub last_accepted: Option<SnapshotRef>,
+    /// The newest snapshot that was measured.
+    pub last_measured: Option<SnapshotRef>,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Standing {
+    /// How far it is.
+    pub progress: Progress,
+    /// The principal numbers of the snapshot that was measured last.
+    pub latest: Vec<Latest>,
+    /// What its policy said last.
+    pub decision: Option<Decision>,
 }
 
 #[derive(Debug)]
@@ -29,6 +44,15 @@ struct Record {
     reason: Option<String>,
     /// Shared with the log.
     readings: Vec<Arc<Sequenced>>,
+}
+
+impl Record {
+    fn readings(&self) -> impl Iterator<Item = &Reading> {
+        self.readings.iter().filter_map(|sequenced| match &sequenced.event {
+            Event::Reading(reading) => Some(&**reading),
+            _ => None,
+        })
+    }
 }
 
 /// The newest snapshots: all their states, and the readings of the very newest.
@@ -42,8 +66,7 @@ pub(super) struct Board {
     reported: VecDeque<SnapshotRef>,
     /// About so many bytes of readings.
     bytes: usize,
-    last: Option<SnapshotRef>,
-    progress: Progress,
+    standing: Standing,
 }
 
 impl Board {
@@ -54,22 +77,22 @@ impl Board {
             order: VecDeque::new(),
             reported: VecDeque::new(),
             bytes: 0,
-            last: None,
-            progress: Progress::default(),
+            standing: Standing::default(),
         }
     }
 
-    pub fn progress(&self) -> Progress {
-        self.progress
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Takes in what happened.
     pub fn apply(&mut self, sequenced: &Arc<Sequenced>) {
-        self.progress.next_sequence = sequenced.sequence + 1;
+        let progress = &mut self.standing.progress;
+        progress.next_sequence = sequenced.sequence + 1;
         match &sequenced.event {
             Event::Accepted { snapshot, kind, .. } => self.accept(*snapshot, *kind),
             Event::Skipped { snapshot, reason } => {
-                self.progress.skipped += 1;
+                progress.skipped += 1;
                 self.change(snapshot, SnapshotState::Skipped, Some(reason));
             }
             Event::Started { snapshot, .. } => {
@@ -78,16 +101,19 @@ impl Board {
             }
             Event::Reading(reading) => self.read(reading, sequenced),
             Event::Finished { snapshot, .. } => {
-                self.progress.measured += 1;
-                self.last = Some(*snapshot);
+                progress.measured += 1;
+                progress.last_measured = Some(*snapshot);
                 self.change(snapshot, SnapshotState::Measured, None);
+                self.summarize(snapshot);
             }
+            Event::Decided(decision) => self.standing.decision = Some((**decision).clone()),
             Event::Gap { .. } | Event::Closed | Event::Draining => {}
         }
     }
 
     fn accept(&mut self, at: SnapshotRef, kind: WeightKind) {
-        self.progress.accepted += 1;
+        self.standing.progress.accepted += 1;
+        self.standing.progress.last_accepted = Some(at);
         let record = Record { kind, state: SnapshotState::Waiting, reason: None, readings: Vec::new() };
         self.records.insert(at, record);
         self.order.push_back(at);
@@ -119,6 +145,23 @@ impl Board {
         }
     }
 
+    /// Its principal numbers become the latest.
+    fn summarize(&mut self, at: &SnapshotRef) {
+        let Some(record) = self.records.get(at) else { return };
+        let latest = record.readings().map(|reading| Latest {
+            measure: reading.measure.clone(),
+            group: reading.group.clone(),
+            value: reading.value,
+            stderr: reading.estimate.and_then(|estimate| estimate.stderr),
+        });
+        self.standing.latest = latest.collect();
+    }
+
+    /// Readings of one snapshot that are held.
+    pub fn readings(&self, at: &SnapshotRef) -> Vec<&Reading> {
+        self.records.get(at).map_or_else(Vec::new, |record| record.readings().collect())
+    }
+
     /// Drops the readings of a snapshot.
     fn clear(&mut self, at: &SnapshotRef) {
         let Some(record) = self.records.get_mut(at) else { return };
@@ -131,20 +174,16 @@ impl Board {
     /// What is known of one snapshot, or of the one that was measured last.
     pub fn report(&self, at: Option<SnapshotRef>) -> Result<Report, Fault> {
         let none = || Fault::new(FaultKind::NotFound, "no snapshot of this run has been measured yet");
-        let at = at.or(self.last).ok_or_else(none)?;
+        let at = at.or(self.standing.progress.last_measured).ok_or_else(none)?;
         let record = self.records.get(&at).ok_or_else(|| {
             let description = format!("found step {} attempt {}, which is not held", at.step, at.attempt);
             Fault::field(FaultKind::NotFound, "snapshot", description)
         })?;
-        let readings = record.readings.iter().filter_map(|sequenced| match &sequenced.event {
-            Event::Reading(reading) => Some((**reading).clone()),
-            _ => None,
-        });
         Ok(Report {
             snapshot: at,
             kind: record.kind,
             state: record.state,
-            readings: readings.collect(),
+            readings: record.readings().cloned().collect(),
             reason: record.reason.clone(),
         })
     }

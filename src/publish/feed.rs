@@ -2,7 +2,7 @@
 //!
 //! Owns: which feeds there are and when they end. May not touch: what the events mean beyond their end.
 
-use super::board::{Board, Progress};
+use super::board::{Board, Standing};
 use super::log::{Bounds, Log};
 use crate::domain::{Event, Fault, FaultKind, Journal, Report, RunId, Sequenced, SnapshotRef};
 use std::collections::HashMap;
@@ -47,12 +47,12 @@ impl Hub {
         lock(&self.feeds).get(run).cloned().ok_or_else(unknown)
     }
 
-    /// How far a run is.
+    /// How a run stands.
     ///
     /// # Errors
     /// [`FaultKind::NotFound`].
-    pub fn progress(&self, run: &RunId) -> Result<Progress, Fault> {
-        Ok(lock(&self.feed(run)?.state).board.progress())
+    pub fn standing(&self, run: &RunId) -> Result<Standing, Fault> {
+        Ok(lock(&self.feed(run)?.state).board.standing().clone())
     }
 
     /// What is known of a snapshot of a run; `None` is the one that was measured last.

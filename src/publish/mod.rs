@@ -11,6 +11,6 @@ mod log;
 #[cfg(test)]
 mod tests;
 
-pub use board::Progress;
+pub use board::{Progress, Standing};
 pub use feed::{Hub, Watcher};
 pub use log::Bounds;

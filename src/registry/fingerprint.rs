@@ -32,6 +32,7 @@ pub(super) fn fingerprint(spec: &RunSpec) -> String {
         add(&mut digest, &format!("{:?} {:?}", measure.name, measure.parameters));
     }
     add(&mut digest, &format!("{} {:?} {:?} {:?}", spec.seed, spec.delivery, spec.precision, spec.budget));
+    add(&mut digest, &format!("{} {:?} {:?}", spec.gpu_only, spec.label, spec.policy));
     hex(digest)
 }
 

@@ -16,7 +16,9 @@ pub use run::Run;
 pub use snapshots::{Admission, Room, Upload, Work};
 
 use crate::domain::tally::{Happening, Tally};
-use crate::domain::{Event, Examiner, Fault, FaultKind, Journal, MeasureInfo, RunId, RunSpec};
+use crate::domain::{
+    Admitted, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId, RunSpec,
+};
 use fingerprint::fingerprint;
 use run::State;
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +27,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// All runs that the daemon holds.
 pub struct Registry {
     examiner: Arc<dyn Examiner>,
+    judge: Arc<dyn Judge>,
     journal: Arc<dyn Journal>,
     tally: Arc<Tally>,
     catalogue: Vec<MeasureInfo>,
@@ -63,13 +66,14 @@ impl Registry {
     /// An empty registry of at most `most_runs` runs.
     pub fn new(
         examiner: Arc<dyn Examiner>,
+        judge: Arc<dyn Judge>,
         journal: Arc<dyn Journal>,
         tally: Arc<Tally>,
         most_runs: usize,
     ) -> Self {
         let catalogue = examiner.catalogue();
         let (inner, work) = (Mutex::default(), Condvar::new());
-        Self { examiner, journal, tally, catalogue, most_runs, inner, work }
+        Self { examiner, judge, journal, tally, catalogue, most_runs, inner, work }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -79,6 +83,11 @@ impl Registry {
     /// Every measure.
     pub fn catalogue(&self) -> &[MeasureInfo] {
         &self.catalogue
+    }
+
+    /// Every rule.
+    pub fn rules(&self) -> Vec<RuleInfo> {
+        self.judge.rules()
     }
 
     /// Opens a run, or finds the one that the same key opened with the same content; the flag tells which. Examines
@@ -93,7 +102,8 @@ impl Registry {
             return Ok((run, false));
         }
         let admitted = self.examiner.examine(&spec)?;
-        let run = Arc::new(Run::new(key.to_owned(), print, spec, admitted));
+        let counsel = self.counsel(&spec, &admitted)?;
+        let run = Arc::new(Run::new(key.to_owned(), print, spec, admitted, counsel));
         let mut inner = self.lock();
         // The same request may have come twice at once.
         if let Some(run) = self.find(&inner, key, &run.fingerprint)? {
@@ -106,6 +116,12 @@ impl Registry {
         self.journal.open(&run.id);
         self.tally.count(Happening::RunOpened);
         Ok((run, true))
+    }
+
+    fn counsel(&self, spec: &RunSpec, admitted: &Admitted) -> Result<Option<Arc<dyn Counsel>>, Fault> {
+        let groups: Vec<_> = spec.groups.iter().map(|group| group.name.clone()).collect();
+        let admit = |policy| self.judge.admit(policy, &admitted.measures, &groups);
+        spec.policy.as_ref().map(admit).transpose()
     }
 
     fn find(&self, inner: &Inner, key: &str, print: &str) -> Result<Option<Arc<Run>>, Fault> {

@@ -4,10 +4,12 @@
 
 use super::ledger::{Attempts, Receipts};
 use crate::domain::{
-    Admitted, Delivery, Held, ParameterSource, Planned, References, RunId, RunSpec, SnapshotRef,
+    Admitted, Counsel, Delivery, Held, ParameterSource, Planned, References, RunId, RunLabel, RunSpec,
+    SnapshotRef,
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -26,6 +28,12 @@ pub struct Run {
     pub delivery: Delivery,
     /// Seconds that a snapshot may take.
     pub budget: Option<f64>,
+    /// Whose it is.
+    pub label: RunLabel,
+    /// What decides on it.
+    pub counsel: Option<Arc<dyn Counsel>>,
+    /// When.
+    pub opened_at: SystemTime,
     /// What the examiner made of the specification.
     pub admitted: Admitted,
     /// What each measure cost on the snapshot that was measured last.
@@ -37,7 +45,13 @@ pub struct Run {
 }
 
 impl Run {
-    pub(super) fn new(key: String, fingerprint: String, spec: RunSpec, admitted: Admitted) -> Self {
+    pub(super) fn new(
+        key: String,
+        fingerprint: String,
+        spec: RunSpec,
+        admitted: Admitted,
+        counsel: Option<Arc<dyn Counsel>>,
+    ) -> Self {
         Self {
             id: RunId(Uuid::now_v7().to_string()),
             name: spec.name,
@@ -45,6 +59,9 @@ impl Run {
             seed: spec.seed,
             delivery: spec.delivery,
             budget: spec.budget,
+            label: spec.label,
+            counsel,
+            opened_at: SystemTime::now(),
             counted: Mutex::new(vec![None; admitted.measures.len()]),
             admitted,
             key,

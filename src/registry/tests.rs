@@ -26,6 +26,19 @@ impl Layout for OneTensor {
 const PLANNED: Planned =
     Planned { work: crate::domain::Work::of(1.0, 0.0, 0.0), counted: false, seconds: None };
 
+/// Knows no rules.
+#[derive(Debug)]
+struct Undecided;
+
+impl Judge for Undecided {
+    fn admit(&self, _: &Policy, _: &[MeasureRequest], _: &[String]) -> Result<Arc<dyn Counsel>, Fault> {
+        Err(Fault::invalid("policy", "there are no rules"))
+    }
+    fn rules(&self) -> Vec<RuleInfo> {
+        vec![]
+    }
+}
+
 /// Admits everything; measures `loss`, `distance` (needs the initialization) and `update` (needs the previous).
 struct Lenient;
 
@@ -114,7 +127,7 @@ fn spec() -> TensorSpec {
 
 fn registry(most_runs: usize) -> (Registry, Arc<Diary>) {
     let diary = Arc::new(Diary::default());
-    (Registry::new(Arc::new(Lenient), diary.clone(), Arc::default(), most_runs), diary)
+    (Registry::new(Arc::new(Lenient), Arc::new(Undecided), diary.clone(), Arc::default(), most_runs), diary)
 }
 
 fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
@@ -129,6 +142,8 @@ fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
         precision: Precision::Auto,
         budget: None,
         gpu_only: false,
+        label: RunLabel::default(),
+        policy: None,
     }
 }
 

@@ -6,10 +6,10 @@ use crate::assembly::Spool;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
 use crate::domain::{Fault, FaultKind, RunSummary};
-use crate::publish::{Hub, Progress};
+use crate::publish::{Hub, Progress, Standing};
 use crate::registry::{ProbeStore, Registry, Run};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -90,7 +90,8 @@ impl Desk {
     /// # Errors
     /// [`FaultKind::NotFound`] when it was forgotten meanwhile.
     pub fn summary(&self, run: &Run, closed: bool) -> Result<RunSummary, Fault> {
-        let Progress { accepted, measured, skipped, next_sequence } = self.hub.progress(&run.id)?;
+        let Standing { progress, latest, decision } = self.hub.standing(&run.id)?;
+        let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
         Ok(RunSummary {
             run: run.id.clone(),
             name: run.name.clone(),
@@ -109,6 +110,13 @@ impl Desk {
             skipped,
             pending: accepted.saturating_sub(measured + skipped),
             next_sequence,
+            label: run.label.clone(),
+            policy: run.counsel.as_ref().map(|counsel| counsel.policy().clone()),
+            decision,
+            latest,
+            last_accepted,
+            last_measured,
+            opened_at: run.opened_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Owns: generated code, conversion, status codes. May not touch: the engine, the pipeline.
 
 pub mod convert;
+mod access;
 mod desk;
 mod frames;
 mod reports;

@@ -6,15 +6,18 @@ use crate::domain::{Fault, FaultKind, Violation};
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt};
 
 /// Every kind with its code and the reason that `ErrorInfo` names.
-const TABLE: [(FaultKind, Code, &str); 11] = [
+const TABLE: [(FaultKind, Code, &str); 14] = [
     (FaultKind::Invalid, Code::InvalidArgument, "INVALID"),
     (FaultKind::NotFound, Code::NotFound, "NOT_FOUND"),
     (FaultKind::Exists, Code::AlreadyExists, "EXISTS"),
     (FaultKind::Precondition, Code::FailedPrecondition, "PRECONDITION"),
     (FaultKind::Exhausted, Code::ResourceExhausted, "EXHAUSTED"),
+    (FaultKind::Quota, Code::ResourceExhausted, "QUOTA"),
+    (FaultKind::Unauthenticated, Code::Unauthenticated, "UNAUTHENTICATED"),
+    (FaultKind::Denied, Code::PermissionDenied, "DENIED"),
     (FaultKind::OutOfRange, Code::OutOfRange, "WRONG_OFFSET"),
     (FaultKind::DataLoss, Code::DataLoss, "DAMAGED_CHUNK"),
     (FaultKind::Unavailable, Code::Unavailable, "UNAVAILABLE"),
@@ -57,7 +60,11 @@ fn details(fault: &Fault, reason: &str) -> ErrorDetails {
             |v: &Violation| PreconditionViolation::new("STATE", short(&v.field), short(&v.description));
         details.set_precondition_failure(violations().map(state).collect::<Vec<_>>());
     }
-    if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Unavailable) {
+    if fault.kind == FaultKind::Quota {
+        let quota = |v: &Violation| QuotaViolation::new(short(&v.field), short(&v.description));
+        details.set_quota_failure(violations().map(quota).collect::<Vec<_>>());
+    }
+    if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Quota | FaultKind::Unavailable) {
         details.set_retry_info(Some(RETRY));
     }
     details
@@ -74,7 +81,12 @@ pub fn to_status(fault: &Fault) -> Status {
 /// [`FaultKind::Internal`] with the code in the message.
 pub fn from_status(status: &Status) -> Fault {
     let details = status.get_error_details();
-    let entry = TABLE.iter().find(|(_, code, _)| *code == status.code());
+    // Two kinds share RESOURCE_EXHAUSTED: the reason tells them apart.
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    let known = |(_, code, name): &&(FaultKind, Code, &str)| {
+        *code == status.code() && (*code != Code::ResourceExhausted || reason.is_none_or(|reason| reason == *name))
+    };
+    let entry = TABLE.iter().find(known);
     let (kind, message) = match entry {
         Some((kind, _, _)) => (*kind, status.message().to_owned()),
         None => (FaultKind::Internal, format!("{}: {}", status.code(), status.message())),
@@ -101,7 +113,8 @@ mod tests {
             let details = status.get_error_details();
             assert_eq!(details.error_info().unwrap().reason, reason);
             assert_eq!(details.precondition_failure().is_some(), kind == FaultKind::Precondition);
-            let retry = matches!(kind, FaultKind::Exhausted | FaultKind::Unavailable);
+            let retry = matches!(kind, FaultKind::Exhausted | FaultKind::Quota | FaultKind::Unavailable);
+            assert_eq!(details.quota_failure().is_some(), kind == FaultKind::Quota);
             assert_eq!(details.retry_info().is_some(), retry);
             assert_eq!(from_status(&status), fault);
         }

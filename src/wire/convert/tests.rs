@@ -135,6 +135,8 @@ fn runs_and_snapshots_come_back_as_they_went() {
         precision: Precision::Auto,
         budget: Some(2.5),
         gpu_only: true,
+        label: RunLabel::default(),
+        policy: None,
     };
     let probe = pb::probe_group::Source::Probe(probe_to_pb(&spec.groups[0].tensors));
     let groups = vec![pb::ProbeGroup { name: "en".into(), source: Some(probe) }];
@@ -161,8 +163,9 @@ fn runs_and_snapshots_come_back_as_they_went() {
         unmeasured: vec![Unmeasured { measure: "distance".into(), reason: "no initialization".into() }],
         replaced: Some(SnapshotRef { step: 2, attempt: 1 }),
         repeated: true,
+        decision: None,
     };
-    assert_eq!(receipt_from_pb(receipt_to_pb(&receipt)), receipt);
+    assert_eq!(receipt_from_pb(receipt_to_pb(&receipt)).unwrap(), receipt);
 }
 
 #[test]
@@ -185,6 +188,13 @@ fn summaries_come_back_as_they_went() {
         skipped: 1,
         pending: 1,
         next_sequence: 17,
+        label: RunLabel::default(),
+        policy: None,
+        decision: None,
+        latest: vec![],
+        last_accepted: None,
+        last_measured: None,
+        opened_at: 0.0,
     };
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {
