@@ -144,7 +144,8 @@ impl Watchman for DeviceWatch {
 
 fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
     let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
-    let registry = Registry::new(Arc::new(examiner), Arc::new(Bench), hub.clone(), tally.clone(), config.runs);
+    let registry =
+        Registry::new(Arc::new(examiner), Arc::new(Bench), hub.clone(), tally.clone(), config.runs);
     Desk {
         registry: Arc::new(registry),
         hub,

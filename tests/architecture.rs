@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("assembly", &["domain"]),
     ("engine", &["domain"]),
+    ("decide", &["domain"]),
     ("registry", &["domain"]),
     ("publish", &["domain"]),
     ("pipeline", &["domain", "registry", "engine", "publish"]),
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "domain",
             "assembly",
+            "decide",
             "engine",
             "registry",
             "publish",

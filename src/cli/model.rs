@@ -5,8 +5,8 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::domain::{
-    Delivery, Devices, Fault, MeasureRequest, Precision, RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef,
-    WeightKind,
+    Delivery, Devices, Fault, MeasureRequest, Precision, RunLabel, RunSpec, Snapshot, SnapshotHeader,
+    SnapshotRef, WeightKind,
 };
 use crate::engine::Engine;
 use clap::Args;

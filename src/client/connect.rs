@@ -94,7 +94,7 @@ impl Client {
     /// # Errors
     /// What the daemon answers.
     pub async fn runs(&self) -> Result<Vec<RunSummary>, Fault> {
-        let answer = self.runs_service().list_runs(pb::ListRunsRequest {}).await;
+        let answer = self.runs_service().list_runs(pb::ListRunsRequest::default()).await;
         let runs = answer.map_err(|s| self.fault(&s))?.into_inner().runs;
         runs.into_iter().map(convert::summary_from_pb).collect()
     }

@@ -4,8 +4,8 @@
 
 use super::{MeasureRequest, Policy, Tensor};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What happens to a snapshot that arrives while another one waits.

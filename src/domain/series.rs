@@ -117,7 +117,13 @@ mod tests {
 
     #[test]
     fn row_30_the_latest_attempt_wins_and_steps_are_in_order() {
-        let series = Series::of([point(5, 1, 1.0), point(9, 1, 2.0), point(5, 2, 3.0), point(7, 1, 4.0), point(5, 1, 0.0)]);
+        let series = Series::of([
+            point(5, 1, 1.0),
+            point(9, 1, 2.0),
+            point(5, 2, 3.0),
+            point(7, 1, 4.0),
+            point(5, 1, 0.0),
+        ]);
         let found: Vec<_> = series.points().iter().map(|p| (p.at.step, p.value)).collect();
         assert_eq!(found, [(5, 3.0), (7, 4.0), (9, 2.0)]);
         assert_eq!(series.until(8).len(), 2);

@@ -138,13 +138,16 @@ impl FromStr for Subject {
             None => (Join::Sum, text),
             Some((name, inner)) => {
                 let entry = JOINS.iter().find(|(_, known)| *known == name.trim());
-                let (join, _) = entry.ok_or_else(|| format!("found {name}(..), expected mean, min, max or sum"))?;
+                let (join, _) =
+                    entry.ok_or_else(|| format!("found {name}(..), expected mean, min, max or sum"))?;
                 (*join, inner)
             }
         };
         let terms = inner.split(',').map(str::parse).collect::<Result<Vec<Term>, _>>()?;
         if call.is_none() && terms.len() > 1 {
-            return Err("found several readings, expected mean(..), min(..), max(..) or sum(..) around them".into());
+            return Err(
+                "found several readings, expected mean(..), min(..), max(..) or sum(..) around them".into()
+            );
         }
         if call.is_none() && terms.iter().any(|term| term.group.as_deref() == Some(EVERY_GROUP)) {
             return Err("found @*, expected mean(..), min(..), max(..) or sum(..) around it".into());
@@ -224,10 +227,14 @@ mod tests {
 
     #[test]
     fn texts_come_back() {
-        for text in ["loss", "loss@de", "sam.rise@en", "mean(loss@*)", "sum(loss@de, -1*loss@en)", "max(a@x, b)"] {
+        for text in
+            ["loss", "loss@de", "sam.rise@en", "mean(loss@*)", "sum(loss@de, -1*loss@en)", "max(a@x, b)"]
+        {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
-        for bad in ["", "loss@", "@de", "loss@*", "loss, margin", "median(loss)", "x*loss", "loss.", "mean()", "a b"] {
+        for bad in
+            ["", "loss@", "@de", "loss@*", "loss, margin", "median(loss)", "x*loss", "loss.", "mean()", "a b"]
+        {
             assert!(bad.parse::<Subject>().is_err(), "{bad}");
         }
     }

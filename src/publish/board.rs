@@ -4,7 +4,8 @@
 
 use super::log::{Bounds, weight};
 use crate::domain::{
-    Decision, Event, Fault, FaultKind, Latest, Reading, Report, Sequenced, SnapshotRef, SnapshotState, WeightKind,
+    Decision, Event, Fault, FaultKind, Latest, Reading, Report, Sequenced, SnapshotRef, SnapshotState,
+    WeightKind,
 };
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -85,7 +85,15 @@ fn the_board_keeps_the_newest_and_counts_all() {
     hub.append(&run, Event::Accepted { snapshot: at(5), kind: WeightKind::Ema, initialization: false });
     hub.append(&run, Event::Skipped { snapshot: at(5), reason: "why".into() });
     let progress = hub.standing(&run).unwrap().progress;
-    assert_eq!(progress, Progress { accepted: 5, measured: 4, skipped: 1, next_sequence: 18 });
+    let expected = Progress {
+        accepted: 5,
+        measured: 4,
+        skipped: 1,
+        next_sequence: 18,
+        last_accepted: Some(at(5)),
+        last_measured: Some(at(4)),
+    };
+    assert_eq!(progress, expected);
     assert_eq!(hub.report(&run, None).unwrap().snapshot, at(4));
     assert_eq!(hub.report(&run, Some(at(1))).unwrap_err().kind, FaultKind::NotFound);
     assert_eq!(hub.report(&run, Some(at(4))).unwrap().readings.len(), 1);

@@ -17,7 +17,8 @@ pub use snapshots::{Admission, Room, Upload, Work};
 
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
-    Admitted, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId, RunSpec,
+    Admitted, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
+    RunSpec,
 };
 use fingerprint::fingerprint;
 use run::State;

@@ -139,7 +139,8 @@ impl Registry {
         }
         let id = SnapshotId(Uuid::now_v7().to_string());
         let digest = digest.to_owned();
-        let receipt = Receipt { id, at, digest, measures, unmeasured, replaced, repeated: false, decision: None };
+        let receipt =
+            Receipt { id, at, digest, measures, unmeasured, replaced, repeated: false, decision: None };
         if let Some(key) = key {
             entry.state.receipts.keep(key, print, receipt.clone());
         }

@@ -39,7 +39,9 @@ impl Pass {
     pub fn check(&self, project: &str) -> Result<(), Fault> {
         match self.covers(project) {
             true => Ok(()),
-            false => Err(Fault::field(FaultKind::Denied, "project", "found one that you have no such access to")),
+            false => {
+                Err(Fault::field(FaultKind::Denied, "project", "found one that you have no such access to"))
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Owns: generated code, conversion, status codes. May not touch: the engine, the pipeline.
 
-pub mod convert;
 mod access;
+pub mod convert;
 mod desk;
 mod frames;
 mod reports;

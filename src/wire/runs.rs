@@ -11,6 +11,7 @@ use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
 use crate::domain::{Fault, Manifest, OpenedRun, RunId, RunSummary};
 use crate::registry::Run;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 pub(super) struct RunsService(pub Desk);
@@ -24,6 +25,19 @@ fn answer<T, P>(result: Result<T, Fault>, convert: impl FnOnce(T) -> P) -> Answe
 
 #[async_trait]
 impl pb::runs_server::Runs for RunsService {
+    type WatchRunsStream = ReceiverStream<Result<pb::WatchRunsResponse, Status>>;
+
+    async fn watch_runs(
+        &self,
+        _: Request<pb::WatchRunsRequest>,
+    ) -> Result<Response<Self::WatchRunsStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn compare_runs(&self, _: Request<pb::CompareRunsRequest>) -> Answer<pb::CompareRunsResponse> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
         let _open = self.0.drain.enter().map_err(|fault| to_status(&fault))?;
         let (desk, request) = (self.0.clone(), request.into_inner());
@@ -58,7 +72,8 @@ impl pb::runs_server::Runs for RunsService {
         let all = self.0.registry.list();
         // A run that is forgotten between the two looks is left out.
         let runs = all.iter().filter_map(|(run, closed)| self.0.summary(run, *closed).ok());
-        Ok(Response::new(pb::ListRunsResponse { runs: runs.map(|run| summary_to_pb(&run)).collect() }))
+        let runs = runs.map(|run| summary_to_pb(&run)).collect();
+        Ok(Response::new(pb::ListRunsResponse { runs, next_page_token: String::new() }))
     }
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {

@@ -84,7 +84,8 @@ pub fn from_status(status: &Status) -> Fault {
     // Two kinds share RESOURCE_EXHAUSTED: the reason tells them apart.
     let reason = details.error_info().map(|info| info.reason.as_str());
     let known = |(_, code, name): &&(FaultKind, Code, &str)| {
-        *code == status.code() && (*code != Code::ResourceExhausted || reason.is_none_or(|reason| reason == *name))
+        *code == status.code()
+            && (*code != Code::ResourceExhausted || reason.is_none_or(|reason| reason == *name))
     };
     let entry = TABLE.iter().find(known);
     let (kind, message) = match entry {

@@ -253,6 +253,7 @@ pub fn open_request(key: &str) -> pb::OpenRunRequest {
         precision: pb::Precision::Auto.into(),
         budget_seconds: None,
         gpu_only: false,
+        ..Default::default()
     }
 }
 

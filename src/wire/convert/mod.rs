@@ -9,9 +9,7 @@ mod requests;
 mod runs;
 mod tensors;
 
-pub use decisions::{
-    decision_from_pb, decision_to_pb, policy_from_pb, policy_to_pb, rule_info_to_pb,
-};
+pub use decisions::{decision_from_pb, decision_to_pb, policy_from_pb, policy_to_pb, rule_info_to_pb};
 pub use enums::Coded;
 pub use readings::{
     event_from_pb, event_to_pb, reading_from_pb, reading_to_pb, report_from_pb, report_to_pb,

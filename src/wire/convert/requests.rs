@@ -91,7 +91,10 @@ fn label_from_pb(
     let tags: BTreeMap<_, _> = tags.into_iter().collect();
     if tags.len() > MAX_TAGS {
         let found = tags.len();
-        complaints.keep("", Err::<(), _>(Fault::invalid("tags", format!("found {found}, expected at most {MAX_TAGS}"))));
+        complaints.keep(
+            "",
+            Err::<(), _>(Fault::invalid("tags", format!("found {found}, expected at most {MAX_TAGS}"))),
+        );
     }
     for (name, text) in &tags {
         complaints.keep("", check_name("tags", name));

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::domain::id::check_name;
 use crate::domain::{
-    Delivery, Fault, Latest, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision, RunId,
-    RunLabel, RunSummary, Value, Work,
+    Delivery, Fault, Latest, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision,
+    RunId, RunLabel, RunSummary, Value, Work,
 };
 use crate::wire::pb;
 use std::collections::BTreeMap;
