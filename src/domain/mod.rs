@@ -32,8 +32,8 @@ pub use fault::{Fault, FaultKind, Violation};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{
-    Admitted, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout, ParameterSource, Prepared,
-    References,
+    Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,
+    ParameterSource, Prepared, References,
 };
 pub use reading::{Ended, Estimate, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts};
 pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};

@@ -4,6 +4,7 @@
 
 mod access;
 pub mod convert;
+mod decisions;
 mod desk;
 mod frames;
 mod reports;
