@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod decision;
 mod files;
 mod measure;
 mod measures;
@@ -49,6 +50,10 @@ enum Command {
     Push(push::Push),
     /// Show what is measured, as it is measured, until the run is closed.
     Watch(watch::Watch),
+    /// Show what the policy of a run says.
+    Decision(decision::Ask),
+    /// Take back a STOP, for a reason.
+    Override(decision::Override),
     /// Close a run: what waits is still measured, then its watchers end.
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
@@ -93,6 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
+        Command::Decision(ask) => answered(ask.run()),
+        Command::Override(command) => talk(command.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
@@ -103,12 +110,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs a command that talks to a daemon.
 fn talk(command: impl Future<Output = Result<(), Fault>>) -> ExitCode {
+    answered(async { command.await.map(|()| 0) })
+}
+
+/// Runs a command that talks to a daemon and whose answer is the exit code.
+fn answered(command: impl Future<Output = Result<u8, Fault>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    told(
-        runtime
-            .map_err(|error| Fault::internal(error.to_string()))
-            .and_then(|runtime| runtime.block_on(command)),
-    )
+    let done = runtime
+        .map_err(|error| Fault::internal(error.to_string()))
+        .and_then(|runtime| runtime.block_on(command));
+    match done {
+        Ok(code) => code.into(),
+        Err(fault) => told(Err(fault)),
+    }
 }
 
 /// A failure on standard error with every wrong field, and its exit code.
