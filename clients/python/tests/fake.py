@@ -138,7 +138,7 @@ class FakeDaemon:
         run.received.append(Received(begin, data, attempt))
         receipt = snapshots_pb2.PushSnapshotResponse(step=begin.step, attempt=attempt)
         run.receipts[begin.idempotency_key] = receipt
-        self._measure(run, snapshots_pb2.SnapshotRef(step=begin.step, attempt=attempt))
+        self._measure(run, types_pb2.SnapshotRef(step=begin.step, attempt=attempt))
         self.on_commit(number, context)
         return receipt
 
@@ -165,7 +165,7 @@ class FakeDaemon:
             context.abort(grpc.StatusCode.NOT_FOUND, f"run_id: no run {run_id!r}")
         return self.runs[run_id]
 
-    def _measure(self, run: FakeRun, at: snapshots_pb2.SnapshotRef) -> None:
+    def _measure(self, run: FakeRun, at: types_pb2.SnapshotRef) -> None:
         reading = reports_pb2.Reading(
             measure="loss",
             group="en",
