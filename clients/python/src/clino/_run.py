@@ -220,6 +220,10 @@ class Run:
         if self._notices.strict:
             self._check_start(sender)
 
+    def guarded(self, action: Callable[[], None]) -> None:
+        """Do something for this run in the loop of a callback: what it raises is told like any bad argument."""
+        self._guard("arguments", action, None)
+
     def wind_up(self, timeout: float) -> None:
         """Finish without a word: something else is the matter."""
         self._finish(timeout, raising=False)
