@@ -4,12 +4,19 @@
 
 mod arguments;
 mod bench;
+mod compare;
 mod files;
+mod fleet;
+mod fleet_view;
 mod measure;
 mod measures;
 mod model;
 mod open;
+mod policy;
 mod push;
+mod row;
+mod runs;
+mod selection;
 mod selftest;
 mod serve;
 mod table;
@@ -49,6 +56,12 @@ enum Command {
     Push(push::Push),
     /// Show what is measured, as it is measured, until the run is closed.
     Watch(watch::Watch),
+    /// List the runs that a daemon holds.
+    Runs(runs::Runs),
+    /// Compare runs by any reading, the best first.
+    Compare(Box<compare::Compare>),
+    /// Show the runs of many daemons in one table, as they change.
+    Fleet(fleet::Watch),
     /// Close a run: what waits is still measured, then its watchers end.
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
@@ -93,6 +106,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
+        Command::Runs(runs) => talk(runs.run()),
+        Command::Compare(compare) => talk(compare.run()),
+        Command::Fleet(fleet) => talk(fleet.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),

@@ -19,6 +19,7 @@
 
 pub mod background;
 mod connect;
+mod fleet;
 mod follow;
 mod plan;
 mod run;

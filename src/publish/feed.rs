@@ -5,6 +5,7 @@
 use super::board::{Board, Standing};
 use super::docket::{Decided, Docket};
 use super::log::{Bounds, Log};
+use super::overview::Changes;
 use crate::domain::{
     Archive, Case, Decision, Event, Fault, FaultKind, Journal, Reading, Report, RunId, Sequenced, SnapshotRef,
 };
@@ -18,24 +19,26 @@ pub struct Hub {
     bounds: Bounds,
     feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
     docket: Docket,
+    /// Counts what happens in all runs: wakes whoever watches many of them.
+    pub(super) changes: watch::Sender<Changes>,
 }
 
 #[derive(Debug)]
-struct Feed {
-    state: Mutex<State>,
+pub(super) struct Feed {
+    pub(super) state: Mutex<State>,
     /// Place of the next event: wakes watchers.
     next: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     log: Log,
-    board: Board,
+    pub(super) board: Board,
     /// No event comes any more.
     ended: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -45,7 +48,7 @@ impl Hub {
         Self { bounds, ..Self::default() }
     }
 
-    fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
+    pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
         let unknown =
             || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
         lock(&self.feeds).get(run).cloned().ok_or_else(unknown)
@@ -91,6 +94,7 @@ impl Hub {
     pub fn drain(&self) {
         let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
         feeds.iter().for_each(|feed| feed.append(Event::Draining));
+        self.changed(true);
     }
 }
 
@@ -104,6 +108,7 @@ impl Journal for Hub {
         let state = State { log: Log::new(self.bounds), board: Board::new(self.bounds), ended: false };
         let feed = Feed { state: Mutex::new(state), next: watch::Sender::new(0) };
         lock(&self.feeds).insert(run.clone(), Arc::new(feed));
+        self.changed(false);
     }
 
     fn append(&self, run: &RunId, event: Event) {
@@ -116,11 +121,13 @@ impl Journal for Hub {
         if let Some(at) = measured {
             self.measured(run, &feed, at);
         }
+        self.changed(false);
     }
 
     fn forget(&self, run: &RunId) {
         self.docket.forget(run);
         lock(&self.feeds).remove(run);
+        self.changed(false);
     }
 }
 
