@@ -5,6 +5,7 @@
 use super::upload;
 use super::{Plan, Run};
 use crate::domain::{Fault, FaultKind, ProbeGroup, RunId};
+use crate::wire::pb::decisions_client::DecisionsClient;
 use crate::wire::pb::probe_group::Source;
 use crate::wire::pb::reports_client::ReportsClient;
 use crate::wire::pb::runs_client::RunsClient;
@@ -98,6 +99,10 @@ impl Client {
 
     pub(super) fn runs_service(&self) -> RunsClient<Channel> {
         RunsClient::new(self.channel.clone())
+    }
+
+    pub(super) fn decisions_service(&self) -> DecisionsClient<Channel> {
+        DecisionsClient::new(self.channel.clone())
     }
 
     pub(super) fn snapshots_service(&self) -> SnapshotsClient<Channel> {

@@ -19,6 +19,7 @@
 
 pub mod background;
 mod connect;
+mod decisions;
 mod fleet;
 mod follow;
 mod plan;
@@ -26,6 +27,7 @@ mod run;
 mod upload;
 
 pub use connect::Client;
+pub use decisions::Advised;
 pub use follow::Follow;
 pub use plan::Plan;
 pub use run::{Label, Run};

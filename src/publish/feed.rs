@@ -149,6 +149,11 @@ impl Hub {
         }
     }
 
+    /// What the policy of a run said last.
+    pub fn verdict(&self, run: &RunId) -> Option<Decision> {
+        self.docket.last(run)
+    }
+
     /// The decision of a run that stands, if nothing has happened since it was made.
     pub fn decided(&self, run: &RunId) -> Option<Decision> {
         self.docket.standing(run)

@@ -4,7 +4,10 @@ use crate::fixture::{self, parameters, plan, probe};
 use crate::{address, daemon};
 use bytes::Bytes;
 use clino::client::{CHUNK, Client, Label, Plan};
-use clino::domain::{Dtype, Event, FaultKind, Outcome, Reading, RunFilter, Sequenced, SnapshotRef, SnapshotState, Tensor, TensorSpec, WeightKind};
+use clino::domain::{
+    Dtype, Event, FaultKind, Outcome, Reading, RunFilter, Sequenced, SnapshotRef, SnapshotState, Tensor,
+    TensorSpec, WeightKind,
+};
 use std::time::Duration;
 
 fn readings(events: &[Sequenced], step: u64) -> Vec<&Reading> {
