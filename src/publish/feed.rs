@@ -3,10 +3,13 @@
 //! Owns: which feeds there are and when they end. May not touch: what the events mean beyond their end.
 
 use super::board::{Board, Standing};
+use super::count::count;
 use super::log::{Bounds, Log};
+use crate::domain::tally::Tally;
 use crate::domain::{Event, Fault, FaultKind, Journal, Report, RunId, Sequenced, SnapshotRef};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// All feeds.
@@ -14,6 +17,7 @@ use tokio::sync::watch;
 pub struct Hub {
     bounds: Bounds,
     feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug)]
@@ -29,6 +33,8 @@ struct State {
     board: Board,
     /// No event comes any more.
     ended: bool,
+    /// When something happened last.
+    changed: Instant,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,7 +44,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Hub {
     /// A hub whose feeds are bounded by `bounds`.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, feeds: Mutex::default() }
+        Self { bounds, ..Self::default() }
+    }
+
+    /// The same, with what happens counted there.
+    pub fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
     }
 
     fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
@@ -53,6 +64,14 @@ impl Hub {
     /// [`FaultKind::NotFound`].
     pub fn standing(&self, run: &RunId) -> Result<Standing, Fault> {
         Ok(lock(&self.feed(run)?.state).board.standing().clone())
+    }
+
+    /// How long nothing has happened in a run.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
+        Ok(lock(&self.feed(run)?.state).changed.elapsed())
     }
 
     /// What is known of a snapshot of a run; `None` is the one that was measured last.
@@ -84,20 +103,25 @@ impl Hub {
     /// The last event of every run that has not ended: the daemon shuts down.
     pub fn drain(&self) {
         let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
-        feeds.iter().for_each(|feed| feed.append(Event::Draining));
+        feeds.iter().for_each(|feed| feed.append(Event::Draining, &self.tally));
     }
 }
 
 impl Journal for Hub {
     fn open(&self, run: &RunId) {
-        let state = State { log: Log::new(self.bounds), board: Board::new(self.bounds), ended: false };
+        let state = State {
+            log: Log::new(self.bounds),
+            board: Board::new(self.bounds),
+            ended: false,
+            changed: Instant::now(),
+        };
         let feed = Feed { state: Mutex::new(state), next: watch::Sender::new(0) };
         lock(&self.feeds).insert(run.clone(), Arc::new(feed));
     }
 
     fn append(&self, run: &RunId, event: Event) {
         if let Ok(feed) = self.feed(run) {
-            feed.append(event);
+            feed.append(event, &self.tally);
         }
     }
 
@@ -107,12 +131,14 @@ impl Journal for Hub {
 }
 
 impl Feed {
-    fn append(&self, event: Event) {
+    fn append(&self, event: Event, tally: &Tally) {
         let mut state = lock(&self.state);
         if state.ended {
             return;
         }
         state.ended = matches!(event, Event::Closed | Event::Draining);
+        state.changed = Instant::now();
+        count(tally, &event, &state.board);
         let sequenced = state.log.append(event);
         state.board.apply(&sequenced);
         self.next.send_replace(sequenced.sequence + 1);

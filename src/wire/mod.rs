@@ -6,6 +6,7 @@ mod access;
 pub mod convert;
 mod desk;
 mod frames;
+mod observe;
 mod reports;
 mod runs;
 mod server;
