@@ -3,14 +3,17 @@
 //! Owns: which feeds there are and when they end. May not touch: what the events mean beyond their end.
 
 use super::board::{Board, Standing};
+use super::count::count;
 use super::docket::{Decided, Docket};
 use super::log::{Bounds, Log};
 use super::overview::Changes;
+use crate::domain::tally::Tally;
 use crate::domain::{
     Archive, Case, Decision, Event, Fault, FaultKind, Journal, Reading, Report, RunId, Sequenced, SnapshotRef,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// All feeds.
@@ -21,6 +24,7 @@ pub struct Hub {
     docket: Docket,
     /// Counts what happens in all runs: wakes whoever watches many of them.
     pub(super) changes: watch::Sender<Changes>,
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(super) struct State {
     pub(super) board: Board,
     /// No event comes any more.
     ended: bool,
+    /// When something happened last.
+    changed: Instant,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,6 +52,11 @@ impl Hub {
     /// A hub whose feeds are bounded by `bounds`.
     pub fn new(bounds: Bounds) -> Self {
         Self { bounds, ..Self::default() }
+    }
+
+    /// The same, with what happens counted there.
+    pub fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
     }
 
     pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
@@ -62,6 +73,14 @@ impl Hub {
         let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
         standing.decision = self.docket.last(run).or(standing.decision);
         Ok(standing)
+    }
+
+    /// How long nothing has happened in a run.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
+        Ok(lock(&self.feed(run)?.state).changed.elapsed())
     }
 
     /// What is known of a snapshot of a run; `None` is the one that was measured last.
@@ -93,7 +112,7 @@ impl Hub {
     /// The last event of every run that has not ended: the daemon shuts down.
     pub fn drain(&self) {
         let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
-        feeds.iter().for_each(|feed| feed.append(Event::Draining));
+        feeds.iter().for_each(|feed| feed.append(Event::Draining, &self.tally));
         self.changed(true);
     }
 }
@@ -105,7 +124,12 @@ impl Journal for Hub {
 
     fn open(&self, run: &RunId, case: Case) {
         self.docket.open(run, case, None);
-        let state = State { log: Log::new(self.bounds), board: Board::new(self.bounds), ended: false };
+        let state = State {
+            log: Log::new(self.bounds),
+            board: Board::new(self.bounds),
+            ended: false,
+            changed: Instant::now(),
+        };
         let feed = Feed { state: Mutex::new(state), next: watch::Sender::new(0) };
         lock(&self.feeds).insert(run.clone(), Arc::new(feed));
         self.changed(false);
@@ -114,7 +138,7 @@ impl Journal for Hub {
     fn append(&self, run: &RunId, event: Event) {
         let Ok(feed) = self.feed(run) else { return };
         let (measured, closed) = (measured(&event), matches!(event, Event::Closed));
-        feed.append(event);
+        feed.append(event, &self.tally);
         if closed {
             self.docket.close(run);
         }
@@ -197,12 +221,14 @@ impl Archive for Hub {
 }
 
 impl Feed {
-    fn append(&self, event: Event) {
+    fn append(&self, event: Event, tally: &Tally) {
         let mut state = lock(&self.state);
         if state.ended {
             return;
         }
         state.ended = matches!(event, Event::Closed | Event::Draining);
+        state.changed = Instant::now();
+        count(tally, &event, &state.board);
         let sequenced = state.log.append(event);
         state.board.apply(&sequenced);
         self.next.send_replace(sequenced.sequence + 1);

@@ -6,6 +6,7 @@
 //! itself has dropped, and is told so by a gap.
 
 mod board;
+mod count;
 mod docket;
 mod feed;
 mod log;

@@ -9,6 +9,7 @@ mod decisions;
 mod desk;
 mod frames;
 mod listing;
+mod observe;
 mod reports;
 mod roster;
 mod runs;

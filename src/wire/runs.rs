@@ -6,6 +6,7 @@ use super::access::Scope;
 use super::convert::{info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, summary_to_pb};
 use super::desk::Desk;
 use super::frames::Frames;
+use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::status::to_status;
 use super::{compare, listing, roster};
@@ -52,14 +53,18 @@ impl pb::runs_server::Runs for RunsService {
             tracing::error!(%error, "the examination of a run failed");
             Fault::internal("the examination of the run failed")
         };
-        answer(opened.map_err(defect).flatten(), |opened| opened_to_pb(&opened))
+        let opened = opened.map_err(defect).flatten();
+        opened.iter().for_each(|opened| span_of_run(&opened.run.0, None));
+        answer(opened, |opened| opened_to_pb(&opened))
     }
 
     async fn put_probe(
         &self,
         request: Request<Streaming<pb::PutProbeRequest>>,
     ) -> Answer<pb::PutProbeResponse> {
+        let upload = Ongoing::upload(&self.0.tally, "probe");
         let put = self.put(request.into_inner()).await;
+        upload.end(put.is_ok());
         if let Err(status) = &put {
             self.0.tally.count(Happening::UploadFailed);
             tracing::info!(code = %status.code(), message = status.message(), "a probe was not put");
