@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::decide::Bench;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
-use crate::domain::{Devices, Fault, FaultKind};
+use crate::domain::{Devices, Examiner, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
 use crate::publish::{Bounds, Hub};
@@ -144,8 +144,9 @@ impl Watchman for DeviceWatch {
 
 fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
     let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
+    let bench = Bench::new(examiner.catalogue());
     let registry =
-        Registry::new(Arc::new(examiner), Arc::new(Bench), hub.clone(), tally.clone(), config.runs);
+        Registry::new(Arc::new(examiner), Arc::new(bench), hub.clone(), tally.clone(), config.runs);
     Desk {
         registry: Arc::new(registry),
         hub,

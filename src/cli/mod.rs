@@ -4,13 +4,17 @@
 
 mod arguments;
 mod bench;
+mod decide;
 mod decision;
 mod files;
+mod history;
 mod measure;
 mod measures;
 mod model;
 mod open;
+mod policy;
 mod push;
+mod rules;
 mod selftest;
 mod serve;
 mod table;
@@ -60,6 +64,10 @@ enum Command {
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
+    /// The rules of policies: parameters and defaults, source.
+    Rules(rules::Arguments),
+    /// Replay a policy over a history: where it would have stopped.
+    Decide(decide::Arguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -103,6 +111,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Rules(arguments) => told(rules::run(arguments)),
+        Command::Decide(arguments) => told(decide::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }
