@@ -40,7 +40,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shutdown",
         ],
     ),
-    ("cli", &["domain", "engine", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"]),
+    (
+        "cli",
+        &["domain", "decide", "engine", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
