@@ -20,7 +20,7 @@ pub use snapshots::{Admission, Room, Upload, Work};
 use crate::domain::meters::Metric;
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
-    Admitted, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
+    Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
     RunSpec,
 };
 use fingerprint::fingerprint;
@@ -117,7 +117,8 @@ impl Registry {
         inner.keys.insert(key.to_owned(), run.id.clone());
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
-        self.journal.open(&run.id);
+        let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
+        self.journal.open(&run.id, case);
         self.tally.count(Happening::RunOpened);
         self.tally.meters.one(Metric::RunsOpened, &[&run.label.project]);
         Ok((run, true))

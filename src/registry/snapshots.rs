@@ -87,6 +87,13 @@ impl Registry {
                 return Ok(Admission::Repeated(receipt));
             }
             check_open(&entry.state, &announcement)?;
+            if let Some(reason) = self.journal.refusal(&announcement.run) {
+                return Err(Fault::field(
+                    FaultKind::Precondition,
+                    "run_id",
+                    format!("found a run that is stopped: {reason}"),
+                ));
+            }
             entry.run.clone()
         };
         let places = run.admitted.layout.arrange(&announcement.manifest)?;

@@ -3,7 +3,9 @@
 //! Owns: scopes, and the pass that a request gets. May not touch: what is asked for.
 
 use super::desk::Desk;
-use crate::domain::{Fault, FaultKind};
+use crate::domain::{Fault, FaultKind, RunId};
+use crate::registry::Run;
+use std::sync::Arc;
 use tonic::Request;
 
 /// What somebody may do in a project.
@@ -53,5 +55,13 @@ impl Desk {
     /// [`FaultKind::Unauthenticated`] or [`FaultKind::Denied`].
     pub fn admit<T>(&self, _request: &Request<T>, _scope: Scope) -> Result<Pass, Fault> {
         Ok(Pass { name: "anybody".into() })
+    }
+
+    /// A run that a pass is good for, and whether it is closed.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`], also for a run of a project that may not be seen.
+    pub fn run_for(&self, _pass: &Pass, run: &RunId) -> Result<(Arc<Run>, bool), Fault> {
+        self.registry.get(run)
     }
 }

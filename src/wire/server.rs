@@ -2,6 +2,7 @@
 //!
 //! Owns: what a connection may do. May not touch: what the services do.
 
+use super::decisions::DecisionsService;
 use super::desk::Desk;
 use super::observe::Observed;
 use super::pb;
@@ -39,7 +40,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// … and has so long to answer before its streams end and their bytes are given back.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-const SERVICES: [&str; 4] = ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports"];
+const SERVICES: [&str; 5] =
+    ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports", "clino.v1.Decisions"];
 
 /// What the health service says of the whole and of each service.
 #[derive(Debug, Clone)]
@@ -70,10 +72,12 @@ pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::s
     };
     let runs = pb::runs_server::RunsServer::new(RunsService(desk.clone()));
     let snapshots = pb::snapshots_server::SnapshotsServer::new(SnapshotsService(desk.clone()));
+    let decisions = pb::decisions_server::DecisionsServer::new(DecisionsService(desk.clone()));
     let reports = pb::reports_server::ReportsServer::new(ReportsService(desk.clone()));
     let routes = Routes::new(runs.max_decoding_message_size(MESSAGE))
         .add_service(snapshots.max_decoding_message_size(MESSAGE))
         .add_service(reports.max_decoding_message_size(MESSAGE))
+        .add_service(decisions.max_decoding_message_size(MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

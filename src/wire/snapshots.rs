@@ -10,7 +10,7 @@ use super::pb;
 use super::status::to_status;
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
-use crate::domain::{Fault, Receipt};
+use crate::domain::{Fault, Receipt, RunId};
 use crate::registry::{Admission, Room, Upload};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -45,9 +45,10 @@ impl SnapshotsService {
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
         let mut frames = Frames::new(stream, desk);
         let begin = frames.begin().await?;
+        let run = RunId(begin.run_id.clone());
         span_of_run(&begin.run_id, Some(begin.step));
         let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
-            Admission::Repeated(receipt) => return Ok(receipt),
+            Admission::Repeated(receipt) => return Ok(advised(desk, &run, receipt)),
             Admission::Welcome(upload) => upload,
         };
         // Until there is room nothing is read: the windows of HTTP/2 fill, and the pusher waits.
@@ -56,12 +57,18 @@ impl SnapshotsService {
         let assembled = frames.fill(assembler).await?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
-        desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))
+        let receipt = desk.registry.commit(upload, room, &digest, hold);
+        receipt.map(|receipt| advised(desk, &run, receipt)).map_err(|fault| to_status(&fault))
     }
 }
 
 fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
     tokio::task::block_in_place(|| desk.registry.announce(announcement_from_pb(begin)?))
+}
+
+/// What the policy said last rides on the receipt, so that no trainer needs a second stream.
+fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> Receipt {
+    Receipt { decision: desk.hub.verdict(run).map(Box::new), ..receipt }
 }
 
 async fn room(desk: &Desk, upload: &Upload) -> Result<Room, Fault> {
