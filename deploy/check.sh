@@ -13,7 +13,7 @@ linked=
 finish() {
     local pid
     for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
-    if [ -n "$linked" ]; then rm -f "$linked"; fi
+    if [ -n "$linked" ]; then rm -f "$linked"; rmdir "${linked%/*}" 2>/dev/null || true; fi
     rm -rf "$work"
 }
 trap finish EXIT
