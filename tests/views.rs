@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Code;
@@ -642,4 +642,67 @@ fn a_filter_that_no_daemon_understands_ends_the_command() {
     }
     let part = clino(&["fleet", "--show", "sam.rise"]).output().unwrap();
     assert!(String::from_utf8_lossy(&part.stderr).contains(".rise"));
+}
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --release --test views -- --ignored --nocapture"]
+async fn how_long_a_thousand_runs_take() {
+    let daemon = Daemon::start(&["--runs", "1000", "--log", "warn"]);
+    let mut clients = daemon.clients().await;
+    for i in 0..1_000 {
+        let request = labelled(&format!("run {i}"), "red", "sweep", &[("lr", "1e-3"), ("seed", "1")]);
+        let measures = if i % 2 == 0 { vec![] } else { quick() };
+        let run = open(&mut clients, pb::OpenRunRequest { measures, ..request }).await;
+        if i % 2 == 1 {
+            for step in 1..=5 {
+                clients.push(Upload::new(&run, step)).await.unwrap();
+            }
+        }
+    }
+    let client = client(&daemon).await;
+    let every = RunFilter::default();
+    while client.runs(&every).await.unwrap().iter().any(|run| run.pending > 0) {}
+    let tell = |what: &str, mut took: Vec<f64>| {
+        took.sort_by(f64::total_cmp);
+        println!("{what}: median {:.2} ms, longest {:.2} ms", took[took.len() / 2], took[took.len() - 1]);
+    };
+    let ms = |began: Instant| began.elapsed().as_secs_f64() * 1e3;
+    let (mut listed, mut bytes) = (Vec::new(), 0);
+    for _ in 0..20 {
+        let began = Instant::now();
+        let mut token = String::new();
+        loop {
+            let request = pb::ListRunsRequest { page_token: token, ..Default::default() };
+            let page = clients.runs.list_runs(request).await.unwrap().into_inner();
+            bytes = prost::Message::encoded_len(&page);
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        listed.push(ms(began));
+    }
+    tell("ListRuns of 1000", listed);
+    println!("last page {bytes} bytes");
+    for (what, moment) in [("LAST", Moment::Last), ("BEST", Moment::Best)] {
+        let mut compared = Vec::new();
+        for _ in 0..20 {
+            let (began, on) = (Instant::now(), "mean(loss@*)".parse().unwrap());
+            let direction = Direction::Minimize;
+            client.compare(&Comparison { filter: every.clone(), on, moment, direction }).await.unwrap();
+            compared.push(ms(began));
+        }
+        tell(&format!("CompareRuns of 1000, {what}"), compared);
+    }
+    let mut watched = Vec::new();
+    for _ in 0..20 {
+        let began = Instant::now();
+        let mut news = Box::pin(client.watch_runs(&every, None).await.unwrap());
+        let mut heard = 0;
+        while heard < 1_000 {
+            heard += next(&mut news).await.runs.len();
+        }
+        watched.push(ms(began));
+    }
+    tell("first answers of WatchRuns of 1000", watched);
 }
