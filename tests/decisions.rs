@@ -35,12 +35,8 @@ struct Bench {
 impl Bench {
     async fn open(daemon: &Daemon, key: &str, policy: Option<pb::Policy>) -> Self {
         let mut clients = daemon.clients().await;
-        let request = pb::OpenRunRequest {
-            policy,
-            experiment: "e".into(),
-            measures: quick(),
-            ..open_request(key)
-        };
+        let request =
+            pb::OpenRunRequest { policy, experiment: "e".into(), measures: quick(), ..open_request(key) };
         let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
         Self { clients, decisions: DecisionsClient::new(daemon.channel().await), run }
     }

@@ -4,13 +4,23 @@
 
 mod arguments;
 mod bench;
+mod compare;
+mod decide;
 mod decision;
 mod files;
+mod fleet;
+mod fleet_view;
+mod history;
 mod measure;
 mod measures;
 mod model;
 mod open;
+mod policy;
 mod push;
+mod row;
+mod rules;
+mod runs;
+mod selection;
 mod selftest;
 mod serve;
 mod table;
@@ -50,6 +60,12 @@ enum Command {
     Push(push::Push),
     /// Show what is measured, as it is measured, until the run is closed.
     Watch(watch::Watch),
+    /// List the runs that a daemon holds.
+    Runs(runs::Runs),
+    /// Compare runs by any reading, the best first.
+    Compare(Box<compare::Compare>),
+    /// Show the runs of many daemons in one table, as they change.
+    Fleet(fleet::Watch),
     /// Show what the policy of a run says.
     Decision(decision::Ask),
     /// Take back a STOP, for a reason.
@@ -60,6 +76,10 @@ enum Command {
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
+    /// The rules of policies: parameters and defaults, source.
+    Rules(rules::Arguments),
+    /// Replay a policy over a history: where it would have stopped.
+    Decide(decide::Arguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -98,11 +118,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
+        Command::Runs(runs) => talk(runs.run()),
+        Command::Compare(compare) => talk(compare.run()),
+        Command::Fleet(fleet) => talk(fleet.run()),
         Command::Decision(ask) => answered(ask.run()),
         Command::Override(command) => talk(command.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Rules(arguments) => told(rules::run(arguments)),
+        Command::Decide(arguments) => told(decide::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

@@ -4,7 +4,7 @@
 
 use super::upload;
 use super::{Plan, Run};
-use crate::domain::{Fault, FaultKind, ProbeGroup, RunId, RunSummary};
+use crate::domain::{Fault, FaultKind, ProbeGroup, RunId};
 use crate::wire::pb::decisions_client::DecisionsClient;
 use crate::wire::pb::probe_group::Source;
 use crate::wire::pb::reports_client::ReportsClient;
@@ -88,16 +88,6 @@ impl Client {
     /// A run that was opened before, by its id; it is not looked up until something is asked of it.
     pub fn run(&self, run: RunId) -> Run {
         Run::known(self.clone(), run)
-    }
-
-    /// All runs that the daemon holds, oldest first.
-    ///
-    /// # Errors
-    /// What the daemon answers.
-    pub async fn runs(&self) -> Result<Vec<RunSummary>, Fault> {
-        let answer = self.runs_service().list_runs(pb::ListRunsRequest::default()).await;
-        let runs = answer.map_err(|s| self.fault(&s))?.into_inner().runs;
-        runs.into_iter().map(convert::summary_from_pb).collect()
     }
 
     async fn put_probe(&self, group: &ProbeGroup) -> Result<String, Fault> {

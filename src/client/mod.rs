@@ -20,6 +20,7 @@
 pub mod background;
 mod connect;
 mod decisions;
+mod fleet;
 mod follow;
 mod plan;
 mod run;

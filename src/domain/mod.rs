@@ -9,9 +9,12 @@ pub mod decision;
 pub mod device;
 pub mod event;
 pub mod fault;
+pub mod fleet;
 pub mod id;
 pub mod measure;
+pub mod meters;
 pub mod ports;
+pub mod readiness;
 pub mod reading;
 pub mod run;
 pub mod series;
@@ -29,6 +32,7 @@ pub use decision::{
 pub use device::{Devices, Place};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
+pub use fleet::{ComparedRun, Comparison, Direction, Moment, Page, RunFilter, RunNews};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{

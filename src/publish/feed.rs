@@ -3,14 +3,18 @@
 //! Owns: which feeds there are and when they end. May not touch: what the events mean beyond their end.
 
 use super::board::{Board, Standing};
+use super::count::count;
 use super::docket::{Decided, Docket};
 use super::log::{Bounds, Log};
+use crate::domain::tally::Tally;
 use crate::domain::{
     Archive, Case, Decision, Event, Fault, FaultKind, Journal, Reading, Report, RunId, Sequenced, SnapshotRef,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// All feeds.
 #[derive(Debug, Default)]
@@ -18,24 +22,30 @@ pub struct Hub {
     bounds: Bounds,
     feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
     docket: Docket,
+    /// Counts what happens in all runs: wakes whoever watches many of them.
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) ended: CancellationToken,
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug)]
-struct Feed {
-    state: Mutex<State>,
+pub(super) struct Feed {
+    pub(super) state: Mutex<State>,
     /// Place of the next event: wakes watchers.
     next: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     log: Log,
-    board: Board,
+    pub(super) board: Board,
     /// No event comes any more.
     ended: bool,
+    /// When something happened last.
+    changed: Instant,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -45,7 +55,12 @@ impl Hub {
         Self { bounds, ..Self::default() }
     }
 
-    fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
+    /// The same, with what happens counted there.
+    pub fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
+    }
+
+    pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
         let unknown =
             || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
         lock(&self.feeds).get(run).cloned().ok_or_else(unknown)
@@ -59,6 +74,14 @@ impl Hub {
         let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
         standing.decision = self.docket.last(run).or(standing.decision);
         Ok(standing)
+    }
+
+    /// How long nothing has happened in a run.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
+        Ok(lock(&self.feed(run)?.state).changed.elapsed())
     }
 
     /// What is known of a snapshot of a run; `None` is the one that was measured last.
@@ -90,7 +113,8 @@ impl Hub {
     /// The last event of every run that has not ended: the daemon shuts down.
     pub fn drain(&self) {
         let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
-        feeds.iter().for_each(|feed| feed.append(Event::Draining));
+        feeds.iter().for_each(|feed| feed.append(Event::Draining, &self.tally));
+        self.ended.cancel();
     }
 }
 
@@ -101,26 +125,34 @@ impl Journal for Hub {
 
     fn open(&self, run: &RunId, case: Case) {
         self.docket.open(run, case, None);
-        let state = State { log: Log::new(self.bounds), board: Board::new(self.bounds), ended: false };
+        let state = State {
+            log: Log::new(self.bounds),
+            board: Board::new(self.bounds),
+            ended: false,
+            changed: Instant::now(),
+        };
         let feed = Feed { state: Mutex::new(state), next: watch::Sender::new(0) };
         lock(&self.feeds).insert(run.clone(), Arc::new(feed));
+        self.changed();
     }
 
     fn append(&self, run: &RunId, event: Event) {
         let Ok(feed) = self.feed(run) else { return };
         let (measured, closed) = (measured(&event), matches!(event, Event::Closed));
-        feed.append(event);
+        feed.append(event, &self.tally);
         if closed {
             self.docket.close(run);
         }
         if let Some(at) = measured {
             self.measured(run, &feed, at);
         }
+        self.changed();
     }
 
     fn forget(&self, run: &RunId) {
         self.docket.forget(run);
         lock(&self.feeds).remove(run);
+        self.changed();
     }
 }
 
@@ -190,12 +222,14 @@ impl Archive for Hub {
 }
 
 impl Feed {
-    fn append(&self, event: Event) {
+    fn append(&self, event: Event, tally: &Tally) {
         let mut state = lock(&self.state);
         if state.ended {
             return;
         }
         state.ended = matches!(event, Event::Closed | Event::Draining);
+        state.changed = Instant::now();
+        count(tally, &event, &state.board);
         let sequenced = state.log.append(event);
         state.board.apply(&sequenced);
         self.next.send_replace(sequenced.sequence + 1);

@@ -5,6 +5,7 @@
 use super::convert::{announcement_from_pb, receipt_to_pb};
 use super::desk::{Desk, Drain};
 use super::frames::Frames;
+use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::status::to_status;
 use crate::assembly::Assembler;
@@ -22,7 +23,9 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
         &self,
         request: Request<Streaming<pb::PushSnapshotRequest>>,
     ) -> Result<Response<pb::PushSnapshotResponse>, Status> {
+        let upload = Ongoing::upload(&self.0.tally, "snapshot");
         let answer = self.push(request.into_inner()).await;
+        upload.end(answer.is_ok());
         match &answer {
             Ok(receipt) => {
                 tracing::debug!(id = %receipt.id, step = receipt.at.step, attempt = receipt.at.attempt, "snapshot");
@@ -43,6 +46,7 @@ impl SnapshotsService {
         let mut frames = Frames::new(stream, desk);
         let begin = frames.begin().await?;
         let run = RunId(begin.run_id.clone());
+        span_of_run(&begin.run_id, Some(begin.step));
         let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
             Admission::Repeated(receipt) => return Ok(advised(desk, &run, receipt)),
             Admission::Welcome(upload) => upload,
