@@ -5,7 +5,7 @@ Owns: the accepted forms of policies. May not touch: what a rule means; which ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clino._decisions import PolicyMode
@@ -40,11 +40,11 @@ class Policy:
     after a STOP, and integrations end the training.
     """
 
-    rules: Iterable[RuleLike]
+    rules: Sequence[RuleLike]
     mode: PolicyMode = "advise"
 
 
-PolicyLike = Policy | Mapping[str, object] | Iterable[RuleLike]
+PolicyLike = Policy | Mapping[str, object] | Sequence[RuleLike]
 
 
 def policy_of(wanted: PolicyLike | None) -> decisions_pb2.Policy | None:
@@ -54,7 +54,7 @@ def policy_of(wanted: PolicyLike | None) -> decisions_pb2.Policy | None:
     policy = _policy(wanted)
     if policy.mode not in _MODES:
         raise ValueError(f"policy.mode: found {policy.mode!r}, expected one of {', '.join(_MODES)}")
-    if isinstance(policy.rules, (str, Mapping, Rule)) or not isinstance(policy.rules, Iterable):
+    if isinstance(policy.rules, (str, Mapping, Rule)) or not isinstance(policy.rules, Sequence):
         raise TypeError("policy: expected a list of rules, or a clino.Policy of one")
     rules = [_rule(f"policy.rules[{index}]", rule) for index, rule in enumerate(policy.rules)]
     return decisions_pb2.Policy(mode=_MODES[policy.mode], rules=rules)
