@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 /// Each room and the rooms that it may import, besides itself. What is not here is not allowed.
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("access", &["domain"]),
     ("assembly", &["domain"]),
     ("engine", &["domain"]),
     ("decide", &["domain"]),
     ("registry", &["domain"]),
     ("publish", &["domain"]),
     ("pipeline", &["domain", "registry", "engine", "publish"]),
-    ("wire", &["domain", "registry", "assembly", "publish"]),
+    ("wire", &["domain", "access", "registry", "assembly", "publish"]),
     ("client", &["domain", "wire"]),
     ("config", &["domain"]),
     ("telemetry", &["domain", "config"]),
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "domain",
+            "access",
             "assembly",
             "decide",
             "engine",
@@ -36,7 +38,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shutdown",
         ],
     ),
-    ("cli", &["domain", "engine", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"]),
+    (
+        "cli",
+        &["domain", "access", "engine", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -45,6 +50,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("tonic", &["wire", "client"]),
     ("prost", &["wire", "client"]),
+    ("tokio_rustls", &["wire", "cli"]),
+    ("x509_parser", &["wire"]),
+    ("toml", &["access"]),
+    ("subtle", &["access"]),
     ("gemm", &["engine"]),
     ("rayon", &["engine"]),
     ("candle_core", &["engine"]),

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod dial;
 mod files;
 mod measure;
 mod measures;
@@ -13,6 +14,7 @@ mod push;
 mod selftest;
 mod serve;
 mod table;
+mod token;
 mod view;
 mod watch;
 
@@ -55,6 +57,8 @@ enum Command {
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
+    /// Make a token for somebody, and its entry of the tokens file.
+    Token(token::Arguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -96,6 +100,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Token(arguments) => told(token::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

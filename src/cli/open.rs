@@ -3,8 +3,9 @@
 //! Owns: nothing beside its arguments. May not touch: what makes a run valid (the daemon says so).
 
 use super::arguments;
+use super::dial::Dial;
 use super::files::TensorFile;
-use crate::client::{Client, Plan};
+use crate::client::Plan;
 use crate::domain::{Delivery, Fault, MeasureRequest, RunId};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -20,9 +21,8 @@ enum Snapshots {
 /// Opens a run and prints its id.
 #[derive(Debug, Clone, Args)]
 pub struct Open {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The model: a Hugging Face config.json, or that of an mlp.
     #[arg(long)]
     config: PathBuf,
@@ -62,7 +62,7 @@ impl Open {
     /// [`crate::domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let plan = self.plan()?;
-        let run = Client::connect(&self.addr).await?.open_run(&plan).await?;
+        let run = self.daemon.connect().await?.open_run(&plan).await?;
         println!("{}", run.id());
         Ok(())
     }
@@ -92,9 +92,8 @@ impl Open {
 /// Closes a run: what waits is still measured, then its watchers end.
 #[derive(Debug, Clone, Args)]
 pub struct Close {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The run's id.
     run: String,
 }
@@ -105,7 +104,7 @@ impl Close {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let client = Client::connect(&self.addr).await?;
+        let client = self.daemon.connect().await?;
         client.run(RunId(self.run.clone())).close().await.map(drop)
     }
 }

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod id;
 pub mod measure;
 pub mod ports;
+pub mod quota;
 pub mod reading;
 pub mod run;
 pub mod series;

@@ -10,6 +10,7 @@ mod tests;
 pub use evaluate::{Memory, evaluate};
 pub use forecast::Forecast;
 
+use crate::domain::quota::Quota;
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Event, Fault, Journal, Outcome, Place, Reading, RunId, SnapshotRef};
 use crate::engine::{Arrived, Device, Engine, Stop};
@@ -32,6 +33,8 @@ pub struct Neighbours {
     pub journal: Arc<dyn Journal>,
     /// Gets the counts.
     pub tally: Arc<Tally>,
+    /// Hears what projects use up.
+    pub quota: Arc<dyn Quota>,
     /// Hears about the devices.
     pub devices: Arc<dyn Watchman>,
 }
@@ -121,12 +124,14 @@ struct Desk {
 impl Desk {
     fn work(mut self) {
         while let Some(work) = self.neighbours.registry.take() {
-            let run = work.run.id.clone();
-            let at = work.held.header().at;
+            let (run, project) = (work.run.id.clone(), work.run.label.project.clone());
+            let (at, began) = (work.held.header().at, Instant::now());
             if let Err(fault) = self.measure(work) {
                 tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
                 self.skip(&run, at, fault);
             }
+            // A snapshot that was given up took the engine's time as well.
+            self.neighbours.quota.spend(&project, began.elapsed().as_secs_f64());
             self.tell_losses();
             if self.neighbours.registry.finish(&run) {
                 self.memories.remove(&run);
