@@ -26,6 +26,8 @@ pub struct Daemon {
     child: Child,
     pub http: String,
     pub unix: Option<String>,
+    /// All of them.
+    pub addresses: Vec<String>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -68,7 +70,8 @@ impl Daemon {
         assert_eq!(words.next(), Some("listening"), "{line:?}");
         let addresses: Vec<_> = words.map(str::to_owned).collect();
         let find = |scheme: &str| addresses.iter().find(|address| address.starts_with(scheme)).cloned();
-        Self { child, http: find("http://").unwrap(), unix: find("unix://"), _directory: None }
+        let (http, unix) = (find("http").unwrap(), find("unix://"));
+        Self { child, http, unix, addresses, _directory: None }
     }
 
     pub fn socket(&self) -> PathBuf {
