@@ -63,25 +63,25 @@ async fn row_45_uploads_at_once() {
     let mut clients = daemon.clients().await;
     let run = open(&mut clients, "a", "p").await.unwrap();
     let other = open(&mut clients, "a", "q").await.unwrap();
-    let (sender, receiver) = mpsc::channel(16);
-    let mut frames = Upload::new(&run, 1).frames().into_iter();
-    let mut slow = clients.clone();
-    let upload =
-        tokio::spawn(async move { slow.snapshots.push_snapshot(ReceiverStream::new(receiver)).await });
-    let frame = frames.next();
-    sender.send(pb::PushSnapshotRequest { frame }).await.unwrap();
-    // The first frame may still be on its way: then the other upload is whole before it arrives.
-    loop {
+    let (sender, upload) = loop {
+        let (sender, receiver) = mpsc::channel(16);
+        let frame = Upload::new(&run, 1).frames().into_iter().next();
+        sender.send(pb::PushSnapshotRequest { frame }).await.unwrap();
+        let mut slow = clients.clone();
+        let upload =
+            tokio::spawn(async move { slow.snapshots.push_snapshot(ReceiverStream::new(receiver)).await });
+        // The first frame may still be on its way: then the other upload is in time, and may take the place.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         match clients.push(Upload::new(&run, 2)).await {
-            Ok(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Ok(_) => upload.abort(),
             answer => {
                 refused(answer, "project/p/uploads");
-                break;
+                break (sender, upload);
             }
         }
-    }
+    };
     clients.push(Upload::new(&other, 2)).await.unwrap();
-    for frame in frames {
+    for frame in Upload::new(&run, 1).frames().into_iter().skip(1) {
         sender.send(pb::PushSnapshotRequest { frame: Some(frame) }).await.unwrap();
     }
     drop(sender);
@@ -114,7 +114,9 @@ async fn row_45_bytes_that_are_held() {
     let mut begin = Upload::new(&large.run_id, 1).begin;
     begin.tensors = large.parameters.clone();
     // 8·64 + 64 + 64·3 + 3 parameters of eight bytes are more than two snapshots of the other run.
-    begin.tensors.iter_mut().for_each(|spec| spec.dtype = pb::Dtype::F64.into());
+    for spec in &mut begin.tensors {
+        (spec.dtype, spec.byte_length) = (pb::Dtype::F64.into(), None);
+    }
     refused(clients.send(vec![Frame::Begin(begin)]).await, "project/p/snapshot_bytes");
     drop(sender);
     assert!(first.await.unwrap().is_err());

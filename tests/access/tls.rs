@@ -146,7 +146,7 @@ async fn the_command_line_speaks_tls() {
     let output = |flags: &[&str], variables: &[(&str, &String)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clino"));
         command.args(["watch", "--once"]).args(flags);
-        variables.iter().for_each(|(name, value)| drop(command.env(name, value)));
+        command.envs(variables.iter().copied());
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
     assert!(output(&[], &variables).contains("the daemon holds no run"), "{}", output(&[], &variables));
