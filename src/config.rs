@@ -141,6 +141,18 @@ pub struct Raw {
     /// Most connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<usize>,
+    /// Address of metrics and probes over HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Most runs that have metrics of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_metrics: Option<usize>,
+    /// How long a quiet run keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_metrics_expiry: Option<Quantity>,
+    /// Collector of traces and metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<String>,
 }
 
 /// What is meant.
@@ -170,6 +182,14 @@ pub struct Config {
     pub events: usize,
     /// Who may reach the daemon.
     pub access: Access,
+    /// Address of metrics and probes over HTTP.
+    pub http: Option<SocketAddr>,
+    /// Most runs that have metrics of their own; 0: none has.
+    pub run_metrics: usize,
+    /// How long a quiet run keeps them.
+    pub run_metrics_expiry: Duration,
+    /// Collector of traces and metrics, such as `http://127.0.0.1:4317`.
+    pub otlp: Option<String>,
 }
 
 /// Joins flags, environment, file and defaults. `file` is named by a flag; else `CLINO_CONFIG` names it.
@@ -216,7 +236,26 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
         events: positive("events", raw.events.unwrap_or(65_536))?,
         access,
+        http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
+        run_metrics: raw.run_metrics.unwrap_or(0),
+        run_metrics_expiry: duration(
+            "run_metrics_expiry",
+            raw.run_metrics_expiry,
+            Duration::from_secs(3600),
+        )?,
+        otlp: raw.otlp.map(collector).transpose()?,
     })
+}
+
+/// A collector beside the daemon: what leaves the machine is its business.
+fn collector(text: String) -> Result<String, Fault> {
+    match text.strip_prefix("http://") {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(text),
+        _ => Err(Fault::invalid(
+            "otlp",
+            format!("found {text:?}, expected an address such as http://127.0.0.1:4317"),
+        )),
+    }
 }
 
 fn devices(raw: Option<Words>) -> Result<Devices, Fault> {

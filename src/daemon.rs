@@ -9,13 +9,17 @@ use crate::assembly::Spool;
 use crate::config::{Access, Config};
 use crate::decide::Bench;
 use crate::domain::budget::Budget;
+use crate::domain::meters::{Metric, Window};
+use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
 use crate::domain::{Devices, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
+use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
+use crate::systemd::{self, Watchdog};
 use crate::wire::{Certificates, Desk, Drain, Reception, Servers, routes};
 use keeper::{Keeper, LAST_LINES, gate};
 use std::future::Future;
@@ -24,7 +28,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 use tokio::sync::{oneshot, watch};
 
 /// A daemon whose sockets are bound and that serves nobody yet.
@@ -35,6 +40,8 @@ pub struct Daemon {
     certificates: Option<Arc<Certificates>>,
     gate: Arc<Gate>,
     tally: Arc<Tally>,
+    http: Option<Http>,
+    window: Window,
 }
 
 /// The file of a unix socket; removed when the daemon ends.
@@ -61,10 +68,17 @@ impl Daemon {
         let (gate, certificates) = gate(&config.access, &tally)?;
         let unix = config.socket.as_deref().map(|path| bind_unix(path, gate.has_tokens())).transpose()?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
-        Ok(Self { config, tcp, unix, certificates, gate, tally })
+        let http = config.http.map(Http::bind).transpose()?;
+        Ok(Self { config, tcp, unix, certificates, gate, tally, http, window: Window::default() })
     }
 
-    /// Every bound address: `unix:///path` and `http://address:port`, or `https://` with TLS, with a space between.
+    /// Through which its metrics are seen once it runs.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Every bound address: `unix:///path`, `http://address:port` (`https://` with TLS) and `metrics=http://address:port`,
+    /// with a space between.
     ///
     /// # Errors
     /// When the system does not tell a port.
@@ -72,7 +86,8 @@ impl Daemon {
         let scheme = if self.certificates.is_some() { "https" } else { "http" };
         let unix = self.unix.iter().map(|(_, file)| Ok(format!("unix://{}", file.0.display())));
         let tcp = self.tcp.iter().map(|listener| Ok(format!("{scheme}://{}", listener.local_addr()?)));
-        Ok(unix.chain(tcp).collect::<std::io::Result<Vec<_>>>()?.join(" "))
+        let http = self.http.iter().map(|http| Ok(format!("metrics=http://{}", http.address()?)));
+        Ok(unix.chain(tcp).chain(http).collect::<std::io::Result<Vec<_>>>()?.join(" "))
     }
 
     /// Serves until `shutdown`, then drains. False when the engine had to be left behind at the end of the grace.
@@ -80,10 +95,16 @@ impl Daemon {
     /// # Errors
     /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix, certificates, gate, tally } = self;
-        let (watch, mut sound) = DeviceWatch::new(&config.place.devices);
+        let Self { config, tcp, unix, certificates, gate, tally, http, window } = self;
+        let readiness = Arc::new(Readiness::default());
+        let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
         let desk = desk(&config, gate.clone(), tally.clone(), watch.examiner.clone());
         let _keeper = Keeper::start(gate.clone(), &config.access).map_err(internal)?;
+        let sources = Arc::new(sources(&config, &desk, &readiness));
+        window.open(sources.clone());
+        // It answers until the very end.
+        let _http = http.map(|http| http.serve(sources)).transpose().map_err(internal)?;
+        let _watchdog = Watchdog::start(readiness.clone());
         let (routes, health) = routes(&desk).await.map_err(internal)?;
         let Access { connections, handshake, .. } = config.access;
         let reception = Reception::new(connections, handshake, tally.clone());
@@ -109,6 +130,8 @@ impl Daemon {
         };
         if !told {
             health.set(true).await;
+            readiness.release(STARTING);
+            systemd::ready();
             tracing::info!(threads = config.place.threads, "ready");
             tokio::select! {
                 () = &mut shutdown => {}
@@ -120,6 +143,8 @@ impl Daemon {
                 }
             }
         }
+        readiness.hold(DRAINING, "the daemon shuts down");
+        systemd::stopping();
         let Desk { drain, registry, hub, .. } = desk;
         let ending = Ending { health, drain, registry, pipeline, hub, servers, grace: config.grace };
         let clean = ending.run().await;
@@ -133,31 +158,54 @@ impl Daemon {
 struct DeviceWatch {
     examiner: Bounded,
     sound: watch::Sender<bool>,
+    tally: Arc<Tally>,
+    readiness: Arc<Readiness>,
+    /// Of devices as people write them.
+    name: String,
+}
+
+impl Drop for DeviceWatch {
+    /// The engine's thread has it, and drops it when it ends, however it ends.
+    fn drop(&mut self) {
+        self.readiness.hold(ENGINE, "the engine's thread has ended");
+    }
 }
 
 impl DeviceWatch {
-    fn new(devices: &Devices) -> (Self, watch::Receiver<bool>) {
+    fn new(
+        devices: &Devices,
+        tally: &Arc<Tally>,
+        readiness: &Arc<Readiness>,
+    ) -> (Self, watch::Receiver<bool>) {
         let (sound, hears) = watch::channel(true);
         let strict = matches!(devices, Devices::Cuda(_));
-        (Self { examiner: Bounded { strict, ..Bounded::default() }, sound }, hears)
+        let examiner = Bounded { strict, ..Bounded::default() };
+        let (tally, readiness) = (tally.clone(), readiness.clone());
+        (Self { examiner, sound, tally, readiness, name: devices.to_string() }, hears)
     }
 }
 
 impl Watchman for DeviceWatch {
     fn opened(&self, device: Option<Device>) {
+        let name = if device.is_some() { self.name.as_str() } else { "cpu" };
+        self.tally.meters.set(Metric::DeviceInfo, &[name], 1.0);
+        self.tally.meters.set(Metric::GpusLost, &[], 0.0);
         if let Some(device) = device {
             // The first engine's word counts; there is only one.
             let _ = self.examiner.device.set(device);
         }
     }
 
-    fn lost(&self, _: &[String]) {
+    fn lost(&self, gpus: &[String]) {
+        self.tally.meters.set(Metric::GpusLost, &[], gpus.len() as f64);
+        self.readiness.hold(DEVICE, format!("lost {}", gpus.join(", ")));
         self.sound.send_replace(false);
     }
 }
 
 fn desk(config: &Config, gate: Arc<Gate>, tally: Arc<Tally>, examiner: Bounded) -> Desk {
-    let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
+    let bounds = Bounds { events: config.events, ..Bounds::default() };
+    let hub = Arc::new(Hub::new(bounds).counted(tally.clone()));
     let registry =
         Registry::new(Arc::new(examiner), Arc::new(Bench), hub.clone(), tally.clone(), config.runs);
     let registry = registry.limited(Arc::new(gate.quotas.clone()));
@@ -171,6 +219,22 @@ fn desk(config: &Config, gate: Arc<Gate>, tally: Arc<Tally>, examiner: Bounded) 
         drain: Drain::default(),
         tally,
         patience: config.idle,
+    }
+}
+
+/// What metrics and readiness are asked of.
+fn sources(config: &Config, desk: &Desk, readiness: &Arc<Readiness>) -> Sources {
+    Sources {
+        registry: desk.registry.clone(),
+        hub: desk.hub.clone(),
+        tally: desk.tally.clone(),
+        readiness: readiness.clone(),
+        budget: desk.budget.clone(),
+        probes: desk.probes.clone(),
+        directories: vec![(SPOOL, config.spool.clone())],
+        runs: RunMetrics { most: config.run_metrics, expiry: config.run_metrics_expiry },
+        started: SystemTime::now(),
+        looked: Mutex::default(),
     }
 }
 

@@ -8,13 +8,19 @@ use crate::domain::Fault;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Where the daemon is, and who asks. A token itself is no argument: everybody on a machine sees arguments.
+/// Where the daemon is, and who asks.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Daemon")]
 pub struct Dial {
     /// The daemon: http://HOST:PORT, https://HOST:PORT or unix:///PATH; also CLINO_ADDR.
     #[arg(long, default_value_t = crate::config::client_address())]
     addr: String,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Who asks. A token itself is no argument: everybody on a machine sees arguments.
+#[derive(Debug, Clone, Args)]
+pub struct Shown {
     /// File with the token to show; also CLINO_TOKEN_FILE, or the token itself in CLINO_TOKEN.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -35,11 +41,21 @@ impl Dial {
     /// # Errors
     /// [`crate::domain::FaultKind::Invalid`] naming a file that cannot be used, or those of [`Client::connect`].
     pub async fn connect(&self) -> Result<Client, Fault> {
-        Client::connect_with(&self.addr, &self.access(client_access())?).await
+        Client::connect_with(&self.addr, &self.shown.access()?).await
+    }
+}
+
+impl Shown {
+    /// What flags and variables name.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming a file that cannot be used.
+    pub fn access(&self) -> Result<Access, Fault> {
+        self.over(client_access())
     }
 
     /// Flags go over variables, and a file that is named by a flag over a token in a variable.
-    fn access(&self, variables: ClientAccess) -> Result<Access, Fault> {
+    fn over(&self, variables: ClientAccess) -> Result<Access, Fault> {
         let ClientAccess { token, token_file, ca, cert, key } = variables;
         let mut access = Access::default();
         let named = |flag: &Option<PathBuf>, variable: Option<PathBuf>| flag.clone().or(variable);

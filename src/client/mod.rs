@@ -20,6 +20,8 @@
 mod access;
 pub mod background;
 mod connect;
+mod decisions;
+mod fleet;
 mod follow;
 mod plan;
 mod run;
@@ -27,6 +29,7 @@ mod upload;
 
 pub use access::{Access, Caller};
 pub use connect::{Client, Line};
+pub use decisions::Advised;
 pub use follow::Follow;
 pub use plan::Plan;
 pub use run::{Label, Run};

@@ -106,10 +106,22 @@ pub(super) fn addresses(
     words.iter().map(|text| address(text, safety)).collect()
 }
 
-fn address(text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
+/// An address at which nobody is asked who they are: on this machine only.
+pub(super) fn loopback(field: &str, text: &str) -> Result<SocketAddr, Fault> {
+    let address = parse(field, text)?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(Fault::invalid(field, format!("found {address}, expected a loopback address"))),
+    }
+}
+
+fn parse(field: &str, text: &str) -> Result<SocketAddr, Fault> {
     let expected = "an address and a port such as 127.0.0.1:7411 (port 0: any)";
-    let address: SocketAddr =
-        text.parse().map_err(|_| Fault::invalid("listen", format!("found {text:?}, expected {expected}")))?;
+    text.parse().map_err(|_| Fault::invalid(field, format!("found {text:?}, expected {expected}")))
+}
+
+fn address(text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
+    let address = parse("listen", text)?;
     if address.ip().is_loopback() || safety.insecure || safety.tls && safety.known {
         return Ok(address);
     }

@@ -139,7 +139,7 @@ pub struct Evidence<'a> {
     /// Of which run.
     pub run: &'a RunId,
     /// Its series, one for each subject of the policy, in the policy's order of subjects.
-    pub own: &'a [Series],
+    pub own: &'a [&'a Series],
     /// Other runs of its experiment, in the order of their ids; empty where no rule compares runs.
     pub peers: &'a [Peer<'a>],
     /// What was taken back last.
@@ -154,7 +154,7 @@ pub struct Peer<'a> {
     /// Which.
     pub run: &'a RunId,
     /// Its series, one for each subject of the policy that is asked.
-    pub series: &'a [Series],
+    pub series: &'a [&'a Series],
     /// Whether it is over: closed, or stopped by its policy.
     pub over: bool,
 }

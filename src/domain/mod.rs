@@ -9,10 +9,13 @@ pub mod decision;
 pub mod device;
 pub mod event;
 pub mod fault;
+pub mod fleet;
 pub mod id;
 pub mod measure;
+pub mod meters;
 pub mod ports;
 pub mod quota;
+pub mod readiness;
 pub mod reading;
 pub mod run;
 pub mod series;
@@ -30,11 +33,12 @@ pub use decision::{
 pub use device::{Devices, Place};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
+pub use fleet::{ComparedRun, Comparison, Direction, Moment, Page, RunFilter, RunNews};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{
-    Admitted, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout, ParameterSource, Prepared,
-    References,
+    Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,
+    ParameterSource, Prepared, References,
 };
 pub use reading::{Ended, Estimate, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts};
 pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};

@@ -4,7 +4,8 @@
 
 use super::{
     Decision, Dtype, Event, Evidence, Fault, Manifest, MeasureInfo, MeasureRequest, Needs, Planned, Policy,
-    Precision, RuleInfo, RunId, RunSpec, Snapshot, SnapshotHeader, Statistics, Subject, TensorSpec,
+    Precision, Reading, RuleInfo, RunId, RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef,
+    Statistics, Subject, TensorSpec,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -156,10 +157,36 @@ pub trait Held: ParameterSource {
     fn load(&self) -> Result<Snapshot, Fault>;
 }
 
+/// Whoever can read back what happened.
+pub trait Archive: Send + Sync + Debug {
+    /// Hands over the readings of some measures of a run, snapshot by snapshot in the order in which they were measured.
+    ///
+    /// # Errors
+    /// When it cannot be read back.
+    fn recall(
+        &self,
+        run: &RunId,
+        measures: &[String],
+        with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+    ) -> Result<(), Fault>;
+}
+
+/// What decisions on a run depend on beside its readings.
+#[derive(Debug, Clone, Default)]
+pub struct Case {
+    /// Whose run it is, and which are its peers.
+    pub label: RunLabel,
+    /// What decides.
+    pub counsel: Option<Arc<dyn Counsel>>,
+}
+
 /// Whoever keeps what happens in runs. Called with locks held: it must not block.
 pub trait Journal: Send + Sync + Debug {
     /// A run begins.
-    fn open(&self, run: &RunId);
+    fn open(&self, run: &RunId, case: Case);
+
+    /// Why the run takes no more snapshots, beside being closed.
+    fn refusal(&self, run: &RunId) -> Option<String>;
 
     /// Something happened in it; ignored for runs that are not open here.
     fn append(&self, run: &RunId, event: Event);

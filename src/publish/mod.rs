@@ -6,11 +6,15 @@
 //! itself has dropped, and is told so by a gap.
 
 mod board;
+mod count;
+mod docket;
 mod feed;
 mod log;
+mod overview;
 #[cfg(test)]
 mod tests;
 
 pub use board::{Progress, Standing};
 pub use feed::{Hub, Watcher};
 pub use log::Bounds;
+pub use overview::{Changes, Seen};

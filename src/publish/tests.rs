@@ -10,7 +10,7 @@ const BOUNDS: Bounds = Bounds { events: 8, bytes: 1 << 20, records: 3, reports: 
 fn hub() -> (Arc<Hub>, RunId) {
     let hub = Arc::new(Hub::new(BOUNDS));
     let run = RunId("r".into());
-    hub.open(&run);
+    hub.open(&run, Case::default());
     (hub, run)
 }
 
@@ -106,7 +106,7 @@ fn the_board_keeps_the_newest_and_counts_all() {
 fn old_readings_go_before_old_records() {
     let hub = Hub::new(Bounds { reports: 1, ..BOUNDS });
     let run = RunId("r".into());
-    hub.open(&run);
+    hub.open(&run, Case::default());
     (1..=2).for_each(|step| measured(&hub, &run, step));
     let old = hub.report(&run, Some(at(1))).unwrap();
     assert_eq!((old.state, old.readings.len()), (SnapshotState::Measured, 0));

@@ -3,6 +3,7 @@
 //! Owns: identity, attempts, idempotency, references, the waiting slot of each run, whose turn it is.
 //! May not touch: bytes on the wire, how anything is measured.
 
+mod census;
 mod fingerprint;
 mod ledger;
 mod probes;
@@ -11,14 +12,16 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
+pub use census::Census;
 pub use probes::{ProbeStore, probe_digest};
 pub use run::Run;
 pub use snapshots::{Admission, Room, Upload, Work};
 
+use crate::domain::meters::Metric;
 use crate::domain::quota::{Quota, Unlimited};
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
-    Admitted, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
+    Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
     RunSpec,
 };
 use fingerprint::fingerprint;
@@ -141,8 +144,10 @@ impl Registry {
         inner.keys.insert(keyed, run.id.clone());
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
-        self.journal.open(&run.id);
+        let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
+        self.journal.open(&run.id, case);
         self.tally.count(Happening::RunOpened);
+        self.tally.meters.one(Metric::RunsOpened, &[&run.label.project]);
         Ok((run, true))
     }
 

@@ -5,6 +5,7 @@
 use super::fingerprint::announced;
 use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
+use crate::domain::meters::Metric;
 use crate::domain::tally::Happening;
 use crate::domain::{
     Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Receipt, References, RunId, SnapshotHeader,
@@ -86,6 +87,13 @@ impl Registry {
                 return Ok(Admission::Repeated(receipt));
             }
             check_open(&entry.state, &announcement)?;
+            if let Some(reason) = self.journal.refusal(&announcement.run) {
+                return Err(Fault::field(
+                    FaultKind::Precondition,
+                    "run_id",
+                    format!("found a run that is stopped: {reason}"),
+                ));
+            }
             entry.run.clone()
         };
         let places = run.admitted.layout.arrange(&announcement.manifest)?;
@@ -132,10 +140,11 @@ impl Registry {
         let waiting = entry.receive(held, initialization, room);
         self.journal.append(&run.id, Event::Accepted { snapshot: at, kind, initialization });
         self.tally.count(Happening::SnapshotAccepted);
+        self.tally.meters.one(Metric::SnapshotsAccepted, &[&run.label.project]);
         let replaced = waiting.map(|older| older.held.header().at);
         if let Some(older) = replaced {
             let reason = format!("step {} attempt {} took its place", at.step, at.attempt);
-            self.skip(&run.id, older, reason);
+            self.skip(&run, older, reason);
         }
         let id = SnapshotId(Uuid::now_v7().to_string());
         let digest = digest.to_owned();
@@ -172,9 +181,10 @@ impl Registry {
         (will, will_not)
     }
 
-    fn skip(&self, run: &RunId, snapshot: SnapshotRef, reason: String) {
+    fn skip(&self, run: &Run, snapshot: SnapshotRef, reason: String) {
         self.tally.count(Happening::SnapshotSkipped);
-        self.journal.append(run, Event::Skipped { snapshot, reason });
+        self.tally.meters.one(Metric::SnapshotsSkipped, &[&run.label.project]);
+        self.journal.append(&run.id, Event::Skipped { snapshot, reason });
     }
 
     /// The next snapshot to measure: runs take turns. Waits for one; `None` when the daemon stops.
@@ -210,7 +220,7 @@ impl Registry {
         for entry in inner.runs.values_mut() {
             entry.run.room.close();
             if let Some(waiting) = entry.state.waiting.take() {
-                self.skip(&entry.run.id, waiting.held.header().at, "the daemon shut down".into());
+                self.skip(&entry.run, waiting.held.header().at, "the daemon shut down".into());
                 self.end_if_over(entry);
             }
         }

@@ -91,7 +91,10 @@ impl Diary {
 }
 
 impl Journal for Diary {
-    fn open(&self, _: &RunId) {}
+    fn refusal(&self, _: &RunId) -> Option<String> {
+        None
+    }
+    fn open(&self, _: &RunId, _: Case) {}
     fn append(&self, run: &RunId, event: Event) {
         self.0.lock().unwrap().push((run.clone(), event));
     }

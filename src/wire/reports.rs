@@ -5,6 +5,7 @@
 use super::access::{Scope, Watchman};
 use super::convert::{event_to_pb, report_to_pb};
 use super::desk::Desk;
+use super::observe::Ongoing;
 use super::pb;
 use super::status::to_status;
 use crate::domain::{Fault, Report, RunId, SnapshotRef};
@@ -25,7 +26,7 @@ impl pb::reports_server::Reports for ReportsService {
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let (watcher, watchman) = self.watcher(request).map_err(|fault| to_status(&fault))?;
         let (sender, receiver) = channel(IN_FLIGHT);
-        tokio::spawn(pump(watcher, sender, watchman));
+        tokio::spawn(pump(watcher, sender, watchman, Ongoing::watch(&self.0.tally)));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -61,6 +62,7 @@ async fn pump(
     mut watcher: Watcher,
     sender: Sender<Result<pb::WatchResponse, Status>>,
     mut watchman: Watchman,
+    watch: Ongoing,
 ) {
     loop {
         let event = tokio::select! {
@@ -76,5 +78,6 @@ async fn pump(
         if sender.send(Ok(event_to_pb(&event))).await.is_err() {
             return;
         }
+        watch.sent(&event.event);
     }
 }

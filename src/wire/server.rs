@@ -3,8 +3,10 @@
 //! Owns: what a connection may do. May not touch: what the services do.
 
 use super::access::Method;
+use super::decisions::DecisionsService;
 use super::desk::Desk;
 use super::listen::{Door, Link, Local, Plain, Reception, Secured, receive};
+use super::observe::Observed;
 use super::pb;
 use super::reports::ReportsService;
 use super::runs::RunsService;
@@ -38,7 +40,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// … and has so long to answer before its streams end and their bytes are given back.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-const SERVICES: [&str; 4] = ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports"];
+const SERVICES: [&str; 5] =
+    ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports", "clino.v1.Decisions"];
 
 /// What the health service says of the whole and of each service.
 #[derive(Debug, Clone)]
@@ -69,10 +72,12 @@ pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::s
     };
     let runs = pb::runs_server::RunsServer::new(RunsService(desk.clone()));
     let snapshots = pb::snapshots_server::SnapshotsServer::new(SnapshotsService(desk.clone()));
+    let decisions = pb::decisions_server::DecisionsServer::new(DecisionsService(desk.clone()));
     let reports = pb::reports_server::ReportsServer::new(ReportsService(desk.clone()));
     let routes = Routes::new(runs.max_decoding_message_size(MESSAGE))
         .add_service(snapshots.max_decoding_message_size(MESSAGE))
         .add_service(reports.max_decoding_message_size(MESSAGE))
+        .add_service(decisions.max_decoding_message_size(MESSAGE))
         .add_service(health_service)
         .add_service(InterceptedService::new(reflection().build_v1()?, known(desk)))
         .add_service(InterceptedService::new(reflection().build_v1alpha()?, known(desk)));
@@ -129,6 +134,7 @@ impl Servers {
         let tally = self.tally.clone();
         let named = MapRequest::new(self.routes.clone(), name_method);
         let service = MapResponse::new(named, move |response| refine(response, &tally));
+        let service = Observed::new(service, self.tally.clone());
         let incoming = receive(door, self.reception.clone(), self.ending.clone());
         let ending = self.ending.clone().cancelled_owned();
         self.tasks.spawn(limits().serve_with_incoming_shutdown(service, incoming, ending));

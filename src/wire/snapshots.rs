@@ -6,6 +6,7 @@ use super::access::{Pass, Scope};
 use super::convert::{announcement_from_pb, receipt_to_pb};
 use super::desk::{Desk, Drain};
 use super::frames::Frames;
+use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::status::to_status;
 use crate::assembly::Assembler;
@@ -23,8 +24,10 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
         &self,
         request: Request<Streaming<pb::PushSnapshotRequest>>,
     ) -> Result<Response<pb::PushSnapshotResponse>, Status> {
-        let pass = self.0.admit(&request, Scope::Push).map_err(|fault| to_status(&fault))?;
+        let pass = self.0.admit(&request, Scope::Push)?;
+        let upload = Ongoing::upload(&self.0.tally, "snapshot");
         let answer = self.push(request.into_inner(), &pass).await;
+        upload.end(answer.is_ok());
         match &answer {
             Ok(receipt) => {
                 tracing::debug!(id = %receipt.id, step = receipt.at.step, attempt = receipt.at.attempt, "snapshot");
@@ -44,11 +47,12 @@ impl SnapshotsService {
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
-        let (run, _) = desk.run_for(pass, &RunId(begin.run_id.clone())).map_err(|fault| to_status(&fault))?;
+        let (run, _) = desk.run_for(pass, &RunId(begin.run_id.clone()))?;
         let project = &run.label.project;
         frames.watched_by(desk.watchman(pass, Some(project)));
+        span_of_run(&begin.run_id, Some(begin.step));
         let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
-            Admission::Repeated(receipt) => return Ok(receipt),
+            Admission::Repeated(receipt) => return Ok(advised(desk, &run.id, receipt)),
             Admission::Welcome(upload) => upload,
         };
         let slot = pass.quota(project, desk.gate.quotas.upload(project));
@@ -59,12 +63,18 @@ impl SnapshotsService {
         let assembled = frames.fill(assembler).await?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
-        desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))
+        let receipt = desk.registry.commit(upload, room, &digest, hold);
+        receipt.map(|receipt| advised(desk, &run.id, receipt)).map_err(|fault| to_status(&fault))
     }
 }
 
 fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
     tokio::task::block_in_place(|| desk.registry.announce(announcement_from_pb(begin)?))
+}
+
+/// What the policy said last rides on the receipt, so that no trainer needs a second stream.
+fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> Receipt {
+    Receipt { decision: desk.hub.verdict(run).map(Box::new), ..receipt }
 }
 
 async fn room(

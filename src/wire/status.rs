@@ -77,6 +77,12 @@ pub fn to_status(fault: &Fault) -> Status {
     Status::with_error_details(code, short(&fault.message), details(fault, reason))
 }
 
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        to_status(&fault)
+    }
+}
+
 /// The fault of a status. Codes that clino never sends become the nearest kind: UNIMPLEMENTED and its like are
 /// [`FaultKind::Internal`] with the code in the message.
 pub fn from_status(status: &Status) -> Fault {

@@ -158,7 +158,7 @@ impl Authority {
 
 /// Whether somebody can ask something.
 pub async fn ask(daemon: &Daemon, access: &Access) -> Result<usize, clino::domain::Fault> {
-    Ok(Client::connect_with(&daemon.http, access).await?.runs().await?.len())
+    Ok(Client::connect_with(&daemon.http, access).await?.runs(&Default::default()).await?.len())
 }
 
 /// A daemon whose standard error goes to a file, which may become long.

@@ -90,7 +90,8 @@ async fn no_log_and_no_answer_holds_a_token_however_much_is_logged() {
     );
     files.line("audit", |line| line["event"] == "refused_reload").await;
     let access = Access::default().token(&token(2)).unwrap();
-    let fault = Client::connect_with(&address, &access).await.unwrap().runs().await.unwrap_err();
+    let fault =
+        Client::connect_with(&address, &access).await.unwrap().runs(&Default::default()).await.unwrap_err();
     let stopped = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
     rustix::process::kill_process(stopped, rustix::process::Signal::TERM).unwrap();
     child.wait().unwrap();

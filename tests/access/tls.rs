@@ -24,11 +24,20 @@ async fn whoever_trusts_the_authority_is_served_and_nobody_else() {
     let wrong = ask(&daemon, &Authority::new("other").trusted()).await.unwrap_err();
     assert_eq!(wrong.kind, FaultKind::Unavailable, "{wrong}");
     let plain = daemon.http.replace("https", "http");
-    assert!(Client::connect(&plain).await.unwrap().runs().await.is_err());
+    assert!(Client::connect(&plain).await.unwrap().runs(&Default::default()).await.is_err());
     let unknown = ask(&daemon, &Access::default()).await.unwrap_err();
     assert!(unknown.message.contains("CLINO_CA"), "{unknown}");
     // The socket of this machine stays as it is.
-    assert_eq!(Client::connect(daemon.unix.as_ref().unwrap()).await.unwrap().runs().await.unwrap().len(), 0);
+    assert_eq!(
+        Client::connect(daemon.unix.as_ref().unwrap())
+            .await
+            .unwrap()
+            .runs(&Default::default())
+            .await
+            .unwrap()
+            .len(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -37,7 +46,7 @@ async fn a_new_certificate_counts_without_a_restart_and_a_broken_one_does_not() 
     let audit = files.text("audit");
     let daemon = secured(&files, &old, &["--audit", &audit]);
     let kept = Client::connect_with(&daemon.http, &old.trusted()).await.unwrap();
-    kept.runs().await.unwrap();
+    kept.runs(&Default::default()).await.unwrap();
     files.write("cert.pem", "nothing");
     files.line("audit", |line| line["event"] == "refused_reload" && line["method"] == "tls").await;
     assert!(ask(&daemon, &old.trusted()).await.is_ok());
@@ -47,7 +56,7 @@ async fn a_new_certificate_counts_without_a_restart_and_a_broken_one_does_not() 
     assert!(ask(&daemon, &new.trusted()).await.is_ok());
     assert!(ask(&daemon, &old.trusted()).await.is_err());
     // Whoever was connected stays so.
-    kept.runs().await.unwrap();
+    kept.runs(&Default::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -92,10 +101,10 @@ async fn an_authority_that_is_not_trusted_any_more_ends_what_its_certificates_ma
     let (cert, key) = authority.sign("node", &[]);
     let access = authority.trusted().certificate(cert.into_bytes(), key.into_bytes());
     let client = Client::connect_with(&daemon.http, &access).await.unwrap();
-    client.runs().await.unwrap();
+    client.runs(&Default::default()).await.unwrap();
     files.write("clients.pem", next.pem());
     files.line("audit", |line| line["event"] == "reloaded").await;
-    let fault = client.runs().await.unwrap_err();
+    let fault = client.runs(&Default::default()).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unauthenticated, "{fault}");
 }
 
