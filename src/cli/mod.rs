@@ -7,6 +7,7 @@ mod bench;
 mod compare;
 mod decide;
 mod decision;
+mod dial;
 mod files;
 mod fleet;
 mod fleet_view;
@@ -24,6 +25,7 @@ mod selection;
 mod selftest;
 mod serve;
 mod table;
+mod token;
 mod view;
 mod watch;
 
@@ -80,6 +82,8 @@ enum Command {
     Rules(rules::Arguments),
     /// Replay a policy over a history: where it would have stopped.
     Decide(decide::Arguments),
+    /// Make a token for somebody, and its entry of the tokens file.
+    Token(token::Arguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -128,6 +132,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Measures(arguments) => told(measures::run(arguments)),
         Command::Rules(arguments) => told(rules::run(arguments)),
         Command::Decide(arguments) => told(decide::run(arguments)),
+        Command::Token(arguments) => told(token::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

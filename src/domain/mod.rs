@@ -14,6 +14,7 @@ pub mod id;
 pub mod measure;
 pub mod meters;
 pub mod ports;
+pub mod quota;
 pub mod readiness;
 pub mod reading;
 pub mod run;

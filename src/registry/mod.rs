@@ -18,6 +18,7 @@ pub use run::Run;
 pub use snapshots::{Admission, Room, Upload, Work};
 
 use crate::domain::meters::Metric;
+use crate::domain::quota::{Quota, Unlimited};
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
     Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
@@ -34,6 +35,7 @@ pub struct Registry {
     judge: Arc<dyn Judge>,
     journal: Arc<dyn Journal>,
     tally: Arc<Tally>,
+    quota: Arc<dyn Quota>,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
@@ -47,7 +49,8 @@ struct Inner {
     runs: HashMap<RunId, Entry>,
     /// Oldest first.
     order: Vec<RunId>,
-    keys: HashMap<String, RunId>,
+    /// By project and key: what others chose is nobody's business.
+    keys: HashMap<(String, String), RunId>,
     /// Runs with a waiting snapshot, in the order of their turns.
     ready: VecDeque<RunId>,
     stopped: bool,
@@ -60,10 +63,13 @@ struct Entry {
 
 impl Inner {
     fn entry(&mut self, run: &RunId) -> Result<&mut Entry, Fault> {
-        let unknown =
-            || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
-        self.runs.get_mut(run).ok_or_else(unknown)
+        self.runs.get_mut(run).ok_or_else(unknown_run)
     }
+}
+
+/// The answer for an id that is no run's.
+pub fn unknown_run() -> Fault {
+    Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
 }
 
 impl Registry {
@@ -77,7 +83,22 @@ impl Registry {
     ) -> Self {
         let catalogue = examiner.catalogue();
         let (inner, work) = (Mutex::default(), Condvar::new());
-        Self { examiner, judge, journal, tally, catalogue, most_runs, inner, work }
+        Self {
+            examiner,
+            judge,
+            journal,
+            tally,
+            quota: Arc::new(Unlimited),
+            catalogue,
+            most_runs,
+            inner,
+            work,
+        }
+    }
+
+    /// With limits by project.
+    pub fn limited(self, quota: Arc<dyn Quota>) -> Self {
+        Self { quota, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -99,22 +120,28 @@ impl Registry {
     ///
     /// # Errors
     /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
-    /// [`FaultKind::Exhausted`] when all runs that fit are open.
+    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it may.
     pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
         let print = fingerprint(&spec);
-        if let Some(run) = self.find(&self.lock(), key, &print)? {
-            return Ok((run, false));
+        let keyed = (spec.label.project.clone(), key.to_owned());
+        {
+            let inner = self.lock();
+            if let Some(run) = self.find(&inner, &keyed, &print)? {
+                return Ok((run, false));
+            }
+            self.check_quota(&inner, &keyed.0)?;
         }
         let admitted = self.examiner.examine(&spec)?;
         let counsel = self.counsel(&spec, &admitted)?;
         let run = Arc::new(Run::new(key.to_owned(), print, spec, admitted, counsel));
         let mut inner = self.lock();
         // The same request may have come twice at once.
-        if let Some(run) = self.find(&inner, key, &run.fingerprint)? {
+        if let Some(run) = self.find(&inner, &keyed, &run.fingerprint)? {
             return Ok((run, false));
         }
+        self.check_quota(&inner, &keyed.0)?;
         self.make_room(&mut inner)?;
-        inner.keys.insert(key.to_owned(), run.id.clone());
+        inner.keys.insert(keyed, run.id.clone());
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
         let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
@@ -130,13 +157,18 @@ impl Registry {
         spec.policy.as_ref().map(admit).transpose()
     }
 
-    fn find(&self, inner: &Inner, key: &str, print: &str) -> Result<Option<Arc<Run>>, Fault> {
+    fn find(&self, inner: &Inner, key: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
         let Some(entry) = inner.keys.get(key).and_then(|id| inner.runs.get(id)) else { return Ok(None) };
         if entry.run.fingerprint != print {
             let description = "found a key that opened a run with other content, expected a new key";
             return Err(Fault::field(FaultKind::Exists, "idempotency_key", description));
         }
         Ok(Some(entry.run.clone()))
+    }
+
+    fn check_quota(&self, inner: &Inner, project: &str) -> Result<(), Fault> {
+        let open = |entry: &&Entry| !entry.state.closed && entry.run.label.project == project;
+        self.quota.may_open(project, inner.runs.values().filter(open).count())
     }
 
     /// Forgets the oldest run that is closed and measured, if the registry is full.
@@ -154,7 +186,7 @@ impl Registry {
         };
         let id = inner.order.remove(place);
         if let Some(entry) = inner.runs.remove(&id) {
-            inner.keys.remove(&entry.run.key);
+            inner.keys.remove(&(entry.run.label.project.clone(), entry.run.key.clone()));
         }
         self.journal.forget(&id);
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Owns: the way of these requests. May not touch: what a policy says.
 
-use super::access::Scope;
+use super::access::{Scope, Watchman};
 use super::convert::{decision_to_pb, rule_info_to_pb};
 use super::desk::Desk;
 use super::pb;
@@ -47,12 +47,13 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let pass = self.0.admit(&request, Scope::Decide)?;
         let pb::WatchDecisionsRequest { run_id, from_sequence } = request.into_inner();
         let run = RunId(run_id);
-        self.0.run_for(&pass, &run)?;
+        let (held, _) = self.0.run_for(&pass, &run)?;
+        let watchman = self.0.watchman(&pass, Some(&held.label.project));
         let standing = self.decision(&run, None).await?;
         let watcher = self.0.hub.watch(&run, from_sequence)?;
         let (sender, receiver) = channel(IN_FLIGHT);
         let first = from_sequence.is_none().then(|| answer(watcher.place().saturating_sub(1), &standing));
-        tokio::spawn(pump(watcher, first, sender));
+        tokio::spawn(pump(watcher, first, sender, watchman));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -63,12 +64,13 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let pass = self.0.admit(&request, Scope::Admin)?;
         let pb::OverrideRequest { run_id, reason } = request.into_inner();
         let run = RunId(run_id);
-        self.0.run_for(&pass, &run)?;
+        let (held, _) = self.0.run_for(&pass, &run)?;
         check_reason(&reason)?;
         let (hub, by) = (self.0.hub.clone(), pass.name.clone());
         let (subject, why) = (run.clone(), reason.clone());
         let taken_back = blocking(move || hub.take_back(&subject, &why, &by)).await?;
         self.0.settled().await?;
+        pass.audit("override", Some(&held.label.project), Some(&run), "ok");
         tracing::warn!(%run, by = pass.name, reason = %reason.escape_debug(), "a STOP was overridden");
         Ok(Response::new(pb::OverrideResponse { decision: Some(decision_to_pb(&taken_back)) }))
     }
@@ -130,11 +132,12 @@ fn answer(sequence: u64, decision: &Decision) -> pb::WatchDecisionsResponse {
     pb::WatchDecisionsResponse { sequence, decision: Some(decision_to_pb(decision)) }
 }
 
-/// Ends with the run, with the daemon, or when the client has gone.
+/// Ends with the run, with the daemon, when the client has gone, or when it may not ask any more.
 async fn pump(
     mut watcher: Watcher,
     first: Option<pb::WatchDecisionsResponse>,
     sender: Sender<Result<pb::WatchDecisionsResponse, Status>>,
+    mut watchman: Watchman,
 ) {
     if let Some(first) = first
         && sender.send(Ok(first)).await.is_err()
@@ -145,6 +148,10 @@ async fn pump(
         let event = tokio::select! {
             event = watcher.next() => event,
             () = sender.closed() => None,
+            fault = watchman.over() => {
+                let _ = sender.send(Err(fault.into())).await;
+                return;
+            }
         };
         let Some(event) = event else { return };
         if let Event::Decided(decision) = &event.event

@@ -2,12 +2,13 @@
 //!
 //! Owns: the pump from a cursor to a stream. May not touch: what happened.
 
+use super::access::{Scope, Watchman};
 use super::convert::{event_to_pb, report_to_pb};
 use super::desk::Desk;
 use super::observe::Ongoing;
 use super::pb;
 use super::status::to_status;
-use crate::domain::{RunId, SnapshotRef};
+use crate::domain::{Fault, Report, RunId, SnapshotRef};
 use crate::publish::Watcher;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,10 +24,9 @@ impl pb::reports_server::Reports for ReportsService {
     type WatchStream = ReceiverStream<Result<pb::WatchResponse, Status>>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let pb::WatchRequest { run_id, from_sequence } = request.into_inner();
-        let watcher = self.0.hub.watch(&RunId(run_id), from_sequence).map_err(|fault| to_status(&fault))?;
+        let (watcher, watchman) = self.watcher(request).map_err(|fault| to_status(&fault))?;
         let (sender, receiver) = channel(IN_FLIGHT);
-        tokio::spawn(pump(watcher, sender, Ongoing::watch(&self.0.tally)));
+        tokio::spawn(pump(watcher, sender, watchman, Ongoing::watch(&self.0.tally)));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -34,19 +34,45 @@ impl pb::reports_server::Reports for ReportsService {
         &self,
         request: Request<pb::GetReportRequest>,
     ) -> Result<Response<pb::GetReportResponse>, Status> {
-        let pb::GetReportRequest { run_id, snapshot } = request.into_inner();
-        let at = snapshot.map(|at| SnapshotRef { step: at.step, attempt: at.attempt });
-        let report = self.0.hub.report(&RunId(run_id), at).map_err(|fault| to_status(&fault))?;
+        let report = self.report(request).map_err(|fault| to_status(&fault))?;
         Ok(Response::new(report_to_pb(&report)))
     }
 }
 
-/// Ends with the run, with the daemon, or when the client has gone.
-async fn pump(mut watcher: Watcher, sender: Sender<Result<pb::WatchResponse, Status>>, watch: Ongoing) {
+impl ReportsService {
+    fn watcher(&self, request: Request<pb::WatchRequest>) -> Result<(Watcher, Watchman), Fault> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        let pb::WatchRequest { run_id, from_sequence } = request.into_inner();
+        let (run, _) = self.0.run_for(&pass, &RunId(run_id))?;
+        let watchman = self.0.watchman(&pass, Some(&run.label.project));
+        Ok((self.0.hub.watch(&run.id, from_sequence)?, watchman))
+    }
+
+    fn report(&self, request: Request<pb::GetReportRequest>) -> Result<Report, Fault> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        let pb::GetReportRequest { run_id, snapshot } = request.into_inner();
+        let (run, _) = self.0.run_for(&pass, &RunId(run_id))?;
+        let at = snapshot.map(|at| SnapshotRef { step: at.step, attempt: at.attempt });
+        self.0.hub.report(&run.id, at)
+    }
+}
+
+/// Ends with the run, with the daemon, when the client has gone, or when it may not see the run any more.
+async fn pump(
+    mut watcher: Watcher,
+    sender: Sender<Result<pb::WatchResponse, Status>>,
+    mut watchman: Watchman,
+    watch: Ongoing,
+) {
     loop {
         let event = tokio::select! {
             event = watcher.next() => event,
             () = sender.closed() => None,
+            fault = watchman.over() => {
+                // A reader that is this slow learns it when it has read what it was sent.
+                let _ = sender.send(Err(to_status(&fault))).await;
+                return;
+            }
         };
         let Some(event) = event else { return };
         if sender.send(Ok(event_to_pb(&event))).await.is_err() {

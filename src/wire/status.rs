@@ -65,7 +65,7 @@ fn details(fault: &Fault, reason: &str) -> ErrorDetails {
         details.set_quota_failure(violations().map(quota).collect::<Vec<_>>());
     }
     if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Quota | FaultKind::Unavailable) {
-        details.set_retry_info(Some(RETRY));
+        details.set_retry_info(Some(fault.retry.unwrap_or(RETRY)));
     }
     details
 }
@@ -103,7 +103,8 @@ pub fn from_status(status: &Status) -> Fault {
     let committed = details.error_info().and_then(|info| info.metadata.get(COMMITTED)?.parse().ok());
     let violations =
         details.bad_request().map(|request| request.field_violations.iter().map(violation).collect());
-    Fault { kind, message, violations: violations.unwrap_or_default(), committed }
+    let retry = details.retry_info().and_then(|info| info.retry_delay).filter(|delay| *delay != RETRY);
+    Fault { kind, message, violations: violations.unwrap_or_default(), committed, retry }
 }
 
 #[cfg(test)]
@@ -124,6 +125,8 @@ mod tests {
             assert_eq!(details.quota_failure().is_some(), kind == FaultKind::Quota);
             assert_eq!(details.retry_info().is_some(), retry);
             assert_eq!(from_status(&status), fault);
+            let later = Fault { retry: retry.then_some(Duration::from_secs(90)), ..fault };
+            assert_eq!(from_status(&to_status(&later)), later);
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Daemon {
     pub unix: Option<String>,
     /// Where metrics are, with `--http`.
     pub metrics: Option<String>,
+    /// All of them.
+    pub addresses: Vec<String>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -72,9 +74,10 @@ impl Daemon {
         let find = |scheme: &str| addresses.iter().find(|address| address.starts_with(scheme)).cloned();
         Self {
             child,
-            http: find("http://").unwrap(),
+            http: find("http").unwrap(),
             unix: find("unix://"),
             metrics: find("metrics=http://"),
+            addresses,
             _directory: None,
         }
     }
