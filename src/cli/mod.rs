@@ -55,7 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take snapshots over gRPC and measure them.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Open a run and print its id.
     Open(Box<open::Open>),
     /// Send a safetensors file to a run, as the parameters at one step.
@@ -118,7 +118,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
