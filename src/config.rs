@@ -106,6 +106,15 @@ pub struct Raw {
     /// Most events kept for watchers of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<usize>,
+    /// Directory of the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// How long closed runs are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Quantity>,
+    /// Free bytes below which nothing new is taken on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Quantity>,
 }
 
 /// What is meant.
@@ -133,6 +142,12 @@ pub struct Config {
     pub idle: Duration,
     /// Most events kept for watchers of a run.
     pub events: usize,
+    /// Directory of the history; `None`: what happens is kept in memory.
+    pub data: Option<PathBuf>,
+    /// How long closed runs are kept there; `None`: for ever.
+    pub retain: Option<Duration>,
+    /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
+    pub reserve: u64,
 }
 
 /// Joins flags, environment, file and defaults. `file` is named by a flag; else `CLINO_CONFIG` names it.
@@ -182,6 +197,9 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         runs: positive("runs", raw.runs.unwrap_or(1_000))?,
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
         events: positive("events", raw.events.unwrap_or(65_536))?,
+        data: raw.data,
+        retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
+        reserve: bytes("reserve", raw.reserve, 256 << 20)?,
     })
 }
 

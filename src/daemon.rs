@@ -10,6 +10,7 @@ use crate::domain::tally::Tally;
 use crate::domain::{Devices, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
+use crate::publish::history::{History, Watermark};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
@@ -28,6 +29,7 @@ pub struct Daemon {
     config: Config,
     tcp: Vec<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
+    history: Option<History>,
 }
 
 /// The file of a unix socket; removed when the daemon ends.
@@ -40,19 +42,21 @@ impl Drop for SocketFile {
 }
 
 impl Daemon {
-    /// Binds every socket.
+    /// Opens the history and binds every socket.
     ///
     /// # Errors
-    /// [`FaultKind::Exists`] when another process listens there, [`FaultKind::Invalid`] when an address or directory
-    /// cannot be used.
+    /// [`FaultKind::Exists`] when another process listens or works there, [`FaultKind::Invalid`] when an address or
+    /// directory cannot be used, [`FaultKind::Precondition`] for a history that a newer clino has made.
     pub fn bind(config: Config) -> Result<Self, Fault> {
         if !config.spool.is_dir() {
             let found = config.spool.display();
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
+        let open = |data: &Path| History::open(data, config.retain, config.runs);
+        let history = config.data.as_deref().map(open).transpose()?;
         let unix = config.socket.as_deref().map(bind_unix).transpose()?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
-        Ok(Self { config, tcp, unix })
+        Ok(Self { config, tcp, unix, history })
     }
 
     /// Every bound address: `unix:///path` and `http://address:port`, with a space between.
@@ -70,10 +74,10 @@ impl Daemon {
     /// # Errors
     /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix } = self;
+        let Self { config, tcp, unix, history } = self;
         let tally = Arc::new(Tally::default());
         let (watch, mut sound) = DeviceWatch::new(&config.place.devices);
-        let desk = desk(&config, tally.clone(), watch.examiner.clone());
+        let desk = desk(&config, history, tally.clone(), watch.examiner.clone())?;
         let (routes, health) = routes(&desk).await.map_err(internal)?;
         let mut servers = Servers::new(routes, tally.clone());
         for listener in tcp {
@@ -142,12 +146,15 @@ impl Watchman for DeviceWatch {
     }
 }
 
-fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
-    let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
-    let registry =
-        Registry::new(Arc::new(examiner), Arc::new(Bench), hub.clone(), tally.clone(), config.runs);
-    Desk {
-        registry: Arc::new(registry),
+fn desk(
+    config: &Config,
+    history: Option<History>,
+    tally: Arc<Tally>,
+    examiner: Bounded,
+) -> Result<Desk, Fault> {
+    let (hub, registry) = memory(config, history, tally.clone(), Arc::new(examiner))?;
+    Ok(Desk {
+        registry,
         hub,
         probes: Arc::new(ProbeStore::new(config.memory)),
         budget: Budget::new(config.memory),
@@ -155,7 +162,38 @@ fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
         drain: Drain::default(),
         tally,
         patience: config.idle,
-    }
+    })
+}
+
+/// Events held in memory of a run whose older ones are read back from its history, and about so many bytes of them.
+const WITH_HISTORY: Bounds = Bounds { events: 1_024, bytes: 1 << 20, records: 256, reports: 8 };
+
+/// Whoever remembers what happened, in memory or in a history with the runs that it holds.
+fn memory(
+    config: &Config,
+    history: Option<History>,
+    tally: Arc<Tally>,
+    examiner: Arc<Bounded>,
+) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
+    let folders = config.data.iter().chain([&config.spool]).cloned().collect();
+    let watermark = Watermark::new(folders, config.reserve);
+    let registry = |hub: &Arc<Hub>| Registry::new(examiner, Arc::new(Bench), hub.clone(), tally, config.runs);
+    let Some(history) = history else {
+        tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
+        let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() }).above(watermark);
+        let hub = Arc::new(hub);
+        let registry = registry(&hub);
+        return Ok((hub, Arc::new(registry)));
+    };
+    let runs = history.runs();
+    let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
+    let hub = Hub::durable(bounds, watermark, history).map_err(internal)?;
+    let registry = Arc::new(registry(&hub).with_vault(hub.clone()));
+    tracing::info!(runs = runs.len(), "the history is open");
+    registry.resume(runs);
+    let forgetful = Arc::downgrade(&registry);
+    hub.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
+    Ok((hub, registry))
 }
 
 type Checked = oneshot::Receiver<Result<(), Fault>>;

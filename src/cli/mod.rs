@@ -28,6 +28,8 @@ pub const FAILED: u8 = 1;
 pub const INPUT: u8 = 2;
 /// The command line or the configuration cannot be used (EX_USAGE).
 pub const USAGE: u8 = 64;
+/// The history was made by a newer clino (EX_DATAERR).
+pub const DATA: u8 = 65;
 /// Another daemon is in the way (EX_TEMPFAIL).
 pub const OCCUPIED: u8 = 75;
 

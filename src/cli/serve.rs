@@ -2,7 +2,7 @@
 //!
 //! Owns: its flags, the line with the bound addresses, its exit code. May not touch: what the daemon does.
 
-use super::{FAILED, OCCUPIED, USAGE};
+use super::{DATA, FAILED, OCCUPIED, USAGE};
 use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
 use crate::daemon::Daemon;
 use crate::domain::{Fault, FaultKind};
@@ -61,6 +61,15 @@ pub(super) struct Arguments {
     /// Most events kept for watchers of a run. [default: 65536]
     #[arg(long)]
     events: Option<usize>,
+    /// Directory of the history, which outlives the daemon: runs, snapshots received, readings, decisions. [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// How long closed runs are kept in the history, such as 90d. [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    retain: Option<String>,
+    /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    reserve: Option<String>,
 }
 
 impl Arguments {
@@ -78,6 +87,9 @@ impl Arguments {
             runs: self.runs,
             idle: self.idle.map(Quantity::Text),
             events: self.events,
+            data: self.data,
+            retain: self.retain.map(Quantity::Text),
+            reserve: self.reserve.map(Quantity::Text),
         };
         (raw, self.config)
     }
@@ -99,6 +111,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Err(fault) => match fault.kind {
             FaultKind::Exists => told(OCCUPIED, &fault),
             FaultKind::Invalid => told(USAGE, &fault),
+            FaultKind::Precondition => told(DATA, &fault),
             _ => told(FAILED, &fault),
         },
     }

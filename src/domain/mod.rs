@@ -10,6 +10,7 @@ pub mod device;
 pub mod event;
 pub mod fault;
 pub mod id;
+pub mod kept;
 pub mod measure;
 pub mod ports;
 pub mod reading;
@@ -30,6 +31,7 @@ pub use device::{Devices, Place};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
 pub use id::{RunId, SnapshotId};
+pub use kept::{Acceptance, KeptGroup, KeptRun, Ledger, Reference, RunRecord, Vault};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{
     Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,

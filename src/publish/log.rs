@@ -36,8 +36,9 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, events: VecDeque::new(), first: 0, bytes: 0 }
+    /// An empty one, whose first event gets the number `first`.
+    pub fn new(bounds: Bounds, first: u64) -> Self {
+        Self { bounds, events: VecDeque::new(), first, bytes: 0 }
     }
 
     /// Place of the next event.
@@ -48,6 +49,12 @@ impl Log {
     /// Keeps an event, and drops the oldest where bounds ask for it; the newest is always kept.
     pub fn append(&mut self, event: Event) -> Arc<Sequenced> {
         let sequenced = Arc::new(Sequenced { sequence: self.next(), event });
+        self.keep(&sequenced);
+        sequenced
+    }
+
+    /// The same with an event that has its number, which is the next.
+    pub fn keep(&mut self, sequenced: &Arc<Sequenced>) {
         self.bytes += weight(&sequenced.event);
         self.events.push_back(sequenced.clone());
         while self.events.len() > 1
@@ -58,7 +65,6 @@ impl Log {
                 self.first += 1;
             }
         }
-        sequenced
     }
 
     /// The event at `place`, or a gap up to the oldest one that is kept; `None` when it has not happened yet.
@@ -100,7 +106,7 @@ mod tests {
     use super::*;
 
     fn log(events: usize, bytes: usize) -> Log {
-        Log::new(Bounds { events, bytes, ..Bounds::default() })
+        Log::new(Bounds { events, bytes, ..Bounds::default() }, 0)
     }
 
     #[test]

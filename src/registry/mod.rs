@@ -6,6 +6,7 @@
 mod fingerprint;
 mod ledger;
 mod probes;
+mod resume;
 mod run;
 mod snapshots;
 #[cfg(test)]
@@ -18,9 +19,9 @@ pub use snapshots::{Admission, Room, Upload, Work};
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
     Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
-    RunSpec,
+    RunSpec, Vault,
 };
-use fingerprint::fingerprint;
+use fingerprint::{digests, fingerprint};
 use run::State;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,8 @@ pub struct Registry {
     judge: Arc<dyn Judge>,
     journal: Arc<dyn Journal>,
     tally: Arc<Tally>,
+    /// Where the runs of earlier processes are read back from.
+    vault: Option<Arc<dyn Vault>>,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
@@ -74,7 +77,7 @@ impl Registry {
     ) -> Self {
         let catalogue = examiner.catalogue();
         let (inner, work) = (Mutex::default(), Condvar::new());
-        Self { examiner, judge, journal, tally, catalogue, most_runs, inner, work }
+        Self { examiner, judge, journal, tally, vault: None, catalogue, most_runs, inner, work }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -96,15 +99,23 @@ impl Registry {
     ///
     /// # Errors
     /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
-    /// [`FaultKind::Exhausted`] when all runs that fit are open.
+    /// [`FaultKind::Exhausted`] when all runs that fit are open; those of [`Journal::room`].
     pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
-        let print = fingerprint(&spec);
-        if let Some(run) = self.find(&self.lock(), key, &print)? {
+        let digests = digests(&spec);
+        let print = fingerprint(&spec, &digests);
+        let found = self.find(&self.lock(), key, &print)?;
+        if let Some(run) = found {
+            if run.admitted().is_err() {
+                run.admit(self.examiner.examine(&spec)?);
+            }
             return Ok((run, false));
         }
+        self.journal.room()?;
         let admitted = self.examiner.examine(&spec)?;
         let counsel = self.counsel(&spec, &admitted)?;
-        let run = Arc::new(Run::new(key.to_owned(), print, spec, admitted, counsel));
+        let record = run::record((key.to_owned(), print), &spec, digests, &admitted, counsel.as_deref());
+        let run = Arc::new(Run::of(&record, counsel));
+        run.admit(admitted);
         let mut inner = self.lock();
         // The same request may have come twice at once.
         if let Some(run) = self.find(&inner, key, &run.fingerprint)? {
@@ -115,7 +126,7 @@ impl Registry {
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
         let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
-        self.journal.open(&run.id, case);
+        self.journal.open(record, case);
         self.tally.count(Happening::RunOpened);
         Ok((run, true))
     }
@@ -149,11 +160,18 @@ impl Registry {
             return Err(Fault::new(FaultKind::Exhausted, message));
         };
         let id = inner.order.remove(place);
-        if let Some(entry) = inner.runs.remove(&id) {
+        self.drop_run(inner, &id);
+        Ok(())
+    }
+
+    fn drop_run(&self, inner: &mut Inner, id: &RunId) {
+        if let Some(entry) = inner.runs.remove(id)
+            // A later run may have taken the key.
+            && inner.keys.get(&entry.run.key) == Some(id)
+        {
             inner.keys.remove(&entry.run.key);
         }
-        self.journal.forget(&id);
-        Ok(())
+        self.journal.forget(id);
     }
 
     /// A run, and whether it is closed.
@@ -180,7 +198,9 @@ impl Registry {
     pub fn close(&self, run: &RunId) -> Result<Arc<Run>, Fault> {
         let mut inner = self.lock();
         let entry = inner.entry(run)?;
-        entry.state.closed = true;
+        if !std::mem::replace(&mut entry.state.closed, true) {
+            self.journal.close(run);
+        }
         entry.run.room.close();
         let run = entry.run.clone();
         self.end_if_over(entry);

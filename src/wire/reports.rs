@@ -35,7 +35,9 @@ impl pb::reports_server::Reports for ReportsService {
     ) -> Result<Response<pb::GetReportResponse>, Status> {
         let pb::GetReportRequest { run_id, snapshot } = request.into_inner();
         let at = snapshot.map(|at| SnapshotRef { step: at.step, attempt: at.attempt });
-        let report = self.0.hub.report(&RunId(run_id), at).map_err(|fault| to_status(&fault))?;
+        // It may have to be read from disk.
+        let report = tokio::task::block_in_place(|| self.0.hub.report(&RunId(run_id), at));
+        let report = report.map_err(|fault| to_status(&fault))?;
         Ok(Response::new(report_to_pb(&report)))
     }
 }

@@ -9,7 +9,7 @@ use super::pb;
 use super::status::to_status;
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
-use crate::domain::{Fault, Manifest, OpenedRun, RunId, RunSummary};
+use crate::domain::{Fault, Manifest, OpenedRun, RunId};
 use crate::registry::Run;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -47,7 +47,9 @@ impl pb::runs_server::Runs for RunsService {
             tracing::error!(%error, "the examination of a run failed");
             Fault::internal("the examination of the run failed")
         };
-        answer(opened.map_err(defect).flatten(), |opened| opened_to_pb(&opened))
+        let opened = opened.map_err(defect).flatten()?;
+        self.0.settled().await?;
+        Ok(Response::new(opened_to_pb(&opened)))
     }
 
     async fn put_probe(
@@ -78,9 +80,10 @@ impl pb::runs_server::Runs for RunsService {
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
         let id = RunId(request.into_inner().run_id);
-        let closed = self.0.registry.close(&id).and_then(|run| self.0.summary(&run, true));
-        let convert = |run: RunSummary| pb::CloseRunResponse { run: Some(summary_to_pb(&run)) };
-        answer(closed, convert)
+        let run = self.0.registry.close(&id)?;
+        self.0.settled().await?;
+        let summary = self.0.summary(&run, true)?;
+        Ok(Response::new(pb::CloseRunResponse { run: Some(summary_to_pb(&summary)) }))
     }
 
     async fn list_measures(&self, _: Request<pb::ListMeasuresRequest>) -> Answer<pb::ListMeasuresResponse> {
@@ -93,20 +96,20 @@ fn open(desk: &Desk, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
     let (key, spec) = open_run_from_pb(request, &|digest| desk.probes.get(digest))?;
     let (run, created) = desk.registry.open(&key, spec)?;
     if created {
-        tracing::info!(run = %run.id, name = run.name, model = run.admitted.model_type, "a run is open");
+        tracing::info!(run = %run.id, name = run.name, model = run.model_type, "a run is open");
     }
-    Ok(opened(&run, created))
+    opened(&run, created)
 }
 
-fn opened(run: &Run, created: bool) -> OpenedRun {
-    OpenedRun {
+fn opened(run: &Run, created: bool) -> Result<OpenedRun, Fault> {
+    Ok(OpenedRun {
         run: run.id.clone(),
-        measures: run.admitted.measures.clone(),
+        measures: run.measures.clone(),
         plan: run.plan(),
-        precision: run.admitted.precision,
-        parameters: run.admitted.layout.parameters().to_vec(),
+        precision: run.precision,
+        parameters: run.admitted()?.layout.parameters().to_vec(),
         created,
-    }
+    })
 }
 
 impl RunsService {
@@ -115,6 +118,7 @@ impl RunsService {
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
         let mut frames = Frames::new(stream, desk);
         let begin = frames.begin().await?;
+        desk.room()?;
         let assembler = probe_assembler(desk, begin).map_err(|fault| to_status(&fault))?;
         let assembled = frames.fill(assembler).await?;
         let (tensors, claim) = assembled.into_tensors().map_err(|fault| to_status(&fault))?;

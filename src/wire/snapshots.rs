@@ -43,7 +43,10 @@ impl SnapshotsService {
         let mut frames = Frames::new(stream, desk);
         let begin = frames.begin().await?;
         let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
-            Admission::Repeated(receipt) => return Ok(receipt),
+            Admission::Repeated(receipt) => {
+                desk.settled().await?;
+                return Ok(receipt);
+            }
             Admission::Welcome(upload) => upload,
         };
         // Until there is room nothing is read: the windows of HTTP/2 fill, and the pusher waits.
@@ -52,7 +55,10 @@ impl SnapshotsService {
         let assembled = frames.fill(assembler).await?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
-        desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))
+        let receipt = desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))?;
+        // Whoever has a receipt finds the snapshot again, whatever becomes of this process.
+        desk.settled().await?;
+        Ok(receipt)
     }
 }
 
