@@ -36,7 +36,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shutdown",
         ],
     ),
-    ("cli", &["domain", "engine", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"]),
+    (
+        "cli",
+        &["domain", "engine", "publish", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];
@@ -51,6 +54,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cudarc", &["engine"]),
     ("figment", &["config"]),
     ("clap", &["cli", "config"]),
+    ("rusqlite", &["publish"]),
+    ("parquet", &["publish"]),
+    ("csv", &["publish"]),
 ];
 
 /// Rooms in which nothing waits.

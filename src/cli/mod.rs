@@ -5,6 +5,7 @@
 mod arguments;
 mod bench;
 mod files;
+mod history;
 mod measure;
 mod measures;
 mod model;
@@ -57,6 +58,10 @@ enum Command {
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
+    /// Ask a history anything, in SQL.
+    Query(history::Query),
+    /// Write the readings of a history to a Parquet, CSV or JSON file.
+    Export(history::Export),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -98,6 +103,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Query(arguments) => told(history::ask(&arguments)),
+        Command::Export(arguments) => told(history::write(&arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

@@ -14,9 +14,11 @@ mod folder;
 mod insert;
 mod kept;
 mod load;
+mod query;
 mod read;
 mod reading;
 mod resume;
+mod sheet;
 mod space;
 mod tensors;
 mod upkeep;
@@ -24,6 +26,8 @@ mod writer;
 
 pub use database::schema;
 pub use folder::DATABASE;
+pub use query::{COLUMNS, export, query};
+pub use sheet::{Cell, Csv, JsonLines, Kind, Parquet, Sheet};
 pub use space::Watermark;
 
 pub(super) use kept::Kept;
