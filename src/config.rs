@@ -115,6 +115,18 @@ pub struct Raw {
     /// Free bytes below which nothing new is taken on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserve: Option<Quantity>,
+    /// Address of metrics and probes over HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Most runs that have metrics of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_metrics: Option<usize>,
+    /// How long a quiet run keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_metrics_expiry: Option<Quantity>,
+    /// Collector of traces and metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<String>,
 }
 
 /// What is meant.
@@ -148,6 +160,14 @@ pub struct Config {
     pub retain: Option<Duration>,
     /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
     pub reserve: u64,
+    /// Address of metrics and probes over HTTP.
+    pub http: Option<SocketAddr>,
+    /// Most runs that have metrics of their own; 0: none has.
+    pub run_metrics: usize,
+    /// How long a quiet run keeps them.
+    pub run_metrics_expiry: Duration,
+    /// Collector of traces and metrics, such as `http://127.0.0.1:4317`.
+    pub otlp: Option<String>,
 }
 
 /// Joins flags, environment, file and defaults. `file` is named by a flag; else `CLINO_CONFIG` names it.
@@ -182,7 +202,7 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
     };
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(Config {
-        listen: addresses.iter().map(|text| loopback(text)).collect::<Result<_, _>>()?,
+        listen: addresses.iter().map(|text| loopback("listen", text)).collect::<Result<_, _>>()?,
         socket: raw.socket,
         place: Place {
             threads: positive("threads", threads)?,
@@ -200,17 +220,36 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         data: raw.data,
         retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
         reserve: bytes("reserve", raw.reserve, 256 << 20)?,
+        http: raw.http.map(|text| loopback("http", &text)).transpose()?,
+        run_metrics: raw.run_metrics.unwrap_or(0),
+        run_metrics_expiry: duration(
+            "run_metrics_expiry",
+            raw.run_metrics_expiry,
+            Duration::from_secs(3600),
+        )?,
+        otlp: raw.otlp.map(collector).transpose()?,
     })
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, Fault> {
+/// A collector beside the daemon: what leaves the machine is its business.
+fn collector(text: String) -> Result<String, Fault> {
+    match text.strip_prefix("http://") {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(text),
+        _ => Err(Fault::invalid(
+            "otlp",
+            format!("found {text:?}, expected an address such as http://127.0.0.1:4317"),
+        )),
+    }
+}
+
+fn loopback(field: &str, text: &str) -> Result<SocketAddr, Fault> {
     let expected = "an address and a port such as 127.0.0.1:7411 (port 0: any)";
     let address: SocketAddr =
-        text.parse().map_err(|_| Fault::invalid("listen", format!("found {text:?}, expected {expected}")))?;
+        text.parse().map_err(|_| Fault::invalid(field, format!("found {text:?}, expected {expected}")))?;
     match address.ip().is_loopback() {
         true => Ok(address),
         false => Err(Fault::invalid(
-            "listen",
+            field,
             format!(
                 "found {address}, expected a loopback address: beyond this machine clino would need TLS and \
                  tokens, which it does not have yet; use an ssh tunnel"

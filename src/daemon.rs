@@ -6,14 +6,18 @@ use crate::assembly::Spool;
 use crate::config::Config;
 use crate::decide::Bench;
 use crate::domain::budget::Budget;
+use crate::domain::meters::{Metric, Window};
+use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
 use crate::domain::{Devices, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
+use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
 use crate::publish::history::{History, Watermark};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
+use crate::systemd::{self, Watchdog};
 use crate::wire::{Desk, Drain, Servers, routes};
 use std::future::Future;
 use std::io::ErrorKind;
@@ -21,7 +25,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 use tokio::sync::{oneshot, watch};
 
 /// A daemon whose sockets are bound and that serves nobody yet.
@@ -30,6 +35,8 @@ pub struct Daemon {
     tcp: Vec<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
     history: Option<History>,
+    http: Option<Http>,
+    window: Window,
 }
 
 /// The file of a unix socket; removed when the daemon ends.
@@ -56,17 +63,24 @@ impl Daemon {
         let history = config.data.as_deref().map(open).transpose()?;
         let unix = config.socket.as_deref().map(bind_unix).transpose()?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
-        Ok(Self { config, tcp, unix, history })
+        let http = config.http.map(Http::bind).transpose()?;
+        Ok(Self { config, tcp, unix, history, http, window: Window::default() })
     }
 
-    /// Every bound address: `unix:///path` and `http://address:port`, with a space between.
+    /// Through which its metrics are seen once it runs.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Every bound address: `unix:///path`, `http://address:port` and `metrics=http://address:port`, with a space between.
     ///
     /// # Errors
     /// When the system does not tell a port.
     pub fn addresses(&self) -> std::io::Result<String> {
         let unix = self.unix.iter().map(|(_, file)| Ok(format!("unix://{}", file.0.display())));
         let tcp = self.tcp.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?)));
-        Ok(unix.chain(tcp).collect::<std::io::Result<Vec<_>>>()?.join(" "))
+        let http = self.http.iter().map(|http| Ok(format!("metrics=http://{}", http.address()?)));
+        Ok(unix.chain(tcp).chain(http).collect::<std::io::Result<Vec<_>>>()?.join(" "))
     }
 
     /// Serves until `shutdown`, then drains. False when the engine had to be left behind at the end of the grace.
@@ -74,10 +88,15 @@ impl Daemon {
     /// # Errors
     /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix, history } = self;
-        let tally = Arc::new(Tally::default());
-        let (watch, mut sound) = DeviceWatch::new(&config.place.devices);
+        let Self { config, tcp, unix, history, http, window } = self;
+        let (tally, readiness) = (Arc::new(Tally::default()), Arc::new(Readiness::default()));
+        let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
         let desk = desk(&config, history, tally.clone(), watch.examiner.clone())?;
+        let sources = Arc::new(sources(&config, &desk, &readiness));
+        window.open(sources.clone());
+        // It answers until the very end.
+        let _http = http.map(|http| http.serve(sources)).transpose().map_err(internal)?;
+        let _watchdog = Watchdog::start(readiness.clone());
         let (routes, health) = routes(&desk).await.map_err(internal)?;
         let mut servers = Servers::new(routes, tally.clone());
         for listener in tcp {
@@ -100,6 +119,8 @@ impl Daemon {
         };
         if !told {
             health.set(true).await;
+            readiness.release(STARTING);
+            systemd::ready();
             tracing::info!(threads = config.place.threads, "ready");
             tokio::select! {
                 () = &mut shutdown => {}
@@ -111,6 +132,8 @@ impl Daemon {
                 }
             }
         }
+        readiness.hold(DRAINING, "the daemon shuts down");
+        systemd::stopping();
         let Desk { drain, registry, hub, .. } = desk;
         let ending = Ending { health, drain, registry, pipeline, hub, servers, grace: config.grace };
         let clean = ending.run().await;
@@ -123,25 +146,47 @@ impl Daemon {
 struct DeviceWatch {
     examiner: Bounded,
     sound: watch::Sender<bool>,
+    tally: Arc<Tally>,
+    readiness: Arc<Readiness>,
+    /// Of devices as people write them.
+    name: String,
+}
+
+impl Drop for DeviceWatch {
+    /// The engine's thread has it, and drops it when it ends, however it ends.
+    fn drop(&mut self) {
+        self.readiness.hold(ENGINE, "the engine's thread has ended");
+    }
 }
 
 impl DeviceWatch {
-    fn new(devices: &Devices) -> (Self, watch::Receiver<bool>) {
+    fn new(
+        devices: &Devices,
+        tally: &Arc<Tally>,
+        readiness: &Arc<Readiness>,
+    ) -> (Self, watch::Receiver<bool>) {
         let (sound, hears) = watch::channel(true);
         let strict = matches!(devices, Devices::Cuda(_));
-        (Self { examiner: Bounded { strict, ..Bounded::default() }, sound }, hears)
+        let examiner = Bounded { strict, ..Bounded::default() };
+        let (tally, readiness) = (tally.clone(), readiness.clone());
+        (Self { examiner, sound, tally, readiness, name: devices.to_string() }, hears)
     }
 }
 
 impl Watchman for DeviceWatch {
     fn opened(&self, device: Option<Device>) {
+        let name = if device.is_some() { self.name.as_str() } else { "cpu" };
+        self.tally.meters.set(Metric::DeviceInfo, &[name], 1.0);
+        self.tally.meters.set(Metric::GpusLost, &[], 0.0);
         if let Some(device) = device {
             // The first engine's word counts; there is only one.
             let _ = self.examiner.device.set(device);
         }
     }
 
-    fn lost(&self, _: &[String]) {
+    fn lost(&self, gpus: &[String]) {
+        self.tally.meters.set(Metric::GpusLost, &[], gpus.len() as f64);
+        self.readiness.hold(DEVICE, format!("lost {}", gpus.join(", ")));
         self.sound.send_replace(false);
     }
 }
@@ -177,23 +222,42 @@ fn memory(
 ) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
     let folders = config.data.iter().chain([&config.spool]).cloned().collect();
     let watermark = Watermark::new(folders, config.reserve);
-    let registry = |hub: &Arc<Hub>| Registry::new(examiner, Arc::new(Bench), hub.clone(), tally, config.runs);
+    let counts = tally.clone();
+    let registry =
+        |hub: &Arc<Hub>| Registry::new(examiner, Arc::new(Bench), hub.clone(), counts, config.runs);
     let Some(history) = history else {
         tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
-        let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() }).above(watermark);
-        let hub = Arc::new(hub);
+        let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });
+        let hub = Arc::new(hub.above(watermark).counted(tally.clone()));
         let registry = registry(&hub);
         return Ok((hub, Arc::new(registry)));
     };
     let runs = history.runs();
     let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
-    let hub = Hub::durable(bounds, watermark, history).map_err(internal)?;
+    let hub = Hub::new(bounds).above(watermark).counted(tally).durable(history).map_err(internal)?;
     let registry = Arc::new(registry(&hub).with_vault(hub.clone()));
     tracing::info!(runs = runs.len(), "the history is open");
     registry.resume(runs);
     let forgetful = Arc::downgrade(&registry);
     hub.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
     Ok((hub, registry))
+}
+
+/// What metrics and readiness are asked of.
+fn sources(config: &Config, desk: &Desk, readiness: &Arc<Readiness>) -> Sources {
+    let data = config.data.clone().map(|data| ("data", data));
+    Sources {
+        registry: desk.registry.clone(),
+        hub: desk.hub.clone(),
+        tally: desk.tally.clone(),
+        readiness: readiness.clone(),
+        budget: desk.budget.clone(),
+        probes: desk.probes.clone(),
+        directories: [(SPOOL, config.spool.clone())].into_iter().chain(data).collect(),
+        runs: RunMetrics { most: config.run_metrics, expiry: config.run_metrics_expiry },
+        started: SystemTime::now(),
+        looked: Mutex::default(),
+    }
 }
 
 type Checked = oneshot::Receiver<Result<(), Fault>>;

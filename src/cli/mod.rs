@@ -4,13 +4,21 @@
 
 mod arguments;
 mod bench;
+mod compare;
+mod decision;
 mod files;
+mod fleet;
+mod fleet_view;
 mod history;
 mod measure;
 mod measures;
 mod model;
 mod open;
+mod policy;
 mod push;
+mod row;
+mod runs;
+mod selection;
 mod selftest;
 mod serve;
 mod table;
@@ -52,6 +60,16 @@ enum Command {
     Push(push::Push),
     /// Show what is measured, as it is measured, until the run is closed.
     Watch(watch::Watch),
+    /// List the runs that a daemon holds.
+    Runs(runs::Runs),
+    /// Compare runs by any reading, the best first.
+    Compare(Box<compare::Compare>),
+    /// Show the runs of many daemons in one table, as they change.
+    Fleet(fleet::Watch),
+    /// Show what the policy of a run says.
+    Decision(decision::Ask),
+    /// Take back a STOP, for a reason.
+    Override(decision::Override),
     /// Close a run: what waits is still measured, then its watchers end.
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
@@ -100,6 +118,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
+        Command::Runs(runs) => talk(runs.run()),
+        Command::Compare(compare) => talk(compare.run()),
+        Command::Fleet(fleet) => talk(fleet.run()),
+        Command::Decision(ask) => answered(ask.run()),
+        Command::Override(command) => talk(command.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
@@ -112,12 +135,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs a command that talks to a daemon.
 fn talk(command: impl Future<Output = Result<(), Fault>>) -> ExitCode {
+    answered(async { command.await.map(|()| 0) })
+}
+
+/// Runs a command that talks to a daemon and whose answer is the exit code.
+fn answered(command: impl Future<Output = Result<u8, Fault>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    told(
-        runtime
-            .map_err(|error| Fault::internal(error.to_string()))
-            .and_then(|runtime| runtime.block_on(command)),
-    )
+    let done = runtime
+        .map_err(|error| Fault::internal(error.to_string()))
+        .and_then(|runtime| runtime.block_on(command));
+    match done {
+        Ok(code) => code.into(),
+        Err(fault) => told(Err(fault)),
+    }
 }
 
 /// A failure on standard error with every wrong field, and its exit code.

@@ -2,11 +2,14 @@
 //!
 //! Owns: nothing beside its arguments. May not touch: what makes a run valid (the daemon says so).
 
-use super::arguments;
 use super::files::TensorFile;
+use super::{arguments, policy, selection};
 use crate::client::{Client, Plan};
-use crate::domain::{Delivery, Fault, MeasureRequest, RunId};
+use crate::domain::id::quoted;
+use crate::domain::run::DEFAULT_PROJECT;
+use crate::domain::{Delivery, Fault, MeasureRequest, RunId, RunLabel};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -50,6 +53,18 @@ pub struct Open {
     /// For people.
     #[arg(long, default_value = "run")]
     name: String,
+    /// Whose run it is: access and quotas go by it.
+    #[arg(long, default_value = DEFAULT_PROJECT)]
+    project: String,
+    /// Runs of one experiment are compared by rules across runs.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    experiment: String,
+    /// For people and filters; as many as needed.
+    #[arg(long = "tag", value_name = "NAME=TEXT", value_parser = selection::tag)]
+    tags: Vec<(String, String)>,
+    /// When it should stop: a file of rules, .toml or .json.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Opening again with the same key and content gives the same run.
     #[arg(long)]
     key: Option<String>,
@@ -67,6 +82,16 @@ impl Open {
         Ok(())
     }
 
+    fn label(&self) -> Result<RunLabel, Fault> {
+        let mut tags = BTreeMap::new();
+        for (name, text) in &self.tags {
+            if tags.insert(name.clone(), text.clone()).is_some() {
+                return Err(Fault::invalid("tag", format!("found {} twice, expected it once", quoted(name))));
+            }
+        }
+        Ok(RunLabel { project: self.project.clone(), experiment: self.experiment.clone(), tags })
+    }
+
     fn plan(&self) -> Result<Plan, Fault> {
         let config = std::fs::read_to_string(&self.config)
             .map_err(|error| Fault::invalid(self.config.display().to_string(), error.to_string()))?;
@@ -79,6 +104,8 @@ impl Open {
         plan.spec.measures = self.measures.clone();
         plan.spec.budget = self.budget;
         plan.spec.gpu_only = self.gpu_only;
+        plan.spec.label = self.label()?;
+        plan.spec.policy = self.policy.as_deref().map(policy::load).transpose()?;
         for (group, file) in &self.probes {
             plan.spec.groups.push(TensorFile::open(file)?.probe(group)?);
         }

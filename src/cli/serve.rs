@@ -7,11 +7,12 @@ use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
 use crate::daemon::Daemon;
 use crate::domain::{Fault, FaultKind};
 use crate::shutdown;
-use crate::telemetry;
+use crate::telemetry::{self, Telemetry};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Threads of the gRPC side; the engine has its own.
 const WORKERS: usize = 2;
@@ -70,6 +71,18 @@ pub(super) struct Arguments {
     /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     reserve: Option<String>,
+    /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<String>,
+    /// Most runs that /metrics/runs tells of, the newest. [default: 0, which turns it off]
+    #[arg(long, value_name = "N")]
+    run_metrics: Option<usize>,
+    /// How long /metrics/runs tells of a run in which nothing happens. [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    run_metrics_expiry: Option<String>,
+    /// Collector that gets traces and metrics by OTLP over gRPC, such as http://127.0.0.1:4317. [default: none]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
 }
 
 impl Arguments {
@@ -90,6 +103,10 @@ impl Arguments {
             data: self.data,
             retain: self.retain.map(Quantity::Text),
             reserve: self.reserve.map(Quantity::Text),
+            http: self.http,
+            run_metrics: self.run_metrics,
+            run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),
+            otlp: self.otlp,
         };
         (raw, self.config)
     }
@@ -101,10 +118,11 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(fault) => return told(USAGE, &fault),
     };
-    if let Err(message) = telemetry::install(&config.log, config.log_format) {
-        return told(USAGE, &Fault::invalid("log", message));
-    }
-    match Daemon::bind(config.clone()).and_then(|daemon| serve(daemon, &config)) {
+    let telemetry = match telemetry::install(&config.log, config.log_format, config.otlp.as_deref()) {
+        Ok(telemetry) => telemetry,
+        Err(message) => return told(USAGE, &Fault::new(FaultKind::Invalid, message)),
+    };
+    match Daemon::bind(config.clone()).and_then(|daemon| serve(daemon, &config, telemetry)) {
         Ok(true) => ExitCode::SUCCESS,
         // Its cause has been logged.
         Ok(false) => FAILED.into(),
@@ -122,7 +140,7 @@ fn told(code: u8, fault: &Fault) -> ExitCode {
     code.into()
 }
 
-fn serve(daemon: Daemon, config: &Config) -> Result<bool, Fault> {
+fn serve(daemon: Daemon, config: &Config, telemetry: Telemetry) -> Result<bool, Fault> {
     let failed = |error: std::io::Error| Fault::internal(error.to_string());
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime =
@@ -133,10 +151,16 @@ fn serve(daemon: Daemon, config: &Config) -> Result<bool, Fault> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush()).map_err(failed)?;
     tracing::info!(addresses, memory = config.memory, spool = %config.spool.display(), "listening");
+    telemetry.watch(daemon.window());
+    let told = OnceLock::new();
     let clean = runtime.block_on(daemon.run(async {
         let signal = signals.next().await;
+        let _ = told.set(Instant::now());
         tracing::info!(signal, "draining");
     }));
     runtime.shutdown_timeout(LEFTOVERS);
+    // What is left of the grace; a little always is, so that the last spans of a long drain are not lost.
+    let spent = told.get().map_or(Duration::ZERO, Instant::elapsed);
+    telemetry.end(config.grace.saturating_sub(spent).max(LEFTOVERS));
     clean
 }

@@ -2,10 +2,12 @@
 //!
 //! Owns: the table and the lines. May not touch: terminals, connections.
 
-use super::table::{typed, with_error};
-use crate::domain::{Advice, Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
+use super::table::{plain, typed, with_error};
+use crate::domain::id::shown;
+use crate::domain::{
+    Advice, Decision, Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef,
+};
+use comfy_table::{CellAlignment, Table};
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 30;
@@ -41,6 +43,7 @@ pub struct View {
 impl View {
     /// Before any event.
     pub fn new(run: RunSummary) -> Self {
+        let decided = run.decision.as_ref().map(decided);
         Self {
             run,
             shown: None,
@@ -50,7 +53,7 @@ impl View {
             skipped: 0,
             lost: 0,
             note: "waiting for a snapshot",
-            decided: None,
+            decided,
         }
     }
 
@@ -85,7 +88,7 @@ impl View {
                 }
                 self.note = "waiting for a snapshot";
             }
-            Event::Decided(decision) => self.decided = Some(decision.sentence.clone()),
+            Event::Decided(decision) => self.decided = Some(decided(decision)),
             Event::Gap { lost } => self.lost += lost,
             Event::Closed => self.note = "the run is closed",
             Event::Draining => self.note = "the daemon shuts down",
@@ -104,7 +107,8 @@ impl View {
         sheet.readings.push(reading.clone());
     }
 
-    /// The picture: who and how far, then a row a group and a column a measure, then what concerns no group.
+    /// The picture: who and how far, what the policy said last, then a row a group and a column a measure, then what
+    /// concerns no group.
     pub fn render(&self) -> String {
         let mut text = format!("{}  {}  ({} parameters)\n", self.run.name, self.run.run, self.run.parameters);
         text += &format!(
@@ -120,6 +124,9 @@ impl View {
             None => text += self.note,
         }
         text.push('\n');
+        if let Some(decided) = &self.decided {
+            text += &format!("{decided}\n");
+        }
         if let Some(sheet) = self.shown.as_ref().or(self.building.as_ref()) {
             text += &self.sheet(sheet);
         }
@@ -174,10 +181,7 @@ fn table(measures: &[MeasureRequest], readings: &[&Reading]) -> Table {
             groups.push(group);
         }
     }
-    let mut table = Table::new();
-    let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(std::iter::once("group").chain(columns.iter().map(String::as_str)));
+    let mut table = plain(std::iter::once("group").chain(columns.iter().map(String::as_str)));
     for group in groups {
         let of = |column: &String| {
             let here = |r: &&&Reading| r.group.as_deref() == Some(group) && title(measures, r) == *column;
@@ -229,6 +233,11 @@ pub fn advice(advice: Advice) -> &'static str {
     }
 }
 
+/// A decision as a line.
+fn decided(decision: &Decision) -> String {
+    format!("{}: {}", advice(decision.advice), shown(&decision.sentence))
+}
+
 /// One event as a line for logs; readings and what became of snapshots.
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
@@ -244,7 +253,7 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Finished { snapshot, seconds } => {
             format!("step {} measured in {seconds:.2} s", place(*snapshot))
         }
-        Event::Decided(decision) => format!("{}: {}", advice(decision.advice), decision.sentence),
+        Event::Decided(decision) => decided(decision),
         Event::Gap { lost } => format!("{lost} events lost"),
         Event::Closed => "the run is closed".to_owned(),
         Event::Draining => "the daemon shuts down".to_owned(),

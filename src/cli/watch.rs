@@ -4,7 +4,7 @@
 
 use super::view::{self, View};
 use crate::client::{Client, Run};
-use crate::domain::{Event, Fault, FaultKind, RunId, RunSummary, Sequenced};
+use crate::domain::{Event, Fault, FaultKind, RunFilter, RunId, RunSummary, Sequenced};
 use clap::Args;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Watch {
         match &self.run {
             Some(id) => client.run(RunId(id.clone())).summary().await,
             None => {
-                let newest = client.runs().await?.pop();
+                let newest = client.runs(&RunFilter::default()).await?.pop();
                 newest.ok_or_else(|| Fault::new(FaultKind::NotFound, "the daemon holds no run"))
             }
         }
@@ -119,7 +119,11 @@ fn draw(view: &View, height: usize) -> Result<usize, Fault> {
     Ok(text.lines().count())
 }
 
-fn print(text: &str) -> Result<(), Fault> {
+/// Writes to standard output at once.
+///
+/// # Errors
+/// [`FaultKind::Cancelled`] when nobody reads it.
+pub fn print(text: &str) -> Result<(), Fault> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| Fault::new(FaultKind::Cancelled, format!("standard output: {error}")))

@@ -7,7 +7,7 @@ mod courier;
 mod slot;
 
 use crate::client::{Label, Plan};
-use crate::domain::{Delivery, RunId, Tensor};
+use crate::domain::{Advice, Decision, Delivery, RunId, Tensor};
 use slot::{Parcel, Slot};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,17 @@ impl Sender {
     /// Waits for the run to be opened, at most `patience`; for whoever wants to follow it.
     pub fn opened(&self, patience: Duration) -> Option<RunId> {
         self.slot.opened(patience)
+    }
+
+    /// Whether the run's policy has said STOP, as far as is known here from the answers to snapshots. False when nothing
+    /// is known: a daemon that is away stops nobody. Asks nobody, so it never waits.
+    pub fn should_stop(&self) -> bool {
+        self.decision().is_some_and(|decision| decision.advice == Advice::Stop)
+    }
+
+    /// What the run's policy said last, as far as is known here.
+    pub fn decision(&self) -> Option<Decision> {
+        self.slot.decision()
     }
 
     /// Sends what is left, closes the run, and tells what became of the snapshots. Waits at most `patience`.

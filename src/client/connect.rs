@@ -4,7 +4,8 @@
 
 use super::upload;
 use super::{Plan, Run};
-use crate::domain::{Fault, FaultKind, ProbeGroup, RunId, RunSummary};
+use crate::domain::{Fault, FaultKind, ProbeGroup, RunId};
+use crate::wire::pb::decisions_client::DecisionsClient;
 use crate::wire::pb::probe_group::Source;
 use crate::wire::pb::reports_client::ReportsClient;
 use crate::wire::pb::runs_client::RunsClient;
@@ -89,16 +90,6 @@ impl Client {
         Run::known(self.clone(), run)
     }
 
-    /// All runs that the daemon holds, oldest first.
-    ///
-    /// # Errors
-    /// What the daemon answers.
-    pub async fn runs(&self) -> Result<Vec<RunSummary>, Fault> {
-        let answer = self.runs_service().list_runs(pb::ListRunsRequest::default()).await;
-        let runs = answer.map_err(|s| self.fault(&s))?.into_inner().runs;
-        runs.into_iter().map(convert::summary_from_pb).collect()
-    }
-
     async fn put_probe(&self, group: &ProbeGroup) -> Result<String, Fault> {
         let (frames, source) = upload::probe(group)?;
         let answer = self.runs_service().put_probe(frames).await;
@@ -108,6 +99,10 @@ impl Client {
 
     pub(super) fn runs_service(&self) -> RunsClient<Channel> {
         RunsClient::new(self.channel.clone())
+    }
+
+    pub(super) fn decisions_service(&self) -> DecisionsClient<Channel> {
+        DecisionsClient::new(self.channel.clone())
     }
 
     pub(super) fn snapshots_service(&self) -> SnapshotsClient<Channel> {

@@ -19,12 +19,15 @@
 
 pub mod background;
 mod connect;
+mod decisions;
+mod fleet;
 mod follow;
 mod plan;
 mod run;
 mod upload;
 
 pub use connect::Client;
+pub use decisions::Advised;
 pub use follow::Follow;
 pub use plan::Plan;
 pub use run::{Label, Run};

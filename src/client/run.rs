@@ -56,6 +56,10 @@ impl Run {
         Self { client, id, opened: None }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Made by the daemon.
     pub fn id(&self) -> &RunId {
         &self.id

@@ -3,7 +3,7 @@
 use super::background::{Sender, Summary};
 use super::upload::{Blocks, Chunks};
 use super::*;
-use crate::domain::{Dtype, Fault, FaultKind, Tensor, TensorSpec};
+use crate::domain::{Dtype, Fault, FaultKind, RunFilter, Tensor, TensorSpec};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ async fn a_daemon_that_is_away_is_named_with_its_address() {
     assert_eq!(fault.kind, FaultKind::Unavailable);
     assert!(fault.message.contains("unix:///nowhere/clino.sock"), "{fault}");
     let lazy = Client::lazy("unix:///nowhere/clino.sock").unwrap();
-    let fault = lazy.runs().await.unwrap_err();
+    let fault = lazy.runs(&RunFilter::default()).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unavailable);
     assert!(fault.message.contains("unix:///nowhere/clino.sock"), "{fault}");
 }

@@ -31,6 +31,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Most bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Claims `bytes` or nothing.
     ///
     /// # Errors

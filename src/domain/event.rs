@@ -39,7 +39,7 @@ pub enum Event {
         /// Wall time from start to finish.
         seconds: f64,
     },
-    /// What the policy says after a snapshot was measured, or after an override.
+    /// What the policy says, where that is news: another advice, reason or rule, or an override.
     Decided(Box<Decision>),
     /// Events that were dropped before this watcher read them.
     Gap {

@@ -2,6 +2,7 @@
 //!
 //! Owns: the counters. May not touch: how they are shown.
 
+use super::meters::Meters;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Something that is counted.
@@ -36,17 +37,21 @@ const NAMES: [(Happening, &str); 7] = [
 
 /// Counts since the daemon started.
 #[derive(Debug, Default)]
-pub struct Tally([AtomicU64; NAMES.len()]);
+pub struct Tally {
+    counts: [AtomicU64; NAMES.len()],
+    /// The same and much more, with labels, for monitoring.
+    pub meters: Meters,
+}
 
 impl Tally {
     /// One more.
     pub fn count(&self, happening: Happening) {
-        self.0[happening as usize].fetch_add(1, Ordering::Relaxed);
+        self.counts[happening as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many so far.
     pub fn of(&self, happening: Happening) -> u64 {
-        self.0[happening as usize].load(Ordering::Relaxed)
+        self.counts[happening as usize].load(Ordering::Relaxed)
     }
 
     /// `name=count` of everything, for a log line.

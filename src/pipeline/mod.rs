@@ -2,6 +2,11 @@
 //!
 //! Owns: the engine's thread, its clock, what a panic there means. May not touch: bytes on the wire, tokio.
 
+/// Makes a span of a trace; log lines do not show it.
+macro_rules! span {
+    ($($field:tt)*) => { tracing::info_span!(target: "clino::span", $($field)*) };
+}
+
 mod evaluate;
 mod forecast;
 #[cfg(test)]
@@ -10,6 +15,7 @@ mod tests;
 pub use evaluate::{Memory, evaluate};
 pub use forecast::Forecast;
 
+use crate::domain::meters::Metric;
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Event, Fault, Journal, Outcome, Place, Reading, RunId, SnapshotRef};
 use crate::engine::{Arrived, Device, Engine, Stop};
@@ -121,10 +127,11 @@ struct Desk {
 impl Desk {
     fn work(mut self) {
         while let Some(work) = self.neighbours.registry.take() {
-            let run = work.run.id.clone();
+            let (run, project) = (work.run.id.clone(), work.run.label.project.clone());
             let at = work.held.header().at;
             if let Err(fault) = self.measure(work) {
                 tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
+                self.neighbours.tally.meters.one(Metric::SnapshotsSkipped, &[&project]);
                 self.skip(&run, at, fault);
             }
             self.tell_losses();
@@ -157,6 +164,14 @@ impl Desk {
         let began = Instant::now();
         let Work { run, held, references } = work;
         let at = held.header().at;
+        let _span = span!(
+            "measure snapshot",
+            clino.run_id = %run.id,
+            clino.step = at.step,
+            clino.attempt = at.attempt,
+            clino.project = run.label.project,
+        )
+        .entered();
         let arrived = Arrived { snapshot: held.load()?, references, statistics: held.statistics() };
         let on_arrival = arrived.statistics.as_ref().is_some_and(|found| found.fit(&arrived.references));
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.

@@ -197,6 +197,16 @@ impl Board {
         self.reported.iter().filter_map(report).collect()
     }
 
+    /// Shows the readings of every snapshot that is measured and held, in the order of measurement.
+    pub fn show(&self, with: &mut dyn FnMut(SnapshotRef, &[&Reading])) {
+        for at in &self.reported {
+            let record = self.records.get(at).filter(|record| record.state == SnapshotState::Measured);
+            if let Some(record) = record {
+                with(*at, &record.readings().collect::<Vec<_>>());
+            }
+        }
+    }
+
     /// Drops the readings of a snapshot.
     fn clear(&mut self, at: &SnapshotRef) {
         let Some(record) = self.records.get_mut(at) else { return };

@@ -5,10 +5,13 @@
 //! With a history an event goes to its writer first, and is told when it is durable; without one it is told at once.
 
 use super::board::{Board, Standing};
+use super::count::count;
 use super::docket::{Decided, Docket};
 use super::history::{History, Kept, Loaded, Store, Watermark, What, start};
 use super::log::{Bounds, Log};
+use super::overview::Changes;
 use super::watcher::Watcher;
+use crate::domain::tally::Tally;
 use crate::domain::{
     Acceptance, Archive, Case, Decision, Event, Fault, FaultKind, Journal, Reading, Report, RunId, RunRecord,
     Sequenced, SnapshotHeader, SnapshotRef,
@@ -28,6 +31,9 @@ pub struct Hub {
     docket: Docket,
     watermark: Watermark,
     kept_in: Option<KeptIn>,
+    /// Counts what happens in all runs: wakes whoever watches many of them.
+    pub(super) changes: watch::Sender<Changes>,
+    tally: Arc<Tally>,
     expiry: OnceLock<Expiry>,
 }
 
@@ -58,22 +64,25 @@ pub(super) struct Feed {
     run: RunId,
     /// What the history knows of it.
     kept: Option<Arc<Kept>>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
+    tally: Arc<Tally>,
     /// Place of the next event: wakes watchers.
     next: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     log: Log,
-    board: Board,
+    pub(super) board: Board,
     /// The last event is on its way.
     sealed: bool,
     /// The last event has been told.
     ended: bool,
+    /// When something happened last.
+    changed: Instant,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -92,14 +101,19 @@ impl Hub {
         Self { watermark, ..self }
     }
 
-    /// A hub with a history, and the runs of earlier processes. What was received then and not measured is skipped.
+    /// The same, with what happens counted there.
+    pub fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
+    }
+
+    /// The same with a history, and the runs of earlier processes. What was received then and not measured is skipped.
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn durable(bounds: Bounds, watermark: Watermark, history: History) -> std::io::Result<Arc<Self>> {
+    pub fn durable(self, history: History) -> std::io::Result<Arc<Self>> {
         let History { store, connection, loaded } = history;
         let kept_in = KeptIn { store: store.clone(), writer: Mutex::default() };
-        let hub = Self { kept_in: Some(kept_in), ..Self::new(bounds).above(watermark) };
+        let hub = Self { kept_in: Some(kept_in), ..self };
         for loaded in loaded {
             hub.take_up(&store, loaded);
         }
@@ -113,7 +127,7 @@ impl Hub {
 
     fn take_up(&self, store: &Store, loaded: Loaded) {
         let Loaded { run, kept, standing, pending, ended } = loaded;
-        let feed = Arc::new(Feed::new(run.record.id, self.bounds, Some(kept), (standing, ended)));
+        let feed = self.new_feed(run.record.id, Some(kept), (standing, ended));
         lock(&self.feeds).insert(feed.run.clone(), feed.clone());
         for snapshot in pending {
             let reason = "the daemon ended before it was measured".to_owned();
@@ -124,7 +138,20 @@ impl Hub {
         }
     }
 
-    fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
+    fn new_feed(
+        &self,
+        run: RunId,
+        kept: Option<Arc<Kept>>,
+        (standing, ended): (Standing, bool),
+    ) -> Arc<Feed> {
+        let next = standing.progress.next_sequence;
+        let (log, board) = (Log::new(self.bounds, next), Board::new(self.bounds, standing));
+        let state = State { log, board, sealed: ended, ended, changed: Instant::now() };
+        let (state, next, tally) = (Mutex::new(state), watch::Sender::new(next), self.tally.clone());
+        Arc::new(Feed { run, kept, state, tally, next })
+    }
+
+    pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
         let unknown =
             || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
         lock(&self.feeds).get(run).cloned().ok_or_else(unknown)
@@ -159,6 +186,14 @@ impl Hub {
         let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
         standing.decision = self.docket.last(run).or(standing.decision);
         Ok(standing)
+    }
+
+    /// How long nothing has happened in a run.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
+        Ok(lock(&self.feed(run)?.state).changed.elapsed())
     }
 
     /// What is known of a snapshot of a run; `None` is the one that was measured last. May read from disk.
@@ -204,6 +239,7 @@ impl Hub {
                 None => drop(feed.tell_now(Event::Draining)),
             }
         }
+        self.changed(true);
     }
 
     /// Waits until everything is written, which nothing must be added to any more. False when that takes longer.
@@ -251,11 +287,12 @@ impl Journal for Hub {
         self.docket.open(&record.id, case, None);
         let run = record.id.clone();
         let kept = self.store().map(|_| Arc::new(Kept::new(record.measures.clone(), record.precision)));
-        let feed = Arc::new(Feed::new(run.clone(), self.bounds, kept, (Standing::default(), false)));
+        let feed = self.new_feed(run.clone(), kept, (Standing::default(), false));
         lock(&self.feeds).insert(run, feed.clone());
         if let Some(store) = self.store() {
             store.push(feed, What::Open(Box::new(record)));
         }
+        self.changed(false);
     }
 
     fn resume(&self, run: &RunId, case: Case) {
@@ -282,6 +319,7 @@ impl Journal for Hub {
             None => {
                 let news = feed.tell_now(event).and_then(|told| self.told(&feed, &told.event));
                 news.and_then(|event| feed.tell_now(event));
+                self.changed(false);
             }
         }
     }
@@ -295,6 +333,7 @@ impl Journal for Hub {
     fn forget(&self, run: &RunId) {
         self.docket.forget(run);
         lock(&self.feeds).remove(run);
+        self.changed(false);
     }
 }
 
@@ -321,6 +360,11 @@ impl Hub {
                 None
             }
         }
+    }
+
+    /// What the policy of a run said last.
+    pub fn verdict(&self, run: &RunId) -> Option<Decision> {
+        self.docket.last(run)
     }
 
     /// The decision of a run that stands, if nothing has happened since it was made.
@@ -369,13 +413,6 @@ impl Archive for Hub {
 }
 
 impl Feed {
-    fn new(run: RunId, bounds: Bounds, kept: Option<Arc<Kept>>, (standing, ended): (Standing, bool)) -> Self {
-        let next = standing.progress.next_sequence;
-        let (log, board) = (Log::new(bounds, next), Board::new(bounds, standing));
-        let state = State { log, board, sealed: ended, ended };
-        Self { run, kept, state: Mutex::new(state), next: watch::Sender::new(next) }
-    }
-
     pub(super) fn run(&self) -> &RunId {
         &self.run
     }
@@ -415,20 +452,21 @@ impl Feed {
         if state.ended {
             return None;
         }
-        let sequenced = state.log.append(event);
+        let sequenced = Arc::new(Sequenced { sequence: state.log.next(), event });
         self.settle(&mut state, &sequenced);
         Some(sequenced)
     }
 
     /// With one: what is durable now.
     pub(super) fn tell(&self, sequenced: &Arc<Sequenced>) {
-        let mut state = lock(&self.state);
-        state.log.keep(sequenced);
-        self.settle(&mut state, sequenced);
+        self.settle(&mut lock(&self.state), sequenced);
     }
 
     fn settle(&self, state: &mut State, sequenced: &Arc<Sequenced>) {
         state.ended = is_last(&sequenced.event);
+        state.changed = Instant::now();
+        count(&self.tally, &sequenced.event, &state.board);
+        state.log.keep(sequenced);
         state.board.apply(sequenced);
         self.next.send_replace(sequenced.sequence + 1);
     }

@@ -46,14 +46,7 @@ impl Log {
         self.first + self.events.len() as u64
     }
 
-    /// Keeps an event, and drops the oldest where bounds ask for it; the newest is always kept.
-    pub fn append(&mut self, event: Event) -> Arc<Sequenced> {
-        let sequenced = Arc::new(Sequenced { sequence: self.next(), event });
-        self.keep(&sequenced);
-        sequenced
-    }
-
-    /// The same with an event that has its number, which is the next.
+    /// Keeps the next event, and drops the oldest where bounds ask for it; the newest is always kept.
     pub fn keep(&mut self, sequenced: &Arc<Sequenced>) {
         self.bytes += weight(&sequenced.event);
         self.events.push_back(sequenced.clone());
@@ -105,6 +98,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    impl Log {
+        fn append(&mut self, event: Event) {
+            let sequence = self.next();
+            self.keep(&Arc::new(Sequenced { sequence, event }));
+        }
+    }
+
     fn log(events: usize, bytes: usize) -> Log {
         Log::new(Bounds { events, bytes, ..Bounds::default() }, 0)
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_reader_behind_the_ring_gets_a_gap_and_goes_on() {
         let mut log = log(3, 1 << 20);
-        (0..10).for_each(|lost| drop(log.append(Event::Gap { lost })));
+        (0..10).for_each(|lost| log.append(Event::Gap { lost }));
         assert_eq!(log.next(), 10);
         let gap = log.at(2).unwrap();
         assert_eq!(*gap, Sequenced { sequence: 6, event: Event::Gap { lost: 5 } });

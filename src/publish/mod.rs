@@ -6,15 +6,18 @@
 //! itself has dropped, and is told so by a gap; with a history that is read back instead.
 
 mod board;
+mod count;
 mod docket;
 mod feed;
 pub mod history;
 mod log;
+mod overview;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watcher;
 
 pub use board::{Progress, Standing};
 pub use feed::Hub;
 pub use log::Bounds;
+pub use overview::{Changes, Seen};
 pub use watcher::Watcher;

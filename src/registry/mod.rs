@@ -3,6 +3,7 @@
 //! Owns: identity, attempts, idempotency, references, the waiting slot of each run, whose turn it is.
 //! May not touch: bytes on the wire, how anything is measured.
 
+mod census;
 mod fingerprint;
 mod ledger;
 mod probes;
@@ -12,10 +13,12 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
+pub use census::Census;
 pub use probes::{ProbeStore, probe_digest};
 pub use run::Run;
 pub use snapshots::{Admission, Room, Upload, Work};
 
+use crate::domain::meters::Metric;
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
     Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
@@ -128,6 +131,7 @@ impl Registry {
         let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
         self.journal.open(record, case);
         self.tally.count(Happening::RunOpened);
+        self.tally.meters.one(Metric::RunsOpened, &[&run.label.project]);
         Ok((run, true))
     }
 

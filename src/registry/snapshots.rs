@@ -5,6 +5,7 @@
 use super::fingerprint::announced;
 use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
+use crate::domain::meters::Metric;
 use crate::domain::tally::Happening;
 use crate::domain::{
     Acceptance, Admitted, Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Receipt, Reference,
@@ -158,9 +159,10 @@ impl Registry {
         let acceptance = Acceptance { header, receipt: receipt.clone(), key, reference: kept };
         self.journal.accept(&run.id, acceptance);
         self.tally.count(Happening::SnapshotAccepted);
+        self.tally.meters.one(Metric::SnapshotsAccepted, &[&run.label.project]);
         if let Some(older) = replaced {
             let reason = format!("step {} attempt {} took its place", at.step, at.attempt);
-            self.skip(&run.id, older, reason);
+            self.skip(&run, older, reason);
         } else {
             inner.ready.push_back(run.id.clone());
         }
@@ -168,9 +170,10 @@ impl Registry {
         Ok(receipt)
     }
 
-    fn skip(&self, run: &RunId, snapshot: SnapshotRef, reason: String) {
+    fn skip(&self, run: &Run, snapshot: SnapshotRef, reason: String) {
         self.tally.count(Happening::SnapshotSkipped);
-        self.journal.append(run, Event::Skipped { snapshot, reason });
+        self.tally.meters.one(Metric::SnapshotsSkipped, &[&run.label.project]);
+        self.journal.append(&run.id, Event::Skipped { snapshot, reason });
     }
 
     /// The next snapshot to measure: runs take turns. Waits for one; `None` when the daemon stops.
@@ -206,7 +209,7 @@ impl Registry {
         for entry in inner.runs.values_mut() {
             entry.run.room.close();
             if let Some(waiting) = entry.state.waiting.take() {
-                self.skip(&entry.run.id, waiting.held.header().at, "the daemon shut down".into());
+                self.skip(&entry.run, waiting.held.header().at, "the daemon shut down".into());
                 self.end_if_over(entry);
             }
         }

@@ -7,6 +7,7 @@ use super::pb;
 use super::status::to_status;
 use crate::assembly::{Assembled, Assembler};
 use crate::domain::Fault;
+use crate::domain::meters::Metric;
 use tonic::{Status, Streaming};
 
 /// One frame of an upload that begins with a `B`.
@@ -86,7 +87,10 @@ impl<'a, M: Framed> Frames<'a, M> {
         loop {
             match self.next("a chunk or commit").await? {
                 Frame::Begin(_) => return Err(unexpected("a second begin", "a chunk or commit")),
-                Frame::Chunk(chunk) => take(&mut assembler, &chunk).map_err(|fault| to_status(&fault))?,
+                Frame::Chunk(chunk) => {
+                    take(&mut assembler, &chunk).map_err(|fault| to_status(&fault))?;
+                    self.desk.tally.meters.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
+                }
                 Frame::Commit => return assembler.commit().map_err(|fault| to_status(&fault)),
             }
         }

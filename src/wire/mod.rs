@@ -3,11 +3,15 @@
 //! Owns: generated code, conversion, status codes. May not touch: the engine, the pipeline.
 
 mod access;
+mod compare;
 pub mod convert;
 mod decisions;
 mod desk;
 mod frames;
+mod listing;
+mod observe;
 mod reports;
+mod roster;
 mod runs;
 mod server;
 mod snapshots;

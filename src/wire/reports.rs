@@ -4,6 +4,7 @@
 
 use super::convert::{event_to_pb, report_to_pb};
 use super::desk::Desk;
+use super::observe::Ongoing;
 use super::pb;
 use super::status::to_status;
 use crate::domain::{RunId, SnapshotRef};
@@ -25,7 +26,7 @@ impl pb::reports_server::Reports for ReportsService {
         let pb::WatchRequest { run_id, from_sequence } = request.into_inner();
         let watcher = self.0.hub.watch(&RunId(run_id), from_sequence).map_err(|fault| to_status(&fault))?;
         let (sender, receiver) = channel(IN_FLIGHT);
-        tokio::spawn(pump(watcher, sender));
+        tokio::spawn(pump(watcher, sender, Ongoing::watch(&self.0.tally)));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -43,7 +44,7 @@ impl pb::reports_server::Reports for ReportsService {
 }
 
 /// Ends with the run, with the daemon, or when the client has gone.
-async fn pump(mut watcher: Watcher, sender: Sender<Result<pb::WatchResponse, Status>>) {
+async fn pump(mut watcher: Watcher, sender: Sender<Result<pb::WatchResponse, Status>>, watch: Ongoing) {
     loop {
         let event = tokio::select! {
             event = watcher.next() => event,
@@ -53,5 +54,6 @@ async fn pump(mut watcher: Watcher, sender: Sender<Result<pb::WatchResponse, Sta
         if sender.send(Ok(event_to_pb(&event))).await.is_err() {
             return;
         }
+        watch.sent(&event.event);
     }
 }

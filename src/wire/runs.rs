@@ -2,16 +2,19 @@
 //!
 //! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the examiner's).
 
+use super::access::Scope;
 use super::convert::{info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, summary_to_pb};
 use super::desk::Desk;
 use super::frames::Frames;
+use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::status::to_status;
+use super::{compare, listing, roster};
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
 use crate::domain::{Fault, Manifest, OpenedRun, RunId};
 use crate::registry::Run;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::task::block_in_place;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 pub(super) struct RunsService(pub Desk);
@@ -19,23 +22,22 @@ pub(super) struct RunsService(pub Desk);
 /// An answer of the services.
 type Answer<T> = Result<Response<T>, Status>;
 
-fn answer<T, P>(result: Result<T, Fault>, convert: impl FnOnce(T) -> P) -> Answer<P> {
-    result.map(|value| Response::new(convert(value))).map_err(|fault| to_status(&fault))
-}
-
 #[async_trait]
 impl pb::runs_server::Runs for RunsService {
-    type WatchRunsStream = ReceiverStream<Result<pb::WatchRunsResponse, Status>>;
+    type WatchRunsStream = roster::Answers;
 
-    async fn watch_runs(
-        &self,
-        _: Request<pb::WatchRunsRequest>,
-    ) -> Result<Response<Self::WatchRunsStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn watch_runs(&self, request: Request<pb::WatchRunsRequest>) -> Answer<Self::WatchRunsStream> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        Ok(Response::new(roster::watch(&self.0, pass, request.into_inner())?))
     }
 
-    async fn compare_runs(&self, _: Request<pb::CompareRunsRequest>) -> Answer<pb::CompareRunsResponse> {
-        Err(Status::unimplemented("not yet"))
+    async fn compare_runs(
+        &self,
+        request: Request<pb::CompareRunsRequest>,
+    ) -> Answer<pb::CompareRunsResponse> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        let compared = block_in_place(|| compare::compare(&self.0, &pass, request.into_inner()))?;
+        Ok(Response::new(compared))
     }
 
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
@@ -48,6 +50,7 @@ impl pb::runs_server::Runs for RunsService {
             Fault::internal("the examination of the run failed")
         };
         let opened = opened.map_err(defect).flatten()?;
+        span_of_run(&opened.run.0, None);
         self.0.settled().await?;
         Ok(Response::new(opened_to_pb(&opened)))
     }
@@ -56,7 +59,9 @@ impl pb::runs_server::Runs for RunsService {
         &self,
         request: Request<Streaming<pb::PutProbeRequest>>,
     ) -> Answer<pb::PutProbeResponse> {
+        let upload = Ongoing::upload(&self.0.tally, "probe");
         let put = self.put(request.into_inner()).await;
+        upload.end(put.is_ok());
         if let Err(status) = &put {
             self.0.tally.count(Happening::UploadFailed);
             tracing::info!(code = %status.code(), message = status.message(), "a probe was not put");
@@ -65,17 +70,17 @@ impl pb::runs_server::Runs for RunsService {
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::GetRunResponse> {
+        let pass = self.0.admit(&request, Scope::Read)?;
         let id = RunId(request.into_inner().run_id);
-        let found = self.0.registry.get(&id).and_then(|(run, closed)| self.0.summary(&run, closed));
-        answer(found, |run| pb::GetRunResponse { run: Some(summary_to_pb(&run)) })
+        let (run, closed) = self.0.run_for(&pass, &id)?;
+        let run = self.0.summary(&run, closed)?;
+        Ok(Response::new(pb::GetRunResponse { run: Some(summary_to_pb(&run)) }))
     }
 
-    async fn list_runs(&self, _: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
-        let all = self.0.registry.list();
-        // A run that is forgotten between the two looks is left out.
-        let runs = all.iter().filter_map(|(run, closed)| self.0.summary(run, *closed).ok());
-        let runs = runs.map(|run| summary_to_pb(&run)).collect();
-        Ok(Response::new(pb::ListRunsResponse { runs, next_page_token: String::new() }))
+    async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        let page = block_in_place(|| listing::page(&self.0, &pass, request.into_inner()))?;
+        Ok(Response::new(page))
     }
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
@@ -122,7 +127,7 @@ impl RunsService {
         let assembler = probe_assembler(desk, begin).map_err(|fault| to_status(&fault))?;
         let assembled = frames.fill(assembler).await?;
         let (tensors, claim) = assembled.into_tensors().map_err(|fault| to_status(&fault))?;
-        Ok(tokio::task::block_in_place(|| desk.probes.put(tensors, claim)))
+        Ok(block_in_place(|| desk.probes.put(tensors, claim)))
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::decisions::DecisionsService;
 use super::desk::Desk;
+use super::observe::Observed;
 use super::pb;
 use super::reports::ReportsService;
 use super::runs::RunsService;
@@ -113,6 +114,7 @@ impl Servers {
     {
         let tally = self.tally.clone();
         let service = MapResponse::new(self.routes.clone(), move |response| refine(response, &tally));
+        let service = Observed::new(service, self.tally.clone());
         let ending = self.ending.clone().cancelled_owned();
         self.tasks.spawn(limits().serve_with_incoming_shutdown(service, incoming, ending));
     }

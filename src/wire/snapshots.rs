@@ -5,11 +5,12 @@
 use super::convert::{announcement_from_pb, receipt_to_pb};
 use super::desk::{Desk, Drain};
 use super::frames::Frames;
+use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::status::to_status;
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
-use crate::domain::{Fault, Receipt};
+use crate::domain::{Fault, Receipt, RunId};
 use crate::registry::{Admission, Room, Upload};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -22,7 +23,9 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
         &self,
         request: Request<Streaming<pb::PushSnapshotRequest>>,
     ) -> Result<Response<pb::PushSnapshotResponse>, Status> {
+        let upload = Ongoing::upload(&self.0.tally, "snapshot");
         let answer = self.push(request.into_inner()).await;
+        upload.end(answer.is_ok());
         match &answer {
             Ok(receipt) => {
                 tracing::debug!(id = %receipt.id, step = receipt.at.step, attempt = receipt.at.attempt, "snapshot");
@@ -42,10 +45,12 @@ impl SnapshotsService {
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
         let mut frames = Frames::new(stream, desk);
         let begin = frames.begin().await?;
+        let run = RunId(begin.run_id.clone());
+        span_of_run(&begin.run_id, Some(begin.step));
         let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
             Admission::Repeated(receipt) => {
                 desk.settled().await?;
-                return Ok(receipt);
+                return Ok(advised(desk, &run, receipt));
             }
             Admission::Welcome(upload) => upload,
         };
@@ -58,12 +63,17 @@ impl SnapshotsService {
         let receipt = desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))?;
         // Whoever has a receipt finds the snapshot again, whatever becomes of this process.
         desk.settled().await?;
-        Ok(receipt)
+        Ok(advised(desk, &run, receipt))
     }
 }
 
 fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
     tokio::task::block_in_place(|| desk.registry.announce(announcement_from_pb(begin)?))
+}
+
+/// What the policy said last rides on the receipt, so that no trainer needs a second stream.
+fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> Receipt {
+    Receipt { decision: desk.hub.verdict(run).map(Box::new), ..receipt }
 }
 
 async fn room(desk: &Desk, upload: &Upload) -> Result<Room, Fault> {

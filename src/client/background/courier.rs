@@ -68,7 +68,7 @@ async fn deliver(slot: &Slot, address: &str, plan: &Plan) {
 async fn session(slot: &Slot, run: &Run) -> Result<(), ()> {
     while let Some(parcel) = slot.take().await {
         match push(run, &parcel).await {
-            Ok(_) => slot.sent(&parcel),
+            Ok(receipt) => slot.sent(&parcel, receipt.decision),
             // The daemon came back without this run: it has to be opened again.
             Err(fault) if fault.kind == FaultKind::NotFound || !is_refusal(fault.kind) => {
                 slot.away(Some(parcel), &fault.to_string());

@@ -222,3 +222,6 @@ impl Store {
         self.readers.with(|connection| read::recall(connection, kept, measures, with))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,6 +163,9 @@ impl Writer {
                 news.extend(decision.map(|event| Entry::new(feed, What::Event(event), false)));
             }
         }
+        if let Some(hub) = &hub {
+            hub.changed(false);
+        }
         news.into_iter().rev().for_each(|entry| self.pending.push_front(entry));
         self.store.level.send_modify(|level| level.durable += batch.counted);
     }

@@ -8,7 +8,7 @@ use super::{
     Coded, Complaints, decision_from_pb, decision_to_pb, manifest_from_pb, measure_to_pb, policy_from_pb,
     policy_to_pb, present, spec_from_pb, spec_to_pb,
 };
-use crate::domain::id::{MAX_NAME, check_name, quoted};
+use crate::domain::id::{MAX_NAME, check_name, is_hidden, quoted};
 use crate::domain::run::DEFAULT_PROJECT;
 use crate::domain::{
     Announcement, Delivery, Fault, Precision, ProbeGroup, Receipt, RunId, RunLabel, RunSpec, SnapshotId,
@@ -108,11 +108,6 @@ fn label_from_pb(
     }
     complaints.settle()?;
     Ok(RunLabel { project, experiment, tags })
-}
-
-/// What no terminal or page should show as it is: controls, and characters that turn the direction of writing.
-fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A request for `spec` whose groups are sent as `groups`: each whole or by digest.
