@@ -26,6 +26,7 @@ mod selftest;
 mod serve;
 mod table;
 mod token;
+mod trace;
 mod view;
 mod watch;
 
@@ -41,6 +42,8 @@ pub const FAILED: u8 = 1;
 pub const INPUT: u8 = 2;
 /// The command line or the configuration cannot be used (EX_USAGE).
 pub const USAGE: u8 = 64;
+/// The history was made by a newer clino (EX_DATAERR).
+pub const DATA: u8 = 65;
 /// Another daemon is in the way (EX_TEMPFAIL).
 pub const OCCUPIED: u8 = 75;
 
@@ -84,6 +87,10 @@ enum Command {
     Decide(decide::Arguments),
     /// Make a token for somebody, and its entry of the tokens file.
     Token(token::Arguments),
+    /// Ask a history anything, in SQL.
+    Query(history::Query),
+    /// Write the readings of a history to a Parquet, CSV or JSON file.
+    Export(history::Export),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -133,6 +140,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rules(arguments) => told(rules::run(arguments)),
         Command::Decide(arguments) => told(decide::run(arguments)),
         Command::Token(arguments) => told(token::run(arguments)),
+        Command::Query(arguments) => told(history::ask(&arguments)),
+        Command::Export(arguments) => told(history::write(&arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

@@ -30,7 +30,8 @@ impl pb::reports_server::Reports for ReportsService {
         &self,
         request: Request<pb::GetReportRequest>,
     ) -> Result<Response<pb::GetReportResponse>, Status> {
-        let report = self.report(request).map_err(|fault| to_status(&fault))?;
+        // It may have to be read from disk.
+        let report = tokio::task::block_in_place(|| self.report(request))?;
         Ok(Response::new(report_to_pb(&report)))
     }
 }
