@@ -143,7 +143,11 @@ class FakeDaemon:
     def get_run(self, request: runs_pb2.GetRunRequest, context: grpc.ServicerContext) -> runs_pb2.GetRunResponse:
         self.on_get(request, context)
         run = self._find(request.run_id, context)
-        return runs_pb2.GetRunResponse(run=runs_pb2.RunSummary(run_id=run.id, plan=run.plan(), decision=run.decision))
+        return runs_pb2.GetRunResponse(
+            run=runs_pb2.RunSummary(
+                run_id=run.id, plan=run.plan(), decision=run.decision, next_sequence=len(run.events)
+            )
+        )
 
     def put_probe(
         self, frames: Iterator[runs_pb2.PutProbeRequest], context: grpc.ServicerContext
@@ -199,6 +203,8 @@ class FakeDaemon:
         self.on_watch(context)
         run = self._find(request.run_id, context)
         place = request.from_sequence
+        if place > len(run.events):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "from_sequence: found a number ahead of the run")
         while context.is_active():
             with self._changed:
                 if len(run.events) == place:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from real import Mlp, RealDaemon, needs_daemon
+from real import BIN, HELP, Mlp, RealDaemon, needs_daemon
 from support import until
 
 import clino
@@ -148,3 +150,65 @@ def test_a_policy_that_cannot_be_is_refused_by_the_name_of_its_field(
 ) -> None:
     with pytest.raises(clino.ClinoError, match=words):
         opened(real, rules)
+
+
+@pytest.mark.skipif("--tokens" not in HELP, reason="this clino program knows no tokens")
+def test_a_token_is_asked_for_and_says_what_one_may_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "tokens.toml"
+
+    def token(name: str, scopes: str) -> str:
+        command = [BIN, "token", name, "--project", f"p={scopes}", "--append", str(file)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    trainer, admin, pusher = token("trainer", "push,read"), token("admin", "admin"), token("pusher", "push")
+    daemon = RealDaemon(tmp_path, "--tokens", str(file))
+    # By the socket the owner of the daemon needs none.
+    with pytest.raises(clino.ClinoError):
+        opened(daemon, [AT_ONCE], addr=daemon.tcp, project="p")
+    with pytest.raises(clino.ClinoError):
+        opened(daemon, [AT_ONCE], addr=daemon.tcp, project="other", token=trainer)
+    run = opened(daemon, [AT_ONCE], addr=daemon.tcp, project="p", token=trainer)
+    assert measured(run, shrunk(1.0), 1).stops
+    with pytest.raises(clino.ClinoError, match="nothing was overridden"):
+        run.override("I may not")
+    run.finish()
+    run = opened(daemon, [AT_ONCE], addr=daemon.tcp, project="p", token=admin)
+    assert measured(run, shrunk(1.0), 1).stops
+    decision = run.override("I may")
+    assert decision is not None
+    assert decision.overridden is not None
+    assert decision.overridden.by == "admin"
+    run.finish()
+    # Who may only send still gets the verdict: with the receipts.
+    run = opened(daemon, [AT_ONCE], addr=daemon.tcp, project="p", token=pusher, strict=False)
+    for step in range(1, 40):
+        run.snapshot(shrunk(1.0), step)
+        time.sleep(0.02)
+        if run.should_stop():
+            break
+    assert run.should_stop()
+    run.finish()
+    assert [r.message for r in caplog.records if "does not tell its readings" in r.message]
+    daemon.stop()
+
+
+@pytest.mark.skipif("--data" not in HELP, reason="this clino program keeps no history")
+def test_a_daemon_that_remembers_goes_on_with_the_stop(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    first = RealDaemon(tmp_path, "--data", str(data))
+    run = opened(first, [AT_ONCE], "enforce", strict=False)
+    stop = measured(run, shrunk(1.0), 1)
+    assert stop.stops
+    until(run.should_stop)
+    first.kill()
+    until(lambda: not run.should_stop())
+    second = RealDaemon(tmp_path, "--data", str(data))
+    until(run.should_stop, 60)
+    decision = run.decision()
+    assert decision is not None
+    assert decision.id == stop.id
+    assert run.override("go on") is not None
+    run.snapshot(shrunk(1.0), 2)
+    until(run.should_stop, 60)
+    run.finish()
+    second.stop()

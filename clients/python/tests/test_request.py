@@ -171,6 +171,6 @@ def test_modes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_version_that_is_told_is_the_one_of_the_package() -> None:
-    told = {key: value for key, value in Settings.of(None).access.metadata()}
+    told = dict(Settings.of(None).access.metadata())
     pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
     assert f'\nversion = "{told["clino-client-version"]}"\n' in pyproject.read_text(encoding="utf-8")

@@ -78,8 +78,11 @@ class Link:
             self._changed.notify_all()
         return answer.run_id
 
-    def renew_plan(self, run_id: str, timeout: float) -> None:
-        """Ask the daemon for the plan of the run that it opened under this name, and what its policy said last."""
+    def renew_plan(self, run_id: str, timeout: float) -> int:
+        """Ask the daemon for the plan of the run that it opened under this name, and what its policy said last.
+
+        Gives the number of the run's next event.
+        """
         mark = self.verdict.mark()
         answer = self.answer(self.daemon().get_run(run_id, timeout))
         with self._changed:
@@ -87,6 +90,7 @@ class Link:
                 self._plan = plan_of(answer.run.plan)
         if answer.run.HasField("decision"):
             self.verdict.answered(decision_of(answer.run.decision), mark)
+        return answer.run.next_sequence
 
     def decide(self, run_id: str, timeout: float) -> Decision:
         """Ask the daemon what the policy says."""

@@ -53,7 +53,9 @@ class Watcher:
         try:
             if self.away:
                 # A stream says nothing until there is news: only an answer tells that the daemon is back.
-                self._link.renew_plan(run_id, PLAN_TIMEOUT)
+                there = self._link.renew_plan(run_id, PLAN_TIMEOUT)
+                # One that crashed may have lost its last events, and counts on from there.
+                self._next = min(self._next, there)
                 self.away = False
             call = self._link.daemon().watch(run_id, self._next)
             self._link.begin(call)
