@@ -236,7 +236,7 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
         events: positive("events", raw.events.unwrap_or(65_536))?,
         access,
-        http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
+        http: raw.http.map(|text| access::loopback("http", &text, safety)).transpose()?,
         run_metrics: raw.run_metrics.unwrap_or(0),
         run_metrics_expiry: duration(
             "run_metrics_expiry",

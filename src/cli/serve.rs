@@ -84,7 +84,7 @@ pub(super) struct Arguments {
     /// Listen beyond this machine without TLS, or without knowing who connects.
     #[arg(long)]
     insecure: bool,
-    /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
+    /// Address and port of /metrics, /livez and /readyz over HTTP; loopback, or any with --insecure; port 0 takes any. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
     /// Most runs that /metrics/runs tells of, the newest. [default: 0, which turns it off]

@@ -73,7 +73,9 @@ fn advice(advice: Advice) -> &'static str {
 mod tests {
     use super::super::{Bounds, Hub};
     use super::*;
-    use crate::domain::{Case, Journal, MeasureRequest, Mode, Precision, Reason, RunId, SnapshotRef, WeightKind};
+    use crate::domain::{
+        Case, Journal, MeasureRequest, Mode, Precision, Reason, RunId, SnapshotRef, WeightKind,
+    };
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
