@@ -251,7 +251,7 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
         events: positive("events", raw.events.unwrap_or(65_536))?,
         access,
-        http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
+        http: raw.http.map(|text| access::loopback("http", &text, safety)).transpose()?,
         data: raw.data,
         retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
         reserve: bytes("reserve", raw.reserve, 256 << 20)?,

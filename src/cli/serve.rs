@@ -93,7 +93,7 @@ pub(super) struct Arguments {
     /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     reserve: Option<String>,
-    /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
+    /// Address and port of /metrics, /livez and /readyz over HTTP; loopback, or any with --insecure; port 0 takes any. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
     /// Most runs that /metrics/runs tells of, the newest. [default: 0, which turns it off]
