@@ -80,7 +80,7 @@ impl Watch {
             let words = match answer {
                 Ok(news) => vec![Word::Here, Word::News(news)],
                 Err(fault) if fault.kind == FaultKind::Invalid => return Err(fault),
-                Err(fault) => vec![Word::Away(fault.to_string())],
+                Err(fault) => vec![Word::Away(why(&self.addresses[place], &fault))],
             };
             for word in words {
                 if self.format == Format::Json {
@@ -145,6 +145,12 @@ fn room() -> usize {
     }
 }
 
+/// Why a daemon does not answer; its address stands beside it.
+fn why(address: &str, fault: &Fault) -> String {
+    let said = fault.to_string();
+    said.strip_prefix(&format!("no daemon at {address}: ")).map_or_else(|| said.clone(), str::to_owned)
+}
+
 async fn ask(address: &str, filter: &RunFilter) -> Result<RunNews, Fault> {
     let runs = Client::connect(address).await?.runs(filter).await?;
     Ok(RunNews { runs, forgotten: Vec::new() })
@@ -169,15 +175,15 @@ impl Listener {
             };
             let word = match fault.kind {
                 FaultKind::Invalid => Err(fault),
-                _ => Ok(Word::Away(fault.to_string())),
+                _ => Ok(Word::Away(why(&self.address, &fault))),
             };
             let over = word.is_err();
             // The same complaint is told once, not with every call.
-            let why = word.as_ref().ok().map(|word| format!("{word:?}"));
-            if (over || why != told) && out.send((self.place, word)).await.is_err() || over {
+            let said = word.as_ref().ok().map(|word| format!("{word:?}"));
+            if (over || said != told) && out.send((self.place, word)).await.is_err() || over {
                 return;
             }
-            told = why;
+            told = said;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
