@@ -173,17 +173,18 @@ impl Listener {
                 Ok(()) => return,
                 Err(fault) => fault,
             };
-            let word = match fault.kind {
-                FaultKind::Invalid => Err(fault),
-                _ => Ok(Word::Away(why(&self.address, &fault))),
-            };
-            let over = word.is_err();
-            // The same complaint is told once, not with every call.
-            let said = word.as_ref().ok().map(|word| format!("{word:?}"));
-            if (over || said != told) && out.send((self.place, word)).await.is_err() || over {
+            if fault.kind == FaultKind::Invalid {
+                // The command ends with it; when nobody looks any more it has ended.
+                let _ = out.send((self.place, Err(fault))).await;
                 return;
             }
-            told = said;
+            // The same complaint is told once, not with every call.
+            let said = why(&self.address, &fault);
+            let news = told.as_ref() != Some(&said);
+            if news && out.send((self.place, Ok(Word::Away(said.clone())))).await.is_err() {
+                return;
+            }
+            told = Some(said);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
