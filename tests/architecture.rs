@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 /// Each room and the rooms that it may import, besides itself. What is not here is not allowed.
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("access", &["domain"]),
     ("assembly", &["domain"]),
     ("engine", &["domain"]),
     ("decide", &["domain"]),
     ("registry", &["domain"]),
     ("publish", &["domain"]),
     ("pipeline", &["domain", "registry", "engine", "publish"]),
-    ("wire", &["domain", "registry", "assembly", "publish"]),
+    ("wire", &["domain", "access", "registry", "assembly", "publish"]),
     ("http", &["domain", "registry", "publish"]),
     ("systemd", &["domain"]),
     ("client", &["domain", "wire"]),
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "domain",
+            "access",
             "assembly",
             "decide",
             "engine",
@@ -42,7 +44,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["domain", "decide", "engine", "pipeline", "client", "config", "telemetry", "shutdown", "daemon"],
+        &[
+            "domain",
+            "access",
+            "decide",
+            "engine",
+            "publish",
+            "pipeline",
+            "client",
+            "config",
+            "telemetry",
+            "shutdown",
+            "daemon",
+        ],
     ),
     ("main", &["cli"]),
     ("lib", &[]),
@@ -52,6 +66,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("tonic", &["wire", "client"]),
     ("prost", &["wire", "client"]),
+    ("tokio_rustls", &["wire", "cli"]),
+    ("x509_parser", &["wire"]),
+    ("toml", &["access"]),
+    ("subtle", &["access"]),
     ("gemm", &["engine"]),
     ("rayon", &["engine"]),
     ("candle_core", &["engine"]),
@@ -65,6 +83,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["systemd"]),
     ("figment", &["config"]),
     ("clap", &["cli", "config"]),
+    ("rusqlite", &["publish"]),
+    ("parquet", &["publish"]),
+    ("csv", &["publish"]),
 ];
 
 /// Rooms in which nothing waits.

@@ -2,7 +2,7 @@
 //!
 //! Owns: its flags, the line with the bound addresses, its exit code. May not touch: what the daemon does.
 
-use super::{FAILED, OCCUPIED, USAGE};
+use super::{DATA, FAILED, OCCUPIED, USAGE};
 use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
 use crate::daemon::Daemon;
 use crate::domain::{Fault, FaultKind};
@@ -25,7 +25,8 @@ pub(super) struct Arguments {
     /// TOML file with the names of these flags as keys (log_format for --log-format); also CLINO_CONFIG.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Loopback address and port; port 0 takes any. May be repeated. [default: 127.0.0.1:7411, or none with --socket]
+    /// Address and port; port 0 takes any. Beyond this machine only with TLS, and tokens or client certificates. May be
+    /// repeated. [default: 127.0.0.1:7411, or none with --socket]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// Unix socket.
@@ -62,6 +63,36 @@ pub(super) struct Arguments {
     /// Most events kept for watchers of a run. [default: 65536]
     #[arg(long)]
     events: Option<usize>,
+    /// Certificate chain in PEM: TCP speaks TLS. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key in PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Authorities in PEM: clients show a certificate of one of them, or a token where there are tokens.
+    #[arg(long, value_name = "FILE")]
+    tls_clients: Option<PathBuf>,
+    /// TOML file of who may do what, as `clino token` writes it. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// TOML file of limits by project. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    quotas: Option<PathBuf>,
+    /// Append who opened, closed and overrode what, and what was denied, as lines of JSON.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// Listen beyond this machine without TLS, or without knowing who connects.
+    #[arg(long)]
+    insecure: bool,
+    /// Directory of the history, which outlives the daemon: runs, snapshots received, readings, decisions. [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// How long closed runs are kept in the history, such as 90d. [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    retain: Option<String>,
+    /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    reserve: Option<String>,
     /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
@@ -91,10 +122,21 @@ impl Arguments {
             runs: self.runs,
             idle: self.idle.map(Quantity::Text),
             events: self.events,
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            tls_clients: self.tls_clients,
+            tokens: self.tokens,
+            quotas: self.quotas,
+            audit: self.audit,
+            insecure: self.insecure.then_some(true),
+            data: self.data,
+            retain: self.retain.map(Quantity::Text),
+            reserve: self.reserve.map(Quantity::Text),
             http: self.http,
             run_metrics: self.run_metrics,
             run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),
             otlp: self.otlp,
+            ..Raw::default()
         };
         (raw, self.config)
     }
@@ -117,6 +159,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Err(fault) => match fault.kind {
             FaultKind::Exists => told(OCCUPIED, &fault),
             FaultKind::Invalid => told(USAGE, &fault),
+            FaultKind::Precondition => told(DATA, &fault),
             _ => told(FAILED, &fault),
         },
     }

@@ -73,9 +73,10 @@ fn interval(seconds: Option<f64>) -> Result<Duration, Fault> {
 }
 
 impl Roster {
-    /// Until the client has gone or the daemon ends.
+    /// Until the client has gone, may see no runs any more, or the daemon ends.
     async fn tell(mut self, interval: Duration, out: Out) {
         let (mut changes, end) = (self.desk.hub.changes(), self.desk.hub.ended().clone());
+        let mut watchman = self.desk.watchman(&self.pass, None);
         let mut first = true;
         loop {
             // Before the look, so that what changes during it wakes up once more.
@@ -93,6 +94,10 @@ impl Roster {
             tokio::select! {
                 changed = news => if changed.is_err() { return },
                 () = end.cancelled() => {}
+                fault = watchman.over() => {
+                    let _ = out.send(Err(fault.into())).await;
+                    return;
+                }
                 () = out.closed() => return,
             }
         }
@@ -111,9 +116,12 @@ impl Roster {
 
     /// A run that was told once is told on, whatever the filter says of it when it is closed.
     fn is_news(&self, run: &Run, closed: bool) -> bool {
+        if !self.pass.covers(&run.label.project) {
+            return false;
+        }
         match self.told.get(&run.id) {
             Some(told) => self.desk.hub.version(&run.id).is_some_and(|next| *told != (next, closed)),
-            None => self.filter.matches(&run.label, closed) && self.pass.covers(&run.label.project),
+            None => self.filter.matches(&run.label, closed),
         }
     }
 
