@@ -21,7 +21,7 @@ from clino.integrations._follower import Follower
 
 FOLDER = Path(__file__).parent
 NOWHERE = "http://127.0.0.1:1"
-ENFORCED = clino.Policy([clino.Rule("threshold", "loss@pooled", upper=0.0)], mode="enforce")
+ENFORCED = clino.Policy([clino.Rule("threshold", "loss@pooled", upper=0.0, start_step=5)], mode="enforce")
 ADVICE = clino.Policy(ENFORCED.rules)
 STEPS, EVERY = 20, 5
 
@@ -72,7 +72,7 @@ def with_transformers(tmp_path: Path) -> Fit:
     def fit(at: int = 0, then: Then | None = None, **options: Any) -> tuple[int, clino.Run | None]:
         ours = ClinoCallback({"en": data}, **{"measures": ["loss", "distance"], "every": EVERY, **options})
 
-        class Pause(transformers.TrainerCallback):  # type: ignore[misc]
+        class Pause(transformers.TrainerCallback):  # type: ignore[misc,name-defined]
             def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
                 pause(at, state.global_step, ours.run, then)
 
@@ -170,7 +170,7 @@ def with_keras(monkeypatch: pytest.MonkeyPatch) -> Fit:
         ours = ClinoCallback(arguments.pop("config"), {"en": probe}, **arguments)
         steps = [0]
 
-        class Pause(keras.callbacks.Callback):  # type: ignore[misc]
+        class Pause(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 steps[0] += 1
                 pause(at, steps[0], ours.run, then)
@@ -187,6 +187,12 @@ def with_keras(monkeypatch: pytest.MonkeyPatch) -> Fit:
 
 def _value(variable: Any) -> Any:
     return variable.value
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    # Steps of a millisecond: several threads would only wait for each other.
+    pytest.importorskip("torch", reason="torch is not installed").set_num_threads(1)
 
 
 @pytest.fixture(params=["with_transformers", "with_lightning", "with_keras"])
@@ -260,13 +266,8 @@ def test_a_run_that_goes_on_from_a_checkpoint_has_no_initialization(daemon: Fake
     follower = Follower({"en": mlp_probe()}, ["loss"], 10, {"addr": daemon.addr, "delivery": "every"})
     model = {"w": np.ones(3, np.float32)}
     follower.begin(True, lambda: MLP, lambda: model, 30)
-    assert [follower.reached(step, lambda: model) for step in (30, 31, 40, 40, 41)] == [
-        False,
-        False,
-        True,
-        False,
-        False,
-    ]
+    reached = [step for step in (30, 31, 40, 40, 41) if follower.reached(step, lambda: model)]
+    assert reached == [40]
     follower.end(40, lambda: model, 10.0)
     assert [(one.begin.step, one.begin.initialization) for one in daemon.run.received] == [(30, False), (40, False)]
 
@@ -328,12 +329,10 @@ def test_a_policy_ends_the_training(name: str, request: pytest.FixtureRequest, t
     real = RealDaemon(tmp_path)
     step, run = fit(8, lambda run: until(run.should_stop, 30), addr=real.unix, policy=ENFORCED, strict=True)
     real.stop()
-    assert step == 8
+    assert 5 <= step <= 8
     assert run is not None
     decision = run.decision()
     assert decision is not None
-    assert (decision.reason, decision.rule, decision.enforced) == (
-        "threshold_crossed",
-        "threshold on loss@pooled",
-        True,
-    )
+    assert (decision.reason, decision.enforced) == ("threshold_crossed", True)
+    assert decision.rule == "threshold on loss@pooled"
+    assert decision.evaluated == clino.Snapshot(5, 1)

@@ -168,3 +168,9 @@ def test_modes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mode_of("online") == "online"
     with pytest.raises(ValueError, match="mode: found 'offline'"):
         mode_of("offline")
+
+
+def test_the_version_that_is_told_is_the_one_of_the_package() -> None:
+    told = {key: value for key, value in Settings.of(None).access.metadata()}
+    pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    assert f'\nversion = "{told["clino-client-version"]}"\n' in pyproject.read_text(encoding="utf-8")
