@@ -12,7 +12,7 @@ use crate::domain::budget::Budget;
 use crate::domain::meters::{Metric, Window};
 use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
-use crate::domain::{Devices, Fault, FaultKind};
+use crate::domain::{Devices, Examiner, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
 use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
@@ -206,8 +206,9 @@ impl Watchman for DeviceWatch {
 fn desk(config: &Config, gate: Arc<Gate>, tally: Arc<Tally>, examiner: Bounded) -> Desk {
     let bounds = Bounds { events: config.events, ..Bounds::default() };
     let hub = Arc::new(Hub::new(bounds).counted(tally.clone()));
+    let bench = Bench::new(examiner.catalogue());
     let registry =
-        Registry::new(Arc::new(examiner), Arc::new(Bench), hub.clone(), tally.clone(), config.runs);
+        Registry::new(Arc::new(examiner), Arc::new(bench), hub.clone(), tally.clone(), config.runs);
     let registry = registry.limited(Arc::new(gate.quotas.clone()));
     Desk {
         gate,

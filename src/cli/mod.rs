@@ -5,11 +5,13 @@
 mod arguments;
 mod bench;
 mod compare;
+mod decide;
 mod decision;
 mod dial;
 mod files;
 mod fleet;
 mod fleet_view;
+mod history;
 mod measure;
 mod measures;
 mod model;
@@ -17,6 +19,7 @@ mod open;
 mod policy;
 mod push;
 mod row;
+mod rules;
 mod runs;
 mod selection;
 mod selftest;
@@ -77,6 +80,10 @@ enum Command {
     Measures(measures::Arguments),
     /// Make a token for somebody, and its entry of the tokens file.
     Token(token::Arguments),
+    /// The rules of policies: parameters and defaults, source.
+    Rules(rules::Arguments),
+    /// Replay a policy over a history: where it would have stopped.
+    Decide(decide::Arguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -124,6 +131,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
         Command::Token(arguments) => told(token::run(arguments)),
+        Command::Rules(arguments) => told(rules::run(arguments)),
+        Command::Decide(arguments) => told(decide::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

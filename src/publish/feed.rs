@@ -6,7 +6,6 @@ use super::board::{Board, Standing};
 use super::count::count;
 use super::docket::{Decided, Docket};
 use super::log::{Bounds, Log};
-use super::overview::Changes;
 use crate::domain::tally::Tally;
 use crate::domain::{
     Archive, Case, Decision, Event, Fault, FaultKind, Journal, Reading, Report, RunId, Sequenced, SnapshotRef,
@@ -15,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// All feeds.
 #[derive(Debug, Default)]
@@ -23,7 +23,8 @@ pub struct Hub {
     feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
     docket: Docket,
     /// Counts what happens in all runs: wakes whoever watches many of them.
-    pub(super) changes: watch::Sender<Changes>,
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) ended: CancellationToken,
     tally: Arc<Tally>,
 }
 
@@ -113,7 +114,7 @@ impl Hub {
     pub fn drain(&self) {
         let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
         feeds.iter().for_each(|feed| feed.append(Event::Draining, &self.tally));
-        self.changed(true);
+        self.ended.cancel();
     }
 }
 
@@ -132,7 +133,7 @@ impl Journal for Hub {
         };
         let feed = Feed { state: Mutex::new(state), next: watch::Sender::new(0) };
         lock(&self.feeds).insert(run.clone(), Arc::new(feed));
-        self.changed(false);
+        self.changed();
     }
 
     fn append(&self, run: &RunId, event: Event) {
@@ -145,13 +146,13 @@ impl Journal for Hub {
         if let Some(at) = measured {
             self.measured(run, &feed, at);
         }
-        self.changed(false);
+        self.changed();
     }
 
     fn forget(&self, run: &RunId) {
         self.docket.forget(run);
         lock(&self.feeds).remove(run);
-        self.changed(false);
+        self.changed();
     }
 }
 

@@ -17,4 +17,4 @@ mod tests;
 pub use board::{Progress, Standing};
 pub use feed::{Hub, Watcher};
 pub use log::Bounds;
-pub use overview::{Changes, Seen};
+pub use overview::Seen;

@@ -43,6 +43,9 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 const SERVICES: [&str; 5] =
     ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports", "clino.v1.Decisions"];
 
+/// Serves as long as the process answers, also while it takes no work: for whoever restarts processes.
+const LIVENESS: &str = "liveness";
+
 /// What the health service says of the whole and of each service.
 #[derive(Debug, Clone)]
 pub struct Health(HealthReporter);
@@ -65,6 +68,7 @@ pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::s
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health(reporter);
     health.set(false).await;
+    health.0.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)

@@ -28,6 +28,8 @@ pub struct Daemon {
     pub unix: Option<String>,
     /// All of them.
     pub addresses: Vec<String>,
+    /// Where metrics are, with `--http`.
+    pub metrics: Option<String>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -70,8 +72,8 @@ impl Daemon {
         assert_eq!(words.next(), Some("listening"), "{line:?}");
         let addresses: Vec<_> = words.map(str::to_owned).collect();
         let find = |scheme: &str| addresses.iter().find(|address| address.starts_with(scheme)).cloned();
-        let (http, unix) = (find("http").unwrap(), find("unix://"));
-        Self { child, http, unix, addresses, _directory: None }
+        let (http, unix, metrics) = (find("http").unwrap(), find("unix://"), find("metrics=http://"));
+        Self { child, http, unix, metrics, addresses, _directory: None }
     }
 
     pub fn socket(&self) -> PathBuf {
