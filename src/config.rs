@@ -141,6 +141,15 @@ pub struct Raw {
     /// Most connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<usize>,
+    /// Directory of the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// How long closed runs are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Quantity>,
+    /// Free bytes below which nothing new is taken on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Quantity>,
     /// Address of metrics and probes over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
@@ -182,6 +191,12 @@ pub struct Config {
     pub events: usize,
     /// Who may reach the daemon.
     pub access: Access,
+    /// Directory of the history; `None`: what happens is kept in memory.
+    pub data: Option<PathBuf>,
+    /// How long closed runs are kept there; `None`: for ever.
+    pub retain: Option<Duration>,
+    /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
+    pub reserve: u64,
     /// Address of metrics and probes over HTTP.
     pub http: Option<SocketAddr>,
     /// Most runs that have metrics of their own; 0: none has.
@@ -237,6 +252,9 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         events: positive("events", raw.events.unwrap_or(65_536))?,
         access,
         http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
+        data: raw.data,
+        retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
+        reserve: bytes("reserve", raw.reserve, 256 << 20)?,
         run_metrics: raw.run_metrics.unwrap_or(0),
         run_metrics_expiry: duration(
             "run_metrics_expiry",

@@ -10,12 +10,14 @@ use crate::config::{Access, Config};
 use crate::decide::Bench;
 use crate::domain::budget::Budget;
 use crate::domain::meters::{Metric, Window};
+use crate::domain::quota::Quota;
 use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
 use crate::domain::{Devices, Examiner, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
 use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
+use crate::publish::history::{History, Watermark};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
@@ -40,6 +42,7 @@ pub struct Daemon {
     certificates: Option<Arc<Certificates>>,
     gate: Arc<Gate>,
     tally: Arc<Tally>,
+    history: Option<History>,
     http: Option<Http>,
     window: Window,
 }
@@ -54,22 +57,24 @@ impl Drop for SocketFile {
 }
 
 impl Daemon {
-    /// Binds every socket.
+    /// Opens the history and binds every socket.
     ///
     /// # Errors
-    /// [`FaultKind::Exists`] when another process listens there, [`FaultKind::Invalid`] when an address or directory
-    /// cannot be used.
+    /// [`FaultKind::Exists`] when another process listens or works there, [`FaultKind::Invalid`] when an address or
+    /// directory cannot be used, [`FaultKind::Precondition`] for a history that a newer clino has made.
     pub fn bind(config: Config) -> Result<Self, Fault> {
         if !config.spool.is_dir() {
             let found = config.spool.display();
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
+        let open = |data: &Path| History::open(data, config.retain, config.runs);
+        let history = config.data.as_deref().map(open).transpose()?;
         let tally = Arc::new(Tally::default());
         let (gate, certificates) = gate(&config.access, &tally)?;
         let unix = config.socket.as_deref().map(|path| bind_unix(path, gate.has_tokens())).transpose()?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
         let http = config.http.map(Http::bind).transpose()?;
-        Ok(Self { config, tcp, unix, certificates, gate, tally, http, window: Window::default() })
+        Ok(Self { config, tcp, unix, certificates, gate, tally, history, http, window: Window::default() })
     }
 
     /// Through which its metrics are seen once it runs.
@@ -95,10 +100,10 @@ impl Daemon {
     /// # Errors
     /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix, certificates, gate, tally, http, window } = self;
+        let Self { config, tcp, unix, certificates, gate, tally, history, http, window } = self;
         let readiness = Arc::new(Readiness::default());
         let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
-        let desk = desk(&config, gate.clone(), tally.clone(), watch.examiner.clone());
+        let desk = desk(&config, (history, gate.clone()), tally.clone(), watch.examiner.clone())?;
         let _keeper = Keeper::start(gate.clone(), &config.access).map_err(internal)?;
         let sources = Arc::new(sources(&config, &desk, &readiness));
         window.open(sources.clone());
@@ -203,16 +208,17 @@ impl Watchman for DeviceWatch {
     }
 }
 
-fn desk(config: &Config, gate: Arc<Gate>, tally: Arc<Tally>, examiner: Bounded) -> Desk {
-    let bounds = Bounds { events: config.events, ..Bounds::default() };
-    let hub = Arc::new(Hub::new(bounds).counted(tally.clone()));
-    let bench = Bench::new(examiner.catalogue());
-    let registry =
-        Registry::new(Arc::new(examiner), Arc::new(bench), hub.clone(), tally.clone(), config.runs);
-    let registry = registry.limited(Arc::new(gate.quotas.clone()));
-    Desk {
+fn desk(
+    config: &Config,
+    (history, gate): (Option<History>, Arc<Gate>),
+    tally: Arc<Tally>,
+    examiner: Bounded,
+) -> Result<Desk, Fault> {
+    let quota = Arc::new(gate.quotas.clone());
+    let (hub, registry) = memory(config, history, quota, tally.clone(), Arc::new(examiner))?;
+    Ok(Desk {
         gate,
-        registry: Arc::new(registry),
+        registry,
         hub,
         probes: Arc::new(ProbeStore::new(config.memory)),
         budget: Budget::new(config.memory),
@@ -220,11 +226,46 @@ fn desk(config: &Config, gate: Arc<Gate>, tally: Arc<Tally>, examiner: Bounded) 
         drain: Drain::default(),
         tally,
         patience: config.idle,
-    }
+    })
+}
+
+/// Events held in memory of a run whose older ones are read back from its history, and about so many bytes of them.
+const WITH_HISTORY: Bounds = Bounds { events: 1_024, bytes: 1 << 20, records: 256, reports: 8 };
+
+/// Whoever remembers what happened, in memory or in a history with the runs that it holds.
+fn memory(
+    config: &Config,
+    history: Option<History>,
+    quota: Arc<dyn Quota>,
+    tally: Arc<Tally>,
+    examiner: Arc<Bounded>,
+) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
+    let folders = config.data.iter().chain([&config.spool]).cloned().collect();
+    let watermark = Watermark::new(folders, config.reserve);
+    let (counts, bench) = (tally.clone(), Arc::new(Bench::new(examiner.catalogue())));
+    let registry =
+        |hub: &Arc<Hub>| Registry::new(examiner, bench, hub.clone(), counts, config.runs).limited(quota);
+    let Some(history) = history else {
+        tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
+        let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });
+        let hub = Arc::new(hub.above(watermark).counted(tally.clone()));
+        let registry = registry(&hub);
+        return Ok((hub, Arc::new(registry)));
+    };
+    let runs = history.runs();
+    let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
+    let hub = Hub::new(bounds).above(watermark).counted(tally).durable(history).map_err(internal)?;
+    let registry = Arc::new(registry(&hub).with_vault(hub.clone()));
+    tracing::info!(runs = runs.len(), "the history is open");
+    registry.resume(runs);
+    let forgetful = Arc::downgrade(&registry);
+    hub.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
+    Ok((hub, registry))
 }
 
 /// What metrics and readiness are asked of.
 fn sources(config: &Config, desk: &Desk, readiness: &Arc<Readiness>) -> Sources {
+    let data = config.data.clone().map(|data| ("data", data));
     Sources {
         registry: desk.registry.clone(),
         hub: desk.hub.clone(),
@@ -232,7 +273,7 @@ fn sources(config: &Config, desk: &Desk, readiness: &Arc<Readiness>) -> Sources 
         readiness: readiness.clone(),
         budget: desk.budget.clone(),
         probes: desk.probes.clone(),
-        directories: vec![(SPOOL, config.spool.clone())],
+        directories: [(SPOOL, config.spool.clone())].into_iter().chain(data).collect(),
         runs: RunMetrics { most: config.run_metrics, expiry: config.run_metrics_expiry },
         started: SystemTime::now(),
         looked: Mutex::default(),

@@ -49,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "access",
             "decide",
             "engine",
+            "publish",
             "pipeline",
             "client",
             "config",
@@ -82,6 +83,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["systemd"]),
     ("figment", &["config"]),
     ("clap", &["cli", "config"]),
+    ("rusqlite", &["publish"]),
+    ("parquet", &["publish"]),
+    ("csv", &["publish"]),
 ];
 
 /// Rooms in which nothing waits.

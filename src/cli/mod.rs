@@ -26,6 +26,7 @@ mod selftest;
 mod serve;
 mod table;
 mod token;
+mod trace;
 mod view;
 mod watch;
 
@@ -41,6 +42,8 @@ pub const FAILED: u8 = 1;
 pub const INPUT: u8 = 2;
 /// The command line or the configuration cannot be used (EX_USAGE).
 pub const USAGE: u8 = 64;
+/// The history was made by a newer clino (EX_DATAERR).
+pub const DATA: u8 = 65;
 /// Another daemon is in the way (EX_TEMPFAIL).
 pub const OCCUPIED: u8 = 75;
 
@@ -55,7 +58,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take snapshots over gRPC and measure them.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Open a run and print its id.
     Open(Box<open::Open>),
     /// Send a safetensors file to a run, as the parameters at one step.
@@ -78,12 +81,16 @@ enum Command {
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
-    /// Make a token for somebody, and its entry of the tokens file.
-    Token(token::Arguments),
     /// The rules of policies: parameters and defaults, source.
     Rules(rules::Arguments),
     /// Replay a policy over a history: where it would have stopped.
     Decide(decide::Arguments),
+    /// Make a token for somebody, and its entry of the tokens file.
+    Token(token::Arguments),
+    /// Ask a history anything, in SQL.
+    Query(history::Query),
+    /// Write the readings of a history to a Parquet, CSV or JSON file.
+    Export(history::Export),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -118,7 +125,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
@@ -130,9 +137,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
-        Command::Token(arguments) => told(token::run(arguments)),
         Command::Rules(arguments) => told(rules::run(arguments)),
         Command::Decide(arguments) => told(decide::run(arguments)),
+        Command::Token(arguments) => told(token::run(arguments)),
+        Command::Query(arguments) => told(history::ask(&arguments)),
+        Command::Export(arguments) => told(history::write(&arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

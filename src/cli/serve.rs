@@ -2,7 +2,7 @@
 //!
 //! Owns: its flags, the line with the bound addresses, its exit code. May not touch: what the daemon does.
 
-use super::{FAILED, OCCUPIED, USAGE};
+use super::{DATA, FAILED, OCCUPIED, USAGE};
 use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
 use crate::daemon::Daemon;
 use crate::domain::{Fault, FaultKind};
@@ -84,6 +84,15 @@ pub(super) struct Arguments {
     /// Listen beyond this machine without TLS, or without knowing who connects.
     #[arg(long)]
     insecure: bool,
+    /// Directory of the history, which outlives the daemon: runs, snapshots received, readings, decisions. [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// How long closed runs are kept in the history, such as 90d. [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    retain: Option<String>,
+    /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    reserve: Option<String>,
     /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
@@ -120,6 +129,9 @@ impl Arguments {
             quotas: self.quotas,
             audit: self.audit,
             insecure: self.insecure.then_some(true),
+            data: self.data,
+            retain: self.retain.map(Quantity::Text),
+            reserve: self.reserve.map(Quantity::Text),
             http: self.http,
             run_metrics: self.run_metrics,
             run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),
@@ -147,6 +159,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Err(fault) => match fault.kind {
             FaultKind::Exists => told(OCCUPIED, &fault),
             FaultKind::Invalid => told(USAGE, &fault),
+            FaultKind::Precondition => told(DATA, &fault),
             _ => told(FAILED, &fault),
         },
     }

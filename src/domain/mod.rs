@@ -11,6 +11,7 @@ pub mod event;
 pub mod fault;
 pub mod fleet;
 pub mod id;
+pub mod kept;
 pub mod measure;
 pub mod meters;
 pub mod ports;
@@ -35,6 +36,7 @@ pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
 pub use fleet::{ComparedRun, Comparison, Direction, Moment, Page, RunFilter, RunNews};
 pub use id::{RunId, SnapshotId};
+pub use kept::{Acceptance, KeptGroup, KeptRun, Ledger, Reference, RunRecord, Vault};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{
     Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,

@@ -3,9 +3,9 @@
 //! Owns: the shape of these meetings. May not touch: who stands behind them.
 
 use super::{
-    Decision, Dtype, Event, Evidence, Fault, Manifest, MeasureInfo, MeasureRequest, Needs, Planned, Policy,
-    Precision, Reading, RuleInfo, RunId, RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef,
-    Statistics, Subject, TensorSpec,
+    Acceptance, Decision, Dtype, Event, Evidence, Fault, Manifest, MeasureInfo, MeasureRequest, Needs,
+    Planned, Policy, Precision, Reading, RuleInfo, RunId, RunLabel, RunRecord, RunSpec, Snapshot,
+    SnapshotHeader, SnapshotRef, Statistics, Subject, TensorSpec,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -183,13 +183,33 @@ pub struct Case {
 /// Whoever keeps what happens in runs. Called with locks held: it must not block.
 pub trait Journal: Send + Sync + Debug {
     /// A run begins.
-    fn open(&self, run: &RunId, case: Case);
+    fn open(&self, record: RunRecord, case: Case);
+
+    /// A run of an earlier process goes on.
+    fn resume(&self, _run: &RunId, _case: Case) {}
+
+    /// Whether runs and snapshots can be taken on now; looks at disks.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Exhausted`] or [`super::FaultKind::Unavailable`] with the cause.
+    fn room(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Why the run takes no more snapshots, beside being closed.
     fn refusal(&self, run: &RunId) -> Option<String>;
 
+    /// A snapshot was received whole.
+    fn accept(&self, run: &RunId, acceptance: Acceptance) {
+        let SnapshotHeader { at, kind, initialization } = acceptance.header;
+        self.append(run, Event::Accepted { snapshot: at, kind, initialization });
+    }
+
     /// Something happened in it; ignored for runs that are not open here.
     fn append(&self, run: &RunId, event: Event);
+
+    /// The run takes no more snapshots; what waits is still measured.
+    fn close(&self, _run: &RunId) {}
 
     /// The run is forgotten.
     fn forget(&self, run: &RunId);

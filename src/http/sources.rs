@@ -4,9 +4,10 @@
 
 use super::process;
 use super::runs::RunMetrics;
+use crate::domain::Journal;
 use crate::domain::budget::Budget;
 use crate::domain::meters::{Exposed, Family, Meters, Metric};
-use crate::domain::readiness::{Readiness, SPOOL};
+use crate::domain::readiness::{Readiness, SPOOL, STORE};
 use crate::domain::tally::{Happening, Tally};
 use crate::publish::Hub;
 use crate::registry::{Census, ProbeStore, Registry};
@@ -62,6 +63,10 @@ impl Sources {
     /// What stands against work.
     pub(super) fn reasons(&self) -> Vec<(&'static str, String)> {
         self.look_at_spool();
+        match self.hub.room() {
+            Ok(()) => self.readiness.release(STORE),
+            Err(fault) => self.readiness.hold(STORE, fault.message),
+        }
         self.readiness.reasons()
     }
 

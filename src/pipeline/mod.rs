@@ -182,7 +182,7 @@ impl Desk {
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
         let Neighbours { journal, tally, .. } = &self.neighbours;
-        let mut session = guarded(|| self.engine.take(&run.admitted, run.seed, arrived))
+        let mut session = guarded(|| self.engine.take(run.admitted()?, run.seed, arrived))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
         let carried = session.carried;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });

@@ -27,6 +27,27 @@ pub struct Progress {
     pub last_measured: Option<SnapshotRef>,
 }
 
+impl Progress {
+    /// After an event at a place.
+    pub(super) fn take(&mut self, sequence: u64, event: &Event) {
+        match event {
+            Event::Accepted { snapshot, .. } => {
+                self.accepted += 1;
+                self.last_accepted = Some(*snapshot);
+            }
+            Event::Skipped { .. } => self.skipped += 1,
+            Event::Finished { snapshot, .. } => {
+                self.measured += 1;
+                self.last_measured = Some(*snapshot);
+            }
+            // It is told and not kept: the number is free for what comes next.
+            Event::Draining => return,
+            _ => {}
+        }
+        self.next_sequence = sequence + 1;
+    }
+}
+
 /// How a run stands.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Standing {
@@ -43,6 +64,8 @@ struct Record {
     kind: WeightKind,
     state: SnapshotState,
     reason: Option<String>,
+    /// Whether its readings are too old to be held.
+    cleared: bool,
     /// Shared with the log.
     readings: Vec<Arc<Sequenced>>,
 }
@@ -71,14 +94,15 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub fn new(bounds: Bounds) -> Self {
+    /// Of a run that stands like this, with no snapshot on the board yet.
+    pub fn new(bounds: Bounds, standing: Standing) -> Self {
         Self {
             bounds,
             records: HashMap::new(),
             order: VecDeque::new(),
             reported: VecDeque::new(),
             bytes: 0,
-            standing: Standing::default(),
+            standing,
         }
     }
 
@@ -88,12 +112,10 @@ impl Board {
 
     /// Takes in what happened.
     pub fn apply(&mut self, sequenced: &Arc<Sequenced>) {
-        let progress = &mut self.standing.progress;
-        progress.next_sequence = sequenced.sequence + 1;
+        self.standing.progress.take(sequenced.sequence, &sequenced.event);
         match &sequenced.event {
             Event::Accepted { snapshot, kind, .. } => self.accept(*snapshot, *kind),
             Event::Skipped { snapshot, reason } => {
-                progress.skipped += 1;
                 self.change(snapshot, SnapshotState::Skipped, Some(reason));
             }
             Event::Started { snapshot, .. } => {
@@ -102,8 +124,6 @@ impl Board {
             }
             Event::Reading(reading) => self.read(reading, sequenced),
             Event::Finished { snapshot, .. } => {
-                progress.measured += 1;
-                progress.last_measured = Some(*snapshot);
                 self.change(snapshot, SnapshotState::Measured, None);
                 self.summarize(snapshot);
             }
@@ -113,9 +133,13 @@ impl Board {
     }
 
     fn accept(&mut self, at: SnapshotRef, kind: WeightKind) {
-        self.standing.progress.accepted += 1;
-        self.standing.progress.last_accepted = Some(at);
-        let record = Record { kind, state: SnapshotState::Waiting, reason: None, readings: Vec::new() };
+        let record = Record {
+            kind,
+            state: SnapshotState::Waiting,
+            reason: None,
+            cleared: false,
+            readings: Vec::new(),
+        };
         self.records.insert(at, record);
         self.order.push_back(at);
         if self.order.len() > self.bounds.records
@@ -188,7 +212,7 @@ impl Board {
         let Some(record) = self.records.get_mut(at) else { return };
         for reading in record.readings.drain(..) {
             self.bytes -= weight(&reading.event);
-            record.reason = Some("its readings are too old to be held".into());
+            record.cleared = true;
         }
     }
 
@@ -200,12 +224,20 @@ impl Board {
             let description = format!("found step {} attempt {}, which is not held", at.step, at.attempt);
             Fault::field(FaultKind::NotFound, "snapshot", description)
         })?;
+        let too_old = || record.cleared.then(|| "its readings are too old to be held".to_owned());
         Ok(Report {
             snapshot: at,
             kind: record.kind,
             state: record.state,
             readings: record.readings().cloned().collect(),
-            reason: record.reason.clone(),
+            reason: record.reason.clone().or_else(too_old),
         })
+    }
+
+    /// The snapshot that is meant, if this is not all that is known of it: what is not here lies in the history.
+    pub fn elsewhere(&self, at: Option<SnapshotRef>) -> Option<SnapshotRef> {
+        let at = at.or(self.standing.progress.last_measured)?;
+        let whole = self.records.get(&at).is_some_and(|record| !record.cleared);
+        (!whole).then_some(at)
     }
 }

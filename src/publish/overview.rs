@@ -3,7 +3,8 @@
 //! Owns: the one alarm for all runs. May not touch: what happens to events.
 
 use super::feed::{Hub, lock};
-use crate::domain::{Fault, Point, RunId, Subject};
+use crate::domain::{Archive, Fault, Point, RunId, Subject};
+use std::collections::BTreeSet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,26 +40,42 @@ impl Hub {
         Some(state.board.standing().progress.next_sequence)
     }
 
-    /// A subject on the snapshot of a run that was measured last, if its readings are held.
+    /// A subject on the snapshot of a run that was measured last, if its readings are held. May read from disk.
     ///
     /// # Errors
     /// [`crate::domain::FaultKind::NotFound`].
     pub fn newest(&self, run: &RunId, subject: &Subject) -> Result<Option<Point>, Fault> {
         let feed = self.feed(run)?;
-        let state = lock(&feed.state);
-        let Some(at) = state.board.standing().progress.last_measured else { return Ok(None) };
-        let readings = state.board.readings(&at);
-        Ok((!readings.is_empty()).then(|| subject.observe(at, &readings)))
+        let at = {
+            let state = lock(&feed.state);
+            let Some(at) = state.board.standing().progress.last_measured else { return Ok(None) };
+            let readings = state.board.readings(&at);
+            if !readings.is_empty() {
+                return Ok(Some(subject.observe(at, &readings)));
+            }
+            at
+        };
+        // Of an earlier process, perhaps.
+        let Some((store, kept)) = self.shelf(run)? else { return Ok(None) };
+        let report = store.report(&kept, at)?;
+        Ok(Some(subject.observe(at, &report.readings.iter().collect::<Vec<_>>())))
     }
 
-    /// A subject on every snapshot of a run whose readings are held.
+    /// A subject on every snapshot of a run whose readings are held. May read from disk.
     ///
     /// # Errors
     /// [`crate::domain::FaultKind::NotFound`].
     pub fn seen(&self, run: &RunId, subject: &Subject) -> Result<Seen, Fault> {
+        let mut points = Vec::new();
+        if self.store().is_some() {
+            let names: BTreeSet<_> = subject.terms.iter().map(|term| term.measure.clone()).collect();
+            self.recall(run, &names.into_iter().collect::<Vec<_>>(), &mut |at, readings| {
+                points.push(subject.observe(at, &readings.iter().collect::<Vec<_>>()));
+            })?;
+            return Ok(Seen { points, whole: true });
+        }
         let feed = self.feed(run)?;
         let state = lock(&feed.state);
-        let mut points = Vec::new();
         state.board.show(&mut |at, readings| points.push(subject.observe(at, readings)));
         let whole = points.len() as u64 == state.board.standing().progress.measured;
         Ok(Seen { points, whole })

@@ -7,6 +7,7 @@ mod census;
 mod fingerprint;
 mod ledger;
 mod probes;
+mod resume;
 mod run;
 mod snapshots;
 #[cfg(test)]
@@ -22,9 +23,9 @@ use crate::domain::quota::{Quota, Unlimited};
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
     Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
-    RunSpec,
+    RunSpec, Vault,
 };
-use fingerprint::fingerprint;
+use fingerprint::{digests, fingerprint};
 use run::State;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,8 @@ pub struct Registry {
     journal: Arc<dyn Journal>,
     tally: Arc<Tally>,
     quota: Arc<dyn Quota>,
+    /// Where the runs of earlier processes are read back from.
+    vault: Option<Arc<dyn Vault>>,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
@@ -88,6 +91,7 @@ impl Registry {
             judge,
             journal,
             tally,
+            vault: None,
             quota: Arc::new(Unlimited),
             catalogue,
             most_runs,
@@ -120,20 +124,32 @@ impl Registry {
     ///
     /// # Errors
     /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
-    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it may.
+    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it may;
+    /// those of [`Journal::room`].
     pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
-        let print = fingerprint(&spec);
+        let digests = digests(&spec);
+        let print = fingerprint(&spec, &digests);
         let keyed = (spec.label.project.clone(), key.to_owned());
-        {
+        let found = {
             let inner = self.lock();
-            if let Some(run) = self.find(&inner, &keyed, &print)? {
-                return Ok((run, false));
+            let found = self.find(&inner, &keyed, &print)?;
+            if found.is_none() {
+                self.check_quota(&inner, &keyed.0)?;
             }
-            self.check_quota(&inner, &keyed.0)?;
+            found
+        };
+        if let Some(run) = found {
+            if run.admitted().is_err() {
+                run.admit(self.examiner.examine(&spec)?);
+            }
+            return Ok((run, false));
         }
+        self.journal.room()?;
         let admitted = self.examiner.examine(&spec)?;
         let counsel = self.counsel(&spec, &admitted)?;
-        let run = Arc::new(Run::new(key.to_owned(), print, spec, admitted, counsel));
+        let record = run::record((key.to_owned(), print), &spec, digests, &admitted, counsel.as_deref());
+        let run = Arc::new(Run::of(&record, counsel));
+        run.admit(admitted);
         let mut inner = self.lock();
         // The same request may have come twice at once.
         if let Some(run) = self.find(&inner, &keyed, &run.fingerprint)? {
@@ -145,7 +161,7 @@ impl Registry {
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
         let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
-        self.journal.open(&run.id, case);
+        self.journal.open(record, case);
         self.tally.count(Happening::RunOpened);
         self.tally.meters.one(Metric::RunsOpened, &[&run.label.project]);
         Ok((run, true))
@@ -185,11 +201,18 @@ impl Registry {
             return Err(Fault::new(FaultKind::Exhausted, message));
         };
         let id = inner.order.remove(place);
-        if let Some(entry) = inner.runs.remove(&id) {
-            inner.keys.remove(&(entry.run.label.project.clone(), entry.run.key.clone()));
-        }
-        self.journal.forget(&id);
+        self.drop_run(inner, &id);
         Ok(())
+    }
+
+    fn drop_run(&self, inner: &mut Inner, id: &RunId) {
+        if let Some(entry) = inner.runs.remove(id)
+            // A later run may have taken the key.
+            && inner.keys.get(&entry.run.keyed()) == Some(id)
+        {
+            inner.keys.remove(&entry.run.keyed());
+        }
+        self.journal.forget(id);
     }
 
     /// A run, and whether it is closed.
@@ -216,7 +239,9 @@ impl Registry {
     pub fn close(&self, run: &RunId) -> Result<Arc<Run>, Fault> {
         let mut inner = self.lock();
         let entry = inner.entry(run)?;
-        entry.state.closed = true;
+        if !std::mem::replace(&mut entry.state.closed, true) {
+            self.journal.close(run);
+        }
         entry.run.room.close();
         let run = entry.run.clone();
         self.end_if_over(entry);

@@ -94,7 +94,7 @@ impl Journal for Diary {
     fn refusal(&self, _: &RunId) -> Option<String> {
         None
     }
-    fn open(&self, _: &RunId, _: Case) {}
+    fn open(&self, _: RunRecord, _: Case) {}
     fn append(&self, run: &RunId, event: Event) {
         self.0.lock().unwrap().push((run.clone(), event));
     }

@@ -6,7 +6,7 @@ use crate::access::Gate;
 use crate::assembly::Spool;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
-use crate::domain::{Fault, FaultKind, RunSummary};
+use crate::domain::{Fault, FaultKind, Journal, RunSummary};
 use crate::publish::{Hub, Progress, Standing};
 use crate::registry::{ProbeStore, Registry, Run};
 use std::sync::Arc;
@@ -88,12 +88,20 @@ impl Drain {
 }
 
 impl Desk {
+    /// Whether anything new can be taken on.
+    ///
+    /// # Errors
+    /// When a disk is full or fails.
+    pub fn room(&self) -> Result<(), Fault> {
+        self.hub.room()
+    }
+
     /// Waits until what has happened so far is kept.
     ///
     /// # Errors
     /// When it cannot be kept.
     pub async fn settled(&self) -> Result<(), Fault> {
-        Ok(())
+        self.hub.settled().await
     }
 
     /// What a run is and how far it is.
@@ -106,15 +114,15 @@ impl Desk {
         Ok(RunSummary {
             run: run.id.clone(),
             name: run.name.clone(),
-            model_type: run.admitted.model_type.clone(),
-            parameters: run.parameter_count(),
+            model_type: run.model_type.clone(),
+            parameters: run.parameter_count,
             groups: run.groups.clone(),
-            measures: run.admitted.measures.clone(),
+            measures: run.measures.clone(),
             plan: run.plan(),
             budget: run.budget,
             seed: run.seed,
             delivery: run.delivery,
-            precision: run.admitted.precision,
+            precision: run.precision,
             closed,
             accepted,
             measured,

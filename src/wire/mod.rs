@@ -11,6 +11,7 @@ mod frames;
 mod listen;
 mod listing;
 mod observe;
+mod outlet;
 mod reports;
 mod roster;
 mod runs;

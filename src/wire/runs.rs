@@ -12,7 +12,7 @@ use super::status::to_status;
 use super::{compare, listing, roster};
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
-use crate::domain::{Fault, Manifest, OpenedRun, RunId, RunSummary};
+use crate::domain::{Fault, Manifest, OpenedRun, RunId};
 use crate::registry::Run;
 use tokio::task::block_in_place;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -21,10 +21,6 @@ pub(super) struct RunsService(pub Desk);
 
 /// An answer of the services.
 type Answer<T> = Result<Response<T>, Status>;
-
-fn answer<T, P>(result: Result<T, Fault>, convert: impl FnOnce(T) -> P) -> Answer<P> {
-    result.map(|value| Response::new(convert(value))).map_err(|fault| to_status(&fault))
-}
 
 #[async_trait]
 impl pb::runs_server::Runs for RunsService {
@@ -54,9 +50,10 @@ impl pb::runs_server::Runs for RunsService {
             tracing::error!(%error, "the examination of a run failed");
             Fault::internal("the examination of the run failed")
         };
-        let opened = opened.map_err(defect).flatten();
-        opened.iter().for_each(|opened| span_of_run(&opened.run.0, None));
-        answer(opened, |opened| opened_to_pb(&opened))
+        let opened = opened.map_err(defect).flatten()?;
+        span_of_run(&opened.run.0, None);
+        self.0.settled().await?;
+        Ok(Response::new(opened_to_pb(&opened)))
     }
 
     async fn put_probe(
@@ -89,14 +86,13 @@ impl pb::runs_server::Runs for RunsService {
     }
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
-        let closed = self.0.admit(&request, Scope::Push).and_then(|pass| {
-            let (run, _) = self.0.run_for(&pass, &RunId(request.into_inner().run_id))?;
-            let run = self.0.registry.close(&run.id)?;
-            pass.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
-            self.0.summary(&run, true)
-        });
-        let convert = |run: RunSummary| pb::CloseRunResponse { run: Some(summary_to_pb(&run)) };
-        answer(closed, convert)
+        let pass = self.0.admit(&request, Scope::Push)?;
+        let (run, _) = self.0.run_for(&pass, &RunId(request.into_inner().run_id))?;
+        let run = self.0.registry.close(&run.id)?;
+        self.0.settled().await?;
+        pass.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
+        let summary = self.0.summary(&run, true)?;
+        Ok(Response::new(pb::CloseRunResponse { run: Some(summary_to_pb(&summary)) }))
     }
 
     async fn list_measures(
@@ -116,20 +112,20 @@ fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedR
     let (run, created) = pass.quota(&project, desk.registry.open(&key, spec))?;
     if created {
         pass.audit("opened", Some(&project), Some(&run.id), "ok");
-        tracing::info!(run = %run.id, name = run.name, model = run.admitted.model_type, "a run is open");
+        tracing::info!(run = %run.id, name = run.name, model = run.model_type, "a run is open");
     }
-    Ok(opened(&run, created))
+    opened(&run, created)
 }
 
-fn opened(run: &Run, created: bool) -> OpenedRun {
-    OpenedRun {
+fn opened(run: &Run, created: bool) -> Result<OpenedRun, Fault> {
+    Ok(OpenedRun {
         run: run.id.clone(),
-        measures: run.admitted.measures.clone(),
+        measures: run.measures.clone(),
         plan: run.plan(),
-        precision: run.admitted.precision,
-        parameters: run.admitted.layout.parameters().to_vec(),
+        precision: run.precision,
+        parameters: run.admitted()?.layout.parameters().to_vec(),
         created,
-    }
+    })
 }
 
 impl RunsService {
@@ -138,6 +134,7 @@ impl RunsService {
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
+        desk.room()?;
         let assembler = probe_assembler(desk, begin).map_err(|fault| to_status(&fault))?;
         let assembled = frames.fill(assembler).await?;
         let (tensors, claim) = assembled.into_tensors().map_err(|fault| to_status(&fault))?;

@@ -52,7 +52,10 @@ impl SnapshotsService {
         frames.watched_by(desk.watchman(pass, Some(project)));
         span_of_run(&begin.run_id, Some(begin.step));
         let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
-            Admission::Repeated(receipt) => return Ok(advised(desk, &run.id, receipt)),
+            Admission::Repeated(receipt) => {
+                desk.settled().await?;
+                return Ok(advised(desk, &run.id, receipt));
+            }
             Admission::Welcome(upload) => upload,
         };
         let slot = pass.quota(project, desk.gate.quotas.upload(project));
@@ -63,8 +66,10 @@ impl SnapshotsService {
         let assembled = frames.fill(assembler).await?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
-        let receipt = desk.registry.commit(upload, room, &digest, hold);
-        receipt.map(|receipt| advised(desk, &run.id, receipt)).map_err(|fault| to_status(&fault))
+        let receipt = desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))?;
+        // Whoever has a receipt finds the snapshot again, whatever becomes of this process.
+        desk.settled().await?;
+        Ok(advised(desk, &run.id, receipt))
     }
 }
 

@@ -70,10 +70,30 @@ fn details(fault: &Fault, reason: &str) -> ErrorDetails {
     details
 }
 
+/// Key of the sequence number to go on from, in the metadata of `ErrorInfo`.
+const RESUME: &str = "from_sequence";
+
+/// The status of a fault that ends a stream, which may be taken up again at `from`.
+pub fn with_resume(fault: &Fault, from: u64) -> Status {
+    let (code, reason) = code(fault);
+    let mut details = details(fault, reason);
+    if let Some(info) = details.error_info() {
+        let (reason, domain, mut metadata) =
+            (info.reason.clone(), info.domain.clone(), info.metadata.clone());
+        metadata.insert(RESUME.to_owned(), from.to_string());
+        details.set_error_info(reason, domain, metadata);
+    }
+    Status::with_error_details(code, short(&fault.message), details)
+}
+
+fn code(fault: &Fault) -> (Code, &'static str) {
+    let entry = TABLE.iter().find(|(kind, _, _)| *kind == fault.kind);
+    entry.map_or((Code::Internal, "INTERNAL"), |(_, code, reason)| (*code, *reason))
+}
+
 /// The status of a fault: message, violations, and what a client needs for going on.
 pub fn to_status(fault: &Fault) -> Status {
-    let entry = TABLE.iter().find(|(kind, _, _)| *kind == fault.kind);
-    let (_, code, reason) = entry.copied().unwrap_or((FaultKind::Internal, Code::Internal, "INTERNAL"));
+    let (code, reason) = code(fault);
     Status::with_error_details(code, short(&fault.message), details(fault, reason))
 }
 
