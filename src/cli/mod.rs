@@ -176,3 +176,15 @@ fn told(result: Result<(), Fault>) -> ExitCode {
         _ => FAILED.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    /// No two arguments of a command have the same name, among others.
+    #[test]
+    fn the_commands_are_sound() {
+        Cli::command().debug_assert();
+    }
+}
