@@ -4,6 +4,10 @@
 //!
 //! Flags go over `CLINO_*` variables, these over a TOML file, this over the defaults. Unknown keys are refused.
 
+mod access;
+
+pub use access::{Access, ClientAccess, Tls, client_access};
+
 use crate::domain::{Devices, Fault, Place};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -13,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Variables of the clients, which live beside those of the daemon.
-const CLIENT_VARIABLES: [&str; 5] = ["addr", "project", "run_id", "mode", "dir"];
+const CLIENT_VARIABLES: [&str; 10] =
+    ["addr", "project", "run_id", "mode", "dir", "token", "token_file", "ca", "cert", "key"];
 /// Read here, but by itself.
 const OWN_VARIABLES: [&str; 2] = ["config", "cuda_lib_dir"];
 /// Where the clients look for the daemon.
@@ -70,7 +75,7 @@ pub enum Quantity {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
-    /// TCP addresses, loopback only.
+    /// TCP addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<Words>,
     /// Path of a unix socket.
@@ -115,6 +120,36 @@ pub struct Raw {
     /// Free bytes below which nothing new is taken on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserve: Option<Quantity>,
+    /// Certificate of the TCP listeners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of client certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_clients: Option<PathBuf>,
+    /// Who may do what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<PathBuf>,
+    /// Limits of projects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<PathBuf>,
+    /// Audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<PathBuf>,
+    /// Listen beyond this machine without protection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<bool>,
+    /// Time between two looks at whether a stream may go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recheck: Option<Quantity>,
+    /// How long a connection may take to begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<Quantity>,
+    /// Most connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
     /// Address of metrics and probes over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
@@ -132,7 +167,7 @@ pub struct Raw {
 /// What is meant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Loopback addresses.
+    /// TCP addresses.
     pub listen: Vec<SocketAddr>,
     /// Unix socket.
     pub socket: Option<PathBuf>,
@@ -160,6 +195,8 @@ pub struct Config {
     pub retain: Option<Duration>,
     /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
     pub reserve: u64,
+    /// Who may reach the daemon.
+    pub access: Access,
     /// Address of metrics and probes over HTTP.
     pub http: Option<SocketAddr>,
     /// Most runs that have metrics of their own; 0: none has.
@@ -194,15 +231,11 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
 }
 
 fn validate(raw: Raw) -> Result<Config, Fault> {
-    let addresses = match raw.listen {
-        Some(Words::Many(words)) => words,
-        Some(Words::One(text)) => text.split(',').map(str::trim).map(str::to_owned).collect(),
-        None if raw.socket.is_some() => Vec::new(),
-        None => vec![STANDARD_ADDRESS.into()],
-    };
+    let (access, safety) = Access::validate(&raw)?;
+    let standard: &[&str] = if raw.socket.is_some() { &[] } else { &[STANDARD_ADDRESS] };
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(Config {
-        listen: addresses.iter().map(|text| loopback("listen", text)).collect::<Result<_, _>>()?,
+        listen: access::addresses(raw.listen, standard, safety)?,
         socket: raw.socket,
         place: Place {
             threads: positive("threads", threads)?,
@@ -220,7 +253,8 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         data: raw.data,
         retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
         reserve: bytes("reserve", raw.reserve, 256 << 20)?,
-        http: raw.http.map(|text| loopback("http", &text)).transpose()?,
+        access,
+        http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
         run_metrics: raw.run_metrics.unwrap_or(0),
         run_metrics_expiry: duration(
             "run_metrics_expiry",
@@ -238,22 +272,6 @@ fn collector(text: String) -> Result<String, Fault> {
         _ => Err(Fault::invalid(
             "otlp",
             format!("found {text:?}, expected an address such as http://127.0.0.1:4317"),
-        )),
-    }
-}
-
-fn loopback(field: &str, text: &str) -> Result<SocketAddr, Fault> {
-    let expected = "an address and a port such as 127.0.0.1:7411 (port 0: any)";
-    let address: SocketAddr =
-        text.parse().map_err(|_| Fault::invalid(field, format!("found {text:?}, expected {expected}")))?;
-    match address.ip().is_loopback() {
-        true => Ok(address),
-        false => Err(Fault::invalid(
-            field,
-            format!(
-                "found {address}, expected a loopback address: beyond this machine clino would need TLS and \
-                 tokens, which it does not have yet; use an ssh tunnel"
-            ),
         )),
     }
 }

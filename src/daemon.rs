@@ -2,14 +2,17 @@
 //!
 //! Owns: who knows whom; the sockets. May not touch: what any part does; it is the only file that sees all of them.
 
+mod keeper;
+
+use crate::access::Gate;
 use crate::assembly::Spool;
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::decide::Bench;
 use crate::domain::budget::Budget;
 use crate::domain::meters::{Metric, Window};
 use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
-use crate::domain::{Devices, Fault, FaultKind};
+use crate::domain::{Devices, Examiner, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
 use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
@@ -18,7 +21,8 @@ use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
 use crate::systemd::{self, Watchdog};
-use crate::wire::{Desk, Drain, Servers, routes};
+use crate::wire::{Certificates, Desk, Drain, Reception, Servers, routes};
+use keeper::{Keeper, LAST_LINES, gate};
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -35,6 +39,9 @@ pub struct Daemon {
     tcp: Vec<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
     history: Option<History>,
+    certificates: Option<Arc<Certificates>>,
+    gate: Arc<Gate>,
+    tally: Arc<Tally>,
     http: Option<Http>,
     window: Window,
 }
@@ -59,12 +66,14 @@ impl Daemon {
             let found = config.spool.display();
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
+        let tally = Arc::new(Tally::default());
+        let (gate, certificates) = gate(&config.access, &tally)?;
         let open = |data: &Path| History::open(data, config.retain, config.runs);
         let history = config.data.as_deref().map(open).transpose()?;
-        let unix = config.socket.as_deref().map(bind_unix).transpose()?;
+        let unix = config.socket.as_deref().map(|path| bind_unix(path, gate.has_tokens())).transpose()?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
         let http = config.http.map(Http::bind).transpose()?;
-        Ok(Self { config, tcp, unix, history, http, window: Window::default() })
+        Ok(Self { config, tcp, unix, history, certificates, gate, tally, http, window: Window::default() })
     }
 
     /// Through which its metrics are seen once it runs.
@@ -72,13 +81,15 @@ impl Daemon {
         &self.window
     }
 
-    /// Every bound address: `unix:///path`, `http://address:port` and `metrics=http://address:port`, with a space between.
+    /// Every bound address: `unix:///path`, `http://address:port` (`https://` with TLS) and `metrics=http://address:port`,
+    /// with a space between.
     ///
     /// # Errors
     /// When the system does not tell a port.
     pub fn addresses(&self) -> std::io::Result<String> {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
         let unix = self.unix.iter().map(|(_, file)| Ok(format!("unix://{}", file.0.display())));
-        let tcp = self.tcp.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?)));
+        let tcp = self.tcp.iter().map(|listener| Ok(format!("{scheme}://{}", listener.local_addr()?)));
         let http = self.http.iter().map(|http| Ok(format!("metrics=http://{}", http.address()?)));
         Ok(unix.chain(tcp).chain(http).collect::<std::io::Result<Vec<_>>>()?.join(" "))
     }
@@ -88,17 +99,21 @@ impl Daemon {
     /// # Errors
     /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix, history, http, window } = self;
-        let (tally, readiness) = (Arc::new(Tally::default()), Arc::new(Readiness::default()));
+        let Self { config, tcp, unix, history, certificates, gate, tally, http, window } = self;
+        let readiness = Arc::new(Readiness::default());
         let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
-        let desk = desk(&config, history, tally.clone(), watch.examiner.clone())?;
+        let desk = desk(&config, history, gate.clone(), (tally.clone(), watch.examiner.clone()))?;
+        let _keeper = Keeper::start(gate.clone(), &config.access).map_err(internal)?;
         let sources = Arc::new(sources(&config, &desk, &readiness));
         window.open(sources.clone());
         // It answers until the very end.
         let _http = http.map(|http| http.serve(sources)).transpose().map_err(internal)?;
         let _watchdog = Watchdog::start(readiness.clone());
         let (routes, health) = routes(&desk).await.map_err(internal)?;
-        let mut servers = Servers::new(routes, tally.clone());
+        let Access { connections, handshake, .. } = config.access;
+        let reception = Reception::new(connections, handshake, tally.clone());
+        let mut servers = Servers::new(routes, reception, tally.clone());
+        certificates.into_iter().for_each(|certificates| servers.secure(certificates));
         for listener in tcp {
             listener.set_nonblocking(true).map_err(internal)?;
             servers.tcp(tokio::net::TcpListener::from_std(listener).map_err(internal)?);
@@ -137,6 +152,7 @@ impl Daemon {
         let Desk { drain, registry, hub, .. } = desk;
         let ending = Ending { health, drain, registry, pipeline, hub, servers, grace: config.grace };
         let clean = ending.run().await;
+        tokio::task::block_in_place(|| gate.audit.flush(LAST_LINES));
         tracing::info!(counts = tally.line(), clean, "ended");
         Ok(clean)
     }
@@ -194,11 +210,12 @@ impl Watchman for DeviceWatch {
 fn desk(
     config: &Config,
     history: Option<History>,
-    tally: Arc<Tally>,
-    examiner: Bounded,
+    gate: Arc<Gate>,
+    (tally, examiner): (Arc<Tally>, Bounded),
 ) -> Result<Desk, Fault> {
-    let (hub, registry) = memory(config, history, tally.clone(), Arc::new(examiner))?;
+    let (hub, registry) = memory(config, history, &gate, (tally.clone(), examiner))?;
     Ok(Desk {
+        gate,
         registry,
         hub,
         probes: Arc::new(ProbeStore::new(config.memory)),
@@ -217,14 +234,16 @@ const WITH_HISTORY: Bounds = Bounds { events: 1_024, bytes: 1 << 20, records: 25
 fn memory(
     config: &Config,
     history: Option<History>,
-    tally: Arc<Tally>,
-    examiner: Arc<Bounded>,
+    gate: &Gate,
+    (tally, examiner): (Arc<Tally>, Bounded),
 ) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
     let folders = config.data.iter().chain([&config.spool]).cloned().collect();
     let watermark = Watermark::new(folders, config.reserve);
-    let counts = tally.clone();
-    let registry =
-        |hub: &Arc<Hub>| Registry::new(examiner, Arc::new(Bench), hub.clone(), counts, config.runs);
+    let (counts, quotas) = (tally.clone(), Arc::new(gate.quotas.clone()));
+    let registry = |hub: &Arc<Hub>| {
+        let bench = Arc::new(Bench::new(examiner.catalogue()));
+        Registry::new(Arc::new(examiner), bench, hub.clone(), counts, config.runs).limited(quotas)
+    };
     let Some(history) = history else {
         tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
         let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });
@@ -265,7 +284,8 @@ type Checked = oneshot::Receiver<Result<(), Fault>>;
 fn start_engine(config: &Config, desk: &Desk, devices: DeviceWatch) -> Result<(Pipeline, Checked), Fault> {
     let (sender, checked) = oneshot::channel();
     let (registry, journal, tally) = (desk.registry.clone(), desk.hub.clone(), desk.tally.clone());
-    let neighbours = Neighbours { registry, journal, tally, devices: Arc::new(devices) };
+    let quota = Arc::new(desk.gate.quotas.clone());
+    let neighbours = Neighbours { registry, journal, tally, quota, devices: Arc::new(devices) };
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
     Ok((Pipeline::start(config.place.clone(), neighbours, ready).map_err(internal)?, checked))
@@ -283,7 +303,7 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Fault> {
 }
 
 /// A file that a dead daemon left is removed; one that is no socket, or where somebody listens, is not touched.
-fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Fault> {
+fn bind_unix(path: &Path, open: bool) -> Result<(UnixListener, SocketFile), Fault> {
     let shown = path.display();
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
@@ -295,9 +315,11 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Fault> {
         }
         std::fs::remove_file(path).map_err(|e| Fault::invalid("socket", format!("{shown}: {e}")))?;
     }
+    // Where there are tokens, everybody may come and is asked who they are, as on a port.
+    let mode = if open { 0o666 } else { 0o600 };
     let bound = || {
         let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         Ok(listener)
     };
     let listener = bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;

@@ -4,6 +4,7 @@
 //! trainer =gRPC=> wire → registry → assembly → pipeline → engine → publish => watch streams
 //! ```
 
+pub mod access;
 pub mod assembly;
 pub mod cli;
 pub mod client;

@@ -5,21 +5,21 @@
 use crate::domain::readiness::{DRAINING, ENGINE, Readiness};
 use sd_notify::NotifyState;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::Builder;
 use std::time::Duration;
 
 /// Signs of life go out until this drops.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    _until: Option<Sender<()>>,
+    _until: Option<SyncSender<()>>,
 }
 
 impl Watchdog {
     /// Begins with them if the service manager waits for any.
     pub fn start(readiness: Arc<Readiness>) -> Self {
         let Some(limit) = sd_notify::watchdog_enabled() else { return Self { _until: None } };
-        let (until, over) = channel();
+        let (until, over) = sync_channel(0);
         let work = move || pat(&readiness, limit / 3, || over.recv_timeout(limit / 3));
         match Builder::new().name("clino-watchdog".into()).spawn(work) {
             Ok(_) => Self { _until: Some(until) },

@@ -2,12 +2,12 @@
 //!
 //! Owns: the columns, and how a moment is typed. May not touch: which is the best (the daemon says so).
 
+use super::dial::Dial;
 use super::row;
 use super::selection::{Format, Selection};
 use super::table::plain;
 use super::view::place;
 use super::watch::print;
-use crate::client::Client;
 use crate::domain::id::shown;
 use crate::domain::{ComparedRun, Comparison, Direction, Fault, Moment, Subject};
 use clap::{Args, ValueEnum};
@@ -17,9 +17,8 @@ use serde_json::{Value as Json, json};
 /// Compares runs by any reading.
 #[derive(Debug, Clone, Args)]
 pub struct Compare {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// By what: MEASURE[.PART][@GROUP], such as loss@de; several in mean(..), min(..), max(..) or sum(..).
     #[arg(long, value_name = "SUBJECT", value_parser = subject)]
     on: Subject,
@@ -69,7 +68,7 @@ impl Compare {
         };
         let (filter, on) = (self.selection.filter(), self.on.clone());
         let comparison = Comparison { filter, on, moment: self.moment, direction };
-        let lines = Client::connect(&self.addr).await?.compare(&comparison).await?;
+        let lines = self.daemon.connect().await?.compare(&comparison).await?;
         match self.format {
             Format::Table => print(&table(&self.on, &lines)),
             Format::Json => {

@@ -2,8 +2,9 @@
 //!
 //! Owns: the text of a decision. May not touch: rules.
 
+use super::dial::Dial;
 use super::view::advice;
-use crate::client::{Advised, Client};
+use crate::client::Advised;
 use crate::domain::{Decision, Fault, RunId};
 use clap::Args;
 use tokio_stream::StreamExt;
@@ -11,9 +12,8 @@ use tokio_stream::StreamExt;
 /// What the policy of a run says. Exit code 0; with --exit-code it is 10 for STOP and 11 for not enough data.
 #[derive(Debug, Clone, Args)]
 pub struct Ask {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The run's id.
     run: String,
     /// As if nothing behind this step had been measured.
@@ -36,7 +36,7 @@ impl Ask {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<u8, Fault> {
-        let run = Client::connect(&self.addr).await?.run(RunId(self.run.clone()));
+        let run = self.daemon.connect().await?.run(RunId(self.run.clone()));
         if self.follow {
             let mut decisions = std::pin::pin!(run.decisions(None).await?);
             while let Some((_, decision)) = decisions.next().await.transpose()? {
@@ -97,9 +97,8 @@ pub fn text(decision: &Decision) -> String {
 /// Takes back a STOP, for a reason that is kept.
 #[derive(Debug, Clone, Args)]
 pub struct Override {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The run's id.
     run: String,
     /// Why; kept with the run and in the audit log.
@@ -113,7 +112,7 @@ impl Override {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let run = Client::connect(&self.addr).await?.run(RunId(self.run.clone()));
+        let run = self.daemon.connect().await?.run(RunId(self.run.clone()));
         println!("{}", text(&run.take_back(&self.reason).await?));
         Ok(())
     }

@@ -2,10 +2,11 @@
 //!
 //! Owns: one listener a daemon, and the terminal. May not touch: what the table says.
 
+use super::dial::Shown;
 use super::fleet_view::{Fleet, Word};
 use super::selection::{Format, Selection, principal};
 use super::watch::print;
-use crate::client::Client;
+use crate::client::{Access, Client};
 use crate::domain::{Fault, FaultKind, RunFilter, RunNews, Subject};
 use clap::Args;
 use std::io::IsTerminal;
@@ -27,12 +28,14 @@ const AROUND: usize = 5;
 /// Shows the runs of many daemons, as they change.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// The daemons: http://HOST:PORT or unix:///PATH; one that is away is called again and again.
+    /// The daemons: http://HOST:PORT, https://HOST:PORT or unix:///PATH; one that is away is called again and again.
     #[arg(value_name = "ADDR", default_values_t = [crate::config::client_address()])]
     addresses: Vec<String>,
     /// What is shown of each run: the principal number of a measure on a group; pooled unless a group is named.
     #[arg(long, value_name = "SUBJECT", value_parser = principal, num_args = 1.., default_values = ["loss", "sharpness"])]
     show: Vec<Subject>,
+    #[command(flatten)]
+    shown: Shown,
     #[command(flatten)]
     selection: Selection,
     /// Prints how all of them are, and ends.
@@ -51,14 +54,15 @@ impl Watch {
     /// # Errors
     /// [`FaultKind::Invalid`] for an address or a filter that no daemon understands. A daemon that is away is none.
     pub async fn run(&self) -> Result<(), Fault> {
-        let fleet = Fleet::new(&self.addresses, self.show.clone());
+        let (access, fleet) = (self.shown.access()?, Fleet::new(&self.addresses, self.show.clone()));
         if self.once {
-            return self.once(fleet).await;
+            return self.once(fleet, access).await;
         }
         let (sender, words) = channel(IN_FLIGHT);
         let mut listeners = JoinSet::new();
         for (place, address) in self.addresses.iter().enumerate() {
-            let listener = Listener { place, address: address.clone(), filter: self.selection.filter() };
+            let (address, access, filter) = (address.clone(), access.clone(), self.selection.filter());
+            let listener = Listener { place, address, access, filter };
             listeners.spawn(listener.listen(sender.clone()));
         }
         drop(sender);
@@ -68,11 +72,11 @@ impl Watch {
         }
     }
 
-    async fn once(&self, mut fleet: Fleet) -> Result<(), Fault> {
+    async fn once(&self, mut fleet: Fleet, access: Access) -> Result<(), Fault> {
         let mut asked = JoinSet::new();
         for (place, address) in self.addresses.iter().cloned().enumerate() {
-            let filter = self.selection.filter();
-            asked.spawn(async move { (place, ask(&address, &filter).await) });
+            let (access, filter) = (access.clone(), self.selection.filter());
+            asked.spawn(async move { (place, ask(&address, &access, &filter).await) });
         }
         let mut answers = asked.join_all().await;
         answers.sort_by_key(|(place, _)| *place);
@@ -145,8 +149,8 @@ fn room() -> usize {
     }
 }
 
-async fn ask(address: &str, filter: &RunFilter) -> Result<RunNews, Fault> {
-    let runs = Client::connect(address).await?.runs(filter).await?;
+async fn ask(address: &str, access: &Access, filter: &RunFilter) -> Result<RunNews, Fault> {
+    let runs = Client::connect_with(address, access).await?.runs(filter).await?;
     Ok(RunNews { runs, forgotten: Vec::new() })
 }
 
@@ -154,6 +158,7 @@ async fn ask(address: &str, filter: &RunFilter) -> Result<RunNews, Fault> {
 struct Listener {
     place: usize,
     address: String,
+    access: Access,
     filter: RunFilter,
 }
 
@@ -190,7 +195,7 @@ impl Listener {
         pause: &mut Duration,
         told: &mut Option<String>,
     ) -> Result<(), Fault> {
-        let client = Client::connect(&self.address).await?;
+        let client = Client::connect_with(&self.address, &self.access).await?;
         let mut news = std::pin::pin!(client.watch_runs(&self.filter, None).await?);
         let mut here = false;
         while let Some(news) = news.next().await {

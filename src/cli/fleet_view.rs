@@ -193,3 +193,101 @@ fn align(table: &mut Table, shown: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cli::view::tests::{decision, run};
+    use crate::domain::{Latest, RunLabel, SnapshotRef};
+
+    fn named(id: &str, name: &str) -> RunSummary {
+        let label = RunLabel { project: "p".into(), ..RunLabel::default() };
+        RunSummary { run: RunId(id.into()), name: name.into(), label, ..run(vec![]) }
+    }
+
+    fn measured() -> RunSummary {
+        let latest = |group: &str, value: Option<f64>| Latest {
+            measure: "loss".into(),
+            group: Some(group.into()),
+            value,
+            stderr: value.map(|_| 0.25),
+        };
+        let at = |step| Some(SnapshotRef { step, attempt: 1 });
+        RunSummary {
+            latest: vec![latest("en", Some(1.0)), latest("de", None), latest("pooled", Some(0.5))],
+            last_accepted: at(40),
+            last_measured: at(30),
+            accepted: 4,
+            measured: 3,
+            pending: 1,
+            decision: Some(decision("why")),
+            ..named("r-2", "second")
+        }
+    }
+
+    fn fleet() -> Fleet {
+        let addresses = ["unix:///a", "unix:///b", "unix:///c"].map(str::to_owned);
+        let mut fleet =
+            Fleet::new(&addresses, vec!["loss".parse().unwrap(), "mean(loss@*)".parse().unwrap()]);
+        let closed = RunSummary { closed: true, ..named("r-1", "first") };
+        fleet.apply(0, Word::Here);
+        fleet.apply(0, Word::News(RunNews { runs: vec![closed, measured()], forgotten: vec![] }));
+        fleet.apply(1, Word::Away("no daemon at \x1b[2J".into()));
+        fleet
+    }
+
+    #[test]
+    fn a_row_a_run_and_a_row_for_each_daemon_without_any() {
+        let text = fleet().render(10);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(text.lines().next(), Some("3 daemons, 1 away; 2 runs, 1 open"));
+        assert_eq!(
+            rows[1],
+            ["daemon", "name", "project", "state", "step", "lag", "loss", "mean(loss@*)", "advice"]
+        );
+        // The one that is open goes first; of its mean a group is missing.
+        assert_eq!(
+            rows[3],
+            ["unix:///a", "second", "p", "measuring", "30", "10", "0.50000", "±", "2.5e-1", "–", "STOP"]
+        );
+        assert_eq!(rows[4][..4], ["unix:///a", "first", "p", "closed"]);
+        assert!(rows[5].starts_with(&["unix:///b", "–", "–", "away:"]), "{text}");
+        assert_eq!(rows[6][..4], ["unix:///c", "–", "–", "called"]);
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn a_picture_is_no_higher_than_it_may_be() {
+        let text = fleet().render(2);
+        assert_eq!(text.lines().count(), 2 + 1 + 2 + 1, "{text}");
+        assert!(text.ends_with("and 2 more rows\n"));
+    }
+
+    #[test]
+    fn what_a_daemon_forgets_goes_and_one_that_comes_back_tells_anew() {
+        let mut fleet = fleet();
+        fleet.apply(0, Word::News(RunNews { runs: vec![], forgotten: vec![RunId("r-1".into())] }));
+        assert!(!fleet.render(10).contains("first") && fleet.render(10).contains("second"));
+        fleet.apply(0, Word::Here);
+        assert!(fleet.render(10).contains("no runs"));
+    }
+
+    #[test]
+    fn a_change_is_a_line_or_an_object() {
+        let fleet = fleet();
+        let news = Word::News(RunNews { runs: vec![measured()], forgotten: vec![RunId("r-9".into())] });
+        let said =
+            "unix:///a second (p): measuring, step 30, lag 10, loss 0.50000 ± 2.5e-1, mean(loss@*) –, STOP";
+        assert_eq!(fleet.lines(0, &news), [said, "unix:///a forgot the run r-9"]);
+        let objects = fleet.json(0, &news);
+        assert_eq!(
+            objects[0]["values"],
+            json!({"loss": {"value": 0.5, "stderr": 0.25}, "mean(loss@*)": null})
+        );
+        assert_eq!((&objects[0]["advice"], &objects[0]["lag_steps"]), (&json!("stop"), &json!(10)));
+        assert_eq!(objects[1], json!({"daemon": "unix:///a", "event": "forgotten", "run": "r-9"}));
+        let away = fleet.json(1, &Word::Away("why".into()));
+        assert_eq!(away, [json!({"daemon": "unix:///b", "event": "away", "why": "why"})]);
+    }
+}

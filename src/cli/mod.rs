@@ -2,10 +2,13 @@
 //!
 //! Owns: commands, exit codes. May not touch: how anything is computed or sent.
 
+mod archive;
 mod arguments;
 mod bench;
 mod compare;
+mod decide;
 mod decision;
+mod dial;
 mod files;
 mod fleet;
 mod fleet_view;
@@ -17,11 +20,13 @@ mod open;
 mod policy;
 mod push;
 mod row;
+mod rules;
 mod runs;
 mod selection;
 mod selftest;
 mod serve;
 mod table;
+mod token;
 mod view;
 mod watch;
 
@@ -53,7 +58,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take snapshots over gRPC and measure them.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Open a run and print its id.
     Open(Box<open::Open>),
     /// Send a safetensors file to a run, as the parameters at one step.
@@ -77,9 +82,15 @@ enum Command {
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
     /// Ask a history anything, in SQL.
-    Query(history::Query),
+    Query(archive::Query),
     /// Write the readings of a history to a Parquet, CSV or JSON file.
-    Export(history::Export),
+    Export(archive::Export),
+    /// The rules of policies: parameters and defaults, source.
+    Rules(rules::Arguments),
+    /// Replay a policy over a history: where it would have stopped.
+    Decide(decide::Arguments),
+    /// Make a token for somebody, and its entry of the tokens file.
+    Token(token::Arguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -114,7 +125,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
@@ -126,8 +137,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
-        Command::Query(arguments) => told(history::ask(&arguments)),
-        Command::Export(arguments) => told(history::write(&arguments)),
+        Command::Query(arguments) => told(archive::ask(&arguments)),
+        Command::Export(arguments) => told(archive::write(&arguments)),
+        Command::Rules(arguments) => told(rules::run(arguments)),
+        Command::Decide(arguments) => told(decide::run(arguments)),
+        Command::Token(arguments) => told(token::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

@@ -2,9 +2,10 @@
 //!
 //! Owns: nothing beside its arguments. May not touch: what makes a run valid (the daemon says so).
 
+use super::dial::Dial;
 use super::files::TensorFile;
 use super::{arguments, policy, selection};
-use crate::client::{Client, Plan};
+use crate::client::Plan;
 use crate::domain::id::quoted;
 use crate::domain::run::DEFAULT_PROJECT;
 use crate::domain::{Delivery, Fault, MeasureRequest, RunId, RunLabel};
@@ -23,9 +24,8 @@ enum Snapshots {
 /// Opens a run and prints its id.
 #[derive(Debug, Clone, Args)]
 pub struct Open {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The model: a Hugging Face config.json, or that of an mlp.
     #[arg(long)]
     config: PathBuf,
@@ -77,7 +77,7 @@ impl Open {
     /// [`crate::domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let plan = self.plan()?;
-        let run = Client::connect(&self.addr).await?.open_run(&plan).await?;
+        let run = self.daemon.connect().await?.open_run(&plan).await?;
         println!("{}", run.id());
         Ok(())
     }
@@ -119,9 +119,8 @@ impl Open {
 /// Closes a run: what waits is still measured, then its watchers end.
 #[derive(Debug, Clone, Args)]
 pub struct Close {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The run's id.
     run: String,
 }
@@ -132,7 +131,7 @@ impl Close {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let client = Client::connect(&self.addr).await?;
+        let client = self.daemon.connect().await?;
         client.run(RunId(self.run.clone())).close().await.map(drop)
     }
 }

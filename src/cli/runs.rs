@@ -2,11 +2,11 @@
 //!
 //! Owns: the columns. May not touch: how a run is put into words.
 
+use super::dial::Dial;
 use super::row;
 use super::selection::{Format, Selection};
 use super::table::plain;
 use super::watch::print;
-use crate::client::Client;
 use crate::domain::id::shown;
 use crate::domain::{Fault, Latest, RunSummary};
 use clap::Args;
@@ -16,9 +16,8 @@ use serde_json::{Value as Json, json};
 /// Lists the runs that a daemon holds, oldest first.
 #[derive(Debug, Clone, Args)]
 pub struct Runs {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     #[command(flatten)]
     selection: Selection,
     /// How they are printed.
@@ -32,7 +31,7 @@ impl Runs {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let runs = Client::connect(&self.addr).await?.runs(&self.selection.filter()).await?;
+        let runs = self.daemon.connect().await?.runs(&self.selection.filter()).await?;
         match self.format {
             Format::Table => print(&table(&runs)),
             Format::Json => runs.iter().try_for_each(|run| print(&format!("{}\n", json_line(run)))),

@@ -25,7 +25,8 @@ pub(super) struct Arguments {
     /// TOML file with the names of these flags as keys (log_format for --log-format); also CLINO_CONFIG.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Loopback address and port; port 0 takes any. May be repeated. [default: 127.0.0.1:7411, or none with --socket]
+    /// Address and port; port 0 takes any. Beyond this machine only with TLS, and tokens or client certificates. May be
+    /// repeated. [default: 127.0.0.1:7411, or none with --socket]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// Unix socket.
@@ -71,6 +72,27 @@ pub(super) struct Arguments {
     /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     reserve: Option<String>,
+    /// Certificate chain in PEM: TCP speaks TLS. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key in PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Authorities in PEM: clients show a certificate of one of them, or a token where there are tokens.
+    #[arg(long, value_name = "FILE")]
+    tls_clients: Option<PathBuf>,
+    /// TOML file of who may do what, as `clino token` writes it. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// TOML file of limits by project. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    quotas: Option<PathBuf>,
+    /// Append who opened, closed and overrode what, and what was denied, as lines of JSON.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// Listen beyond this machine without TLS, or without knowing who connects.
+    #[arg(long)]
+    insecure: bool,
     /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
@@ -103,10 +125,18 @@ impl Arguments {
             data: self.data,
             retain: self.retain.map(Quantity::Text),
             reserve: self.reserve.map(Quantity::Text),
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            tls_clients: self.tls_clients,
+            tokens: self.tokens,
+            quotas: self.quotas,
+            audit: self.audit,
+            insecure: self.insecure.then_some(true),
             http: self.http,
             run_metrics: self.run_metrics,
             run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),
             otlp: self.otlp,
+            ..Raw::default()
         };
         (raw, self.config)
     }

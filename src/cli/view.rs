@@ -301,4 +301,4 @@ pub fn json(sequenced: &Sequenced) -> Result<String, serde_json::Error> {
 
 #[cfg(test)]
 #[path = "view_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Owns: the terminal. May not touch: what the table says.
 
+use super::dial::Dial;
 use super::view::{self, View};
 use crate::client::{Client, Run};
 use crate::domain::{Event, Fault, FaultKind, RunFilter, RunId, RunSummary, Sequenced};
@@ -15,9 +16,8 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Shows what is measured, as it is measured, until the run is closed.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// Which run; the newest one unless named.
     run: Option<String>,
     /// Sequence number of the first event to show.
@@ -37,7 +37,7 @@ impl Watch {
     /// # Errors
     /// What the daemon answers; [`FaultKind::Unavailable`] when it stays away for 30 seconds.
     pub async fn run(&self) -> Result<(), Fault> {
-        let client = Client::connect(&self.addr).await?;
+        let client = self.daemon.connect().await?;
         let summary = self.find(&client).await?;
         let run = client.run(summary.run.clone());
         if self.once {

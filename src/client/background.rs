@@ -6,7 +6,7 @@
 mod courier;
 mod slot;
 
-use crate::client::{Label, Plan};
+use crate::client::{Access, Label, Plan};
 use crate::domain::{Advice, Decision, Delivery, RunId, Tensor};
 use slot::{Parcel, Slot};
 use std::sync::Arc;
@@ -64,9 +64,14 @@ impl Sender {
 
     /// [`Sender::start`] with warnings to `warn`: at most one that the daemon is away, and one that it refuses.
     pub fn start_with(address: &str, plan: Plan, warn: Warn) -> Self {
+        Self::start_as(address, &Access::default(), plan, warn)
+    }
+
+    /// [`Sender::start_with`], known by a token or certificate.
+    pub fn start_as(address: &str, access: &Access, plan: Plan, warn: Warn) -> Self {
         let slot = Arc::new(Slot::new(plan.spec.delivery == Delivery::Every, warn));
-        let (theirs, address) = (slot.clone(), address.to_owned());
-        let courier = move || courier::run(&theirs, &address, &plan);
+        let (theirs, address, access) = (slot.clone(), address.to_owned(), access.clone());
+        let courier = move || courier::run(&theirs, (&address, &access), &plan);
         if let Err(error) = std::thread::Builder::new().name("clino-sender".into()).spawn(courier) {
             slot.give_up(&format!("no thread for sending: {error}"));
         }

@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod access;
 pub mod background;
 mod connect;
 mod decisions;
@@ -26,7 +27,8 @@ mod plan;
 mod run;
 mod upload;
 
-pub use connect::Client;
+pub use access::{Access, Caller};
+pub use connect::{Client, Line};
 pub use decisions::Advised;
 pub use follow::Follow;
 pub use plan::Plan;

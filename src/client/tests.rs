@@ -46,10 +46,12 @@ fn large_tensors_are_sliced_and_not_copied() {
 
 #[tokio::test]
 async fn addresses_are_checked_before_anything_is_sent() {
-    for bad in ["", "localhost:1", "https://localhost:1", "http://", "ftp://a", "unix:relative"] {
+    for bad in ["", "localhost:1", "https:/localhost:1", "http://", "ftp://a", "unix:relative"] {
         let fault = Client::connect(bad).await.unwrap_err();
         assert_eq!((fault.kind, fault.violations[0].field.as_str()), (FaultKind::Invalid, "addr"), "{bad}");
     }
+    let fault = Client::connect("https://localhost:1").await.unwrap_err();
+    assert_eq!((fault.kind, fault.violations[0].field.as_str()), (FaultKind::Invalid, "ca"));
 }
 
 #[tokio::test]

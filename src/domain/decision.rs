@@ -157,6 +157,8 @@ pub struct Peer<'a> {
     pub series: &'a [&'a Series],
     /// Whether it is over: closed, or stopped by its policy.
     pub over: bool,
+    /// Whether its policy ended it: rules that compare with complete runs leave it out.
+    pub stopped: bool,
 }
 
 /// A line of the list of rules.

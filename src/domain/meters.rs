@@ -218,7 +218,7 @@ impl Default for Meters {
     fn default() -> Self {
         let series = METRICS.map(|definition| {
             let first = (Vec::new(), definition.kind.blank());
-            let plain = definition.kind == Counter && definition.labels.is_empty();
+            let plain = definition.kind != Gauge && definition.labels.is_empty();
             Mutex::new(plain.then_some(first).into_iter().collect())
         });
         Self { series, projects: Mutex::default() }

@@ -15,6 +15,7 @@ pub mod kept;
 pub mod measure;
 pub mod meters;
 pub mod ports;
+pub mod quota;
 pub mod readiness;
 pub mod reading;
 pub mod run;

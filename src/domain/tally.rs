@@ -22,10 +22,20 @@ pub enum Happening {
     ReadingFailed,
     /// A message was too large or no protobuf.
     MessageRefused,
+    /// A call was refused: nobody known, or without the right.
+    AccessDenied,
+    /// A quota of a project was used up.
+    QuotaRefused,
+    /// The audit log lost a line.
+    AuditLineLost,
+    /// A file of tokens, quotas or certificates changed and could not be used.
+    ReloadFailed,
+    /// A connection was closed before it was served: no handshake in time, or too many.
+    ConnectionRefused,
 }
 
 /// All of them with their names.
-const NAMES: [(Happening, &str); 7] = [
+const NAMES: [(Happening, &str); 12] = [
     (Happening::RunOpened, "runs_opened_total"),
     (Happening::SnapshotAccepted, "snapshots_accepted_total"),
     (Happening::UploadFailed, "uploads_failed_total"),
@@ -33,6 +43,11 @@ const NAMES: [(Happening, &str); 7] = [
     (Happening::ReadingMade, "readings_made_total"),
     (Happening::ReadingFailed, "readings_failed_total"),
     (Happening::MessageRefused, "messages_refused_total"),
+    (Happening::AccessDenied, "access_denied_total"),
+    (Happening::QuotaRefused, "quota_refused_total"),
+    (Happening::AuditLineLost, "audit_lines_lost_total"),
+    (Happening::ReloadFailed, "reloads_failed_total"),
+    (Happening::ConnectionRefused, "connections_refused_total"),
 ];
 
 /// Counts since the daemon started.

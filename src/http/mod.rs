@@ -6,8 +6,6 @@ mod listener;
 mod process;
 mod runs;
 mod sources;
-#[cfg(test)]
-mod tests;
 mod text;
 
 pub use runs::RunMetrics;

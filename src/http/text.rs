@@ -66,7 +66,7 @@ fn put(metric: &mut MetricEncoder<'_>, kind: Kind, sample: &Sample) -> Result<()
         (Kind::Counter, Sample::Number(number)) => metric.encode_counter(number, NONE),
         (Kind::Gauge, Sample::Number(number)) => metric.encode_gauge(number),
         (Kind::Histogram(bounds), Sample::Spread { sum, counts }) => {
-            let bounds = bounds.iter().copied().chain([f64::MAX]);
+            let bounds = bounds.iter().copied().chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
             metric.encode_histogram::<NoLabelSet>(*sum, counts.iter().sum(), &buckets, None)
         }

@@ -16,6 +16,7 @@ pub use evaluate::{Memory, evaluate};
 pub use forecast::Forecast;
 
 use crate::domain::meters::Metric;
+use crate::domain::quota::Quota;
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Event, Fault, Journal, Outcome, Place, Reading, RunId, SnapshotRef};
 use crate::engine::{Arrived, Device, Engine, Stop};
@@ -38,6 +39,8 @@ pub struct Neighbours {
     pub journal: Arc<dyn Journal>,
     /// Gets the counts.
     pub tally: Arc<Tally>,
+    /// Hears what projects use up.
+    pub quota: Arc<dyn Quota>,
     /// Hears about the devices.
     pub devices: Arc<dyn Watchman>,
 }
@@ -128,12 +131,14 @@ impl Desk {
     fn work(mut self) {
         while let Some(work) = self.neighbours.registry.take() {
             let (run, project) = (work.run.id.clone(), work.run.label.project.clone());
-            let at = work.held.header().at;
+            let (at, began) = (work.held.header().at, Instant::now());
             if let Err(fault) = self.measure(work) {
                 tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
                 self.neighbours.tally.meters.one(Metric::SnapshotsSkipped, &[&project]);
                 self.skip(&run, at, fault);
             }
+            // A snapshot that was given up took the engine's time as well.
+            self.neighbours.quota.spend(&project, began.elapsed().as_secs_f64());
             self.tell_losses();
             if self.neighbours.registry.finish(&run) {
                 self.memories.remove(&run);

@@ -68,3 +68,69 @@ fn advice(advice: Advice) -> &'static str {
         Advice::NotEnoughData => "not_enough_data",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bounds, Hub};
+    use super::*;
+    use crate::domain::{
+        Case, Journal, MeasureRequest, Mode, Precision, Reason, RunId, SnapshotRef, WeightKind,
+    };
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    fn decision(advice: Advice) -> Event {
+        Event::Decided(Box::new(Decision {
+            id: String::new(),
+            run: RunId("r".into()),
+            advice,
+            reason: Reason::Plateau,
+            rule: "plateau on loss@en".into(),
+            sentence: String::new(),
+            compared: Vec::new(),
+            evaluated: None,
+            best: None,
+            next_check_step: None,
+            peers: Vec::new(),
+            peer_count: 0,
+            mode: Mode::Advise,
+            latched: false,
+            overridden: None,
+            history_digest: String::new(),
+            policy_digest: String::new(),
+        }))
+    }
+
+    fn hub() -> (Hub, RunId, Arc<Tally>) {
+        let tally = Arc::new(Tally::default());
+        let (hub, run) = (Hub::new(Bounds::default()).counted(tally.clone()), RunId("r".into()));
+        hub.open(&run, Case::default());
+        (hub, run, tally)
+    }
+
+    #[test]
+    fn a_stop_that_stands_counts_once() {
+        let (hub, run, tally) = hub();
+        for advice in [Advice::Continue, Advice::Stop, Advice::Stop, Advice::Continue, Advice::Stop] {
+            hub.append(&run, decision(advice));
+        }
+        assert_eq!(tally.meters.number(Metric::Stops, &[]), 2.0);
+        assert_eq!(tally.meters.number(Metric::Decisions, &["stop", "plateau"]), 3.0);
+    }
+
+    #[test]
+    fn row_26_a_snapshot_that_is_not_finite_counts_once() {
+        let (hub, run, tally) = hub();
+        let snapshot = SnapshotRef { step: 1, attempt: 1 };
+        hub.append(&run, Event::Accepted { snapshot, kind: WeightKind::Live, initialization: false });
+        hub.append(&run, Event::Started { snapshot, readings: 3 });
+        for (name, outcome) in [("loss", Outcome::Undefined), ("param_norm", Outcome::Undefined)] {
+            let measure = MeasureRequest { name: name.into(), parameters: BTreeMap::new() };
+            let blank = Reading::blank(measure, None, snapshot, Precision::F64);
+            hub.append(&run, Event::Reading(Box::new(Reading { outcome, ..blank })));
+        }
+        hub.append(&run, Event::Finished { snapshot, seconds: 0.5 });
+        assert_eq!(tally.meters.number(Metric::NonFiniteSnapshots, &[]), 1.0);
+        assert_eq!(tally.meters.number(Metric::Readings, &["loss", "undefined"]), 1.0);
+    }
+}

@@ -6,8 +6,8 @@
 //! is asked for later is read back from what is archived. Whatever is observed here has been archived before.
 
 use crate::domain::{
-    Advice, Archive, Case, Counsel, Decision, Evidence, Fault, FaultKind, Overridden, Peer, Point, Reading,
-    RunId, Series, SnapshotRef, Subject,
+    Advice, Archive, Case, Counsel, Decision, Evidence, Fault, FaultKind, Mode, Overridden, Peer, Point,
+    Reading, RunId, Series, SnapshotRef, Subject,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -98,6 +98,12 @@ impl Open {
         if !lacking.is_empty() {
             missing.push((run.clone(), lacking));
         }
+    }
+
+    /// As its peers see it. Advice that nobody must follow does not end a run.
+    fn peer<'a>(&self, run: &'a RunId, series: &'a [&'a Series]) -> Peer<'a> {
+        let stopped = self.latched.as_ref().is_some_and(|decision| decision.mode == Mode::Enforce);
+        Peer { run, series, over: self.closed || stopped, stopped }
     }
 
     /// Its series by the names of subjects, which have been gathered.
@@ -301,11 +307,8 @@ impl Inner {
         let subjects: Vec<_> = counsel.subjects().iter().map(Subject::to_string).collect();
         let others: Vec<_> = peers.iter().filter_map(|peer| Some((peer, self.cases.get(peer)?))).collect();
         let series: Vec<Vec<&Series>> = others.iter().map(|(_, open)| open.of(&subjects)).collect();
-        let peers: Vec<_> = others
-            .iter()
-            .zip(&series)
-            .map(|((run, open), series)| Peer { run, series, over: open.closed || open.latched.is_some() })
-            .collect();
+        let peers: Vec<_> =
+            others.iter().zip(&series).map(|((run, open), series)| open.peer(run, series)).collect();
         let open = self.cases.get(run);
         let own = open.map(|open| open.of(&subjects)).unwrap_or_default();
         let overridden = open.and_then(|open| open.overridden.as_ref()).filter(|_| as_of.is_none());

@@ -9,7 +9,6 @@ use super::count::count;
 use super::docket::{Decided, Docket};
 use super::history::{History, Kept, Loaded, Store, Watermark, What, start};
 use super::log::{Bounds, Log};
-use super::overview::Changes;
 use super::watcher::Watcher;
 use crate::domain::tally::Tally;
 use crate::domain::{
@@ -22,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// All feeds.
 #[derive(Debug, Default)]
@@ -32,7 +32,8 @@ pub struct Hub {
     watermark: Watermark,
     kept_in: Option<KeptIn>,
     /// Counts what happens in all runs: wakes whoever watches many of them.
-    pub(super) changes: watch::Sender<Changes>,
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) ended: CancellationToken,
     tally: Arc<Tally>,
     expiry: OnceLock<Expiry>,
 }
@@ -239,7 +240,7 @@ impl Hub {
                 None => drop(feed.tell_now(Event::Draining)),
             }
         }
-        self.changed(true);
+        self.ended.cancel();
     }
 
     /// Waits until everything is written, which nothing must be added to any more. False when that takes longer.
@@ -292,7 +293,7 @@ impl Journal for Hub {
         if let Some(store) = self.store() {
             store.push(feed, What::Open(Box::new(record)));
         }
-        self.changed(false);
+        self.changed();
     }
 
     fn resume(&self, run: &RunId, case: Case) {
@@ -319,7 +320,7 @@ impl Journal for Hub {
             None => {
                 let news = feed.tell_now(event).and_then(|told| self.told(&feed, &told.event));
                 news.and_then(|event| feed.tell_now(event));
-                self.changed(false);
+                self.changed();
             }
         }
     }
@@ -328,12 +329,13 @@ impl Journal for Hub {
         if let (Some(store), Ok(feed)) = (self.store(), self.feed(run)) {
             feed.push(store, What::Close);
         }
+        self.changed();
     }
 
     fn forget(&self, run: &RunId) {
         self.docket.forget(run);
         lock(&self.feeds).remove(run);
-        self.changed(false);
+        self.changed();
     }
 }
 

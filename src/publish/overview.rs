@@ -6,15 +6,7 @@ use super::feed::{Hub, lock};
 use crate::domain::{Archive, Fault, Point, RunId, Subject};
 use std::collections::BTreeSet;
 use tokio::sync::watch;
-
-/// What whoever watches many runs is woken by: one channel for all of them, so that an idle fleet costs nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Events, and runs that came and went, in this process.
-    pub count: u64,
-    /// The daemon shuts down: nothing changes any more.
-    pub ended: bool,
-}
+use tokio_util::sync::CancellationToken;
 
 /// What was seen of a subject in one run.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,16 +18,19 @@ pub struct Seen {
 }
 
 impl Hub {
-    /// Hears of changes from now on.
-    pub fn changes(&self) -> watch::Receiver<Changes> {
+    /// Counts what happens in all runs: events, and runs that come and go. One channel wakes whoever watches many of them,
+    /// so that an idle fleet costs nothing.
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    pub(super) fn changed(&self, ended: bool) {
-        self.changes.send_modify(|changes| {
-            changes.count += 1;
-            changes.ended |= ended;
-        });
+    /// Cancelled once the daemon shuts down and nothing changes any more.
+    pub fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Place of the next event of a run: more than before whenever it has changed. `None` for one that is not held.
@@ -84,5 +79,68 @@ impl Hub {
         state.board.show(&mut |at, readings| points.push(subject.observe(at, readings)));
         let whole = points.len() as u64 == state.board.standing().progress.measured;
         Ok(Seen { points, whole })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::{
+        Case, Event, FaultKind, Journal, MeasureRequest, Precision, Reading, SnapshotRef, WeightKind,
+    };
+    use crate::publish::Bounds;
+
+    fn measured(hub: &Hub, run: &RunId, step: u64) {
+        let snapshot = SnapshotRef { step, attempt: 1 };
+        hub.append(run, Event::Accepted { snapshot, kind: WeightKind::Live, initialization: false });
+        hub.append(run, Event::Started { snapshot, readings: 1 });
+        let loss = MeasureRequest { name: "loss".into(), parameters: Default::default() };
+        let blank = Reading::blank(loss, None, snapshot, Precision::F64);
+        hub.append(run, Event::Reading(Box::new(Reading { value: Some(step as f64), ..blank })));
+        hub.append(run, Event::Finished { snapshot, seconds: 0.0 });
+    }
+
+    #[test]
+    fn whatever_happens_is_counted_and_the_end_is_told() {
+        let hub = Hub::new(Bounds::default());
+        let mut changes = hub.changes();
+        let run = RunId("r".into());
+        let mut changed = || {
+            let changed = changes.has_changed().unwrap();
+            changes.mark_unchanged();
+            changed
+        };
+        assert!(!changed());
+        hub.open(&run, Case::default());
+        assert!(changed() && !changed());
+        hub.append(&run, Event::Closed);
+        assert!(changed());
+        hub.forget(&run);
+        assert!(changed());
+        assert!(!hub.ended().is_cancelled());
+        hub.drain();
+        assert!(hub.ended().is_cancelled());
+    }
+
+    #[test]
+    fn subjects_are_seen_on_what_is_held() {
+        let hub = Hub::new(Bounds { reports: 2, ..Bounds::default() });
+        let (run, loss): (_, Subject) = (RunId("r".into()), "loss".parse().unwrap());
+        assert_eq!(hub.newest(&run, &loss).unwrap_err().kind, FaultKind::NotFound);
+        assert_eq!(hub.version(&run), None);
+        hub.open(&run, Case::default());
+        assert_eq!(hub.newest(&run, &loss).unwrap(), None);
+        assert_eq!(hub.seen(&run, &loss).unwrap(), Seen { points: vec![], whole: true });
+        (1..=2).for_each(|step| measured(&hub, &run, step));
+        assert!(hub.seen(&run, &loss).unwrap().whole);
+        assert_eq!(hub.version(&run), Some(8));
+        measured(&hub, &run, 3);
+        let seen = hub.seen(&run, &loss).unwrap();
+        let values: Vec<_> = seen.points.iter().map(|point| (point.at.step, point.value)).collect();
+        assert_eq!((values, seen.whole), (vec![(2, 2.0), (3, 3.0)], false));
+        assert_eq!(hub.newest(&run, &loss).unwrap().unwrap().value, 3.0);
+        let other = hub.newest(&run, &"margin".parse().unwrap()).unwrap().unwrap();
+        assert!(!other.counts());
     }
 }

@@ -19,6 +19,7 @@ pub use run::Run;
 pub use snapshots::{Admission, Room, Upload, Work};
 
 use crate::domain::meters::Metric;
+use crate::domain::quota::{Quota, Unlimited};
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
     Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
@@ -37,6 +38,7 @@ pub struct Registry {
     tally: Arc<Tally>,
     /// Where the runs of earlier processes are read back from.
     vault: Option<Arc<dyn Vault>>,
+    quota: Arc<dyn Quota>,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
@@ -50,7 +52,8 @@ struct Inner {
     runs: HashMap<RunId, Entry>,
     /// Oldest first.
     order: Vec<RunId>,
-    keys: HashMap<String, RunId>,
+    /// By project and key: what others chose is nobody's business.
+    keys: HashMap<(String, String), RunId>,
     /// Runs with a waiting snapshot, in the order of their turns.
     ready: VecDeque<RunId>,
     stopped: bool,
@@ -63,10 +66,13 @@ struct Entry {
 
 impl Inner {
     fn entry(&mut self, run: &RunId) -> Result<&mut Entry, Fault> {
-        let unknown =
-            || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
-        self.runs.get_mut(run).ok_or_else(unknown)
+        self.runs.get_mut(run).ok_or_else(unknown_run)
     }
+}
+
+/// The answer for an id that is no run's.
+pub fn unknown_run() -> Fault {
+    Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
 }
 
 impl Registry {
@@ -80,7 +86,23 @@ impl Registry {
     ) -> Self {
         let catalogue = examiner.catalogue();
         let (inner, work) = (Mutex::default(), Condvar::new());
-        Self { examiner, judge, journal, tally, vault: None, catalogue, most_runs, inner, work }
+        Self {
+            examiner,
+            judge,
+            journal,
+            tally,
+            vault: None,
+            quota: Arc::new(Unlimited),
+            catalogue,
+            most_runs,
+            inner,
+            work,
+        }
+    }
+
+    /// With limits by project.
+    pub fn limited(self, quota: Arc<dyn Quota>) -> Self {
+        Self { quota, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -102,12 +124,13 @@ impl Registry {
     ///
     /// # Errors
     /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
-    /// [`FaultKind::Exhausted`] when all runs that fit are open; those of [`Journal::room`].
+    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it
+    /// may; those of [`Journal::room`].
     pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
         let digests = digests(&spec);
         let print = fingerprint(&spec, &digests);
-        let found = self.find(&self.lock(), key, &print)?;
-        if let Some(run) = found {
+        let keyed = (spec.label.project.clone(), key.to_owned());
+        if let Some(run) = self.find_or_check(&keyed, &print)? {
             if run.admitted().is_err() {
                 run.admit(self.examiner.examine(&spec)?);
             }
@@ -121,11 +144,12 @@ impl Registry {
         run.admit(admitted);
         let mut inner = self.lock();
         // The same request may have come twice at once.
-        if let Some(run) = self.find(&inner, key, &run.fingerprint)? {
+        if let Some(run) = self.find(&inner, &keyed, &run.fingerprint)? {
             return Ok((run, false));
         }
+        self.check_quota(&inner, &keyed.0)?;
         self.make_room(&mut inner)?;
-        inner.keys.insert(key.to_owned(), run.id.clone());
+        inner.keys.insert(keyed, run.id.clone());
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
         let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
@@ -135,19 +159,34 @@ impl Registry {
         Ok((run, true))
     }
 
+    /// The run that a key opened before; or whether the project may open another.
+    fn find_or_check(&self, keyed: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
+        let inner = self.lock();
+        let found = self.find(&inner, keyed, print)?;
+        if found.is_none() {
+            self.check_quota(&inner, &keyed.0)?;
+        }
+        Ok(found)
+    }
+
     fn counsel(&self, spec: &RunSpec, admitted: &Admitted) -> Result<Option<Arc<dyn Counsel>>, Fault> {
         let groups: Vec<_> = spec.groups.iter().map(|group| group.name.clone()).collect();
         let admit = |policy| self.judge.admit(policy, &admitted.measures, &groups);
         spec.policy.as_ref().map(admit).transpose()
     }
 
-    fn find(&self, inner: &Inner, key: &str, print: &str) -> Result<Option<Arc<Run>>, Fault> {
+    fn find(&self, inner: &Inner, key: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
         let Some(entry) = inner.keys.get(key).and_then(|id| inner.runs.get(id)) else { return Ok(None) };
         if entry.run.fingerprint != print {
             let description = "found a key that opened a run with other content, expected a new key";
             return Err(Fault::field(FaultKind::Exists, "idempotency_key", description));
         }
         Ok(Some(entry.run.clone()))
+    }
+
+    fn check_quota(&self, inner: &Inner, project: &str) -> Result<(), Fault> {
+        let open = |entry: &&Entry| !entry.state.closed && entry.run.label.project == project;
+        self.quota.may_open(project, inner.runs.values().filter(open).count())
     }
 
     /// Forgets the oldest run that is closed and measured, if the registry is full.
@@ -171,9 +210,9 @@ impl Registry {
     fn drop_run(&self, inner: &mut Inner, id: &RunId) {
         if let Some(entry) = inner.runs.remove(id)
             // A later run may have taken the key.
-            && inner.keys.get(&entry.run.key) == Some(id)
+            && inner.keys.get(&entry.run.keyed()) == Some(id)
         {
-            inner.keys.remove(&entry.run.key);
+            inner.keys.remove(&entry.run.keyed());
         }
         self.journal.forget(id);
     }

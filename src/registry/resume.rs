@@ -33,7 +33,7 @@ impl Registry {
         // Nothing waits in it: a closed one has ended.
         let (closed, begun) = (kept.closed, kept.begun);
         let state = State { closed, ended: closed, begun, unread, ..State::default() };
-        inner.keys.insert(run.key.clone(), run.id.clone());
+        inner.keys.insert(run.keyed(), run.id.clone());
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run, state });
     }

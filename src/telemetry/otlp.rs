@@ -102,7 +102,7 @@ impl Otlp {
     /// Sends the rest; what does not go within that time is lost.
     pub fn end(self, within: Duration) {
         let Self { runtime, traces, metrics, .. } = self;
-        let (done, wait) = mpsc::channel();
+        let (done, wait) = mpsc::sync_channel(1);
         let work = move || {
             let _ = traces.shutdown_with_timeout(within);
             let _ = metrics.shutdown_with_timeout(within);

@@ -5,22 +5,19 @@
 use super::access::Scope;
 use super::convert::{decision_to_pb, rule_info_to_pb};
 use super::desk::Desk;
+use super::outlet::{Outflow, Outlet};
 use super::pb;
 use crate::domain::id::quoted;
 use crate::domain::{Decision, Event, Fault, RunId};
 use crate::publish::{Progress, Watcher};
-use tokio::sync::mpsc::{Sender, channel};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 pub(super) struct DecisionsService(pub Desk);
 
-/// Decisions on their way into one stream.
-const IN_FLIGHT: usize = 16;
 /// Longest reason of an override, in bytes.
 const MAX_REASON: usize = 1_000;
 
-type Decisions = ReceiverStream<Result<pb::WatchDecisionsResponse, Status>>;
+type Decisions = Outflow<pb::WatchDecisionsResponse>;
 
 #[async_trait]
 impl pb::decisions_server::Decisions for DecisionsService {
@@ -47,13 +44,14 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let pass = self.0.admit(&request, Scope::Decide)?;
         let pb::WatchDecisionsRequest { run_id, from_sequence } = request.into_inner();
         let run = RunId(run_id);
-        self.0.run_for(&pass, &run)?;
+        let (held, _) = self.0.run_for(&pass, &run)?;
+        let watchman = self.0.watchman(&pass, Some(&held.label.project));
         let standing = self.decision(&run, None).await?;
         let watcher = self.0.hub.watch(&run, from_sequence)?;
-        let (sender, receiver) = channel(IN_FLIGHT);
+        let (outlet, outflow) = Outlet::new(watchman, self.0.patience);
         let first = from_sequence.is_none().then(|| answer(watcher.place().saturating_sub(1), &standing));
-        tokio::spawn(pump(watcher, first, sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        tokio::spawn(pump(watcher, first, outlet));
+        Ok(Response::new(outflow))
     }
 
     async fn r#override(
@@ -63,12 +61,13 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let pass = self.0.admit(&request, Scope::Admin)?;
         let pb::OverrideRequest { run_id, reason } = request.into_inner();
         let run = RunId(run_id);
-        self.0.run_for(&pass, &run)?;
+        let (held, _) = self.0.run_for(&pass, &run)?;
         check_reason(&reason)?;
         let (hub, by) = (self.0.hub.clone(), pass.name.clone());
         let (subject, why) = (run.clone(), reason.clone());
         let taken_back = blocking(move || hub.take_back(&subject, &why, &by)).await?;
         self.0.settled().await?;
+        pass.audit("override", Some(&held.label.project), Some(&run), &format!("ok: {reason}"));
         tracing::warn!(%run, by = pass.name, reason = %reason.escape_debug(), "a STOP was overridden");
         Ok(Response::new(pb::OverrideResponse { decision: Some(decision_to_pb(&taken_back)) }))
     }
@@ -130,25 +129,20 @@ fn answer(sequence: u64, decision: &Decision) -> pb::WatchDecisionsResponse {
     pb::WatchDecisionsResponse { sequence, decision: Some(decision_to_pb(decision)) }
 }
 
-/// Ends with the run, with the daemon, or when the client has gone.
+/// Ends with the run, with the daemon, or with its reader.
 async fn pump(
     mut watcher: Watcher,
     first: Option<pb::WatchDecisionsResponse>,
-    sender: Sender<Result<pb::WatchDecisionsResponse, Status>>,
+    mut outlet: Outlet<pb::WatchDecisionsResponse>,
 ) {
     if let Some(first) = first
-        && sender.send(Ok(first)).await.is_err()
+        && !outlet.send(first, watcher.place()).await
     {
         return;
     }
-    loop {
-        let event = tokio::select! {
-            event = watcher.next() => event,
-            () = sender.closed() => None,
-        };
-        let Some(event) = event else { return };
+    while let Some(event) = outlet.next(&mut watcher).await {
         if let Event::Decided(decision) = &event.event
-            && sender.send(Ok(answer(event.sequence, decision))).await.is_err()
+            && !outlet.send(answer(event.sequence, decision), watcher.place()).await
         {
             return;
         }

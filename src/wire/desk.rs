@@ -2,6 +2,7 @@
 //!
 //! Owns: the drain of uploads. May not touch: what is asked.
 
+use crate::access::Gate;
 use crate::assembly::Spool;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
@@ -17,6 +18,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// What the services share.
 #[derive(Clone)]
 pub struct Desk {
+    /// Knows who asks.
+    pub gate: Arc<Gate>,
     /// Runs and their snapshots.
     pub registry: Arc<Registry>,
     /// Events and reports.

@@ -73,25 +73,31 @@ fn interval(seconds: Option<f64>) -> Result<Duration, Fault> {
 }
 
 impl Roster {
-    /// Until the client has gone or the daemon ends.
+    /// Until the client has gone, may see no runs any more, or the daemon ends.
     async fn tell(mut self, interval: Duration, out: Out) {
-        let mut changes = self.desk.hub.changes();
+        let (mut changes, end) = (self.desk.hub.changes(), self.desk.hub.ended().clone());
+        let mut watchman = self.desk.watchman(&self.pass, None);
         let mut first = true;
         loop {
             // Before the look, so that what changes during it wakes up once more.
-            let ended = changes.borrow_and_update().ended;
+            let ended = end.is_cancelled();
+            changes.mark_unchanged();
             let round = self.look();
             if self.send(round, first, &out).await.is_err() || ended {
                 return;
             }
             first = false;
+            let news = async {
+                tokio::time::sleep(interval).await;
+                changes.changed().await
+            };
             tokio::select! {
-                () = tokio::time::sleep(interval) => {}
-                _ = changes.wait_for(|changes| changes.ended) => continue,
-                () = out.closed() => return,
-            }
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                changed = news => if changed.is_err() { return },
+                () = end.cancelled() => {}
+                fault = watchman.over() => {
+                    let _ = out.send(Err(fault.into())).await;
+                    return;
+                }
                 () = out.closed() => return,
             }
         }
@@ -110,9 +116,12 @@ impl Roster {
 
     /// A run that was told once is told on, whatever the filter says of it when it is closed.
     fn is_news(&self, run: &Run, closed: bool) -> bool {
+        if !self.pass.covers(&run.label.project) {
+            return false;
+        }
         match self.told.get(&run.id) {
             Some(told) => self.desk.hub.version(&run.id).is_some_and(|next| *told != (next, closed)),
-            None => self.filter.matches(&run.label, closed) && self.pass.covers(&run.label.project),
+            None => self.filter.matches(&run.label, closed),
         }
     }
 

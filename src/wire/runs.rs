@@ -2,7 +2,7 @@
 //!
 //! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the examiner's).
 
-use super::access::Scope;
+use super::access::{Pass, Scope};
 use super::convert::{info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, summary_to_pb};
 use super::desk::Desk;
 use super::frames::Frames;
@@ -42,9 +42,10 @@ impl pb::runs_server::Runs for RunsService {
 
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
         let _open = self.0.drain.enter().map_err(|fault| to_status(&fault))?;
+        let pass = self.0.admit(&request, Scope::Push).map_err(|fault| to_status(&fault))?;
         let (desk, request) = (self.0.clone(), request.into_inner());
         // The examination may prepare megabytes of probes.
-        let opened = tokio::task::spawn_blocking(move || open(&desk, request)).await;
+        let opened = tokio::task::spawn_blocking(move || open(&desk, &pass, request)).await;
         let defect = |error: tokio::task::JoinError| {
             tracing::error!(%error, "the examination of a run failed");
             Fault::internal("the examination of the run failed")
@@ -59,8 +60,9 @@ impl pb::runs_server::Runs for RunsService {
         &self,
         request: Request<Streaming<pb::PutProbeRequest>>,
     ) -> Answer<pb::PutProbeResponse> {
+        let pass = self.0.admit(&request, Scope::Push)?;
         let upload = Ongoing::upload(&self.0.tally, "probe");
-        let put = self.put(request.into_inner()).await;
+        let put = self.put(request.into_inner(), &pass).await;
         upload.end(put.is_ok());
         if let Err(status) = &put {
             self.0.tally.count(Happening::UploadFailed);
@@ -84,23 +86,32 @@ impl pb::runs_server::Runs for RunsService {
     }
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
-        let id = RunId(request.into_inner().run_id);
-        let run = self.0.registry.close(&id)?;
+        let pass = self.0.admit(&request, Scope::Push)?;
+        let (run, _) = self.0.run_for(&pass, &RunId(request.into_inner().run_id))?;
+        let run = self.0.registry.close(&run.id)?;
         self.0.settled().await?;
+        pass.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
         let summary = self.0.summary(&run, true)?;
         Ok(Response::new(pb::CloseRunResponse { run: Some(summary_to_pb(&summary)) }))
     }
 
-    async fn list_measures(&self, _: Request<pb::ListMeasuresRequest>) -> Answer<pb::ListMeasuresResponse> {
+    async fn list_measures(
+        &self,
+        request: Request<pb::ListMeasuresRequest>,
+    ) -> Answer<pb::ListMeasuresResponse> {
+        self.0.admit(&request, Scope::Read).map_err(|fault| to_status(&fault))?;
         let measures = self.0.registry.catalogue().iter().map(info_to_pb).collect();
         Ok(Response::new(pb::ListMeasuresResponse { measures }))
     }
 }
 
-fn open(desk: &Desk, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
+fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
     let (key, spec) = open_run_from_pb(request, &|digest| desk.probes.get(digest))?;
-    let (run, created) = desk.registry.open(&key, spec)?;
+    let project = spec.label.project.clone();
+    pass.check(&project)?;
+    let (run, created) = pass.quota(&project, desk.registry.open(&key, spec))?;
     if created {
+        pass.audit("opened", Some(&project), Some(&run.id), "ok");
         tracing::info!(run = %run.id, name = run.name, model = run.model_type, "a run is open");
     }
     opened(&run, created)
@@ -118,10 +129,10 @@ fn opened(run: &Run, created: bool) -> Result<OpenedRun, Fault> {
 }
 
 impl RunsService {
-    async fn put(&self, stream: Streaming<pb::PutProbeRequest>) -> Result<String, Status> {
+    async fn put(&self, stream: Streaming<pb::PutProbeRequest>, pass: &Pass) -> Result<String, Status> {
         let desk = &self.0;
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
-        let mut frames = Frames::new(stream, desk);
+        let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
         desk.room()?;
         let assembler = probe_assembler(desk, begin).map_err(|fault| to_status(&fault))?;

@@ -65,15 +65,35 @@ fn details(fault: &Fault, reason: &str) -> ErrorDetails {
         details.set_quota_failure(violations().map(quota).collect::<Vec<_>>());
     }
     if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Quota | FaultKind::Unavailable) {
-        details.set_retry_info(Some(RETRY));
+        details.set_retry_info(Some(fault.retry.unwrap_or(RETRY)));
     }
     details
 }
 
+/// Key of the sequence number to go on from, in the metadata of `ErrorInfo`.
+const RESUME: &str = "from_sequence";
+
+/// The status of a fault that ends a stream, which may be taken up again at `from`.
+pub fn with_resume(fault: &Fault, from: u64) -> Status {
+    let (code, reason) = code(fault);
+    let mut details = details(fault, reason);
+    if let Some(info) = details.error_info() {
+        let (reason, domain, mut metadata) =
+            (info.reason.clone(), info.domain.clone(), info.metadata.clone());
+        metadata.insert(RESUME.to_owned(), from.to_string());
+        details.set_error_info(reason, domain, metadata);
+    }
+    Status::with_error_details(code, short(&fault.message), details)
+}
+
+fn code(fault: &Fault) -> (Code, &'static str) {
+    let entry = TABLE.iter().find(|(kind, _, _)| *kind == fault.kind);
+    entry.map_or((Code::Internal, "INTERNAL"), |(_, code, reason)| (*code, *reason))
+}
+
 /// The status of a fault: message, violations, and what a client needs for going on.
 pub fn to_status(fault: &Fault) -> Status {
-    let entry = TABLE.iter().find(|(kind, _, _)| *kind == fault.kind);
-    let (_, code, reason) = entry.copied().unwrap_or((FaultKind::Internal, Code::Internal, "INTERNAL"));
+    let (code, reason) = code(fault);
     Status::with_error_details(code, short(&fault.message), details(fault, reason))
 }
 
@@ -103,7 +123,8 @@ pub fn from_status(status: &Status) -> Fault {
     let committed = details.error_info().and_then(|info| info.metadata.get(COMMITTED)?.parse().ok());
     let violations =
         details.bad_request().map(|request| request.field_violations.iter().map(violation).collect());
-    Fault { kind, message, violations: violations.unwrap_or_default(), committed }
+    let retry = details.retry_info().and_then(|info| info.retry_delay).filter(|delay| *delay != RETRY);
+    Fault { kind, message, violations: violations.unwrap_or_default(), committed, retry }
 }
 
 #[cfg(test)]
@@ -124,6 +145,8 @@ mod tests {
             assert_eq!(details.quota_failure().is_some(), kind == FaultKind::Quota);
             assert_eq!(details.retry_info().is_some(), retry);
             assert_eq!(from_status(&status), fault);
+            let later = Fault { retry: retry.then_some(Duration::from_secs(90)), ..fault };
+            assert_eq!(from_status(&to_status(&later)), later);
         }
     }
 

@@ -26,6 +26,10 @@ pub struct Daemon {
     child: Child,
     pub http: String,
     pub unix: Option<String>,
+    /// Where metrics are, with `--http`.
+    pub metrics: Option<String>,
+    /// All of them.
+    pub addresses: Vec<String>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -86,7 +90,14 @@ impl Daemon {
         assert_eq!(words.next(), Some("listening"), "{line:?}");
         let addresses: Vec<_> = words.map(str::to_owned).collect();
         let find = |scheme: &str| addresses.iter().find(|address| address.starts_with(scheme)).cloned();
-        Self { child, http: find("http://").unwrap(), unix: find("unix://"), _directory: None }
+        Self {
+            child,
+            http: find("http").unwrap(),
+            unix: find("unix://"),
+            metrics: find("metrics=http://"),
+            addresses,
+            _directory: None,
+        }
     }
 
     pub fn id(&self) -> u32 {

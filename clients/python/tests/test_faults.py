@@ -218,12 +218,19 @@ BAD: list[dict[str, Any]] = [
     {"measures": "loss"},
     {"seed": "x"},
     {"seed": -1},
-    {"addr": "https://host"},
+    {"addr": "ftp://host"},
     {"mode": "offline"},
     {"delivery": "some"},
     {"precision": "f8"},
     {"budget": 0},
     {"budget": "1 s"},
+    {"tags": ["a"]},
+    {"policy": "patience"},
+    {"policy": [{"name": "patience"}]},
+    {"policy": [clino.Rule("patience", "loss", patience=object())]},
+    {"policy": clino.Policy([], mode="force")},  # type: ignore[arg-type]
+    {"policy": {"rule": []}},
+    {"token": "two words"},
 ]
 
 

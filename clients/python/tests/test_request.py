@@ -155,7 +155,7 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.of("near:2").target == "near:2"
 
 
-@pytest.mark.parametrize("addr", ["https://host:1", "http://host:1/path", "unix://", "ftp://x"])
+@pytest.mark.parametrize("addr", ["https://host:1/path", "http://host:1/path", "unix://", "ftp://x"])
 def test_what_is_no_address(addr: str) -> None:
     with pytest.raises(ValueError, match="addr: found"):
         Settings.of(addr)

@@ -164,7 +164,7 @@ impl Writer {
             }
         }
         if let Some(hub) = &hub {
-            hub.changed(false);
+            hub.changed();
         }
         news.into_iter().rev().for_each(|entry| self.pending.push_front(entry));
         self.store.level.send_modify(|level| level.durable += batch.counted);
