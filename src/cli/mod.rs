@@ -27,7 +27,6 @@ mod selftest;
 mod serve;
 mod table;
 mod token;
-mod trace;
 mod view;
 mod watch;
 
@@ -175,17 +174,5 @@ fn told(result: Result<(), Fault>) -> ExitCode {
     match fault.kind {
         FaultKind::Invalid => INPUT.into(),
         _ => FAILED.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
-
-    /// No two arguments of a command have the same name, among others.
-    #[test]
-    fn the_commands_are_sound() {
-        Cli::command().debug_assert();
     }
 }
