@@ -4,6 +4,7 @@
 
 use super::history::{Case, Told};
 use super::policy;
+use super::view::advice;
 use crate::decide::Bench;
 use crate::domain::{
     Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureRequest, Mode, Peer, Point, Policy, RunId,
@@ -83,11 +84,7 @@ fn text(case: Option<&str>, run: &RunId, told: &Run) -> String {
     let Some(decision) = told.stop.as_ref().or(told.last.as_ref()) else {
         return format!("{case}{run}: nothing");
     };
-    let advice = match decision.advice {
-        Advice::Stop => "STOP",
-        Advice::Continue => "continue",
-        Advice::NotEnoughData => "not enough data",
-    };
+    let advice = advice(decision.advice);
     let at = decision.evaluated.map(|at| format!(" at step {}", at.step)).unwrap_or_default();
     let best =
         decision.best.map(|(at, value)| format!("; best {value} at step {}", at.step)).unwrap_or_default();
