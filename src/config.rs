@@ -111,6 +111,15 @@ pub struct Raw {
     /// Most events kept for watchers of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<usize>,
+    /// Directory of the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// How long closed runs are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Quantity>,
+    /// Free bytes below which nothing new is taken on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Quantity>,
     /// Certificate of the TCP listeners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
@@ -141,15 +150,6 @@ pub struct Raw {
     /// Most connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<usize>,
-    /// Directory of the history.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
-    /// How long closed runs are kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retain: Option<Quantity>,
-    /// Free bytes below which nothing new is taken on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reserve: Option<Quantity>,
     /// Address of metrics and probes over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
@@ -189,14 +189,14 @@ pub struct Config {
     pub idle: Duration,
     /// Most events kept for watchers of a run.
     pub events: usize,
-    /// Who may reach the daemon.
-    pub access: Access,
     /// Directory of the history; `None`: what happens is kept in memory.
     pub data: Option<PathBuf>,
     /// How long closed runs are kept there; `None`: for ever.
     pub retain: Option<Duration>,
     /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
     pub reserve: u64,
+    /// Who may reach the daemon.
+    pub access: Access,
     /// Address of metrics and probes over HTTP.
     pub http: Option<SocketAddr>,
     /// Most runs that have metrics of their own; 0: none has.
@@ -250,11 +250,11 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         runs: positive("runs", raw.runs.unwrap_or(1_000))?,
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
         events: positive("events", raw.events.unwrap_or(65_536))?,
-        access,
-        http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
         data: raw.data,
         retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
         reserve: bytes("reserve", raw.reserve, 256 << 20)?,
+        access,
+        http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
         run_metrics: raw.run_metrics.unwrap_or(0),
         run_metrics_expiry: duration(
             "run_metrics_expiry",

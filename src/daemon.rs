@@ -39,10 +39,10 @@ pub struct Daemon {
     config: Config,
     tcp: Vec<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
+    history: Option<History>,
     certificates: Option<Arc<Certificates>>,
     gate: Arc<Gate>,
     tally: Arc<Tally>,
-    history: Option<History>,
     http: Option<Http>,
     window: Window,
 }
@@ -67,14 +67,14 @@ impl Daemon {
             let found = config.spool.display();
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
-        let open = |data: &Path| History::open(data, config.retain, config.runs);
-        let history = config.data.as_deref().map(open).transpose()?;
         let tally = Arc::new(Tally::default());
         let (gate, certificates) = gate(&config.access, &tally)?;
+        let open = |data: &Path| History::open(data, config.retain, config.runs);
+        let history = config.data.as_deref().map(open).transpose()?;
         let unix = config.socket.as_deref().map(|path| bind_unix(path, gate.has_tokens())).transpose()?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
         let http = config.http.map(Http::bind).transpose()?;
-        Ok(Self { config, tcp, unix, certificates, gate, tally, history, http, window: Window::default() })
+        Ok(Self { config, tcp, unix, history, certificates, gate, tally, http, window: Window::default() })
     }
 
     /// Through which its metrics are seen once it runs.
@@ -100,10 +100,10 @@ impl Daemon {
     /// # Errors
     /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix, certificates, gate, tally, history, http, window } = self;
+        let Self { config, tcp, unix, history, certificates, gate, tally, http, window } = self;
         let readiness = Arc::new(Readiness::default());
         let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
-        let desk = desk(&config, (history, gate.clone()), tally.clone(), watch.examiner.clone())?;
+        let desk = desk(&config, history, gate.clone(), (tally.clone(), watch.examiner.clone()))?;
         let _keeper = Keeper::start(gate.clone(), &config.access).map_err(internal)?;
         let sources = Arc::new(sources(&config, &desk, &readiness));
         window.open(sources.clone());
@@ -210,12 +210,11 @@ impl Watchman for DeviceWatch {
 
 fn desk(
     config: &Config,
-    (history, gate): (Option<History>, Arc<Gate>),
-    tally: Arc<Tally>,
-    examiner: Bounded,
+    history: Option<History>,
+    gate: Arc<Gate>,
+    (tally, examiner): (Arc<Tally>, Bounded),
 ) -> Result<Desk, Fault> {
-    let quota = Arc::new(gate.quotas.clone());
-    let (hub, registry) = memory(config, history, quota, tally.clone(), Arc::new(examiner))?;
+    let (hub, registry) = memory(config, history, &gate, (tally.clone(), examiner))?;
     Ok(Desk {
         gate,
         registry,
@@ -236,15 +235,16 @@ const WITH_HISTORY: Bounds = Bounds { events: 1_024, bytes: 1 << 20, records: 25
 fn memory(
     config: &Config,
     history: Option<History>,
-    quota: Arc<dyn Quota>,
-    tally: Arc<Tally>,
-    examiner: Arc<Bounded>,
+    gate: &Gate,
+    (tally, examiner): (Arc<Tally>, Bounded),
 ) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
     let folders = config.data.iter().chain([&config.spool]).cloned().collect();
     let watermark = Watermark::new(folders, config.reserve);
-    let (counts, bench) = (tally.clone(), Arc::new(Bench::new(examiner.catalogue())));
-    let registry =
-        |hub: &Arc<Hub>| Registry::new(examiner, bench, hub.clone(), counts, config.runs).limited(quota);
+    let (counts, quotas) = (tally.clone(), Arc::new(gate.quotas.clone()));
+    let registry = |hub: &Arc<Hub>| {
+        let bench = Arc::new(Bench::new(examiner.catalogue()));
+        Registry::new(Arc::new(examiner), bench, hub.clone(), counts, config.runs).limited(quotas)
+    };
     let Some(history) = history else {
         tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
         let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });

@@ -68,7 +68,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prost", &["wire", "client"]),
     ("tokio_rustls", &["wire", "cli"]),
     ("x509_parser", &["wire"]),
-    ("toml", &["access"]),
+    ("toml", &["access", "cli"]),
     ("subtle", &["access"]),
     ("gemm", &["engine"]),
     ("rayon", &["engine"]),

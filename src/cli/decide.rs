@@ -2,8 +2,9 @@
 //!
 //! Owns: the order in which a history is told again. May not touch: rules, the form of a history.
 
+use super::history::{Case, Told};
 use super::policy;
-use super::trace::{Case, Told};
+use super::view::advice;
 use crate::decide::Bench;
 use crate::domain::{
     Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureRequest, Mode, Peer, Point, Policy, RunId,
@@ -56,7 +57,7 @@ struct Answer<'a> {
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let standard = arguments.policy.as_deref().map(policy::load).transpose()?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut input = super::trace::Reader::new(std::io::stdin().lock());
+    let mut input = super::history::Reader::new(std::io::stdin().lock());
     while let Some(case) = input.next()? {
         let policy = case.policy.as_ref().or(standard.as_ref());
         let policy =
@@ -83,11 +84,7 @@ fn text(case: Option<&str>, run: &RunId, told: &Run) -> String {
     let Some(decision) = told.stop.as_ref().or(told.last.as_ref()) else {
         return format!("{case}{run}: nothing");
     };
-    let advice = match decision.advice {
-        Advice::Stop => "STOP",
-        Advice::Continue => "continue",
-        Advice::NotEnoughData => "not enough data",
-    };
+    let advice = advice(decision.advice);
     let at = decision.evaluated.map(|at| format!(" at step {}", at.step)).unwrap_or_default();
     let best =
         decision.best.map(|(at, value)| format!("; best {value} at step {}", at.step)).unwrap_or_default();

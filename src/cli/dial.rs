@@ -29,10 +29,10 @@ pub struct Shown {
     ca: Option<PathBuf>,
     /// Certificate to show, in PEM; also CLINO_CERT.
     #[arg(long, value_name = "FILE")]
-    cert: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
     /// Its key, in PEM; also CLINO_KEY.
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
 }
 
 impl Dial {
@@ -72,7 +72,7 @@ impl Shown {
         if let Some(file) = named(&self.ca, ca) {
             access = access.authorities(read("ca", &file)?);
         }
-        match (named(&self.cert, cert), named(&self.key, key)) {
+        match (named(&self.tls_cert, cert), named(&self.tls_key, key)) {
             (Some(cert), Some(key)) => Ok(access.certificate(read("cert", &cert)?, read("key", &key)?)),
             (None, None) => Ok(access),
             (None, Some(_)) => Err(Fault::invalid("cert", "found none, expected one beside the key")),

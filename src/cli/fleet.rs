@@ -84,7 +84,7 @@ impl Watch {
             let words = match answer {
                 Ok(news) => vec![Word::Here, Word::News(news)],
                 Err(fault) if fault.kind == FaultKind::Invalid => return Err(fault),
-                Err(fault) => vec![Word::Away(fault.to_string())],
+                Err(fault) => vec![Word::Away(why(&self.addresses[place], &fault))],
             };
             for word in words {
                 if self.format == Format::Json {
@@ -149,6 +149,12 @@ fn room() -> usize {
     }
 }
 
+/// Why a daemon does not answer; its address stands beside it.
+fn why(address: &str, fault: &Fault) -> String {
+    let said = fault.to_string();
+    said.strip_prefix(&format!("no daemon at {address}: ")).map_or_else(|| said.clone(), str::to_owned)
+}
+
 async fn ask(address: &str, access: &Access, filter: &RunFilter) -> Result<RunNews, Fault> {
     let runs = Client::connect_with(address, access).await?.runs(filter).await?;
     Ok(RunNews { runs, forgotten: Vec::new() })
@@ -172,17 +178,18 @@ impl Listener {
                 Ok(()) => return,
                 Err(fault) => fault,
             };
-            let word = match fault.kind {
-                FaultKind::Invalid => Err(fault),
-                _ => Ok(Word::Away(fault.to_string())),
-            };
-            let over = word.is_err();
-            // The same complaint is told once, not with every call.
-            let why = word.as_ref().ok().map(|word| format!("{word:?}"));
-            if (over || why != told) && out.send((self.place, word)).await.is_err() || over {
+            if fault.kind == FaultKind::Invalid {
+                // The command ends with it; when nobody looks any more it has ended.
+                let _ = out.send((self.place, Err(fault))).await;
                 return;
             }
-            told = why;
+            // The same complaint is told once, not with every call.
+            let said = why(&self.address, &fault);
+            let news = told.as_ref() != Some(&said);
+            if news && out.send((self.place, Ok(Word::Away(said.clone())))).await.is_err() {
+                return;
+            }
+            told = Some(said);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

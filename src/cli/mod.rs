@@ -2,6 +2,7 @@
 //!
 //! Owns: commands, exit codes. May not touch: how anything is computed or sent.
 
+mod archive;
 mod arguments;
 mod bench;
 mod compare;
@@ -26,7 +27,6 @@ mod selftest;
 mod serve;
 mod table;
 mod token;
-mod trace;
 mod view;
 mod watch;
 
@@ -81,16 +81,16 @@ enum Command {
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
+    /// Ask a history anything, in SQL.
+    Query(archive::Query),
+    /// Write the readings of a history to a Parquet, CSV or JSON file.
+    Export(archive::Export),
     /// The rules of policies: parameters and defaults, source.
     Rules(rules::Arguments),
     /// Replay a policy over a history: where it would have stopped.
     Decide(decide::Arguments),
     /// Make a token for somebody, and its entry of the tokens file.
     Token(token::Arguments),
-    /// Ask a history anything, in SQL.
-    Query(history::Query),
-    /// Write the readings of a history to a Parquet, CSV or JSON file.
-    Export(history::Export),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -137,11 +137,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Query(arguments) => told(archive::ask(&arguments)),
+        Command::Export(arguments) => told(archive::write(&arguments)),
         Command::Rules(arguments) => told(rules::run(arguments)),
         Command::Decide(arguments) => told(decide::run(arguments)),
         Command::Token(arguments) => told(token::run(arguments)),
-        Command::Query(arguments) => told(history::ask(&arguments)),
-        Command::Export(arguments) => told(history::write(&arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }

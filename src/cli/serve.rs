@@ -63,6 +63,15 @@ pub(super) struct Arguments {
     /// Most events kept for watchers of a run. [default: 65536]
     #[arg(long)]
     events: Option<usize>,
+    /// Directory of the history, which outlives the daemon: runs, snapshots received, readings, decisions. [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// How long closed runs are kept in the history, such as 90d. [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    retain: Option<String>,
+    /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    reserve: Option<String>,
     /// Certificate chain in PEM: TCP speaks TLS. Read again when it changes.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -84,15 +93,6 @@ pub(super) struct Arguments {
     /// Listen beyond this machine without TLS, or without knowing who connects.
     #[arg(long)]
     insecure: bool,
-    /// Directory of the history, which outlives the daemon: runs, snapshots received, readings, decisions. [default: none]
-    #[arg(long, value_name = "DIRECTORY")]
-    data: Option<PathBuf>,
-    /// How long closed runs are kept in the history, such as 90d. [default: for ever]
-    #[arg(long, value_name = "DURATION")]
-    retain: Option<String>,
-    /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
-    #[arg(long, value_name = "SIZE")]
-    reserve: Option<String>,
     /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
@@ -122,6 +122,9 @@ impl Arguments {
             runs: self.runs,
             idle: self.idle.map(Quantity::Text),
             events: self.events,
+            data: self.data,
+            retain: self.retain.map(Quantity::Text),
+            reserve: self.reserve.map(Quantity::Text),
             tls_cert: self.tls_cert,
             tls_key: self.tls_key,
             tls_clients: self.tls_clients,
@@ -129,9 +132,6 @@ impl Arguments {
             quotas: self.quotas,
             audit: self.audit,
             insecure: self.insecure.then_some(true),
-            data: self.data,
-            retain: self.retain.map(Quantity::Text),
-            reserve: self.reserve.map(Quantity::Text),
             http: self.http,
             run_metrics: self.run_metrics,
             run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),

@@ -52,6 +52,8 @@ pub enum Kind {
 
 /// The greatest step that a number can hold.
 pub const MOST_STEPS: u64 = 1 << 53;
+/// A greatest number of this size is there only to keep sums finite, and is not told.
+const UNBOUNDED: f64 = 1e300;
 /// Longest text, in bytes.
 const MOST_TEXT: usize = 512;
 const AUTO: &str = "auto";
@@ -82,6 +84,7 @@ impl Parameter {
 
     fn range(&self) -> String {
         match &self.kind {
+            Kind::Real { least, most, .. } if *most >= UNBOUNDED => format!("a number of at least {least}"),
             Kind::Real { least, most, .. } => format!("a number from {least} to {most}"),
             Kind::Count { least, most, .. } if *most == MOST_STEPS => {
                 format!("a whole number of at least {least}")

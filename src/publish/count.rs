@@ -104,7 +104,7 @@ mod tests {
     fn hub() -> (Hub, RunId, Arc<Tally>) {
         let tally = Arc::new(Tally::default());
         let (hub, run) = (Hub::new(Bounds::default()).counted(tally.clone()), RunId("r".into()));
-        hub.open(&run, Case::default());
+        hub.open(crate::publish::tests::record(&run), Case::default());
         (hub, run, tally)
     }
 

@@ -38,6 +38,9 @@ pub struct Hub {
     expiry: OnceLock<Expiry>,
 }
 
+/// The history, and what it knows of one run.
+pub(super) type Shelf = (Arc<Store>, Arc<Kept>);
+
 /// Where everything is kept, and the thread that writes it.
 #[derive(Debug)]
 struct KeptIn {
@@ -163,7 +166,7 @@ impl Hub {
     }
 
     /// The history with what it knows of a run.
-    pub(super) fn shelf(&self, run: &RunId) -> Result<Option<(Arc<Store>, Arc<Kept>)>, Fault> {
+    pub(super) fn shelf(&self, run: &RunId) -> Result<Option<Shelf>, Fault> {
         let feed = self.feed(run)?;
         Ok(self.store().cloned().zip(feed.kept.clone()))
     }
@@ -329,6 +332,7 @@ impl Journal for Hub {
         if let (Some(store), Ok(feed)) = (self.store(), self.feed(run)) {
             feed.push(store, What::Close);
         }
+        self.changed();
     }
 
     fn forget(&self, run: &RunId) {

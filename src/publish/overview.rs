@@ -112,7 +112,7 @@ mod tests {
             changed
         };
         assert!(!changed());
-        hub.open(&run, Case::default());
+        hub.open(crate::publish::tests::record(&run), Case::default());
         assert!(changed() && !changed());
         hub.append(&run, Event::Closed);
         assert!(changed());
@@ -129,7 +129,7 @@ mod tests {
         let (run, loss): (_, Subject) = (RunId("r".into()), "loss".parse().unwrap());
         assert_eq!(hub.newest(&run, &loss).unwrap_err().kind, FaultKind::NotFound);
         assert_eq!(hub.version(&run), None);
-        hub.open(&run, Case::default());
+        hub.open(crate::publish::tests::record(&run), Case::default());
         assert_eq!(hub.newest(&run, &loss).unwrap(), None);
         assert_eq!(hub.seen(&run, &loss).unwrap(), Seen { points: vec![], whole: true });
         (1..=2).for_each(|step| measured(&hub, &run, step));

@@ -36,9 +36,9 @@ pub struct Registry {
     judge: Arc<dyn Judge>,
     journal: Arc<dyn Journal>,
     tally: Arc<Tally>,
-    quota: Arc<dyn Quota>,
     /// Where the runs of earlier processes are read back from.
     vault: Option<Arc<dyn Vault>>,
+    quota: Arc<dyn Quota>,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
@@ -124,21 +124,13 @@ impl Registry {
     ///
     /// # Errors
     /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
-    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it may;
-    /// those of [`Journal::room`].
+    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it
+    /// may; those of [`Journal::room`].
     pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
         let digests = digests(&spec);
         let print = fingerprint(&spec, &digests);
         let keyed = (spec.label.project.clone(), key.to_owned());
-        let found = {
-            let inner = self.lock();
-            let found = self.find(&inner, &keyed, &print)?;
-            if found.is_none() {
-                self.check_quota(&inner, &keyed.0)?;
-            }
-            found
-        };
-        if let Some(run) = found {
+        if let Some(run) = self.find_or_check(&keyed, &print)? {
             if run.admitted().is_err() {
                 run.admit(self.examiner.examine(&spec)?);
             }
@@ -165,6 +157,16 @@ impl Registry {
         self.tally.count(Happening::RunOpened);
         self.tally.meters.one(Metric::RunsOpened, &[&run.label.project]);
         Ok((run, true))
+    }
+
+    /// The run that a key opened before; or whether the project may open another.
+    fn find_or_check(&self, keyed: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
+        let inner = self.lock();
+        let found = self.find(&inner, keyed, print)?;
+        if found.is_none() {
+            self.check_quota(&inner, &keyed.0)?;
+        }
+        Ok(found)
     }
 
     fn counsel(&self, spec: &RunSpec, admitted: &Admitted) -> Result<Option<Arc<dyn Counsel>>, Fault> {

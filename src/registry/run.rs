@@ -81,6 +81,11 @@ impl Run {
         }
     }
 
+    /// Its project and the idempotency key that opened it there.
+    pub(super) fn keyed(&self) -> (String, String) {
+        (self.label.project.clone(), self.key.clone())
+    }
+
     /// What the examiner made of the specification.
     ///
     /// # Errors

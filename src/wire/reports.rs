@@ -31,7 +31,8 @@ impl pb::reports_server::Reports for ReportsService {
         request: Request<pb::GetReportRequest>,
     ) -> Result<Response<pb::GetReportResponse>, Status> {
         // It may have to be read from disk.
-        let report = tokio::task::block_in_place(|| self.report(request))?;
+        let report = tokio::task::block_in_place(|| self.report(request));
+        let report = report.map_err(|fault| to_status(&fault))?;
         Ok(Response::new(report_to_pb(&report)))
     }
 }

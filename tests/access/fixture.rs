@@ -8,7 +8,7 @@ use pb::push_snapshot_request::Frame;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tonic::{Request, Response, Status};
 
 /// A token of its own for every number.
@@ -138,9 +138,17 @@ impl Authority {
 
     /// Certificate and key for a common name and alternative names.
     pub fn sign(&self, common: &str, names: &[&str]) -> (String, String) {
+        self.sign_until(common, names, None)
+    }
+
+    /// The same for a certificate that ends.
+    pub fn sign_until(&self, common: &str, names: &[&str], end: Option<SystemTime>) -> (String, String) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, common);
+        if let Some(end) = end {
+            params.not_after = end.into();
+        }
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }

@@ -1,11 +1,14 @@
 //! Access that ends in the middle of a stream, and files that change while the daemon runs.
 
-use crate::common::{Daemon, PATIENCE, Upload};
-use crate::fixture::{Files, daemon, entry, eventually, open, token, with};
+use crate::common::{Daemon, PATIENCE, Upload, quick};
+use crate::fixture::{Authority, Files, daemon, entry, eventually, open, token, with};
+use clino::client::Client;
+use clino::domain::{FaultKind, RunId};
 use clino::wire::pb;
 use pb::push_snapshot_request::Frame;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
@@ -46,7 +49,13 @@ async fn row_44_a_token_that_is_revoked_ends_its_streams_and_no_others() {
     let mut revoked = watch(&daemon, &token(1), &run).await;
     let mut kept = watch(&daemon, &token(2), &run).await;
     let (_sender, upload) = half_an_upload(&daemon, &token(1), &run).await;
+    let mut clients = daemon.clients().await;
+    let runs = clients.runs.watch_runs(with(&token(1), pb::WatchRunsRequest::default())).await;
+    let mut runs = runs.unwrap().into_inner();
+    assert_eq!(runs.message().await.unwrap().unwrap().runs.len(), 1);
     files.write("tokens.toml", &entry("b", 2, MINE));
+    let status = end(&mut runs).await.expect("an error");
+    assert_eq!(status.code(), Code::Unauthenticated, "{status}");
     let status = end(&mut revoked).await.expect("an error");
     assert_eq!(status.code(), Code::Unauthenticated, "{status}");
     let status = tokio::time::timeout(PATIENCE, upload).await.unwrap().unwrap().unwrap_err();
@@ -85,12 +94,34 @@ async fn row_44_a_token_that_expires_ends_its_streams() {
 }
 
 #[tokio::test]
-async fn row_44_streams_are_looked_at_again_though_no_file_changes() {
-    // The file disappears: nothing changes. Time alone must not end a good stream.
-    let (daemon, files) = daemon(&entry("a", 1, MINE), &[]);
+async fn row_44_a_certificate_that_expires_ends_its_streams() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let [cert, key] = authority.serve(&files);
+    let clients = files.write("clients.pem", authority.pem());
+    let flags = ["--tls-cert", &cert, "--tls-key", &key, "--tls-clients", &clients];
+    let daemon = Daemon::start_with(&flags, &[("CLINO_RECHECK", "200ms")]);
+    let run = daemon.unix_clients().await.open("k", quick()).await;
+    // Certificates count in whole seconds.
+    let end_of = SystemTime::now() + Duration::from_secs(4);
+    let (cert, key) = authority.sign_until("node", &[], Some(end_of));
+    let access = authority.trusted().certificate(cert.into_bytes(), key.into_bytes());
+    let client = Client::connect_with(&daemon.http, &access).await.unwrap();
+    let mut events = std::pin::pin!(client.run(RunId(run)).watch(Some(0)).await.unwrap());
+    // No file changes: only looking again finds it.
+    let last = tokio::time::timeout(PATIENCE, events.next()).await.expect("the stream ends");
+    let fault = last.unwrap().unwrap_err();
+    assert!(SystemTime::now() + Duration::from_secs(1) >= end_of, "not before its time");
+    assert_eq!(fault.kind, FaultKind::Unauthenticated, "{fault}");
+}
+
+#[tokio::test]
+async fn row_44_a_good_stream_goes_on_though_the_file_is_gone() {
+    let files = Files::new();
+    let tokens = files.write("tokens.toml", &entry("a", 1, MINE));
+    let daemon = Daemon::start_with(&["--tokens", &tokens], &[("CLINO_RECHECK", "50ms")]);
     let run = open(&mut daemon.clients().await, &token(1), ("k", "mine")).await.unwrap();
     let mut stream = watch(&daemon, &token(1), &run).await;
-    std::fs::remove_file(files.path("tokens.toml")).unwrap();
+    std::fs::remove_file(tokens).unwrap();
     let waited = tokio::time::timeout(Duration::from_secs(2), stream.message()).await;
     assert!(waited.is_err(), "{waited:?}");
 }

@@ -159,7 +159,7 @@ async fn the_command_line_speaks_tls() {
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
     assert!(output(&[], &variables).contains("the daemon holds no run"), "{}", output(&[], &variables));
-    let flags = ["--addr", &daemon.http, "--ca", &clients, "--cert", &cert, "--key", &key];
+    let flags = ["--addr", &daemon.http, "--ca", &clients, "--tls-cert", &cert, "--tls-key", &key];
     assert!(output(&flags, &[]).contains("the daemon holds no run"));
     assert!(output(&[], &variables[..2]).contains("key"), "a certificate without its key");
 }

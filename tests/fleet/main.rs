@@ -340,6 +340,8 @@ fn addresses_that_cannot_be_are_refused() {
     };
     let (code, text) = refused(&["--http", "0.0.0.0:0"]);
     assert!(code == Some(64) && text.contains("http: found 0.0.0.0:0"), "{text}");
+    let open = Daemon::start(&["--http", "0.0.0.0:0", "--insecure"]);
+    assert!(open.metrics.as_ref().unwrap().starts_with("metrics=http://0.0.0.0:"));
     let (code, text) = refused(&["--otlp", "ftp://here"]);
     assert!(code == Some(64) && text.contains("otlp: found"), "{text}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

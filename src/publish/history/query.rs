@@ -73,7 +73,7 @@ pub fn query(directory: &Path, sql: &str, mut sheet: Box<dyn Sheet + '_>) -> Res
 }
 
 fn names(statement: &Statement<'_>) -> Vec<String> {
-    statement.column_names().into_iter().map(str::to_owned).collect()
+    statement.column_names().map(str::to_owned).collect()
 }
 
 /// All rows of a statement, one after the other.

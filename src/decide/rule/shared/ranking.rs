@@ -25,7 +25,7 @@ pub const N_MIN_TRIALS: Parameter = Parameter {
 pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -> Verdict {
     let (start, interval) = (parameters.count(N_WARMUP_STEPS.name), parameters.count(INTERVAL_STEPS.name));
     let next = calendar::next(view, start, interval);
-    let complete = view.peers.iter().filter(|other| other.complete).count();
+    let complete = view.peers.iter().filter(|other| other.complete && other.track.last().is_some()).count();
     let needed = (parameters.count(N_STARTUP_TRIALS.name) as usize).max(1);
     if complete < needed {
         let have = many(complete as u64, "run");

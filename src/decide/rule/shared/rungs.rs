@@ -99,7 +99,6 @@ impl Ladder {
         let places = (n / self.factor).max(1);
         let bound = values[places as usize - 1];
         all.extend(used);
-        all.sort_by_key(|used| (used.place, used.at.step));
         let few = n <= self.bootstrap;
         let stop = few || better.than(bound, last.value);
         let sentence = format!(
