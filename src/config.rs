@@ -254,7 +254,7 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
         reserve: bytes("reserve", raw.reserve, 256 << 20)?,
         access,
-        http: raw.http.map(|text| access::loopback("http", &text)).transpose()?,
+        http: raw.http.map(|text| access::loopback("http", &text, safety)).transpose()?,
         run_metrics: raw.run_metrics.unwrap_or(0),
         run_metrics_expiry: duration(
             "run_metrics_expiry",

@@ -10,7 +10,6 @@ use crate::config::{Access, Config};
 use crate::decide::Bench;
 use crate::domain::budget::Budget;
 use crate::domain::meters::{Metric, Window};
-use crate::domain::quota::Quota;
 use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
 use crate::domain::{Devices, Examiner, Fault, FaultKind};

@@ -101,11 +101,6 @@ impl Run {
         let _ = self.admitted.set(admitted);
     }
 
-    /// Its idempotency key, which is its project's.
-    pub(super) fn keyed(&self) -> (String, String) {
-        (self.label.project.clone(), self.key.clone())
-    }
-
     /// What each measure will cost, or did on the snapshot that was measured last.
     pub fn plan(&self) -> Vec<Planned> {
         let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
