@@ -22,8 +22,7 @@ pub struct Access {
 
 impl std::fmt::Debug for Access {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown = f.debug_struct("Access").field("token", &self.token.is_some()).finish_non_exhaustive();
-        shown
+        f.debug_struct("Access").field("token", &self.token.is_some()).finish_non_exhaustive()
     }
 }
 

@@ -109,5 +109,5 @@ fn others(on: &Subject, groups: &[String]) -> Option<Subject> {
     let rest = groups.iter().filter(|group| *group != own);
     let terms: Vec<_> =
         rest.map(|group| crate::domain::Term { group: Some(group.clone()), ..term.clone() }).collect();
-    (!terms.is_empty()).then(|| Subject { join: crate::domain::subject::Join::Mean, terms })
+    (!terms.is_empty()).then_some(Subject { join: crate::domain::subject::Join::Mean, terms })
 }

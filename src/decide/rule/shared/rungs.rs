@@ -73,7 +73,7 @@ impl Ladder {
         }
         let mut all = Vec::new();
         for rung in (first..).take_while(reached) {
-            let (stop, verdict) = self.compete(rung, last, peers, better, &mut all);
+            let (stop, verdict) = self.compete((rung, better), last, peers, &mut all);
             if stop || self.step(rung + 1).is_none_or(|step| step > last.at.step) {
                 return verdict.until(next).with(all);
             }
@@ -83,10 +83,9 @@ impl Ladder {
 
     fn compete(
         &self,
-        rung: u64,
+        (rung, better): (u64, Better),
         last: &Point,
         peers: &[&Other<'_>],
-        better: Better,
         all: &mut Vec<Used>,
     ) -> (bool, Verdict) {
         let step = self.step(rung).unwrap_or(u64::MAX);
