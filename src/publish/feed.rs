@@ -105,6 +105,10 @@ impl Hub {
         Self { watermark, ..self }
     }
 
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// The same, with what happens counted there.
     pub fn counted(self, tally: Arc<Tally>) -> Self {
         Self { tally, ..self }

@@ -151,10 +151,14 @@ impl What {
     }
 }
 
+/// Unix time in seconds.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
 impl Entry {
     fn new(feed: Arc<Feed>, what: What, counted: bool) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self { feed, what, at: since.map_or(0.0, |since| since.as_secs_f64()), counted }
+        Self { feed, what, at: now(), counted }
     }
 }
 

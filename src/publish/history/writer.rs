@@ -6,6 +6,7 @@ use super::database::{self, Trouble};
 use super::insert::{Dated, Line, write};
 use super::upkeep::{Upkeep, checkpoint};
 use super::{Entry, Store, What};
+use crate::domain::meters::{Meters, Metric};
 use crate::domain::{Event, Fault, RunId, Sequenced, SnapshotRef};
 use crate::publish::feed::{Feed, Hub};
 use rusqlite::Connection;
@@ -64,6 +65,7 @@ impl Writer {
             let batch = self.batch();
             if !self.commit(&batch.lines) {
                 let lost = batch.lines.len() + self.pending.len() + self.store.lock().entries.len();
+                self.count(|meters| meters.add(Metric::HistoryDropped, &[], lost as f64));
                 tracing::error!(lost, "the history could not be written before the end");
                 return;
             }
@@ -116,7 +118,13 @@ impl Writer {
     /// Makes it durable, however often that takes. False when there is no time left for it.
     fn commit(&mut self, lines: &[Dated]) -> bool {
         loop {
+            self.count(|meters| {
+                let age = |first: &Dated| (super::now() - first.at).max(0.0);
+                meters.set(Metric::HistoryLag, &[], lines.first().map_or(0.0, age));
+                meters.set(Metric::HistoryQueue, &[], lines.len() as f64);
+            });
             let Err(trouble) = self.attempt(lines) else { break };
+            self.count(|meters| meters.one(Metric::HistoryFailures, &[]));
             // Nobody knows what state it is in.
             self.connection = None;
             self.store.suffer(trouble.writing());
@@ -128,7 +136,18 @@ impl Writer {
             drop(self.store.bell.wait_timeout_while(queue, AGAIN, until));
         }
         self.store.recover();
+        self.count(|meters| {
+            meters.add(Metric::HistoryWrites, &[], lines.len() as f64);
+            meters.set(Metric::HistoryLag, &[], 0.0);
+            meters.set(Metric::HistoryQueue, &[], self.pending.len() as f64);
+        });
         true
+    }
+
+    fn count(&self, count: impl FnOnce(&Meters)) {
+        if let Some(hub) = self.hub.upgrade() {
+            count(&hub.tally().meters);
+        }
     }
 
     fn attempt(&mut self, lines: &[Dated]) -> Result<(), Trouble> {
