@@ -89,7 +89,7 @@ async fn row_44_scopes_hold_in_their_projects() {
         let runs = daemon.clients().await.runs.list_runs(request).await.unwrap().into_inner().runs;
         runs.into_iter().map(|run| run.run_id).collect::<Vec<_>>()
     };
-    assert_eq!(listed(&trainer).await, [shared.clone()]);
+    assert_eq!(listed(&trainer).await, std::slice::from_ref(&shared));
     assert_eq!(listed(&reader).await, [vision.clone(), shared.clone()]);
     assert_eq!(listed(&admin).await, [vision, shared, closed]);
 }
