@@ -125,7 +125,7 @@ fn plan(index: usize, asked: &Asked) -> Outcome<Plan> {
         on: "loss".into(),
         parameters: parameters.iter().map(|(name, value)| ((*name).into(), Value::Number(*value))).collect(),
     };
-    let mut rules = vec![rule("patience", &[("patience", 1e6)]), rule("divergence", &[])];
+    let mut rules = vec![rule("patience", &[("patience", 3000.0)]), rule("divergence", &[])];
     if asked.across {
         rules.push(rule("median", &[]));
     }
