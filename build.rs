@@ -8,8 +8,13 @@ mod cuda;
 use prost::Message;
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 4] =
-    ["clino/v1/types.proto", "clino/v1/runs.proto", "clino/v1/snapshots.proto", "clino/v1/reports.proto"];
+const PROTOS: [&str; 5] = [
+    "clino/v1/types.proto",
+    "clino/v1/decisions.proto",
+    "clino/v1/runs.proto",
+    "clino/v1/snapshots.proto",
+    "clino/v1/reports.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");

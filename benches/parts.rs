@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use clino::domain::{
-    Delivery, Dtype, Examiner, Manifest, MeasureRequest, Precision, ProbeGroup, RunSpec, Snapshot,
+    Delivery, Dtype, Examiner, Manifest, MeasureRequest, Precision, ProbeGroup, RunLabel, RunSpec, Snapshot,
     SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value, WeightKind,
 };
 use clino::engine::{Bench, Examination, Implementation};
@@ -51,6 +51,8 @@ fn specification(config_json: &str) -> RunSpec {
         precision: Precision::F32,
         budget: None,
         gpu_only: false,
+        label: RunLabel::default(),
+        policy: None,
     }
 }
 

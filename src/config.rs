@@ -4,6 +4,10 @@
 //!
 //! Flags go over `CLINO_*` variables, these over a TOML file, this over the defaults. Unknown keys are refused.
 
+mod access;
+
+pub use access::{Access, ClientAccess, Tls, client_access};
+
 use crate::domain::{Devices, Fault, Place};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -13,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Variables of the clients, which live beside those of the daemon.
-const CLIENT_VARIABLES: [&str; 5] = ["addr", "project", "run_id", "mode", "dir"];
+const CLIENT_VARIABLES: [&str; 10] =
+    ["addr", "project", "run_id", "mode", "dir", "token", "token_file", "ca", "cert", "key"];
 /// Read here, but by itself.
 const OWN_VARIABLES: [&str; 2] = ["config", "cuda_lib_dir"];
 /// Where the clients look for the daemon.
@@ -70,7 +75,7 @@ pub enum Quantity {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
-    /// TCP addresses, loopback only.
+    /// TCP addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<Words>,
     /// Path of a unix socket.
@@ -106,12 +111,63 @@ pub struct Raw {
     /// Most events kept for watchers of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<usize>,
+    /// Directory of the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// How long closed runs are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Quantity>,
+    /// Free bytes below which nothing new is taken on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Quantity>,
+    /// Certificate of the TCP listeners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of client certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_clients: Option<PathBuf>,
+    /// Who may do what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<PathBuf>,
+    /// Limits of projects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<PathBuf>,
+    /// Audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<PathBuf>,
+    /// Listen beyond this machine without protection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<bool>,
+    /// Time between two looks at whether a stream may go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recheck: Option<Quantity>,
+    /// How long a connection may take to begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<Quantity>,
+    /// Most connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
+    /// Address of metrics and probes over HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Most runs that have metrics of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_metrics: Option<usize>,
+    /// How long a quiet run keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_metrics_expiry: Option<Quantity>,
+    /// Collector of traces and metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<String>,
 }
 
 /// What is meant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Loopback addresses.
+    /// TCP addresses.
     pub listen: Vec<SocketAddr>,
     /// Unix socket.
     pub socket: Option<PathBuf>,
@@ -133,6 +189,22 @@ pub struct Config {
     pub idle: Duration,
     /// Most events kept for watchers of a run.
     pub events: usize,
+    /// Directory of the history; `None`: what happens is kept in memory.
+    pub data: Option<PathBuf>,
+    /// How long closed runs are kept there; `None`: for ever.
+    pub retain: Option<Duration>,
+    /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
+    pub reserve: u64,
+    /// Who may reach the daemon.
+    pub access: Access,
+    /// Address of metrics and probes over HTTP.
+    pub http: Option<SocketAddr>,
+    /// Most runs that have metrics of their own; 0: none has.
+    pub run_metrics: usize,
+    /// How long a quiet run keeps them.
+    pub run_metrics_expiry: Duration,
+    /// Collector of traces and metrics, such as `http://127.0.0.1:4317`.
+    pub otlp: Option<String>,
 }
 
 /// Joins flags, environment, file and defaults. `file` is named by a flag; else `CLINO_CONFIG` names it.
@@ -159,15 +231,11 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
 }
 
 fn validate(raw: Raw) -> Result<Config, Fault> {
-    let addresses = match raw.listen {
-        Some(Words::Many(words)) => words,
-        Some(Words::One(text)) => text.split(',').map(str::trim).map(str::to_owned).collect(),
-        None if raw.socket.is_some() => Vec::new(),
-        None => vec![STANDARD_ADDRESS.into()],
-    };
+    let (access, safety) = Access::validate(&raw)?;
+    let standard: &[&str] = if raw.socket.is_some() { &[] } else { &[STANDARD_ADDRESS] };
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(Config {
-        listen: addresses.iter().map(|text| loopback(text)).collect::<Result<_, _>>()?,
+        listen: access::addresses(raw.listen, standard, safety)?,
         socket: raw.socket,
         place: Place {
             threads: positive("threads", threads)?,
@@ -182,21 +250,28 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         runs: positive("runs", raw.runs.unwrap_or(1_000))?,
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
         events: positive("events", raw.events.unwrap_or(65_536))?,
+        data: raw.data,
+        retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,
+        reserve: bytes("reserve", raw.reserve, 256 << 20)?,
+        access,
+        http: raw.http.map(|text| access::loopback("http", &text, safety)).transpose()?,
+        run_metrics: raw.run_metrics.unwrap_or(0),
+        run_metrics_expiry: duration(
+            "run_metrics_expiry",
+            raw.run_metrics_expiry,
+            Duration::from_secs(3600),
+        )?,
+        otlp: raw.otlp.map(collector).transpose()?,
     })
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, Fault> {
-    let expected = "an address and a port such as 127.0.0.1:7411 (port 0: any)";
-    let address: SocketAddr =
-        text.parse().map_err(|_| Fault::invalid("listen", format!("found {text:?}, expected {expected}")))?;
-    match address.ip().is_loopback() {
-        true => Ok(address),
-        false => Err(Fault::invalid(
-            "listen",
-            format!(
-                "found {address}, expected a loopback address: beyond this machine clino would need TLS and \
-                 tokens, which it does not have yet; use an ssh tunnel"
-            ),
+/// A collector beside the daemon: what leaves the machine is its business.
+fn collector(text: String) -> Result<String, Fault> {
+    match text.strip_prefix("http://") {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(text),
+        _ => Err(Fault::invalid(
+            "otlp",
+            format!("found {text:?}, expected an address such as http://127.0.0.1:4317"),
         )),
     }
 }

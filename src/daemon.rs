@@ -2,24 +2,35 @@
 //!
 //! Owns: who knows whom; the sockets. May not touch: what any part does; it is the only file that sees all of them.
 
+mod keeper;
+
+use crate::access::Gate;
 use crate::assembly::Spool;
-use crate::config::Config;
+use crate::config::{Access, Config};
+use crate::decide::Bench;
 use crate::domain::budget::Budget;
+use crate::domain::meters::{Metric, Window};
+use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
-use crate::domain::{Devices, Fault, FaultKind};
+use crate::domain::{Devices, Examiner, Fault, FaultKind};
 use crate::engine::{Bounded, Device};
+use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
+use crate::publish::history::{History, Watermark};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
-use crate::wire::{Desk, Drain, Servers, routes};
+use crate::systemd::{self, Watchdog};
+use crate::wire::{Certificates, Desk, Drain, Reception, Servers, routes};
+use keeper::{Keeper, LAST_LINES, gate};
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 use tokio::sync::{oneshot, watch};
 
 /// A daemon whose sockets are bound and that serves nobody yet.
@@ -27,6 +38,12 @@ pub struct Daemon {
     config: Config,
     tcp: Vec<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
+    history: Option<History>,
+    certificates: Option<Arc<Certificates>>,
+    gate: Arc<Gate>,
+    tally: Arc<Tally>,
+    http: Option<Http>,
+    window: Window,
 }
 
 /// The file of a unix socket; removed when the daemon ends.
@@ -39,29 +56,42 @@ impl Drop for SocketFile {
 }
 
 impl Daemon {
-    /// Binds every socket.
+    /// Opens the history and binds every socket.
     ///
     /// # Errors
-    /// [`FaultKind::Exists`] when another process listens there, [`FaultKind::Invalid`] when an address or directory
-    /// cannot be used.
+    /// [`FaultKind::Exists`] when another process listens or works there, [`FaultKind::Invalid`] when an address or
+    /// directory cannot be used, [`FaultKind::Precondition`] for a history that a newer clino has made.
     pub fn bind(config: Config) -> Result<Self, Fault> {
         if !config.spool.is_dir() {
             let found = config.spool.display();
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
-        let unix = config.socket.as_deref().map(bind_unix).transpose()?;
+        let tally = Arc::new(Tally::default());
+        let (gate, certificates) = gate(&config.access, &tally)?;
+        let open = |data: &Path| History::open(data, config.retain, config.runs);
+        let history = config.data.as_deref().map(open).transpose()?;
+        let unix = config.socket.as_deref().map(|path| bind_unix(path, gate.has_tokens())).transpose()?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
-        Ok(Self { config, tcp, unix })
+        let http = config.http.map(Http::bind).transpose()?;
+        Ok(Self { config, tcp, unix, history, certificates, gate, tally, http, window: Window::default() })
     }
 
-    /// Every bound address: `unix:///path` and `http://address:port`, with a space between.
+    /// Through which its metrics are seen once it runs.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Every bound address: `unix:///path`, `http://address:port` (`https://` with TLS) and `metrics=http://address:port`,
+    /// with a space between.
     ///
     /// # Errors
     /// When the system does not tell a port.
     pub fn addresses(&self) -> std::io::Result<String> {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
         let unix = self.unix.iter().map(|(_, file)| Ok(format!("unix://{}", file.0.display())));
-        let tcp = self.tcp.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?)));
-        Ok(unix.chain(tcp).collect::<std::io::Result<Vec<_>>>()?.join(" "))
+        let tcp = self.tcp.iter().map(|listener| Ok(format!("{scheme}://{}", listener.local_addr()?)));
+        let http = self.http.iter().map(|http| Ok(format!("metrics=http://{}", http.address()?)));
+        Ok(unix.chain(tcp).chain(http).collect::<std::io::Result<Vec<_>>>()?.join(" "))
     }
 
     /// Serves until `shutdown`, then drains. False when the engine had to be left behind at the end of the grace.
@@ -69,12 +99,21 @@ impl Daemon {
     /// # Errors
     /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix } = self;
-        let tally = Arc::new(Tally::default());
-        let (watch, mut sound) = DeviceWatch::new(&config.place.devices);
-        let desk = desk(&config, tally.clone(), watch.examiner.clone());
+        let Self { config, tcp, unix, history, certificates, gate, tally, http, window } = self;
+        let readiness = Arc::new(Readiness::default());
+        let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
+        let desk = desk(&config, history, gate.clone(), (tally.clone(), watch.examiner.clone()))?;
+        let _keeper = Keeper::start(gate.clone(), &config.access).map_err(internal)?;
+        let sources = Arc::new(sources(&config, &desk, &readiness));
+        window.open(sources.clone());
+        // It answers until the very end.
+        let _http = http.map(|http| http.serve(sources)).transpose().map_err(internal)?;
+        let _watchdog = Watchdog::start(readiness.clone());
         let (routes, health) = routes(&desk).await.map_err(internal)?;
-        let mut servers = Servers::new(routes, tally.clone());
+        let Access { connections, handshake, .. } = config.access;
+        let reception = Reception::new(connections, handshake, tally.clone());
+        let mut servers = Servers::new(routes, reception, tally.clone());
+        certificates.into_iter().for_each(|certificates| servers.secure(certificates));
         for listener in tcp {
             listener.set_nonblocking(true).map_err(internal)?;
             servers.tcp(tokio::net::TcpListener::from_std(listener).map_err(internal)?);
@@ -95,6 +134,8 @@ impl Daemon {
         };
         if !told {
             health.set(true).await;
+            readiness.release(STARTING);
+            systemd::ready();
             tracing::info!(threads = config.place.threads, "ready");
             tokio::select! {
                 () = &mut shutdown => {}
@@ -106,9 +147,12 @@ impl Daemon {
                 }
             }
         }
+        readiness.hold(DRAINING, "the daemon shuts down");
+        systemd::stopping();
         let Desk { drain, registry, hub, .. } = desk;
         let ending = Ending { health, drain, registry, pipeline, hub, servers, grace: config.grace };
         let clean = ending.run().await;
+        tokio::task::block_in_place(|| gate.audit.flush(LAST_LINES));
         tracing::info!(counts = tally.line(), clean, "ended");
         Ok(clean)
     }
@@ -118,34 +162,61 @@ impl Daemon {
 struct DeviceWatch {
     examiner: Bounded,
     sound: watch::Sender<bool>,
+    tally: Arc<Tally>,
+    readiness: Arc<Readiness>,
+    /// Of devices as people write them.
+    name: String,
+}
+
+impl Drop for DeviceWatch {
+    /// The engine's thread has it, and drops it when it ends, however it ends.
+    fn drop(&mut self) {
+        self.readiness.hold(ENGINE, "the engine's thread has ended");
+    }
 }
 
 impl DeviceWatch {
-    fn new(devices: &Devices) -> (Self, watch::Receiver<bool>) {
+    fn new(
+        devices: &Devices,
+        tally: &Arc<Tally>,
+        readiness: &Arc<Readiness>,
+    ) -> (Self, watch::Receiver<bool>) {
         let (sound, hears) = watch::channel(true);
         let strict = matches!(devices, Devices::Cuda(_));
-        (Self { examiner: Bounded { strict, ..Bounded::default() }, sound }, hears)
+        let examiner = Bounded { strict, ..Bounded::default() };
+        let (tally, readiness) = (tally.clone(), readiness.clone());
+        (Self { examiner, sound, tally, readiness, name: devices.to_string() }, hears)
     }
 }
 
 impl Watchman for DeviceWatch {
     fn opened(&self, device: Option<Device>) {
+        let name = if device.is_some() { self.name.as_str() } else { "cpu" };
+        self.tally.meters.set(Metric::DeviceInfo, &[name], 1.0);
+        self.tally.meters.set(Metric::GpusLost, &[], 0.0);
         if let Some(device) = device {
             // The first engine's word counts; there is only one.
             let _ = self.examiner.device.set(device);
         }
     }
 
-    fn lost(&self, _: &[String]) {
+    fn lost(&self, gpus: &[String]) {
+        self.tally.meters.set(Metric::GpusLost, &[], gpus.len() as f64);
+        self.readiness.hold(DEVICE, format!("lost {}", gpus.join(", ")));
         self.sound.send_replace(false);
     }
 }
 
-fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
-    let hub = Arc::new(Hub::new(Bounds { events: config.events, ..Bounds::default() }));
-    let registry = Registry::new(Arc::new(examiner), hub.clone(), tally.clone(), config.runs);
-    Desk {
-        registry: Arc::new(registry),
+fn desk(
+    config: &Config,
+    history: Option<History>,
+    gate: Arc<Gate>,
+    (tally, examiner): (Arc<Tally>, Bounded),
+) -> Result<Desk, Fault> {
+    let (hub, registry) = memory(config, history, &gate, (tally.clone(), examiner))?;
+    Ok(Desk {
+        gate,
+        registry,
         hub,
         probes: Arc::new(ProbeStore::new(config.memory)),
         budget: Budget::new(config.memory),
@@ -153,6 +224,58 @@ fn desk(config: &Config, tally: Arc<Tally>, examiner: Bounded) -> Desk {
         drain: Drain::default(),
         tally,
         patience: config.idle,
+    })
+}
+
+/// Events held in memory of a run whose older ones are read back from its history, and about so many bytes of them.
+const WITH_HISTORY: Bounds = Bounds { events: 1_024, bytes: 1 << 20, records: 256, reports: 8 };
+
+/// Whoever remembers what happened, in memory or in a history with the runs that it holds.
+fn memory(
+    config: &Config,
+    history: Option<History>,
+    gate: &Gate,
+    (tally, examiner): (Arc<Tally>, Bounded),
+) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
+    let folders = config.data.iter().chain([&config.spool]).cloned().collect();
+    let watermark = Watermark::new(folders, config.reserve);
+    let (counts, quotas) = (tally.clone(), Arc::new(gate.quotas.clone()));
+    let registry = |hub: &Arc<Hub>| {
+        let bench = Arc::new(Bench::new(examiner.catalogue()));
+        Registry::new(Arc::new(examiner), bench, hub.clone(), counts, config.runs).limited(quotas)
+    };
+    let Some(history) = history else {
+        tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
+        let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });
+        let hub = Arc::new(hub.above(watermark).counted(tally.clone()));
+        let registry = registry(&hub);
+        return Ok((hub, Arc::new(registry)));
+    };
+    let runs = history.runs();
+    let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
+    let hub = Hub::new(bounds).above(watermark).counted(tally).durable(history).map_err(internal)?;
+    let registry = Arc::new(registry(&hub).with_vault(hub.clone()));
+    tracing::info!(runs = runs.len(), "the history is open");
+    registry.resume(runs);
+    let forgetful = Arc::downgrade(&registry);
+    hub.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
+    Ok((hub, registry))
+}
+
+/// What metrics and readiness are asked of.
+fn sources(config: &Config, desk: &Desk, readiness: &Arc<Readiness>) -> Sources {
+    let data = config.data.clone().map(|data| ("data", data));
+    Sources {
+        registry: desk.registry.clone(),
+        hub: desk.hub.clone(),
+        tally: desk.tally.clone(),
+        readiness: readiness.clone(),
+        budget: desk.budget.clone(),
+        probes: desk.probes.clone(),
+        directories: [(SPOOL, config.spool.clone())].into_iter().chain(data).collect(),
+        runs: RunMetrics { most: config.run_metrics, expiry: config.run_metrics_expiry },
+        started: SystemTime::now(),
+        looked: Mutex::default(),
     }
 }
 
@@ -161,7 +284,8 @@ type Checked = oneshot::Receiver<Result<(), Fault>>;
 fn start_engine(config: &Config, desk: &Desk, devices: DeviceWatch) -> Result<(Pipeline, Checked), Fault> {
     let (sender, checked) = oneshot::channel();
     let (registry, journal, tally) = (desk.registry.clone(), desk.hub.clone(), desk.tally.clone());
-    let neighbours = Neighbours { registry, journal, tally, devices: Arc::new(devices) };
+    let quota = Arc::new(desk.gate.quotas.clone());
+    let neighbours = Neighbours { registry, journal, tally, quota, devices: Arc::new(devices) };
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
     Ok((Pipeline::start(config.place.clone(), neighbours, ready).map_err(internal)?, checked))
@@ -179,7 +303,7 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Fault> {
 }
 
 /// A file that a dead daemon left is removed; one that is no socket, or where somebody listens, is not touched.
-fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Fault> {
+fn bind_unix(path: &Path, open: bool) -> Result<(UnixListener, SocketFile), Fault> {
     let shown = path.display();
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
@@ -191,9 +315,11 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Fault> {
         }
         std::fs::remove_file(path).map_err(|e| Fault::invalid("socket", format!("{shown}: {e}")))?;
     }
+    // Where there are tokens, everybody may come and is asked who they are, as on a port.
+    let mode = if open { 0o666 } else { 0o600 };
     let bound = || {
         let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         Ok(listener)
     };
     let listener = bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;

@@ -4,16 +4,20 @@
 //! trainer =gRPC=> wire → registry → assembly → pipeline → engine → publish => watch streams
 //! ```
 
+pub mod access;
 pub mod assembly;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod decide;
 pub mod domain;
 pub mod engine;
+pub mod http;
 pub mod pipeline;
 pub mod publish;
 pub mod registry;
 mod shutdown;
+mod systemd;
 mod telemetry;
 pub mod wire;

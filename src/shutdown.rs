@@ -21,6 +21,8 @@ const FOR_ABORTING: f64 = 0.05;
 const FOR_STOPPING: f64 = 0.3;
 /// A health watch never ends by itself: connections wait at most so long for such streams.
 const LINGER: Duration = Duration::from_secs(1);
+/// The history gets at least so long for its last transaction.
+const FOR_HISTORY: Duration = Duration::from_millis(500);
 /// How often the engine's thread is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -63,6 +65,11 @@ impl Ending {
         let last = until(1.0, began).min(Instant::now() + LINGER);
         if timeout_at(last, self.servers.end()).await.is_err() {
             tracing::debug!("connections that stay open are cut");
+        }
+        let left = until(1.0, began).saturating_duration_since(Instant::now()).max(FOR_HISTORY);
+        let written = tokio::task::block_in_place(|| self.hub.end(left));
+        if !written {
+            tracing::error!("the history was not written to its end in time");
         }
         match ended {
             true => self.pipeline.join().map_err(|fault| tracing::error!(%fault, "at the end")).is_ok(),

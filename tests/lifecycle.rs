@@ -407,3 +407,47 @@ async fn statistics_are_made_while_the_bytes_arrive() {
     assert_eq!(measured.len(), 2, "{log}");
     assert!(measured[0].contains("false") && measured[1].contains("true"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_11_a_reader_that_does_not_read_is_cut_and_told_where_to_go_on() {
+    let daemon = Daemon::start(&["--idle", "1s", "--log", "warn"]);
+    let mut clients = daemon.clients().await;
+    let delivery = pb::Delivery::Every.into();
+    // Large readings: of many small ones the reader's own HTTP/2 would complain first.
+    let measures = vec![common::measure("average_case", &[("draws", 200.0)])];
+    let request = pb::OpenRunRequest { delivery, measures, ..open_request("k") };
+    let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
+    // A window of 64 KiB and nobody who reads.
+    let narrow = tonic::transport::Endpoint::from_shared(daemon.http.clone()).unwrap();
+    let narrow = narrow.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+    let mut slow = common::Clients::new(narrow.connect().await.unwrap());
+    let watch = pb::WatchRequest { run_id: run.clone(), from_sequence: Some(0) };
+    let mut stream = slow.reports.watch(watch.clone()).await.unwrap().into_inner();
+    for step in 1..=60 {
+        clients.push(Upload::new(&run, step)).await.unwrap();
+    }
+    clients
+        .watch_until(
+            &run,
+            |event| matches!(event, Event::Finished(f) if f.snapshot.as_ref().unwrap().step == 60),
+        )
+        .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut expected = 0;
+    let cut = loop {
+        match stream.message().await {
+            Ok(event) => {
+                assert_eq!(event.expect("it is cut before the end").sequence, expected);
+                expected += 1;
+            }
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(cut.code(), Code::ResourceExhausted, "{cut:?}");
+    let details = tonic_types::StatusExt::get_error_details(&cut);
+    let resume: u64 = details.error_info().unwrap().metadata["from_sequence"].parse().unwrap();
+    assert_eq!(resume, expected, "nothing is lost and nothing is told twice");
+    let again = pb::WatchRequest { from_sequence: Some(resume), ..watch };
+    let mut stream = clients.reports.watch(again).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().sequence, resume);
+}

@@ -6,6 +6,7 @@
 #   CHECK_VENV   where the environment lies (kept and reused); by default a fresh one that is removed
 #   CHECK_TORCH  0 leaves PyTorch out (5 GB installed on Linux: its package brings CUDA, and does not load without
 #                it); the tests that need it are then skipped
+#   CHECK_INTEGRATIONS  0 leaves out transformers, Lightning and Keras (280 MB); their tests are then skipped
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -17,6 +18,7 @@ export PYTHONDONTWRITEBYTECODE=1 RUFF_NO_CACHE=true PIP_DISABLE_PIP_VERSION_CHEC
 "$venv/bin/pip" install --quiet --upgrade pip
 extras=test,lint
 [ "${CHECK_TORCH:-1}" = 0 ] || extras=$extras,torch
+[ "${CHECK_TORCH:-1}" = 0 ] || [ "${CHECK_INTEGRATIONS:-1}" = 0 ] || extras=$extras,integrations
 # Built from a copy: a build in place would leave its files here.
 cp -r "$here" "$work/source"
 "$venv/bin/pip" install --quiet "$work/source[$extras]"

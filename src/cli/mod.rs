@@ -2,17 +2,31 @@
 //!
 //! Owns: commands, exit codes. May not touch: how anything is computed or sent.
 
+mod archive;
 mod arguments;
 mod bench;
+mod compare;
+mod decide;
+mod decision;
+mod dial;
 mod files;
+mod fleet;
+mod fleet_view;
+mod history;
 mod measure;
 mod measures;
 mod model;
 mod open;
+mod policy;
 mod push;
+mod row;
+mod rules;
+mod runs;
+mod selection;
 mod selftest;
 mod serve;
 mod table;
+mod token;
 mod view;
 mod watch;
 
@@ -28,6 +42,8 @@ pub const FAILED: u8 = 1;
 pub const INPUT: u8 = 2;
 /// The command line or the configuration cannot be used (EX_USAGE).
 pub const USAGE: u8 = 64;
+/// The history was made by a newer clino (EX_DATAERR).
+pub const DATA: u8 = 65;
 /// Another daemon is in the way (EX_TEMPFAIL).
 pub const OCCUPIED: u8 = 75;
 
@@ -42,19 +58,39 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take snapshots over gRPC and measure them.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Open a run and print its id.
     Open(Box<open::Open>),
     /// Send a safetensors file to a run, as the parameters at one step.
     Push(push::Push),
     /// Show what is measured, as it is measured, until the run is closed.
     Watch(watch::Watch),
+    /// List the runs that a daemon holds.
+    Runs(runs::Runs),
+    /// Compare runs by any reading, the best first.
+    Compare(Box<compare::Compare>),
+    /// Show the runs of many daemons in one table, as they change.
+    Fleet(fleet::Watch),
+    /// Show what the policy of a run says.
+    Decision(decision::Ask),
+    /// Take back a STOP, for a reason.
+    Override(decision::Override),
     /// Close a run: what waits is still measured, then its watchers end.
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(measures::Arguments),
+    /// Ask a history anything, in SQL.
+    Query(archive::Query),
+    /// Write the readings of a history to a Parquet, CSV or JSON file.
+    Export(archive::Export),
+    /// The rules of policies: parameters and defaults, source.
+    Rules(rules::Arguments),
+    /// Replay a policy over a history: where it would have stopped.
+    Decide(decide::Arguments),
+    /// Make a token for somebody, and its entry of the tokens file.
+    Token(token::Arguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
     Selftest(selftest::Arguments),
     /// Time parts of the engine's work: names on stdin, a line of JSON for each.
@@ -89,13 +125,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Open(open) => talk(open.run()),
         Command::Push(push) => talk(push.run()),
         Command::Watch(watch) => talk(watch.run()),
+        Command::Runs(runs) => talk(runs.run()),
+        Command::Compare(compare) => talk(compare.run()),
+        Command::Fleet(fleet) => talk(fleet.run()),
+        Command::Decision(ask) => answered(ask.run()),
+        Command::Override(command) => talk(command.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Query(arguments) => told(archive::ask(&arguments)),
+        Command::Export(arguments) => told(archive::write(&arguments)),
+        Command::Rules(arguments) => told(rules::run(arguments)),
+        Command::Decide(arguments) => told(decide::run(arguments)),
+        Command::Token(arguments) => told(token::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),
         Command::Bench(arguments) => told(bench::run(*arguments)),
     }
@@ -103,12 +149,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs a command that talks to a daemon.
 fn talk(command: impl Future<Output = Result<(), Fault>>) -> ExitCode {
+    answered(async { command.await.map(|()| 0) })
+}
+
+/// Runs a command that talks to a daemon and whose answer is the exit code.
+fn answered(command: impl Future<Output = Result<u8, Fault>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    told(
-        runtime
-            .map_err(|error| Fault::internal(error.to_string()))
-            .and_then(|runtime| runtime.block_on(command)),
-    )
+    let done = runtime
+        .map_err(|error| Fault::internal(error.to_string()))
+        .and_then(|runtime| runtime.block_on(command));
+    match done {
+        Ok(code) => code.into(),
+        Err(fault) => told(Err(fault)),
+    }
 }
 
 /// A failure on standard error with every wrong field, and its exit code.

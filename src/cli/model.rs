@@ -5,8 +5,8 @@
 use super::arguments;
 use super::files::TensorFile;
 use crate::domain::{
-    Delivery, Devices, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader, SnapshotRef,
-    WeightKind,
+    Delivery, Devices, Fault, MeasureRequest, Precision, RunLabel, RunSpec, Snapshot, SnapshotHeader,
+    SnapshotRef, WeightKind,
 };
 use crate::engine::Engine;
 use clap::Args;
@@ -63,6 +63,8 @@ impl Model {
             precision,
             budget: None,
             gpu_only: false,
+            label: RunLabel::default(),
+            policy: None,
         })
     }
 

@@ -2,11 +2,15 @@
 //!
 //! Owns: nothing beside its arguments. May not touch: what makes a run valid (the daemon says so).
 
-use super::arguments;
+use super::dial::Dial;
 use super::files::TensorFile;
-use crate::client::{Client, Plan};
-use crate::domain::{Delivery, Fault, MeasureRequest, RunId};
+use super::{arguments, policy, selection};
+use crate::client::Plan;
+use crate::domain::id::quoted;
+use crate::domain::run::DEFAULT_PROJECT;
+use crate::domain::{Delivery, Fault, MeasureRequest, RunId, RunLabel};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -20,9 +24,8 @@ enum Snapshots {
 /// Opens a run and prints its id.
 #[derive(Debug, Clone, Args)]
 pub struct Open {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The model: a Hugging Face config.json, or that of an mlp.
     #[arg(long)]
     config: PathBuf,
@@ -50,6 +53,18 @@ pub struct Open {
     /// For people.
     #[arg(long, default_value = "run")]
     name: String,
+    /// Whose run it is: access and quotas go by it.
+    #[arg(long, default_value = DEFAULT_PROJECT)]
+    project: String,
+    /// Runs of one experiment are compared by rules across runs.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    experiment: String,
+    /// For people and filters; as many as needed.
+    #[arg(long = "tag", value_name = "NAME=TEXT", value_parser = selection::tag)]
+    tags: Vec<(String, String)>,
+    /// When it should stop: a file of rules, .toml or .json.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Opening again with the same key and content gives the same run.
     #[arg(long)]
     key: Option<String>,
@@ -62,9 +77,19 @@ impl Open {
     /// [`crate::domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let plan = self.plan()?;
-        let run = Client::connect(&self.addr).await?.open_run(&plan).await?;
+        let run = self.daemon.connect().await?.open_run(&plan).await?;
         println!("{}", run.id());
         Ok(())
+    }
+
+    fn label(&self) -> Result<RunLabel, Fault> {
+        let mut tags = BTreeMap::new();
+        for (name, text) in &self.tags {
+            if tags.insert(name.clone(), text.clone()).is_some() {
+                return Err(Fault::invalid("tag", format!("found {} twice, expected it once", quoted(name))));
+            }
+        }
+        Ok(RunLabel { project: self.project.clone(), experiment: self.experiment.clone(), tags })
     }
 
     fn plan(&self) -> Result<Plan, Fault> {
@@ -79,6 +104,8 @@ impl Open {
         plan.spec.measures = self.measures.clone();
         plan.spec.budget = self.budget;
         plan.spec.gpu_only = self.gpu_only;
+        plan.spec.label = self.label()?;
+        plan.spec.policy = self.policy.as_deref().map(policy::load).transpose()?;
         for (group, file) in &self.probes {
             plan.spec.groups.push(TensorFile::open(file)?.probe(group)?);
         }
@@ -92,9 +119,8 @@ impl Open {
 /// Closes a run: what waits is still measured, then its watchers end.
 #[derive(Debug, Clone, Args)]
 pub struct Close {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The run's id.
     run: String,
 }
@@ -105,7 +131,7 @@ impl Close {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let client = Client::connect(&self.addr).await?;
+        let client = self.daemon.connect().await?;
         client.run(RunId(self.run.clone())).close().await.map(drop)
     }
 }

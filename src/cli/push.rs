@@ -2,8 +2,9 @@
 //!
 //! Owns: nothing beside its arguments. May not touch: more of the file than one chunk at a time.
 
+use super::dial::Dial;
 use super::files::TensorFile;
-use crate::client::{Blocks, CHUNK, Client, Label};
+use crate::client::{Blocks, CHUNK, Label};
 use crate::domain::{Fault, RunId, WeightKind};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -26,9 +27,8 @@ enum Kind {
 /// Sends a safetensors file to a run, as the parameters at one step.
 #[derive(Debug, Clone, Args)]
 pub struct Push {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// The run's id, as `clino open` printed it.
     #[arg(long)]
     run: String,
@@ -56,7 +56,7 @@ impl Push {
     pub async fn run(&self) -> Result<(), Fault> {
         let weights = TensorFile::open(&self.file)?;
         let manifest = weights.manifest().clone();
-        let client = Client::connect(&self.addr).await?;
+        let client = self.daemon.connect().await?;
         let kind = match self.kind {
             Kind::Live => WeightKind::Live,
             Kind::Master => WeightKind::Master,

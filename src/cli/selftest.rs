@@ -7,7 +7,7 @@ use super::files::TensorFile;
 use super::model::HEADER;
 use crate::domain::{
     Delivery, Devices, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, ProbeGroup,
-    Reading, References, RunSpec, Snapshot,
+    Reading, References, RunLabel, RunSpec, Snapshot,
 };
 use crate::engine::{Arrived, Check, Engine, Examination, Speed, Stop};
 use crate::pipeline::{self, Memory};
@@ -291,6 +291,8 @@ impl Files {
             precision,
             budget,
             gpu_only: false,
+            label: RunLabel::default(),
+            policy: None,
         };
         let admitted = Examination.examine(&spec)?;
         let source = |snapshot: &Snapshot| -> Result<Option<Arc<dyn ParameterSource>>, Fault> {

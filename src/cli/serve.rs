@@ -2,16 +2,17 @@
 //!
 //! Owns: its flags, the line with the bound addresses, its exit code. May not touch: what the daemon does.
 
-use super::{FAILED, OCCUPIED, USAGE};
+use super::{DATA, FAILED, OCCUPIED, USAGE};
 use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
 use crate::daemon::Daemon;
 use crate::domain::{Fault, FaultKind};
 use crate::shutdown;
-use crate::telemetry;
+use crate::telemetry::{self, Telemetry};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Threads of the gRPC side; the engine has its own.
 const WORKERS: usize = 2;
@@ -24,7 +25,8 @@ pub(super) struct Arguments {
     /// TOML file with the names of these flags as keys (log_format for --log-format); also CLINO_CONFIG.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Loopback address and port; port 0 takes any. May be repeated. [default: 127.0.0.1:7411, or none with --socket]
+    /// Address and port; port 0 takes any. Beyond this machine only with TLS, and tokens or client certificates. May be
+    /// repeated. [default: 127.0.0.1:7411, or none with --socket]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
     /// Unix socket.
@@ -61,6 +63,48 @@ pub(super) struct Arguments {
     /// Most events kept for watchers of a run. [default: 65536]
     #[arg(long)]
     events: Option<usize>,
+    /// Directory of the history, which outlives the daemon: runs, snapshots received, readings, decisions. [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// How long closed runs are kept in the history, such as 90d. [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    retain: Option<String>,
+    /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    reserve: Option<String>,
+    /// Certificate chain in PEM: TCP speaks TLS. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key in PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Authorities in PEM: clients show a certificate of one of them, or a token where there are tokens.
+    #[arg(long, value_name = "FILE")]
+    tls_clients: Option<PathBuf>,
+    /// TOML file of who may do what, as `clino token` writes it. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// TOML file of limits by project. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    quotas: Option<PathBuf>,
+    /// Append who opened, closed and overrode what, and what was denied, as lines of JSON.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// Listen beyond this machine without TLS, or without knowing who connects.
+    #[arg(long)]
+    insecure: bool,
+    /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<String>,
+    /// Most runs that /metrics/runs tells of, the newest. [default: 0, which turns it off]
+    #[arg(long, value_name = "N")]
+    run_metrics: Option<usize>,
+    /// How long /metrics/runs tells of a run in which nothing happens. [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    run_metrics_expiry: Option<String>,
+    /// Collector that gets traces and metrics by OTLP over gRPC, such as http://127.0.0.1:4317. [default: none]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
 }
 
 impl Arguments {
@@ -78,6 +122,21 @@ impl Arguments {
             runs: self.runs,
             idle: self.idle.map(Quantity::Text),
             events: self.events,
+            data: self.data,
+            retain: self.retain.map(Quantity::Text),
+            reserve: self.reserve.map(Quantity::Text),
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            tls_clients: self.tls_clients,
+            tokens: self.tokens,
+            quotas: self.quotas,
+            audit: self.audit,
+            insecure: self.insecure.then_some(true),
+            http: self.http,
+            run_metrics: self.run_metrics,
+            run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),
+            otlp: self.otlp,
+            ..Raw::default()
         };
         (raw, self.config)
     }
@@ -89,16 +148,18 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(fault) => return told(USAGE, &fault),
     };
-    if let Err(message) = telemetry::install(&config.log, config.log_format) {
-        return told(USAGE, &Fault::invalid("log", message));
-    }
-    match Daemon::bind(config.clone()).and_then(|daemon| serve(daemon, &config)) {
+    let telemetry = match telemetry::install(&config.log, config.log_format, config.otlp.as_deref()) {
+        Ok(telemetry) => telemetry,
+        Err(message) => return told(USAGE, &Fault::new(FaultKind::Invalid, message)),
+    };
+    match Daemon::bind(config.clone()).and_then(|daemon| serve(daemon, &config, telemetry)) {
         Ok(true) => ExitCode::SUCCESS,
         // Its cause has been logged.
         Ok(false) => FAILED.into(),
         Err(fault) => match fault.kind {
             FaultKind::Exists => told(OCCUPIED, &fault),
             FaultKind::Invalid => told(USAGE, &fault),
+            FaultKind::Precondition => told(DATA, &fault),
             _ => told(FAILED, &fault),
         },
     }
@@ -109,7 +170,7 @@ fn told(code: u8, fault: &Fault) -> ExitCode {
     code.into()
 }
 
-fn serve(daemon: Daemon, config: &Config) -> Result<bool, Fault> {
+fn serve(daemon: Daemon, config: &Config, telemetry: Telemetry) -> Result<bool, Fault> {
     let failed = |error: std::io::Error| Fault::internal(error.to_string());
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime =
@@ -120,10 +181,16 @@ fn serve(daemon: Daemon, config: &Config) -> Result<bool, Fault> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush()).map_err(failed)?;
     tracing::info!(addresses, memory = config.memory, spool = %config.spool.display(), "listening");
+    telemetry.watch(daemon.window());
+    let told = OnceLock::new();
     let clean = runtime.block_on(daemon.run(async {
         let signal = signals.next().await;
+        let _ = told.set(Instant::now());
         tracing::info!(signal, "draining");
     }));
     runtime.shutdown_timeout(LEFTOVERS);
+    // What is left of the grace; a little always is, so that the last spans of a long drain are not lost.
+    let spent = told.get().map_or(Duration::ZERO, Instant::elapsed);
+    telemetry.end(config.grace.saturating_sub(spent).max(LEFTOVERS));
     clean
 }

@@ -3,7 +3,8 @@
 //! Owns: how numbers are rounded and laid out in a terminal. May not touch: where readings come from.
 
 use crate::domain::{Ended, Estimate, Reading, Value};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Row, Table};
 
 /// A number in five significant digits.
 pub fn number(x: f64) -> String {
@@ -16,7 +17,12 @@ pub fn number(x: f64) -> String {
 
 /// A value with its standard error in as many digits as the error leaves.
 pub fn with_error(value: f64, estimate: Option<&Estimate>) -> String {
-    match estimate.and_then(|estimate| estimate.stderr) {
+    with_stderr(value, estimate.and_then(|estimate| estimate.stderr))
+}
+
+/// A value with its standard error, where it is known.
+pub fn with_stderr(value: f64, stderr: Option<f64>) -> String {
+    match stderr {
         Some(error) => format!("{} ± {:.1e}", number(value), error),
         None => number(value),
     }
@@ -64,6 +70,15 @@ fn details(reading: &Reading) -> String {
     all.extend(draws(reading));
     all.extend(reading.remark.clone());
     all.join(", ")
+}
+
+/// A table whose only line is that below its header.
+pub fn plain(header: impl Into<Row>) -> Table {
+    let mut table = Table::new();
+    let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    table
 }
 
 /// One row a reading.

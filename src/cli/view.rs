@@ -2,10 +2,12 @@
 //!
 //! Owns: the table and the lines. May not touch: terminals, connections.
 
-use super::table::{typed, with_error};
-use crate::domain::{Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
+use super::table::{plain, typed, with_error};
+use crate::domain::id::shown;
+use crate::domain::{
+    Advice, Decision, Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef,
+};
+use comfy_table::{CellAlignment, Table};
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 30;
@@ -34,11 +36,14 @@ pub struct View {
     skipped: u64,
     lost: u64,
     note: &'static str,
+    /// What the policy said last.
+    decided: Option<String>,
 }
 
 impl View {
     /// Before any event.
     pub fn new(run: RunSummary) -> Self {
+        let decided = run.decision.as_ref().map(decided);
         Self {
             run,
             shown: None,
@@ -48,6 +53,7 @@ impl View {
             skipped: 0,
             lost: 0,
             note: "waiting for a snapshot",
+            decided,
         }
     }
 
@@ -82,6 +88,7 @@ impl View {
                 }
                 self.note = "waiting for a snapshot";
             }
+            Event::Decided(decision) => self.decided = Some(decided(decision)),
             Event::Gap { lost } => self.lost += lost,
             Event::Closed => self.note = "the run is closed",
             Event::Draining => self.note = "the daemon shuts down",
@@ -100,7 +107,8 @@ impl View {
         sheet.readings.push(reading.clone());
     }
 
-    /// The picture: who and how far, then a row a group and a column a measure, then what concerns no group.
+    /// The picture: who and how far, what the policy said last, then a row a group and a column a measure, then what
+    /// concerns no group.
     pub fn render(&self) -> String {
         let mut text = format!("{}  {}  ({} parameters)\n", self.run.name, self.run.run, self.run.parameters);
         text += &format!(
@@ -116,6 +124,9 @@ impl View {
             None => text += self.note,
         }
         text.push('\n');
+        if let Some(decided) = &self.decided {
+            text += &format!("{decided}\n");
+        }
         if let Some(sheet) = self.shown.as_ref().or(self.building.as_ref()) {
             text += &self.sheet(sheet);
         }
@@ -170,10 +181,7 @@ fn table(measures: &[MeasureRequest], readings: &[&Reading]) -> Table {
             groups.push(group);
         }
     }
-    let mut table = Table::new();
-    let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(std::iter::once("group").chain(columns.iter().map(String::as_str)));
+    let mut table = plain(std::iter::once("group").chain(columns.iter().map(String::as_str)));
     for group in groups {
         let of = |column: &String| {
             let here = |r: &&&Reading| r.group.as_deref() == Some(group) && title(measures, r) == *column;
@@ -216,6 +224,20 @@ pub fn cell(reading: &Reading) -> String {
     reading.value.map_or(word.to_owned(), |value| with_error(value, reading.estimate.as_ref()))
 }
 
+/// An advice in a word.
+pub fn advice(advice: Advice) -> &'static str {
+    match advice {
+        Advice::Continue => "continue",
+        Advice::Stop => "STOP",
+        Advice::NotEnoughData => "not enough data",
+    }
+}
+
+/// A decision as a line.
+fn decided(decision: &Decision) -> String {
+    format!("{}: {}", advice(decision.advice), shown(&decision.sentence))
+}
+
 /// One event as a line for logs; readings and what became of snapshots.
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
@@ -231,6 +253,7 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Finished { snapshot, seconds } => {
             format!("step {} measured in {seconds:.2} s", place(*snapshot))
         }
+        Event::Decided(decision) => decided(decision),
         Event::Gap { lost } => format!("{lost} events lost"),
         Event::Closed => "the run is closed".to_owned(),
         Event::Draining => "the daemon shuts down".to_owned(),
@@ -263,6 +286,11 @@ pub fn json(sequenced: &Sequenced) -> Result<String, serde_json::Error> {
         Event::Finished { snapshot, seconds } => {
             json!({"event": "finished", "step": snapshot.step, "attempt": snapshot.attempt, "seconds": seconds})
         }
+        Event::Decided(decision) => {
+            let mut body = serde_json::to_value(decision)?;
+            body["event"] = Json::from("decided");
+            body
+        }
         Event::Gap { lost } => json!({"event": "gap", "lost": lost}),
         Event::Closed => json!({"event": "closed"}),
         Event::Draining => json!({"event": "draining"}),
@@ -273,4 +301,4 @@ pub fn json(sequenced: &Sequenced) -> Result<String, serde_json::Error> {
 
 #[cfg(test)]
 #[path = "view_tests.rs"]
-mod tests;
+pub(super) mod tests;

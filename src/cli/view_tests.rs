@@ -1,10 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{Delivery, Estimate, Precision, RunId, Value};
+use crate::domain::{Delivery, Estimate, Precision, RunId, RunLabel, Value};
 use std::collections::BTreeMap;
 
-fn run(measures: Vec<MeasureRequest>) -> RunSummary {
+pub(crate) fn run(measures: Vec<MeasureRequest>) -> RunSummary {
     RunSummary {
         run: RunId("r-1".into()),
         name: "tiny".into(),
@@ -23,6 +23,13 @@ fn run(measures: Vec<MeasureRequest>) -> RunSummary {
         skipped: 0,
         pending: 0,
         next_sequence: 0,
+        label: RunLabel::default(),
+        policy: None,
+        decision: None,
+        latest: vec![],
+        last_accepted: None,
+        last_measured: None,
+        opened_at: 0.0,
     }
 }
 
@@ -88,4 +95,37 @@ fn every_event_has_a_json_line_and_reasons_cannot_move_the_cursor() {
         serde_json::from_str(&super::json(&Sequenced { sequence: 5, event }).unwrap()).unwrap();
     assert_eq!((json["event"].as_str(), json["measure"].as_str()), (Some("reading"), Some("loss")));
     assert_eq!((json["step"].as_u64(), json["value"].as_f64()), (Some(7), Some(0.5)));
+}
+
+#[test]
+fn the_newest_decision_is_one_line() {
+    let mut before = run(vec![]);
+    before.decision = Some(decision("the loss of de is \x1b[2J better"));
+    let mut view = View::new(before);
+    assert!(view.render().contains("STOP: the loss of de is \\u{1b}[2J better\n"), "{}", view.render());
+    view.apply(&Event::Decided(Box::new(decision("no improvement in 5 checks"))));
+    let text = view.render();
+    assert!(text.contains("\nSTOP: no improvement in 5 checks\n") && !text.contains("better"), "{text}");
+}
+
+pub(crate) fn decision(sentence: &str) -> Decision {
+    Decision {
+        id: String::new(),
+        run: RunId("r-1".into()),
+        advice: Advice::Stop,
+        reason: crate::domain::Reason::PatienceExhausted,
+        rule: "patience on loss@de".into(),
+        sentence: sentence.into(),
+        compared: vec![],
+        evaluated: None,
+        best: None,
+        next_check_step: None,
+        peers: vec![],
+        peer_count: 0,
+        mode: crate::domain::Mode::Advise,
+        latched: true,
+        overridden: None,
+        history_digest: String::new(),
+        policy_digest: String::new(),
+    }
 }

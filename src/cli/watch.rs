@@ -2,9 +2,10 @@
 //!
 //! Owns: the terminal. May not touch: what the table says.
 
+use super::dial::Dial;
 use super::view::{self, View};
 use crate::client::{Client, Run};
-use crate::domain::{Event, Fault, FaultKind, RunId, RunSummary, Sequenced};
+use crate::domain::{Event, Fault, FaultKind, RunFilter, RunId, RunSummary, Sequenced};
 use clap::Args;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -15,9 +16,8 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Shows what is measured, as it is measured, until the run is closed.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// The daemon: http://HOST:PORT or unix:///PATH.
-    #[arg(long, default_value_t = crate::config::client_address())]
-    addr: String,
+    #[command(flatten)]
+    daemon: Dial,
     /// Which run; the newest one unless named.
     run: Option<String>,
     /// Sequence number of the first event to show.
@@ -37,7 +37,7 @@ impl Watch {
     /// # Errors
     /// What the daemon answers; [`FaultKind::Unavailable`] when it stays away for 30 seconds.
     pub async fn run(&self) -> Result<(), Fault> {
-        let client = Client::connect(&self.addr).await?;
+        let client = self.daemon.connect().await?;
         let summary = self.find(&client).await?;
         let run = client.run(summary.run.clone());
         if self.once {
@@ -57,7 +57,7 @@ impl Watch {
         match &self.run {
             Some(id) => client.run(RunId(id.clone())).summary().await,
             None => {
-                let newest = client.runs().await?.pop();
+                let newest = client.runs(&RunFilter::default()).await?.pop();
                 newest.ok_or_else(|| Fault::new(FaultKind::NotFound, "the daemon holds no run"))
             }
         }
@@ -119,7 +119,11 @@ fn draw(view: &View, height: usize) -> Result<usize, Fault> {
     Ok(text.lines().count())
 }
 
-fn print(text: &str) -> Result<(), Fault> {
+/// Writes to standard output at once.
+///
+/// # Errors
+/// [`FaultKind::Cancelled`] when nobody reads it.
+pub fn print(text: &str) -> Result<(), Fault> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| Fault::new(FaultKind::Cancelled, format!("standard output: {error}")))

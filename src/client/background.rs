@@ -6,8 +6,8 @@
 mod courier;
 mod slot;
 
-use crate::client::{Label, Plan};
-use crate::domain::{Delivery, RunId, Tensor};
+use crate::client::{Access, Label, Plan};
+use crate::domain::{Advice, Decision, Delivery, RunId, Tensor};
 use slot::{Parcel, Slot};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,9 +64,14 @@ impl Sender {
 
     /// [`Sender::start`] with warnings to `warn`: at most one that the daemon is away, and one that it refuses.
     pub fn start_with(address: &str, plan: Plan, warn: Warn) -> Self {
+        Self::start_as(address, &Access::default(), plan, warn)
+    }
+
+    /// [`Sender::start_with`], known by a token or certificate.
+    pub fn start_as(address: &str, access: &Access, plan: Plan, warn: Warn) -> Self {
         let slot = Arc::new(Slot::new(plan.spec.delivery == Delivery::Every, warn));
-        let (theirs, address) = (slot.clone(), address.to_owned());
-        let courier = move || courier::run(&theirs, &address, &plan);
+        let (theirs, address, access) = (slot.clone(), address.to_owned(), access.clone());
+        let courier = move || courier::run(&theirs, (&address, &access), &plan);
         if let Err(error) = std::thread::Builder::new().name("clino-sender".into()).spawn(courier) {
             slot.give_up(&format!("no thread for sending: {error}"));
         }
@@ -89,6 +94,17 @@ impl Sender {
     /// Waits for the run to be opened, at most `patience`; for whoever wants to follow it.
     pub fn opened(&self, patience: Duration) -> Option<RunId> {
         self.slot.opened(patience)
+    }
+
+    /// Whether the run's policy has said STOP, as far as is known here from the answers to snapshots. False when nothing
+    /// is known: a daemon that is away stops nobody. Asks nobody, so it never waits.
+    pub fn should_stop(&self) -> bool {
+        self.decision().is_some_and(|decision| decision.advice == Advice::Stop)
+    }
+
+    /// What the run's policy said last, as far as is known here.
+    pub fn decision(&self) -> Option<Decision> {
+        self.slot.decision()
     }
 
     /// Sends what is left, closes the run, and tells what became of the snapshots. Waits at most `patience`.

@@ -2,9 +2,11 @@
 //!
 //! Owns: addresses and transport settings. May not touch: what a run is about.
 
+use super::access::{Access, Caller};
 use super::upload;
 use super::{Plan, Run};
-use crate::domain::{Fault, FaultKind, ProbeGroup, RunId, RunSummary};
+use crate::domain::{Fault, FaultKind, ProbeGroup, RunId};
+use crate::wire::pb::decisions_client::DecisionsClient;
 use crate::wire::pb::probe_group::Source;
 use crate::wire::pb::reports_client::ReportsClient;
 use crate::wire::pb::runs_client::RunsClient;
@@ -12,6 +14,7 @@ use crate::wire::pb::snapshots_client::SnapshotsClient;
 use crate::wire::{convert, pb, status};
 use std::error::Error;
 use std::time::Duration;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 // With the 64 KiB windows and 16 KiB frames of plain HTTP/2 a stream waits for acknowledgements most of the time.
@@ -25,23 +28,35 @@ const PONG: Duration = Duration::from_secs(20);
 /// below the usual 4 MiB limit on a message.
 const INLINE: usize = 1 << 20;
 
+/// A connection, with who calls put into every call.
+pub type Line = InterceptedService<Channel, Caller>;
+
 /// A daemon. Clones share one connection, which is made again when it was lost.
 #[derive(Debug, Clone)]
 pub struct Client {
-    channel: Channel,
+    channel: Line,
     address: String,
 }
 
 impl Client {
-    /// Connects to `http://host:port` or `unix:///path`.
+    /// Connects to `http://host:port` or `unix:///path`, as nobody in particular.
     ///
     /// # Errors
     /// [`FaultKind::Invalid`] naming `addr` for any other address, [`FaultKind::Unavailable`] when nobody answers
     /// within five seconds.
     pub async fn connect(address: &str) -> Result<Self, Fault> {
-        let endpoint = endpoint(address)?;
+        Self::connect_with(address, &Access::default()).await
+    }
+
+    /// Connects to `http://host:port`, `https://host:port` or `unix:///path`.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`]; [`FaultKind::Invalid`] naming `ca` when nobody is trusted at `https://`, or what of
+    /// `access` cannot be used.
+    pub async fn connect_with(address: &str, access: &Access) -> Result<Self, Fault> {
+        let endpoint = endpoint(address, access)?;
         match tokio::time::timeout(CONNECT, endpoint.connect()).await {
-            Ok(Ok(channel)) => Ok(Self { channel, address: address.to_owned() }),
+            Ok(Ok(channel)) => Ok(Self::new(channel, access, address)),
             Ok(Err(error)) => Err(away(address, &root(&error))),
             Err(_) => Err(away(address, "no answer within 5 seconds")),
         }
@@ -52,7 +67,19 @@ impl Client {
     /// # Errors
     /// [`FaultKind::Invalid`] naming `addr`.
     pub fn lazy(address: &str) -> Result<Self, Fault> {
-        Ok(Self { channel: endpoint(address)?.connect_lazy(), address: address.to_owned() })
+        Self::lazy_with(address, &Access::default())
+    }
+
+    /// A client that connects with its first call, and is known.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect_with`], but for a daemon that is away.
+    pub fn lazy_with(address: &str, access: &Access) -> Result<Self, Fault> {
+        Ok(Self::new(endpoint(address, access)?.connect_lazy(), access, address))
+    }
+
+    fn new(channel: Channel, access: &Access, address: &str) -> Self {
+        Self { channel: InterceptedService::new(channel, access.caller()), address: address.to_owned() }
     }
 
     /// What it was told to connect to.
@@ -89,16 +116,6 @@ impl Client {
         Run::known(self.clone(), run)
     }
 
-    /// All runs that the daemon holds, oldest first.
-    ///
-    /// # Errors
-    /// What the daemon answers.
-    pub async fn runs(&self) -> Result<Vec<RunSummary>, Fault> {
-        let answer = self.runs_service().list_runs(pb::ListRunsRequest {}).await;
-        let runs = answer.map_err(|s| self.fault(&s))?.into_inner().runs;
-        runs.into_iter().map(convert::summary_from_pb).collect()
-    }
-
     async fn put_probe(&self, group: &ProbeGroup) -> Result<String, Fault> {
         let (frames, source) = upload::probe(group)?;
         let answer = self.runs_service().put_probe(frames).await;
@@ -106,15 +123,19 @@ impl Client {
         Ok(answer.map_err(|s| self.fault(&s))?.into_inner().digest)
     }
 
-    pub(super) fn runs_service(&self) -> RunsClient<Channel> {
+    pub(super) fn runs_service(&self) -> RunsClient<Line> {
         RunsClient::new(self.channel.clone())
     }
 
-    pub(super) fn snapshots_service(&self) -> SnapshotsClient<Channel> {
+    pub(super) fn decisions_service(&self) -> DecisionsClient<Line> {
+        DecisionsClient::new(self.channel.clone())
+    }
+
+    pub(super) fn snapshots_service(&self) -> SnapshotsClient<Line> {
         SnapshotsClient::new(self.channel.clone())
     }
 
-    pub(super) fn reports_service(&self) -> ReportsClient<Channel> {
+    pub(super) fn reports_service(&self) -> ReportsClient<Line> {
         ReportsClient::new(self.channel.clone())
     }
 
@@ -127,15 +148,19 @@ impl Client {
     }
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, Fault> {
+fn endpoint(address: &str, access: &Access) -> Result<Endpoint, Fault> {
     let wrong = || {
         let found = crate::domain::id::quoted(address);
-        Fault::invalid("addr", format!("found {found}, expected http://HOST:PORT or unix:///PATH"))
+        Fault::invalid("addr", format!("found {found}, expected http(s)://HOST:PORT or unix:///PATH"))
     };
-    if !address.starts_with("http://") && !address.starts_with("unix:/") {
+    if !["http://", "https://", "unix:/"].iter().any(|scheme| address.starts_with(scheme)) {
         return Err(wrong());
     }
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| wrong())?;
+    let mut endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| wrong())?;
+    if address.starts_with("https://") {
+        let unusable = |error| Fault::invalid("ca", format!("TLS cannot be used: {}", root(&error)));
+        endpoint = endpoint.tls_config(access.tls()?).map_err(unusable)?;
+    }
     Ok(endpoint
         .connect_timeout(CONNECT)
         .initial_stream_window_size(WINDOW)

@@ -84,8 +84,11 @@ impl Follow {
 
 /// Whether the daemon is there and says no, so that asking again is of no use.
 pub(super) fn is_refusal(kind: FaultKind) -> bool {
-    use FaultKind::{DataLoss, Exists, Invalid, NotFound, OutOfRange, Precondition};
-    matches!(kind, Invalid | NotFound | Exists | Precondition | OutOfRange | DataLoss)
+    use FaultKind::{DataLoss, Denied, Exists, Invalid, NotFound, OutOfRange, Precondition, Unauthenticated};
+    matches!(
+        kind,
+        Invalid | NotFound | Exists | Precondition | OutOfRange | DataLoss | Unauthenticated | Denied
+    )
 }
 
 /// Pauses between attempts, each twice the one before, up to a limit in all.

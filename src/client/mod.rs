@@ -17,14 +17,19 @@
 //! # }
 //! ```
 
+mod access;
 pub mod background;
 mod connect;
+mod decisions;
+mod fleet;
 mod follow;
 mod plan;
 mod run;
 mod upload;
 
-pub use connect::Client;
+pub use access::{Access, Caller};
+pub use connect::{Client, Line};
+pub use decisions::Advised;
 pub use follow::Follow;
 pub use plan::Plan;
 pub use run::{Label, Run};

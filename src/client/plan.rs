@@ -2,7 +2,10 @@
 //!
 //! Owns: defaults of a run. May not touch: whether it makes sense (the daemon says so).
 
-use crate::domain::{Delivery, MeasureRequest, Precision, ProbeGroup, RunSpec, Tensor, Value};
+use crate::domain::run::DEFAULT_PROJECT;
+use crate::domain::{
+    Delivery, MeasureRequest, Policy, Precision, ProbeGroup, RunLabel, RunSpec, Tensor, Value,
+};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -29,6 +32,8 @@ impl Plan {
             precision: Precision::Auto,
             budget: None,
             gpu_only: false,
+            label: RunLabel { project: DEFAULT_PROJECT.into(), ..RunLabel::default() },
+            policy: None,
         };
         Self { key: Uuid::now_v7().to_string(), spec }
     }
@@ -68,6 +73,18 @@ impl Plan {
     /// Measured on GPUs or not at all: never on the CPU in their place.
     pub fn gpu_only(mut self, gpu_only: bool) -> Self {
         self.spec.gpu_only = gpu_only;
+        self
+    }
+
+    /// Whose run it is, and what it belongs to.
+    pub fn label(mut self, label: RunLabel) -> Self {
+        self.spec.label = label;
+        self
+    }
+
+    /// When it should stop.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.spec.policy = Some(policy);
         self
     }
 

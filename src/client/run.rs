@@ -56,6 +56,10 @@ impl Run {
         Self { client, id, opened: None }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Made by the daemon.
     pub fn id(&self) -> &RunId {
         &self.id
@@ -92,7 +96,7 @@ impl Run {
         let (frames, source) = upload::snapshot(&announcement, blocks);
         let answer = self.client.snapshots_service().push_snapshot(frames).await;
         source.outcome()?;
-        Ok(convert::receipt_from_pb(answer.map_err(|s| self.client.fault(&s))?.into_inner()))
+        convert::receipt_from_pb(answer.map_err(|s| self.client.fault(&s))?.into_inner())
     }
 
     /// The events of the run from a sequence number, or from now on; ends when the connection does. [`Run::follow`]

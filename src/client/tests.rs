@@ -3,7 +3,7 @@
 use super::background::{Sender, Summary};
 use super::upload::{Blocks, Chunks};
 use super::*;
-use crate::domain::{Dtype, Fault, FaultKind, Tensor, TensorSpec};
+use crate::domain::{Dtype, Fault, FaultKind, RunFilter, Tensor, TensorSpec};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -46,10 +46,12 @@ fn large_tensors_are_sliced_and_not_copied() {
 
 #[tokio::test]
 async fn addresses_are_checked_before_anything_is_sent() {
-    for bad in ["", "localhost:1", "https://localhost:1", "http://", "ftp://a", "unix:relative"] {
+    for bad in ["", "localhost:1", "https:/localhost:1", "http://", "ftp://a", "unix:relative"] {
         let fault = Client::connect(bad).await.unwrap_err();
         assert_eq!((fault.kind, fault.violations[0].field.as_str()), (FaultKind::Invalid, "addr"), "{bad}");
     }
+    let fault = Client::connect("https://localhost:1").await.unwrap_err();
+    assert_eq!((fault.kind, fault.violations[0].field.as_str()), (FaultKind::Invalid, "ca"));
 }
 
 #[tokio::test]
@@ -58,7 +60,7 @@ async fn a_daemon_that_is_away_is_named_with_its_address() {
     assert_eq!(fault.kind, FaultKind::Unavailable);
     assert!(fault.message.contains("unix:///nowhere/clino.sock"), "{fault}");
     let lazy = Client::lazy("unix:///nowhere/clino.sock").unwrap();
-    let fault = lazy.runs().await.unwrap_err();
+    let fault = lazy.runs(&RunFilter::default()).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unavailable);
     assert!(fault.message.contains("unix:///nowhere/clino.sock"), "{fault}");
 }

@@ -3,9 +3,10 @@
 //! Owns: the shape of these answers. May not touch: how they are sent or kept.
 
 use super::{
-    Delivery, MeasureRequest, Planned, Precision, Reading, RunId, SnapshotId, SnapshotRef, SnapshotState,
-    TensorSpec, WeightKind,
+    Decision, Delivery, MeasureRequest, Planned, Policy, Precision, Reading, RunId, RunLabel, SnapshotId,
+    SnapshotRef, SnapshotState, TensorSpec, WeightKind,
 };
+use serde::{Deserialize, Serialize};
 
 /// A run that is open.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,10 +62,37 @@ pub struct RunSummary {
     pub pending: u64,
     /// Place of the next event.
     pub next_sequence: u64,
+    /// Whose it is.
+    pub label: RunLabel,
+    /// When it should stop, defaults filled in.
+    pub policy: Option<Policy>,
+    /// What the policy said last.
+    pub decision: Option<Decision>,
+    /// The principal numbers of the snapshot that was measured last.
+    pub latest: Vec<Latest>,
+    /// The newest snapshot that was received.
+    pub last_accepted: Option<SnapshotRef>,
+    /// The newest snapshot that was measured.
+    pub last_measured: Option<SnapshotRef>,
+    /// Unix time in seconds.
+    pub opened_at: f64,
+}
+
+/// The principal number of a measure on a group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// Name in the catalogue.
+    pub measure: String,
+    /// `None` for measures of the weights alone.
+    pub group: Option<String>,
+    /// `None` where there is none.
+    pub value: Option<f64>,
+    /// Standard error.
+    pub stderr: Option<f64>,
 }
 
 /// A measure that will not run on a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unmeasured {
     /// Name in the catalogue.
     pub measure: String,
@@ -73,7 +101,7 @@ pub struct Unmeasured {
 }
 
 /// The answer to a snapshot that was received whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Made by the daemon.
     pub id: SnapshotId,
@@ -89,6 +117,9 @@ pub struct Receipt {
     pub replaced: Option<SnapshotRef>,
     /// Whether the idempotency key found a snapshot received before.
     pub repeated: bool,
+    /// What the run's policy said last, of the snapshots that were measured before.
+    #[serde(skip)]
+    pub decision: Option<Box<Decision>>,
 }
 
 /// All that is known of one snapshot.

@@ -3,6 +3,7 @@
 //! Owns: the count. May not touch: the bytes.
 
 use super::{Fault, FaultKind};
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,16 @@ pub struct Budget {
 pub struct Claim {
     bytes: u64,
     used: Arc<AtomicU64>,
+    /// What else is given back with it.
+    other: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Claim {
+    /// Keeps something else for as long as the bytes are claimed, such as a place in another count.
+    pub fn with(mut self, other: impl Any + Send + Sync) -> Self {
+        self.other = Some(Box::new((other, self.other.take())));
+        self
+    }
 }
 
 impl Budget {
@@ -31,6 +42,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Most bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Claims `bytes` or nothing.
     ///
     /// # Errors
@@ -42,7 +58,7 @@ impl Budget {
         }
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(Claim { bytes, used: self.used.clone() }),
+            Ok(_) => Ok(Claim { bytes, used: self.used.clone(), other: None }),
             Err(used) => {
                 let message = format!("{bytes} bytes do not fit now: {used} of {} are in use", self.limit);
                 Err(Fault::new(FaultKind::Exhausted, message))
@@ -69,5 +85,14 @@ mod tests {
         drop(first);
         assert_eq!(budget.claim(11).expect_err("never").kind, FaultKind::Invalid);
         assert!(budget.claim(10).is_ok());
+    }
+
+    #[test]
+    fn what_goes_with_a_claim_goes_with_it() {
+        let (first, second) = (Arc::new(()), Arc::new(()));
+        let claim = Budget::new(1).claim(1).expect("fits").with(first.clone()).with(second.clone());
+        assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (2, 2));
+        drop(claim);
+        assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 1));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the events that watchers see. May not touch: who watches.
 
-use super::{Reading, SnapshotRef, WeightKind};
+use super::{Decision, Reading, SnapshotRef, WeightKind};
 
 /// Something that happened in a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,8 @@ pub enum Event {
         /// Wall time from start to finish.
         seconds: f64,
     },
+    /// What the policy says, where that is news: another advice, reason or rule, or an override.
+    Decided(Box<Decision>),
     /// Events that were dropped before this watcher read them.
     Gap {
         /// How many.

@@ -4,6 +4,7 @@
 //! Owns: the closed list of kinds. May not touch: status codes of any transport.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Closed list of reasons for which clino refuses or fails; `wire` maps each to one gRPC code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +19,12 @@ pub enum FaultKind {
     Precondition,
     /// A budget or limit is used up; trying later may help.
     Exhausted,
+    /// A quota of a project is used up; the violations name it.
+    Quota,
+    /// Nobody knows who asks.
+    Unauthenticated,
+    /// Whoever asks may not do this.
+    Denied,
     /// Bytes came at another offset than the one that was due.
     OutOfRange,
     /// Bytes arrived damaged.
@@ -52,12 +59,14 @@ pub struct Fault {
     pub violations: Vec<Violation>,
     /// For [`FaultKind::OutOfRange`] and [`FaultKind::DataLoss`]: bytes received in order so far.
     pub committed: Option<u64>,
+    /// When trying again may help, where the fault knows better than its kind.
+    pub retry: Option<Duration>,
 }
 
 impl Fault {
     /// A failure without a particular field.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), violations: Vec::new(), committed: None }
+        Self { kind, message: message.into(), violations: Vec::new(), committed: None, retry: None }
     }
 
     /// Bad input in one field; the message repeats field and description.
@@ -77,7 +86,7 @@ impl Fault {
             0 | 1 => first,
             n => format!("{first} (and {} more)", n - 1),
         };
-        Self { kind, message, violations, committed: None }
+        Self { kind, message, violations, committed: None, retry: None }
     }
 
     /// A defect of clino itself.

@@ -3,14 +3,15 @@
 //! Owns: the id types and the rule for names. May not touch: where ids are stored.
 
 use super::Fault;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Identifies a run: made by the daemon, a UUID in text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunId(pub String);
 
 /// Identifies one received snapshot: made by the daemon, a UUID in text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SnapshotId(pub String);
 
 impl fmt::Display for RunId {
@@ -60,9 +61,31 @@ pub fn quoted(text: &str) -> String {
     format!("{short:?}")
 }
 
+/// What no terminal or page should show as it is: controls, and characters that turn the direction of writing.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` with what is hidden in it escaped.
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_hidden(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn row_32_what_is_hidden_is_shown_escaped() {
+        assert_eq!(shown("a\x1b[2J\u{202e}b\n日本 'é'"), "a\\u{1b}[2J\\u{202e}b\\n日本 'é'");
+    }
 
     #[test]
     fn names_are_plain() {

@@ -20,7 +20,7 @@ pub enum Value {
 }
 
 /// A measure by name with parameters; absent ones take their defaults.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasureRequest {
     /// Name in the catalogue.
     pub name: String,

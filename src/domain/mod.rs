@@ -5,32 +5,48 @@
 
 pub mod answer;
 pub mod budget;
+pub mod decision;
 pub mod device;
 pub mod event;
 pub mod fault;
+pub mod fleet;
 pub mod id;
+pub mod kept;
 pub mod measure;
+pub mod meters;
 pub mod ports;
+pub mod quota;
+pub mod readiness;
 pub mod reading;
 pub mod run;
+pub mod series;
 pub mod snapshot;
 pub mod statistics;
+pub mod subject;
 pub mod tally;
 pub mod tensor;
 pub mod work;
 
-pub use answer::{OpenedRun, Receipt, Report, RunSummary, Unmeasured};
+pub use answer::{Latest, OpenedRun, Receipt, Report, RunSummary, Unmeasured};
+pub use decision::{
+    Advice, Decision, Evidence, Mode, Overridden, Peer, Policy, Reason, RuleInfo, RuleRequest,
+};
 pub use device::{Devices, Place};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
+pub use fleet::{ComparedRun, Comparison, Direction, Moment, Page, RunFilter, RunNews};
 pub use id::{RunId, SnapshotId};
+pub use kept::{Acceptance, KeptGroup, KeptRun, Ledger, Reference, RunRecord, Vault};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{
-    Admitted, Examiner, Gauge, Held, InMemory, Journal, Layout, ParameterSource, Prepared, References,
+    Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,
+    ParameterSource, Prepared, References,
 };
 pub use reading::{Ended, Estimate, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts};
-pub use run::{Delivery, Precision, ProbeGroup, RunSpec};
+pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};
+pub use series::{Earlier, Point, Series};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
 pub use statistics::{Against, Moments, Move, Statistics, TensorStatistics};
+pub use subject::{Subject, Term};
 pub use tensor::{Alias, Dtype, Manifest, Tensor, TensorSpec};
 pub use work::{Planned, Work};

@@ -3,8 +3,9 @@
 //! Owns: the shape of these meetings. May not touch: who stands behind them.
 
 use super::{
-    Dtype, Event, Fault, Manifest, MeasureInfo, MeasureRequest, Needs, Planned, Precision, RunId, RunSpec,
-    Snapshot, SnapshotHeader, Statistics, TensorSpec,
+    Acceptance, Decision, Dtype, Event, Evidence, Fault, Manifest, MeasureInfo, MeasureRequest, Needs,
+    Planned, Policy, Precision, Reading, RuleInfo, RunId, RunLabel, RunRecord, RunSpec, Snapshot,
+    SnapshotHeader, SnapshotRef, Statistics, Subject, TensorSpec,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -53,6 +54,38 @@ impl Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Prepared(..)")
     }
+}
+
+/// Whoever knows rules: checks a policy before a run opens. Implemented by `decide`.
+pub trait Judge: Send + Sync + Debug {
+    /// Checks a policy for a run that measures `measures` on `groups`, and fills in what is absent.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Invalid`] with a violation for every wrong field, under `policy.rules[i].`.
+    fn admit(
+        &self,
+        policy: &Policy,
+        measures: &[MeasureRequest],
+        groups: &[String],
+    ) -> Result<Arc<dyn Counsel>, Fault>;
+
+    /// Every rule.
+    fn rules(&self) -> Vec<RuleInfo>;
+}
+
+/// A policy that passed: decides, and remembers nothing.
+pub trait Counsel: Send + Sync + Debug {
+    /// Defaults filled in.
+    fn policy(&self) -> &Policy;
+
+    /// What it looks at, each once.
+    fn subjects(&self) -> &[Subject];
+
+    /// Whether any rule compares with other runs.
+    fn across(&self) -> bool;
+
+    /// What to do. The same evidence gives the same decision; `latched` is left to whoever keeps it.
+    fn decide(&self, evidence: &Evidence<'_>) -> Decision;
 }
 
 /// What a model's parameters are called and how they are shaped.
@@ -124,13 +157,59 @@ pub trait Held: ParameterSource {
     fn load(&self) -> Result<Snapshot, Fault>;
 }
 
+/// Whoever can read back what happened.
+pub trait Archive: Send + Sync + Debug {
+    /// Hands over the readings of some measures of a run, snapshot by snapshot in the order in which they were measured.
+    ///
+    /// # Errors
+    /// When it cannot be read back.
+    fn recall(
+        &self,
+        run: &RunId,
+        measures: &[String],
+        with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+    ) -> Result<(), Fault>;
+}
+
+/// What decisions on a run depend on beside its readings.
+#[derive(Debug, Clone, Default)]
+pub struct Case {
+    /// Whose run it is, and which are its peers.
+    pub label: RunLabel,
+    /// What decides.
+    pub counsel: Option<Arc<dyn Counsel>>,
+}
+
 /// Whoever keeps what happens in runs. Called with locks held: it must not block.
 pub trait Journal: Send + Sync + Debug {
     /// A run begins.
-    fn open(&self, run: &RunId);
+    fn open(&self, record: RunRecord, case: Case);
+
+    /// A run of an earlier process goes on.
+    fn resume(&self, _run: &RunId, _case: Case) {}
+
+    /// Whether runs and snapshots can be taken on now; looks at disks.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Exhausted`] or [`super::FaultKind::Unavailable`] with the cause.
+    fn room(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Why the run takes no more snapshots, beside being closed.
+    fn refusal(&self, run: &RunId) -> Option<String>;
+
+    /// A snapshot was received whole.
+    fn accept(&self, run: &RunId, acceptance: Acceptance) {
+        let SnapshotHeader { at, kind, initialization } = acceptance.header;
+        self.append(run, Event::Accepted { snapshot: at, kind, initialization });
+    }
 
     /// Something happened in it; ignored for runs that are not open here.
     fn append(&self, run: &RunId, event: Event);
+
+    /// The run takes no more snapshots; what waits is still measured.
+    fn close(&self, _run: &RunId) {}
 
     /// The run is forgotten.
     fn forget(&self, run: &RunId);

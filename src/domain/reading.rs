@@ -4,14 +4,14 @@
 
 use super::{MeasureRequest, Precision, SnapshotRef, Value, Work};
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// The group that holds the examples of all groups together.
 pub const POOLED: &str = "pooled";
 
 /// Whether there is a number, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// There is.
@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// What ended the draws of a random measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// As many as were asked for have been made.
@@ -100,7 +100,7 @@ pub struct Rung {
 }
 
 /// A distribution of eigenvalues as one run of Lanczos saw it (Gauss quadrature).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quadrature {
     /// Eigenvalues, rising.
     pub nodes: Vec<f64>,

@@ -2,12 +2,15 @@
 //!
 //! Owns: the specification of a run. May not touch: whether it makes sense to a model (that is [`super::Examiner`]).
 
-use super::{MeasureRequest, Tensor};
+use super::{MeasureRequest, Policy, Tensor};
+use serde::Deserialize;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What happens to a snapshot that arrives while another one waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Delivery {
     /// The newer one replaces it.
     Latest,
@@ -16,7 +19,7 @@ pub enum Delivery {
 }
 
 /// Arithmetic of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// [`Precision::F64`] for models of at most [`AUTO_F64_PARAMETERS`] parameters, [`Precision::F32`] above.
@@ -39,6 +42,20 @@ pub struct ProbeGroup {
     pub tensors: Arc<Vec<Tensor>>,
 }
 
+/// Whose run it is and what it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunLabel {
+    /// Access and quotas go by it.
+    pub project: String,
+    /// Runs of one experiment are compared by rules across runs; empty: of none.
+    pub experiment: String,
+    /// For people and filters.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The project of runs that name none.
+pub const DEFAULT_PROJECT: &str = "default";
+
 /// A run as its client asked for it, before anything is checked against the catalogue or the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSpec {
@@ -60,4 +77,8 @@ pub struct RunSpec {
     pub budget: Option<f64>,
     /// Whether it is measured on GPUs or not at all.
     pub gpu_only: bool,
+    /// Whose it is.
+    pub label: RunLabel,
+    /// When it should stop.
+    pub policy: Option<Policy>,
 }

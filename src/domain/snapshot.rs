@@ -4,10 +4,11 @@
 
 use super::{Fault, Manifest, RunId, Tensor};
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which of a trainer's copies of the weights this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WeightKind {
     /// The weights that the forward pass uses.
     Live,
@@ -20,7 +21,7 @@ pub enum WeightKind {
 }
 
 /// A step of a run and which try at it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SnapshotRef {
     /// Optimizer step.
     pub step: u64,
@@ -59,7 +60,8 @@ pub struct Announcement {
 }
 
 /// How far a snapshot is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SnapshotState {
     /// Received, next in line.
     Waiting,

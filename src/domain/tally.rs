@@ -2,6 +2,7 @@
 //!
 //! Owns: the counters. May not touch: how they are shown.
 
+use super::meters::Meters;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Something that is counted.
@@ -21,10 +22,20 @@ pub enum Happening {
     ReadingFailed,
     /// A message was too large or no protobuf.
     MessageRefused,
+    /// A call was refused: nobody known, or without the right.
+    AccessDenied,
+    /// A quota of a project was used up.
+    QuotaRefused,
+    /// The audit log lost a line.
+    AuditLineLost,
+    /// A file of tokens, quotas or certificates changed and could not be used.
+    ReloadFailed,
+    /// A connection was closed before it was served: no handshake in time, or too many.
+    ConnectionRefused,
 }
 
 /// All of them with their names.
-const NAMES: [(Happening, &str); 7] = [
+const NAMES: [(Happening, &str); 12] = [
     (Happening::RunOpened, "runs_opened_total"),
     (Happening::SnapshotAccepted, "snapshots_accepted_total"),
     (Happening::UploadFailed, "uploads_failed_total"),
@@ -32,21 +43,30 @@ const NAMES: [(Happening, &str); 7] = [
     (Happening::ReadingMade, "readings_made_total"),
     (Happening::ReadingFailed, "readings_failed_total"),
     (Happening::MessageRefused, "messages_refused_total"),
+    (Happening::AccessDenied, "access_denied_total"),
+    (Happening::QuotaRefused, "quota_refused_total"),
+    (Happening::AuditLineLost, "audit_lines_lost_total"),
+    (Happening::ReloadFailed, "reloads_failed_total"),
+    (Happening::ConnectionRefused, "connections_refused_total"),
 ];
 
 /// Counts since the daemon started.
 #[derive(Debug, Default)]
-pub struct Tally([AtomicU64; NAMES.len()]);
+pub struct Tally {
+    counts: [AtomicU64; NAMES.len()],
+    /// The same and much more, with labels, for monitoring.
+    pub meters: Meters,
+}
 
 impl Tally {
     /// One more.
     pub fn count(&self, happening: Happening) {
-        self.0[happening as usize].fetch_add(1, Ordering::Relaxed);
+        self.counts[happening as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many so far.
     pub fn of(&self, happening: Happening) -> u64 {
-        self.0[happening as usize].load(Ordering::Relaxed)
+        self.counts[happening as usize].load(Ordering::Relaxed)
     }
 
     /// `name=count` of everything, for a log line.

@@ -2,11 +2,11 @@
 //!
 //! Owns: these numbers and how they add up. May not touch: who counts or predicts them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::{Add, Mul};
 
 /// Work on one probe group.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Work {
     /// Forwards over the examples of the group.
     pub forwards: f64,
@@ -53,7 +53,7 @@ impl Mul<f64> for Work {
 }
 
 /// What a measure of a run costs, in the order of the run's measures: from the cheapest to the dearest.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     /// On one group, less what a measure before it has made already: predicted, or as it was counted on the first
     /// group of the snapshot that was measured last.

@@ -6,7 +6,7 @@ use super::tests::{group, limits, spec};
 use super::*;
 use crate::domain::{
     Admitted, Delivery, Dtype, Examiner, InMemory, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup,
-    Reading, References, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value,
+    Reading, References, RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value,
     WeightKind,
 };
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> (RunSpec,
         precision,
         budget: None,
         gpu_only: false,
+        label: RunLabel::default(),
+        policy: None,
     };
     let admitted = Examination.examine(&spec).unwrap();
     (spec, admitted)

@@ -4,7 +4,7 @@
 use super::*;
 use crate::domain::{
     Alias, Delivery, Dtype, Examiner, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading,
-    RunSpec, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value, WeightKind,
+    RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value, WeightKind,
 };
 use std::sync::Arc;
 
@@ -51,6 +51,8 @@ fn readings(groups: Vec<ProbeGroup>, measures: Vec<MeasureRequest>, snapshot: Sn
         precision,
         budget: None,
         gpu_only: false,
+        label: RunLabel::default(),
+        policy: None,
     };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(2).unwrap();
@@ -235,6 +237,8 @@ fn a_raised_stop_ends_a_session() {
         precision: Precision::F32,
         budget: None,
         gpu_only: false,
+        label: RunLabel::default(),
+        policy: None,
     };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(1).unwrap();
@@ -263,6 +267,8 @@ fn draws_side_by_side_do_not_wait_for_each_other() {
             precision: Precision::F64,
             budget: None,
             gpu_only: false,
+            label: RunLabel::default(),
+            policy: None,
         };
         let admitted = Examination.examine(&run).unwrap();
         for _ in 0..40 {

@@ -66,6 +66,10 @@ fn too_long(forecast: &Forecast, task: &Task, budget: Option<(f64, f64)>) -> Opt
 }
 
 fn timed(session: &mut Session<'_>, task: &Task, hints: &mut Hints, stop: &Stop) -> Result<Reading, Fault> {
+    let group = task.group.as_deref().unwrap_or_default();
+    let span = span!("measure", otel.name = %task.measure.name, clino.measure = %task.measure.name, clino.group = group,
+        clino.outcome = tracing::field::Empty)
+    .entered();
     let began = Instant::now();
     let clock = || began.elapsed().as_secs_f64();
     let mut reading = match guarded(|| session.measure(task, hints, Limits { stop, clock: &clock })) {
@@ -78,6 +82,7 @@ fn timed(session: &mut Session<'_>, task: &Task, hints: &mut Hints, stop: &Stop)
         }
     };
     reading.seconds = clock();
+    span.record("clino.outcome", tracing::field::debug(reading.outcome));
     Ok(reading)
 }
 

@@ -2,6 +2,11 @@
 //!
 //! Owns: the engine's thread, its clock, what a panic there means. May not touch: bytes on the wire, tokio.
 
+/// Makes a span of a trace; log lines do not show it.
+macro_rules! span {
+    ($($field:tt)*) => { tracing::info_span!(target: "clino::span", $($field)*) };
+}
+
 mod evaluate;
 mod forecast;
 #[cfg(test)]
@@ -10,6 +15,8 @@ mod tests;
 pub use evaluate::{Memory, evaluate};
 pub use forecast::Forecast;
 
+use crate::domain::meters::Metric;
+use crate::domain::quota::Quota;
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Event, Fault, Journal, Outcome, Place, Reading, RunId, SnapshotRef};
 use crate::engine::{Arrived, Device, Engine, Stop};
@@ -32,6 +39,8 @@ pub struct Neighbours {
     pub journal: Arc<dyn Journal>,
     /// Gets the counts.
     pub tally: Arc<Tally>,
+    /// Hears what projects use up.
+    pub quota: Arc<dyn Quota>,
     /// Hears about the devices.
     pub devices: Arc<dyn Watchman>,
 }
@@ -121,12 +130,15 @@ struct Desk {
 impl Desk {
     fn work(mut self) {
         while let Some(work) = self.neighbours.registry.take() {
-            let run = work.run.id.clone();
-            let at = work.held.header().at;
+            let (run, project) = (work.run.id.clone(), work.run.label.project.clone());
+            let (at, began) = (work.held.header().at, Instant::now());
             if let Err(fault) = self.measure(work) {
                 tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
+                self.neighbours.tally.meters.one(Metric::SnapshotsSkipped, &[&project]);
                 self.skip(&run, at, fault);
             }
+            // A snapshot that was given up took the engine's time as well.
+            self.neighbours.quota.spend(&project, began.elapsed().as_secs_f64());
             self.tell_losses();
             if self.neighbours.registry.finish(&run) {
                 self.memories.remove(&run);
@@ -157,12 +169,20 @@ impl Desk {
         let began = Instant::now();
         let Work { run, held, references } = work;
         let at = held.header().at;
+        let _span = span!(
+            "measure snapshot",
+            clino.run_id = %run.id,
+            clino.step = at.step,
+            clino.attempt = at.attempt,
+            clino.project = run.label.project,
+        )
+        .entered();
         let arrived = Arrived { snapshot: held.load()?, references, statistics: held.statistics() };
         let on_arrival = arrived.statistics.as_ref().is_some_and(|found| found.fit(&arrived.references));
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
         let Neighbours { journal, tally, .. } = &self.neighbours;
-        let mut session = guarded(|| self.engine.take(&run.admitted, run.seed, arrived))
+        let mut session = guarded(|| self.engine.take(run.admitted()?, run.seed, arrived))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
         let carried = session.carried;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });

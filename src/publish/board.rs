@@ -4,7 +4,8 @@
 
 use super::log::{Bounds, weight};
 use crate::domain::{
-    Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, SnapshotState, WeightKind,
+    Decision, Event, Fault, FaultKind, Latest, Reading, Report, Sequenced, SnapshotRef, SnapshotState,
+    WeightKind,
 };
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +21,42 @@ pub struct Progress {
     pub skipped: u64,
     /// Place of the next event.
     pub next_sequence: u64,
+    /// The newest snapshot that was received.
+    pub last_accepted: Option<SnapshotRef>,
+    /// The newest snapshot that was measured.
+    pub last_measured: Option<SnapshotRef>,
+}
+
+impl Progress {
+    /// After an event at a place.
+    pub(super) fn take(&mut self, sequence: u64, event: &Event) {
+        match event {
+            Event::Accepted { snapshot, .. } => {
+                self.accepted += 1;
+                self.last_accepted = Some(*snapshot);
+            }
+            Event::Skipped { .. } => self.skipped += 1,
+            Event::Finished { snapshot, .. } => {
+                self.measured += 1;
+                self.last_measured = Some(*snapshot);
+            }
+            // It is told and not kept: the number is free for what comes next.
+            Event::Draining => return,
+            _ => {}
+        }
+        self.next_sequence = sequence + 1;
+    }
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Standing {
+    /// How far it is.
+    pub progress: Progress,
+    /// The principal numbers of the snapshot that was measured last.
+    pub latest: Vec<Latest>,
+    /// What its policy said last.
+    pub decision: Option<Decision>,
 }
 
 #[derive(Debug)]
@@ -27,8 +64,19 @@ struct Record {
     kind: WeightKind,
     state: SnapshotState,
     reason: Option<String>,
+    /// Whether its readings are too old to be held.
+    cleared: bool,
     /// Shared with the log.
     readings: Vec<Arc<Sequenced>>,
+}
+
+impl Record {
+    fn readings(&self) -> impl Iterator<Item = &Reading> {
+        self.readings.iter().filter_map(|sequenced| match &sequenced.event {
+            Event::Reading(reading) => Some(&**reading),
+            _ => None,
+        })
+    }
 }
 
 /// The newest snapshots: all their states, and the readings of the very newest.
@@ -42,34 +90,32 @@ pub(super) struct Board {
     reported: VecDeque<SnapshotRef>,
     /// About so many bytes of readings.
     bytes: usize,
-    last: Option<SnapshotRef>,
-    progress: Progress,
+    standing: Standing,
 }
 
 impl Board {
-    pub fn new(bounds: Bounds) -> Self {
+    /// Of a run that stands like this, with no snapshot on the board yet.
+    pub fn new(bounds: Bounds, standing: Standing) -> Self {
         Self {
             bounds,
             records: HashMap::new(),
             order: VecDeque::new(),
             reported: VecDeque::new(),
             bytes: 0,
-            last: None,
-            progress: Progress::default(),
+            standing,
         }
     }
 
-    pub fn progress(&self) -> Progress {
-        self.progress
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Takes in what happened.
     pub fn apply(&mut self, sequenced: &Arc<Sequenced>) {
-        self.progress.next_sequence = sequenced.sequence + 1;
+        self.standing.progress.take(sequenced.sequence, &sequenced.event);
         match &sequenced.event {
             Event::Accepted { snapshot, kind, .. } => self.accept(*snapshot, *kind),
             Event::Skipped { snapshot, reason } => {
-                self.progress.skipped += 1;
                 self.change(snapshot, SnapshotState::Skipped, Some(reason));
             }
             Event::Started { snapshot, .. } => {
@@ -78,17 +124,22 @@ impl Board {
             }
             Event::Reading(reading) => self.read(reading, sequenced),
             Event::Finished { snapshot, .. } => {
-                self.progress.measured += 1;
-                self.last = Some(*snapshot);
                 self.change(snapshot, SnapshotState::Measured, None);
+                self.summarize(snapshot);
             }
+            Event::Decided(decision) => self.standing.decision = Some((**decision).clone()),
             Event::Gap { .. } | Event::Closed | Event::Draining => {}
         }
     }
 
     fn accept(&mut self, at: SnapshotRef, kind: WeightKind) {
-        self.progress.accepted += 1;
-        let record = Record { kind, state: SnapshotState::Waiting, reason: None, readings: Vec::new() };
+        let record = Record {
+            kind,
+            state: SnapshotState::Waiting,
+            reason: None,
+            cleared: false,
+            readings: Vec::new(),
+        };
         self.records.insert(at, record);
         self.order.push_back(at);
         if self.order.len() > self.bounds.records
@@ -119,33 +170,74 @@ impl Board {
         }
     }
 
+    /// Its principal numbers become the latest.
+    fn summarize(&mut self, at: &SnapshotRef) {
+        let Some(record) = self.records.get(at) else { return };
+        let latest = record.readings().map(|reading| Latest {
+            measure: reading.measure.clone(),
+            group: reading.group.clone(),
+            value: reading.value,
+            stderr: reading.estimate.and_then(|estimate| estimate.stderr),
+        });
+        self.standing.latest = latest.collect();
+    }
+
+    /// Readings of one snapshot that are held.
+    pub fn readings(&self, at: &SnapshotRef) -> Vec<&Reading> {
+        self.records.get(at).map_or_else(Vec::new, |record| record.readings().collect())
+    }
+
+    /// Readings of some measures of every snapshot that is measured and held, in the order of measurement.
+    pub fn recall(&self, measures: &[String]) -> Vec<(SnapshotRef, Vec<Reading>)> {
+        let wanted = |reading: &&Reading| measures.contains(&reading.measure);
+        let report = |at: &SnapshotRef| {
+            let record = self.records.get(at).filter(|record| record.state == SnapshotState::Measured)?;
+            Some((*at, record.readings().filter(wanted).cloned().collect()))
+        };
+        self.reported.iter().filter_map(report).collect()
+    }
+
+    /// Shows the readings of every snapshot that is measured and held, in the order of measurement.
+    pub fn show(&self, with: &mut dyn FnMut(SnapshotRef, &[&Reading])) {
+        for at in &self.reported {
+            let record = self.records.get(at).filter(|record| record.state == SnapshotState::Measured);
+            if let Some(record) = record {
+                with(*at, &record.readings().collect::<Vec<_>>());
+            }
+        }
+    }
+
     /// Drops the readings of a snapshot.
     fn clear(&mut self, at: &SnapshotRef) {
         let Some(record) = self.records.get_mut(at) else { return };
         for reading in record.readings.drain(..) {
             self.bytes -= weight(&reading.event);
-            record.reason = Some("its readings are too old to be held".into());
+            record.cleared = true;
         }
     }
 
     /// What is known of one snapshot, or of the one that was measured last.
     pub fn report(&self, at: Option<SnapshotRef>) -> Result<Report, Fault> {
         let none = || Fault::new(FaultKind::NotFound, "no snapshot of this run has been measured yet");
-        let at = at.or(self.last).ok_or_else(none)?;
+        let at = at.or(self.standing.progress.last_measured).ok_or_else(none)?;
         let record = self.records.get(&at).ok_or_else(|| {
             let description = format!("found step {} attempt {}, which is not held", at.step, at.attempt);
             Fault::field(FaultKind::NotFound, "snapshot", description)
         })?;
-        let readings = record.readings.iter().filter_map(|sequenced| match &sequenced.event {
-            Event::Reading(reading) => Some((**reading).clone()),
-            _ => None,
-        });
+        let too_old = || record.cleared.then(|| "its readings are too old to be held".to_owned());
         Ok(Report {
             snapshot: at,
             kind: record.kind,
             state: record.state,
-            readings: readings.collect(),
-            reason: record.reason.clone(),
+            readings: record.readings().cloned().collect(),
+            reason: record.reason.clone().or_else(too_old),
         })
+    }
+
+    /// The snapshot that is meant, if this is not all that is known of it: what is not here lies in the history.
+    pub fn elsewhere(&self, at: Option<SnapshotRef>) -> Option<SnapshotRef> {
+        let at = at.or(self.standing.progress.last_measured)?;
+        let whole = self.records.get(&at).is_some_and(|record| !record.cleared);
+        (!whole).then_some(at)
     }
 }

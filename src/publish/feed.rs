@@ -1,66 +1,223 @@
 //! The hub: one feed a run, each with a log, a board and its watchers' alarm.
 //!
 //! Owns: which feeds there are and when they end. May not touch: what the events mean beyond their end.
+//!
+//! With a history an event goes to its writer first, and is told when it is durable; without one it is told at once.
 
-use super::board::{Board, Progress};
+use super::board::{Board, Standing};
+use super::count::count;
+use super::docket::{Decided, Docket};
+use super::history::{History, Kept, Loaded, Store, Watermark, What, start};
 use super::log::{Bounds, Log};
-use crate::domain::{Event, Fault, FaultKind, Journal, Report, RunId, Sequenced, SnapshotRef};
+use super::watcher::Watcher;
+use crate::domain::tally::Tally;
+use crate::domain::{
+    Acceptance, Archive, Case, Decision, Event, Fault, FaultKind, Journal, Reading, Report, RunId, RunRecord,
+    Sequenced, SnapshotHeader, SnapshotRef,
+};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt::{self, Debug};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// All feeds.
 #[derive(Debug, Default)]
 pub struct Hub {
     bounds: Bounds,
     feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
+    docket: Docket,
+    watermark: Watermark,
+    kept_in: Option<KeptIn>,
+    /// Counts what happens in all runs: wakes whoever watches many of them.
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) ended: CancellationToken,
+    tally: Arc<Tally>,
+    expiry: OnceLock<Expiry>,
+}
+
+/// The history, and what it knows of one run.
+pub(super) type Shelf = (Arc<Store>, Arc<Kept>);
+
+/// Where everything is kept, and the thread that writes it.
+#[derive(Debug)]
+struct KeptIn {
+    store: Arc<Store>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for KeptIn {
+    fn drop(&mut self) {
+        self.store.close();
+    }
+}
+
+/// Asks whoever holds a run to forget it; tells whether they did.
+struct Expiry(Box<dyn Fn(&RunId) -> bool + Send + Sync>);
+
+impl Debug for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Expiry(..)")
+    }
 }
 
 #[derive(Debug)]
-struct Feed {
-    state: Mutex<State>,
+pub(super) struct Feed {
+    run: RunId,
+    /// What the history knows of it.
+    kept: Option<Arc<Kept>>,
+    pub(super) state: Mutex<State>,
+    tally: Arc<Tally>,
     /// Place of the next event: wakes watchers.
     next: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     log: Log,
-    board: Board,
-    /// No event comes any more.
+    pub(super) board: Board,
+    /// The last event is on its way.
+    sealed: bool,
+    /// The last event has been told.
     ended: bool,
+    /// When something happened last.
+    changed: Instant,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn is_last(event: &Event) -> bool {
+    matches!(event, Event::Closed | Event::Draining)
+}
+
 impl Hub {
-    /// A hub whose feeds are bounded by `bounds`.
+    /// A hub in memory, whose feeds are bounded by `bounds`.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, feeds: Mutex::default() }
+        Self { bounds, ..Self::default() }
     }
 
-    fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
+    /// The same, taking on nothing new below a watermark.
+    pub fn above(self, watermark: Watermark) -> Self {
+        Self { watermark, ..self }
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same, with what happens counted there.
+    pub fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
+    }
+
+    /// The same with a history, and the runs of earlier processes. What was received then and not measured is skipped.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn durable(self, history: History) -> std::io::Result<Arc<Self>> {
+        let History { store, connection, loaded } = history;
+        let kept_in = KeptIn { store: store.clone(), writer: Mutex::default() };
+        let hub = Self { kept_in: Some(kept_in), ..self };
+        for loaded in loaded {
+            hub.take_up(&store, loaded);
+        }
+        let hub = Arc::new(hub);
+        let writer = start(store, connection, Arc::downgrade(&hub))?;
+        if let Some(kept_in) = &hub.kept_in {
+            *lock(&kept_in.writer) = Some(writer);
+        }
+        Ok(hub)
+    }
+
+    fn take_up(&self, store: &Store, loaded: Loaded) {
+        let Loaded { run, kept, standing, pending, ended } = loaded;
+        let feed = self.new_feed(run.record.id, Some(kept), (standing, ended));
+        lock(&self.feeds).insert(feed.run.clone(), feed.clone());
+        for snapshot in pending {
+            let reason = "the daemon ended before it was measured".to_owned();
+            feed.append(store, Event::Skipped { snapshot, reason });
+        }
+        if run.closed && !ended {
+            feed.append(store, Event::Closed);
+        }
+    }
+
+    fn new_feed(
+        &self,
+        run: RunId,
+        kept: Option<Arc<Kept>>,
+        (standing, ended): (Standing, bool),
+    ) -> Arc<Feed> {
+        let next = standing.progress.next_sequence;
+        let (log, board) = (Log::new(self.bounds, next), Board::new(self.bounds, standing));
+        let state = State { log, board, sealed: ended, ended, changed: Instant::now() };
+        let (state, next, tally) = (Mutex::new(state), watch::Sender::new(next), self.tally.clone());
+        Arc::new(Feed { run, kept, state, tally, next })
+    }
+
+    pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
         let unknown =
             || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
         lock(&self.feeds).get(run).cloned().ok_or_else(unknown)
     }
 
-    /// How far a run is.
+    pub(super) fn store(&self) -> Option<&Arc<Store>> {
+        self.kept_in.as_ref().map(|kept_in| &kept_in.store)
+    }
+
+    /// The history with what it knows of a run.
+    pub(super) fn shelf(&self, run: &RunId) -> Result<Option<Shelf>, Fault> {
+        let feed = self.feed(run)?;
+        Ok(self.store().cloned().zip(feed.kept.clone()))
+    }
+
+    /// Waits until everything that has happened so far is durable; at once without a history.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exhausted`] or [`FaultKind::Unavailable`] when the disk fails.
+    pub async fn settled(&self) -> Result<(), Fault> {
+        match self.store() {
+            Some(store) => store.settled().await,
+            None => Ok(()),
+        }
+    }
+
+    /// How a run stands.
     ///
     /// # Errors
     /// [`FaultKind::NotFound`].
-    pub fn progress(&self, run: &RunId) -> Result<Progress, Fault> {
-        Ok(lock(&self.feed(run)?.state).board.progress())
+    pub fn standing(&self, run: &RunId) -> Result<Standing, Fault> {
+        let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
+        standing.decision = self.docket.last(run).or(standing.decision);
+        Ok(standing)
     }
 
-    /// What is known of a snapshot of a run; `None` is the one that was measured last.
+    /// How long nothing has happened in a run.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
+        Ok(lock(&self.feed(run)?.state).changed.elapsed())
+    }
+
+    /// What is known of a snapshot of a run; `None` is the one that was measured last. May read from disk.
     ///
     /// # Errors
     /// [`FaultKind::NotFound`] for an unknown run or snapshot.
     pub fn report(&self, run: &RunId, at: Option<SnapshotRef>) -> Result<Report, Fault> {
-        lock(&self.feed(run)?.state).board.report(at)
+        let feed = self.feed(run)?;
+        let (held, elsewhere) = {
+            let state = lock(&feed.state);
+            (state.board.report(at), state.board.elsewhere(at))
+        };
+        match (self.store(), &feed.kept, elsewhere) {
+            (Some(store), Some(kept), Some(at)) => store.report(kept, at),
+            _ => held,
+        }
     }
 
     /// A watcher of a run, from a sequence number or from now on. Of a run that has ended, "now" is its last event.
@@ -69,80 +226,257 @@ impl Hub {
     /// [`FaultKind::NotFound`] for an unknown run, [`FaultKind::Invalid`] for a sequence number ahead of the run.
     pub fn watch(&self, run: &RunId, from: Option<u64>) -> Result<Watcher, Fault> {
         let feed = self.feed(run)?;
-        let state = lock(&feed.state);
-        let (next, ended) = (state.log.next(), state.ended);
-        drop(state);
+        let (next, ended) = {
+            let state = lock(&feed.state);
+            (state.log.next(), state.ended)
+        };
         let from = from.unwrap_or(if ended { next.saturating_sub(1) } else { next });
         if from > next {
             let description = format!("found {from}, expected at most {next}, the number of the next event");
             return Err(Fault::invalid("from_sequence", description));
         }
-        let news = feed.next.subscribe();
-        Ok(Watcher { feed, place: from, news })
+        Ok(Watcher::new(feed, from, self.store().cloned()))
     }
 
     /// The last event of every run that has not ended: the daemon shuts down.
     pub fn drain(&self) {
         let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
-        feeds.iter().for_each(|feed| feed.append(Event::Draining));
+        for feed in feeds {
+            match self.store() {
+                Some(store) => feed.append(store, Event::Draining),
+                None => drop(feed.tell_now(Event::Draining)),
+            }
+        }
+        self.ended.cancel();
+    }
+
+    /// Waits until everything is written, which nothing must be added to any more. False when that takes longer.
+    pub fn end(&self, patience: Duration) -> bool {
+        const LOOK: Duration = Duration::from_millis(2);
+        let Some(kept_in) = &self.kept_in else { return true };
+        kept_in.store.close();
+        let Some(writer) = lock(&kept_in.writer).take() else { return true };
+        let deadline = Instant::now() + patience;
+        while !writer.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        writer.join().is_ok()
+    }
+
+    /// Whom to ask before a run that is too old is removed from the history; the first one counts.
+    pub fn on_expiry(&self, forget: impl Fn(&RunId) -> bool + Send + Sync + 'static) {
+        let _ = self.expiry.set(Expiry(Box::new(forget)));
+    }
+
+    /// Whether everyone has forgotten a run.
+    pub(super) fn expire(&self, run: &RunId) -> bool {
+        let forgotten = self.expiry.get().is_none_or(|Expiry(forget)| forget(run));
+        if forgotten {
+            self.forget(run);
+        }
+        forgotten
     }
 }
 
 impl Journal for Hub {
-    fn open(&self, run: &RunId) {
-        let state = State { log: Log::new(self.bounds), board: Board::new(self.bounds), ended: false };
-        let feed = Feed { state: Mutex::new(state), next: watch::Sender::new(0) };
-        lock(&self.feeds).insert(run.clone(), Arc::new(feed));
+    fn room(&self) -> Result<(), Fault> {
+        self.store().map_or(Ok(()), |store| store.room())?;
+        self.watermark.check()
     }
 
-    fn append(&self, run: &RunId, event: Event) {
-        if let Ok(feed) = self.feed(run) {
-            feed.append(event);
+    fn refusal(&self, run: &RunId) -> Option<String> {
+        self.docket.refusal(run)
+    }
+
+    fn open(&self, record: RunRecord, case: Case) {
+        self.docket.open(&record.id, case, None);
+        let run = record.id.clone();
+        let kept = self.store().map(|_| Arc::new(Kept::new(record.measures.clone(), record.precision)));
+        let feed = self.new_feed(run.clone(), kept, (Standing::default(), false));
+        lock(&self.feeds).insert(run, feed.clone());
+        if let Some(store) = self.store() {
+            store.push(feed, What::Open(Box::new(record)));
+        }
+        self.changed();
+    }
+
+    fn resume(&self, run: &RunId, case: Case) {
+        let Ok(feed) = self.feed(run) else { return };
+        let decision = lock(&feed.state).board.standing().decision.clone();
+        self.docket.open(run, case, Some(decision));
+        if lock(&feed.state).sealed {
+            self.docket.close(run);
         }
     }
 
+    fn accept(&self, run: &RunId, acceptance: Acceptance) {
+        let SnapshotHeader { at, kind, initialization } = acceptance.header;
+        match (self.store(), self.feed(run)) {
+            (Some(store), Ok(feed)) => feed.push(store, What::Accept(Box::new(acceptance))),
+            _ => self.append(run, Event::Accepted { snapshot: at, kind, initialization }),
+        }
+    }
+
+    fn append(&self, run: &RunId, event: Event) {
+        let Ok(feed) = self.feed(run) else { return };
+        match self.store() {
+            Some(store) => feed.append(store, event),
+            None => {
+                let news = feed.tell_now(event).and_then(|told| self.told(&feed, &told.event));
+                news.and_then(|event| feed.tell_now(event));
+                self.changed();
+            }
+        }
+    }
+
+    fn close(&self, run: &RunId) {
+        if let (Some(store), Ok(feed)) = (self.store(), self.feed(run)) {
+            feed.push(store, What::Close);
+        }
+        self.changed();
+    }
+
     fn forget(&self, run: &RunId) {
+        self.docket.forget(run);
         lock(&self.feeds).remove(run);
+        self.changed();
+    }
+}
+
+impl Hub {
+    /// Something has been told: what a run's policy says of it, if that is news.
+    pub(super) fn told(&self, feed: &Feed, event: &Event) -> Option<Event> {
+        match event {
+            Event::Closed => self.docket.close(&feed.run),
+            Event::Finished { snapshot, .. } => return self.measured(feed, *snapshot),
+            _ => {}
+        }
+        None
+    }
+
+    /// A snapshot is measured: what the run's policy says of it, if that is news.
+    fn measured(&self, feed: &Feed, at: SnapshotRef) -> Option<Event> {
+        let run = &feed.run;
+        self.docket.observe(run, at, &lock(&feed.state).board.readings(&at));
+        match self.docket.decide(run, None, self) {
+            Ok(Decided { decision, news }) => news.then(|| Event::Decided(Box::new(decision))),
+            Err(fault) if fault.kind == FaultKind::Precondition => None,
+            Err(fault) => {
+                tracing::warn!(%run, %fault, "no decision");
+                None
+            }
+        }
+    }
+
+    /// What the policy of a run said last.
+    pub fn verdict(&self, run: &RunId) -> Option<Decision> {
+        self.docket.last(run)
+    }
+
+    /// The decision of a run that stands, if nothing has happened since it was made.
+    pub fn decided(&self, run: &RunId) -> Option<Decision> {
+        self.docket.standing(run)
+    }
+
+    /// What the policy of a run says now, or said of its history up to a step. News are told to its watchers.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy.
+    pub fn decide(&self, run: &RunId, as_of: Option<u64>) -> Result<Decision, Fault> {
+        let Decided { decision, news } = self.docket.decide(run, as_of, self)?;
+        if news {
+            self.append(run, Event::Decided(Box::new(decision.clone())));
+        }
+        Ok(decision)
+    }
+
+    /// Takes back a STOP; rules begin anew behind what is measured.
+    ///
+    /// # Errors
+    /// Those of [`Hub::decide`]; [`FaultKind::Precondition`] where no STOP stands.
+    pub fn take_back(&self, run: &RunId, reason: &str, by: &str) -> Result<Decision, Fault> {
+        let decision = self.docket.take_back(run, reason, by, self)?;
+        self.append(run, Event::Decided(Box::new(decision.clone())));
+        Ok(decision)
+    }
+}
+
+impl Archive for Hub {
+    fn recall(
+        &self,
+        run: &RunId,
+        measures: &[String],
+        with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+    ) -> Result<(), Fault> {
+        let feed = self.feed(run)?;
+        if let (Some(store), Some(kept)) = (self.store(), &feed.kept) {
+            return store.recall(kept, measures, with);
+        }
+        let reports = lock(&feed.state).board.recall(measures);
+        reports.iter().for_each(|(at, readings)| with(*at, readings));
+        Ok(())
     }
 }
 
 impl Feed {
-    fn append(&self, event: Event) {
+    pub(super) fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    pub(super) fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
+    }
+
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.next.subscribe()
+    }
+
+    /// The event at a place or a gap before it, and whether the last event has been told.
+    pub(super) fn at(&self, place: u64) -> (Option<Arc<Sequenced>>, bool) {
+        let state = lock(&self.state);
+        (state.log.at(place), state.ended)
+    }
+
+    /// To the history first.
+    fn append(self: &Arc<Self>, store: &Store, event: Event) {
+        self.push(store, if event == Event::Draining { What::Draining } else { What::Event(event) });
+    }
+
+    /// Under the lock, so that the queue has the order of the run.
+    fn push(self: &Arc<Self>, store: &Store, what: What) {
         let mut state = lock(&self.state);
-        if state.ended {
+        if state.sealed {
             return;
         }
-        state.ended = matches!(event, Event::Closed | Event::Draining);
-        let sequenced = state.log.append(event);
-        state.board.apply(&sequenced);
-        self.next.send_replace(sequenced.sequence + 1);
+        state.sealed = what.is_last();
+        store.push(self.clone(), what);
     }
-}
 
-/// A cursor over the events of one run.
-#[derive(Debug)]
-pub struct Watcher {
-    feed: Arc<Feed>,
-    place: u64,
-    news: watch::Receiver<u64>,
-}
-
-impl Watcher {
-    /// The next event; `None` after the last one of the run. Cancel-safe: the cursor moves only with an answer.
-    pub async fn next(&mut self) -> Option<Arc<Sequenced>> {
-        loop {
-            self.news.mark_unchanged();
-            let (event, ended) = {
-                let state = lock(&self.feed.state);
-                (state.log.at(self.place), state.ended)
-            };
-            if let Some(event) = event {
-                self.place = event.sequence + 1;
-                return Some(event);
-            }
-            if ended || self.news.changed().await.is_err() {
-                return None;
-            }
+    /// Without a history: told at once, unless the last event has been told.
+    fn tell_now(&self, event: Event) -> Option<Arc<Sequenced>> {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return None;
         }
+        let sequenced = Arc::new(Sequenced { sequence: state.log.next(), event });
+        self.settle(&mut state, &sequenced);
+        Some(sequenced)
+    }
+
+    /// With one: what is durable now.
+    pub(super) fn tell(&self, sequenced: &Arc<Sequenced>) {
+        self.settle(&mut lock(&self.state), sequenced);
+    }
+
+    fn settle(&self, state: &mut State, sequenced: &Arc<Sequenced>) {
+        state.ended = is_last(&sequenced.event);
+        state.changed = Instant::now();
+        count(&self.tally, &sequenced.event, &state.board);
+        state.log.keep(sequenced);
+        state.board.apply(sequenced);
+        self.next.send_replace(sequenced.sequence + 1);
     }
 }

@@ -36,8 +36,9 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, events: VecDeque::new(), first: 0, bytes: 0 }
+    /// An empty one, whose first event gets the number `first`.
+    pub fn new(bounds: Bounds, first: u64) -> Self {
+        Self { bounds, events: VecDeque::new(), first, bytes: 0 }
     }
 
     /// Place of the next event.
@@ -45,9 +46,8 @@ impl Log {
         self.first + self.events.len() as u64
     }
 
-    /// Keeps an event, and drops the oldest where bounds ask for it; the newest is always kept.
-    pub fn append(&mut self, event: Event) -> Arc<Sequenced> {
-        let sequenced = Arc::new(Sequenced { sequence: self.next(), event });
+    /// Keeps the next event, and drops the oldest where bounds ask for it; the newest is always kept.
+    pub fn keep(&mut self, sequenced: &Arc<Sequenced>) {
         self.bytes += weight(&sequenced.event);
         self.events.push_back(sequenced.clone());
         while self.events.len() > 1
@@ -58,7 +58,6 @@ impl Log {
                 self.first += 1;
             }
         }
-        sequenced
     }
 
     /// The event at `place`, or a gap up to the oldest one that is kept; `None` when it has not happened yet.
@@ -99,14 +98,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    impl Log {
+        fn append(&mut self, event: Event) {
+            let sequence = self.next();
+            self.keep(&Arc::new(Sequenced { sequence, event }));
+        }
+    }
+
     fn log(events: usize, bytes: usize) -> Log {
-        Log::new(Bounds { events, bytes, ..Bounds::default() })
+        Log::new(Bounds { events, bytes, ..Bounds::default() }, 0)
     }
 
     #[test]
     fn a_reader_behind_the_ring_gets_a_gap_and_goes_on() {
         let mut log = log(3, 1 << 20);
-        (0..10).for_each(|lost| drop(log.append(Event::Gap { lost })));
+        (0..10).for_each(|lost| log.append(Event::Gap { lost }));
         assert_eq!(log.next(), 10);
         let gap = log.at(2).unwrap();
         assert_eq!(*gap, Sequenced { sequence: 6, event: Event::Gap { lost: 5 } });

@@ -10,8 +10,31 @@ const BOUNDS: Bounds = Bounds { events: 8, bytes: 1 << 20, records: 3, reports: 
 fn hub() -> (Arc<Hub>, RunId) {
     let hub = Arc::new(Hub::new(BOUNDS));
     let run = RunId("r".into());
-    hub.open(&run);
+    hub.open(record(&run), Case::default());
     (hub, run)
+}
+
+pub(super) fn record(run: &RunId) -> RunRecord {
+    RunRecord {
+        id: run.clone(),
+        key: run.0.clone(),
+        fingerprint: "print".into(),
+        name: "a run".into(),
+        label: RunLabel { project: "p".into(), ..RunLabel::default() },
+        model_type: "mlp".into(),
+        parameters: 3,
+        config_json: "{}".into(),
+        groups: vec![],
+        measures: vec![MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() }],
+        plan: vec![Planned { work: Work::NONE, counted: false, seconds: None }],
+        seed: u64::MAX,
+        delivery: Delivery::Latest,
+        precision: Precision::F64,
+        budget: None,
+        gpu_only: false,
+        policy: None,
+        opened_at: 1.5e9,
+    }
 }
 
 fn at(step: u64) -> SnapshotRef {
@@ -84,8 +107,16 @@ fn the_board_keeps_the_newest_and_counts_all() {
     (1..=4).for_each(|step| measured(&hub, &run, step));
     hub.append(&run, Event::Accepted { snapshot: at(5), kind: WeightKind::Ema, initialization: false });
     hub.append(&run, Event::Skipped { snapshot: at(5), reason: "why".into() });
-    let progress = hub.progress(&run).unwrap();
-    assert_eq!(progress, Progress { accepted: 5, measured: 4, skipped: 1, next_sequence: 18 });
+    let progress = hub.standing(&run).unwrap().progress;
+    let expected = Progress {
+        accepted: 5,
+        measured: 4,
+        skipped: 1,
+        next_sequence: 18,
+        last_accepted: Some(at(5)),
+        last_measured: Some(at(4)),
+    };
+    assert_eq!(progress, expected);
     assert_eq!(hub.report(&run, None).unwrap().snapshot, at(4));
     assert_eq!(hub.report(&run, Some(at(1))).unwrap_err().kind, FaultKind::NotFound);
     assert_eq!(hub.report(&run, Some(at(4))).unwrap().readings.len(), 1);
@@ -98,7 +129,7 @@ fn the_board_keeps_the_newest_and_counts_all() {
 fn old_readings_go_before_old_records() {
     let hub = Hub::new(Bounds { reports: 1, ..BOUNDS });
     let run = RunId("r".into());
-    hub.open(&run);
+    hub.open(record(&run), Case::default());
     (1..=2).for_each(|step| measured(&hub, &run, step));
     let old = hub.report(&run, Some(at(1))).unwrap();
     assert_eq!((old.state, old.readings.len()), (SnapshotState::Measured, 0));

@@ -17,21 +17,27 @@ fn add(digest: &mut Sha256, text: &str) {
     digest.update(text);
 }
 
-/// Of everything that a client says when it opens a run.
-pub(super) fn fingerprint(spec: &RunSpec) -> String {
+/// Of every probe group, in their order.
+pub(super) fn digests(spec: &RunSpec) -> Vec<String> {
+    spec.groups.iter().map(|group| probe_digest(&group.tensors)).collect()
+}
+
+/// Of everything that a client says when it opens a run; `digests` are those of its probe groups.
+pub(super) fn fingerprint(spec: &RunSpec, digests: &[String]) -> String {
     let mut digest = Sha256::new();
     add(&mut digest, &spec.name);
     add(&mut digest, &spec.config_json);
-    for group in &spec.groups {
+    for (group, probe) in spec.groups.iter().zip(digests) {
         add(&mut digest, "group");
         add(&mut digest, &group.name);
-        add(&mut digest, &probe_digest(&group.tensors));
+        add(&mut digest, probe);
     }
     for measure in &spec.measures {
         add(&mut digest, "measure");
         add(&mut digest, &format!("{:?} {:?}", measure.name, measure.parameters));
     }
     add(&mut digest, &format!("{} {:?} {:?} {:?}", spec.seed, spec.delivery, spec.precision, spec.budget));
+    add(&mut digest, &format!("{} {:?} {:?}", spec.gpu_only, spec.label, spec.policy));
     hex(digest)
 }
 

@@ -3,21 +3,29 @@
 //! Owns: identity, attempts, idempotency, references, the waiting slot of each run, whose turn it is.
 //! May not touch: bytes on the wire, how anything is measured.
 
+mod census;
 mod fingerprint;
 mod ledger;
 mod probes;
+mod resume;
 mod run;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 
+pub use census::Census;
 pub use probes::{ProbeStore, probe_digest};
 pub use run::Run;
 pub use snapshots::{Admission, Room, Upload, Work};
 
+use crate::domain::meters::Metric;
+use crate::domain::quota::{Quota, Unlimited};
 use crate::domain::tally::{Happening, Tally};
-use crate::domain::{Event, Examiner, Fault, FaultKind, Journal, MeasureInfo, RunId, RunSpec};
-use fingerprint::fingerprint;
+use crate::domain::{
+    Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
+    RunSpec, Vault,
+};
+use fingerprint::{digests, fingerprint};
 use run::State;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,8 +33,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// All runs that the daemon holds.
 pub struct Registry {
     examiner: Arc<dyn Examiner>,
+    judge: Arc<dyn Judge>,
     journal: Arc<dyn Journal>,
     tally: Arc<Tally>,
+    /// Where the runs of earlier processes are read back from.
+    vault: Option<Arc<dyn Vault>>,
+    quota: Arc<dyn Quota>,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
@@ -40,7 +52,8 @@ struct Inner {
     runs: HashMap<RunId, Entry>,
     /// Oldest first.
     order: Vec<RunId>,
-    keys: HashMap<String, RunId>,
+    /// By project and key: what others chose is nobody's business.
+    keys: HashMap<(String, String), RunId>,
     /// Runs with a waiting snapshot, in the order of their turns.
     ready: VecDeque<RunId>,
     stopped: bool,
@@ -53,23 +66,43 @@ struct Entry {
 
 impl Inner {
     fn entry(&mut self, run: &RunId) -> Result<&mut Entry, Fault> {
-        let unknown =
-            || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
-        self.runs.get_mut(run).ok_or_else(unknown)
+        self.runs.get_mut(run).ok_or_else(unknown_run)
     }
+}
+
+/// The answer for an id that is no run's.
+pub fn unknown_run() -> Fault {
+    Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
 }
 
 impl Registry {
     /// An empty registry of at most `most_runs` runs.
     pub fn new(
         examiner: Arc<dyn Examiner>,
+        judge: Arc<dyn Judge>,
         journal: Arc<dyn Journal>,
         tally: Arc<Tally>,
         most_runs: usize,
     ) -> Self {
         let catalogue = examiner.catalogue();
         let (inner, work) = (Mutex::default(), Condvar::new());
-        Self { examiner, journal, tally, catalogue, most_runs, inner, work }
+        Self {
+            examiner,
+            judge,
+            journal,
+            tally,
+            vault: None,
+            quota: Arc::new(Unlimited),
+            catalogue,
+            most_runs,
+            inner,
+            work,
+        }
+    }
+
+    /// With limits by project.
+    pub fn limited(self, quota: Arc<dyn Quota>) -> Self {
+        Self { quota, ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -81,40 +114,79 @@ impl Registry {
         &self.catalogue
     }
 
+    /// Every rule.
+    pub fn rules(&self) -> Vec<RuleInfo> {
+        self.judge.rules()
+    }
+
     /// Opens a run, or finds the one that the same key opened with the same content; the flag tells which. Examines
     /// the specification, which may take a while: not for an asynchronous thread.
     ///
     /// # Errors
     /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
-    /// [`FaultKind::Exhausted`] when all runs that fit are open.
+    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it
+    /// may; those of [`Journal::room`].
     pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
-        let print = fingerprint(&spec);
-        if let Some(run) = self.find(&self.lock(), key, &print)? {
+        let digests = digests(&spec);
+        let print = fingerprint(&spec, &digests);
+        let keyed = (spec.label.project.clone(), key.to_owned());
+        if let Some(run) = self.find_or_check(&keyed, &print)? {
+            if run.admitted().is_err() {
+                run.admit(self.examiner.examine(&spec)?);
+            }
             return Ok((run, false));
         }
+        self.journal.room()?;
         let admitted = self.examiner.examine(&spec)?;
-        let run = Arc::new(Run::new(key.to_owned(), print, spec, admitted));
+        let counsel = self.counsel(&spec, &admitted)?;
+        let record = run::record((key.to_owned(), print), &spec, digests, &admitted, counsel.as_deref());
+        let run = Arc::new(Run::of(&record, counsel));
+        run.admit(admitted);
         let mut inner = self.lock();
         // The same request may have come twice at once.
-        if let Some(run) = self.find(&inner, key, &run.fingerprint)? {
+        if let Some(run) = self.find(&inner, &keyed, &run.fingerprint)? {
             return Ok((run, false));
         }
+        self.check_quota(&inner, &keyed.0)?;
         self.make_room(&mut inner)?;
-        inner.keys.insert(key.to_owned(), run.id.clone());
+        inner.keys.insert(keyed, run.id.clone());
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
-        self.journal.open(&run.id);
+        let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
+        self.journal.open(record, case);
         self.tally.count(Happening::RunOpened);
+        self.tally.meters.one(Metric::RunsOpened, &[&run.label.project]);
         Ok((run, true))
     }
 
-    fn find(&self, inner: &Inner, key: &str, print: &str) -> Result<Option<Arc<Run>>, Fault> {
+    /// The run that a key opened before; or whether the project may open another.
+    fn find_or_check(&self, keyed: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
+        let inner = self.lock();
+        let found = self.find(&inner, keyed, print)?;
+        if found.is_none() {
+            self.check_quota(&inner, &keyed.0)?;
+        }
+        Ok(found)
+    }
+
+    fn counsel(&self, spec: &RunSpec, admitted: &Admitted) -> Result<Option<Arc<dyn Counsel>>, Fault> {
+        let groups: Vec<_> = spec.groups.iter().map(|group| group.name.clone()).collect();
+        let admit = |policy| self.judge.admit(policy, &admitted.measures, &groups);
+        spec.policy.as_ref().map(admit).transpose()
+    }
+
+    fn find(&self, inner: &Inner, key: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
         let Some(entry) = inner.keys.get(key).and_then(|id| inner.runs.get(id)) else { return Ok(None) };
         if entry.run.fingerprint != print {
             let description = "found a key that opened a run with other content, expected a new key";
             return Err(Fault::field(FaultKind::Exists, "idempotency_key", description));
         }
         Ok(Some(entry.run.clone()))
+    }
+
+    fn check_quota(&self, inner: &Inner, project: &str) -> Result<(), Fault> {
+        let open = |entry: &&Entry| !entry.state.closed && entry.run.label.project == project;
+        self.quota.may_open(project, inner.runs.values().filter(open).count())
     }
 
     /// Forgets the oldest run that is closed and measured, if the registry is full.
@@ -131,11 +203,18 @@ impl Registry {
             return Err(Fault::new(FaultKind::Exhausted, message));
         };
         let id = inner.order.remove(place);
-        if let Some(entry) = inner.runs.remove(&id) {
-            inner.keys.remove(&entry.run.key);
-        }
-        self.journal.forget(&id);
+        self.drop_run(inner, &id);
         Ok(())
+    }
+
+    fn drop_run(&self, inner: &mut Inner, id: &RunId) {
+        if let Some(entry) = inner.runs.remove(id)
+            // A later run may have taken the key.
+            && inner.keys.get(&entry.run.keyed()) == Some(id)
+        {
+            inner.keys.remove(&entry.run.keyed());
+        }
+        self.journal.forget(id);
     }
 
     /// A run, and whether it is closed.
@@ -162,7 +241,9 @@ impl Registry {
     pub fn close(&self, run: &RunId) -> Result<Arc<Run>, Fault> {
         let mut inner = self.lock();
         let entry = inner.entry(run)?;
-        entry.state.closed = true;
+        if !std::mem::replace(&mut entry.state.closed, true) {
+            self.journal.close(run);
+        }
         entry.run.room.close();
         let run = entry.run.clone();
         self.end_if_over(entry);

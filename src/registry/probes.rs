@@ -53,6 +53,11 @@ impl ProbeStore {
         Self { budget: Budget::new(limit), shelf: Mutex::default() }
     }
 
+    /// The bytes that its probes take.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,10 +4,12 @@
 
 use super::ledger::{Attempts, Receipts};
 use crate::domain::{
-    Admitted, Delivery, Held, ParameterSource, Planned, References, RunId, RunSpec, SnapshotRef,
+    Admitted, Counsel, Delivery, Fault, Held, KeptGroup, MeasureRequest, ParameterSource, Planned, Precision,
+    ProbeGroup, References, RunId, RunLabel, RunRecord, RunSpec, SnapshotRef,
 };
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -26,8 +28,24 @@ pub struct Run {
     pub delivery: Delivery,
     /// Seconds that a snapshot may take.
     pub budget: Option<f64>,
-    /// What the examiner made of the specification.
-    pub admitted: Admitted,
+    /// Whose it is.
+    pub label: RunLabel,
+    /// What decides on it.
+    pub counsel: Option<Arc<dyn Counsel>>,
+    /// When.
+    pub opened_at: SystemTime,
+    /// Such as `bert`.
+    pub model_type: String,
+    /// Number of parameters of the model.
+    pub parameter_count: u64,
+    /// What is measured, defaults filled in, from the cheapest to the dearest.
+    pub measures: Vec<MeasureRequest>,
+    /// Never [`Precision::Auto`].
+    pub precision: Precision,
+    /// What the examiner made of the specification. A run of an earlier process is examined when it is needed.
+    admitted: OnceLock<Admitted>,
+    /// What each measure was planned to cost.
+    planned: Vec<Planned>,
     /// What each measure cost on the snapshot that was measured last.
     counted: Mutex<Vec<Option<Planned>>>,
     pub(super) key: String,
@@ -37,26 +55,56 @@ pub struct Run {
 }
 
 impl Run {
-    pub(super) fn new(key: String, fingerprint: String, spec: RunSpec, admitted: Admitted) -> Self {
+    /// A run that is not examined yet.
+    pub(super) fn of(record: &RunRecord, counsel: Option<Arc<dyn Counsel>>) -> Self {
+        let since = Duration::try_from_secs_f64(record.opened_at).unwrap_or_default();
         Self {
-            id: RunId(Uuid::now_v7().to_string()),
-            name: spec.name,
-            groups: spec.groups.into_iter().map(|group| group.name).collect(),
-            seed: spec.seed,
-            delivery: spec.delivery,
-            budget: spec.budget,
-            counted: Mutex::new(vec![None; admitted.measures.len()]),
-            admitted,
-            key,
-            fingerprint,
+            id: record.id.clone(),
+            name: record.name.clone(),
+            groups: record.groups.iter().map(|group| group.name.clone()).collect(),
+            seed: record.seed,
+            delivery: record.delivery,
+            budget: record.budget,
+            label: record.label.clone(),
+            counsel,
+            opened_at: UNIX_EPOCH + since,
+            model_type: record.model_type.clone(),
+            parameter_count: record.parameters,
+            measures: record.measures.clone(),
+            precision: record.precision,
+            admitted: OnceLock::new(),
+            planned: record.plan.clone(),
+            counted: Mutex::new(vec![None; record.measures.len()]),
+            key: record.key.clone(),
+            fingerprint: record.fingerprint.clone(),
             room: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Its project and the idempotency key that opened it there.
+    pub(super) fn keyed(&self) -> (String, String) {
+        (self.label.project.clone(), self.key.clone())
+    }
+
+    /// What the examiner made of the specification.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Internal`] for a run that was not examined yet: every snapshot's announcement sees
+    /// to it.
+    pub fn admitted(&self) -> Result<&Admitted, Fault> {
+        self.admitted.get().ok_or_else(|| Fault::internal("the run has not been examined"))
+    }
+
+    /// Keeps what the examiner made of it, unless that is known.
+    pub(super) fn admit(&self, admitted: Admitted) {
+        // Two examinations at once find the same.
+        let _ = self.admitted.set(admitted);
     }
 
     /// What each measure will cost, or did on the snapshot that was measured last.
     pub fn plan(&self) -> Vec<Planned> {
         let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = self.admitted.plan.iter().zip(&*counted);
+        let lines = self.planned.iter().zip(&*counted);
         lines.map(|(planned, counted)| counted.unwrap_or(*planned)).collect()
     }
 
@@ -65,10 +113,41 @@ impl Run {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.iter_mut().zip(costs).for_each(|(line, cost)| *line = cost.or(*line));
     }
+}
 
-    /// Number of parameters of the model.
-    pub fn parameter_count(&self) -> u64 {
-        self.admitted.layout.parameters().iter().filter_map(|spec| spec.numel()).sum()
+/// A new run as it is kept; `digests` are those of its probe groups.
+pub(super) fn record(
+    (key, fingerprint): (String, String),
+    spec: &RunSpec,
+    digests: Vec<String>,
+    admitted: &Admitted,
+    counsel: Option<&dyn Counsel>,
+) -> RunRecord {
+    let group = |(group, digest): (&ProbeGroup, String)| KeptGroup {
+        name: group.name.clone(),
+        digest,
+        tensors: Some(group.tensors.clone()),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    RunRecord {
+        id: RunId(Uuid::now_v7().to_string()),
+        key,
+        fingerprint,
+        name: spec.name.clone(),
+        label: spec.label.clone(),
+        model_type: admitted.model_type.clone(),
+        parameters: admitted.layout.parameters().iter().filter_map(|spec| spec.numel()).sum(),
+        config_json: spec.config_json.clone(),
+        groups: spec.groups.iter().zip(digests).map(group).collect(),
+        measures: admitted.measures.clone(),
+        plan: admitted.plan.clone(),
+        seed: spec.seed,
+        delivery: spec.delivery,
+        precision: admitted.precision,
+        budget: spec.budget,
+        gpu_only: spec.gpu_only,
+        policy: counsel.map(|counsel| counsel.policy().clone()),
+        opened_at: now.map_or(0.0, |since| since.as_secs_f64()),
     }
 }
 
@@ -83,10 +162,21 @@ pub(super) struct State {
     pub waiting: Option<Waiting>,
     /// In the engine.
     pub measuring: Option<SnapshotRef>,
-    pub init: Option<Arc<dyn Held>>,
+    pub init: Option<Arc<dyn ParameterSource>>,
     pub previous: Option<Arc<dyn Held>>,
     /// Whether any snapshot was received.
     pub begun: bool,
+    /// What of an earlier process has not been read back yet.
+    pub unread: Unread,
+}
+
+/// What a run of an earlier process has on disk and not in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unread {
+    /// Attempts and receipts.
+    pub ledger: bool,
+    /// The initialization.
+    pub initialization: bool,
 }
 
 impl State {
@@ -97,8 +187,8 @@ impl State {
 
     /// What the next snapshot is compared with.
     pub fn references(&self) -> References {
-        let source = |held: &Option<Arc<dyn Held>>| held.clone().map(|held| held as Arc<dyn ParameterSource>);
-        References { init: source(&self.init), previous: source(&self.previous) }
+        let previous = self.previous.clone().map(|held| held as Arc<dyn ParameterSource>);
+        References { init: self.init.clone(), previous }
     }
 
     pub fn forget_references(&mut self) {

@@ -5,10 +5,11 @@
 use super::fingerprint::announced;
 use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
+use crate::domain::meters::Metric;
 use crate::domain::tally::Happening;
 use crate::domain::{
-    Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Receipt, References, RunId, SnapshotHeader,
-    SnapshotId, SnapshotRef, Unmeasured,
+    Acceptance, Admitted, Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Receipt, Reference,
+    References, RunId, SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
 };
 use std::sync::{Arc, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -79,6 +80,7 @@ impl Registry {
     /// [`FaultKind::Exists`] (the key announced something else, or the attempt is taken).
     pub fn announce(&self, announcement: Announcement) -> Result<Admission, Fault> {
         let print = announced(&announcement);
+        self.remember(&announcement.run)?;
         let run = {
             let mut inner = self.lock();
             let entry = inner.entry(&announcement.run)?;
@@ -86,9 +88,18 @@ impl Registry {
                 return Ok(Admission::Repeated(receipt));
             }
             check_open(&entry.state, &announcement)?;
+            if let Some(reason) = self.journal.refusal(&announcement.run) {
+                return Err(Fault::field(
+                    FaultKind::Precondition,
+                    "run_id",
+                    format!("found a run that is stopped: {reason}"),
+                ));
+            }
             entry.run.clone()
         };
-        let places = run.admitted.layout.arrange(&announcement.manifest)?;
+        self.journal.room()?;
+        self.examined(&run)?;
+        let places = run.admitted()?.layout.arrange(&announcement.manifest)?;
         Ok(Admission::Welcome(Upload { run, announcement, places, print }))
     }
 
@@ -96,11 +107,12 @@ impl Registry {
     /// itself.
     pub fn gauge(&self, upload: &Upload) -> Option<Box<dyn Gauge>> {
         let Upload { run, announcement, places, .. } = upload;
-        if announcement.initialization && run.admitted.needs_init {
+        let admitted = run.admitted().ok()?;
+        if announcement.initialization && admitted.needs_init {
             return None;
         }
         let references = self.lock().entry(&run.id).ok()?.state.references();
-        Some(run.admitted.layout.gauge(&announcement.manifest, places, references))
+        Some(admitted.layout.gauge(&announcement.manifest, places, references))
     }
 
     /// Makes an upload a snapshot of its run, in one step: `hold` gets the final header. A newer snapshot takes the
@@ -116,6 +128,8 @@ impl Registry {
         hold: impl FnOnce(SnapshotHeader, Vec<usize>) -> Arc<dyn Held>,
     ) -> Result<Receipt, Fault> {
         let Upload { run, announcement, places, print } = upload;
+        let admitted = run.admitted()?;
+        self.journal.room()?;
         let mut inner = self.lock();
         if inner.stopped {
             return Err(Fault::new(FaultKind::Unavailable, "the daemon shuts down"));
@@ -126,54 +140,40 @@ impl Registry {
         }
         let at = check_open(&entry.state, &announcement)?;
         let Announcement { kind, initialization, key, .. } = announcement;
-        let held = hold(SnapshotHeader { at, kind, initialization }, places);
+        let header = SnapshotHeader { at, kind, initialization };
+        let held = hold(header, places);
         entry.state.attempts.take(at);
-        let (measures, unmeasured) = self.outlook(&entry.run, &entry.state, initialization);
-        let waiting = entry.receive(held, initialization, room);
-        self.journal.append(&run.id, Event::Accepted { snapshot: at, kind, initialization });
-        self.tally.count(Happening::SnapshotAccepted);
+        let (measures, unmeasured) = outlook(admitted, &entry.state, initialization);
+        let kept = (initialization && admitted.needs_init)
+            .then(|| Reference { layout: admitted.layout.clone(), source: held.clone() });
+        let waiting = entry.receive(admitted, held, initialization, room);
         let replaced = waiting.map(|older| older.held.header().at);
-        if let Some(older) = replaced {
-            let reason = format!("step {} attempt {} took its place", at.step, at.attempt);
-            self.skip(&run.id, older, reason);
-        }
         let id = SnapshotId(Uuid::now_v7().to_string());
         let digest = digest.to_owned();
-        let receipt = Receipt { id, at, digest, measures, unmeasured, replaced, repeated: false };
-        if let Some(key) = key {
+        let receipt =
+            Receipt { id, at, digest, measures, unmeasured, replaced, repeated: false, decision: None };
+        let key = key.map(|key| (key, print));
+        if let Some((key, print)) = key.clone() {
             entry.state.receipts.keep(key, print, receipt.clone());
         }
-        if replaced.is_none() {
+        let acceptance = Acceptance { header, receipt: receipt.clone(), key, reference: kept };
+        self.journal.accept(&run.id, acceptance);
+        self.tally.count(Happening::SnapshotAccepted);
+        self.tally.meters.one(Metric::SnapshotsAccepted, &[&run.label.project]);
+        if let Some(older) = replaced {
+            let reason = format!("step {} attempt {} took its place", at.step, at.attempt);
+            self.skip(&run, older, reason);
+        } else {
             inner.ready.push_back(run.id.clone());
         }
         self.work.notify_one();
         Ok(receipt)
     }
 
-    /// Which measures will run on a snapshot that is received now, and why the others will not.
-    fn outlook(&self, run: &Run, state: &State, initialization: bool) -> (Vec<String>, Vec<Unmeasured>) {
-        let (mut will, mut will_not) = (Vec::new(), Vec::new());
-        for (measure, needs) in run.admitted.measures.iter().zip(&run.admitted.needs) {
-            let reason = if needs.init && !initialization && state.init.is_none() {
-                Some("no initialization has been received")
-            } else if needs.previous && !state.begun {
-                Some("it is the first snapshot of the run")
-            } else {
-                None
-            };
-            match reason {
-                None => will.push(measure.name.clone()),
-                Some(reason) => {
-                    will_not.push(Unmeasured { measure: measure.name.clone(), reason: reason.into() });
-                }
-            }
-        }
-        (will, will_not)
-    }
-
-    fn skip(&self, run: &RunId, snapshot: SnapshotRef, reason: String) {
+    fn skip(&self, run: &Run, snapshot: SnapshotRef, reason: String) {
         self.tally.count(Happening::SnapshotSkipped);
-        self.journal.append(run, Event::Skipped { snapshot, reason });
+        self.tally.meters.one(Metric::SnapshotsSkipped, &[&run.label.project]);
+        self.journal.append(&run.id, Event::Skipped { snapshot, reason });
     }
 
     /// The next snapshot to measure: runs take turns. Waits for one; `None` when the daemon stops.
@@ -209,7 +209,7 @@ impl Registry {
         for entry in inner.runs.values_mut() {
             entry.run.room.close();
             if let Some(waiting) = entry.state.waiting.take() {
-                self.skip(&entry.run.id, waiting.held.header().at, "the daemon shut down".into());
+                self.skip(&entry.run, waiting.held.header().at, "the daemon shut down".into());
                 self.end_if_over(entry);
             }
         }
@@ -219,8 +219,14 @@ impl Registry {
 
 impl Entry {
     /// Puts a snapshot into the waiting place and makes it a reference; returns the one that waited.
-    fn receive(&mut self, held: Arc<dyn Held>, initialization: bool, room: Room) -> Option<Waiting> {
-        let (state, admitted) = (&mut self.state, &self.run.admitted);
+    fn receive(
+        &mut self,
+        admitted: &Admitted,
+        held: Arc<dyn Held>,
+        initialization: bool,
+        room: Room,
+    ) -> Option<Waiting> {
+        let state = &mut self.state;
         if initialization && admitted.needs_init {
             state.init = Some(held.clone());
         }
@@ -229,6 +235,30 @@ impl Entry {
         state.begun = true;
         state.waiting.replace(Waiting { held, references, _room: room.0 })
     }
+}
+
+/// Which measures will run on a snapshot that is received now, and why the others will not.
+fn outlook(admitted: &Admitted, state: &State, initialization: bool) -> (Vec<String>, Vec<Unmeasured>) {
+    let (mut will, mut will_not) = (Vec::new(), Vec::new());
+    for (measure, needs) in admitted.measures.iter().zip(&admitted.needs) {
+        let reason = if needs.init && !initialization && state.init.is_none() {
+            Some("no initialization has been received")
+        } else if needs.previous && state.previous.is_none() {
+            Some(match state.begun {
+                false => "it is the first snapshot of the run",
+                true => "it is the first snapshot since the daemon was restarted",
+            })
+        } else {
+            None
+        };
+        match reason {
+            None => will.push(measure.name.clone()),
+            Some(reason) => {
+                will_not.push(Unmeasured { measure: measure.name.clone(), reason: reason.into() });
+            }
+        }
+    }
+    (will, will_not)
 }
 
 fn repeated(state: &State, announcement: &Announcement, print: &str) -> Result<Option<Receipt>, Fault> {

@@ -26,6 +26,19 @@ impl Layout for OneTensor {
 const PLANNED: Planned =
     Planned { work: crate::domain::Work::of(1.0, 0.0, 0.0), counted: false, seconds: None };
 
+/// Knows no rules.
+#[derive(Debug)]
+struct Undecided;
+
+impl Judge for Undecided {
+    fn admit(&self, _: &Policy, _: &[MeasureRequest], _: &[String]) -> Result<Arc<dyn Counsel>, Fault> {
+        Err(Fault::invalid("policy", "there are no rules"))
+    }
+    fn rules(&self) -> Vec<RuleInfo> {
+        vec![]
+    }
+}
+
 /// Admits everything; measures `loss`, `distance` (needs the initialization) and `update` (needs the previous).
 struct Lenient;
 
@@ -78,7 +91,10 @@ impl Diary {
 }
 
 impl Journal for Diary {
-    fn open(&self, _: &RunId) {}
+    fn refusal(&self, _: &RunId) -> Option<String> {
+        None
+    }
+    fn open(&self, _: RunRecord, _: Case) {}
     fn append(&self, run: &RunId, event: Event) {
         self.0.lock().unwrap().push((run.clone(), event));
     }
@@ -114,7 +130,7 @@ fn spec() -> TensorSpec {
 
 fn registry(most_runs: usize) -> (Registry, Arc<Diary>) {
     let diary = Arc::new(Diary::default());
-    (Registry::new(Arc::new(Lenient), diary.clone(), Arc::default(), most_runs), diary)
+    (Registry::new(Arc::new(Lenient), Arc::new(Undecided), diary.clone(), Arc::default(), most_runs), diary)
 }
 
 fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
@@ -129,6 +145,8 @@ fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
         precision: Precision::Auto,
         budget: None,
         gpu_only: false,
+        label: RunLabel::default(),
+        policy: None,
     }
 }
 

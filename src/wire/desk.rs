@@ -2,14 +2,15 @@
 //!
 //! Owns: the drain of uploads. May not touch: what is asked.
 
+use crate::access::Gate;
 use crate::assembly::Spool;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
-use crate::domain::{Fault, FaultKind, RunSummary};
-use crate::publish::{Hub, Progress};
+use crate::domain::{Fault, FaultKind, Journal, RunSummary};
+use crate::publish::{Hub, Progress, Standing};
 use crate::registry::{ProbeStore, Registry, Run};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -17,6 +18,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// What the services share.
 #[derive(Clone)]
 pub struct Desk {
+    /// Knows who asks.
+    pub gate: Arc<Gate>,
     /// Runs and their snapshots.
     pub registry: Arc<Registry>,
     /// Events and reports.
@@ -85,30 +88,54 @@ impl Drain {
 }
 
 impl Desk {
+    /// Whether anything new can be taken on.
+    ///
+    /// # Errors
+    /// When a disk is full or fails.
+    pub fn room(&self) -> Result<(), Fault> {
+        self.hub.room()
+    }
+
+    /// Waits until what has happened so far is kept.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn settled(&self) -> Result<(), Fault> {
+        self.hub.settled().await
+    }
+
     /// What a run is and how far it is.
     ///
     /// # Errors
     /// [`FaultKind::NotFound`] when it was forgotten meanwhile.
     pub fn summary(&self, run: &Run, closed: bool) -> Result<RunSummary, Fault> {
-        let Progress { accepted, measured, skipped, next_sequence } = self.hub.progress(&run.id)?;
+        let Standing { progress, latest, decision } = self.hub.standing(&run.id)?;
+        let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
         Ok(RunSummary {
             run: run.id.clone(),
             name: run.name.clone(),
-            model_type: run.admitted.model_type.clone(),
-            parameters: run.parameter_count(),
+            model_type: run.model_type.clone(),
+            parameters: run.parameter_count,
             groups: run.groups.clone(),
-            measures: run.admitted.measures.clone(),
+            measures: run.measures.clone(),
             plan: run.plan(),
             budget: run.budget,
             seed: run.seed,
             delivery: run.delivery,
-            precision: run.admitted.precision,
+            precision: run.precision,
             closed,
             accepted,
             measured,
             skipped,
             pending: accepted.saturating_sub(measured + skipped),
             next_sequence,
+            label: run.label.clone(),
+            policy: run.counsel.as_ref().map(|counsel| counsel.policy().clone()),
+            decision,
+            latest,
+            last_accepted,
+            last_measured,
+            opened_at: run.opened_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         })
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Owns: the order of frames and the patience between them. May not touch: what is uploaded.
 
+use super::access::Watchman;
 use super::desk::Desk;
 use super::pb;
 use super::status::to_status;
 use crate::assembly::{Assembled, Assembler};
 use crate::domain::Fault;
+use crate::domain::meters::Metric;
 use tonic::{Status, Streaming};
 
 /// One frame of an upload that begins with a `B`.
@@ -51,17 +53,29 @@ impl Framed for pb::PutProbeRequest {
 pub(super) struct Frames<'a, M> {
     stream: Streaming<M>,
     desk: &'a Desk,
+    watchman: Watchman,
 }
 
 impl<'a, M: Framed> Frames<'a, M> {
-    pub fn new(stream: Streaming<M>, desk: &'a Desk) -> Self {
-        Self { stream, desk }
+    pub fn new(stream: Streaming<M>, desk: &'a Desk, watchman: Watchman) -> Self {
+        Self { stream, desk, watchman }
+    }
+
+    /// From now on under the eyes of another one, who knows the project.
+    pub fn watched_by(&mut self, watchman: Watchman) {
+        self.watchman = watchman;
+    }
+
+    /// Why the upload must end while it is not read.
+    pub async fn over(&mut self) -> Fault {
+        self.watchman.over().await
     }
 
     /// The next frame.
     async fn next(&mut self, expected: &str) -> Result<Frame<M::Begin>, Status> {
         let message = tokio::select! {
             message = self.stream.message() => message?,
+            fault = self.watchman.over() => return Err(to_status(&fault)),
             fault = self.desk.drain.silence(self.desk.patience) => return Err(to_status(&fault)),
         };
         let found = match message.map(Framed::frame) {
@@ -86,7 +100,10 @@ impl<'a, M: Framed> Frames<'a, M> {
         loop {
             match self.next("a chunk or commit").await? {
                 Frame::Begin(_) => return Err(unexpected("a second begin", "a chunk or commit")),
-                Frame::Chunk(chunk) => take(&mut assembler, &chunk).map_err(|fault| to_status(&fault))?,
+                Frame::Chunk(chunk) => {
+                    take(&mut assembler, &chunk).map_err(|fault| to_status(&fault))?;
+                    self.desk.tally.meters.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
+                }
                 Frame::Commit => return assembler.commit().map_err(|fault| to_status(&fault)),
             }
         }

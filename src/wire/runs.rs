@@ -2,15 +2,19 @@
 //!
 //! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the examiner's).
 
+use super::access::{Pass, Scope};
 use super::convert::{info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, summary_to_pb};
 use super::desk::Desk;
 use super::frames::Frames;
+use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::status::to_status;
+use super::{compare, listing, roster};
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
-use crate::domain::{Fault, Manifest, OpenedRun, RunId, RunSummary};
+use crate::domain::{Fault, Manifest, OpenedRun, RunId};
 use crate::registry::Run;
+use tokio::task::block_in_place;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 pub(super) struct RunsService(pub Desk);
@@ -18,29 +22,48 @@ pub(super) struct RunsService(pub Desk);
 /// An answer of the services.
 type Answer<T> = Result<Response<T>, Status>;
 
-fn answer<T, P>(result: Result<T, Fault>, convert: impl FnOnce(T) -> P) -> Answer<P> {
-    result.map(|value| Response::new(convert(value))).map_err(|fault| to_status(&fault))
-}
-
 #[async_trait]
 impl pb::runs_server::Runs for RunsService {
+    type WatchRunsStream = roster::Answers;
+
+    async fn watch_runs(&self, request: Request<pb::WatchRunsRequest>) -> Answer<Self::WatchRunsStream> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        Ok(Response::new(roster::watch(&self.0, pass, request.into_inner())?))
+    }
+
+    async fn compare_runs(
+        &self,
+        request: Request<pb::CompareRunsRequest>,
+    ) -> Answer<pb::CompareRunsResponse> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        let compared = block_in_place(|| compare::compare(&self.0, &pass, request.into_inner()))?;
+        Ok(Response::new(compared))
+    }
+
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
         let _open = self.0.drain.enter().map_err(|fault| to_status(&fault))?;
+        let pass = self.0.admit(&request, Scope::Push).map_err(|fault| to_status(&fault))?;
         let (desk, request) = (self.0.clone(), request.into_inner());
         // The examination may prepare megabytes of probes.
-        let opened = tokio::task::spawn_blocking(move || open(&desk, request)).await;
+        let opened = tokio::task::spawn_blocking(move || open(&desk, &pass, request)).await;
         let defect = |error: tokio::task::JoinError| {
             tracing::error!(%error, "the examination of a run failed");
             Fault::internal("the examination of the run failed")
         };
-        answer(opened.map_err(defect).flatten(), |opened| opened_to_pb(&opened))
+        let opened = opened.map_err(defect).flatten()?;
+        span_of_run(&opened.run.0, None);
+        self.0.settled().await?;
+        Ok(Response::new(opened_to_pb(&opened)))
     }
 
     async fn put_probe(
         &self,
         request: Request<Streaming<pb::PutProbeRequest>>,
     ) -> Answer<pb::PutProbeResponse> {
-        let put = self.put(request.into_inner()).await;
+        let pass = self.0.admit(&request, Scope::Push)?;
+        let upload = Ongoing::upload(&self.0.tally, "probe");
+        let put = self.put(request.into_inner(), &pass).await;
+        upload.end(put.is_ok());
         if let Err(status) = &put {
             self.0.tally.count(Happening::UploadFailed);
             tracing::info!(code = %status.code(), message = status.message(), "a probe was not put");
@@ -49,61 +72,73 @@ impl pb::runs_server::Runs for RunsService {
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::GetRunResponse> {
+        let pass = self.0.admit(&request, Scope::Read)?;
         let id = RunId(request.into_inner().run_id);
-        let found = self.0.registry.get(&id).and_then(|(run, closed)| self.0.summary(&run, closed));
-        answer(found, |run| pb::GetRunResponse { run: Some(summary_to_pb(&run)) })
+        let (run, closed) = self.0.run_for(&pass, &id)?;
+        let run = self.0.summary(&run, closed)?;
+        Ok(Response::new(pb::GetRunResponse { run: Some(summary_to_pb(&run)) }))
     }
 
-    async fn list_runs(&self, _: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
-        let all = self.0.registry.list();
-        // A run that is forgotten between the two looks is left out.
-        let runs = all.iter().filter_map(|(run, closed)| self.0.summary(run, *closed).ok());
-        Ok(Response::new(pb::ListRunsResponse { runs: runs.map(|run| summary_to_pb(&run)).collect() }))
+    async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
+        let pass = self.0.admit(&request, Scope::Read)?;
+        let page = block_in_place(|| listing::page(&self.0, &pass, request.into_inner()))?;
+        Ok(Response::new(page))
     }
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
-        let id = RunId(request.into_inner().run_id);
-        let closed = self.0.registry.close(&id).and_then(|run| self.0.summary(&run, true));
-        let convert = |run: RunSummary| pb::CloseRunResponse { run: Some(summary_to_pb(&run)) };
-        answer(closed, convert)
+        let pass = self.0.admit(&request, Scope::Push)?;
+        let (run, _) = self.0.run_for(&pass, &RunId(request.into_inner().run_id))?;
+        let run = self.0.registry.close(&run.id)?;
+        self.0.settled().await?;
+        pass.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
+        let summary = self.0.summary(&run, true)?;
+        Ok(Response::new(pb::CloseRunResponse { run: Some(summary_to_pb(&summary)) }))
     }
 
-    async fn list_measures(&self, _: Request<pb::ListMeasuresRequest>) -> Answer<pb::ListMeasuresResponse> {
+    async fn list_measures(
+        &self,
+        request: Request<pb::ListMeasuresRequest>,
+    ) -> Answer<pb::ListMeasuresResponse> {
+        self.0.admit(&request, Scope::Read).map_err(|fault| to_status(&fault))?;
         let measures = self.0.registry.catalogue().iter().map(info_to_pb).collect();
         Ok(Response::new(pb::ListMeasuresResponse { measures }))
     }
 }
 
-fn open(desk: &Desk, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
+fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
     let (key, spec) = open_run_from_pb(request, &|digest| desk.probes.get(digest))?;
-    let (run, created) = desk.registry.open(&key, spec)?;
+    let project = spec.label.project.clone();
+    pass.check(&project)?;
+    let (run, created) = pass.quota(&project, desk.registry.open(&key, spec))?;
     if created {
-        tracing::info!(run = %run.id, name = run.name, model = run.admitted.model_type, "a run is open");
+        pass.audit("opened", Some(&project), Some(&run.id), "ok");
+        tracing::info!(run = %run.id, name = run.name, model = run.model_type, "a run is open");
     }
-    Ok(opened(&run, created))
+    opened(&run, created)
 }
 
-fn opened(run: &Run, created: bool) -> OpenedRun {
-    OpenedRun {
+fn opened(run: &Run, created: bool) -> Result<OpenedRun, Fault> {
+    Ok(OpenedRun {
         run: run.id.clone(),
-        measures: run.admitted.measures.clone(),
+        measures: run.measures.clone(),
         plan: run.plan(),
-        precision: run.admitted.precision,
-        parameters: run.admitted.layout.parameters().to_vec(),
+        precision: run.precision,
+        parameters: run.admitted()?.layout.parameters().to_vec(),
         created,
-    }
+    })
 }
 
 impl RunsService {
-    async fn put(&self, stream: Streaming<pb::PutProbeRequest>) -> Result<String, Status> {
+    async fn put(&self, stream: Streaming<pb::PutProbeRequest>, pass: &Pass) -> Result<String, Status> {
         let desk = &self.0;
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
-        let mut frames = Frames::new(stream, desk);
+        let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
+        desk.room()?;
         let assembler = probe_assembler(desk, begin).map_err(|fault| to_status(&fault))?;
         let assembled = frames.fill(assembler).await?;
         let (tensors, claim) = assembled.into_tensors().map_err(|fault| to_status(&fault))?;
-        Ok(tokio::task::block_in_place(|| desk.probes.put(tensors, claim)))
+        Ok(block_in_place(|| desk.probes.put(tensors, claim)))
     }
 }
 

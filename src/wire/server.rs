@@ -2,28 +2,30 @@
 //!
 //! Owns: what a connection may do. May not touch: what the services do.
 
+use super::access::Method;
+use super::decisions::DecisionsService;
 use super::desk::Desk;
+use super::listen::{Door, Link, Local, Plain, Reception, Secured, receive};
+use super::observe::Observed;
 use super::pb;
 use super::reports::ReportsService;
 use super::runs::RunsService;
 use super::snapshots::SnapshotsService;
+use super::tls::Certificates;
 use crate::domain::tally::{Happening, Tally};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::codegen::http::{HeaderValue, Response};
+use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::util::MapResponse;
+use tower::util::{MapRequest, MapResponse};
 
 /// Most bytes of one message.
 const MESSAGE: usize = 4 << 20;
@@ -38,7 +40,11 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// … and has so long to answer before its streams end and their bytes are given back.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-const SERVICES: [&str; 4] = ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports"];
+const SERVICES: [&str; 5] =
+    ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports", "clino.v1.Decisions"];
+
+/// Serves as long as the process answers, also while it takes no work: for whoever restarts processes.
+const LIVENESS: &str = "liveness";
 
 /// What the health service says of the whole and of each service.
 #[derive(Debug, Clone)]
@@ -62,6 +68,7 @@ pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::s
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health(reporter);
     health.set(false).await;
+    health.0.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
@@ -69,13 +76,15 @@ pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::s
     };
     let runs = pb::runs_server::RunsServer::new(RunsService(desk.clone()));
     let snapshots = pb::snapshots_server::SnapshotsServer::new(SnapshotsService(desk.clone()));
+    let decisions = pb::decisions_server::DecisionsServer::new(DecisionsService(desk.clone()));
     let reports = pb::reports_server::ReportsServer::new(ReportsService(desk.clone()));
     let routes = Routes::new(runs.max_decoding_message_size(MESSAGE))
         .add_service(snapshots.max_decoding_message_size(MESSAGE))
         .add_service(reports.max_decoding_message_size(MESSAGE))
+        .add_service(decisions.max_decoding_message_size(MESSAGE))
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+        .add_service(InterceptedService::new(reflection().build_v1()?, known(desk)))
+        .add_service(InterceptedService::new(reflection().build_v1alpha()?, known(desk)));
     Ok((routes, health))
 }
 
@@ -84,31 +93,53 @@ pub struct Servers {
     tasks: JoinSet<Result<(), tonic::transport::Error>>,
     ending: CancellationToken,
     routes: Routes,
+    reception: Reception,
+    certificates: Option<Arc<Certificates>>,
     tally: Arc<Tally>,
+}
+
+/// Lets through whoever is known: what the daemon can do is told to nobody else.
+fn known(
+    desk: &Desk,
+) -> impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, Status> + Clone + use<> {
+    let desk = desk.clone();
+    move |request| desk.acquainted(request)
 }
 
 impl Servers {
     /// No listener yet.
-    pub fn new(routes: Routes, tally: Arc<Tally>) -> Self {
-        Self { tasks: JoinSet::new(), ending: CancellationToken::new(), routes: routes.prepare(), tally }
+    pub fn new(routes: Routes, reception: Reception, tally: Arc<Tally>) -> Self {
+        let (tasks, ending) = (JoinSet::new(), CancellationToken::new());
+        Self { tasks, ending, routes: routes.prepare(), reception, certificates: None, tally }
+    }
+
+    /// TCP listeners from here on speak TLS.
+    pub fn secure(&mut self, certificates: Arc<Certificates>) {
+        self.certificates = Some(certificates);
     }
 
     /// Serves on a TCP listener.
     pub fn tcp(&mut self, listener: TcpListener) {
-        self.serve(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        match self.certificates.clone() {
+            None => self.serve(Plain(listener)),
+            Some(certificates) => self.serve(Secured(listener, certificates)),
+        }
     }
 
     /// Serves on a unix socket.
     pub fn unix(&mut self, listener: UnixListener) {
-        self.serve(UnixListenerStream::new(listener));
+        self.serve(Local(listener));
     }
 
-    fn serve<IO>(&mut self, incoming: impl Stream<Item = std::io::Result<IO>> + Send + 'static)
+    fn serve<D: Door>(&mut self, door: D)
     where
-        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        Link<D::IO>: Send,
     {
         let tally = self.tally.clone();
-        let service = MapResponse::new(self.routes.clone(), move |response| refine(response, &tally));
+        let named = MapRequest::new(self.routes.clone(), name_method);
+        let service = MapResponse::new(named, move |response| refine(response, &tally));
+        let service = Observed::new(service, self.tally.clone());
+        let incoming = receive(door, self.reception.clone(), self.ending.clone());
         let ending = self.ending.clone().cancelled_owned();
         self.tasks.spawn(limits().serve_with_incoming_shutdown(service, incoming, ending));
     }
@@ -122,6 +153,13 @@ impl Servers {
             }
         }
     }
+}
+
+/// Services see a message without its path.
+fn name_method<B>(mut request: Request<B>) -> Request<B> {
+    let method = Method(request.uri().path().into());
+    request.extensions_mut().insert(method);
+    request
 }
 
 fn limits() -> Server {

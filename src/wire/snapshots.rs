@@ -2,14 +2,16 @@
 //!
 //! Owns: the way of one upload. May not touch: what a snapshot means to its run (that is the registry's).
 
+use super::access::{Pass, Scope};
 use super::convert::{announcement_from_pb, receipt_to_pb};
 use super::desk::{Desk, Drain};
 use super::frames::Frames;
+use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::status::to_status;
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
-use crate::domain::{Fault, Receipt};
+use crate::domain::{Fault, Receipt, RunId};
 use crate::registry::{Admission, Room, Upload};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -22,7 +24,10 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
         &self,
         request: Request<Streaming<pb::PushSnapshotRequest>>,
     ) -> Result<Response<pb::PushSnapshotResponse>, Status> {
-        let answer = self.push(request.into_inner()).await;
+        let pass = self.0.admit(&request, Scope::Push)?;
+        let upload = Ongoing::upload(&self.0.tally, "snapshot");
+        let answer = self.push(request.into_inner(), &pass).await;
+        upload.end(answer.is_ok());
         match &answer {
             Ok(receipt) => {
                 tracing::debug!(id = %receipt.id, step = receipt.at.step, attempt = receipt.at.attempt, "snapshot");
@@ -37,22 +42,34 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
 }
 
 impl SnapshotsService {
-    async fn push(&self, stream: Streaming<pb::PushSnapshotRequest>) -> Result<Receipt, Status> {
+    async fn push(&self, stream: Streaming<pb::PushSnapshotRequest>, pass: &Pass) -> Result<Receipt, Status> {
         let desk = &self.0;
         let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
-        let mut frames = Frames::new(stream, desk);
+        let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
+        let (run, _) = desk.run_for(pass, &RunId(begin.run_id.clone()))?;
+        let project = &run.label.project;
+        frames.watched_by(desk.watchman(pass, Some(project)));
+        span_of_run(&begin.run_id, Some(begin.step));
         let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
-            Admission::Repeated(receipt) => return Ok(receipt),
+            Admission::Repeated(receipt) => {
+                desk.settled().await?;
+                return Ok(advised(desk, &run.id, receipt));
+            }
             Admission::Welcome(upload) => upload,
         };
+        let slot = pass.quota(project, desk.gate.quotas.upload(project));
+        let _slot = slot.map_err(|fault| to_status(&fault))?;
         // Until there is room nothing is read: the windows of HTTP/2 fill, and the pusher waits.
-        let room = room(desk, &upload).await.map_err(|fault| to_status(&fault))?;
-        let assembler = assembler(desk, &upload).map_err(|fault| to_status(&fault))?;
+        let room = room(desk, &upload, &mut frames).await.map_err(|fault| to_status(&fault))?;
+        let assembler = pass.quota(project, assembler(desk, &upload)).map_err(|fault| to_status(&fault))?;
         let assembled = frames.fill(assembler).await?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
-        desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))
+        let receipt = desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))?;
+        // Whoever has a receipt finds the snapshot again, whatever becomes of this process.
+        desk.settled().await?;
+        Ok(advised(desk, &run.id, receipt))
     }
 }
 
@@ -60,15 +77,26 @@ fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
     tokio::task::block_in_place(|| desk.registry.announce(announcement_from_pb(begin)?))
 }
 
-async fn room(desk: &Desk, upload: &Upload) -> Result<Room, Fault> {
+/// What the policy said last rides on the receipt, so that no trainer needs a second stream.
+fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> Receipt {
+    Receipt { decision: desk.hub.verdict(run).map(Box::new), ..receipt }
+}
+
+async fn room(
+    desk: &Desk,
+    upload: &Upload,
+    frames: &mut Frames<'_, pb::PushSnapshotRequest>,
+) -> Result<Room, Fault> {
     tokio::select! {
         room = upload.room() => room,
+        fault = frames.over() => Err(fault),
         () = desk.drain.refusing.cancelled() => Err(Drain::over()),
     }
 }
 
 fn assembler(desk: &Desk, upload: &Upload) -> Result<Assembler, Fault> {
     let manifest = upload.announcement.manifest.clone();
-    let claim = desk.budget.claim(manifest.total_bytes())?;
+    let held = desk.gate.quotas.hold(&upload.run.label.project, manifest.total_bytes())?;
+    let claim = desk.budget.claim(manifest.total_bytes())?.with(held);
     Ok(Assembler::begin(manifest, claim, &desk.spool)?.gauged(desk.registry.gauge(upload)))
 }

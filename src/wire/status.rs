@@ -6,15 +6,18 @@ use crate::domain::{Fault, FaultKind, Violation};
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt};
 
 /// Every kind with its code and the reason that `ErrorInfo` names.
-const TABLE: [(FaultKind, Code, &str); 11] = [
+const TABLE: [(FaultKind, Code, &str); 14] = [
     (FaultKind::Invalid, Code::InvalidArgument, "INVALID"),
     (FaultKind::NotFound, Code::NotFound, "NOT_FOUND"),
     (FaultKind::Exists, Code::AlreadyExists, "EXISTS"),
     (FaultKind::Precondition, Code::FailedPrecondition, "PRECONDITION"),
     (FaultKind::Exhausted, Code::ResourceExhausted, "EXHAUSTED"),
+    (FaultKind::Quota, Code::ResourceExhausted, "QUOTA"),
+    (FaultKind::Unauthenticated, Code::Unauthenticated, "UNAUTHENTICATED"),
+    (FaultKind::Denied, Code::PermissionDenied, "DENIED"),
     (FaultKind::OutOfRange, Code::OutOfRange, "WRONG_OFFSET"),
     (FaultKind::DataLoss, Code::DataLoss, "DAMAGED_CHUNK"),
     (FaultKind::Unavailable, Code::Unavailable, "UNAVAILABLE"),
@@ -57,24 +60,60 @@ fn details(fault: &Fault, reason: &str) -> ErrorDetails {
             |v: &Violation| PreconditionViolation::new("STATE", short(&v.field), short(&v.description));
         details.set_precondition_failure(violations().map(state).collect::<Vec<_>>());
     }
-    if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Unavailable) {
-        details.set_retry_info(Some(RETRY));
+    if fault.kind == FaultKind::Quota {
+        let quota = |v: &Violation| QuotaViolation::new(short(&v.field), short(&v.description));
+        details.set_quota_failure(violations().map(quota).collect::<Vec<_>>());
+    }
+    if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Quota | FaultKind::Unavailable) {
+        details.set_retry_info(Some(fault.retry.unwrap_or(RETRY)));
     }
     details
 }
 
+/// Key of the sequence number to go on from, in the metadata of `ErrorInfo`.
+const RESUME: &str = "from_sequence";
+
+/// The status of a fault that ends a stream, which may be taken up again at `from`.
+pub fn with_resume(fault: &Fault, from: u64) -> Status {
+    let (code, reason) = code(fault);
+    let mut details = details(fault, reason);
+    if let Some(info) = details.error_info() {
+        let (reason, domain, mut metadata) =
+            (info.reason.clone(), info.domain.clone(), info.metadata.clone());
+        metadata.insert(RESUME.to_owned(), from.to_string());
+        details.set_error_info(reason, domain, metadata);
+    }
+    Status::with_error_details(code, short(&fault.message), details)
+}
+
+fn code(fault: &Fault) -> (Code, &'static str) {
+    let entry = TABLE.iter().find(|(kind, _, _)| *kind == fault.kind);
+    entry.map_or((Code::Internal, "INTERNAL"), |(_, code, reason)| (*code, *reason))
+}
+
 /// The status of a fault: message, violations, and what a client needs for going on.
 pub fn to_status(fault: &Fault) -> Status {
-    let entry = TABLE.iter().find(|(kind, _, _)| *kind == fault.kind);
-    let (_, code, reason) = entry.copied().unwrap_or((FaultKind::Internal, Code::Internal, "INTERNAL"));
+    let (code, reason) = code(fault);
     Status::with_error_details(code, short(&fault.message), details(fault, reason))
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        to_status(&fault)
+    }
 }
 
 /// The fault of a status. Codes that clino never sends become the nearest kind: UNIMPLEMENTED and its like are
 /// [`FaultKind::Internal`] with the code in the message.
 pub fn from_status(status: &Status) -> Fault {
     let details = status.get_error_details();
-    let entry = TABLE.iter().find(|(_, code, _)| *code == status.code());
+    // Two kinds share RESOURCE_EXHAUSTED: the reason tells them apart.
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    let known = |(_, code, name): &&(FaultKind, Code, &str)| {
+        *code == status.code()
+            && (*code != Code::ResourceExhausted || reason.is_none_or(|reason| reason == *name))
+    };
+    let entry = TABLE.iter().find(known);
     let (kind, message) = match entry {
         Some((kind, _, _)) => (*kind, status.message().to_owned()),
         None => (FaultKind::Internal, format!("{}: {}", status.code(), status.message())),
@@ -84,7 +123,8 @@ pub fn from_status(status: &Status) -> Fault {
     let committed = details.error_info().and_then(|info| info.metadata.get(COMMITTED)?.parse().ok());
     let violations =
         details.bad_request().map(|request| request.field_violations.iter().map(violation).collect());
-    Fault { kind, message, violations: violations.unwrap_or_default(), committed }
+    let retry = details.retry_info().and_then(|info| info.retry_delay).filter(|delay| *delay != RETRY);
+    Fault { kind, message, violations: violations.unwrap_or_default(), committed, retry }
 }
 
 #[cfg(test)]
@@ -101,9 +141,12 @@ mod tests {
             let details = status.get_error_details();
             assert_eq!(details.error_info().unwrap().reason, reason);
             assert_eq!(details.precondition_failure().is_some(), kind == FaultKind::Precondition);
-            let retry = matches!(kind, FaultKind::Exhausted | FaultKind::Unavailable);
+            let retry = matches!(kind, FaultKind::Exhausted | FaultKind::Quota | FaultKind::Unavailable);
+            assert_eq!(details.quota_failure().is_some(), kind == FaultKind::Quota);
             assert_eq!(details.retry_info().is_some(), retry);
             assert_eq!(from_status(&status), fault);
+            let later = Fault { retry: retry.then_some(Duration::from_secs(90)), ..fault };
+            assert_eq!(from_status(&to_status(&later)), later);
         }
     }
 

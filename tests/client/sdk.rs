@@ -5,8 +5,8 @@ use crate::{address, daemon};
 use bytes::Bytes;
 use clino::client::{CHUNK, Client, Label, Plan};
 use clino::domain::{
-    Dtype, Event, FaultKind, Outcome, Reading, Sequenced, SnapshotRef, SnapshotState, Tensor, TensorSpec,
-    WeightKind,
+    Dtype, Event, FaultKind, Outcome, Reading, RunFilter, Sequenced, SnapshotRef, SnapshotState, Tensor,
+    TensorSpec, WeightKind,
 };
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn a_run_from_opening_to_closing() {
     assert_eq!(distance.outcome, Outcome::Measured, "{distance:?}");
     let summary = run.summary().await.unwrap();
     assert_eq!((summary.accepted, summary.measured, summary.closed), (3, 3, true));
-    assert_eq!(client.runs().await.unwrap(), [summary]);
+    assert_eq!(client.runs(&RunFilter::default()).await.unwrap(), [summary]);
 }
 
 #[tokio::test]

@@ -26,6 +26,10 @@ pub struct Daemon {
     child: Child,
     pub http: String,
     pub unix: Option<String>,
+    /// Where metrics are, with `--http`.
+    pub metrics: Option<String>,
+    /// All of them.
+    pub addresses: Vec<String>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -57,9 +61,27 @@ impl Daemon {
         Self::spawn(socket, flags, &[])
     }
 
+    /// The same; a write beyond the limit on files fails there instead of ending the process.
+    pub fn ignoring_file_limits(socket: &Path, flags: &[&str]) -> Self {
+        let command = command();
+        let program = command.get_program().to_owned();
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program).args(arguments);
+        for (name, _) in command.get_envs() {
+            shell.env_remove(name);
+        }
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::launch(shell, socket, flags)
+    }
+
     fn spawn(socket: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = command();
         command.envs(environment.iter().copied());
+        Self::launch(command, socket, flags)
+    }
+
+    fn launch(mut command: Command, socket: &Path, flags: &[&str]) -> Self {
         command.args(["--listen", "127.0.0.1:0", "--threads", "2", "--socket"]).arg(socket).args(flags);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -68,7 +90,18 @@ impl Daemon {
         assert_eq!(words.next(), Some("listening"), "{line:?}");
         let addresses: Vec<_> = words.map(str::to_owned).collect();
         let find = |scheme: &str| addresses.iter().find(|address| address.starts_with(scheme)).cloned();
-        Self { child, http: find("http://").unwrap(), unix: find("unix://"), _directory: None }
+        Self {
+            child,
+            http: find("http").unwrap(),
+            unix: find("unix://"),
+            metrics: find("metrics=http://"),
+            addresses,
+            _directory: None,
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -253,6 +286,7 @@ pub fn open_request(key: &str) -> pb::OpenRunRequest {
         precision: pb::Precision::Auto.into(),
         budget_seconds: None,
         gpu_only: false,
+        ..Default::default()
     }
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,5 +21,5 @@ def daemon() -> Iterator[FakeDaemon]:
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CLINO_ADDR", raising=False)
-    monkeypatch.delenv("CLINO_MODE", raising=False)
+    for name in [name for name in os.environ if name.startswith("CLINO_")]:
+        monkeypatch.delenv(name)

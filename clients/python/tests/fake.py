@@ -14,7 +14,7 @@ from typing import Any
 import google_crc32c
 import grpc
 
-from clino.v1 import reports_pb2, runs_pb2, snapshots_pb2, types_pb2
+from clino.v1 import decisions_pb2, reports_pb2, runs_pb2, snapshots_pb2, types_pb2
 
 
 @dataclass
@@ -32,6 +32,16 @@ class FakeRun:
     receipts: dict[str, snapshots_pb2.PushSnapshotResponse] = field(default_factory=dict)
     events: list[reports_pb2.WatchResponse] = field(default_factory=list)
     closed: bool = False
+    # What its policy says; receipts have it, and with `news` its watchers.
+    decision: decisions_pb2.Decision | None = None
+    # Pushes that were refused since it is STOP, and to be enforced.
+    refused: int = 0
+
+    @property
+    def ended(self) -> bool:
+        said = self.decision
+        stop = said is not None and said.advice == decisions_pb2.ADVICE_STOP
+        return stop and self.request.policy.mode == decisions_pb2.POLICY_MODE_ENFORCE
 
     def plan(self) -> list[runs_pb2.Planned]:
         """Predicted before there is a snapshot, counted and timed after it."""
@@ -47,7 +57,7 @@ class FakeRun:
 class FakeDaemon:
     """Knobs are plain attributes: set them before or while a client talks."""
 
-    def __init__(self, bind: str = "127.0.0.1:0") -> None:
+    def __init__(self, bind: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> None:
         self.runs: dict[str, FakeRun] = {}
         self.probes: dict[str, runs_pb2.ProbeManifest] = {}
         self.opened = 0
@@ -58,13 +68,20 @@ class FakeDaemon:
         self.on_chunk: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
         self.on_open: Callable[[runs_pb2.OpenRunRequest, grpc.ServicerContext], None] = lambda request, context: None
         self.on_get: Callable[[runs_pb2.GetRunRequest, grpc.ServicerContext], None] = lambda request, context: None
+        self.on_watch: Callable[[grpc.ServicerContext], None] = lambda context: None
+        # Metadata of every call, by method.
+        self.metadata: dict[str, dict[str, str]] = {}
         self.on_commit: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
         self.pushes = 0
         self._changed = threading.Condition()
-        self._server = grpc.server(futures.ThreadPoolExecutor(16))
+        self._server = grpc.server(futures.ThreadPoolExecutor(16), interceptors=[_Listener(self)])
         self._server.add_generic_rpc_handlers(_handlers(self))
-        self.port = self._server.add_insecure_port(bind)
-        self.addr = bind if bind.startswith("unix:") else f"http://127.0.0.1:{self.port}"
+        if credentials is None:
+            self.port = self._server.add_insecure_port(bind)
+        else:
+            self.port = self._server.add_secure_port(bind, credentials)
+        scheme = "http" if credentials is None else "https"
+        self.addr = bind if bind.startswith("unix:") else f"{scheme}://127.0.0.1:{self.port}"
         self._server.start()
 
     @property
@@ -77,7 +94,38 @@ class FakeDaemon:
         self.hold.set()
         self._server.stop(0).wait()
 
+    def decide(self, advice: str, news: bool = True, **fields: Any) -> None:
+        """Have the policy of the only run say this."""
+        run = self.run
+        run.decision = decisions_pb2.Decision(
+            decision_id=f"{len(run.events)}",
+            run_id=run.id,
+            advice=f"ADVICE_{advice}",
+            mode=run.request.policy.mode or decisions_pb2.POLICY_MODE_ADVISE,
+            latched=advice == "STOP",
+            **fields,
+        )
+        if news:
+            self._tell(run, reports_pb2.WatchResponse(decided=run.decision))
+
     # --- RPCs
+
+    def ask(self, request: decisions_pb2.DecideRequest, context: grpc.ServicerContext) -> decisions_pb2.DecideResponse:
+        run = self._find(request.run_id, context)
+        if run.decision is None:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "run_id: found a run without a policy")
+        staleness = decisions_pb2.Staleness(snapshots=3, steps=30)
+        return decisions_pb2.DecideResponse(decision=run.decision, staleness=staleness)
+
+    def override(
+        self, request: decisions_pb2.OverrideRequest, context: grpc.ServicerContext
+    ) -> decisions_pb2.OverrideResponse:
+        run = self._find(request.run_id, context)
+        if run.decision is None or run.decision.advice != decisions_pb2.ADVICE_STOP:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "run_id: found a run that has not been stopped")
+        by = decisions_pb2.Overridden(reason=request.reason, by="anybody", at=types_pb2.SnapshotRef(step=7, attempt=1))
+        self.decide("NOT_ENOUGH_DATA", overridden=by, reason=decisions_pb2.REASON_WARMING_UP)
+        return decisions_pb2.OverrideResponse(decision=run.decision)
 
     def open_run(self, request: runs_pb2.OpenRunRequest, context: grpc.ServicerContext) -> runs_pb2.OpenRunResponse:
         self.on_open(request, context)
@@ -95,7 +143,11 @@ class FakeDaemon:
     def get_run(self, request: runs_pb2.GetRunRequest, context: grpc.ServicerContext) -> runs_pb2.GetRunResponse:
         self.on_get(request, context)
         run = self._find(request.run_id, context)
-        return runs_pb2.GetRunResponse(run=runs_pb2.RunSummary(run_id=run.id, plan=run.plan()))
+        return runs_pb2.GetRunResponse(
+            run=runs_pb2.RunSummary(
+                run_id=run.id, plan=run.plan(), decision=run.decision, next_sequence=len(run.events)
+            )
+        )
 
     def put_probe(
         self, frames: Iterator[runs_pb2.PutProbeRequest], context: grpc.ServicerContext
@@ -120,6 +172,9 @@ class FakeDaemon:
             receipt = snapshots_pb2.PushSnapshotResponse(repeated_upload=True)
             receipt.MergeFrom(run.receipts[begin.idempotency_key])
             return receipt
+        if run.ended:
+            run.refused += 1
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "run_id: its policy said STOP; override it to go on")
         self.pushes += 1
         number = self.pushes
 
@@ -136,17 +191,20 @@ class FakeDaemon:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tensors: not the bytes of the manifest")
         attempt = begin.attempt or 1 + sum(one.begin.step == begin.step for one in run.received)
         run.received.append(Received(begin, data, attempt))
-        receipt = snapshots_pb2.PushSnapshotResponse(step=begin.step, attempt=attempt)
+        receipt = snapshots_pb2.PushSnapshotResponse(step=begin.step, attempt=attempt, decision=run.decision)
         run.receipts[begin.idempotency_key] = receipt
-        self._measure(run, snapshots_pb2.SnapshotRef(step=begin.step, attempt=attempt))
+        self._measure(run, types_pb2.SnapshotRef(step=begin.step, attempt=attempt))
         self.on_commit(number, context)
         return receipt
 
     def watch(
         self, request: reports_pb2.WatchRequest, context: grpc.ServicerContext
     ) -> Iterator[reports_pb2.WatchResponse]:
+        self.on_watch(context)
         run = self._find(request.run_id, context)
         place = request.from_sequence
+        if place > len(run.events):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "from_sequence: found a number ahead of the run")
         while context.is_active():
             with self._changed:
                 if len(run.events) == place:
@@ -165,7 +223,7 @@ class FakeDaemon:
             context.abort(grpc.StatusCode.NOT_FOUND, f"run_id: no run {run_id!r}")
         return self.runs[run_id]
 
-    def _measure(self, run: FakeRun, at: snapshots_pb2.SnapshotRef) -> None:
+    def _measure(self, run: FakeRun, at: types_pb2.SnapshotRef) -> None:
         reading = reports_pb2.Reading(
             measure="loss",
             group="en",
@@ -209,6 +267,18 @@ def _assemble(frames: Iterator[Any], context: grpc.ServicerContext) -> bytes:
     raise AssertionError("abort raises")
 
 
+class _Listener(grpc.ServerInterceptor):
+    """Notes what comes with calls."""
+
+    def __init__(self, daemon: FakeDaemon) -> None:
+        self._daemon = daemon
+
+    def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        found = {str(key): str(value) for key, value in details.invocation_metadata or ()}
+        self._daemon.metadata[details.method.rpartition("/")[2]] = found
+        return continuation(details)
+
+
 def _handlers(daemon: FakeDaemon) -> tuple[grpc.GenericRpcHandler, ...]:
     def unary(method: Any, request: Any, response: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(method, request.FromString, response.SerializeToString)
@@ -226,7 +296,16 @@ def _handlers(daemon: FakeDaemon) -> tuple[grpc.GenericRpcHandler, ...]:
     watch = grpc.unary_stream_rpc_method_handler(
         daemon.watch, reports_pb2.WatchRequest.FromString, reports_pb2.WatchResponse.SerializeToString
     )
-    services = {"Runs": runs, "Snapshots": {"PushSnapshot": push}, "Reports": {"Watch": watch}}
+    decisions = {
+        "Decide": unary(daemon.ask, decisions_pb2.DecideRequest, decisions_pb2.DecideResponse),
+        "Override": unary(daemon.override, decisions_pb2.OverrideRequest, decisions_pb2.OverrideResponse),
+    }
+    services = {
+        "Runs": runs,
+        "Snapshots": {"PushSnapshot": push},
+        "Reports": {"Watch": watch},
+        "Decisions": decisions,
+    }
     return tuple(
         grpc.method_handlers_generic_handler(f"clino.v1.{service}", methods) for service, methods in services.items()
     )

@@ -17,6 +17,9 @@ import pytest
 
 BIN = os.environ.get("CLINO_BIN", "")
 
+# Of `clino serve`.
+HELP = subprocess.run([BIN, "serve", "--help"], capture_output=True, text=True, check=True).stdout if BIN else ""
+
 needs_daemon = pytest.mark.skipif(not BIN, reason="CLINO_BIN does not name a clino program")
 
 Floats = npt.NDArray[np.float64]
@@ -25,12 +28,12 @@ Floats = npt.NDArray[np.float64]
 class RealDaemon:
     """`clino serve` on a unix socket and a free port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         self.socket = folder / "clino.sock"
         self.unix = f"unix://{self.socket}"
         self._errors = (folder / "stderr").open("a")
         self._process = subprocess.Popen(
-            [BIN, "serve", "--socket", str(self.socket), "--listen", "127.0.0.1:0"],
+            [BIN, "serve", "--socket", str(self.socket), "--listen", "127.0.0.1:0", *flags],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,

@@ -99,6 +99,27 @@ def test_a_daemon_that_forgot_the_run_is_told_again(daemon: FakeDaemon) -> None:
     assert [one.begin.initialization for one in daemon.run.received] == [True, False]
 
 
+def test_a_daemon_that_lost_its_last_events_is_followed_from_there(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/d.sock"
+    first = FakeDaemon(address)
+    run = begin(address, delivery="every")
+    for step in (1, 2):
+        run.snapshot(weights(), step)
+    until(lambda: len(run.readings()) == 2)
+    watcher = run._watcher
+    assert watcher is not None
+    first.stop()
+    until(lambda: watcher.away)
+    second = FakeDaemon(address)
+    second.runs = first.runs
+    del second.run.events[2:]
+    until(lambda: not watcher.away, 30)
+    run.snapshot(weights(), 3)
+    assert run.finish()
+    second.stop()
+    assert [reading.step for reading in run.readings()] == [1, 2, 3]
+
+
 def test_a_daemon_that_does_not_read_holds_only_the_sender(
     daemon: FakeDaemon, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,12 +239,19 @@ BAD: list[dict[str, Any]] = [
     {"measures": "loss"},
     {"seed": "x"},
     {"seed": -1},
-    {"addr": "https://host"},
+    {"addr": "ftp://host"},
     {"mode": "offline"},
     {"delivery": "some"},
     {"precision": "f8"},
     {"budget": 0},
     {"budget": "1 s"},
+    {"tags": ["a"]},
+    {"policy": "patience"},
+    {"policy": [{"name": "patience"}]},
+    {"policy": [clino.Rule("patience", "loss", patience=object())]},
+    {"policy": clino.Policy([], mode="force")},  # type: ignore[arg-type]
+    {"policy": {"rule": []}},
+    {"token": "two words"},
 ]
 
 

@@ -155,7 +155,7 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.of("near:2").target == "near:2"
 
 
-@pytest.mark.parametrize("addr", ["https://host:1", "http://host:1/path", "unix://", "ftp://x"])
+@pytest.mark.parametrize("addr", ["https://host:1/path", "http://host:1/path", "unix://", "ftp://x"])
 def test_what_is_no_address(addr: str) -> None:
     with pytest.raises(ValueError, match="addr: found"):
         Settings.of(addr)
@@ -168,3 +168,9 @@ def test_modes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mode_of("online") == "online"
     with pytest.raises(ValueError, match="mode: found 'offline'"):
         mode_of("offline")
+
+
+def test_the_version_that_is_told_is_the_one_of_the_package() -> None:
+    told = dict(Settings.of(None).access.metadata())
+    pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    assert f'\nversion = "{told["clino-client-version"]}"\n' in pyproject.read_text(encoding="utf-8")

@@ -4,7 +4,7 @@
 
 use super::slot::{Parcel, Slot};
 use crate::client::follow::is_refusal;
-use crate::client::{Client, Plan, Run};
+use crate::client::{Access, Client, Plan, Run};
 use crate::domain::{Fault, FaultKind, Receipt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-pub(super) fn run(slot: &Arc<Slot>, address: &str, plan: &Plan) {
+pub(super) fn run(slot: &Arc<Slot>, (address, access): (&str, &Access), plan: &Plan) {
     let _ending = Ending(slot);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -32,13 +32,13 @@ pub(super) fn run(slot: &Arc<Slot>, address: &str, plan: &Plan) {
             // An abandoned sender drops whatever it is doing; the daemon keeps nothing of half a push.
             biased;
             () = slot.abandoned() => {}
-            () = deliver(slot, address, plan) => {}
+            () = deliver(slot, (address, access), plan) => {}
         }
     });
 }
 
-async fn deliver(slot: &Slot, address: &str, plan: &Plan) {
-    let client = match Client::lazy(address) {
+async fn deliver(slot: &Slot, (address, access): (&str, &Access), plan: &Plan) {
+    let client = match Client::lazy_with(address, access) {
         Ok(client) => client,
         Err(fault) => return slot.give_up(&fault.to_string()),
     };
@@ -68,7 +68,7 @@ async fn deliver(slot: &Slot, address: &str, plan: &Plan) {
 async fn session(slot: &Slot, run: &Run) -> Result<(), ()> {
     while let Some(parcel) = slot.take().await {
         match push(run, &parcel).await {
-            Ok(_) => slot.sent(&parcel),
+            Ok(receipt) => slot.sent(&parcel, receipt.decision),
             // The daemon came back without this run: it has to be opened again.
             Err(fault) if fault.kind == FaultKind::NotFound || !is_refusal(fault.kind) => {
                 slot.away(Some(parcel), &fault.to_string());

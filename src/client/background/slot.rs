@@ -4,7 +4,7 @@
 
 use super::{Summary, Warn};
 use crate::client::Label;
-use crate::domain::{RunId, Tensor};
+use crate::domain::{Decision, RunId, Tensor};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,12 +41,16 @@ struct State {
     /// Whether the initialization is still to be sent to the run that is open now.
     initialization_due: bool,
     run: Option<RunId>,
+    /// The run that was opened last, also while the daemon is away.
+    last_run: Option<RunId>,
     phase: Phase,
     /// The courier is gone: nothing will be sent any more.
     ended: bool,
     warned_away: bool,
     warned_refused: bool,
     summary: Summary,
+    /// What the policy of the run that is open now said last.
+    decision: Option<Decision>,
 }
 
 pub(super) struct Slot {
@@ -68,11 +72,13 @@ impl Slot {
             initialization: None,
             initialization_due: false,
             run: None,
+            last_run: None,
             phase: Phase::Training,
             ended: false,
             warned_away: false,
             warned_refused: false,
             summary: Summary::default(),
+            decision: None,
         };
         Self {
             state: Mutex::new(state),
@@ -117,6 +123,10 @@ impl Slot {
 
     pub fn run(&self) -> Option<RunId> {
         self.lock().run.clone()
+    }
+
+    pub fn decision(&self) -> Option<Decision> {
+        self.lock().decision.clone()
     }
 
     pub fn opened(&self, patience: Duration) -> Option<RunId> {
@@ -187,15 +197,20 @@ impl Slot {
     /// A run is open: it has nothing yet.
     pub fn session(&self, run: RunId) {
         let mut state = self.lock();
+        if state.last_run.replace(run.clone()).is_some_and(|last| last != run) {
+            state.decision = None;
+        }
         state.run = Some(run);
         state.initialization_due = state.initialization.is_some();
         self.changed.notify_all();
     }
 
     /// The daemon has it. The same parcel may come again: after an outage, and whenever the run is opened anew.
-    pub fn sent(&self, parcel: &Parcel) {
+    pub fn sent(&self, parcel: &Parcel, decision: Option<Box<Decision>>) {
+        let mut state = self.lock();
+        state.decision = decision.map(|decision| *decision);
         if !parcel.received.swap(true, Ordering::Relaxed) {
-            self.lock().summary.sent += 1;
+            state.summary.sent += 1;
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Owns: the tables. May not touch: messages.
 
-use crate::domain::{Delivery, Dtype, Ended, Fault, Outcome, Precision, SnapshotState, WeightKind};
+use crate::domain::{
+    Advice, Delivery, Dtype, Ended, Fault, Mode, Outcome, Precision, Reason, SnapshotState, WeightKind,
+};
 use crate::wire::pb;
 
 /// A domain enum with numbers on the wire.
@@ -123,6 +125,48 @@ impl Coded for SnapshotState {
         (pb::SnapshotState::Skipped, Self::Skipped),
     ];
     fn name(pb: &pb::SnapshotState) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for Mode {
+    type Pb = pb::PolicyMode;
+    const TABLE: &'static [(pb::PolicyMode, Self)] =
+        &[(pb::PolicyMode::Advise, Self::Advise), (pb::PolicyMode::Enforce, Self::Enforce)];
+    fn name(pb: &pb::PolicyMode) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for Advice {
+    type Pb = pb::Advice;
+    const TABLE: &'static [(pb::Advice, Self)] = &[
+        (pb::Advice::Continue, Self::Continue),
+        (pb::Advice::Stop, Self::Stop),
+        (pb::Advice::NotEnoughData, Self::NotEnoughData),
+    ];
+    fn name(pb: &pb::Advice) -> &'static str {
+        pb.as_str_name()
+    }
+}
+
+impl Coded for Reason {
+    type Pb = pb::Reason;
+    const TABLE: &'static [(pb::Reason, Self)] = &[
+        (pb::Reason::NoRuleFired, Self::NoRuleFired),
+        (pb::Reason::WarmingUp, Self::WarmingUp),
+        (pb::Reason::ThresholdCrossed, Self::ThresholdCrossed),
+        (pb::Reason::PatienceExhausted, Self::PatienceExhausted),
+        (pb::Reason::Diverged, Self::Diverged),
+        (pb::Reason::Plateau, Self::Plateau),
+        (pb::Reason::TrendReversed, Self::TrendReversed),
+        (pb::Reason::NonFinite, Self::NonFinite),
+        (pb::Reason::WorseThanMedian, Self::WorseThanMedian),
+        (pb::Reason::BelowPercentile, Self::BelowPercentile),
+        (pb::Reason::NotPromoted, Self::NotPromoted),
+        (pb::Reason::SignificantlyWorse, Self::SignificantlyWorse),
+    ];
+    fn name(pb: &pb::Reason) -> &'static str {
         pb.as_str_name()
     }
 }

@@ -2,13 +2,20 @@
 //!
 //! Owns: which number means what, and the field paths of violations. May not touch: streams, status codes.
 
+mod decisions;
 mod enums;
+mod fleet;
 mod readings;
 mod requests;
 mod runs;
 mod tensors;
 
+pub use decisions::{decision_from_pb, decision_to_pb, policy_from_pb, policy_to_pb, rule_info_to_pb};
 pub use enums::Coded;
+pub use fleet::{
+    compared_from_pb, compared_to_pb, comparison_from_pb, comparison_to_pb, filter_from_pb, filter_to_pb,
+    news_from_pb, page_from_pb,
+};
 pub use readings::{
     event_from_pb, event_to_pb, reading_from_pb, reading_to_pb, report_from_pb, report_to_pb,
 };

@@ -3,7 +3,7 @@
 //! Owns: nothing beside the conversion. May not touch: who made them.
 
 use super::runs::{parameters_from_pb, work_from_pb, work_to_pb};
-use super::{Coded, at_from_pb, at_to_pb, present, value_to_pb};
+use super::{Coded, at_from_pb, at_to_pb, decision_from_pb, decision_to_pb, present, value_to_pb};
 use crate::domain::{
     Ended, Estimate, Event, Fault, Outcome, Part, Precision, Quadrature, Reading, Report, Rung, Sequenced,
     SnapshotState, Surface, TensorParts, WeightKind,
@@ -160,6 +160,7 @@ pub fn event_to_pb(sequenced: &Sequenced) -> pb::WatchResponse {
         Event::Finished { snapshot, seconds } => {
             Pb::Finished(pb::MeasurementFinished { snapshot: Some(at_to_pb(*snapshot)), seconds: *seconds })
         }
+        Event::Decided(decision) => Pb::Decided(decision_to_pb(decision)),
         Event::Gap { lost } => Pb::Gap(pb::Gap { lost: *lost }),
         Event::Closed => Pb::Closed(pb::RunClosed {}),
         Event::Draining => Pb::Draining(pb::Draining {}),
@@ -189,6 +190,7 @@ pub fn event_from_pb(response: pb::WatchResponse) -> Result<Sequenced, Fault> {
         Pb::Finished(finished) => {
             Event::Finished { snapshot: at_from_pb(finished.snapshot)?, seconds: finished.seconds }
         }
+        Pb::Decided(decision) => Event::Decided(Box::new(decision_from_pb(decision)?)),
         Pb::Gap(gap) => Event::Gap { lost: gap.lost },
         Pb::Closed(_) => Event::Closed,
         Pb::Draining(_) => Event::Draining,

@@ -4,13 +4,18 @@
 
 use super::runs::measures_from_pb;
 use super::tensors::check_tensor_name;
-use super::{Coded, Complaints, manifest_from_pb, measure_to_pb, present, spec_from_pb, spec_to_pb};
-use crate::domain::id::check_name;
+use super::{
+    Coded, Complaints, decision_from_pb, decision_to_pb, manifest_from_pb, measure_to_pb, policy_from_pb,
+    policy_to_pb, present, spec_from_pb, spec_to_pb,
+};
+use crate::domain::id::{MAX_NAME, check_name, is_hidden, quoted};
+use crate::domain::run::DEFAULT_PROJECT;
 use crate::domain::{
-    Announcement, Delivery, Fault, Precision, ProbeGroup, Receipt, RunId, RunSpec, SnapshotId, SnapshotRef,
-    Tensor, Unmeasured, WeightKind,
+    Announcement, Delivery, Fault, Precision, ProbeGroup, Receipt, RunId, RunLabel, RunSpec, SnapshotId,
+    SnapshotRef, Tensor, Unmeasured, WeightKind,
 };
 use crate::wire::pb;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Longest idempotency key, in bytes.
@@ -49,6 +54,8 @@ pub fn open_run_from_pb(
     let delivery = complaints.keep("", Delivery::from_pb("delivery", request.delivery));
     let precision = complaints.keep("", Precision::from_pb("precision", request.precision));
     let groups = complaints.keep("", groups_from_pb(request.groups, resolve));
+    let label = complaints.keep("", label_from_pb(request.project, request.experiment, request.tags));
+    let policy = complaints.keep("", request.policy.map(policy_from_pb).transpose());
     complaints.settle()?;
     let missing = || Fault::internal("a field is missing though nothing complained");
     let spec = RunSpec {
@@ -61,8 +68,46 @@ pub fn open_run_from_pb(
         precision: precision.ok_or_else(missing)?,
         budget: request.budget_seconds,
         gpu_only: request.gpu_only,
+        label: label.ok_or_else(missing)?,
+        policy: policy.ok_or_else(missing)?,
     };
     Ok((request.idempotency_key, spec))
+}
+
+/// Most tags of a run.
+const MAX_TAGS: usize = 32;
+
+fn label_from_pb(
+    project: String,
+    experiment: String,
+    tags: impl IntoIterator<Item = (String, String)>,
+) -> Result<RunLabel, Fault> {
+    let mut complaints = Complaints::default();
+    let project = if project.is_empty() { DEFAULT_PROJECT.to_owned() } else { project };
+    complaints.keep("", check_name("project", &project));
+    if !experiment.is_empty() {
+        complaints.keep("", check_name("experiment", &experiment));
+    }
+    let tags: BTreeMap<_, _> = tags.into_iter().collect();
+    if tags.len() > MAX_TAGS {
+        let found = tags.len();
+        complaints.keep(
+            "",
+            Err::<(), _>(Fault::invalid("tags", format!("found {found}, expected at most {MAX_TAGS}"))),
+        );
+    }
+    for (name, text) in &tags {
+        complaints.keep("", check_name("tags", name));
+        let plain = text.len() <= MAX_NAME && !text.chars().any(is_hidden);
+        if !plain {
+            let found = quoted(text);
+            let expected = format!("at most {MAX_NAME} bytes without control characters");
+            let wrong = Fault::invalid(format!("tags.{name}"), format!("found {found}, expected {expected}"));
+            complaints.keep("", Err::<(), _>(wrong));
+        }
+    }
+    complaints.settle()?;
+    Ok(RunLabel { project, experiment, tags })
 }
 
 /// A request for `spec` whose groups are sent as `groups`: each whole or by digest.
@@ -78,6 +123,10 @@ pub fn open_run_to_pb(key: String, spec: &RunSpec, groups: Vec<pb::ProbeGroup>) 
         precision: spec.precision.to_pb(),
         budget_seconds: spec.budget,
         gpu_only: spec.gpu_only,
+        project: spec.label.project.clone(),
+        experiment: spec.label.experiment.clone(),
+        tags: spec.label.tags.clone().into_iter().collect(),
+        policy: spec.policy.as_ref().map(policy_to_pb),
     }
 }
 
@@ -202,13 +251,17 @@ pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
         unmeasured: receipt.unmeasured.iter().map(unmeasured).collect(),
         replaced: receipt.replaced.map(at_to_pb),
         repeated_upload: receipt.repeated,
+        decision: receipt.decision.as_deref().map(decision_to_pb),
     }
 }
 
 /// A receipt.
-pub fn receipt_from_pb(receipt: pb::PushSnapshotResponse) -> Receipt {
+///
+/// # Errors
+/// A field without a meaning: a daemon that is newer than this code.
+pub fn receipt_from_pb(receipt: pb::PushSnapshotResponse) -> Result<Receipt, Fault> {
     let unmeasured = |line: pb::Unmeasured| Unmeasured { measure: line.measure, reason: line.reason };
-    Receipt {
+    Ok(Receipt {
         id: SnapshotId(receipt.snapshot_id),
         at: SnapshotRef { step: receipt.step, attempt: receipt.attempt },
         digest: receipt.digest,
@@ -216,5 +269,6 @@ pub fn receipt_from_pb(receipt: pb::PushSnapshotResponse) -> Receipt {
         unmeasured: receipt.unmeasured.into_iter().map(unmeasured).collect(),
         replaced: receipt.replaced.map(|at| SnapshotRef { step: at.step, attempt: at.attempt }),
         repeated: receipt.repeated_upload,
-    }
+        decision: receipt.decision.map(decision_from_pb).transpose()?.map(Box::new),
+    })
 }

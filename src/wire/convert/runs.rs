@@ -2,11 +2,14 @@
 //!
 //! Owns: nothing beside the conversion. May not touch: the registry.
 
-use super::{Coded, Complaints, spec_from_pb, spec_to_pb};
+use super::{
+    Coded, Complaints, at_from_pb, at_to_pb, decision_from_pb, decision_to_pb, policy_from_pb, policy_to_pb,
+    spec_from_pb, spec_to_pb,
+};
 use crate::domain::id::check_name;
 use crate::domain::{
-    Delivery, Fault, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision, RunId,
-    RunSummary, Value, Work,
+    Delivery, Fault, Latest, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision,
+    RunId, RunLabel, RunSummary, Value, Work,
 };
 use crate::wire::pb;
 use std::collections::BTreeMap;
@@ -115,7 +118,7 @@ fn part_info_to_pb((name, summary): &(&str, &str)) -> pb::PartInfo {
     pb::PartInfo { name: (*name).to_owned(), summary: (*summary).to_owned() }
 }
 
-fn parameter_info_to_pb(parameter: &ParameterInfo) -> pb::ParameterInfo {
+pub(super) fn parameter_info_to_pb(parameter: &ParameterInfo) -> pb::ParameterInfo {
     pb::ParameterInfo {
         name: parameter.name.to_owned(),
         summary: parameter.summary.to_owned(),
@@ -169,6 +172,16 @@ pub fn opened_from_pb(opened: pb::OpenRunResponse) -> Result<OpenedRun, Fault> {
     })
 }
 
+fn latest_to_pb(latest: &Latest) -> pb::Latest {
+    let Latest { measure, group, value, stderr } = latest.clone();
+    pb::Latest { measure, group, value, stderr }
+}
+
+fn latest_from_pb(latest: pb::Latest) -> Latest {
+    let pb::Latest { measure, group, value, stderr } = latest;
+    Latest { measure, group, value, stderr }
+}
+
 /// A summary.
 pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
     pb::RunSummary {
@@ -189,6 +202,15 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
         next_sequence: run.next_sequence,
         plan: plan_to_pb(&run.measures, &run.plan),
         budget_seconds: run.budget,
+        project: run.label.project.clone(),
+        experiment: run.label.experiment.clone(),
+        tags: run.label.tags.clone().into_iter().collect(),
+        policy: run.policy.as_ref().map(policy_to_pb),
+        decision: run.decision.as_ref().map(decision_to_pb),
+        latest: run.latest.iter().map(latest_to_pb).collect(),
+        last_accepted: run.last_accepted.map(at_to_pb),
+        last_measured: run.last_measured.map(at_to_pb),
+        opened_at: run.opened_at,
     }
 }
 
@@ -215,5 +237,16 @@ pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
         next_sequence: run.next_sequence,
         plan: plan_from_pb(run.plan),
         budget: run.budget_seconds,
+        label: RunLabel {
+            project: run.project,
+            experiment: run.experiment,
+            tags: run.tags.into_iter().collect(),
+        },
+        policy: run.policy.map(policy_from_pb).transpose()?,
+        decision: run.decision.map(decision_from_pb).transpose()?,
+        latest: run.latest.into_iter().map(latest_from_pb).collect(),
+        last_accepted: run.last_accepted.map(|at| at_from_pb(Some(at))).transpose()?,
+        last_measured: run.last_measured.map(|at| at_from_pb(Some(at))).transpose()?,
+        opened_at: run.opened_at,
     })
 }

@@ -18,6 +18,35 @@ fn pb_spec(dtype: i32, byte_length: Option<u64>) -> pb::TensorSpec {
     pb::TensorSpec { name: "w".into(), dtype, shape: vec![2, 3], byte_length }
 }
 
+fn policy() -> Policy {
+    let parameters = [("patience".to_owned(), Value::Number(3.0))].into();
+    let rule = RuleRequest { name: "patience".into(), on: "loss@de".into(), parameters };
+    Policy { mode: Mode::Enforce, rules: vec![rule] }
+}
+
+fn decision() -> Decision {
+    let at = SnapshotRef { step: 7, attempt: 1 };
+    Decision {
+        id: "i".into(),
+        run: RunId("r".into()),
+        advice: Advice::Stop,
+        reason: Reason::PatienceExhausted,
+        rule: "patience on loss@de".into(),
+        sentence: "because".into(),
+        compared: vec![("value".into(), 1.5), ("best".into(), 1.25)],
+        evaluated: Some(at),
+        best: Some((at, 1.25)),
+        next_check_step: Some(8),
+        peers: vec![RunId("q".into())],
+        peer_count: 1,
+        mode: Mode::Enforce,
+        latched: true,
+        overridden: Some(Overridden { at: Some(at), reason: "why".into(), by: "who".into() }),
+        history_digest: "h".into(),
+        policy_digest: "p".into(),
+    }
+}
+
 #[test]
 fn row_25_an_unknown_dtype_is_named_with_its_tensor() {
     let fault = spec_from_pb(pb_spec(77, None)).unwrap_err();
@@ -135,6 +164,12 @@ fn runs_and_snapshots_come_back_as_they_went() {
         precision: Precision::Auto,
         budget: Some(2.5),
         gpu_only: true,
+        label: RunLabel {
+            project: "p".into(),
+            experiment: "e".into(),
+            tags: [("a".into(), "b".into())].into(),
+        },
+        policy: Some(policy()),
     };
     let probe = pb::probe_group::Source::Probe(probe_to_pb(&spec.groups[0].tensors));
     let groups = vec![pb::ProbeGroup { name: "en".into(), source: Some(probe) }];
@@ -161,8 +196,9 @@ fn runs_and_snapshots_come_back_as_they_went() {
         unmeasured: vec![Unmeasured { measure: "distance".into(), reason: "no initialization".into() }],
         replaced: Some(SnapshotRef { step: 2, attempt: 1 }),
         repeated: true,
+        decision: Some(Box::new(decision())),
     };
-    assert_eq!(receipt_from_pb(receipt_to_pb(&receipt)), receipt);
+    assert_eq!(receipt_from_pb(receipt_to_pb(&receipt)).unwrap(), receipt);
 }
 
 #[test]
@@ -185,6 +221,18 @@ fn summaries_come_back_as_they_went() {
         skipped: 1,
         pending: 1,
         next_sequence: 17,
+        label: RunLabel::default(),
+        policy: Some(policy()),
+        decision: Some(decision()),
+        latest: vec![Latest {
+            measure: "loss".into(),
+            group: Some("en".into()),
+            value: Some(1.0),
+            stderr: Some(0.5),
+        }],
+        last_accepted: Some(SnapshotRef { step: 9, attempt: 2 }),
+        last_measured: None,
+        opened_at: 0.0,
     };
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {

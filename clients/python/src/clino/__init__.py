@@ -9,11 +9,14 @@
     for reading in run.readings(): ...
 
 Flow: `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender` takes from there and speaks through
-`_link` and `_daemon`; `_watcher` writes what comes back into `_journal`, from where `_run` reads it.
+`_link` and `_daemon`; `_watcher` writes what comes back into `_journal`, from where `_run` reads it. The newest
+decision lies in `_verdict`, where the loop finds it without waiting. `clino.integrations` is for trainers of others.
 `clino.v1` holds the messages of the protocol.
 """
 
+from clino._decisions import Decision, Overridden, Snapshot, Staleness
 from clino._notices import ClinoError
+from clino._policy import Policy, PolicyLike, Rule, RuleLike
 from clino._readings import Event, Gap, Quadrature, Reading, Rung, SnapshotFinished, SnapshotSkipped, Surface
 from clino._request import MeasureLike
 from clino._run import Run, Stats, init
@@ -21,16 +24,24 @@ from clino._work import Planned, Work
 
 __all__ = [
     "ClinoError",
+    "Decision",
     "Event",
     "Gap",
     "MeasureLike",
+    "Overridden",
     "Planned",
+    "Policy",
+    "PolicyLike",
     "Quadrature",
     "Reading",
+    "Rule",
+    "RuleLike",
     "Run",
     "Rung",
+    "Snapshot",
     "SnapshotFinished",
     "SnapshotSkipped",
+    "Staleness",
     "Stats",
     "Surface",
     "Work",

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from clino._settings import Settings
 from clino._slot import Copy
-from clino.v1 import reports_pb2, runs_pb2, snapshots_pb2, types_pb2
+from clino.v1 import decisions_pb2, reports_pb2, runs_pb2, snapshots_pb2, types_pb2
 
 # The largest that the protocol allows, and the fastest over a unix socket.
 CHUNK = 1 << 20
@@ -94,7 +94,13 @@ class Daemon:
     """A daemon that may or may not be there; nothing connects before the first call."""
 
     def __init__(self, settings: Settings) -> None:
-        self._channel = grpc.insecure_channel(settings.target, list(settings.options))
+        self._access = access = settings.access
+        options = list(settings.options)
+        if settings.secure:
+            trust = grpc.ssl_channel_credentials(access.ca, access.key, access.cert)
+            self._channel = grpc.secure_channel(settings.target, trust, options)
+        else:
+            self._channel = grpc.insecure_channel(settings.target, options)
 
     def open_run(self, request: runs_pb2.OpenRunRequest, timeout: float) -> runs_pb2.OpenRunResponse:
         """Open a run, or find the one that the same key opened."""
@@ -103,7 +109,7 @@ class Daemon:
             runs_pb2.OpenRunRequest.SerializeToString,
             runs_pb2.OpenRunResponse.FromString,
         )
-        answer: runs_pb2.OpenRunResponse = call(request, timeout=timeout)
+        answer: runs_pb2.OpenRunResponse = call(request, timeout=timeout, metadata=self._access.metadata())
         return answer
 
     def get_run(self, run_id: str, timeout: float) -> Pending[runs_pb2.GetRunResponse]:
@@ -113,7 +119,35 @@ class Daemon:
             runs_pb2.GetRunRequest.SerializeToString,
             runs_pb2.GetRunResponse.FromString,
         )
-        pending: Pending[runs_pb2.GetRunResponse] = call.future(runs_pb2.GetRunRequest(run_id=run_id), timeout=timeout)
+        pending: Pending[runs_pb2.GetRunResponse] = call.future(
+            runs_pb2.GetRunRequest(run_id=run_id), timeout=timeout, metadata=self._access.metadata()
+        )
+        return pending
+
+    def decide(self, run_id: str, timeout: float) -> Pending[decisions_pb2.DecideResponse]:
+        """Ask what the run's policy says."""
+        call = self._channel.unary_unary(
+            "/clino.v1.Decisions/Decide",
+            decisions_pb2.DecideRequest.SerializeToString,
+            decisions_pb2.DecideResponse.FromString,
+        )
+        pending: Pending[decisions_pb2.DecideResponse] = call.future(
+            decisions_pb2.DecideRequest(run_id=run_id), timeout=timeout, metadata=self._access.metadata()
+        )
+        return pending
+
+    def override(self, run_id: str, reason: str, timeout: float) -> Pending[decisions_pb2.OverrideResponse]:
+        """Take back a STOP."""
+        call = self._channel.unary_unary(
+            "/clino.v1.Decisions/Override",
+            decisions_pb2.OverrideRequest.SerializeToString,
+            decisions_pb2.OverrideResponse.FromString,
+        )
+        pending: Pending[decisions_pb2.OverrideResponse] = call.future(
+            decisions_pb2.OverrideRequest(run_id=run_id, reason=reason),
+            timeout=timeout,
+            metadata=self._access.metadata(),
+        )
         return pending
 
     def close_run(self, run_id: str, timeout: float) -> None:
@@ -123,7 +157,7 @@ class Daemon:
             runs_pb2.CloseRunRequest.SerializeToString,
             runs_pb2.CloseRunResponse.FromString,
         )
-        call(runs_pb2.CloseRunRequest(run_id=run_id), timeout=timeout)
+        call(runs_pb2.CloseRunRequest(run_id=run_id), timeout=timeout, metadata=self._access.metadata())
 
     def put_probe(self, probe: runs_pb2.Probe) -> Pending[runs_pb2.PutProbeResponse]:
         """Store a probe that is too large to go with a run."""
@@ -132,7 +166,9 @@ class Daemon:
             runs_pb2.PutProbeRequest.SerializeToString,
             runs_pb2.PutProbeResponse.FromString,
         )
-        pending: Pending[runs_pb2.PutProbeResponse] = call.future(_probe_frames(probe))
+        pending: Pending[runs_pb2.PutProbeResponse] = call.future(
+            _probe_frames(probe), metadata=self._access.metadata()
+        )
         return pending
 
     def push(self, run_id: str, copy: Copy) -> Pending[snapshots_pb2.PushSnapshotResponse]:
@@ -142,7 +178,9 @@ class Daemon:
             snapshots_pb2.PushSnapshotRequest.SerializeToString,
             snapshots_pb2.PushSnapshotResponse.FromString,
         )
-        pending: Pending[snapshots_pb2.PushSnapshotResponse] = call.future(_snapshot_frames(run_id, copy))
+        pending: Pending[snapshots_pb2.PushSnapshotResponse] = call.future(
+            _snapshot_frames(run_id, copy), metadata=self._access.metadata()
+        )
         return pending
 
     def watch(self, run_id: str, from_sequence: int) -> Stream[reports_pb2.WatchResponse]:
@@ -153,7 +191,7 @@ class Daemon:
             reports_pb2.WatchResponse.FromString,
         )
         stream: Stream[reports_pb2.WatchResponse] = call(
-            reports_pb2.WatchRequest(run_id=run_id, from_sequence=from_sequence)
+            reports_pb2.WatchRequest(run_id=run_id, from_sequence=from_sequence), metadata=self._access.metadata()
         )
         return stream
 

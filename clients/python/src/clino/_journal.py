@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 
+from clino._decisions import Staleness
 from clino._readings import Event, Gap, Reading, SnapshotFinished, SnapshotSkipped
 
 # Events kept for readers that come late; the oldest are dropped and reported to such a reader as a gap.
@@ -27,6 +28,9 @@ class Journal:
         # Received by the daemon and not settled; and settled before the receipt was seen here.
         self._owed: set[Ref] = set()
         self._early: set[Ref] = set()
+        # Steps of the newest snapshots that the daemon has and has measured.
+        self._received_step: int | None = None
+        self._measured_step = 0
         self._ended = False
 
     def add(self, event: Event) -> None:
@@ -36,11 +40,14 @@ class Journal:
             self._count += 1
             if isinstance(event, (SnapshotFinished, SnapshotSkipped)):
                 self._settle((event.step, event.attempt))
+            if isinstance(event, SnapshotFinished):
+                self._measured_step = event.step
             self._changed.notify_all()
 
     def received(self, ref: Ref) -> None:
         """Note that the daemon has a snapshot: readings of it are owed."""
         with self._changed:
+            self._received_step = ref[0]
             if ref in self._early:
                 self._early.discard(ref)
             else:
@@ -59,6 +66,13 @@ class Journal:
             self._ended = True
             self._owed.clear()
             self._changed.notify_all()
+
+    def staleness(self) -> Staleness | None:
+        """How far measuring is behind, as far as it is known here; None before the daemon has a snapshot."""
+        with self._changed:
+            if self._received_step is None:
+                return None
+            return Staleness(len(self._owed), max(0, self._received_step - self._measured_step))
 
     def readings(self) -> list[Reading]:
         """All readings that are still kept, oldest first."""

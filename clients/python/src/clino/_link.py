@@ -1,4 +1,4 @@
-"""The run at the daemon: its channel, its id, its plan, and the calls that are under way.
+"""The run at the daemon: its channel, its id, its plan, its newest decision, and the calls that are under way.
 
 Owns: opening and forgetting the run. May not touch: the slot. The channel is made by the thread that first needs
 it, never by the trainer's: a channel that exists while a process forks its data loaders is grpc's classic hang.
@@ -12,10 +12,12 @@ from typing import Protocol
 import grpc
 
 from clino._daemon import Answer, Cancelled, Daemon, Pending
+from clino._decisions import Decision, decision_of
 from clino._request import INLINE
 from clino._settings import Settings
+from clino._verdict import Verdict
 from clino._work import Planned, plan_of
-from clino.v1 import runs_pb2
+from clino.v1 import decisions_pb2, runs_pb2
 
 OPEN_TIMEOUT = 30.0
 
@@ -38,12 +40,18 @@ class Link:
         self._calls: set[Cancellable] = set()
         self._run_id: str | None = None
         self._plan: tuple[Planned, ...] = ()
+        self.verdict = Verdict()
         self.stopped = False
 
     @property
     def run_id(self) -> str | None:
         """The daemon's name of the run while it is open there."""
         return self._run_id
+
+    @property
+    def enforces(self) -> bool:
+        """Whether the run's policy is to be enforced."""
+        return self._request.policy.mode == decisions_pb2.POLICY_MODE_ENFORCE
 
     @property
     def plan(self) -> tuple[Planned, ...]:
@@ -70,12 +78,34 @@ class Link:
             self._changed.notify_all()
         return answer.run_id
 
-    def renew_plan(self, run_id: str, timeout: float) -> None:
-        """Ask the daemon for the plan of the run that it opened under this name."""
+    def renew_plan(self, run_id: str, timeout: float) -> int:
+        """Ask the daemon for the plan of the run that it opened under this name, and what its policy said last.
+
+        Gives the number of the run's next event.
+        """
+        mark = self.verdict.mark()
         answer = self.answer(self.daemon().get_run(run_id, timeout))
         with self._changed:
             if self._run_id == run_id:
                 self._plan = plan_of(answer.run.plan)
+        if answer.run.HasField("decision"):
+            self.verdict.answered(decision_of(answer.run.decision), mark)
+        return answer.run.next_sequence
+
+    def decide(self, run_id: str, timeout: float) -> Decision:
+        """Ask the daemon what the policy says."""
+        mark = self.verdict.mark()
+        answer = self.answer(self.daemon().decide(run_id, timeout))
+        decision = decision_of(answer.decision, answer.staleness)
+        self.verdict.answered(decision, mark)
+        return decision
+
+    def override(self, run_id: str, reason: str, timeout: float) -> Decision:
+        """Take back a STOP."""
+        answer = self.answer(self.daemon().override(run_id, reason, timeout))
+        decision = decision_of(answer.decision)
+        self.verdict.told(decision)
+        return decision
 
     def forget(self, run_id: str) -> bool:
         """The daemon does not know this run any more; False when another thread noticed before."""
@@ -83,16 +113,17 @@ class Link:
             if self._run_id != run_id:
                 return False
             self._run_id = None
+            self.verdict.forget()
             calls = list(self._calls)
         # A stream of the forgotten run may never end by itself.
         for call in calls:
             call.cancel()
         return True
 
-    def wait_open(self) -> str | None:
-        """Wait until the run is open; None once stopped."""
+    def wait_open(self, timeout: float | None = None) -> str | None:
+        """Wait until the run is open; None once stopped, or when it takes longer."""
         with self._changed:
-            self._changed.wait_for(lambda: self.stopped or self._run_id is not None)
+            self._changed.wait_for(lambda: self.stopped or self._run_id is not None, timeout)
             return None if self.stopped else self._run_id
 
     def pause(self, seconds: float) -> None:
@@ -142,6 +173,7 @@ class Link:
     def abandon(self) -> Daemon | None:
         """In a forked child: let go of everything without touching a lock that another thread may have held."""
         self.stopped = True
+        self.verdict = Verdict()
         daemon, self._daemon = self._daemon, None
         return daemon
 

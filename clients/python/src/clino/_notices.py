@@ -35,6 +35,16 @@ class Notices:
             self._told.add(key)
         LOG.warning(message)
 
+    def tell_once(self, key: str, message: str) -> None:
+        """Like `tell`, but strict users, too, get it once: it is no trouble that they could mend."""
+        with self._lock:
+            told = key in self._told
+            self._told.add(key)
+            if not told and self.strict:
+                self._pending = self._pending or ClinoError(message)
+        if not told and not self.strict:
+            LOG.warning(message)
+
     def raise_pending(self) -> None:
         """Raise what went wrong in the background since the last call; nothing unless strict."""
         with self._lock:

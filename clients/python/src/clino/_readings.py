@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from clino._decisions import Decision, decision_of
 from clino._work import Work, work_of
 from clino.v1 import reports_pb2, types_pb2
 
@@ -130,7 +131,7 @@ class Gap:
     lost: int
 
 
-Event = Reading | SnapshotFinished | SnapshotSkipped | Gap
+Event = Reading | SnapshotFinished | SnapshotSkipped | Decision | Gap
 
 
 def reading_of(message: reports_pb2.Reading) -> Reading:
@@ -174,6 +175,8 @@ def event_of(message: reports_pb2.WatchResponse) -> Event | None:
     if kind == "skipped":
         skipped = message.skipped
         return SnapshotSkipped(skipped.snapshot.step, skipped.snapshot.attempt, skipped.reason)
+    if kind == "decided":
+        return decision_of(message.decided)
     if kind == "gap":
         return Gap(message.gap.lost)
     return None

@@ -97,6 +97,30 @@ def budget(seconds: float | None) -> float | None:
     return found
 
 
+def tags(wanted: Mapping[str, object] | None) -> dict[str, str]:
+    """Take names and texts; numbers and flags are written out."""
+    if wanted is None:
+        return {}
+    if not isinstance(wanted, Mapping):
+        raise TypeError(f"tags: found {type(wanted).__name__}, expected a mapping of names to texts")
+    return {str(name): str(text) for name, text in wanted.items()}
+
+
+def value_of(field: str, value: object) -> types_pb2.Value:
+    """Take a parameter: a number, a text, a flag or a list of numbers."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (bool, np.bool_)):
+        return types_pb2.Value(flag=bool(value))
+    if _is_number(value):
+        return types_pb2.Value(number=float(value))
+    if isinstance(value, str):
+        return types_pb2.Value(text=value)
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return types_pb2.Value(numbers=types_pb2.Numbers(values=_numbers(field, value)))
+    raise TypeError(f"{field}: found {type(value).__name__}, expected a number, text, flag or list of numbers")
+
+
 def _group(name: str, arrays: Mapping[str, object]) -> runs_pb2.ProbeGroup:
     if not isinstance(arrays, Mapping):
         raise TypeError(f"probes[{name!r}]: found {type(arrays).__name__}, expected a mapping of names to arrays")
@@ -124,22 +148,8 @@ def _measure(index: int, measure: MeasureLike) -> runs_pb2.MeasureRequest:
         return runs_pb2.MeasureRequest(name=measure)
     if not isinstance(measure, Mapping) or not isinstance(measure.get("name"), str):
         raise ValueError(f"measures[{index}]: expected a name, or a mapping with a name and parameters")
-    parameters = {key: _value(f"measures[{index}].{key}", value) for key, value in measure.items() if key != "name"}
+    parameters = {key: value_of(f"measures[{index}].{key}", value) for key, value in measure.items() if key != "name"}
     return runs_pb2.MeasureRequest(name=str(measure["name"]), parameters=parameters)
-
-
-def _value(field: str, value: object) -> types_pb2.Value:
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
-    if isinstance(value, (bool, np.bool_)):
-        return types_pb2.Value(flag=bool(value))
-    if _is_number(value):
-        return types_pb2.Value(number=float(value))
-    if isinstance(value, str):
-        return types_pb2.Value(text=value)
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (bytes, bytearray, memoryview)):
-        return types_pb2.Value(numbers=types_pb2.Numbers(values=_numbers(field, value)))
-    raise TypeError(f"{field}: found {type(value).__name__}, expected a number, text, flag or list of numbers")
 
 
 def _numbers(field: str, values: Sequence[object] | npt.NDArray[Any]) -> list[float]:

@@ -7,18 +7,21 @@ May not touch: grpc.
 from __future__ import annotations
 
 import operator
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, SupportsIndex, TypeVar
 
 from clino import _fork, _request, _tensors
+from clino._decisions import Decision
 from clino._journal import Journal
 from clino._link import Link
 from clino._notices import ClinoError, Notices
+from clino._policy import PolicyLike, policy_of
 from clino._readings import Event, Reading
 from clino._request import MeasureLike
 from clino._sender import Sender
@@ -95,6 +98,34 @@ class Run:
         self._held += held
         self._held_max = max(self._held_max, held)
 
+    def should_stop(self) -> bool:
+        """Whether the run's policy says STOP, by the newest decision that is known here; at once, without asking.
+
+        It does not matter whether the policy is to be enforced: who asks wants to act. False while nothing is known,
+        while the daemon is away, and of a run that the daemon has forgotten.
+        """
+        decision = self._decision
+        return decision is not None and decision.stops and not self._away
+
+    def decision(self) -> Decision | None:
+        """The newest decision that is known here, without asking; None without a policy, and before the first one."""
+        decision = self._decision
+        return replace(decision, staleness=self._journal.staleness()) if decision else None
+
+    def ask_decision(self, timeout: float = 5.0) -> Decision | None:
+        """Ask the daemon what the policy says now, waiting at most `timeout` seconds; None without an answer.
+
+        It speaks of the snapshots that are measured: `readings(wait=…)` waits for the last one.
+        """
+        return self._guard("decision", lambda: self._ask(lambda sender: sender.ask_decision(timeout)), None)
+
+    def override(self, reason: str, timeout: float = 5.0) -> Decision | None:
+        """Take back a STOP for a reason, which the daemon keeps; what the policy says then, None when it was not done.
+
+        The rules begin anew behind what is measured.
+        """
+        return self._guard("override", lambda: self._ask(lambda sender: sender.override(reason, timeout)), None)
+
     def readings(self, wait: float | None = None) -> list[Reading]:
         """All readings so far, oldest first; with `wait`, after at most so many seconds for those still to come."""
         return self._guard("readings", lambda: self._readings(wait), [])
@@ -170,6 +201,8 @@ class Run:
 
     def start(self, settings: Settings, request: runs_pb2.OpenRunRequest) -> None:
         """Begin to talk; nothing of it happens on this thread."""
+        if settings.exposed and settings.access.token:
+            self._notices.tell_once("token", "clino: the token can be read on its way: use https:// or unix://")
         request.idempotency_key = self._key
         request.name = request.name or f"run-{self._key[:8]}"
         self._slot = Slot(every=request.delivery == runs_pb2.DELIVERY_EVERY)
@@ -186,6 +219,10 @@ class Run:
             thread.start()
         if self._notices.strict:
             self._check_start(sender)
+
+    def guarded(self, action: Callable[[], None]) -> None:
+        """Do something for this run in the loop of a callback: what it raises is told like any bad argument."""
+        self._guard("arguments", action, None)
 
     def wind_up(self, timeout: float) -> None:
         """Finish without a word: something else is the matter."""
@@ -245,6 +282,22 @@ class Run:
             self._journal.wait_settled(deadline)
         return self._journal.readings()
 
+    @property
+    def _decision(self) -> Decision | None:
+        return self._link.verdict.decision if self._link else None
+
+    @property
+    def _away(self) -> bool:
+        sender, watcher = self._sender, self._watcher
+        return sender is None or watcher is None or sender.away or watcher.away
+
+    def _ask(self, question: Callable[[Sender], Decision | None]) -> Decision | None:
+        if self._inert or self._sender is None:
+            return None
+        decision = question(self._sender)
+        self._notices.raise_pending()
+        return decision
+
     def _ask_plan(self, timeout: float) -> None:
         if self._inert or self._sender is None:
             return
@@ -259,7 +312,7 @@ class Run:
         self._inert = True
         self._slot.close()
         sender.done.wait(timeout)
-        if sender.closed_run:
+        if sender.closed_run and not watcher.refused:
             self._threads[1].join(max(0.0, deadline - time.monotonic()))
         link.stop()
         for thread in self._threads:
@@ -268,7 +321,7 @@ class Run:
         self._journal.end()
         _fork.leave(self)
         whole = sender.closed_run and watcher.saw_end
-        if not whole and not sender.away and sender.refused is None:
+        if not whole and not sender.away and sender.refused is None and not watcher.refused:
             self._notices.tell("finish", f"clino: not everything was measured within {timeout:g} s")
         if raising:
             self._notices.raise_pending()
@@ -293,7 +346,12 @@ def init(
     *,
     seed: SupportsIndex = 0,
     name: str | None = None,
+    project: str | None = None,
+    experiment: str | None = None,
+    tags: Mapping[str, object] | None = None,
+    policy: PolicyLike | None = None,
     addr: str | None = None,
+    token: str | None = None,
     mode: Mode | None = None,
     delivery: Literal["latest", "every"] = "latest",
     precision: Literal["auto", "f32", "f64"] = "auto",
@@ -307,9 +365,15 @@ def init(
     of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
     mlp: `inputs` and `labels`). `measures` are names, or mappings of a `name` and parameters; None is the daemon's
     default set. `budget` is how many seconds a snapshot may take: measures go from the cheapest to the dearest, and
-    what does not fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place. `addr`
-    (else CLINO_ADDR, else http://127.0.0.1:7411) is http://HOST:PORT or unix:///PATH. `mode` (else CLINO_MODE) may
-    be "disabled", which makes every call a no-op: give it on all ranks but one.
+    what does not fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place.
+
+    `policy` says when the run should stop: a list of rules, each a `clino.Rule` or a mapping of a `name`, what it is
+    `on` and parameters, or a `clino.Policy` of them that is to be enforced. `project` (else CLINO_PROJECT) is whose
+    the run is, `experiment` which runs it is compared with, `tags` names and texts to find it by.
+
+    `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is http://HOST:PORT, https://HOST:PORT or unix:///PATH, and
+    `token` (else CLINO_TOKEN, else what the file CLINO_TOKEN_FILE holds) is shown there. `mode` (else CLINO_MODE)
+    may be "disabled", which makes every call a no-op: give it on all ranks but one.
 
     Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
     daemon's word, and every trouble is raised: here, or by the next call on the run.
@@ -329,8 +393,12 @@ def init(
             precision=_request.precision(precision),
             budget_seconds=_request.budget(budget),
             gpu_only=gpu_only,
+            project=project or os.environ.get("CLINO_PROJECT", ""),
+            experiment=experiment or "",
+            tags=_request.tags(tags),
+            policy=policy_of(policy),
         )
-        run.start(Settings.of(addr), request)
+        run.start(Settings.of(addr, token), request)
 
     run._guard("init", start, None)
     if run._inert:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import random
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import grpc
 
 from clino._daemon import Trouble, describe, trouble
+from clino._decisions import Decision, decision_of
 from clino._journal import Journal
 from clino._link import Link
 from clino._notices import LOG, Notices
@@ -22,8 +25,10 @@ from clino._slot import Copy, Slot
 FIRST_PAUSE, LONGEST_PAUSE, CLOSING_PAUSE = 0.25, 15.0, 0.3
 TRIES, CLOSING_TRIES = 4, 3
 CLOSE_TIMEOUT = 10.0
+VERDICT_TIMEOUT = 5.0
 
 Stage = Literal["open", "initialization", "snapshot"]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,10 @@ class Sender:
         """Bring the daemon up to date with one pass; None when all of it worked."""
         stage: Stage = "open"
         try:
+            known = self._link.run_id
             run_id = self._link.ensure_open()
-            self._reached()
+            if run_id != known:
+                self._reached()
             stage = "initialization"
             if (initial := self._slot.initial_due()) is not None:
                 self._push(run_id, initial)
@@ -115,15 +122,19 @@ class Sender:
             self.tried.set()
 
     def _push(self, run_id: str, copy: Copy) -> None:
+        mark = self._link.verdict.mark()
         try:
             receipt = self._link.answer(self._link.daemon().push(run_id, copy))
         except grpc.RpcError as error:
             if trouble(error) is Trouble.LOST and not self._link.stopped:
                 self.lost(run_id)
             raise
+        self._reached()
         self._journal.received((receipt.step, receipt.attempt))
         self.sent += 1
         self.bytes_sent += copy.buffer.nbytes
+        if receipt.HasField("decision"):
+            self._link.verdict.answered(decision_of(receipt.decision), mark)
 
     def lost(self, run_id: str) -> None:
         """The daemon forgot the run: open it again with the same key, and send the initialization again."""
@@ -134,19 +145,42 @@ class Sender:
     def renew_plan(self, timeout: float) -> None:
         """Bring the plan up to date, on the thread of who asks for it; what went wrong is told."""
         run_id = self._link.run_id
+        if run_id is not None:
+            said = "the daemon did not tell the plan"
+            self._ask("plan", said, run_id, lambda: self._link.renew_plan(run_id, timeout))
+
+    def ask_decision(self, timeout: float) -> Decision | None:
+        """What the policy says now, as above; None without an answer."""
+        deadline = time.monotonic() + timeout
+        run_id = self._link.wait_open(timeout)
         if run_id is None:
-            return
+            return None
+        left = max(0.0, deadline - time.monotonic())
+        said = "the daemon did not decide"
+        return self._ask("decision", said, run_id, lambda: self._link.decide(run_id, left))
+
+    def override(self, reason: str, timeout: float) -> Decision | None:
+        """Take back a STOP, as above; None when that was not done."""
+        run_id = self._link.run_id
+        if run_id is None:
+            self._notices.tell("override", "clino: nothing was overridden: the run is not open")
+            return None
+        said = "nothing was overridden"
+        return self._ask("override", said, run_id, lambda: self._link.override(run_id, reason, timeout))
+
+    def _ask(self, key: str, said: str, run_id: str, question: Callable[[], Result]) -> Result | None:
         try:
-            self._link.renew_plan(run_id, timeout)
+            return question()
         except grpc.RpcError as error:
             if self._link.stopped:
-                LOG.debug("clino: the run ended while its plan was asked for")
+                LOG.debug("clino: %s: the run ended meanwhile", said)
             elif trouble(error) is Trouble.LOST:
                 self.lost(run_id)
             elif error.code() is grpc.StatusCode.UNAVAILABLE:
                 self._tell_away(error)
             else:
-                self._notices.tell("plan", f"clino: the daemon did not tell the plan: {describe(error)}")
+                self._notices.tell(key, f"clino: {said}: {describe(error)}")
+            return None
 
     def _reached(self) -> None:
         if self.away:
@@ -182,11 +216,27 @@ class Sender:
             self.failed += 1
             self._notices.tell("initialization", f"clino: the initialization was not accepted: {reason}")
             return
-        else:
+        elif failure.error.code() is not grpc.StatusCode.FAILED_PRECONDITION or not self._stopped(reason):
             self._notices.tell("snapshot", f"clino: a snapshot was not accepted: {reason}")
         if copy is not None:
             self.failed += 1
             self._slot.recycle(copy)
+
+    def _stopped(self, reason: str) -> bool:
+        """Whether the daemon takes no more snapshots since the policy said STOP; that is said once, not as trouble."""
+        run_id = self._link.run_id
+        if not self._link.enforces or run_id is None:
+            return False
+        try:
+            # The news may not be here yet.
+            self._link.decide(run_id, VERDICT_TIMEOUT)
+        except grpc.RpcError as error:
+            LOG.debug("clino: asking for the decision: %s", describe(error))
+        decision = self._link.verdict.decision
+        if decision is None or not decision.enforced:
+            return False
+        self._notices.tell_once(f"stopped {decision.id}", f"clino: no more snapshots are taken: {reason}")
+        return True
 
     def _close_run(self) -> None:
         run_id = self._link.run_id

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
+
+from clino._access import NOBODY, Access
 
 Mode = Literal["online", "disabled"]
 
@@ -37,10 +40,15 @@ class Settings:
 
     target: str
     options: tuple[tuple[str, str | int], ...]
+    access: Access = NOBODY
+    secure: bool = False
+    # Whether what is sent can be read on its way.
+    exposed: bool = False
 
     @staticmethod
-    def of(addr: str | None) -> Settings:
+    def of(addr: str | None, token: str | None = None) -> Settings:
         """Take `addr`, else CLINO_ADDR, else the daemon's default address; ValueError for any other form."""
+        access = Access.of(token)
         text = addr or os.environ.get("CLINO_ADDR") or DEFAULT_ADDR
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
@@ -48,12 +56,21 @@ class Settings:
             if not path:
                 raise ValueError(f"addr: found {text!r}, expected a path after unix://")
             # Without this, grpc sends the percent-encoded path as :authority, which strict servers refuse.
-            return Settings(f"unix:{path}", (*_OPTIONS, ("grpc.default_authority", "localhost")))
+            return Settings(f"unix:{path}", (*_OPTIONS, ("grpc.default_authority", "localhost")), access)
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError(f"addr: found {text!r}, expected http://HOST:PORT or unix:///PATH")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError(f"addr: found {text!r}, expected http://HOST:PORT, https://HOST:PORT or unix:///PATH")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return Settings(f"{host}:{parts.port or 7411}", _OPTIONS)
+        secure = parts.scheme == "https"
+        exposed = not secure and not _on_this_machine(parts.hostname)
+        return Settings(f"{host}:{parts.port or 7411}", _OPTIONS, access, secure, exposed)
+
+
+def _on_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def mode_of(mode: str | None) -> Mode:

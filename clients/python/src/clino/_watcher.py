@@ -8,6 +8,7 @@ from __future__ import annotations
 import grpc
 
 from clino._daemon import Trouble, describe, trouble
+from clino._decisions import Decision
 from clino._journal import Journal
 from clino._link import Link
 from clino._notices import LOG, Notices
@@ -24,6 +25,9 @@ class Watcher:
         self._link, self._journal, self._sender, self._notices = link, journal, sender, notices
         self._next = 0
         self._pause = FIRST_PAUSE
+        # Whether the stream is broken; and whether the daemon does not let this client read.
+        self.away = False
+        self.refused = False
         self.saw_end = False
 
     def run(self) -> None:
@@ -47,6 +51,12 @@ class Watcher:
         """Read one stream to its end, whatever ends it."""
         call = None
         try:
+            if self.away:
+                # A stream says nothing until there is news: only an answer tells that the daemon is back.
+                there = self._link.renew_plan(run_id, PLAN_TIMEOUT)
+                # One that crashed may have lost its last events, and counts on from there.
+                self._next = min(self._next, there)
+                self.away = False
             call = self._link.daemon().watch(run_id, self._next)
             self._link.begin(call)
             for message in call:
@@ -57,15 +67,25 @@ class Watcher:
                     self._renew_plan(run_id)
                     return
                 event = event_of(message)
+                if isinstance(event, Decision):
+                    self._link.verdict.told(event)
                 if event is not None:
                     self._journal.add(event)
         except grpc.RpcError as error:
-            LOG.debug("clino: watching: %s", describe(error))
-            if trouble(error) is Trouble.LOST:
-                self._sender.lost(run_id)
+            self._broken(run_id, error)
         finally:
             if call is not None:
                 self._link.end(call)
+
+    def _broken(self, run_id: str, error: grpc.RpcError) -> None:
+        LOG.debug("clino: watching: %s", describe(error))
+        found = trouble(error)
+        self.away = found is Trouble.AWAY and not self._link.stopped
+        self.refused = found is Trouble.REFUSED
+        if found is Trouble.LOST:
+            self._sender.lost(run_id)
+        elif self.refused:
+            self._notices.tell_once("watch", f"clino: the daemon does not tell its readings: {describe(error)}")
 
     def _renew_plan(self, run_id: str) -> None:
         """Leave the plan as the last snapshot made it: after the run nobody can ask any more."""

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from clino.v1 import decisions_pb2 as clino_dot_v1_dot_decisions__pb2
 from clino.v1 import snapshots_pb2 as clino_dot_v1_dot_snapshots__pb2
 from clino.v1 import types_pb2 as clino_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63lino/v1/reports.proto\x12\x08\x63lino.v1\x1a\x18\x63lino/v1/snapshots.proto\x1a\x14\x63lino/v1/types.proto\"L\n\x0cWatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1a\n\rfrom_sequence\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_from_sequence\"\xff\x02\n\rWatchResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12.\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x1a.clino.v1.SnapshotAcceptedH\x00\x12,\n\x07skipped\x18\x03 \x01(\x0b\x32\x19.clino.v1.SnapshotSkippedH\x00\x12/\n\x07started\x18\x04 \x01(\x0b\x32\x1c.clino.v1.MeasurementStartedH\x00\x12$\n\x07reading\x18\x05 \x01(\x0b\x32\x11.clino.v1.ReadingH\x00\x12\x31\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x1d.clino.v1.MeasurementFinishedH\x00\x12\x1c\n\x03gap\x18\x07 \x01(\x0b\x32\r.clino.v1.GapH\x00\x12%\n\x06\x63losed\x18\x08 \x01(\x0b\x32\x13.clino.v1.RunClosedH\x00\x12&\n\x08\x64raining\x18\t \x01(\x0b\x32\x12.clino.v1.DrainingH\x00\x42\x07\n\x05\x65vent\"w\n\x10SnapshotAccepted\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.clino.v1.WeightKind\x12\x16\n\x0einitialization\x18\x03 \x01(\x08\"J\n\x0fSnapshotSkipped\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x0e\n\x06reason\x18\x02 \x01(\t\"O\n\x12MeasurementStarted\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x10\n\x08readings\x18\x02 \x01(\r\"O\n\x13MeasurementFinished\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"\x13\n\x03Gap\x12\x0c\n\x04lost\x18\x01 \x01(\x04\"\x0b\n\tRunClosed\"\n\n\x08\x44raining\"\xbb\x05\n\x07Reading\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x35\n\nparameters\x18\x02 \x03(\x0b\x32!.clino.v1.Reading.ParametersEntry\x12\x12\n\x05group\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\'\n\x08snapshot\x18\x04 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\"\n\x07outcome\x18\x05 \x01(\x0e\x32\x11.clino.v1.Outcome\x12\x12\n\x05value\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x64raws\x18\x07 \x03(\x01\x12)\n\x08\x65stimate\x18\x08 \x01(\x0b\x32\x12.clino.v1.EstimateH\x02\x88\x01\x01\x12\x1d\n\x05parts\x18\t \x03(\x0b\x32\x0e.clino.v1.Part\x12&\n\x07tensors\x18\n \x03(\x0b\x32\x15.clino.v1.TensorParts\x12\x1d\n\x05rungs\x18\x0b \x03(\x0b\x32\x0e.clino.v1.Rung\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x0f\n\x07seconds\x18\r \x01(\x01\x12&\n\tprecision\x18\x0e \x01(\x0e\x32\x13.clino.v1.Precision\x12\x1e\n\x05\x65nded\x18\x0f \x01(\x0e\x32\x0f.clino.v1.Ended\x12\"\n\x04runs\x18\x10 \x03(\x0b\x32\x14.clino.v1.Quadrature\x12\'\n\x07surface\x18\x11 \x01(\x0b\x32\x11.clino.v1.SurfaceH\x03\x88\x01\x01\x12\x0e\n\x06remark\x18\x12 \x01(\t\x12\x1c\n\x04work\x18\x13 \x01(\x0b\x32\x0e.clino.v1.Work\x1a\x42\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.clino.v1.Value:\x02\x38\x01\x42\x08\n\x06_groupB\x08\n\x06_valueB\x0b\n\t_estimateB\n\n\x08_surface\"R\n\x08\x45stimate\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\x13\n\x06stderr\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0b\n\x03min\x18\x03 \x01(\x01\x12\x0b\n\x03max\x18\x04 \x01(\x01\x42\t\n\x07_stderr\"2\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_value\"<\n\x0bTensorParts\x12\x0e\n\x06tensor\x18\x01 \x01(\t\x12\x1d\n\x05parts\x18\x02 \x03(\x0b\x32\x0e.clino.v1.Part\"S\n\x04Rung\x12\r\n\x05\x61lpha\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\x12\r\n\x05\x64raws\x18\x03 \x03(\x01\x12\x13\n\x06stderr\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_stderr\",\n\nQuadrature\x12\r\n\x05nodes\x18\x01 \x03(\x01\x12\x0f\n\x07weights\x18\x02 \x03(\x01\";\n\x07Surface\x12\x12\n\ndimensions\x18\x01 \x01(\r\x12\x0c\n\x04\x61xis\x18\x02 \x03(\x01\x12\x0e\n\x06losses\x18\x03 \x03(\x01\"]\n\x10GetReportRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12,\n\x08snapshot\x18\x02 \x01(\x0b\x32\x15.clino.v1.SnapshotRefH\x00\x88\x01\x01\x42\x0b\n\t_snapshot\"\xbd\x01\n\x11GetReportResponse\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.clino.v1.WeightKind\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.clino.v1.SnapshotState\x12#\n\x08readings\x18\x04 \x03(\x0b\x32\x11.clino.v1.Reading\x12\x0e\n\x06reason\x18\x05 \x01(\t*\x91\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_MEASURED\x10\x01\x12\x15\n\x11OUTCOME_UNDEFINED\x10\x02\x12\x17\n\x13OUTCOME_UNAVAILABLE\x10\x03\x12\x12\n\x0eOUTCOME_FAILED\x10\x04\x12\x13\n\x0fOUTCOME_SKIPPED\x10\x05*m\n\x05\x45nded\x12\x15\n\x11\x45NDED_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45NDED_DRAWS\x10\x01\x12\x10\n\x0c\x45NDED_TARGET\x10\x02\x12\x13\n\x0f\x45NDED_MAX_DRAWS\x10\x03\x12\x15\n\x11\x45NDED_MAX_SECONDS\x10\x04*\xa2\x01\n\rSnapshotState\x12\x1e\n\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SNAPSHOT_STATE_WAITING\x10\x01\x12\x1c\n\x18SNAPSHOT_STATE_MEASURING\x10\x02\x12\x1b\n\x17SNAPSHOT_STATE_MEASURED\x10\x03\x12\x1a\n\x16SNAPSHOT_STATE_SKIPPED\x10\x04\x32\x8b\x01\n\x07Reports\x12:\n\x05Watch\x12\x16.clino.v1.WatchRequest\x1a\x17.clino.v1.WatchResponse0\x01\x12\x44\n\tGetReport\x12\x1a.clino.v1.GetReportRequest\x1a\x1b.clino.v1.GetReportResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63lino/v1/reports.proto\x12\x08\x63lino.v1\x1a\x18\x63lino/v1/decisions.proto\x1a\x18\x63lino/v1/snapshots.proto\x1a\x14\x63lino/v1/types.proto\"L\n\x0cWatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1a\n\rfrom_sequence\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_from_sequence\"\xa6\x03\n\rWatchResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12.\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x1a.clino.v1.SnapshotAcceptedH\x00\x12,\n\x07skipped\x18\x03 \x01(\x0b\x32\x19.clino.v1.SnapshotSkippedH\x00\x12/\n\x07started\x18\x04 \x01(\x0b\x32\x1c.clino.v1.MeasurementStartedH\x00\x12$\n\x07reading\x18\x05 \x01(\x0b\x32\x11.clino.v1.ReadingH\x00\x12\x31\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x1d.clino.v1.MeasurementFinishedH\x00\x12\x1c\n\x03gap\x18\x07 \x01(\x0b\x32\r.clino.v1.GapH\x00\x12%\n\x06\x63losed\x18\x08 \x01(\x0b\x32\x13.clino.v1.RunClosedH\x00\x12&\n\x08\x64raining\x18\t \x01(\x0b\x32\x12.clino.v1.DrainingH\x00\x12%\n\x07\x64\x65\x63ided\x18\n \x01(\x0b\x32\x12.clino.v1.DecisionH\x00\x42\x07\n\x05\x65vent\"w\n\x10SnapshotAccepted\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.clino.v1.WeightKind\x12\x16\n\x0einitialization\x18\x03 \x01(\x08\"J\n\x0fSnapshotSkipped\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x0e\n\x06reason\x18\x02 \x01(\t\"O\n\x12MeasurementStarted\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x10\n\x08readings\x18\x02 \x01(\r\"O\n\x13MeasurementFinished\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"\x13\n\x03Gap\x12\x0c\n\x04lost\x18\x01 \x01(\x04\"\x0b\n\tRunClosed\"\n\n\x08\x44raining\"\xbb\x05\n\x07Reading\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x35\n\nparameters\x18\x02 \x03(\x0b\x32!.clino.v1.Reading.ParametersEntry\x12\x12\n\x05group\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\'\n\x08snapshot\x18\x04 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\"\n\x07outcome\x18\x05 \x01(\x0e\x32\x11.clino.v1.Outcome\x12\x12\n\x05value\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x64raws\x18\x07 \x03(\x01\x12)\n\x08\x65stimate\x18\x08 \x01(\x0b\x32\x12.clino.v1.EstimateH\x02\x88\x01\x01\x12\x1d\n\x05parts\x18\t \x03(\x0b\x32\x0e.clino.v1.Part\x12&\n\x07tensors\x18\n \x03(\x0b\x32\x15.clino.v1.TensorParts\x12\x1d\n\x05rungs\x18\x0b \x03(\x0b\x32\x0e.clino.v1.Rung\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\x0f\n\x07seconds\x18\r \x01(\x01\x12&\n\tprecision\x18\x0e \x01(\x0e\x32\x13.clino.v1.Precision\x12\x1e\n\x05\x65nded\x18\x0f \x01(\x0e\x32\x0f.clino.v1.Ended\x12\"\n\x04runs\x18\x10 \x03(\x0b\x32\x14.clino.v1.Quadrature\x12\'\n\x07surface\x18\x11 \x01(\x0b\x32\x11.clino.v1.SurfaceH\x03\x88\x01\x01\x12\x0e\n\x06remark\x18\x12 \x01(\t\x12\x1c\n\x04work\x18\x13 \x01(\x0b\x32\x0e.clino.v1.Work\x1a\x42\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.clino.v1.Value:\x02\x38\x01\x42\x08\n\x06_groupB\x08\n\x06_valueB\x0b\n\t_estimateB\n\n\x08_surface\"R\n\x08\x45stimate\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\x13\n\x06stderr\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0b\n\x03min\x18\x03 \x01(\x01\x12\x0b\n\x03max\x18\x04 \x01(\x01\x42\t\n\x07_stderr\"2\n\x04Part\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_value\"<\n\x0bTensorParts\x12\x0e\n\x06tensor\x18\x01 \x01(\t\x12\x1d\n\x05parts\x18\x02 \x03(\x0b\x32\x0e.clino.v1.Part\"S\n\x04Rung\x12\r\n\x05\x61lpha\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\x12\r\n\x05\x64raws\x18\x03 \x03(\x01\x12\x13\n\x06stderr\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_stderr\",\n\nQuadrature\x12\r\n\x05nodes\x18\x01 \x03(\x01\x12\x0f\n\x07weights\x18\x02 \x03(\x01\";\n\x07Surface\x12\x12\n\ndimensions\x18\x01 \x01(\r\x12\x0c\n\x04\x61xis\x18\x02 \x03(\x01\x12\x0e\n\x06losses\x18\x03 \x03(\x01\"]\n\x10GetReportRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12,\n\x08snapshot\x18\x02 \x01(\x0b\x32\x15.clino.v1.SnapshotRefH\x00\x88\x01\x01\x42\x0b\n\t_snapshot\"\xbd\x01\n\x11GetReportResponse\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.clino.v1.WeightKind\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.clino.v1.SnapshotState\x12#\n\x08readings\x18\x04 \x03(\x0b\x32\x11.clino.v1.Reading\x12\x0e\n\x06reason\x18\x05 \x01(\t*\x91\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_MEASURED\x10\x01\x12\x15\n\x11OUTCOME_UNDEFINED\x10\x02\x12\x17\n\x13OUTCOME_UNAVAILABLE\x10\x03\x12\x12\n\x0eOUTCOME_FAILED\x10\x04\x12\x13\n\x0fOUTCOME_SKIPPED\x10\x05*m\n\x05\x45nded\x12\x15\n\x11\x45NDED_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45NDED_DRAWS\x10\x01\x12\x10\n\x0c\x45NDED_TARGET\x10\x02\x12\x13\n\x0f\x45NDED_MAX_DRAWS\x10\x03\x12\x15\n\x11\x45NDED_MAX_SECONDS\x10\x04*\xa2\x01\n\rSnapshotState\x12\x1e\n\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SNAPSHOT_STATE_WAITING\x10\x01\x12\x1c\n\x18SNAPSHOT_STATE_MEASURING\x10\x02\x12\x1b\n\x17SNAPSHOT_STATE_MEASURED\x10\x03\x12\x1a\n\x16SNAPSHOT_STATE_SKIPPED\x10\x04\x32\x8b\x01\n\x07Reports\x12:\n\x05Watch\x12\x16.clino.v1.WatchRequest\x1a\x17.clino.v1.WatchResponse0\x01\x12\x44\n\tGetReport\x12\x1a.clino.v1.GetReportRequest\x1a\x1b.clino.v1.GetReportResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,50 +36,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_READING_PARAMETERSENTRY']._loaded_options = None
   _globals['_READING_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_OUTCOME']._serialized_start=2333
-  _globals['_OUTCOME']._serialized_end=2478
-  _globals['_ENDED']._serialized_start=2480
-  _globals['_ENDED']._serialized_end=2589
-  _globals['_SNAPSHOTSTATE']._serialized_start=2592
-  _globals['_SNAPSHOTSTATE']._serialized_end=2754
-  _globals['_WATCHREQUEST']._serialized_start=84
-  _globals['_WATCHREQUEST']._serialized_end=160
-  _globals['_WATCHRESPONSE']._serialized_start=163
-  _globals['_WATCHRESPONSE']._serialized_end=546
-  _globals['_SNAPSHOTACCEPTED']._serialized_start=548
-  _globals['_SNAPSHOTACCEPTED']._serialized_end=667
-  _globals['_SNAPSHOTSKIPPED']._serialized_start=669
-  _globals['_SNAPSHOTSKIPPED']._serialized_end=743
-  _globals['_MEASUREMENTSTARTED']._serialized_start=745
-  _globals['_MEASUREMENTSTARTED']._serialized_end=824
-  _globals['_MEASUREMENTFINISHED']._serialized_start=826
-  _globals['_MEASUREMENTFINISHED']._serialized_end=905
-  _globals['_GAP']._serialized_start=907
-  _globals['_GAP']._serialized_end=926
-  _globals['_RUNCLOSED']._serialized_start=928
-  _globals['_RUNCLOSED']._serialized_end=939
-  _globals['_DRAINING']._serialized_start=941
-  _globals['_DRAINING']._serialized_end=951
-  _globals['_READING']._serialized_start=954
-  _globals['_READING']._serialized_end=1653
-  _globals['_READING_PARAMETERSENTRY']._serialized_start=1542
-  _globals['_READING_PARAMETERSENTRY']._serialized_end=1608
-  _globals['_ESTIMATE']._serialized_start=1655
-  _globals['_ESTIMATE']._serialized_end=1737
-  _globals['_PART']._serialized_start=1739
-  _globals['_PART']._serialized_end=1789
-  _globals['_TENSORPARTS']._serialized_start=1791
-  _globals['_TENSORPARTS']._serialized_end=1851
-  _globals['_RUNG']._serialized_start=1853
-  _globals['_RUNG']._serialized_end=1936
-  _globals['_QUADRATURE']._serialized_start=1938
-  _globals['_QUADRATURE']._serialized_end=1982
-  _globals['_SURFACE']._serialized_start=1984
-  _globals['_SURFACE']._serialized_end=2043
-  _globals['_GETREPORTREQUEST']._serialized_start=2045
-  _globals['_GETREPORTREQUEST']._serialized_end=2138
-  _globals['_GETREPORTRESPONSE']._serialized_start=2141
-  _globals['_GETREPORTRESPONSE']._serialized_end=2330
-  _globals['_REPORTS']._serialized_start=2757
-  _globals['_REPORTS']._serialized_end=2896
+  _globals['_OUTCOME']._serialized_start=2398
+  _globals['_OUTCOME']._serialized_end=2543
+  _globals['_ENDED']._serialized_start=2545
+  _globals['_ENDED']._serialized_end=2654
+  _globals['_SNAPSHOTSTATE']._serialized_start=2657
+  _globals['_SNAPSHOTSTATE']._serialized_end=2819
+  _globals['_WATCHREQUEST']._serialized_start=110
+  _globals['_WATCHREQUEST']._serialized_end=186
+  _globals['_WATCHRESPONSE']._serialized_start=189
+  _globals['_WATCHRESPONSE']._serialized_end=611
+  _globals['_SNAPSHOTACCEPTED']._serialized_start=613
+  _globals['_SNAPSHOTACCEPTED']._serialized_end=732
+  _globals['_SNAPSHOTSKIPPED']._serialized_start=734
+  _globals['_SNAPSHOTSKIPPED']._serialized_end=808
+  _globals['_MEASUREMENTSTARTED']._serialized_start=810
+  _globals['_MEASUREMENTSTARTED']._serialized_end=889
+  _globals['_MEASUREMENTFINISHED']._serialized_start=891
+  _globals['_MEASUREMENTFINISHED']._serialized_end=970
+  _globals['_GAP']._serialized_start=972
+  _globals['_GAP']._serialized_end=991
+  _globals['_RUNCLOSED']._serialized_start=993
+  _globals['_RUNCLOSED']._serialized_end=1004
+  _globals['_DRAINING']._serialized_start=1006
+  _globals['_DRAINING']._serialized_end=1016
+  _globals['_READING']._serialized_start=1019
+  _globals['_READING']._serialized_end=1718
+  _globals['_READING_PARAMETERSENTRY']._serialized_start=1607
+  _globals['_READING_PARAMETERSENTRY']._serialized_end=1673
+  _globals['_ESTIMATE']._serialized_start=1720
+  _globals['_ESTIMATE']._serialized_end=1802
+  _globals['_PART']._serialized_start=1804
+  _globals['_PART']._serialized_end=1854
+  _globals['_TENSORPARTS']._serialized_start=1856
+  _globals['_TENSORPARTS']._serialized_end=1916
+  _globals['_RUNG']._serialized_start=1918
+  _globals['_RUNG']._serialized_end=2001
+  _globals['_QUADRATURE']._serialized_start=2003
+  _globals['_QUADRATURE']._serialized_end=2047
+  _globals['_SURFACE']._serialized_start=2049
+  _globals['_SURFACE']._serialized_end=2108
+  _globals['_GETREPORTREQUEST']._serialized_start=2110
+  _globals['_GETREPORTREQUEST']._serialized_end=2203
+  _globals['_GETREPORTRESPONSE']._serialized_start=2206
+  _globals['_GETREPORTRESPONSE']._serialized_end=2395
+  _globals['_REPORTS']._serialized_start=2822
+  _globals['_REPORTS']._serialized_end=2961
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from clino.v1 import decisions_pb2 as _decisions_pb2
 from clino.v1 import snapshots_pb2 as _snapshots_pb2
 from clino.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
@@ -59,7 +60,7 @@ class WatchRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., from_sequence: _Optional[int] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("sequence", "accepted", "skipped", "started", "reading", "finished", "gap", "closed", "draining")
+    __slots__ = ("sequence", "accepted", "skipped", "started", "reading", "finished", "gap", "closed", "draining", "decided")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +70,7 @@ class WatchResponse(_message.Message):
     GAP_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     accepted: SnapshotAccepted
     skipped: SnapshotSkipped
@@ -78,41 +80,42 @@ class WatchResponse(_message.Message):
     gap: Gap
     closed: RunClosed
     draining: Draining
-    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[SnapshotAccepted, _Mapping]] = ..., skipped: _Optional[_Union[SnapshotSkipped, _Mapping]] = ..., started: _Optional[_Union[MeasurementStarted, _Mapping]] = ..., reading: _Optional[_Union[Reading, _Mapping]] = ..., finished: _Optional[_Union[MeasurementFinished, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., closed: _Optional[_Union[RunClosed, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+    decided: _decisions_pb2.Decision
+    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[SnapshotAccepted, _Mapping]] = ..., skipped: _Optional[_Union[SnapshotSkipped, _Mapping]] = ..., started: _Optional[_Union[MeasurementStarted, _Mapping]] = ..., reading: _Optional[_Union[Reading, _Mapping]] = ..., finished: _Optional[_Union[MeasurementFinished, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., closed: _Optional[_Union[RunClosed, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., decided: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ...) -> None: ...
 
 class SnapshotAccepted(_message.Message):
     __slots__ = ("snapshot", "kind", "initialization")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     INITIALIZATION_FIELD_NUMBER: _ClassVar[int]
-    snapshot: _snapshots_pb2.SnapshotRef
+    snapshot: _types_pb2.SnapshotRef
     kind: _snapshots_pb2.WeightKind
     initialization: bool
-    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., kind: _Optional[_Union[_snapshots_pb2.WeightKind, str]] = ..., initialization: bool = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., kind: _Optional[_Union[_snapshots_pb2.WeightKind, str]] = ..., initialization: bool = ...) -> None: ...
 
 class SnapshotSkipped(_message.Message):
     __slots__ = ("snapshot", "reason")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
-    snapshot: _snapshots_pb2.SnapshotRef
+    snapshot: _types_pb2.SnapshotRef
     reason: str
-    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class MeasurementStarted(_message.Message):
     __slots__ = ("snapshot", "readings")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     READINGS_FIELD_NUMBER: _ClassVar[int]
-    snapshot: _snapshots_pb2.SnapshotRef
+    snapshot: _types_pb2.SnapshotRef
     readings: int
-    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., readings: _Optional[int] = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., readings: _Optional[int] = ...) -> None: ...
 
 class MeasurementFinished(_message.Message):
     __slots__ = ("snapshot", "seconds")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
-    snapshot: _snapshots_pb2.SnapshotRef
+    snapshot: _types_pb2.SnapshotRef
     seconds: float
-    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("lost",)
@@ -159,7 +162,7 @@ class Reading(_message.Message):
     measure: str
     parameters: _containers.MessageMap[str, _types_pb2.Value]
     group: str
-    snapshot: _snapshots_pb2.SnapshotRef
+    snapshot: _types_pb2.SnapshotRef
     outcome: Outcome
     value: float
     draws: _containers.RepeatedScalarFieldContainer[float]
@@ -175,7 +178,7 @@ class Reading(_message.Message):
     surface: Surface
     remark: str
     work: _types_pb2.Work
-    def __init__(self, measure: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ..., group: _Optional[str] = ..., snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorParts, _Mapping]]] = ..., rungs: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., reason: _Optional[str] = ..., seconds: _Optional[float] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., ended: _Optional[_Union[Ended, str]] = ..., runs: _Optional[_Iterable[_Union[Quadrature, _Mapping]]] = ..., surface: _Optional[_Union[Surface, _Mapping]] = ..., remark: _Optional[str] = ..., work: _Optional[_Union[_types_pb2.Work, _Mapping]] = ...) -> None: ...
+    def __init__(self, measure: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ..., group: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorParts, _Mapping]]] = ..., rungs: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., reason: _Optional[str] = ..., seconds: _Optional[float] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., ended: _Optional[_Union[Ended, str]] = ..., runs: _Optional[_Iterable[_Union[Quadrature, _Mapping]]] = ..., surface: _Optional[_Union[Surface, _Mapping]] = ..., remark: _Optional[str] = ..., work: _Optional[_Union[_types_pb2.Work, _Mapping]] = ...) -> None: ...
 
 class Estimate(_message.Message):
     __slots__ = ("mean", "stderr", "min", "max")
@@ -240,8 +243,8 @@ class GetReportRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    snapshot: _snapshots_pb2.SnapshotRef
-    def __init__(self, run_id: _Optional[str] = ..., snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ...) -> None: ...
+    snapshot: _types_pb2.SnapshotRef
+    def __init__(self, run_id: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
     __slots__ = ("snapshot", "kind", "state", "readings", "reason")
@@ -250,9 +253,9 @@ class GetReportResponse(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     READINGS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
-    snapshot: _snapshots_pb2.SnapshotRef
+    snapshot: _types_pb2.SnapshotRef
     kind: _snapshots_pb2.WeightKind
     state: SnapshotState
     readings: _containers.RepeatedCompositeFieldContainer[Reading]
     reason: str
-    def __init__(self, snapshot: _Optional[_Union[_snapshots_pb2.SnapshotRef, _Mapping]] = ..., kind: _Optional[_Union[_snapshots_pb2.WeightKind, str]] = ..., state: _Optional[_Union[SnapshotState, str]] = ..., readings: _Optional[_Iterable[_Union[Reading, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., kind: _Optional[_Union[_snapshots_pb2.WeightKind, str]] = ..., state: _Optional[_Union[SnapshotState, str]] = ..., readings: _Optional[_Iterable[_Union[Reading, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...

@@ -1,3 +1,4 @@
+from clino.v1 import decisions_pb2 as _decisions_pb2
 from clino.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -13,12 +14,39 @@ class Delivery(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_UNSPECIFIED: _ClassVar[Delivery]
     DELIVERY_LATEST: _ClassVar[Delivery]
     DELIVERY_EVERY: _ClassVar[Delivery]
+
+class Moment(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MOMENT_UNSPECIFIED: _ClassVar[Moment]
+    MOMENT_LAST: _ClassVar[Moment]
+    MOMENT_BEST: _ClassVar[Moment]
+    MOMENT_AT_STEP: _ClassVar[Moment]
+
+class Direction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DIRECTION_UNSPECIFIED: _ClassVar[Direction]
+    DIRECTION_MINIMIZE: _ClassVar[Direction]
+    DIRECTION_MAXIMIZE: _ClassVar[Direction]
 DELIVERY_UNSPECIFIED: Delivery
 DELIVERY_LATEST: Delivery
 DELIVERY_EVERY: Delivery
+MOMENT_UNSPECIFIED: Moment
+MOMENT_LAST: Moment
+MOMENT_BEST: Moment
+MOMENT_AT_STEP: Moment
+DIRECTION_UNSPECIFIED: Direction
+DIRECTION_MINIMIZE: Direction
+DIRECTION_MAXIMIZE: Direction
 
 class OpenRunRequest(_message.Message):
-    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds", "gpu_only")
+    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds", "gpu_only", "project", "experiment", "tags", "policy")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +57,10 @@ class OpenRunRequest(_message.Message):
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     BUDGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
     GPU_ONLY_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     name: str
     config_json: str
@@ -39,7 +71,11 @@ class OpenRunRequest(_message.Message):
     precision: _types_pb2.Precision
     budget_seconds: float
     gpu_only: bool
-    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ..., gpu_only: bool = ...) -> None: ...
+    project: str
+    experiment: str
+    tags: _containers.ScalarMap[str, str]
+    policy: _decisions_pb2.Policy
+    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ..., gpu_only: bool = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ...) -> None: ...
 
 class ProbeGroup(_message.Message):
     __slots__ = ("name", "probe", "digest")
@@ -142,15 +178,96 @@ class GetRunResponse(_message.Message):
     run: RunSummary
     def __init__(self, run: _Optional[_Union[RunSummary, _Mapping]] = ...) -> None: ...
 
+class RunFilter(_message.Message):
+    __slots__ = ("project", "experiment", "tags", "open")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    experiment: str
+    tags: _containers.ScalarMap[str, str]
+    open: bool
+    def __init__(self, project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., open: bool = ...) -> None: ...
+
 class ListRunsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("filter", "page_size", "page_token")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    filter: RunFilter
+    page_size: int
+    page_token: str
+    def __init__(self, filter: _Optional[_Union[RunFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
+    __slots__ = ("runs", "next_page_token")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[RunSummary]
+    next_page_token: str
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchRunsRequest(_message.Message):
+    __slots__ = ("filter", "interval_seconds")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    filter: RunFilter
+    interval_seconds: float
+    def __init__(self, filter: _Optional[_Union[RunFilter, _Mapping]] = ..., interval_seconds: _Optional[float] = ...) -> None: ...
+
+class WatchRunsResponse(_message.Message):
+    __slots__ = ("runs", "forgotten")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[RunSummary]
+    forgotten: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., forgotten: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CompareRunsRequest(_message.Message):
+    __slots__ = ("filter", "on", "moment", "step", "direction")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    filter: RunFilter
+    on: str
+    moment: Moment
+    step: int
+    direction: Direction
+    def __init__(self, filter: _Optional[_Union[RunFilter, _Mapping]] = ..., on: _Optional[str] = ..., moment: _Optional[_Union[Moment, str]] = ..., step: _Optional[int] = ..., direction: _Optional[_Union[Direction, str]] = ...) -> None: ...
+
+class CompareRunsResponse(_message.Message):
     __slots__ = ("runs",)
     RUNS_FIELD_NUMBER: _ClassVar[int]
-    runs: _containers.RepeatedCompositeFieldContainer[RunSummary]
-    def __init__(self, runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ...) -> None: ...
+    runs: _containers.RepeatedCompositeFieldContainer[ComparedRun]
+    def __init__(self, runs: _Optional[_Iterable[_Union[ComparedRun, _Mapping]]] = ...) -> None: ...
+
+class ComparedRun(_message.Message):
+    __slots__ = ("run_id", "name", "project", "experiment", "snapshot", "value", "stderr")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STDERR_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    name: str
+    project: str
+    experiment: str
+    snapshot: _types_pb2.SnapshotRef
+    value: float
+    stderr: float
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., value: _Optional[float] = ..., stderr: _Optional[float] = ...) -> None: ...
 
 class CloseRunRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -165,7 +282,14 @@ class CloseRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[RunSummary, _Mapping]] = ...) -> None: ...
 
 class RunSummary(_message.Message):
-    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds")
+    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds", "project", "experiment", "tags", "policy", "decision", "latest", "last_accepted", "last_measured", "opened_at")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +307,15 @@ class RunSummary(_message.Message):
     NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     BUDGET_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    LATEST_FIELD_NUMBER: _ClassVar[int]
+    LAST_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    LAST_MEASURED_FIELD_NUMBER: _ClassVar[int]
+    OPENED_AT_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     name: str
     model_type: str
@@ -200,7 +333,28 @@ class RunSummary(_message.Message):
     next_sequence: int
     plan: _containers.RepeatedCompositeFieldContainer[Planned]
     budget_seconds: float
-    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ...) -> None: ...
+    project: str
+    experiment: str
+    tags: _containers.ScalarMap[str, str]
+    policy: _decisions_pb2.Policy
+    decision: _decisions_pb2.Decision
+    latest: _containers.RepeatedCompositeFieldContainer[Latest]
+    last_accepted: _types_pb2.SnapshotRef
+    last_measured: _types_pb2.SnapshotRef
+    opened_at: float
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., latest: _Optional[_Iterable[_Union[Latest, _Mapping]]] = ..., last_accepted: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., last_measured: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., opened_at: _Optional[float] = ...) -> None: ...
+
+class Latest(_message.Message):
+    __slots__ = ("measure", "group", "value", "stderr")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STDERR_FIELD_NUMBER: _ClassVar[int]
+    measure: str
+    group: str
+    value: float
+    stderr: float
+    def __init__(self, measure: _Optional[str] = ..., group: _Optional[str] = ..., value: _Optional[float] = ..., stderr: _Optional[float] = ...) -> None: ...
 
 class ListMeasuresRequest(_message.Message):
     __slots__ = ()
@@ -230,13 +384,13 @@ class MeasureInfo(_message.Message):
     source: str
     cost: str
     needs: _containers.RepeatedScalarFieldContainer[str]
-    parameters: _containers.RepeatedCompositeFieldContainer[ParameterInfo]
+    parameters: _containers.RepeatedCompositeFieldContainer[_types_pb2.ParameterInfo]
     standard: bool
     formula: str
     invariance: str
     rescaling: bool
     parts: _containers.RepeatedCompositeFieldContainer[PartInfo]
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., source: _Optional[str] = ..., cost: _Optional[str] = ..., needs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Iterable[_Union[ParameterInfo, _Mapping]]] = ..., standard: bool = ..., formula: _Optional[str] = ..., invariance: _Optional[str] = ..., rescaling: bool = ..., parts: _Optional[_Iterable[_Union[PartInfo, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., source: _Optional[str] = ..., cost: _Optional[str] = ..., needs: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Iterable[_Union[_types_pb2.ParameterInfo, _Mapping]]] = ..., standard: bool = ..., formula: _Optional[str] = ..., invariance: _Optional[str] = ..., rescaling: bool = ..., parts: _Optional[_Iterable[_Union[PartInfo, _Mapping]]] = ...) -> None: ...
 
 class PartInfo(_message.Message):
     __slots__ = ("name", "summary")
@@ -245,15 +399,3 @@ class PartInfo(_message.Message):
     name: str
     summary: str
     def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ...) -> None: ...
-
-class ParameterInfo(_message.Message):
-    __slots__ = ("name", "summary", "standard", "range")
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    SUMMARY_FIELD_NUMBER: _ClassVar[int]
-    STANDARD_FIELD_NUMBER: _ClassVar[int]
-    RANGE_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    summary: str
-    standard: _types_pb2.Value
-    range: str
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., standard: _Optional[_Union[_types_pb2.Value, _Mapping]] = ..., range: _Optional[str] = ...) -> None: ...

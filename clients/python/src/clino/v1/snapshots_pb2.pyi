@@ -1,3 +1,4 @@
+from clino.v1 import decisions_pb2 as _decisions_pb2
 from clino.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -52,7 +53,7 @@ class BeginSnapshot(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., kind: _Optional[_Union[WeightKind, str]] = ..., initialization: bool = ..., tensors: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[_types_pb2.Alias, _Mapping]]] = ...) -> None: ...
 
 class PushSnapshotResponse(_message.Message):
-    __slots__ = ("snapshot_id", "step", "attempt", "digest", "measures", "unmeasured", "replaced", "repeated_upload")
+    __slots__ = ("snapshot_id", "step", "attempt", "digest", "measures", "unmeasured", "replaced", "repeated_upload", "decision")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -61,15 +62,17 @@ class PushSnapshotResponse(_message.Message):
     UNMEASURED_FIELD_NUMBER: _ClassVar[int]
     REPLACED_FIELD_NUMBER: _ClassVar[int]
     REPEATED_UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     step: int
     attempt: int
     digest: str
     measures: _containers.RepeatedScalarFieldContainer[str]
     unmeasured: _containers.RepeatedCompositeFieldContainer[Unmeasured]
-    replaced: SnapshotRef
+    replaced: _types_pb2.SnapshotRef
     repeated_upload: bool
-    def __init__(self, snapshot_id: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., digest: _Optional[str] = ..., measures: _Optional[_Iterable[str]] = ..., unmeasured: _Optional[_Iterable[_Union[Unmeasured, _Mapping]]] = ..., replaced: _Optional[_Union[SnapshotRef, _Mapping]] = ..., repeated_upload: bool = ...) -> None: ...
+    decision: _decisions_pb2.Decision
+    def __init__(self, snapshot_id: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., digest: _Optional[str] = ..., measures: _Optional[_Iterable[str]] = ..., unmeasured: _Optional[_Iterable[_Union[Unmeasured, _Mapping]]] = ..., replaced: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., repeated_upload: bool = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ...) -> None: ...
 
 class Unmeasured(_message.Message):
     __slots__ = ("measure", "reason")
@@ -78,11 +81,3 @@ class Unmeasured(_message.Message):
     measure: str
     reason: str
     def __init__(self, measure: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
-
-class SnapshotRef(_message.Message):
-    __slots__ = ("step", "attempt")
-    STEP_FIELD_NUMBER: _ClassVar[int]
-    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
-    step: int
-    attempt: int
-    def __init__(self, step: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...

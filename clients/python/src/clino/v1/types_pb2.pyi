@@ -98,3 +98,23 @@ class Work(_message.Message):
     passes: float
     operations: float
     def __init__(self, forwards: _Optional[float] = ..., backwards: _Optional[float] = ..., passes: _Optional[float] = ..., operations: _Optional[float] = ...) -> None: ...
+
+class SnapshotRef(_message.Message):
+    __slots__ = ("step", "attempt")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    attempt: int
+    def __init__(self, step: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class ParameterInfo(_message.Message):
+    __slots__ = ("name", "summary", "standard", "range")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_FIELD_NUMBER: _ClassVar[int]
+    RANGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    summary: str
+    standard: Value
+    range: str
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., standard: _Optional[_Union[Value, _Mapping]] = ..., range: _Optional[str] = ...) -> None: ...

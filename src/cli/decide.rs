@@ -1,0 +1,179 @@
+//! `clino decide`: where a policy would have stopped runs of the past.
+//!
+//! Owns: the order in which a history is told again. May not touch: rules, the form of a history.
+
+use super::history::{Case, Told};
+use super::policy;
+use super::view::advice;
+use crate::decide::Bench;
+use crate::domain::{
+    Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureRequest, Mode, Peer, Point, Policy, RunId,
+    Series, Subject, Term, Value,
+};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Replays a policy over a history on standard input.
+///
+/// A line is {"run": "a", "step": 3, "value": 0.5, "stderr": 0.1}, with "subject" where the policy has several, or a
+/// reading of `clino watch --json`. Runs are told again in the order of the lines; a run is complete behind its last
+/// one. With the mode enforce, a run that is stopped takes no more of its lines.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The policy, in TOML or JSON; a line {"policy": {…}} begins anew with another.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Of the answers on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for each run
+    Text,
+    /// A line of JSON for each run: its first STOP, and its last decision
+    Json,
+}
+
+/// What became of a run.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case: Option<&'a str>,
+    run: &'a RunId,
+    stop: Option<&'a Decision>,
+    last: Option<&'a Decision>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] for a policy or a line that is not sound.
+pub fn run(arguments: Arguments) -> Result<(), Fault> {
+    let standard = arguments.policy.as_deref().map(policy::load).transpose()?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut input = super::history::Reader::new(std::io::stdin().lock());
+    while let Some(case) = input.next()? {
+        let policy = case.policy.as_ref().or(standard.as_ref());
+        let policy =
+            policy.ok_or_else(|| Fault::invalid("--policy", "found none, expected a file with a policy"))?;
+        let runs = Replay::new(policy)?.over(&case)?;
+        for (run, told) in &runs {
+            let line = match arguments.format {
+                Format::Text => text(case.name.as_deref(), run, told),
+                Format::Json => json(case.name.as_deref(), run, told)?,
+            };
+            writeln!(out, "{line}").map_err(|error| Fault::internal(format!("stdout: {error}")))?;
+        }
+    }
+    out.flush().map_err(|error| Fault::internal(format!("stdout: {error}")))
+}
+
+fn json(case: Option<&str>, run: &RunId, told: &Run) -> Result<String, Fault> {
+    let answer = Answer { case, run, stop: told.stop.as_ref(), last: told.last.as_ref() };
+    serde_json::to_string(&answer).map_err(|error| Fault::internal(error.to_string()))
+}
+
+fn text(case: Option<&str>, run: &RunId, told: &Run) -> String {
+    let case = case.map(|case| format!("{case} ")).unwrap_or_default();
+    let Some(decision) = told.stop.as_ref().or(told.last.as_ref()) else {
+        return format!("{case}{run}: nothing");
+    };
+    let advice = advice(decision.advice);
+    let at = decision.evaluated.map(|at| format!(" at step {}", at.step)).unwrap_or_default();
+    let best =
+        decision.best.map(|(at, value)| format!("; best {value} at step {}", at.step)).unwrap_or_default();
+    format!("{case}{run}: {advice}{at}: {}{best}", decision.sentence)
+}
+
+/// One run, as far as it has been told.
+#[derive(Debug, Default)]
+struct Run {
+    series: Vec<Series>,
+    over: bool,
+    stop: Option<Decision>,
+    last: Option<Decision>,
+}
+
+/// An admitted policy, and what it has been told.
+struct Replay {
+    counsel: Arc<dyn Counsel>,
+    runs: BTreeMap<RunId, Run>,
+}
+
+impl Replay {
+    /// Whatever the policy names is taken for measured.
+    fn new(policy: &Policy) -> Result<Self, Fault> {
+        let texts = policy.rules.iter().flat_map(|rule| {
+            let others = rule.parameters.get("against").into_iter().filter_map(|value| match value {
+                Value::Text(text) => Some(text.as_str()),
+                _ => None,
+            });
+            others.chain([rule.on.as_str()])
+        });
+        let terms: Vec<Term> =
+            texts.filter_map(|text| text.parse::<Subject>().ok()).flat_map(|subject| subject.terms).collect();
+        let names: BTreeSet<_> = terms.iter().map(|term| term.measure.clone()).collect();
+        let request = |name| MeasureRequest { name, parameters: BTreeMap::new() };
+        let measures: Vec<_> = names.into_iter().map(request).collect();
+        let groups: BTreeSet<_> = terms.into_iter().filter_map(|term| term.group).collect();
+        let counsel = Bench::default().admit(policy, &measures, &groups.into_iter().collect::<Vec<_>>())?;
+        Ok(Self { counsel, runs: BTreeMap::new() })
+    }
+
+    fn over(mut self, case: &Case) -> Result<BTreeMap<RunId, Run>, Fault> {
+        let mut ends: BTreeMap<&RunId, usize> = BTreeMap::new();
+        for (place, told) in case.told.iter().enumerate() {
+            ends.insert(&told.run, place);
+        }
+        for (place, told) in case.told.iter().enumerate() {
+            self.take(told)?;
+            if let (Some(run), true) = (self.runs.get_mut(&told.run), ends.get(&told.run) == Some(&place)) {
+                run.over = true;
+            }
+        }
+        Ok(self.runs)
+    }
+
+    fn stopped(&self, run: &Run) -> bool {
+        self.counsel.policy().mode == Mode::Enforce && run.stop.is_some()
+    }
+
+    fn take(&mut self, told: &Told) -> Result<(), Fault> {
+        let subjects = self.counsel.subjects();
+        let points: Vec<Point> =
+            subjects.iter().map(|subject| told.of(subject, subjects.len())).collect::<Result<_, _>>()?;
+        if self.runs.get(&told.run).is_some_and(|run| self.stopped(run)) {
+            return Ok(());
+        }
+        let run = self.runs.entry(told.run.clone()).or_default();
+        run.series.resize(points.len(), Series::default());
+        run.series.iter_mut().zip(points).for_each(|(series, point)| series.push(point));
+        let decision = self.decide(&told.run);
+        if let Some(run) = self.runs.get_mut(&told.run) {
+            if decision.advice == Advice::Stop && run.stop.is_none() {
+                run.stop = Some(decision.clone());
+            }
+            run.last = Some(decision);
+        }
+        Ok(())
+    }
+
+    fn decide(&self, run: &RunId) -> Decision {
+        let others = self.runs.iter().filter(|(other, _)| self.counsel.across() && *other != run);
+        let others: Vec<(&RunId, &Run, Vec<&Series>)> =
+            others.map(|(id, run)| (id, run, run.series.iter().collect())).collect();
+        let mut peers = Vec::with_capacity(others.len());
+        for (run, told, series) in &others {
+            let stopped = self.stopped(told);
+            peers.push(Peer { run, series, over: told.over || stopped, stopped });
+        }
+        let own: Vec<&Series> = self.runs.get(run).map(|run| run.series.iter().collect()).unwrap_or_default();
+        self.counsel.decide(&Evidence { run, own: &own, peers: &peers, overridden: None, as_of: None })
+    }
+}

@@ -1,0 +1,119 @@
+//! `clino decision` and `clino override`: what the policy of a run says, and taking it back.
+//!
+//! Owns: the text of a decision. May not touch: rules.
+
+use super::dial::Dial;
+use super::view::advice;
+use crate::client::Advised;
+use crate::domain::{Decision, Fault, RunId};
+use clap::Args;
+use tokio_stream::StreamExt;
+
+/// What the policy of a run says. Exit code 0; with --exit-code it is 10 for STOP and 11 for not enough data.
+#[derive(Debug, Clone, Args)]
+pub struct Ask {
+    #[command(flatten)]
+    daemon: Dial,
+    /// The run's id.
+    run: String,
+    /// As if nothing behind this step had been measured.
+    #[arg(long, value_name = "STEP", conflicts_with = "follow")]
+    as_of: Option<u64>,
+    /// Prints every decision as it is made, until the run is closed.
+    #[arg(long)]
+    follow: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+    /// For scripts: exits with 10 for STOP, with 11 for not enough data.
+    #[arg(long, conflicts_with = "follow")]
+    exit_code: bool,
+}
+
+impl Ask {
+    /// Asks; the answer is the exit code.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn run(&self) -> Result<u8, Fault> {
+        let run = self.daemon.connect().await?.run(RunId(self.run.clone()));
+        if self.follow {
+            let mut decisions = std::pin::pin!(run.decisions(None).await?);
+            while let Some((_, decision)) = decisions.next().await.transpose()? {
+                println!("{}", self.shown(&decision)?);
+            }
+            return Ok(0);
+        }
+        let Advised { decision, snapshots_behind, steps_behind } = run.decide(self.as_of).await?;
+        println!("{}", self.shown(&decision)?);
+        if !self.json && snapshots_behind > 0 {
+            println!("{snapshots_behind} snapshots ({steps_behind} steps) are not measured yet");
+        }
+        Ok(if self.exit_code { code(&decision) } else { 0 })
+    }
+
+    fn shown(&self, decision: &Decision) -> Result<String, Fault> {
+        match self.json {
+            true => serde_json::to_string(decision).map_err(|error| Fault::internal(error.to_string())),
+            false => Ok(text(decision)),
+        }
+    }
+}
+
+fn code(decision: &Decision) -> u8 {
+    use crate::domain::Advice::{Continue, NotEnoughData, Stop};
+    match decision.advice {
+        Continue => 0,
+        Stop => 10,
+        NotEnoughData => 11,
+    }
+}
+
+/// Some lines for people.
+pub fn text(decision: &Decision) -> String {
+    let mut text = format!("{}: {}", advice(decision.advice), decision.sentence);
+    if let Some(at) = decision.evaluated {
+        text += &format!("\nlooked at up to step {}", at.step);
+    }
+    if let Some((at, value)) = decision.best {
+        text += &format!(", best at step {} ({value:.6})", at.step);
+    }
+    if decision.peer_count > 0 {
+        text += &format!(", compared with {} runs", decision.peer_count);
+    }
+    if let Some(step) = decision.next_check_step {
+        text += &format!(", may change from step {step}");
+    }
+    if let Some(overridden) = &decision.overridden {
+        text += &format!(
+            "\noverridden by {}: {}",
+            overridden.by.escape_debug(),
+            overridden.reason.escape_debug()
+        );
+    }
+    text
+}
+
+/// Takes back a STOP, for a reason that is kept.
+#[derive(Debug, Clone, Args)]
+pub struct Override {
+    #[command(flatten)]
+    daemon: Dial,
+    /// The run's id.
+    run: String,
+    /// Why; kept with the run and in the audit log.
+    #[arg(long)]
+    reason: String,
+}
+
+impl Override {
+    /// Takes it back and prints what the policy says now.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn run(&self) -> Result<(), Fault> {
+        let run = self.daemon.connect().await?.run(RunId(self.run.clone()));
+        println!("{}", text(&run.take_back(&self.reason).await?));
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Arguments of the commands that talk to a daemon: where it is, and who asks.
+//!
+//! Owns: reading of the files that are named. May not touch: what is asked.
+
+use crate::client::{Access, Client};
+use crate::config::{ClientAccess, client_access};
+use crate::domain::Fault;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Where the daemon is, and who asks.
+#[derive(Debug, Clone, Args)]
+pub struct Dial {
+    /// The daemon: http://HOST:PORT, https://HOST:PORT or unix:///PATH; also CLINO_ADDR.
+    #[arg(long, default_value_t = crate::config::client_address())]
+    addr: String,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Who asks. A token itself is no argument: everybody on a machine sees arguments.
+#[derive(Debug, Clone, Args)]
+pub struct Shown {
+    /// File with the token to show; also CLINO_TOKEN_FILE, or the token itself in CLINO_TOKEN.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Authorities to trust for https://, in PEM; also CLINO_CA.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Certificate to show, in PEM; also CLINO_CERT.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key, in PEM; also CLINO_KEY.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Dial {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming a file that cannot be used, or those of [`Client::connect`].
+    pub async fn connect(&self) -> Result<Client, Fault> {
+        Client::connect_with(&self.addr, &self.shown.access()?).await
+    }
+}
+
+impl Shown {
+    /// What flags and variables name.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Invalid`] naming a file that cannot be used.
+    pub fn access(&self) -> Result<Access, Fault> {
+        self.over(client_access())
+    }
+
+    /// Flags go over variables, and a file that is named by a flag over a token in a variable.
+    fn over(&self, variables: ClientAccess) -> Result<Access, Fault> {
+        let ClientAccess { token, token_file, ca, cert, key } = variables;
+        let mut access = Access::default();
+        let named = |flag: &Option<PathBuf>, variable: Option<PathBuf>| flag.clone().or(variable);
+        let token = token.filter(|_| self.token_file.is_none());
+        match (token, named(&self.token_file, token_file)) {
+            (Some(token), _) => access = access.token(&token)?,
+            (None, Some(file)) => {
+                let text = String::from_utf8(read("token_file", &file)?);
+                let text = text.map_err(|_| Fault::invalid("token_file", "expected text"))?;
+                access = access.token(&text)?;
+            }
+            (None, None) => {}
+        }
+        if let Some(file) = named(&self.ca, ca) {
+            access = access.authorities(read("ca", &file)?);
+        }
+        match (named(&self.tls_cert, cert), named(&self.tls_key, key)) {
+            (Some(cert), Some(key)) => Ok(access.certificate(read("cert", &cert)?, read("key", &key)?)),
+            (None, None) => Ok(access),
+            (None, Some(_)) => Err(Fault::invalid("cert", "found none, expected one beside the key")),
+            (Some(_), None) => Err(Fault::invalid("key", "found none, expected that of the certificate")),
+        }
+    }
+}
+
+fn read(field: &str, file: &Path) -> Result<Vec<u8>, Fault> {
+    std::fs::read(file).map_err(|error| Fault::invalid(field, format!("{}: {error}", file.display())))
+}

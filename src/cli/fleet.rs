@@ -1,0 +1,222 @@
+//! `clino fleet`: the runs of many daemons in one table.
+//!
+//! Owns: one listener a daemon, and the terminal. May not touch: what the table says.
+
+use super::dial::Shown;
+use super::fleet_view::{Fleet, Word};
+use super::selection::{Format, Selection, principal};
+use super::watch::print;
+use crate::client::{Access, Client};
+use crate::domain::{Fault, FaultKind, RunFilter, RunNews, Subject};
+use clap::Args;
+use std::io::IsTerminal;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
+
+/// Pause between two pictures.
+const FRAME: Duration = Duration::from_millis(250);
+/// Words on their way to the picture. When it is full listeners wait, and their daemons keep the newest state only.
+const IN_FLIGHT: usize = 64;
+/// Pauses between calls to a daemon that is away: each twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Lines of a terminal that rows cannot have: headline, header, its line, how many more there are, the cursor's.
+const AROUND: usize = 5;
+
+/// Shows the runs of many daemons, as they change.
+#[derive(Debug, Clone, Args)]
+pub struct Watch {
+    /// The daemons: http://HOST:PORT, https://HOST:PORT or unix:///PATH; one that is away is called again and again.
+    #[arg(value_name = "ADDR", default_values_t = [crate::config::client_address()])]
+    addresses: Vec<String>,
+    /// What is shown of each run: the principal number of a measure on a group; pooled unless a group is named.
+    #[arg(long, value_name = "SUBJECT", value_parser = principal, num_args = 1.., default_values = ["loss", "sharpness"])]
+    show: Vec<Subject>,
+    #[command(flatten)]
+    shown: Shown,
+    #[command(flatten)]
+    selection: Selection,
+    /// Prints how all of them are, and ends.
+    #[arg(long)]
+    once: bool,
+    /// How they are printed; json is a line a change.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+type Heard = (usize, Result<Word, Fault>);
+
+impl Watch {
+    /// Until it is interrupted, or once.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] for an address or a filter that no daemon understands. A daemon that is away is none.
+    pub async fn run(&self) -> Result<(), Fault> {
+        let (access, fleet) = (self.shown.access()?, Fleet::new(&self.addresses, self.show.clone()));
+        if self.once {
+            return self.once(fleet, access).await;
+        }
+        let (sender, words) = channel(IN_FLIGHT);
+        let mut listeners = JoinSet::new();
+        for (place, address) in self.addresses.iter().enumerate() {
+            let (address, access, filter) = (address.clone(), access.clone(), self.selection.filter());
+            let listener = Listener { place, address, access, filter };
+            listeners.spawn(listener.listen(sender.clone()));
+        }
+        drop(sender);
+        match self.format {
+            Format::Table if std::io::stdout().is_terminal() => live(fleet, words).await,
+            format => self.lines(fleet, words, format).await,
+        }
+    }
+
+    async fn once(&self, mut fleet: Fleet, access: Access) -> Result<(), Fault> {
+        let mut asked = JoinSet::new();
+        for (place, address) in self.addresses.iter().cloned().enumerate() {
+            let (access, filter) = (access.clone(), self.selection.filter());
+            asked.spawn(async move { (place, ask(&address, &access, &filter).await) });
+        }
+        let mut answers = asked.join_all().await;
+        answers.sort_by_key(|(place, _)| *place);
+        for (place, answer) in answers {
+            let words = match answer {
+                Ok(news) => vec![Word::Here, Word::News(news)],
+                Err(fault) if fault.kind == FaultKind::Invalid => return Err(fault),
+                Err(fault) => vec![Word::Away(why(&self.addresses[place], &fault))],
+            };
+            for word in words {
+                if self.format == Format::Json {
+                    say(&fleet, place, &word, Format::Json)?;
+                }
+                fleet.apply(place, word);
+            }
+        }
+        match self.format {
+            Format::Json => Ok(()),
+            Format::Table => print(&fleet.render(usize::MAX)),
+        }
+    }
+
+    async fn lines(&self, fleet: Fleet, mut words: Receiver<Heard>, format: Format) -> Result<(), Fault> {
+        while let Some((place, word)) = words.recv().await {
+            say(&fleet, place, &word?, format)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a word as lines.
+fn say(fleet: &Fleet, place: usize, word: &Word, format: Format) -> Result<(), Fault> {
+    let lines = match format {
+        Format::Json => fleet.json(place, word).iter().map(ToString::to_string).collect(),
+        Format::Table => fleet.lines(place, word),
+    };
+    lines.iter().try_for_each(|line| print(&format!("{line}\n")))
+}
+
+/// Draws over the picture before.
+async fn live(mut fleet: Fleet, mut words: Receiver<Heard>) -> Result<(), Fault> {
+    let mut ticks = tokio::time::interval(FRAME);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut height, mut stale) = (0, true);
+    loop {
+        tokio::select! {
+            word = words.recv() => match word {
+                Some((place, word)) => {
+                    fleet.apply(place, word?);
+                    stale = true;
+                }
+                None => return Ok(()),
+            },
+            _ = ticks.tick(), if stale => {
+                let text = fleet.render(room());
+                let back = if height == 0 { String::new() } else { format!("\x1b[{height}A\x1b[J") };
+                print(&format!("{back}{text}"))?;
+                (height, stale) = (text.lines().count(), false);
+            }
+        }
+    }
+}
+
+/// How many rows fit on the terminal: a picture that is higher could not be drawn over.
+fn room() -> usize {
+    let lines = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
+    match usize::from(lines) {
+        0 => usize::MAX,
+        lines => lines.saturating_sub(AROUND).max(1),
+    }
+}
+
+/// Why a daemon does not answer; its address stands beside it.
+fn why(address: &str, fault: &Fault) -> String {
+    let said = fault.to_string();
+    said.strip_prefix(&format!("no daemon at {address}: ")).map_or_else(|| said.clone(), str::to_owned)
+}
+
+async fn ask(address: &str, access: &Access, filter: &RunFilter) -> Result<RunNews, Fault> {
+    let runs = Client::connect_with(address, access).await?.runs(filter).await?;
+    Ok(RunNews { runs, forgotten: Vec::new() })
+}
+
+/// Hears of one daemon, and calls it again when it goes away.
+struct Listener {
+    place: usize,
+    address: String,
+    access: Access,
+    filter: RunFilter,
+}
+
+impl Listener {
+    /// Until nobody looks any more, or the daemon does not understand what it is asked.
+    async fn listen(self, out: Sender<Heard>) {
+        let mut pause = FIRST_PAUSE;
+        let mut told = None;
+        loop {
+            let fault = match self.hear(&out, &mut pause, &mut told).await {
+                Ok(()) => return,
+                Err(fault) => fault,
+            };
+            if fault.kind == FaultKind::Invalid {
+                // The command ends with it; when nobody looks any more it has ended.
+                let _ = out.send((self.place, Err(fault))).await;
+                return;
+            }
+            // The same complaint is told once, not with every call.
+            let said = why(&self.address, &fault);
+            let news = told.as_ref() != Some(&said);
+            if news && out.send((self.place, Ok(Word::Away(said.clone())))).await.is_err() {
+                return;
+            }
+            told = Some(said);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// While the daemon is here; `Ok` when nobody looks any more.
+    async fn hear(
+        &self,
+        out: &Sender<Heard>,
+        pause: &mut Duration,
+        told: &mut Option<String>,
+    ) -> Result<(), Fault> {
+        let client = Client::connect_with(&self.address, &self.access).await?;
+        let mut news = std::pin::pin!(client.watch_runs(&self.filter, None).await?);
+        let mut here = false;
+        while let Some(news) = news.next().await {
+            let news = news?;
+            if !here {
+                (here, *pause, *told) = (true, FIRST_PAUSE, None);
+                if out.send((self.place, Ok(Word::Here))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if out.send((self.place, Ok(Word::News(news)))).await.is_err() {
+                return Ok(());
+            }
+        }
+        Err(Fault::new(FaultKind::Unavailable, "the daemon ended the stream"))
+    }
+}

@@ -1,0 +1,88 @@
+//! Arguments that commands on many runs share: which runs, and in which form.
+//!
+//! Owns: their grammar. May not touch: which runs there are.
+
+use crate::domain::{RunFilter, Subject};
+use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
+
+/// Which runs; all unless told.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Selection {
+    /// Only those of this project.
+    #[arg(long)]
+    project: Option<String>,
+    /// Only those of this experiment.
+    #[arg(long)]
+    experiment: Option<String>,
+    /// Only those with this tag; with all of them where there are several.
+    #[arg(long = "tag", value_name = "NAME=TEXT", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    /// Only those that take snapshots.
+    #[arg(long)]
+    open: bool,
+}
+
+impl Selection {
+    /// What is asked of a daemon.
+    pub fn filter(&self) -> RunFilter {
+        RunFilter {
+            project: self.project.clone(),
+            experiment: self.experiment.clone(),
+            tags: self.tags.iter().cloned().collect::<BTreeMap<_, _>>(),
+            open: self.open,
+        }
+    }
+}
+
+/// How runs are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For scripts: an object a line
+    Json,
+}
+
+/// `NAME=TEXT`.
+///
+/// # Errors
+/// A sentence for the terminal.
+pub fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, text)) if !name.is_empty() => Ok((name.into(), text.into())),
+        _ => Err("expected NAME=TEXT".into()),
+    }
+}
+
+/// A subject of which the principal number of each reading is enough: that is what a daemon tells of all its runs.
+///
+/// # Errors
+/// A sentence for the terminal.
+pub fn principal(text: &str) -> Result<Subject, String> {
+    let subject: Subject = text.parse()?;
+    match subject.terms.iter().find_map(|term| term.part.as_ref()) {
+        None => Ok(subject),
+        Some(part) => Err(format!("found .{part}, expected the principal number of a measure")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_have_a_name() {
+        assert_eq!(tag("lr=1e-3"), Ok(("lr".into(), "1e-3".into())));
+        assert_eq!(tag("note=a=b"), Ok(("note".into(), "a=b".into())));
+        assert_eq!(tag("note="), Ok(("note".into(), String::new())));
+        assert!(tag("lr").is_err() && tag("=x").is_err());
+    }
+
+    #[test]
+    fn parts_are_not_shown() {
+        assert!(principal("mean(loss@*)").is_ok() && principal("margin@de").is_ok());
+        assert!(principal("sam.rise@en").expect_err("a part").contains(".rise"));
+        assert!(principal("loss@").is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! Who may reach the daemon: what was written becomes what is meant, and what is missing is told.
+//!
+//! Owns: which addresses are safe to listen at. May not touch: sockets, the files that are named here.
+
+use super::{Quantity, Raw, Words, duration, positive};
+use crate::domain::Fault;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Most connections, unless the system allows fewer files.
+const CONNECTIONS: usize = 4_096;
+
+/// Certificate, key and client authorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Authorities of client certificates.
+    pub clients: Option<PathBuf>,
+}
+
+/// Who may reach the daemon, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Access {
+    /// Without: TCP is plain.
+    pub tls: Option<Tls>,
+    /// Who there is.
+    pub tokens: Option<PathBuf>,
+    /// Limits of projects.
+    pub quotas: Option<PathBuf>,
+    /// Audit log.
+    pub audit: Option<PathBuf>,
+    /// Time between two looks at whether the client of a stream may still have it.
+    pub recheck: Duration,
+    /// How long a connection may take to begin.
+    pub handshake: Duration,
+    /// Most connections.
+    pub connections: usize,
+}
+
+/// What is needed before anybody but this machine may reach the daemon.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Safety {
+    tls: bool,
+    known: bool,
+    insecure: bool,
+}
+
+impl Access {
+    /// What was written, checked for what belongs together.
+    pub(super) fn validate(raw: &Raw) -> Result<(Self, Safety), Fault> {
+        let clients = raw.tls_clients.clone();
+        let tls = match (raw.tls_cert.clone(), raw.tls_key.clone()) {
+            (Some(cert), Some(key)) => Some(Tls { cert, key, clients: clients.clone() }),
+            (None, None) if clients.is_none() => None,
+            (None, _) => {
+                return Err(Fault::invalid("tls_cert", "found none, expected one beside the key or clients"));
+            }
+            (Some(_), None) => {
+                return Err(Fault::invalid("tls_key", "found none, expected that of tls_cert"));
+            }
+        };
+        let safety = Safety {
+            tls: tls.is_some(),
+            known: clients.is_some() || raw.tokens.is_some(),
+            insecure: raw.insecure.unwrap_or(false),
+        };
+        let time = |name, raw: &Option<Quantity>, standard| {
+            let found = duration(name, raw.clone(), Duration::from_secs(standard))?;
+            if found.is_zero() { Err(Fault::invalid(name, "found 0, expected more")) } else { Ok(found) }
+        };
+        let access = Self {
+            tls,
+            tokens: raw.tokens.clone(),
+            quotas: raw.quotas.clone(),
+            audit: raw.audit.clone(),
+            recheck: time("recheck", &raw.recheck, 15)?,
+            handshake: time("handshake", &raw.handshake, 10)?,
+            connections: positive("connections", raw.connections.unwrap_or_else(connections))?,
+        };
+        Ok((access, safety))
+    }
+}
+
+/// Half of the files that may be open: the other half is for snapshots and all else.
+fn connections() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.map_or(CONNECTIONS, |files| usize::try_from(files).unwrap_or(CONNECTIONS));
+    (files / 2).clamp(16, CONNECTIONS)
+}
+
+/// Addresses to listen at: on this machine any, beyond it only where whoever connects is known and nobody listens in.
+pub(super) fn addresses(
+    raw: Option<Words>,
+    standard: &[&str],
+    safety: Safety,
+) -> Result<Vec<SocketAddr>, Fault> {
+    let words = match raw {
+        Some(Words::Many(words)) => words,
+        Some(Words::One(text)) => text.split(',').map(str::trim).map(str::to_owned).collect(),
+        None => standard.iter().map(|text| (*text).to_owned()).collect(),
+    };
+    words.iter().map(|text| address(text, safety)).collect()
+}
+
+/// An address at which nobody is asked who they are: on this machine, or where something else protects the network.
+pub(super) fn loopback(field: &str, text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
+    let address = parse(field, text)?;
+    match address.ip().is_loopback() || safety.insecure {
+        true => Ok(address),
+        false => {
+            let expected =
+                "expected a loopback address, or --insecure where something else protects the network";
+            Err(Fault::invalid(field, format!("found {address}, {expected}")))
+        }
+    }
+}
+
+fn parse(field: &str, text: &str) -> Result<SocketAddr, Fault> {
+    let expected = "an address and a port such as 127.0.0.1:7411 (port 0: any)";
+    text.parse().map_err(|_| Fault::invalid(field, format!("found {text:?}, expected {expected}")))
+}
+
+fn address(text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
+    let address = parse("listen", text)?;
+    if address.ip().is_loopback() || safety.insecure || safety.tls && safety.known {
+        return Ok(address);
+    }
+    let tls = (!safety.tls).then_some("TLS (--tls-cert and --tls-key)");
+    let known = (!safety.known).then_some("a way to know who connects (--tokens, or --tls-clients)");
+    let missing: Vec<_> = tls.into_iter().chain(known).collect();
+    let missing = missing.join(" and ");
+    let found = format!("found {address}, which is beyond this machine: missing is {missing}");
+    let instead = "where something else protects the network, --insecure listens there without";
+    Err(Fault::invalid("listen", format!("{found}; {instead}")))
+}
+
+/// How a client makes itself known and whom it trusts, from its environment.
+#[derive(Clone, Default)]
+pub struct ClientAccess {
+    /// `CLINO_TOKEN`.
+    pub token: Option<String>,
+    /// `CLINO_TOKEN_FILE`.
+    pub token_file: Option<PathBuf>,
+    /// `CLINO_CA`.
+    pub ca: Option<PathBuf>,
+    /// `CLINO_CERT`.
+    pub cert: Option<PathBuf>,
+    /// `CLINO_KEY`.
+    pub key: Option<PathBuf>,
+}
+
+/// Reads the variables of clients; an empty one is none.
+pub fn client_access() -> ClientAccess {
+    let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let path = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    ClientAccess {
+        token: text("CLINO_TOKEN"),
+        token_file: path("CLINO_TOKEN_FILE"),
+        ca: path("CLINO_CA"),
+        cert: path("CLINO_CERT"),
+        key: path("CLINO_KEY"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::validate;
+    use super::*;
+
+    fn raw(listen: &str) -> Raw {
+        Raw { listen: Some(Words::One(listen.into())), ..Raw::default() }
+    }
+
+    #[test]
+    fn beyond_loopback_needs_tls_and_a_way_to_know_who_connects() {
+        let (cert, file) = (Some(PathBuf::from("c")), Some(PathBuf::from("f")));
+        let tls = Raw { tls_cert: cert.clone(), tls_key: cert.clone(), ..raw("0.0.0.0:1") };
+        let tokens = Raw { tokens: file.clone(), ..raw("0.0.0.0:1") };
+        let refused = |raw: &Raw| validate(raw.clone()).unwrap_err().message;
+        let nothing = refused(&raw("[::]:1"));
+        assert!(nothing.contains("--tls-cert") && nothing.contains("--tokens"), "{nothing}");
+        let message = refused(&tls);
+        assert!(message.contains("--tokens") && !message.contains("--tls-cert"), "{message}");
+        let message = refused(&tokens);
+        assert!(message.contains("--tls-cert") && !message.contains("--tokens"), "{message}");
+        for fine in [
+            Raw { tokens: file.clone(), ..tls.clone() },
+            Raw { tls_clients: file.clone(), ..tls.clone() },
+            Raw { insecure: Some(true), ..raw("0.0.0.0:1") },
+            raw("127.0.0.2:1,[::1]:1"),
+        ] {
+            assert!(validate(fine.clone()).is_ok(), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_together_comes_together() {
+        let path = Some(PathBuf::from("c"));
+        let refused = |raw: Raw| validate(raw).unwrap_err().message;
+        assert!(refused(Raw { tls_cert: path.clone(), ..Raw::default() }).starts_with("tls_key"));
+        assert!(refused(Raw { tls_key: path.clone(), ..Raw::default() }).starts_with("tls_cert"));
+        assert!(refused(Raw { tls_clients: path, ..Raw::default() }).starts_with("tls_cert"));
+        let zero = Some(Quantity::Number(0.0));
+        assert!(refused(Raw { recheck: zero.clone(), ..Raw::default() }).starts_with("recheck"));
+        assert!(refused(Raw { handshake: zero, ..Raw::default() }).starts_with("handshake"));
+        assert!(refused(Raw { connections: Some(0), ..Raw::default() }).starts_with("connections"));
+    }
+}

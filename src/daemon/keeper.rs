@@ -1,0 +1,67 @@
+//! The files of access: read at the start, looked at again while the daemon runs.
+//!
+//! Owns: how often. May not touch: what the files say.
+
+use crate::access::{Gate, Settings};
+use crate::config::Access;
+use crate::domain::Fault;
+use crate::domain::tally::Tally;
+use crate::wire::{Certificates, TlsFiles};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+/// How long the last lines of the audit log may take.
+pub(super) const LAST_LINES: Duration = Duration::from_secs(1);
+/// Time between two looks at the files of access.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Reads the files of access; they are looked at together.
+pub(super) fn gate(
+    access: &Access,
+    tally: &Arc<Tally>,
+) -> Result<(Arc<Gate>, Option<Arc<Certificates>>), Fault> {
+    let Access { tokens, quotas, audit, recheck, .. } = access.clone();
+    let mut gate = Gate::open(&Settings { tokens, quotas, audit, recheck }, tally.clone())?;
+    let files = access.tls.as_ref().map(|tls| TlsFiles {
+        cert: tls.cert.clone(),
+        key: tls.key.clone(),
+        clients: tls.clients.clone(),
+        optional: access.tokens.is_some(),
+    });
+    let certificates = files.map(|files| Certificates::open(&files).map(Arc::new)).transpose()?;
+    if let Some(certificates) = &certificates {
+        let (looking, trusting) = (certificates.clone(), certificates.clone());
+        gate = gate.watching(move || looking.look()).trusting(move |shown| trusting.trusts(shown));
+    }
+    Ok((Arc::new(gate), certificates))
+}
+
+/// Looks at the files of access now and then, and at once on SIGHUP; until it drops.
+pub(super) struct Keeper(Option<JoinHandle<()>>);
+
+impl Keeper {
+    pub fn start(gate: Arc<Gate>, access: &Access) -> std::io::Result<Self> {
+        let Access { tls, tokens, quotas, audit, .. } = access;
+        if tls.is_none() && tokens.is_none() && quotas.is_none() && audit.is_none() {
+            return Ok(Self(None));
+        }
+        let mut told = signal(SignalKind::hangup())?;
+        Ok(Self(Some(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    _ = told.recv() => gate.audit.reopen(),
+                }
+                tokio::task::block_in_place(|| gate.look());
+            }
+        }))))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}

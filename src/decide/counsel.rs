@@ -1,0 +1,230 @@
+//! A policy that passed, and how its rules become one decision.
+//!
+//! Owns: who decides, digests, what is told of a decision. May not touch: how a rule judges.
+
+use super::digest::{self, Own};
+use super::parameters::Parameters;
+use super::rule::Rule;
+use super::view::{Other, Track, Verdict, View};
+use crate::domain::{
+    Advice, Counsel, Decision, Evidence, Mode, Point, Policy, Reason, RuleRequest, RunId, SnapshotRef,
+    Subject,
+};
+use std::fmt;
+
+/// Most runs that a decision names.
+const MOST_PEERS: usize = 64;
+
+/// A rule with what it is on.
+pub struct Asked {
+    /// Which.
+    pub rule: &'static dyn Rule,
+    /// Its subject.
+    pub on: Subject,
+    /// Another subject that it takes.
+    pub against: Option<Subject>,
+    /// Checked and complete.
+    pub parameters: Parameters,
+}
+
+impl Asked {
+    fn name(&self) -> &'static str {
+        self.rule.description().name
+    }
+}
+
+/// An admitted policy.
+pub struct Court {
+    policy: Policy,
+    policy_digest: String,
+    subjects: Vec<Subject>,
+    /// With the places of their subjects.
+    rules: Vec<(Asked, usize, Option<usize>)>,
+}
+
+impl fmt::Debug for Court {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Court").field(&self.policy).finish()
+    }
+}
+
+impl Court {
+    /// Of rules that were checked.
+    pub fn new(mode: Mode, asked: Vec<Asked>) -> Self {
+        let mut subjects: Vec<Subject> = Vec::new();
+        let mut place = |subject: &Subject| {
+            subjects.iter().position(|known| known == subject).unwrap_or_else(|| {
+                subjects.push(subject.clone());
+                subjects.len() - 1
+            })
+        };
+        let mut rules = Vec::with_capacity(asked.len());
+        for asked in asked {
+            let (on, against) = (place(&asked.on), asked.against.as_ref().map(&mut place));
+            rules.push((asked, on, against));
+        }
+        let request = |(asked, ..): &(Asked, usize, Option<usize>)| RuleRequest {
+            name: asked.name().to_owned(),
+            on: asked.on.to_string(),
+            parameters: asked.parameters.all().clone(),
+        };
+        let policy = Policy { mode, rules: rules.iter().map(request).collect() };
+        let policy_digest = digest::of_policy(&policy);
+        Self { policy, policy_digest, subjects, rules }
+    }
+}
+
+/// What all rules look at.
+struct Bench<'a> {
+    evidence: &'a Evidence<'a>,
+    /// Peers in the order of their ids.
+    order: Vec<usize>,
+    behind: Option<u64>,
+    tracks: Vec<Track<'a>>,
+    checks: Vec<Vec<Point>>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(evidence: &'a Evidence<'a>, subjects: usize) -> Self {
+        let behind = evidence.overridden.and_then(|overridden| overridden.at).map(|at| at.step);
+        let track = |place: usize| Track::new(evidence.own.get(place).copied(), behind, evidence.as_of);
+        let tracks: Vec<_> = (0..subjects).map(track).collect();
+        let checks = tracks.iter().map(Track::counted).collect();
+        let mut order: Vec<usize> = (0..evidence.peers.len()).collect();
+        order.sort_by_key(|place| evidence.peers[*place].run);
+        Self { evidence, order, behind, tracks, checks }
+    }
+
+    fn view(&'a self, on: usize, against: Option<usize>, across: bool) -> View<'a> {
+        let Evidence { run, peers, as_of, .. } = *self.evidence;
+        let others = self.order.iter().filter(|_| across);
+        View {
+            run,
+            own: self.tracks[on],
+            checks: &self.checks[on],
+            against: against.map(|place| self.tracks[place]),
+            peers: others.map(|place| Other::new(*place, &peers[*place], on, as_of)).collect(),
+            behind: self.behind,
+        }
+    }
+
+    /// The newest snapshot, with a value or without.
+    fn evaluated(&self) -> Option<SnapshotRef> {
+        self.tracks.iter().filter_map(|track| track.points.last()).map(|point| point.at).max()
+    }
+
+    fn digest(&self, subjects: &[Subject], verdicts: &[(usize, Verdict)]) -> String {
+        let own = |(place, track): (usize, &Track<'a>)| Own {
+            subject: subjects[place].to_string(),
+            points: track.points,
+            series: self.evidence.own.get(place).copied(),
+        };
+        let own: Vec<_> = self.tracks.iter().enumerate().map(own).collect();
+        let used: Vec<_> = verdicts.iter().flat_map(|(_, verdict)| &verdict.used).copied().collect();
+        digest::of_history(self.evidence, &own, &used)
+    }
+
+    /// Runs by their places, without repetition, in the order of their ids.
+    fn names(&self, mut places: Vec<usize>) -> Vec<RunId> {
+        places.sort_unstable();
+        places.dedup();
+        let mut names: Vec<RunId> =
+            places.iter().map(|place| self.evidence.peers[*place].run.clone()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Counsel for Court {
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn subjects(&self) -> &[Subject] {
+        &self.subjects
+    }
+
+    fn across(&self) -> bool {
+        self.rules.iter().any(|(asked, ..)| asked.rule.description().across)
+    }
+
+    fn decide(&self, evidence: &Evidence<'_>) -> Decision {
+        let bench = Bench::new(evidence, self.subjects.len());
+        let mut verdicts: Vec<(usize, Verdict)> = Vec::new();
+        for (i, (asked, on, against)) in self.rules.iter().enumerate() {
+            let view = bench.view(*on, *against, asked.rule.description().across);
+            let verdict = asked.rule.judge(&view, &asked.parameters);
+            let stop = verdict.advice == Advice::Stop;
+            verdicts.push((i, verdict));
+            if stop {
+                break;
+            }
+        }
+        self.conclude(&bench, &verdicts)
+    }
+}
+
+impl Court {
+    fn conclude(&self, bench: &Bench<'_>, verdicts: &[(usize, Verdict)]) -> Decision {
+        let of = |advice: Advice| verdicts.iter().find(|(_, verdict)| verdict.advice == advice);
+        let stop = of(Advice::Stop);
+        // Without a STOP the first rule that had enough data speaks, else the first.
+        let (speaker, verdict) = match stop.or_else(|| of(Advice::Continue)).or(verdicts.first()) {
+            Some((place, verdict)) => (*place, verdict.clone()),
+            None => (0, Verdict::wait("no rules")),
+        };
+        let history_digest = bench.digest(&self.subjects, verdicts);
+        let deciding = if stop.is_some() { speaker } else { 0 };
+        let (asked, on, _) = &self.rules[deciding];
+        let best = bench.tracks[*on].best(asked.parameters.better());
+        let compared_with = match stop {
+            Some((_, verdict)) => verdict.peers.clone(),
+            None => verdicts.iter().flat_map(|(_, verdict)| verdict.peers.clone()).collect(),
+        };
+        let mut peers = bench.names(compared_with);
+        let peer_count = u32::try_from(peers.len()).unwrap_or(u32::MAX);
+        peers.truncate(MOST_PEERS);
+        let finite = verdict.compared.iter().filter(|(_, number)| number.is_finite());
+        Decision {
+            id: digest::of_both(&history_digest, &self.policy_digest),
+            run: bench.evidence.run.clone(),
+            advice: verdict.advice,
+            reason: verdict.reason,
+            rule: if stop.is_some() { self.called(speaker) } else { String::new() },
+            sentence: self.sentence(speaker, &verdict),
+            compared: finite.map(|(name, number)| ((*name).to_owned(), *number)).collect(),
+            evaluated: bench.evaluated(),
+            best: best.map(|point| (point.at, point.value)),
+            next_check_step: if stop.is_some() { None } else { next(verdicts) },
+            peers,
+            peer_count,
+            mode: self.policy.mode,
+            latched: false,
+            overridden: bench.evidence.overridden.cloned(),
+            history_digest,
+            policy_digest: self.policy_digest.clone(),
+        }
+    }
+
+    /// `NAME on SUBJECT`.
+    fn called(&self, rule: usize) -> String {
+        let (asked, ..) = &self.rules[rule];
+        format!("{} on {}", asked.name(), asked.on)
+    }
+
+    fn sentence(&self, speaker: usize, verdict: &Verdict) -> String {
+        let others = self.rules.len() - 1;
+        let said = format!("{}: {}", self.called(speaker), verdict.sentence);
+        match (verdict.reason, others) {
+            (Reason::NoRuleFired, 1..) => format!("None of {} rules says stop. {said}", others + 1),
+            (Reason::WarmingUp, 1..) => format!("Each of {} rules waits. {said}", others + 1),
+            _ => said,
+        }
+    }
+}
+
+/// The first step at which any rule may say something else; `None` where that is not known of one.
+fn next(verdicts: &[(usize, Verdict)]) -> Option<u64> {
+    let steps: Option<Vec<u64>> = verdicts.iter().map(|(_, verdict)| verdict.next).collect();
+    steps?.into_iter().min()
+}

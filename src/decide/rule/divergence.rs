@@ -1,0 +1,67 @@
+//! `divergence`: stops a run whose newest value is far worse than its best.
+//!
+//! Owns: how far is too far. May not touch: what is not finite.
+//!
+//! Too far is worse than best + (factor |best| + absolute), for mode max than best - (factor |best| + absolute).
+
+use super::{Description, Rule};
+use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::view::{Verdict, View, best, short};
+use crate::domain::{Reason, Violation};
+
+/// See the module.
+pub struct Divergence;
+
+const FACTOR: Parameter = Parameter {
+    name: "factor",
+    summary: "So many times the magnitude of the best value may be lost: 1 allows a loss of 0.4 to rise to 0.8.",
+    kind: Kind::Real { default: 1.0, least: 0.0, most: 1e12 },
+};
+const ABSOLUTE: Parameter = Parameter {
+    name: "absolute",
+    summary: "So much may be lost beside that.",
+    kind: Kind::Real { default: 0.0, least: 0.0, most: 1e300 },
+};
+
+static DESCRIPTION: Description = Description {
+    name: "divergence",
+    summary: "Stops a run whose newest value is worse than its best by more than factor * |best| + absolute.",
+    source: "after Lightning EarlyStopping, whose divergence_threshold is a fixed bound (here: threshold)",
+    across: false,
+    parameters: &[FACTOR, ABSOLUTE, MODE, START_STEP],
+};
+
+impl Rule for Divergence {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn check(&self, parameters: &Parameters) -> Vec<Violation> {
+        let none = parameters.real(FACTOR.name) == 0.0 && parameters.real(ABSOLUTE.name) == 0.0;
+        let description = "found 0 beside an absolute of 0, expected one of them above 0";
+        let field = format!("parameters.{}", FACTOR.name);
+        none.then(|| Violation { field, description: description.into() }).into_iter().collect()
+    }
+
+    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+        let (start, better) = (parameters.count(START_STEP.name), parameters.better());
+        let buried = view.own.buried(better).filter(|point| point.at.step >= start);
+        let checks = view.from(start);
+        let next = view.after(1, start);
+        let found = best(buried.into_iter().chain(checks.iter().copied()), better).zip(checks.last());
+        let Some((best, last)) = found else { return Verdict::wait("no value yet").until(next) };
+        let room = parameters.real(FACTOR.name) * best.value.abs() + parameters.real(ABSOLUTE.name);
+        let bound = better.worsened(best.value, room);
+        let stop = better.than(bound, last.value);
+        let sentence = format!(
+            "value {} of step {}, best {} of step {}, bound {}",
+            short(last.value),
+            last.at.step,
+            short(best.value),
+            best.at.step,
+            short(bound)
+        );
+        let numbers = [("value", last.value), ("best", best.value), ("threshold", bound)];
+        Verdict::of(stop, Reason::Diverged, sentence).comparing(&numbers).until(next)
+    }
+}

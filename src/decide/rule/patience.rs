@@ -1,0 +1,117 @@
+//! `patience`: stops a run that has not improved for so many checks.
+//!
+//! Owns: how checks without improvement are counted. May not touch: what a check is (a snapshot with a value).
+//!
+//! `keras`: a value improves if it is better than the best before it by more than min_delta, and then is the new best;
+//! the run stops when `patience` checks in a row have not improved. `optuna`: the run stops when the best of the last
+//! patience + 1 checks is worse than the best before them by more than min_delta.
+
+use super::{Description, Rule};
+use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::view::{Verdict, View, best, many, short};
+use crate::domain::{Point, Reason};
+
+/// See the module.
+pub struct Patience;
+
+const PATIENCE: Parameter = Parameter {
+    name: "patience",
+    summary: "Checks without improvement: snapshots that have a value, not steps or epochs. With keras 0 is as 1.",
+    // Series hold at least 3,584 points.
+    kind: Kind::Count { default: 3, least: 0, most: 3_000 },
+};
+const MIN_DELTA: Parameter = Parameter {
+    name: "min_delta",
+    summary: "An improvement is more than this (keras); a worsening is more than this (optuna).",
+    kind: Kind::Real { default: 0.0, least: 0.0, most: 1e300 },
+};
+const COUNTING: Parameter = Parameter {
+    name: "counting",
+    summary: "How checks without improvement are counted.",
+    kind: Kind::Choice(&["keras", "optuna"]),
+};
+
+static DESCRIPTION: Description = Description {
+    name: "patience",
+    summary: "Stops a run that has not improved for so many checks.",
+    source: "Keras EarlyStopping and Lightning EarlyStopping, which count alike; with counting=optuna \
+             PatientPruner(None, patience, min_delta).",
+    across: false,
+    parameters: &[PATIENCE, MIN_DELTA, MODE, START_STEP, COUNTING],
+};
+
+impl Rule for Patience {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+        let start = parameters.count(START_STEP.name);
+        // What is held no more comes first.
+        let buried = view.own.buried(parameters.better()).filter(|point| point.at.step >= start);
+        let checks: Vec<Point> = buried.into_iter().chain(view.from(start).iter().copied()).collect();
+        match parameters.word(COUNTING.name) {
+            "optuna" => optuna(view, parameters, &checks),
+            _ => keras(view, parameters, &checks),
+        }
+    }
+}
+
+fn keras(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
+    let (start, better) = (parameters.count(START_STEP.name), parameters.better());
+    let Some(first) = checks.first() else {
+        return Verdict::wait("no value yet").until(view.after(1, start));
+    };
+    let (patience, delta) = (parameters.count(PATIENCE.name).max(1), parameters.real(MIN_DELTA.name));
+    let (mut best, mut since) = (*first, 0);
+    for check in &checks[1..] {
+        if better.than(check.value, better.improved(best.value, delta)) {
+            (best, since) = (*check, 0);
+        } else {
+            since += 1;
+        }
+    }
+    let sentence = format!(
+        "{} without improvement on {} of step {}, patience {patience}",
+        many(since, "check"),
+        short(best.value),
+        best.at.step
+    );
+    let next = view.after(patience.saturating_sub(since), start);
+    told(since >= patience, sentence, checks, best, (since, patience)).until(next)
+}
+
+fn optuna(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
+    let (start, better) = (parameters.count(START_STEP.name), parameters.better());
+    let (patience, delta) = (parameters.count(PATIENCE.name), parameters.real(MIN_DELTA.name));
+    let after = patience as usize + 1;
+    let split = checks.len().saturating_sub(after);
+    let (before, late) = checks.split_at(split);
+    let found = best(before.iter().copied(), better).zip(best(late.iter().copied(), better));
+    let Some((best, recent)) = found else {
+        let (have, needed) = (checks.len(), after + 1);
+        let next = view.after((needed - have) as u64, start);
+        return Verdict::wait(format!("{have} checks, {needed} needed")).until(next);
+    };
+    let stop = better.than(better.worsened(best.value, delta), recent.value);
+    let sentence = format!(
+        "best of the last {} is {}, before them {} of step {}",
+        many(after as u64, "check"),
+        short(recent.value),
+        short(best.value),
+        best.at.step
+    );
+    let verdict = told(stop, sentence, checks, best, (late.len() as u64 - 1, patience));
+    verdict.comparing(&[("recent_best", recent.value)]).until(view.after(1, start))
+}
+
+fn told(stop: bool, sentence: String, checks: &[Point], best: Point, used: (u64, u64)) -> Verdict {
+    let value = checks.last().map_or(f64::NAN, |point| point.value);
+    Verdict::of(stop, Reason::PatienceExhausted, sentence).comparing(&[
+        ("value", value),
+        ("best", best.value),
+        ("best_step", best.at.step as f64),
+        ("patience_used", used.0 as f64),
+        ("patience", used.1 as f64),
+    ])
+}

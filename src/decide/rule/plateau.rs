@@ -1,0 +1,81 @@
+//! `plateau`: stops a run that does not improve by more than the errors of its readings explain.
+//!
+//! Owns: the question asked of a trend. May not touch: how a trend is found.
+//!
+//! A line is laid through the last `window` values by step, weighted by 1/stderr²; it improves by I over the window, with
+//! standard error s. The run goes on if I is above min_delta with the confidence asked for: if P(Z > (I - min_delta)/s)
+//! < 1 - confidence, Z standard normal. Where a reading has no standard error, all weigh alike, s comes from the scatter
+//! around the line, and Z follows Student's distribution with window - 2 degrees of freedom.
+
+use super::{Description, Rule};
+use crate::decide::parameters::{Better, Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::statistics::trend;
+use crate::decide::view::{Verdict, View, short};
+use crate::domain::Reason;
+
+/// See the module.
+pub struct Plateau;
+
+/// Values through which a line is laid.
+pub const WINDOW: Parameter = Parameter {
+    name: "window",
+    summary: "Checks through which the line is laid.",
+    kind: Kind::Count { default: 10, least: 3, most: 1_000 },
+};
+/// How sure it must be.
+pub const CONFIDENCE: Parameter = Parameter {
+    name: "confidence",
+    summary: "How sure it must be of a movement, one-sided.",
+    kind: Kind::Real { default: 0.95, least: 0.5, most: 0.999_999 },
+};
+const MIN_DELTA: Parameter = Parameter {
+    name: "min_delta",
+    summary: "An improvement over the window must be more than this.",
+    kind: Kind::Real { default: 0.0, least: 0.0, most: 1e300 },
+};
+
+static DESCRIPTION: Description = Description {
+    name: "plateau",
+    summary: "Stops a run whose trend over a window is no improvement, beyond what the readings' own errors explain.",
+    source: "weighted linear regression; z test with the standard errors of the readings, t test without them",
+    across: false,
+    parameters: &[WINDOW, CONFIDENCE, MIN_DELTA, MODE, START_STEP],
+};
+
+impl Rule for Plateau {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+        let (start, window) = (parameters.count(START_STEP.name), parameters.count(WINDOW.name));
+        let checks = view.from(start);
+        let missing = window.saturating_sub(checks.len() as u64);
+        if missing > 0 {
+            let sentence = format!("{} checks, {window} needed", checks.len());
+            return Verdict::wait(sentence).until(view.after(missing, start));
+        }
+        let next = view.after(1, start);
+        let recent = &checks[checks.len() - window as usize..];
+        let readings: Vec<_> = recent.iter().map(|p| (p.at.step, p.value, p.stderr)).collect();
+        let Some(trend) = trend(&readings) else { return Verdict::wait("no line fits").until(next) };
+        let delta = parameters.real(MIN_DELTA.name);
+        let (improvement, p) = match parameters.better() {
+            Better::Less => (-trend.rise, trend.below(-delta)),
+            Better::Greater => (trend.rise, trend.above(delta)),
+        };
+        let level = 1.0 - parameters.real(CONFIDENCE.name);
+        let sentence = format!(
+            "improved by {} ± {} from step {} to {}, p = {} of no improvement above {}",
+            short(improvement),
+            short(trend.stderr),
+            recent[0].at.step,
+            recent[recent.len() - 1].at.step,
+            short(p),
+            short(delta)
+        );
+        let numbers =
+            [("improvement", improvement), ("stderr", trend.stderr), ("p", p), ("threshold", level)];
+        Verdict::of(p >= level, Reason::Plateau, sentence).comparing(&numbers).until(next)
+    }
+}

@@ -1,0 +1,69 @@
+//! `successive_halving`: asynchronous successive halving (ASHA).
+//!
+//! Owns: its parameters. May not touch: rungs, which it shares.
+
+use super::shared::rungs::{BOOTSTRAP_COUNT, Ladder, MOST_RATE, reduction_factor};
+use super::{Description, Rule};
+use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
+use crate::decide::view::{Other, Verdict, View};
+use crate::domain::Violation;
+
+/// See the module.
+pub struct SuccessiveHalving;
+
+const MIN_RESOURCE: Parameter = Parameter {
+    name: "min_resource",
+    summary: "Steps before the first rung; auto: a hundredth of the longest complete run, at least 1.",
+    kind: Kind::Auto,
+};
+const RATE: Parameter = Parameter {
+    name: "min_early_stopping_rate",
+    summary: "The first rung is moved away by so many powers of the reduction factor.",
+    kind: MOST_RATE,
+};
+const FACTOR: Parameter = reduction_factor(4);
+
+static DESCRIPTION: Description = Description {
+    name: "successive_halving",
+    summary: "ASHA: at steps that grow by a factor, stops a run that is not among the best of all that came so far.",
+    source: "Optuna SuccessiveHalvingPruner (Ray: ASHAScheduler, grace_period is min_resource); Li et al. 2020, A System \
+             for Massively Parallel Hyperparameter Tuning. Optuna keeps the first min_resource that auto gives; here it \
+             follows the runs that are complete.",
+    across: true,
+    parameters: &[MIN_RESOURCE, FACTOR, RATE, BOOTSTRAP_COUNT, MODE],
+};
+
+impl Rule for SuccessiveHalving {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn check(&self, parameters: &Parameters) -> Vec<Violation> {
+        let clash =
+            parameters.number(MIN_RESOURCE.name).is_none() && parameters.count(BOOTSTRAP_COUNT.name) > 0;
+        let description =
+            "found a number above 0 beside an automatic min_resource, expected 0, or a min_resource";
+        let field = format!("parameters.{}", BOOTSTRAP_COUNT.name);
+        clash.then(|| Violation { field, description: description.into() }).into_iter().collect()
+    }
+
+    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+        let given = parameters.number(MIN_RESOURCE.name).map(|steps| steps as u64);
+        let Some(min_resource) = given.or_else(|| longest(view).map(|steps| (steps / 100).max(1))) else {
+            return Verdict::wait("no run of the experiment is complete, and min_resource is auto");
+        };
+        let ladder = Ladder {
+            min_resource,
+            factor: parameters.count(FACTOR.name),
+            rate: parameters.count(RATE.name),
+            bootstrap: parameters.count(BOOTSTRAP_COUNT.name),
+        };
+        ladder.judge(view, &view.peers.iter().collect::<Vec<_>>(), parameters.better())
+    }
+}
+
+/// The last step of the longest complete run.
+pub fn longest(view: &View<'_>) -> Option<u64> {
+    let last = |other: &Other<'_>| Some(other.track.last()?.at.step);
+    view.peers.iter().filter(|other| other.complete).filter_map(last).max()
+}

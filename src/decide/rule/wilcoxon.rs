@@ -1,0 +1,107 @@
+//! `wilcoxon`: stops a run that is worse than the best complete run by a test of pairs.
+//!
+//! Owns: who is the best. May not touch: the test, which it shares.
+
+use super::shared::signed_rank;
+use super::{Description, Rule};
+use crate::decide::parameters::{Better, Kind, MODE, Parameter, Parameters};
+use crate::decide::view::{Other, Used, Verdict, View, short};
+use crate::domain::{Point, Reason, SnapshotRef};
+
+/// See the module.
+pub struct Wilcoxon;
+
+const P_THRESHOLD: Parameter = Parameter {
+    name: "p_threshold",
+    summary: "A run stops when the differences would be as bad as these with less than this chance, were there none.",
+    kind: Kind::Real { default: 0.1, least: 0.0, most: 1.0 },
+};
+const N_STARTUP_STEPS: Parameter = Parameter {
+    name: "n_startup_steps",
+    summary: "Values in common that are needed, at least 2.",
+    kind: Kind::Count { default: 2, least: 0, most: 1_000_000 },
+};
+const BEST_BY: Parameter = Parameter {
+    name: "best_by",
+    summary: "The best run is that with the best last value, or the best mean of all values.",
+    kind: Kind::Choice(&["last", "mean"]),
+};
+
+static DESCRIPTION: Description = Description {
+    name: "wilcoxon",
+    summary: "Stops a run that is worse than the best complete run by Wilcoxon's signed-rank test over the same steps.",
+    source: "Optuna WilcoxonPruner; Wilcoxon 1945. In Optuna the best trial is that with the best returned value. It does \
+             not prune a run that ever had a NaN; here such snapshots are left out.",
+    across: true,
+    parameters: &[P_THRESHOLD, N_STARTUP_STEPS, BEST_BY, MODE],
+};
+
+impl Rule for Wilcoxon {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+        let (better, next) = (parameters.better(), view.after(1, 0));
+        if view.checks.is_empty() {
+            return Verdict::wait("no value yet");
+        }
+        let (rival, mut used) = rival(view, parameters.word(BEST_BY.name) == "mean", better);
+        let Some(rival) = rival else {
+            return Verdict::wait("no run of the experiment is complete").until(next).with(used);
+        };
+        let its = rival.track.counted();
+        used.extend(its.iter().map(|point| Used::point(rival, point)));
+        let pairs = |point: &Point| Some(point.value - rival.track.at(point.at.step)?.value);
+        let mut differences: Vec<f64> = view.checks.iter().filter_map(pairs).collect();
+        let needed = parameters.count(N_STARTUP_STEPS.name).max(2);
+        if (differences.len() as u64) < needed {
+            let have = differences.len();
+            let sentence = format!("{have} values in common with {}, {needed} needed", rival.run);
+            return Verdict::wait(sentence).until(next).with(used);
+        }
+        if better == Better::Greater {
+            differences.iter_mut().for_each(|d| *d = -*d);
+        }
+        let p = signed_rank::greater(&differences);
+        let (own_mean, its_mean) = (mean(view.checks), mean(&its));
+        let threshold = parameters.real(P_THRESHOLD.name);
+        // For safety: whoever is better on average is not stopped.
+        let stop = p < threshold && better.than(its_mean, own_mean);
+        let sentence = format!(
+            "p = {} over {} values in common with {}, the best; means {} and {}",
+            short(p),
+            differences.len(),
+            rival.run,
+            short(own_mean),
+            short(its_mean)
+        );
+        let numbers = [("p", p), ("threshold", threshold), ("mean", own_mean), ("best_mean", its_mean)];
+        Verdict::of(stop, Reason::SignificantlyWorse, sentence).comparing(&numbers).until(next).with(used)
+    }
+}
+
+/// The first of the complete runs with the best value, and what was looked at to find it.
+fn rival<'a, 'b>(view: &'b View<'a>, by_mean: bool, better: Better) -> (Option<&'b Other<'a>>, Vec<Used>) {
+    let mut used = Vec::new();
+    let mut first: Option<(&Other<'_>, f64)> = None;
+    for other in view.peers.iter().filter(|other| other.complete) {
+        let Some(last) = other.track.last() else { continue };
+        let (at, value) = if by_mean {
+            let points = other.track.counted();
+            (SnapshotRef { step: points.len() as u64, attempt: 0 }, mean(&points))
+        } else {
+            (last.at, last.value)
+        };
+        used.push(Used { place: other.place, at, value });
+        if first.is_none_or(|(_, best)| better.than(value, best)) {
+            first = Some((other, value));
+        }
+    }
+    (first.map(|(other, _)| other), used)
+}
+
+/// In the order of the steps.
+fn mean(points: &[Point]) -> f64 {
+    points.iter().map(|point| point.value).sum::<f64>() / points.len() as f64
+}

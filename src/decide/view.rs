@@ -1,0 +1,231 @@
+//! What a rule sees, and what it says.
+//!
+//! Owns: which points are looked at, the spacing of checks. May not touch: what is concluded from them.
+
+use super::parameters::Better;
+use crate::domain::{Advice, Peer, Point, Reason, RunId, Series, SnapshotRef};
+
+/// One series of one run, as far as it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Track<'a> {
+    /// In the order of their steps, those without a value among them.
+    pub points: &'a [Point],
+    series: Option<&'a Series>,
+    behind: Option<u64>,
+    until: u64,
+}
+
+impl<'a> Track<'a> {
+    /// Points behind one step and up to another.
+    pub fn new(series: Option<&'a Series>, behind: Option<u64>, until: Option<u64>) -> Self {
+        let until = until.unwrap_or(u64::MAX);
+        let points = series.map(|series| series.until(until)).unwrap_or_default();
+        let first = behind.map_or(0, |step| points.partition_point(|point| point.at.step <= step));
+        Self { points: &points[first..], series, behind, until }
+    }
+
+    /// Those that have a value.
+    pub fn counted(&self) -> Vec<Point> {
+        self.points.iter().filter(|point| point.counts()).copied().collect()
+    }
+
+    /// The best of the points that are held no more.
+    pub fn buried(&self, better: Better) -> Option<Point> {
+        let earlier = self.series?.earlier()?;
+        let point = match better {
+            Better::Less => earlier.least,
+            Better::Greater => earlier.greatest,
+        };
+        let step = point.at.step;
+        (step <= self.until && self.behind.is_none_or(|behind| behind < step)).then_some(point)
+    }
+
+    /// The first point with the best value.
+    pub fn best(&self, better: Better) -> Option<Point> {
+        let held = self.points.iter().filter(|point| point.counts()).copied();
+        best(self.buried(better).into_iter().chain(held), better)
+    }
+
+    /// The last point with a value.
+    pub fn last(&self) -> Option<Point> {
+        self.points.iter().rev().find(|point| point.counts()).copied()
+    }
+
+    /// The value at one step.
+    pub fn at(&self, step: u64) -> Option<Point> {
+        let place = self.points.partition_point(|point| point.at.step < step);
+        self.points.get(place).filter(|point| point.at.step == step && point.counts()).copied()
+    }
+
+    /// The first point with a value at a step or behind it; `None` too where it may have been held once.
+    pub fn first_from(&self, step: u64) -> Option<Point> {
+        let place = self.points.partition_point(|point| point.at.step < step);
+        let lost = place == 0 && self.series.is_some_and(|series| series.earlier().is_some());
+        if lost {
+            return None;
+        }
+        self.points[place..].iter().find(|point| point.counts()).copied()
+    }
+}
+
+/// The first of the points with the best value.
+pub fn best(points: impl IntoIterator<Item = Point>, better: Better) -> Option<Point> {
+    points.into_iter().reduce(|best, next| if better.than(next.value, best.value) { next } else { best })
+}
+
+/// Another run, as far as it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Other<'a> {
+    /// Its place in the evidence.
+    pub place: usize,
+    /// Which.
+    pub run: &'a RunId,
+    /// The same subject of it.
+    pub track: Track<'a>,
+    /// Whether it went to its end: over, and not stopped by its policy.
+    pub complete: bool,
+}
+
+impl<'a> Other<'a> {
+    /// A peer, up to a step.
+    pub fn new(place: usize, peer: &Peer<'a>, subject: usize, until: Option<u64>) -> Self {
+        let track = Track::new(peer.series.get(subject).copied(), None, until);
+        Self { place, run: peer.run, track, complete: peer.over && !peer.stopped }
+    }
+}
+
+/// What a rule sees.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    /// Of which run.
+    pub run: &'a RunId,
+    /// Its subject.
+    pub own: Track<'a>,
+    /// Its points that have a value, each a check.
+    pub checks: &'a [Point],
+    /// The other subject of a rule that takes one.
+    pub against: Option<Track<'a>>,
+    /// Other runs in the order of their ids; empty for rules that do not compare runs.
+    pub peers: Vec<Other<'a>>,
+    /// The step behind which the rules begin.
+    pub behind: Option<u64>,
+}
+
+/// Gaps between checks from which the next ones are foretold.
+const GAPS: usize = 16;
+
+impl View<'_> {
+    /// Checks from a step on.
+    pub fn from(&self, step: u64) -> &[Point] {
+        &self.checks[self.checks.partition_point(|point| point.at.step < step)..]
+    }
+
+    /// The earliest step of the `n`th check from now, by the least gap of late; not before `step`.
+    pub fn after(&self, n: u64, step: u64) -> Option<u64> {
+        let recent = &self.checks[self.checks.len().saturating_sub(GAPS + 1)..];
+        let gap = recent.windows(2).map(|pair| pair[1].at.step - pair[0].at.step).min()?;
+        let last = recent.last()?.at.step;
+        Some(last.saturating_add(gap.saturating_mul(n.max(1))).max(step))
+    }
+}
+
+/// A number of another run that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Used {
+    /// Place of the run in the evidence.
+    pub place: usize,
+    /// Where the number stood; of a mean, how many points it is of.
+    pub at: SnapshotRef,
+    /// The number.
+    pub value: f64,
+}
+
+impl Used {
+    /// A point of another run.
+    pub fn point(other: &Other<'_>, point: &Point) -> Self {
+        Self { place: other.place, at: point.at, value: point.value }
+    }
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Stop, continue, or not enough data.
+    pub advice: Advice,
+    /// Why.
+    pub reason: Reason,
+    /// For people.
+    pub sentence: String,
+    /// The numbers that were compared.
+    pub compared: Vec<(&'static str, f64)>,
+    /// The first step at which it may change.
+    pub next: Option<u64>,
+    /// Places of the runs that were compared with.
+    pub peers: Vec<usize>,
+    /// What of them was looked at.
+    pub used: Vec<Used>,
+}
+
+impl Verdict {
+    fn new(advice: Advice, reason: Reason, sentence: String) -> Self {
+        let (compared, peers, used) = Default::default();
+        Self { advice, reason, sentence, compared, next: None, peers, used }
+    }
+
+    /// Stop.
+    pub fn stop(reason: Reason, sentence: String) -> Self {
+        Self::new(Advice::Stop, reason, sentence)
+    }
+
+    /// Go on.
+    pub fn go(sentence: String) -> Self {
+        Self::new(Advice::Continue, Reason::NoRuleFired, sentence)
+    }
+
+    /// Stop or go on.
+    pub fn of(stop: bool, reason: Reason, sentence: String) -> Self {
+        if stop { Self::stop(reason, sentence) } else { Self::go(sentence) }
+    }
+
+    /// Not enough data.
+    pub fn wait(sentence: impl Into<String>) -> Self {
+        Self::new(Advice::NotEnoughData, Reason::WarmingUp, sentence.into())
+    }
+
+    /// With the numbers that were compared.
+    pub fn comparing(mut self, numbers: &[(&'static str, f64)]) -> Self {
+        self.compared.extend_from_slice(numbers);
+        self
+    }
+
+    /// With the first step at which it may change.
+    pub fn until(mut self, step: Option<u64>) -> Self {
+        self.next = step;
+        self
+    }
+
+    /// With the runs that were compared with.
+    pub fn with(mut self, used: Vec<Used>) -> Self {
+        self.peers = used.iter().map(|used| used.place).collect();
+        self.peers.dedup();
+        self.used = used;
+        self
+    }
+}
+
+/// A number as sentences have it.
+pub fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        size if !(1e-4..1e6).contains(&size) => format!("{x:.3e}"),
+        _ => {
+            let text = format!("{x:.6}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+    }
+}
+
+/// `1 check`, `2 checks`.
+pub fn many(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

@@ -1,0 +1,177 @@
+//! Decisions: whether a run should go on, and why.
+//!
+//! Owns: policies as they are asked for, decisions as they are answered. May not touch: how a rule decides.
+
+use super::{ParameterInfo, RunId, Series, SnapshotRef, Value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a STOP means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is said, and nothing more.
+    #[default]
+    Advise,
+    /// The run takes no more snapshots, and integrations end the training.
+    Enforce,
+}
+
+/// A rule by name, on a subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleRequest {
+    /// Name in the list of rules.
+    pub name: String,
+    /// Text of a [`super::Subject`].
+    pub on: String,
+    /// By name; what is absent takes its default.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Value>,
+}
+
+/// When a run should stop: the first rule that says so, in this order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// What a STOP means.
+    #[serde(default)]
+    pub mode: Mode,
+    /// At least one.
+    pub rules: Vec<RuleRequest>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Go on.
+    Continue,
+    /// Stop.
+    Stop,
+    /// Nothing can be said yet.
+    NotEnoughData,
+}
+
+/// Why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No rule says stop.
+    NoRuleFired,
+    /// Every rule waits for more readings.
+    WarmingUp,
+    /// Beyond a bound.
+    ThresholdCrossed,
+    /// No improvement for too many checks.
+    PatienceExhausted,
+    /// Far above the best.
+    Diverged,
+    /// No improvement that the errors of the readings could not explain.
+    Plateau,
+    /// Got worse while the others improved.
+    TrendReversed,
+    /// Something is not finite.
+    NonFinite,
+    /// Worse than the median of its peers.
+    WorseThanMedian,
+    /// Worse than a percentile of its peers.
+    BelowPercentile,
+    /// Not among those that go on to the next rung.
+    NotPromoted,
+    /// Worse than the best of its peers by a test.
+    SignificantlyWorse,
+}
+
+/// A STOP that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overridden {
+    /// The snapshot that was measured last then; rules begin behind it. `None`: there was none.
+    pub at: Option<SnapshotRef>,
+    /// Why.
+    pub reason: String,
+    /// Who did it.
+    pub by: String,
+}
+
+/// An answer of a policy. It depends on nothing but the history and the policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Lower-case hexadecimal, of both digests.
+    pub id: String,
+    /// Of which run.
+    pub run: RunId,
+    /// What to do.
+    pub advice: Advice,
+    /// Why.
+    pub reason: Reason,
+    /// `NAME on SUBJECT` of the rule that decided; empty where none did.
+    pub rule: String,
+    /// For people.
+    pub sentence: String,
+    /// The numbers that were compared, by name.
+    pub compared: Vec<(String, f64)>,
+    /// The newest snapshot that was looked at.
+    pub evaluated: Option<SnapshotRef>,
+    /// The snapshot to restore, and its value: the best of the deciding rule's subject, or of the first rule's.
+    pub best: Option<(SnapshotRef, f64)>,
+    /// The first step at which this may change; `None`: any.
+    pub next_check_step: Option<u64>,
+    /// Runs that were compared with, at most 64.
+    pub peers: Vec<RunId>,
+    /// How many there were.
+    pub peer_count: u32,
+    /// Of the policy.
+    pub mode: Mode,
+    /// Whether this STOP stands until it is overridden.
+    pub latched: bool,
+    /// What was taken back last.
+    pub overridden: Option<Overridden>,
+    /// Lower-case hexadecimal SHA-256.
+    pub history_digest: String,
+    /// Lower-case hexadecimal SHA-256.
+    pub policy_digest: String,
+}
+
+/// What a policy looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Of which run.
+    pub run: &'a RunId,
+    /// Its series, one for each subject of the policy, in the policy's order of subjects.
+    pub own: &'a [&'a Series],
+    /// Other runs of its experiment, in the order of their ids; empty where no rule compares runs.
+    pub peers: &'a [Peer<'a>],
+    /// What was taken back last.
+    pub overridden: Option<&'a Overridden>,
+    /// Nothing behind this step is looked at.
+    pub as_of: Option<u64>,
+}
+
+/// Another run.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    /// Which.
+    pub run: &'a RunId,
+    /// Its series, one for each subject of the policy that is asked.
+    pub series: &'a [&'a Series],
+    /// Whether it is over: closed, or stopped by its policy.
+    pub over: bool,
+    /// Whether its policy ended it: rules that compare with complete runs leave it out.
+    pub stopped: bool,
+}
+
+/// A line of the list of rules.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleInfo {
+    /// As users write it.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Whose rule it is.
+    pub source: &'static str,
+    /// Whether it compares with other runs of the experiment.
+    pub across: bool,
+    /// Each with its default.
+    pub parameters: Vec<ParameterInfo>,
+}

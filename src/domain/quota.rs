@@ -1,0 +1,37 @@
+//! What projects may use up: asked by the stages that use it, kept elsewhere.
+//!
+//! Owns: the trait by which they meet, and the form of a refusal. May not touch: limits, counts.
+
+use super::{Fault, FaultKind, Violation};
+use std::time::Duration;
+
+/// Whoever knows how much of everything a project has left.
+pub trait Quota: Send + Sync {
+    /// Whether a project that has `open` open runs may have one more.
+    ///
+    /// # Errors
+    /// [`FaultKind::Quota`].
+    fn may_open(&self, project: &str, open: usize) -> Result<(), Fault>;
+
+    /// The engine has worked so many seconds for a project.
+    fn spend(&self, project: &str, seconds: f64);
+}
+
+/// No limits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unlimited;
+
+impl Quota for Unlimited {
+    fn may_open(&self, _: &str, _: usize) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn spend(&self, _: &str, _: f64) {}
+}
+
+/// The refusal for a quota that is used up: subject `project/NAME/QUOTA`; `retry` is when trying again may help, if that
+/// is known.
+pub fn exceeded(project: &str, quota: &str, description: String, retry: Option<Duration>) -> Fault {
+    let violation = Violation { field: format!("project/{project}/{quota}"), description };
+    Fault { retry, ..Fault::of(FaultKind::Quota, vec![violation]) }
+}

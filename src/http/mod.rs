@@ -1,0 +1,141 @@
+//! Metrics and probes over HTTP, on a thread and a runtime of their own: they answer while the gRPC side is busy.
+//!
+//! Owns: the routes and their thread. May not touch: runs, beyond reading how they stand.
+
+mod listener;
+mod process;
+mod runs;
+mod sources;
+mod text;
+
+pub use runs::RunMetrics;
+pub use sources::Sources;
+
+use crate::domain::meters::{Exposed, Family};
+use crate::domain::{Fault, FaultKind};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use listener::Bounded;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What Prometheus asks for.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A bound address that serves nobody yet.
+#[derive(Debug)]
+pub struct Http(TcpListener);
+
+/// The thread at work; it ends when this drops.
+#[derive(Debug)]
+pub struct Serving {
+    ending: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Http {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exists`] when another process listens there, [`FaultKind::Invalid`] when it cannot be used.
+    pub fn bind(address: SocketAddr) -> Result<Self, Fault> {
+        let bound = TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        bound.map(Self).map_err(|error| {
+            let kind =
+                if error.kind() == ErrorKind::AddrInUse { FaultKind::Exists } else { FaultKind::Invalid };
+            Fault::field(kind, "http", format!("{address}: {error}"))
+        })
+    }
+
+    /// Where it is bound.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Serves until the answer drops.
+    ///
+    /// # Errors
+    /// Those of starting a thread and a runtime.
+    pub fn serve(self, sources: Arc<Sources>) -> std::io::Result<Serving> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ending = CancellationToken::new();
+        let ended = ending.clone();
+        let work = move || {
+            let served = async {
+                let listener = Bounded::new(tokio::net::TcpListener::from_std(self.0)?);
+                axum::serve(listener, router(sources)).await
+            };
+            let outcome = runtime.block_on(async {
+                tokio::select! {
+                    outcome = served => outcome,
+                    () = ended.cancelled() => Ok(()),
+                }
+            });
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the metrics listener failed");
+            }
+        };
+        let thread = std::thread::Builder::new().name("clino-http".into()).spawn(work)?;
+        Ok(Serving { ending, thread: Some(thread) })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.ending.cancel();
+        if let Some(thread) = self.thread.take() {
+            // Nothing in it waits for anything else.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn router(sources: Arc<Sources>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/metrics/runs", get(run_metrics))
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(readyz))
+        .with_state(sources)
+}
+
+type Shared = State<Arc<Sources>>;
+
+async fn metrics(State(sources): Shared) -> Response {
+    exposition(&sources.families())
+}
+
+async fn run_metrics(State(sources): Shared) -> Response {
+    match sources.run_families() {
+        Some(families) => exposition(&families),
+        None => (StatusCode::NOT_FOUND, "off: start the daemon with --run-metrics N\n").into_response(),
+    }
+}
+
+async fn readyz(State(sources): Shared) -> Response {
+    let reasons = sources.reasons();
+    if reasons.is_empty() {
+        return "ready\n".into_response();
+    }
+    let lines: String = reasons.iter().map(|(name, reason)| format!("{name}: {reason}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+}
+
+fn exposition(families: &[Family]) -> Response {
+    match text::encode(families) {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n").into_response(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Where numbers come from that nobody counts as they happen: runs, budgets, disks, the process.
+//!
+//! Owns: asking for them when metrics are asked for. May not touch: what they mean to their owners.
+
+use super::process;
+use super::runs::RunMetrics;
+use crate::domain::Journal;
+use crate::domain::budget::Budget;
+use crate::domain::meters::{Exposed, Family, Meters, Metric};
+use crate::domain::readiness::{Readiness, SPOOL, STORE};
+use crate::domain::tally::{Happening, Tally};
+use crate::publish::Hub;
+use crate::registry::{Census, ProbeStore, Registry};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The spool is written to at most so often to see whether it can be.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Whom metrics and readiness are asked of.
+pub struct Sources {
+    /// Runs.
+    pub registry: Arc<Registry>,
+    /// How they stand.
+    pub hub: Arc<Hub>,
+    /// What is counted.
+    pub tally: Arc<Tally>,
+    /// Whether the daemon takes work.
+    pub readiness: Arc<Readiness>,
+    /// Of snapshots.
+    pub budget: Budget,
+    /// Of probes.
+    pub probes: Arc<ProbeStore>,
+    /// Directories by what they are for; one is called `spool`.
+    pub directories: Vec<(&'static str, PathBuf)>,
+    /// Which runs get metrics of their own.
+    pub runs: RunMetrics,
+    /// When the process began.
+    pub started: SystemTime,
+    /// When the spool was looked at last.
+    pub looked: Mutex<Option<Instant>>,
+}
+
+impl Exposed for Sources {
+    fn families(&self) -> Vec<Family> {
+        self.refresh();
+        self.tally.meters.families()
+    }
+
+    fn meters(&self) -> &Meters {
+        &self.tally.meters
+    }
+}
+
+impl Sources {
+    /// Metrics of single runs; `None`: they are off.
+    pub(super) fn run_families(&self) -> Option<Vec<Family>> {
+        self.runs.families(&self.registry, &self.hub)
+    }
+
+    /// What stands against work.
+    pub(super) fn reasons(&self) -> Vec<(&'static str, String)> {
+        self.look_at_spool();
+        match self.hub.room() {
+            Ok(()) => self.readiness.release(STORE),
+            Err(fault) => self.readiness.hold(STORE, fault.message),
+        }
+        self.readiness.reasons()
+    }
+
+    fn look_at_spool(&self) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        let Some((_, spool)) = self.directories.iter().find(|(name, _)| *name == SPOOL) else { return };
+        let written = tempfile::tempfile_in(spool).and_then(|mut file| file.write_all(&[0; 4096]));
+        match written {
+            Ok(()) => self.readiness.release(SPOOL),
+            Err(error) => self.readiness.hold(SPOOL, format!("{}: {error}", spool.display())),
+        }
+        *looked = Some(Instant::now());
+    }
+
+    fn refresh(&self) {
+        let meters = &self.tally.meters;
+        let reasons = self.reasons();
+        meters.set(Metric::BuildInfo, &[env!("CARGO_PKG_VERSION")], 1.0);
+        meters.set(Metric::Ready, &[], f64::from(u8::from(reasons.is_empty())));
+        let lines: Vec<_> = reasons.iter().map(|(name, _)| [*name]).collect();
+        let held: Vec<_> = lines.iter().map(|line| (&line[..], 1.0)).collect();
+        meters.replace(Metric::NotReady, &held);
+        self.count_runs();
+        let budgets = [("snapshots", &self.budget), ("probes", self.probes.budget())];
+        for (name, budget) in budgets {
+            meters.set(Metric::BudgetUsed, &[name], budget.used() as f64);
+            meters.set(Metric::BudgetLimit, &[name], budget.limit() as f64);
+        }
+        let refused = self.tally.of(Happening::MessageRefused);
+        meters.set(Metric::MessagesRefused, &[], refused as f64);
+        for (name, directory) in &self.directories {
+            process::disk(meters, name, directory);
+        }
+        let started = self.started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        meters.set(Metric::ProcessStart, &[], started);
+        process::measure(meters);
+    }
+
+    fn count_runs(&self) {
+        let meters = &self.tally.meters;
+        let Census { idle, waiting, measuring, closed, snapshots_waiting, open } = self.registry.census();
+        let states = [("idle", idle), ("waiting", waiting), ("measuring", measuring), ("closed", closed)];
+        for (state, runs) in states {
+            meters.set(Metric::Runs, &[state], runs as f64);
+        }
+        meters.set(Metric::RunsLimit, &[], self.registry.limit() as f64);
+        meters.set(Metric::SnapshotsWaiting, &[], snapshots_waiting as f64);
+        let lines: Vec<_> = open.iter().map(|(project, runs)| ([project.as_str()], *runs as f64)).collect();
+        let values: Vec<_> = lines.iter().map(|(label, runs)| (&label[..], *runs)).collect();
+        meters.replace(Metric::ProjectRuns, &values);
+    }
+}

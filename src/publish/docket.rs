@@ -1,0 +1,362 @@
+//! Decisions on runs: series of what policies look at, STOPs that stand, and what was taken back.
+//!
+//! Owns: which series are kept, the latch. May not touch: rules, which decide and remember nothing.
+//!
+//! A series is kept for every subject of a run's own policy and of the policies of its peers that compare runs. One that
+//! is asked for later is read back from what is archived. Whatever is observed here has been archived before.
+
+use crate::domain::{
+    Advice, Archive, Case, Counsel, Decision, Evidence, Fault, FaultKind, Mode, Overridden, Peer, Point,
+    Reading, RunId, Series, SnapshotRef, Subject,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// All cases.
+#[derive(Debug, Default)]
+pub(super) struct Docket {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    cases: HashMap<RunId, Open>,
+    experiments: HashMap<(String, String), Experiment>,
+}
+
+/// Runs that are compared, and a count of what was observed in them.
+#[derive(Debug, Default)]
+struct Experiment {
+    runs: BTreeSet<RunId>,
+    version: u64,
+}
+
+/// What is held of one run.
+#[derive(Debug)]
+struct Open {
+    case: Case,
+    closed: bool,
+    series: BTreeMap<String, Kept>,
+    /// Snapshots observed.
+    version: u64,
+    measured: Option<SnapshotRef>,
+    latched: Option<Decision>,
+    overridden: Option<Overridden>,
+    /// The newest decision, and of which versions of the run and its experiment.
+    last: Option<((u64, u64), Decision)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    subject: Subject,
+    series: Series,
+    /// Whether it has everything from the run's first snapshot on.
+    complete: bool,
+}
+
+/// A decision, and whether it is news: another advice, reason or rule than before.
+#[derive(Debug, Clone)]
+pub(super) struct Decided {
+    pub decision: Decision,
+    pub news: bool,
+}
+
+/// Series that must be read back before a decision.
+type Missing = Vec<(RunId, Vec<Subject>)>;
+
+impl Open {
+    fn new(case: Case, complete: bool) -> Self {
+        let subjects = case.counsel.iter().flat_map(|counsel| counsel.subjects());
+        let series = subjects.map(|subject| (subject.to_string(), Kept::new(subject, complete))).collect();
+        Self {
+            case,
+            closed: false,
+            series,
+            version: 0,
+            measured: None,
+            latched: None,
+            overridden: None,
+            last: None,
+        }
+    }
+
+    fn place(&self) -> Option<(String, String)> {
+        let label = &self.case.label;
+        (!label.experiment.is_empty()).then(|| (label.project.clone(), label.experiment.clone()))
+    }
+
+    /// Its series, one a subject; those that are not complete yet are added to `missing`.
+    fn gather(&mut self, subjects: &[Subject], run: &RunId, missing: &mut Missing) {
+        let mut lacking = Vec::new();
+        for subject in subjects {
+            let kept = self.series.entry(subject.to_string()).or_insert_with(|| Kept::new(subject, false));
+            if !kept.complete {
+                lacking.push(subject.clone());
+            }
+        }
+        if !lacking.is_empty() {
+            missing.push((run.clone(), lacking));
+        }
+    }
+
+    /// As its peers see it. Advice that nobody must follow does not end a run.
+    fn peer<'a>(&self, run: &'a RunId, series: &'a [&'a Series]) -> Peer<'a> {
+        let stopped = self.latched.as_ref().is_some_and(|decision| decision.mode == Mode::Enforce);
+        Peer { run, series, over: self.closed || stopped, stopped }
+    }
+
+    /// Its series by the names of subjects, which have been gathered.
+    fn of(&self, subjects: &[String]) -> Vec<&Series> {
+        subjects.iter().filter_map(|subject| self.series.get(subject)).map(|kept| &kept.series).collect()
+    }
+}
+
+impl Kept {
+    fn new(subject: &Subject, complete: bool) -> Self {
+        Self { subject: subject.clone(), series: Series::default(), complete }
+    }
+}
+
+fn unknown() -> Fault {
+    Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
+}
+
+fn no_policy() -> Fault {
+    let description = "found a run without a policy, expected one that was opened with a policy";
+    Fault::field(FaultKind::Precondition, "run_id", description)
+}
+
+impl Docket {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A run begins; or goes on, with what its policy said last.
+    pub fn open(&self, run: &RunId, case: Case, resumed: Option<Option<Decision>>) {
+        let mut open = Open::new(case, resumed.is_none());
+        if let Some(decision) = resumed.flatten() {
+            open.overridden = decision.overridden.clone();
+            open.latched = decision.latched.then_some(decision);
+        }
+        let mut inner = self.lock();
+        if let Some(place) = open.place() {
+            inner.experiments.entry(place).or_default().runs.insert(run.clone());
+        }
+        inner.cases.insert(run.clone(), open);
+    }
+
+    /// A run is forgotten.
+    pub fn forget(&self, run: &RunId) {
+        let mut inner = self.lock();
+        let place = inner.cases.remove(run).and_then(|open| open.place());
+        if let Some(place) = place
+            && let Some(experiment) = inner.experiments.get_mut(&place)
+        {
+            experiment.runs.remove(run);
+            experiment.version += 1;
+            if experiment.runs.is_empty() {
+                inner.experiments.remove(&place);
+            }
+        }
+    }
+
+    /// A run takes no more snapshots.
+    pub fn close(&self, run: &RunId) {
+        self.lock().change(run, |open| open.closed = true);
+    }
+
+    /// A snapshot is measured, with these readings.
+    pub fn observe(&self, run: &RunId, at: SnapshotRef, readings: &[&Reading]) {
+        self.lock().change(run, |open| {
+            open.version += 1;
+            open.measured = Some(at);
+            for kept in open.series.values_mut() {
+                kept.series.push(kept.subject.observe(at, readings));
+            }
+        });
+    }
+
+    /// What the policy said last.
+    pub fn last(&self, run: &RunId) -> Option<Decision> {
+        let inner = self.lock();
+        let open = inner.cases.get(run)?;
+        open.latched.clone().or_else(|| open.last.as_ref().map(|(_, decision)| decision.clone()))
+    }
+
+    /// The decision that stands, if nothing has happened since it was made.
+    pub fn standing(&self, run: &RunId) -> Option<Decision> {
+        let inner = self.lock();
+        let open = inner.cases.get(run)?;
+        if open.latched.is_some() {
+            return open.latched.clone();
+        }
+        let (versions, decision) = open.last.as_ref()?;
+        (*versions == inner.versions(open)).then(|| decision.clone())
+    }
+
+    /// Why a run takes no more snapshots: its policy is to be enforced, and said STOP.
+    pub fn refusal(&self, run: &RunId) -> Option<String> {
+        let inner = self.lock();
+        let decision = inner.cases.get(run)?.latched.as_ref()?;
+        let enforced = decision.mode == crate::domain::Mode::Enforce;
+        enforced.then(|| format!("its policy said STOP: {}; override it to go on", decision.sentence))
+    }
+
+    /// What the policy says.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy; those of the archive.
+    pub fn decide(&self, run: &RunId, as_of: Option<u64>, archive: &dyn Archive) -> Result<Decided, Fault> {
+        loop {
+            let missing = match self.lock().decide(run, as_of)? {
+                Ok(decided) => return Ok(decided),
+                Err(missing) => missing,
+            };
+            for (run, subjects) in missing {
+                let found = recall(&run, &subjects, archive)?;
+                self.lock().complete(&run, found);
+            }
+        }
+    }
+
+    /// Takes back a STOP.
+    ///
+    /// # Errors
+    /// Those of [`Docket::decide`]; [`FaultKind::Precondition`] where no STOP stands.
+    pub fn take_back(
+        &self,
+        run: &RunId,
+        reason: &str,
+        by: &str,
+        archive: &dyn Archive,
+    ) -> Result<Decision, Fault> {
+        // The series behind the last measured snapshot are what the rules begin with.
+        self.decide(run, None, archive)?;
+        let mut inner = self.lock();
+        let open = inner.cases.get_mut(run).ok_or_else(unknown)?;
+        let Some(latched) = open.latched.take() else {
+            let description = "found a run whose policy has not said STOP, expected one that it has stopped";
+            return Err(Fault::field(FaultKind::Precondition, "run_id", description));
+        };
+        let at = open.measured.or(latched.evaluated);
+        open.overridden = Some(Overridden { at, reason: reason.to_owned(), by: by.to_owned() });
+        open.last = None;
+        drop(inner);
+        Ok(self.decide(run, None, archive)?.decision)
+    }
+}
+
+impl Inner {
+    /// Changes a run, and tells its experiment.
+    fn change(&mut self, run: &RunId, change: impl FnOnce(&mut Open)) {
+        let Some(open) = self.cases.get_mut(run) else { return };
+        change(open);
+        if let Some(experiment) = open.place().and_then(|place| self.experiments.get_mut(&place)) {
+            experiment.version += 1;
+        }
+    }
+
+    fn experiment(&self, open: &Open) -> Option<&Experiment> {
+        self.experiments.get(&open.place()?)
+    }
+
+    fn peers(&self, open: &Open, run: &RunId) -> Vec<RunId> {
+        let runs = self.experiment(open).map(|experiment| &experiment.runs);
+        runs.into_iter().flatten().filter(|other| *other != run).cloned().collect()
+    }
+
+    /// Of what a decision depends on: the run itself, and its experiment where its policy compares runs.
+    fn versions(&self, open: &Open) -> (u64, u64) {
+        let across = open.case.counsel.as_ref().is_some_and(|counsel| counsel.across());
+        let experiment = self.experiment(open).filter(|_| across);
+        (open.version, experiment.map_or(0, |experiment| experiment.version))
+    }
+
+    /// The decision, or what must be read back for it.
+    fn decide(&mut self, run: &RunId, as_of: Option<u64>) -> Result<Result<Decided, Missing>, Fault> {
+        let open = self.cases.get(run).ok_or_else(unknown)?;
+        let counsel = open.case.counsel.clone().ok_or_else(no_policy)?;
+        if let (None, Some(decision)) = (as_of, &open.latched) {
+            return Ok(Ok(Decided { decision: decision.clone(), news: false }));
+        }
+        let versions = self.versions(open);
+        if let (None, Some((known, decision))) = (as_of, &open.last)
+            && *known == versions
+        {
+            return Ok(Ok(Decided { decision: decision.clone(), news: false }));
+        }
+        let peers = if counsel.across() { self.peers(open, run) } else { Vec::new() };
+        let mut missing = Vec::new();
+        for one in peers.iter().chain([run]) {
+            if let Some(open) = self.cases.get_mut(one) {
+                open.gather(counsel.subjects(), one, &mut missing);
+            }
+        }
+        if !missing.is_empty() {
+            return Ok(Err(missing));
+        }
+        let decision = self.ask(run, &*counsel, &peers, as_of);
+        Ok(Ok(match as_of {
+            Some(_) => Decided { decision, news: false },
+            None => self.keep(run, decision, versions),
+        }))
+    }
+
+    fn ask(&self, run: &RunId, counsel: &dyn Counsel, peers: &[RunId], as_of: Option<u64>) -> Decision {
+        let subjects: Vec<_> = counsel.subjects().iter().map(Subject::to_string).collect();
+        let others: Vec<_> = peers.iter().filter_map(|peer| Some((peer, self.cases.get(peer)?))).collect();
+        let series: Vec<Vec<&Series>> = others.iter().map(|(_, open)| open.of(&subjects)).collect();
+        let peers: Vec<_> =
+            others.iter().zip(&series).map(|((run, open), series)| open.peer(run, series)).collect();
+        let open = self.cases.get(run);
+        let own = open.map(|open| open.of(&subjects)).unwrap_or_default();
+        let overridden = open.and_then(|open| open.overridden.as_ref()).filter(|_| as_of.is_none());
+        counsel.decide(&Evidence { run, own: &own, peers: &peers, overridden, as_of })
+    }
+
+    fn keep(&mut self, run: &RunId, mut decision: Decision, versions: (u64, u64)) -> Decided {
+        let Some(open) = self.cases.get_mut(run) else { return Decided { decision, news: false } };
+        decision.latched = decision.advice == Advice::Stop;
+        let told = |d: &Decision| (d.advice, d.reason, d.rule.clone(), d.overridden.clone());
+        let news = open.last.as_ref().is_none_or(|(_, before)| told(before) != told(&decision));
+        open.last = Some((versions, decision.clone()));
+        if decision.latched {
+            open.latched = Some(decision.clone());
+            self.change(run, |_| {});
+        }
+        Decided { decision, news }
+    }
+
+    fn complete(&mut self, run: &RunId, found: Vec<(Subject, Vec<Point>)>) {
+        let Some(open) = self.cases.get_mut(run) else { return };
+        for (subject, points) in found {
+            let Some(kept) = open.series.get_mut(&subject.to_string()) else { continue };
+            if !kept.complete {
+                points.into_iter().for_each(|point| kept.series.push(point));
+                kept.complete = true;
+            }
+        }
+        open.measured = open.measured.or_else(|| {
+            open.series.values().filter_map(|kept| kept.series.points().last()).map(|point| point.at).max()
+        });
+    }
+}
+
+/// What was observed of some subjects before this process or this question.
+fn recall(
+    run: &RunId,
+    subjects: &[Subject],
+    archive: &dyn Archive,
+) -> Result<Vec<(Subject, Vec<Point>)>, Fault> {
+    let names: BTreeSet<_> =
+        subjects.iter().flat_map(|subject| &subject.terms).map(|term| term.measure.clone()).collect();
+    let mut found: Vec<_> = subjects.iter().map(|subject| (subject.clone(), Vec::new())).collect();
+    archive.recall(run, &names.into_iter().collect::<Vec<_>>(), &mut |at, readings| {
+        let readings: Vec<_> = readings.iter().collect();
+        for (subject, points) in &mut found {
+            points.push(subject.observe(at, &readings));
+        }
+    })?;
+    Ok(found)
+}

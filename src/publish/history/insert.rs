@@ -1,0 +1,248 @@
+//! What happened, as rows: one transaction at a time, which may be repeated without harm.
+//!
+//! Owns: every statement that writes rows of runs. May not touch: when it is called.
+//!
+//! A commit whose last bytes did not reach the disk may be there after all when the database is opened again. So rows are
+//! replaced and counts are set, never added to.
+
+use super::database::Trouble;
+use super::event;
+use super::folder::Folder;
+use super::kept::Kept;
+use super::reading::Row;
+use super::tensors::{reference_digest, write_probe, write_reference};
+use crate::domain::{Acceptance, Event, Fault, RunId, RunRecord, Sequenced, SnapshotRef};
+use rusqlite::{Connection, named_params, params};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Something to be kept.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// A run begins.
+    Open(Box<RunRecord>),
+    /// A snapshot was received, with its event.
+    Accept(Box<Acceptance>, Arc<Sequenced>),
+    /// Something else happened.
+    Event(Arc<Sequenced>),
+    /// A run takes no more snapshots.
+    Close,
+    /// Told in its turn, and not kept.
+    Draining,
+}
+
+/// Of which run, what, and when in Unix seconds.
+#[derive(Debug)]
+pub(super) struct Dated {
+    pub run: RunId,
+    pub kept: Arc<Kept>,
+    pub line: Line,
+    pub at: f64,
+}
+
+/// A name as serde spells it.
+fn word(value: &impl Serialize) -> Result<String, Trouble> {
+    let json = serde_json::to_value(value).map_err(|error| Fault::internal(error.to_string()))?;
+    Ok(json.as_str().unwrap_or_default().to_owned())
+}
+
+fn text(value: &impl Serialize) -> Result<String, Trouble> {
+    Ok(serde_json::to_string(value).map_err(|error| Fault::internal(error.to_string()))?)
+}
+
+/// Keeps all lines or, as far as rows go, none; files of tensors come before the rows that name them.
+///
+/// # Errors
+/// When the disk or the database fails.
+pub(super) fn write(connection: &mut Connection, folder: &Folder, lines: &[Dated]) -> Result<(), Trouble> {
+    let mut files = HashMap::new();
+    for dated in lines {
+        keep_tensors(folder, dated, &mut files)?;
+    }
+    let transaction = connection.transaction()?;
+    let mut touched: HashMap<&RunId, &Kept> = HashMap::new();
+    for dated in lines {
+        touched.insert(&dated.run, &dated.kept);
+        match &dated.line {
+            Line::Open(record) => dated.kept.is_row(open(&transaction, record)?),
+            Line::Accept(acceptance, sequenced) => {
+                let file = files.get(&acceptance.receipt.id.0);
+                accept(&transaction, dated, (acceptance, sequenced.sequence), file)?;
+                other(&transaction, dated, sequenced)?;
+            }
+            Line::Event(sequenced) => match &sequenced.event {
+                Event::Reading(_) => reading(&transaction, dated, sequenced)?,
+                _ => other(&transaction, dated, sequenced)?,
+            },
+            Line::Close => {
+                let sql = "UPDATE runs SET closed_at = coalesce(closed_at, ?2) WHERE number = ?1";
+                transaction.prepare_cached(sql)?.execute(params![dated.kept.row()?, dated.at])?;
+            }
+            Line::Draining => {}
+        }
+    }
+    for kept in touched.values() {
+        counts(&transaction, kept)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Writes what a line needs beside its row; names of references by the id of their snapshot go to `files`.
+fn keep_tensors(folder: &Folder, dated: &Dated, files: &mut HashMap<String, String>) -> Result<(), Trouble> {
+    match &dated.line {
+        Line::Open(record) => {
+            for group in &record.groups {
+                if let Some(tensors) = &group.tensors {
+                    write_probe(&folder.probe(&group.digest), tensors)?;
+                }
+            }
+        }
+        Line::Accept(acceptance, _) => {
+            if let Some(reference) = &acceptance.reference {
+                let digest = reference_digest(reference, &acceptance.receipt.digest);
+                match write_reference(&folder.snapshot(&digest), reference) {
+                    Ok(()) => drop(files.insert(acceptance.receipt.id.0.clone(), digest)),
+                    // Its bytes cannot be read any more: that does not get better by waiting.
+                    Err(error) if error.kind() == std::io::ErrorKind::Other => {
+                        tracing::warn!(run = %dated.run, %error, "an initialization is not kept");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn open(connection: &Connection, record: &RunRecord) -> Result<i64, Trouble> {
+    let groups: Vec<_> =
+        record.groups.iter().map(|group| json!({"name": group.name, "digest": group.digest})).collect();
+    let sql = "INSERT INTO runs (id, key, fingerprint, name, project, experiment, tags, model_type, parameters, \
+               config_json, groups, measures, plan, seed, delivery, precision, budget, gpu_only, policy, opened_at) \
+               VALUES (:id, :key, :fingerprint, :name, :project, :experiment, :tags, :model_type, :parameters, \
+               :config_json, :groups, :measures, :plan, :seed, :delivery, :precision, :budget, :gpu_only, :policy, \
+               :opened_at) ON CONFLICT (id) DO NOTHING";
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":id": record.id.0, ":key": record.key, ":fingerprint": record.fingerprint, ":name": record.name,
+        ":project": record.label.project, ":experiment": record.label.experiment,
+        ":tags": text(&record.label.tags)?, ":model_type": record.model_type,
+        ":parameters": record.parameters as i64, ":config_json": record.config_json, ":groups": text(&groups)?,
+        ":measures": text(&record.measures)?, ":plan": text(&record.plan)?, ":seed": record.seed.to_string(),
+        ":delivery": word(&record.delivery)?, ":precision": word(&record.precision)?, ":budget": record.budget,
+        ":gpu_only": record.gpu_only, ":policy": record.policy.as_ref().map(text).transpose()?,
+        ":opened_at": record.opened_at,
+    })?;
+    let mut number = connection.prepare_cached("SELECT number FROM runs WHERE id = ?1")?;
+    Ok(number.query_row([&record.id.0], |row| row.get(0))?)
+}
+
+fn accept(
+    connection: &Connection,
+    dated: &Dated,
+    (acceptance, sequence): (&Acceptance, u64),
+    file: Option<&String>,
+) -> Result<(), Trouble> {
+    let Acceptance { header, receipt, key, .. } = acceptance;
+    let run = dated.kept.row()?;
+    if file.is_some() {
+        // The last initialization is the one that is compared with.
+        let sql = "UPDATE snapshots SET file = NULL WHERE run = ?1 AND file IS NOT NULL";
+        connection.prepare_cached(sql)?.execute([run])?;
+    }
+    let sql = "INSERT OR REPLACE INTO snapshots (run, step, attempt, id, kind, initialization, digest, key, print, \
+               receipt, state, accepted_at, accepted, file) VALUES (:run, :step, :attempt, :id, :kind, \
+               :initialization, :digest, :key, :print, :receipt, 'waiting', :accepted_at, :accepted, :file)";
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":run": run, ":step": header.at.step as i64, ":attempt": header.at.attempt, ":id": receipt.id.0,
+        ":kind": word(&header.kind)?, ":initialization": header.initialization, ":digest": receipt.digest,
+        ":key": key.as_ref().map(|(key, _)| key), ":print": key.as_ref().map(|(_, print)| print),
+        ":receipt": text(receipt)?, ":accepted_at": dated.at, ":accepted": sequence as i64, ":file": file,
+    })?;
+    Ok(())
+}
+
+fn reading(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Result<(), Trouble> {
+    let Event::Reading(reading) = &sequenced.event else { return Ok(()) };
+    let row = Row::of(sequenced.sequence, reading, &dated.kept.frame)?;
+    let sql = "INSERT OR REPLACE INTO readings (run, sequence, step, attempt, measure, place, probe_group, outcome, \
+               value, stderr, seconds, forwards, backwards, passes, operations, detail) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    let [value, stderr, seconds, forwards, backwards, passes, operations] = row.numbers;
+    connection.prepare_cached(sql)?.execute(params![
+        dated.kept.row()?,
+        row.sequence as i64,
+        row.at.step as i64,
+        row.at.attempt,
+        row.measure,
+        row.place,
+        row.group,
+        row.outcome,
+        value,
+        stderr,
+        seconds,
+        forwards,
+        backwards,
+        passes,
+        operations,
+        row.detail
+    ])?;
+    Ok(())
+}
+
+/// An event that is no reading, and what it changes.
+fn other(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Result<(), Trouble> {
+    let Some((kind, body)) = event::columns(&sequenced.event)? else { return Ok(()) };
+    let (run, sequence) = (dated.kept.row()?, sequenced.sequence as i64);
+    let sql = "INSERT OR REPLACE INTO events (run, sequence, kind, body) VALUES (?1, ?2, ?3, ?4)";
+    connection.prepare_cached(sql)?.execute(params![run, sequence, kind, body])?;
+    let change = |sql: &str, at: &SnapshotRef, value: &dyn rusqlite::ToSql| {
+        let sql = format!("UPDATE snapshots SET {sql} WHERE run = ?1 AND step = ?2 AND attempt = ?3");
+        let values = params![run, at.step as i64, at.attempt, value, sequence];
+        connection.prepare_cached(&sql)?.execute(values)
+    };
+    match &sequenced.event {
+        Event::Skipped { snapshot, reason } => {
+            change("state = 'skipped', reason = ?4, finished = ?5", snapshot, reason)?;
+        }
+        Event::Started { snapshot, .. } => {
+            change("state = ?4, started = ?5", snapshot, &"measuring")?;
+        }
+        Event::Finished { snapshot, seconds } => {
+            change("state = 'measured', seconds = ?4, finished = ?5", snapshot, seconds)?;
+        }
+        Event::Decided(decision) => {
+            let sql = "UPDATE runs SET decision = ?2 WHERE number = ?1";
+            connection.prepare_cached(sql)?.execute(params![run, event::decision_text(decision)?])?;
+        }
+        Event::Closed => {
+            let sql = "UPDATE runs SET ended_at = ?2, closed_at = coalesce(closed_at, ?2) WHERE number = ?1";
+            connection.prepare_cached(sql)?.execute(params![run, dated.at])?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn counts(connection: &Connection, kept: &Kept) -> Result<(), Trouble> {
+    let progress = kept.ahead();
+    let step = |at: Option<SnapshotRef>| at.map(|at| at.step as i64);
+    let attempt = |at: Option<SnapshotRef>| at.map(|at| at.attempt);
+    let sql = "UPDATE runs SET next_sequence = ?2, accepted = ?3, measured = ?4, skipped = ?5, \
+               last_accepted_step = ?6, last_accepted_attempt = ?7, last_measured_step = ?8, \
+               last_measured_attempt = ?9 WHERE number = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        kept.row()?,
+        progress.next_sequence as i64,
+        progress.accepted as i64,
+        progress.measured as i64,
+        progress.skipped as i64,
+        step(progress.last_accepted),
+        attempt(progress.last_accepted),
+        step(progress.last_measured),
+        attempt(progress.last_measured)
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What is known of one run that is kept: its row, what its readings lean on, and how far it is in the database.
+//!
+//! Owns: these few facts. May not touch: rows.
+
+use super::reading::Frame;
+use crate::domain::{Event, Fault, MeasureRequest, Precision};
+use crate::publish::board::Progress;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// One run.
+#[derive(Debug)]
+pub(in crate::publish) struct Kept {
+    /// Its number, once it has a row; 0 until then.
+    row: AtomicI64,
+    pub(super) frame: Frame,
+    /// With all that the writer has taken in hand, also what is not durable yet.
+    ahead: Mutex<Progress>,
+}
+
+impl Kept {
+    /// Of a run that has no row yet.
+    pub fn new(measures: Vec<MeasureRequest>, precision: Precision) -> Self {
+        Self { row: AtomicI64::new(0), frame: Frame { measures, precision }, ahead: Mutex::default() }
+    }
+
+    /// Of a run that has one.
+    pub(super) fn at(row: i64, frame: Frame, progress: Progress) -> Self {
+        Self { row: AtomicI64::new(row), frame, ahead: Mutex::new(progress) }
+    }
+
+    pub(super) fn is_row(&self, row: i64) {
+        self.row.store(row, Ordering::Relaxed);
+    }
+
+    /// Its number.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Internal`] when it has no row: its opening is always written first.
+    pub(super) fn row(&self) -> Result<i64, Fault> {
+        self.found().ok_or_else(|| Fault::internal("a run has no row in the history"))
+    }
+
+    /// Its number, if it has a row.
+    pub(super) fn found(&self) -> Option<i64> {
+        Some(self.row.load(Ordering::Relaxed)).filter(|row| *row > 0)
+    }
+
+    pub(super) fn ahead(&self) -> Progress {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sequence number of the next event.
+    pub(super) fn take(&self, event: &Event) -> u64 {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = ahead.next_sequence;
+        ahead.take(sequence, event);
+        sequence
+    }
+}

@@ -1,0 +1,203 @@
+//! Runs of earlier processes: all that a start needs, which is one row a run.
+//!
+//! Owns: what is read at the start, and later when a run is taken up again. May not touch: events and readings, but for
+//! the latest.
+
+use super::database::Trouble;
+use super::event::decision_of;
+use super::kept::Kept;
+use super::read::named;
+use super::reading::Frame;
+use crate::domain::{
+    Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, SnapshotRef,
+};
+use crate::publish::board::{Progress, Standing};
+use rusqlite::{Connection, Row, params};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// So many receipts and attempts are read back, as many as a registry remembers.
+const MOST_RECEIPTS: usize = 4_096;
+const MOST_ATTEMPTS: usize = 65_536;
+
+/// A run as a process finds it.
+#[derive(Debug)]
+pub(in crate::publish) struct Loaded {
+    pub run: KeptRun,
+    pub kept: Arc<Kept>,
+    pub standing: Standing,
+    /// Snapshots that were received and not measured.
+    pub pending: Vec<SnapshotRef>,
+    /// Whether its last event is there.
+    pub ended: bool,
+}
+
+fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, Trouble> {
+    let text: String = row.get(column)?;
+    let wrong = |error| Fault::internal(format!("the history holds a damaged {column}: {error}"));
+    Ok(serde_json::from_str(&text).map_err(wrong)?)
+}
+
+fn word<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, Trouble> {
+    named(&row.get::<_, String>(column)?)
+}
+
+fn count(row: &Row<'_>, column: &str) -> Result<u64, Trouble> {
+    Ok(row.get::<_, i64>(column)? as u64)
+}
+
+fn at(row: &Row<'_>, which: &str) -> Result<Option<SnapshotRef>, Trouble> {
+    let step: Option<i64> = row.get(format!("last_{which}_step").as_str())?;
+    let attempt: Option<u32> = row.get(format!("last_{which}_attempt").as_str())?;
+    Ok(step.zip(attempt).map(|(step, attempt)| SnapshotRef { step: step as u64, attempt }))
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+    digest: String,
+}
+
+fn record(row: &Row<'_>) -> Result<RunRecord, Trouble> {
+    let seed: String = row.get("seed")?;
+    let policy: Option<String> = row.get("policy")?;
+    let group = |Group { name, digest }: Group| KeptGroup { name, digest, tensors: None };
+    Ok(RunRecord {
+        id: RunId(row.get("id")?),
+        key: row.get("key")?,
+        fingerprint: row.get("fingerprint")?,
+        name: row.get("name")?,
+        label: RunLabel {
+            project: row.get("project")?,
+            experiment: row.get("experiment")?,
+            tags: parsed(row, "tags")?,
+        },
+        model_type: row.get("model_type")?,
+        parameters: count(row, "parameters")?,
+        // Large, and read back only where a run is examined again.
+        config_json: String::new(),
+        groups: parsed::<Vec<Group>>(row, "groups")?.into_iter().map(group).collect(),
+        measures: parsed(row, "measures")?,
+        plan: parsed(row, "plan")?,
+        seed: seed.parse().map_err(|_| Fault::internal("the history holds a damaged seed"))?,
+        delivery: word(row, "delivery")?,
+        precision: word(row, "precision")?,
+        budget: row.get("budget")?,
+        gpu_only: row.get("gpu_only")?,
+        policy: policy.map(|_| parsed(row, "policy")).transpose()?,
+        opened_at: row.get("opened_at")?,
+    })
+}
+
+fn progress(row: &Row<'_>) -> Result<Progress, Trouble> {
+    Ok(Progress {
+        accepted: count(row, "accepted")?,
+        measured: count(row, "measured")?,
+        skipped: count(row, "skipped")?,
+        next_sequence: count(row, "next_sequence")?,
+        last_accepted: at(row, "accepted")?,
+        last_measured: at(row, "measured")?,
+    })
+}
+
+fn loaded(row: &Row<'_>) -> Result<Loaded, Trouble> {
+    let (record, progress) = (record(row)?, progress(row)?);
+    let decision: Option<String> = row.get("decision")?;
+    let decision = decision.as_deref().map(decision_of).transpose()?;
+    let frame = Frame { measures: record.measures.clone(), precision: record.precision };
+    let ended = row.get::<_, Option<f64>>("ended_at")?.is_some();
+    let closed = row.get::<_, Option<f64>>("closed_at")?.is_some();
+    Ok(Loaded {
+        run: KeptRun { record, closed, begun: progress.accepted > 0 },
+        kept: Arc::new(Kept::at(row.get("number")?, frame, progress)),
+        standing: Standing { progress, latest: Vec::new(), decision },
+        pending: Vec::new(),
+        ended,
+    })
+}
+
+/// All runs that have not ended, and as many of the newest others as fit beside them; oldest first.
+pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<Loaded>, Trouble> {
+    let columns = "number, id, key, fingerprint, name, project, experiment, tags, model_type, parameters, groups, \
+                   measures, plan, seed, delivery, precision, budget, gpu_only, policy, opened_at, closed_at, \
+                   ended_at, next_sequence, accepted, measured, skipped, last_accepted_step, last_accepted_attempt, \
+                   last_measured_step, last_measured_attempt, decision";
+    let sql = format!(
+        "SELECT {columns} FROM (SELECT *, row_number() OVER (ORDER BY ended_at IS NOT NULL, number DESC) AS rank \
+         FROM runs) WHERE rank <= ?1 OR ended_at IS NULL ORDER BY number"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([most as i64])?;
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut loaded = loaded(row)?;
+        loaded.standing.latest = latest(connection, &loaded)?;
+        if !loaded.ended {
+            loaded.pending = pending(connection, loaded.kept.row()?)?;
+        }
+        runs.push(loaded);
+    }
+    Ok(runs)
+}
+
+/// The principal numbers of the snapshot that was measured last.
+fn latest(connection: &Connection, loaded: &Loaded) -> Result<Vec<Latest>, Trouble> {
+    let Some(at) = loaded.standing.progress.last_measured else { return Ok(Vec::new()) };
+    let sql = "SELECT readings.measure, readings.probe_group, readings.value, readings.stderr \
+               FROM snapshots JOIN readings ON readings.run = snapshots.run \
+               AND readings.sequence > snapshots.started AND readings.sequence < snapshots.finished \
+               WHERE snapshots.run = ?1 AND snapshots.step = ?2 AND snapshots.attempt = ?3 ORDER BY readings.sequence";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map(params![loaded.kept.row()?, at.step as i64, at.attempt], |row| {
+        Ok(Latest { measure: row.get(0)?, group: row.get(1)?, value: row.get(2)?, stderr: row.get(3)? })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn pending(connection: &Connection, run: i64) -> Result<Vec<SnapshotRef>, Trouble> {
+    let sql = "SELECT step, attempt FROM snapshots WHERE run = ?1 AND state IN ('waiting', 'measuring') \
+               ORDER BY accepted";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map([run], |row| {
+        Ok(SnapshotRef { step: row.get::<_, i64>(0)? as u64, attempt: row.get(1)? })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Attempts and receipts of a run, the newest of them, oldest first.
+pub(super) fn ledger(connection: &Connection, kept: &Kept) -> Result<Ledger, Trouble> {
+    let run = kept.row()?;
+    let mut ledger = Ledger::default();
+    let sql = "SELECT step, attempt, key, print, receipt FROM snapshots WHERE run = ?1 ORDER BY accepted DESC LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![run, MOST_ATTEMPTS as i64])?;
+    while let Some(row) = rows.next()? {
+        ledger.attempts.push(SnapshotRef { step: count(row, "step")?, attempt: row.get("attempt")? });
+        let (key, print): (Option<String>, Option<String>) = (row.get("key")?, row.get("print")?);
+        if let (Some(key), Some(print)) = (key, print)
+            && ledger.receipts.len() < MOST_RECEIPTS
+        {
+            ledger.receipts.push((key, print, parsed::<Receipt>(row, "receipt")?));
+        }
+    }
+    ledger.attempts.reverse();
+    ledger.receipts.reverse();
+    Ok(ledger)
+}
+
+/// A run's record with its config.json.
+pub(super) fn whole_record(connection: &Connection, run: &RunId) -> Result<RunRecord, Trouble> {
+    let mut statement = connection.prepare_cached("SELECT * FROM runs WHERE id = ?1")?;
+    let mut rows = statement.query([&run.0])?;
+    let row = rows.next()?.ok_or_else(|| Fault::internal("the history does not hold this run"))?;
+    Ok(RunRecord { config_json: row.get("config_json")?, ..record(row)? })
+}
+
+/// File of the initialization that was received last.
+pub(super) fn initialization(connection: &Connection, kept: &Kept) -> Result<Option<String>, Trouble> {
+    let sql = "SELECT file FROM snapshots WHERE run = ?1 AND file IS NOT NULL ORDER BY accepted DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([kept.row()?])?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+}

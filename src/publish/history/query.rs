@@ -1,0 +1,122 @@
+//! Questions to a history from outside: any SELECT, and the export of readings. Also beside a daemon.
+//!
+//! Owns: what may be asked. May not touch: what is in there; nothing here can write.
+
+use super::database::reader;
+use super::folder::DATABASE;
+use super::sheet::{Cell, Kind, Sheet};
+use crate::domain::{Fault, FaultKind};
+use rusqlite::{Connection, Statement, ToSql};
+use std::io;
+use std::path::Path;
+
+/// Columns of an export: those of the view `readings_labelled`.
+pub const COLUMNS: [(&str, Kind); 25] = [
+    ("run_id", Kind::Text),
+    ("run_name", Kind::Text),
+    ("project", Kind::Text),
+    ("experiment", Kind::Text),
+    ("tags", Kind::Text),
+    ("model_type", Kind::Text),
+    ("sequence", Kind::Integer),
+    ("step", Kind::Integer),
+    ("attempt", Kind::Integer),
+    ("measure", Kind::Text),
+    ("probe_group", Kind::Text),
+    ("parameters", Kind::Text),
+    ("outcome", Kind::Text),
+    ("value", Kind::Real),
+    ("stderr", Kind::Real),
+    ("mean", Kind::Real),
+    ("min", Kind::Real),
+    ("max", Kind::Real),
+    ("reason", Kind::Text),
+    ("seconds", Kind::Real),
+    ("forwards", Kind::Real),
+    ("backwards", Kind::Real),
+    ("passes", Kind::Real),
+    ("operations", Kind::Real),
+    ("detail", Kind::Text),
+];
+
+fn open(directory: &Path) -> Result<Connection, Fault> {
+    let path = directory.join(DATABASE);
+    if !path.is_file() {
+        let description = format!("found no {DATABASE} in {}", directory.display());
+        return Err(Fault::field(FaultKind::NotFound, "data", description));
+    }
+    reader(&path).map_err(|error| Fault::new(FaultKind::Unavailable, format!("{}: {error}", path.display())))
+}
+
+fn wrong(error: &rusqlite::Error) -> Fault {
+    Fault::invalid("sql", error.to_string())
+}
+
+fn unwritten(error: &io::Error) -> Fault {
+    Fault::internal(format!("the output failed: {error}"))
+}
+
+/// Answers one statement that does not write.
+///
+/// # Errors
+/// [`FaultKind::Invalid`] for a statement that writes or that SQLite refuses; [`FaultKind::NotFound`] without a history.
+pub fn query(directory: &Path, sql: &str, mut sheet: Box<dyn Sheet + '_>) -> Result<(), Fault> {
+    let connection = open(directory)?;
+    let mut statement = connection.prepare(sql).map_err(|error| wrong(&error))?;
+    if !statement.readonly() {
+        let found = "found a statement that writes, expected one that only reads, such as SELECT";
+        return Err(Fault::invalid("sql", found));
+    }
+    sheet.head(&names(&statement)).map_err(|error| unwritten(&error))?;
+    pour(&mut statement, &[], &mut *sheet)?;
+    sheet.finish().map_err(|error| unwritten(&error))
+}
+
+fn names(statement: &Statement<'_>) -> Vec<String> {
+    statement.column_names().map(str::to_owned).collect()
+}
+
+/// All rows of a statement, one after the other.
+fn pour(statement: &mut Statement<'_>, values: &[&dyn ToSql], sheet: &mut dyn Sheet) -> Result<(), Fault> {
+    let columns = statement.column_count();
+    let mut rows = statement.query(values).map_err(|error| wrong(&error))?;
+    while let Some(row) = rows.next().map_err(|error| wrong(&error))? {
+        let cells = (0..columns).map(|place| row.get_ref(place).map(Cell::from));
+        let cells = cells.collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
+        sheet.row(cells).map_err(|error| unwritten(&error))?;
+    }
+    Ok(())
+}
+
+/// The readings of all runs, or of one, or of those of a project: run by run, in the order in which they were made.
+///
+/// # Errors
+/// [`FaultKind::NotFound`] without a history, or for a run that it does not hold.
+pub fn export(
+    directory: &Path,
+    (run, project): (Option<&str>, Option<&str>),
+    mut sheet: Box<dyn Sheet + '_>,
+) -> Result<(), Fault> {
+    let connection = open(directory)?;
+    let failed = |error| Fault::internal(format!("the history cannot be read: {error}"));
+    // One moment for all of it.
+    let moment = connection.unchecked_transaction().map_err(failed)?;
+    let sql =
+        "SELECT id FROM runs WHERE coalesce(id = ?1, TRUE) AND coalesce(project = ?2, TRUE) ORDER BY number";
+    let mut runs = moment.prepare(sql).map_err(failed)?;
+    let runs = runs.query_map([run, project], |row| row.get(0)).map_err(failed)?;
+    let runs: Vec<String> = runs.collect::<Result<_, _>>().map_err(failed)?;
+    if let (Some(run), true) = (run, runs.is_empty()) {
+        let description = format!("found {}, which is not in this history", crate::domain::id::quoted(run));
+        return Err(Fault::field(FaultKind::NotFound, "run", description));
+    }
+    let names: Vec<_> = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    sheet.head(&names).map_err(|error| unwritten(&error))?;
+    let sql =
+        format!("SELECT {} FROM readings_labelled WHERE run_id = ?1 ORDER BY sequence", names.join(", "));
+    let mut statement = moment.prepare(&sql).map_err(failed)?;
+    for run in runs {
+        pour(&mut statement, &[&run], &mut *sheet)?;
+    }
+    sheet.finish().map_err(|error| unwritten(&error))
+}

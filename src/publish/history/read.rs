@@ -1,0 +1,161 @@
+//! What happened, read back: pages of events, reports, readings of some measures.
+//!
+//! Owns: every statement that reads rows of one run. May not touch: what is written.
+
+use super::database::Trouble;
+use super::event;
+use super::kept::Kept;
+use super::reading::{Frame, Row, outcome_of};
+use crate::domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+const READING: &str = "sequence, step, attempt, measure, place, probe_group, outcome, value, stderr, seconds, \
+                       forwards, backwards, passes, operations, detail";
+
+/// The value that a word of serde's spells.
+pub(super) fn named<T: DeserializeOwned>(word: &str) -> Result<T, Trouble> {
+    let wrong = |_| Fault::internal(format!("the history holds an unknown word: {word}"));
+    Ok(serde_json::from_value(serde_json::Value::from(word)).map_err(wrong)?)
+}
+
+fn row(row: &rusqlite::Row<'_>) -> Result<Row, Trouble> {
+    let outcome: String = row.get(6)?;
+    let mut numbers = [None; 7];
+    for (i, number) in numbers.iter_mut().enumerate() {
+        *number = row.get(7 + i)?;
+    }
+    Ok(Row {
+        sequence: row.get::<_, i64>(0)? as u64,
+        at: SnapshotRef { step: row.get::<_, i64>(1)? as u64, attempt: row.get(2)? },
+        measure: row.get(3)?,
+        place: row.get(4)?,
+        group: row.get(5)?,
+        outcome: outcome_of(&outcome)?.1,
+        numbers,
+        detail: row.get(14)?,
+    })
+}
+
+/// Hands over readings of a run, in the order in which they were made.
+fn readings(
+    connection: &Connection,
+    (condition, values): (&str, &[&dyn rusqlite::ToSql]),
+    frame: &Frame,
+    with: &mut dyn FnMut(u64, Reading),
+) -> Result<(), Trouble> {
+    let sql = format!("SELECT {READING} FROM readings WHERE run = ?1 AND {condition}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(values)?;
+    while let Some(found) = rows.next()? {
+        let row = row(found)?;
+        with(row.sequence, row.reading(frame)?);
+    }
+    Ok(())
+}
+
+/// At most `most` events from a place on.
+pub(super) fn page(
+    connection: &Connection,
+    kept: &Kept,
+    from: u64,
+    most: usize,
+) -> Result<Vec<Arc<Sequenced>>, Trouble> {
+    let run = kept.row()?;
+    // Both tables as they are at one moment.
+    let moment = connection.unchecked_transaction()?;
+    let mut found = Vec::new();
+    let values = params![run, from as i64, most as i64];
+    let mut keep = |sequence, event| found.push(Arc::new(Sequenced { sequence, event }));
+    let condition = "sequence >= ?2 ORDER BY sequence LIMIT ?3";
+    readings(&moment, (condition, values), &kept.frame, &mut |sequence, reading| {
+        keep(sequence, Event::Reading(Box::new(reading)));
+    })?;
+    let sql = "SELECT sequence, kind, body FROM events WHERE run = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
+    let mut statement = moment.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    while let Some(row) = rows.next()? {
+        let (kind, body): (String, String) = (row.get(1)?, row.get(2)?);
+        keep(row.get::<_, i64>(0)? as u64, event::event(&kind, &body)?);
+    }
+    found.sort_by_key(|sequenced| sequenced.sequence);
+    found.truncate(most);
+    Ok(found)
+}
+
+/// All that is kept of one snapshot.
+pub(super) fn report(connection: &Connection, kept: &Kept, at: SnapshotRef) -> Result<Report, Trouble> {
+    let run = kept.row()?;
+    let sql = "SELECT kind, state, reason, started, finished FROM snapshots \
+               WHERE run = ?1 AND step = ?2 AND attempt = ?3";
+    type Columns = (String, String, Option<String>, Option<i64>, Option<i64>);
+    let found: Option<Columns> = connection
+        .prepare_cached(sql)?
+        .query_row(params![run, at.step as i64, at.attempt], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })
+        .optional()?;
+    let Some((kind, state, reason, started, finished)) = found else {
+        let description = format!("found step {} attempt {}, which is not held", at.step, at.attempt);
+        return Err(Fault::field(FaultKind::NotFound, "snapshot", description).into());
+    };
+    let mut made = Vec::new();
+    if let Some(started) = started {
+        // One that is being measured has no end yet.
+        let condition = "sequence > ?2 AND sequence < ?3 AND step = ?4 AND attempt = ?5 ORDER BY sequence";
+        let values = params![run, started, finished.unwrap_or(i64::MAX), at.step as i64, at.attempt];
+        readings(connection, (condition, values), &kept.frame, &mut |_, reading| made.push(reading))?;
+    }
+    Ok(Report { snapshot: at, kind: named(&kind)?, state: named(&state)?, readings: made, reason })
+}
+
+/// Hands over readings of some measures, snapshot by snapshot, of all that are measured.
+pub(super) fn recall(
+    connection: &Connection,
+    kept: &Kept,
+    measures: &[String],
+    with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+) -> Result<(), Trouble> {
+    let Some(run) = kept.found() else { return Ok(()) };
+    let moment = connection.unchecked_transaction()?;
+    let sql =
+        "SELECT step, attempt, started FROM snapshots WHERE run = ?1 AND state = 'measured' ORDER BY started";
+    let mut statement = moment.prepare_cached(sql)?;
+    let at = |row: &rusqlite::Row<'_>| {
+        Ok(SnapshotRef { step: row.get::<_, i64>(0)? as u64, attempt: row.get(1)? })
+    };
+    let order: Vec<SnapshotRef> = statement.query_map([run], at)?.collect::<Result<_, _>>()?;
+    let measured: HashSet<SnapshotRef> = order.iter().copied().collect();
+    let mut due = order.into_iter();
+    let mut current: Option<(SnapshotRef, Vec<Reading>)> = None;
+    let wanted = serde_json::to_string(measures).map_err(|error| Fault::internal(error.to_string()))?;
+    let condition = "measure IN (SELECT value FROM json_each(?2)) ORDER BY sequence";
+    // Snapshots without any of these readings are handed over, too, in their place.
+    let mut hand_over = |(at, readings): (SnapshotRef, Vec<Reading>)| {
+        for earlier in due.by_ref().take_while(|due| *due != at) {
+            with(earlier, &[]);
+        }
+        with(at, &readings);
+    };
+    readings(&moment, (condition, params![run, wanted]), &kept.frame, &mut |_, reading| {
+        let at = reading.snapshot;
+        if !measured.contains(&at) {
+            return;
+        }
+        match &mut current {
+            Some((same, readings)) if *same == at => readings.push(reading),
+            _ => {
+                if let Some(done) = current.replace((at, vec![reading])) {
+                    hand_over(done);
+                }
+            }
+        }
+    })?;
+    if let Some(done) = current {
+        hand_over(done);
+    }
+    due.for_each(|late| with(late, &[]));
+    Ok(())
+}

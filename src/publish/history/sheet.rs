@@ -1,0 +1,257 @@
+//! Rows on their way out: to CSV, to lines of JSON, to Parquet.
+//!
+//! Owns: how cells are written in each form. May not touch: where rows come from.
+
+use super::exact::Exact;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use rusqlite::types::ValueRef;
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// One value of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// None.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// A real number.
+    Real(f64),
+    /// A text.
+    Text(String),
+}
+
+impl From<ValueRef<'_>> for Cell {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Real(number) => Self::Real(number),
+            ValueRef::Text(text) => Self::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Self::Text(bytes.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })),
+        }
+    }
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Null => Ok(()),
+            Self::Integer(number) => write!(f, "{number}"),
+            // The shortest text that reads back as the same number.
+            Self::Real(number) => write!(f, "{number:?}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Whoever takes rows, one by one.
+pub trait Sheet {
+    /// The names of the columns come first.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn head(&mut self, columns: &[String]) -> io::Result<()>;
+
+    /// A row: as many cells as there are columns.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()>;
+
+    /// No more rows.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Comma-separated values with a head.
+pub struct Csv<W: Write>(csv::Writer<W>);
+
+impl<W: Write> Csv<W> {
+    /// To a writer.
+    pub fn new(writer: W) -> Self {
+        Self(csv::Writer::from_writer(writer))
+    }
+}
+
+impl<W: Write> Sheet for Csv<W> {
+    fn head(&mut self, columns: &[String]) -> io::Result<()> {
+        Ok(self.0.write_record(columns)?)
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+        Ok(self.0.write_record(cells.iter().map(Cell::to_string))?)
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// One JSON object a line. Numbers that JSON does not have are texts: `"inf"`, `"-inf"`, `"nan"`.
+pub struct JsonLines<W: Write> {
+    writer: W,
+    columns: Vec<String>,
+}
+
+impl<W: Write> JsonLines<W> {
+    /// To a writer.
+    pub fn new(writer: W) -> Self {
+        Self { writer, columns: Vec::new() }
+    }
+}
+
+impl<W: Write> Sheet for JsonLines<W> {
+    fn head(&mut self, columns: &[String]) -> io::Result<()> {
+        self.columns = columns.to_vec();
+        Ok(())
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+        let value = |cell| match cell {
+            Cell::Null => Value::Null,
+            Cell::Integer(number) => number.into(),
+            Cell::Real(number) => serde_json::to_value(Exact(number)).unwrap_or_default(),
+            Cell::Text(text) => text.into(),
+        };
+        let object: Map<_, _> = self.columns.iter().cloned().zip(cells.into_iter().map(value)).collect();
+        serde_json::to_writer(&mut self.writer, &object)?;
+        self.writer.write_all(b"\n")
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// What a column of a Parquet file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8.
+    Text,
+    /// 64 bits.
+    Integer,
+    /// 64 bits.
+    Real,
+}
+
+/// Rows that go to the file together.
+const GROUP: usize = 32_768;
+
+/// A Parquet file, compressed by zstd. What does not fit the kind of its column is null.
+pub struct Parquet<W: Write + Send> {
+    writer: SerializedFileWriter<W>,
+    kinds: Vec<Kind>,
+    rows: Vec<Vec<Cell>>,
+}
+
+fn other(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(error) => io::Error::other(error),
+        },
+        error => io::Error::other(error),
+    }
+}
+
+impl<W: Write + Send> Parquet<W> {
+    /// To a writer, with these columns.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn new(writer: W, columns: &[(&str, Kind)]) -> io::Result<Self> {
+        let field = |(name, kind): &(&str, Kind)| match kind {
+            Kind::Text => format!("optional binary {name} (UTF8);"),
+            Kind::Integer => format!("optional int64 {name};"),
+            Kind::Real => format!("optional double {name};"),
+        };
+        let fields: Vec<_> = columns.iter().map(field).collect();
+        let schema = parse_message_type(&format!("message readings {{ {} }}", fields.join(" ")));
+        let level = ZstdLevel::default();
+        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+        let schema = Arc::new(schema.map_err(other)?);
+        let writer = SerializedFileWriter::new(writer, schema, Arc::new(properties)).map_err(other)?;
+        Ok(Self { writer, kinds: columns.iter().map(|(_, kind)| *kind).collect(), rows: Vec::new() })
+    }
+
+    fn flush(&mut self) -> Result<(), ParquetError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut group = self.writer.next_row_group()?;
+        for place in 0..self.kinds.len() {
+            let Some(mut column) = group.next_column()? else { break };
+            let cells = self.rows.iter().map(|row| &row[place]);
+            match column.untyped() {
+                ColumnWriter::ByteArrayColumnWriter(writer) => {
+                    let text = |cell: &Cell| match cell {
+                        Cell::Text(text) => Some(ByteArray::from(text.as_str())),
+                        _ => None,
+                    };
+                    let (levels, values) = levels(cells.map(text));
+                    writer.write_batch(&values, Some(&levels), None)?;
+                }
+                ColumnWriter::Int64ColumnWriter(writer) => {
+                    let integer = |cell: &Cell| match cell {
+                        Cell::Integer(number) => Some(*number),
+                        _ => None,
+                    };
+                    let (levels, values) = levels(cells.map(integer));
+                    writer.write_batch(&values, Some(&levels), None)?;
+                }
+                ColumnWriter::DoubleColumnWriter(writer) => {
+                    let real = |cell: &Cell| match cell {
+                        Cell::Real(number) => Some(*number),
+                        Cell::Integer(number) => Some(*number as f64),
+                        _ => None,
+                    };
+                    let (levels, values) = levels(cells.map(real));
+                    writer.write_batch(&values, Some(&levels), None)?;
+                }
+                _ => return Err(ParquetError::General("a column of an unknown kind".into())),
+            }
+            column.close()?;
+        }
+        group.close()?;
+        self.rows.clear();
+        Ok(())
+    }
+}
+
+/// 1 for each value that is there and 0 for each that is not, and those that are.
+fn levels<T>(cells: impl Iterator<Item = Option<T>>) -> (Vec<i16>, Vec<T>) {
+    let cells: Vec<_> = cells.collect();
+    (cells.iter().map(|cell| i16::from(cell.is_some())).collect(), cells.into_iter().flatten().collect())
+}
+
+impl<W: Write + Send> Sheet for Parquet<W> {
+    fn head(&mut self, columns: &[String]) -> io::Result<()> {
+        match columns.len() == self.kinds.len() {
+            true => Ok(()),
+            false => Err(io::Error::other("other columns than the file has")),
+        }
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+        self.rows.push(cells);
+        if self.rows.len() >= GROUP { self.flush().map_err(other) } else { Ok(()) }
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.flush().and_then(|()| self.writer.close().map(drop)).map_err(other)
+    }
+}

@@ -1,0 +1,56 @@
+//! How much space is left on disks.
+//!
+//! Owns: the watermark. May not touch: what lies there.
+
+use crate::domain::{Fault, FaultKind};
+use std::path::PathBuf;
+
+/// Directories in which so many bytes must be free before more is taken on.
+#[derive(Debug, Clone, Default)]
+pub struct Watermark {
+    folders: Vec<PathBuf>,
+    reserve: u64,
+}
+
+impl Watermark {
+    /// Of some directories; 0 bytes: of none.
+    pub fn new(folders: Vec<PathBuf>, reserve: u64) -> Self {
+        Self { folders, reserve }
+    }
+
+    /// Whether there is room.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exhausted`] naming the directory.
+    pub fn check(&self) -> Result<(), Fault> {
+        for folder in self.folders.iter().filter(|_| self.reserve > 0) {
+            // What cannot be asked will fail by itself when it is written to.
+            let Ok(found) = rustix::fs::statvfs(folder) else { continue };
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            if free < self.reserve {
+                let (folder, reserve) = (folder.display(), self.reserve);
+                let message = format!(
+                    "{free} bytes are free in {folder}, expected at least {reserve}: nothing new is taken on"
+                );
+                return Err(Fault::new(FaultKind::Exhausted, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn row_38_below_the_watermark_nothing_is_taken_on() {
+        let here = || vec![std::env::temp_dir()];
+        let fault = Watermark::new(here(), u64::MAX).check().unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Exhausted);
+        assert!(fault.message.contains(std::env::temp_dir().to_str().unwrap()), "{fault}");
+        assert!(Watermark::new(here(), 0).check().is_ok());
+        assert!(Watermark::new(here(), 1).check().is_ok());
+    }
+}

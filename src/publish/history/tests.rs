@@ -1,0 +1,388 @@
+#![allow(clippy::unwrap_used)]
+
+use super::insert::{Dated, Line, write};
+use super::reading::{Frame, Row};
+use super::*;
+use crate::domain::*;
+use crate::publish::tests::record;
+use crate::publish::{Bounds, Hub};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const BOUNDS: Bounds = Bounds { events: 8, bytes: 1 << 20, records: 3, reports: 2 };
+
+fn at(step: u64) -> SnapshotRef {
+    SnapshotRef { step, attempt: 1 }
+}
+
+/// Every sort of number, those that SQLite and JSON do not have among them.
+fn number() -> impl Strategy<Value = f64> {
+    let special = [0.0, -0.0, 1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324, f64::MAX];
+    prop_oneof![
+        prop::sample::select(special.to_vec()),
+        any::<u64>().prop_map(f64::from_bits),
+        any::<i16>().prop_map(f64::from),
+    ]
+}
+
+fn numbers() -> impl Strategy<Value = Vec<f64>> {
+    prop::collection::vec(number(), 0..4)
+}
+
+fn maybe() -> impl Strategy<Value = Option<f64>> {
+    prop::option::of(number())
+}
+
+fn parts() -> impl Strategy<Value = Vec<Part>> {
+    prop::collection::vec(("[a-z\"é]{0,3}", maybe()).prop_map(|(name, value)| Part { name, value }), 0..3)
+}
+
+fn tensors() -> impl Strategy<Value = Vec<TensorParts>> {
+    prop::collection::vec(
+        ("[a-z.]{1,4}", parts()).prop_map(|(tensor, parts)| TensorParts { tensor, parts }),
+        0..3,
+    )
+}
+
+fn rungs() -> impl Strategy<Value = Vec<Rung>> {
+    let rung = (number(), number(), numbers(), maybe());
+    let rung = rung.prop_map(|(alpha, value, draws, stderr)| Rung { alpha, value, draws, stderr });
+    prop::collection::vec(rung, 0..3)
+}
+
+fn surface() -> impl Strategy<Value = Option<Surface>> {
+    let surface = (1u32..3, numbers(), prop::collection::vec(maybe(), 0..4));
+    prop::option::of(surface.prop_map(|(dimensions, axis, losses)| Surface { dimensions, axis, losses }))
+}
+
+fn plain() -> impl Strategy<Value = Reading> {
+    let outcome = prop::sample::select(vec![
+        Outcome::Measured,
+        Outcome::Undefined,
+        Outcome::Unavailable,
+        Outcome::Failed,
+        Outcome::Skipped,
+    ]);
+    let estimate = (number(), maybe(), number(), number());
+    let estimate = estimate.prop_map(|(mean, stderr, min, max)| Estimate { mean, stderr, min, max });
+    let ended = prop::sample::select(vec![Ended::Draws, Ended::Target, Ended::MaxDraws, Ended::MaxSeconds]);
+    let columns =
+        (any::<u64>(), 1..u32::MAX, outcome, maybe(), prop::option::of(estimate), prop::option::of(ended));
+    let texts = (prop::option::of(".{0,5}"), prop::option::of(".{0,5}"), prop::option::of("[a-z]{1,3}"));
+    (columns, texts, prop::array::uniform5(number()), any::<bool>()).prop_map(
+        |((step, attempt, outcome, value, estimate, ended), (reason, remark, group), work, known)| {
+            let name = if known { "loss" } else { "unknown" };
+            let parameters = BTreeMap::from([("p".to_owned(), Value::Number(0.5))]);
+            let measure = MeasureRequest { name: name.into(), parameters };
+            let [seconds, forwards, backwards, passes, operations] = work;
+            Reading {
+                outcome,
+                value,
+                estimate,
+                ended,
+                reason,
+                remark,
+                seconds,
+                work: Work { forwards, backwards, passes, operations },
+                ..Reading::blank(measure, group.as_deref(), SnapshotRef { step, attempt }, Precision::F64)
+            }
+        },
+    )
+}
+
+fn reading() -> impl Strategy<Value = Reading> {
+    let run = (numbers(), numbers()).prop_map(|(nodes, weights)| Quadrature { nodes, weights });
+    let rest = (numbers(), parts(), tensors(), rungs(), prop::collection::vec(run, 0..3), surface());
+    (plain(), rest, any::<bool>()).prop_map(|(plain, (draws, parts, tensors, rungs, runs, surface), f32)| {
+        Reading {
+            draws,
+            parts,
+            tensors,
+            rungs,
+            runs,
+            surface,
+            precision: if f32 { Precision::F32 } else { Precision::F64 },
+            ..plain
+        }
+    })
+}
+
+fn known() -> MeasureRequest {
+    MeasureRequest { name: "loss".into(), parameters: BTreeMap::from([("p".to_owned(), Value::Number(0.5))]) }
+}
+
+fn sequenced(sequence: u64, event: Event) -> Arc<Sequenced> {
+    Arc::new(Sequenced { sequence, event })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn readings_come_back_bit_for_bit(readings in prop::collection::vec(reading(), 1..20)) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut history = History::open(directory.path(), None, 10).unwrap();
+        let frame = Frame { measures: vec![known()], precision: Precision::F64 };
+        let run = RunId("r".into());
+        let kept = Arc::new(Kept::new(frame.measures.clone(), frame.precision));
+        let dated = |line| Dated { run: run.clone(), kept: kept.clone(), line, at: 1.0 };
+        let mut lines = vec![dated(Line::Open(Box::new(record(&run))))];
+        for reading in &readings {
+            let event = Event::Reading(Box::new(reading.clone()));
+            let sequence = kept.take(&event);
+            lines.push(dated(Line::Event(sequenced(sequence, event))));
+        }
+        // Twice, as after a commit of which nobody knows whether it reached the disk.
+        write(&mut history.connection, &history.store.folder, &lines).unwrap();
+        write(&mut history.connection, &history.store.folder, &lines).unwrap();
+        let page = history.store.page(&kept, 0).unwrap();
+        prop_assert_eq!(page.len(), readings.len());
+        for (found, expected) in page.iter().zip(&readings) {
+            let Event::Reading(found) = &found.event else { panic!("{found:?}") };
+            prop_assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+            // Also the bits of what is no number.
+            prop_assert_eq!(Row::of(0, found, &frame).unwrap(), Row::of(0, expected, &frame).unwrap());
+        }
+    }
+}
+
+fn hub(directory: &Path) -> (Arc<Hub>, Vec<KeptRun>) {
+    let history = History::open(directory, None, 10).unwrap();
+    let runs = history.runs();
+    (Hub::new(BOUNDS).durable(history).unwrap(), runs)
+}
+
+fn end(hub: Arc<Hub>) {
+    assert!(hub.end(Duration::from_secs(60)));
+    drop(hub);
+}
+
+fn loss(step: u64, value: f64) -> Event {
+    let loss = MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() };
+    let reading = Reading { value: Some(value), ..Reading::blank(loss, None, at(step), Precision::F64) };
+    Event::Reading(Box::new(reading))
+}
+
+fn acceptance(step: u64) -> Acceptance {
+    let receipt = Receipt {
+        id: SnapshotId(format!("s{step}")),
+        at: at(step),
+        digest: "d".into(),
+        measures: vec!["loss".into()],
+        unmeasured: vec![],
+        replaced: None,
+        repeated: false,
+        decision: None,
+    };
+    let header = SnapshotHeader { at: at(step), kind: WeightKind::Ema, initialization: false };
+    let key = Some((format!("key {step}"), "print".to_owned()));
+    Acceptance { header, receipt, key, reference: None }
+}
+
+fn measured(hub: &Hub, run: &RunId, step: u64) {
+    hub.accept(run, acceptance(step));
+    hub.append(run, Event::Started { snapshot: at(step), readings: 2 });
+    hub.append(run, loss(step, step as f64));
+    hub.append(run, loss(step, -1.0));
+    hub.append(run, Event::Finished { snapshot: at(step), seconds: 0.5 });
+}
+
+async fn all(hub: &Hub, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
+    let mut watcher = hub.watch(run, Some(0)).unwrap();
+    let mut events = Vec::new();
+    while events.len() < count {
+        let next = tokio::time::timeout(Duration::from_secs(60), watcher.next()).await;
+        events.push(next.unwrap().unwrap());
+    }
+    events
+}
+
+#[tokio::test]
+async fn what_was_told_is_there_again_and_numbers_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = RunId("r".into());
+    let (before, _) = hub(directory.path());
+    before.open(record(&run), Case::default());
+    (1..=30).for_each(|step| measured(&before, &run, step));
+    before.accept(&run, acceptance(31));
+    before.append(&run, Event::Started { snapshot: at(31), readings: 2 });
+    before.append(&run, loss(31, 0.25));
+    before.settled().await.unwrap();
+    let told = all(&before, &run, 153).await;
+    let standing = before.standing(&run).unwrap();
+    before.drain();
+    end(before);
+
+    let (after, runs) = hub(directory.path());
+    assert_eq!((runs.len(), runs[0].record.seed, runs[0].begun, runs[0].closed), (1, u64::MAX, true, false));
+    after.settled().await.unwrap();
+    let again = all(&after, &run, 154).await;
+    assert_eq!(again[..153], told[..]);
+    let reason = "the daemon ended before it was measured".to_owned();
+    assert_eq!(*again[153], Sequenced { sequence: 153, event: Event::Skipped { snapshot: at(31), reason } });
+    let progress = after.standing(&run).unwrap().progress;
+    assert_eq!(progress, crate::publish::Progress { skipped: 1, next_sequence: 154, ..standing.progress });
+    assert_eq!(after.standing(&run).unwrap().latest, standing.latest);
+    let report = after.report(&run, Some(at(3))).unwrap();
+    assert_eq!(
+        (report.state, report.kind, report.readings.len()),
+        (SnapshotState::Measured, WeightKind::Ema, 2)
+    );
+    assert_eq!(after.report(&run, None).unwrap().snapshot, at(30));
+    assert_eq!(after.report(&run, Some(at(31))).unwrap().readings.len(), 1);
+    let ledger = after.ledger(&run).unwrap();
+    assert_eq!((ledger.attempts.len(), ledger.receipts[0].0.as_str()), (31, "key 1"));
+    let mut recalled = Vec::new();
+    after
+        .recall(&run, &["loss".into()], &mut |at, readings| recalled.push((at.step, readings.len())))
+        .unwrap();
+    assert_eq!(recalled, (1..=30).map(|step| (step, 2)).collect::<Vec<_>>());
+    let mut nothing = 0;
+    after.recall(&run, &["margin".into()], &mut |_, readings| nothing += 1 + readings.len()).unwrap();
+    assert_eq!(nothing, 30);
+    end(after);
+}
+
+#[tokio::test]
+async fn a_closed_run_ends_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = RunId("r".into());
+    let (before, _) = hub(directory.path());
+    before.open(record(&run), Case::default());
+    before.accept(&run, acceptance(1));
+    before.close(&run);
+    before.settled().await.unwrap();
+    end(before);
+    for _ in 0..2 {
+        let (after, runs) = hub(directory.path());
+        assert!(runs[0].closed);
+        let events = all(&after, &run, 3).await;
+        assert!(matches!(events[1].event, Event::Skipped { .. }));
+        assert_eq!(events[2].event, Event::Closed);
+        after.append(&run, loss(1, 0.0));
+        after.settled().await.unwrap();
+        assert_eq!(after.standing(&run).unwrap().progress.next_sequence, 3);
+        end(after);
+    }
+}
+
+fn decision(run: &RunId, value: f64) -> Decision {
+    Decision {
+        id: "id".into(),
+        run: run.clone(),
+        advice: Advice::Stop,
+        reason: Reason::NonFinite,
+        rule: "non_finite on loss".into(),
+        sentence: "it is not finite".into(),
+        compared: vec![("value".into(), value), ("bound".into(), 0.5)],
+        evaluated: Some(at(3)),
+        best: Some((at(2), -value)),
+        next_check_step: None,
+        peers: vec![],
+        peer_count: 0,
+        mode: Mode::Advise,
+        latched: true,
+        overridden: Some(Overridden { at: Some(at(1)), reason: "why".into(), by: "who".into() }),
+        history_digest: "h".into(),
+        policy_digest: "p".into(),
+    }
+}
+
+#[tokio::test]
+async fn decisions_come_back_also_with_numbers_that_are_none() {
+    for value in [f64::INFINITY, f64::NAN, 0.1] {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunId("r".into());
+        let (before, _) = hub(directory.path());
+        before.open(record(&run), Case::default());
+        before.append(&run, Event::Decided(Box::new(decision(&run, value))));
+        before.settled().await.unwrap();
+        end(before);
+        let (after, _) = hub(directory.path());
+        let found = after.standing(&run).unwrap().decision.unwrap();
+        assert_eq!(format!("{found:?}"), format!("{:?}", decision(&run, value)));
+        let events = all(&after, &run, 1).await;
+        let Event::Decided(told) = &events[0].event else { panic!("{events:?}") };
+        assert_eq!(format!("{told:?}"), format!("{found:?}"));
+        end(after);
+    }
+}
+
+#[tokio::test]
+async fn row_38_a_full_disk_refuses_what_is_new_and_recovers_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::open(directory.path(), None, 10).unwrap();
+    // Of this connection: the one that is opened after the failure has no limit.
+    let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    history.connection.pragma_update_and_check(None, "max_page_count", pages + 2, limit).unwrap();
+    let hub = Hub::new(BOUNDS).durable(history).unwrap();
+    let run = RunId("r".into());
+    hub.open(record(&run), Case::default());
+    hub.settled().await.unwrap();
+    hub.accept(&run, acceptance(1));
+    hub.append(&run, Event::Started { snapshot: at(1), readings: 500 });
+    (0..500).for_each(|i| hub.append(&run, loss(1, f64::from(i))));
+    let fault = hub.settled().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Exhausted, "{fault}");
+    assert_eq!(hub.room().unwrap_err(), fault);
+    assert_eq!(
+        hub.standing(&run).unwrap().progress.next_sequence,
+        0,
+        "nothing was told before it was durable"
+    );
+    let recovered = async {
+        while hub.settled().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), recovered).await.unwrap();
+    hub.room().unwrap();
+    let events = all(&hub, &run, 502).await;
+    assert!(events.iter().zip(0..).all(|(event, due)| event.sequence == due));
+    end(hub);
+}
+
+#[tokio::test]
+async fn runs_that_are_too_old_go_with_their_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, young) = (RunId("old".into()), RunId("young".into()));
+    let (before, _) = hub(directory.path());
+    for run in [&old, &young] {
+        let spec = TensorSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1] };
+        let tensors = Arc::new(vec![Tensor::new(spec, vec![7; 4].into()).unwrap()]);
+        let digest = format!("digest of {run}");
+        let group = KeptGroup { name: "en".into(), digest, tensors: Some(tensors) };
+        before.open(RunRecord { groups: vec![group], ..record(run) }, Case::default());
+        measured(&before, run, 1);
+    }
+    before.close(&old);
+    before.append(&old, Event::Closed);
+    before.settled().await.unwrap();
+    end(before);
+    let probes = || std::fs::read_dir(directory.path().join("probes")).unwrap().count();
+    assert_eq!(probes(), 2);
+    let history = History::open(directory.path(), Some(Duration::from_millis(1)), 10).unwrap();
+    let after = Hub::new(BOUNDS).durable(history).unwrap();
+    let gone = async {
+        while after.standing(&old).is_ok() || probes() > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    assert!(after.standing(&young).is_ok());
+    assert_eq!(after.specification(&young).unwrap().groups[0].tensors[0].data[..], [7; 4]);
+    end(after);
+    let (_, runs) = hub(directory.path());
+    assert_eq!(runs.iter().map(|run| run.record.id.clone()).collect::<Vec<_>>(), [young]);
+}
+
+#[test]
+fn row_47_one_directory_has_one_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = History::open(directory.path(), None, 10).unwrap();
+    let fault = History::open(directory.path(), None, 10).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Exists);
+    assert!(fault.message.contains(&std::process::id().to_string()), "{fault}");
+    drop(first);
+    History::open(directory.path(), None, 10).unwrap();
+}

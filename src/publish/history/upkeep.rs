@@ -1,0 +1,139 @@
+//! Runs that are too old go, and the space that they took.
+//!
+//! Owns: how long runs are kept, and how much is done at once. May not touch: runs that have not ended.
+
+use super::database::Trouble;
+use super::folder::Folder;
+use crate::domain::RunId;
+use rusqlite::{Connection, params};
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Rows that one transaction removes: what happens meanwhile waits no longer than for these.
+const ROWS: i64 = 5_000;
+/// Pages that are given back to the file system at once.
+const PAGES: i64 = 2_000;
+/// How often old runs are looked for, at most and at least.
+const SELDOM: Duration = Duration::from_secs(60);
+const OFTEN: Duration = Duration::from_millis(250);
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    retain: Option<Duration>,
+    every: Duration,
+    next: Instant,
+    doomed: VecDeque<(i64, RunId)>,
+    /// Whether files and pages may be left over.
+    littered: bool,
+}
+
+impl Upkeep {
+    /// Of runs that are kept for so long after their end; `None`: for ever.
+    pub fn new(retain: Option<Duration>) -> Self {
+        let every = retain.map_or(SELDOM, |retain| (retain / 4).clamp(OFTEN, SELDOM));
+        // A process that was killed may have left files that no row names.
+        Self { retain, every, next: Instant::now(), doomed: VecDeque::new(), littered: true }
+    }
+
+    /// How long there is nothing to do.
+    pub fn idle(&self) -> Duration {
+        match self.doomed.is_empty() && !self.littered {
+            true => self.next.saturating_duration_since(Instant::now()),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Does a little of it. `expire` asks everyone to forget a run, and tells whether they did.
+    ///
+    /// # Errors
+    /// When the disk or the database fails; it is tried again later.
+    pub fn work(
+        &mut self,
+        connection: &mut Connection,
+        folder: &Folder,
+        expire: &dyn Fn(&RunId) -> bool,
+    ) -> Result<(), Trouble> {
+        if let Some((number, run)) = self.doomed.pop_front() {
+            if !expire(&run) {
+                return Ok(());
+            }
+            let left = remove(connection, number)?;
+            match left {
+                true => self.doomed.push_front((number, run)),
+                false => {
+                    tracing::info!(%run, "a run was too old to be kept");
+                    self.littered = true;
+                }
+            }
+            return Ok(());
+        }
+        if std::mem::take(&mut self.littered) {
+            self.littered = tidy(connection, folder)?;
+            return Ok(());
+        }
+        if Instant::now() >= self.next {
+            self.next = Instant::now() + self.every;
+            self.doomed = self.too_old(connection)?;
+        }
+        Ok(())
+    }
+
+    /// After a failure: not before the next round.
+    pub fn postpone(&mut self) {
+        self.doomed.clear();
+        self.littered = false;
+        self.next = Instant::now() + self.every;
+    }
+
+    fn too_old(&self, connection: &Connection) -> Result<VecDeque<(i64, RunId)>, Trouble> {
+        let Some(retain) = self.retain else { return Ok(VecDeque::new()) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = now.as_secs_f64() - retain.as_secs_f64();
+        let sql = "SELECT number, id FROM runs WHERE ended_at < ?1 ORDER BY number LIMIT 100";
+        let mut statement = connection.prepare_cached(sql)?;
+        let found = statement.query_map([before], |row| Ok((row.get(0)?, RunId(row.get(1)?))))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Removes some rows of a run; false when nothing is left.
+fn remove(connection: &mut Connection, run: i64) -> Result<bool, Trouble> {
+    let transaction = connection.transaction()?;
+    for (table, key) in [("readings", "sequence"), ("events", "sequence"), ("snapshots", "step, attempt")] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE run = ?1 AND ({key}) IN (SELECT {key} FROM {table} WHERE run = ?1 LIMIT ?2)"
+        );
+        if transaction.execute(&sql, params![run, ROWS])? > 0 {
+            transaction.commit()?;
+            return Ok(true);
+        }
+    }
+    transaction.execute("DELETE FROM runs WHERE number = ?1", [run])?;
+    transaction.commit()?;
+    Ok(false)
+}
+
+/// Removes files that no row names, and gives some free pages back; true when there are more.
+fn tidy(connection: &Connection, folder: &Folder) -> Result<bool, Trouble> {
+    let probes = "SELECT DISTINCT json_extract(value, '$.digest') FROM runs, json_each(runs.groups)";
+    let snapshots = "SELECT DISTINCT file FROM snapshots WHERE file IS NOT NULL";
+    folder.sweep(&names(connection, probes)?, &names(connection, snapshots)?)?;
+    let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    if free > 0 {
+        connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    }
+    checkpoint(connection)?;
+    Ok(free > PAGES)
+}
+
+fn names(connection: &Connection, sql: &str) -> Result<HashSet<String>, Trouble> {
+    let mut statement = connection.prepare(sql)?;
+    let found = statement.query_map([], |row| row.get(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Brings the log into the database and cuts it to nothing, as far as readers let it.
+pub(super) fn checkpoint(connection: &Connection) -> Result<(), Trouble> {
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}

@@ -1,0 +1,81 @@
+//! A cursor over the events of one run.
+//!
+//! Owns: where a reader is. May not touch: the events.
+
+use super::feed::Feed;
+use super::history::Store;
+use crate::domain::{Event, Sequenced};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A cursor over the events of one run. What memory has dropped is read back from the history, where there is one.
+#[derive(Debug)]
+pub struct Watcher {
+    feed: Arc<Feed>,
+    place: u64,
+    news: watch::Receiver<u64>,
+    store: Option<Arc<Store>>,
+    /// Read back, and next in line.
+    page: VecDeque<Arc<Sequenced>>,
+}
+
+impl Watcher {
+    pub(super) fn new(feed: Arc<Feed>, place: u64, store: Option<Arc<Store>>) -> Self {
+        let news = feed.news();
+        Self { feed, place, news, store, page: VecDeque::new() }
+    }
+
+    /// Place of the next event.
+    pub fn place(&self) -> u64 {
+        self.place
+    }
+
+    /// The next event; `None` after the last one of the run. Cancel-safe: the cursor moves only with an answer.
+    pub async fn next(&mut self) -> Option<Arc<Sequenced>> {
+        loop {
+            if let Some(event) = self.page.pop_front() {
+                return Some(self.pass(event));
+            }
+            self.news.mark_unchanged();
+            let (event, ended) = self.feed.at(self.place);
+            match event {
+                Some(event) if matches!(event.event, Event::Gap { .. }) => {
+                    self.page = self.read_back().await;
+                    if self.page.is_empty() {
+                        return Some(self.pass(event));
+                    }
+                }
+                Some(event) => return Some(self.pass(event)),
+                None if ended || self.news.changed().await.is_err() => return None,
+                None => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, event: Arc<Sequenced>) -> Arc<Sequenced> {
+        self.place = event.sequence + 1;
+        event
+    }
+
+    /// What the history has from here on without a hole; nothing where it cannot be read.
+    async fn read_back(&self) -> VecDeque<Arc<Sequenced>> {
+        let (Some(store), Some(kept)) = (self.store.clone(), self.feed.kept().cloned()) else {
+            return VecDeque::new();
+        };
+        let place = self.place;
+        let read = tokio::task::spawn_blocking(move || store.page(&kept, place)).await;
+        match read {
+            Ok(Ok(page)) => {
+                let due = place..;
+                page.into_iter().zip(due).take_while(|(e, due)| e.sequence == *due).map(|(e, _)| e).collect()
+            }
+            Ok(Err(fault)) => {
+                tracing::warn!(run = %self.feed.run(), place, %fault, "events are not read back");
+                VecDeque::new()
+            }
+            // Only at the end of the runtime.
+            Err(_) => VecDeque::new(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Runs side by side.
+//!
+//! Owns: where the compared values come from. May not touch: which is the best (that is the domain's).
+
+use super::access::Pass;
+use super::convert::{compared_to_pb, comparison_from_pb};
+use super::desk::Desk;
+use super::pb;
+use crate::domain::id::quoted;
+use crate::domain::{
+    Archive, ComparedRun, Comparison, Fault, FaultKind, Moment, Point, Reading, RunId, Subject,
+};
+use crate::registry::Run;
+
+/// Most runs of a comparison.
+const MOST: usize = 10_000;
+
+/// All runs that the filter and the pass let through, the best first. May read back what is archived: not for an
+/// asynchronous thread.
+///
+/// # Errors
+/// [`FaultKind::Invalid`] naming the wrong fields; [`FaultKind::Precondition`] for too many runs; those of the archive.
+pub(super) fn compare(
+    desk: &Desk,
+    pass: &Pass,
+    request: pb::CompareRunsRequest,
+) -> Result<pb::CompareRunsResponse, Fault> {
+    let comparison = comparison_from_pb(request)?;
+    known(desk, &comparison.on)?;
+    let runs = desk.visible(pass, &comparison.filter);
+    if runs.len() > MOST {
+        let description = format!("found {} runs, expected at most {MOST}: ask for fewer", runs.len());
+        return Err(Fault::field(FaultKind::Precondition, "filter", description));
+    }
+    let mut lines = Vec::with_capacity(runs.len());
+    for (run, _) in &runs {
+        match point(desk, &run.id, &comparison) {
+            Ok(point) => lines.push(line(run, point)),
+            // Forgotten between the two looks.
+            Err(fault) if fault.kind == FaultKind::NotFound => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    comparison.rank(&mut lines);
+    Ok(pb::CompareRunsResponse { runs: lines.into_iter().map(compared_to_pb).collect() })
+}
+
+/// A measure that no run can have is a slip of the pen; one that some runs do not have is not.
+fn known(desk: &Desk, on: &Subject) -> Result<(), Fault> {
+    let has = |name: &str| desk.registry.catalogue().iter().any(|info| info.name == name);
+    match on.terms.iter().find(|term| !has(&term.measure)) {
+        None => Ok(()),
+        Some(term) => {
+            let description = format!("found {}, expected a measure of the catalogue", quoted(&term.measure));
+            Err(Fault::invalid("on", description))
+        }
+    }
+}
+
+fn line(run: &Run, point: Option<Point>) -> ComparedRun {
+    ComparedRun {
+        run: run.id.clone(),
+        name: run.name.clone(),
+        project: run.label.project.clone(),
+        experiment: run.label.experiment.clone(),
+        point,
+    }
+}
+
+fn point(desk: &Desk, run: &RunId, comparison: &Comparison) -> Result<Option<Point>, Fault> {
+    if comparison.moment == Moment::Last
+        && let Some(point) = desk.hub.newest(run, &comparison.on)?
+    {
+        return Ok(comparison.choose(vec![point]));
+    }
+    let seen = desk.hub.seen(run, &comparison.on)?;
+    let points = if seen.whole { seen.points } else { recall(&*desk.hub, run, &comparison.on)? };
+    Ok(comparison.choose(points))
+}
+
+/// A subject on every snapshot that can be read back.
+fn recall(archive: &dyn Archive, run: &RunId, on: &Subject) -> Result<Vec<Point>, Fault> {
+    let mut measures: Vec<String> = on.terms.iter().map(|term| term.measure.clone()).collect();
+    measures.sort_unstable();
+    measures.dedup();
+    let mut points = Vec::new();
+    archive.recall(run, &measures, &mut |at, readings| {
+        points.push(on.observe(at, &readings.iter().collect::<Vec<&Reading>>()));
+    })?;
+    Ok(points)
+}

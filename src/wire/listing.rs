@@ -1,0 +1,88 @@
+//! Runs as whoever asks may see them: one, or page by page.
+//!
+//! Owns: the order and the ends of pages. May not touch: what a run means.
+
+use super::access::Pass;
+use super::convert::{filter_from_pb, summary_to_pb};
+use super::desk::Desk;
+use super::pb;
+use crate::domain::id::quoted;
+use crate::domain::{Fault, RunFilter};
+use crate::registry::Run;
+use prost::Message;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Most runs of a page.
+const PAGE: usize = 10_000;
+/// A page ends once it has so many bytes: usual clients take messages of at most 4 MiB, and a summary is far below 1 MiB.
+const PAGE_BYTES: usize = 2 << 20;
+
+impl Desk {
+    /// The runs that a pass and a filter let through, and whether each is closed; in the order of their ids, which begin
+    /// with the time, so that a place among them stays one when runs come and go.
+    pub(super) fn visible(&self, pass: &Pass, filter: &RunFilter) -> Vec<(Arc<Run>, bool)> {
+        let mut runs = self.registry.list();
+        runs.retain(|(run, closed)| filter.matches(&run.label, *closed) && pass.covers(&run.label.project));
+        runs.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+        runs
+    }
+}
+
+/// One page.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming a field of the filter, or `page_token`.
+pub(super) fn page(
+    desk: &Desk,
+    pass: &Pass,
+    request: pb::ListRunsRequest,
+) -> Result<pb::ListRunsResponse, Fault> {
+    let pb::ListRunsRequest { filter, page_size, page_token } = request;
+    let filter = filter_from_pb(filter)?;
+    check_token(&page_token)?;
+    let most = match page_size as usize {
+        0 => PAGE,
+        size => size.min(PAGE),
+    };
+    let all = desk.visible(pass, &filter);
+    let begin = all.partition_point(|(run, _)| run.id.0 <= page_token);
+    let (mut page, mut bytes, mut last) = (pb::ListRunsResponse::default(), 0, None);
+    for (run, closed) in &all[begin..] {
+        if page.runs.len() == most || bytes >= PAGE_BYTES {
+            page.next_page_token = last.unwrap_or_default();
+            break;
+        }
+        last = Some(run.id.0.clone());
+        // A run that is forgotten between the two looks is left out.
+        let Ok(summary) = desk.summary(run, *closed) else { continue };
+        let summary = summary_to_pb(&summary);
+        bytes += summary.encoded_len();
+        page.runs.push(summary);
+    }
+    Ok(page)
+}
+
+/// A token is the id of the last run of a page: a place in the order of ids, whether that run is still there or not.
+fn check_token(token: &str) -> Result<(), Fault> {
+    if token.is_empty() || Uuid::try_parse(token).is_ok() {
+        return Ok(());
+    }
+    let description = format!("found {}, expected the next_page_token of a page", quoted(token));
+    Err(Fault::invalid("page_token", description))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_token;
+
+    #[test]
+    fn tokens_that_no_page_gave_are_refused() {
+        assert!(check_token("").is_ok() && check_token("0193b0a0-0000-7000-8000-000000000000").is_ok());
+        for bad in ["x", "\x1b[2J", "0193b0a0-0000-7000-8000", &"0".repeat(5_000)] {
+            let fault = check_token(bad).expect_err(bad);
+            assert_eq!(fault.violations[0].field, "page_token");
+            assert!(fault.message.len() < 400);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Quotas by project.
+
+use crate::common::{Clients, Daemon, Upload, blamed, endless, open_request, quick};
+use crate::fixture::{Files, eventually};
+use clino::wire::pb;
+use pb::push_snapshot_request::Frame;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+fn daemon(quotas: &str) -> (Daemon, Files) {
+    let files = Files::new();
+    let (path, audit) = (files.write("quotas.toml", quotas), files.text("audit"));
+    (Daemon::start(&["--quotas", &path, "--audit", &audit]), files)
+}
+
+async fn open(clients: &mut Clients, key: &str, project: &str) -> Result<String, Status> {
+    let request = pb::OpenRunRequest { measures: quick(), project: project.into(), ..open_request(key) };
+    clients.runs.open_run(request).await.map(|answer| answer.into_inner().run_id)
+}
+
+/// Code, details and subject of a refusal; the time after which to try again.
+fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, subject: &str) -> Duration {
+    let status = answer.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let details = status.get_error_details();
+    let quota = &details.quota_failure().expect("details").violations[0];
+    assert_eq!(quota.subject, subject);
+    assert!(quota.description.contains("expected"), "{quota:?}");
+    assert_eq!(blamed(&status), [subject]);
+    details.retry_info().expect("when to try again").retry_delay.expect("a time")
+}
+
+#[tokio::test]
+async fn row_45_open_runs() {
+    let (daemon, files) = daemon("[default]\nopen_runs = 1\n[project.large]\nopen_runs = 2\n");
+    let mut clients = daemon.clients().await;
+    let first = open(&mut clients, "a", "small").await.unwrap();
+    refused(open(&mut clients, "b", "small").await, "project/small/open_runs");
+    // The same run again is no other run, and other projects have their own.
+    assert_eq!(open(&mut clients, "a", "small").await.unwrap(), first);
+    open(&mut clients, "b", "large").await.unwrap();
+    open(&mut clients, "c", "large").await.unwrap();
+    refused(open(&mut clients, "d", "large").await, "project/large/open_runs");
+    clients.runs.close_run(pb::CloseRunRequest { run_id: first }).await.unwrap();
+    open(&mut clients, "e", "small").await.unwrap();
+    let line = files.line("audit", |line| line["event"] == "quota").await;
+    assert_eq!(
+        (line["project"].as_str(), line["method"].as_str()),
+        (Some("small"), Some("/clino.v1.Runs/OpenRun"))
+    );
+    // A new file counts without a restart.
+    files.write("quotas.toml", "[default]\nopen_runs = 5\n");
+    files.line("audit", |line| line["event"] == "reloaded" && line["method"] == "quotas").await;
+    open(&mut clients, "d", "large").await.unwrap();
+}
+
+#[tokio::test]
+async fn row_45_uploads_at_once() {
+    let (daemon, _files) = daemon("[default]\nuploads = 1\n");
+    let mut clients = daemon.clients().await;
+    let run = open(&mut clients, "a", "p").await.unwrap();
+    let other = open(&mut clients, "a", "q").await.unwrap();
+    let (sender, upload) = loop {
+        let (sender, receiver) = mpsc::channel(16);
+        let frame = Upload::new(&run, 1).frames().into_iter().next();
+        sender.send(pb::PushSnapshotRequest { frame }).await.unwrap();
+        let mut slow = clients.clone();
+        let upload =
+            tokio::spawn(async move { slow.snapshots.push_snapshot(ReceiverStream::new(receiver)).await });
+        // The first frame may still be on its way: then the other upload is in time, and may take the place.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match clients.push(Upload::new(&run, 2)).await {
+            Ok(_) => upload.abort(),
+            answer => {
+                refused(answer, "project/p/uploads");
+                break (sender, upload);
+            }
+        }
+    };
+    clients.push(Upload::new(&other, 2)).await.unwrap();
+    for frame in Upload::new(&run, 1).frames().into_iter().skip(1) {
+        sender.send(pb::PushSnapshotRequest { frame: Some(frame) }).await.unwrap();
+    }
+    drop(sender);
+    upload.await.unwrap().unwrap();
+    clients.push(Upload::new(&run, 3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn row_45_bytes_that_are_held() {
+    let size = Upload::new("r", 1).data.len();
+    let (daemon, _files) = daemon(&format!("[default]\nsnapshot_bytes = {}\n", 2 * size + 1));
+    let mut clients = daemon.clients().await;
+    let request = pb::OpenRunRequest { measures: endless(), project: "p".into(), ..open_request("a") };
+    let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
+    // Whatever the engine does, no more than two fit: what it takes up gives its bytes back.
+    let (sender, receiver) = mpsc::channel(16);
+    for frame in Upload::new(&run, 1).frames().into_iter().take(2) {
+        sender.send(pb::PushSnapshotRequest { frame: Some(frame) }).await.unwrap();
+    }
+    let mut held = clients.clone();
+    let first =
+        tokio::spawn(async move { held.snapshots.push_snapshot(ReceiverStream::new(receiver)).await });
+    let large = pb::OpenRunRequest {
+        config_json: r#"{"model_type":"mlp","sizes":[8,64,3],"hidden_act":"relu"}"#.into(),
+        measures: quick(),
+        project: "p".into(),
+        ..open_request("large")
+    };
+    let large = clients.runs.open_run(large).await.unwrap().into_inner();
+    let mut begin = Upload::new(&large.run_id, 1).begin;
+    begin.tensors = large.parameters.clone();
+    // 8·64 + 64 + 64·3 + 3 parameters of eight bytes are more than two snapshots of the other run.
+    for spec in &mut begin.tensors {
+        (spec.dtype, spec.byte_length) = (pb::Dtype::F64.into(), None);
+    }
+    refused(clients.send(vec![Frame::Begin(begin)]).await, "project/p/snapshot_bytes");
+    drop(sender);
+    assert!(first.await.unwrap().is_err());
+    clients.push(Upload::new(&run, 2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn row_45_seconds_of_measuring() {
+    let (daemon, files) = daemon("[project.p]\nmeasure_seconds_per_hour = 0.000001\n");
+    let mut clients = daemon.clients().await;
+    let (run, other) =
+        (open(&mut clients, "a", "p").await.unwrap(), open(&mut clients, "a", "q").await.unwrap());
+    let receipt = clients.push(Upload::new(&run, 1).key("first")).await.unwrap();
+    let mut last = None;
+    for step in 2.. {
+        match clients.push(Upload::new(&run, step)).await {
+            Ok(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            answer => {
+                last = Some(refused(answer, "project/p/measure_seconds_per_hour"));
+                break;
+            }
+        }
+    }
+    let retry = last.unwrap();
+    assert!(retry > Duration::from_secs(3_500) && retry <= Duration::from_secs(3_600), "{retry:?}");
+    // What was received is told again, and others are measured.
+    let again = clients.push(Upload::new(&run, 1).key("first")).await.unwrap();
+    assert_eq!((again.snapshot_id, again.repeated_upload), (receipt.snapshot_id, true));
+    clients.push(Upload::new(&other, 1)).await.unwrap();
+    let lines = eventually(|| Some(files.lines("audit")).filter(|lines| lines.len() >= 3)).await;
+    assert!(lines.iter().any(|line| line["event"] == "quota" && line["project"] == "p"), "{lines:?}");
+}
+
+#[test]
+fn a_broken_quotas_file_stops_the_start() {
+    let files = Files::new();
+    let path = files.write("quotas.toml", "[default]\nrun = 1\n");
+    let output = crate::common::command().args(["--quotas", &path]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("quotas: "));
+}

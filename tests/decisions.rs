@@ -1,0 +1,257 @@
+//! Decisions, asked of the real daemon.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Clients, Daemon, Upload, blamed, measure, open_request, quick};
+use pb::decisions_client::DecisionsClient;
+use pb::watch_response::Event;
+use prost::Message;
+use std::time::Duration;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use clino::wire::pb;
+
+fn rule(name: &str, on: &str, parameters: &[(&str, f64)]) -> pb::Rule {
+    pb::Rule { name: name.into(), on: on.into(), parameters: measure(name, parameters).parameters }
+}
+
+fn policy(mode: pb::PolicyMode, rules: Vec<pb::Rule>) -> Option<pb::Policy> {
+    Some(pb::Policy { mode: mode.into(), rules })
+}
+
+/// Stops at the first snapshot: no model has a norm below zero.
+fn at_once() -> Vec<pb::Rule> {
+    vec![rule("threshold", "param_norm", &[("upper", 0.0)])]
+}
+
+struct Bench {
+    clients: Clients,
+    decisions: DecisionsClient<Channel>,
+    run: String,
+}
+
+impl Bench {
+    async fn open(daemon: &Daemon, key: &str, policy: Option<pb::Policy>) -> Self {
+        let mut clients = daemon.clients().await;
+        let request =
+            pb::OpenRunRequest { policy, experiment: "e".into(), measures: quick(), ..open_request(key) };
+        let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
+        Self { clients, decisions: DecisionsClient::new(daemon.channel().await), run }
+    }
+
+    /// Pushes a snapshot and waits until it is measured.
+    async fn measure(&mut self, upload: Upload) -> pb::PushSnapshotResponse {
+        let receipt = self.clients.push(upload).await.unwrap();
+        let step = receipt.step;
+        let done = |event: &Event| {
+            let at = |at: &Option<pb::SnapshotRef>| at.as_ref().is_some_and(|at| at.step == step);
+            matches!(event, Event::Finished(finished) if at(&finished.snapshot))
+        };
+        self.clients.watch_until(&self.run, done).await;
+        receipt
+    }
+
+    async fn step(&mut self, step: u64) -> pb::PushSnapshotResponse {
+        self.measure(Upload::new(&self.run, step)).await
+    }
+
+    async fn decide(&mut self) -> pb::Decision {
+        self.decide_as_of(None).await.unwrap().decision.unwrap()
+    }
+
+    async fn decide_as_of(&mut self, as_of_step: Option<u64>) -> Result<pb::DecideResponse, Status> {
+        let request = pb::DecideRequest { run_id: self.run.clone(), as_of_step };
+        self.decisions.decide(request).await.map(tonic::Response::into_inner)
+    }
+
+    async fn take_back(&mut self, reason: &str) -> Result<pb::Decision, Status> {
+        let request = pb::OverrideRequest { run_id: self.run.clone(), reason: reason.into() };
+        let answer = self.decisions.r#override(request).await?;
+        Ok(answer.into_inner().decision.unwrap())
+    }
+}
+
+fn nan(run: &str, step: u64) -> Upload {
+    let mut upload = Upload::new(run, step);
+    upload.data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    upload
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_stands_until_it_is_overridden() {
+    let daemon = Daemon::start(&[]);
+    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
+    let before = bench.decide().await;
+    assert_eq!(before.advice(), pb::Advice::NotEnoughData);
+    assert!(bench.step(1).await.decision.is_some_and(|d| d.advice() == pb::Advice::NotEnoughData));
+    let stop = bench.decide().await;
+    assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::ThresholdCrossed));
+    assert!(stop.latched && !stop.sentence.is_empty() && stop.compared.iter().any(|line| line.value > 0.0));
+    assert_eq!(stop.evaluated, Some(pb::SnapshotRef { step: 1, attempt: 1 }));
+    assert_eq!(stop.encode_to_vec(), bench.decide().await.encode_to_vec(), "a retry gets the same bytes");
+
+    // Advice is advice: snapshots are still taken, each with the verdict; the first STOP stands.
+    let receipt = bench.step(2).await;
+    assert_eq!(receipt.decision.unwrap().decision_id, stop.decision_id);
+    assert_eq!(bench.decide().await.encode_to_vec(), stop.encode_to_vec());
+
+    assert_eq!(blamed(&bench.take_back("").await.unwrap_err()), ["reason"]);
+    let free = bench.take_back("the norm does not matter").await.unwrap();
+    assert_eq!(free.advice(), pb::Advice::NotEnoughData);
+    assert_eq!(free.overridden.clone().unwrap().reason, "the norm does not matter");
+    assert_eq!(bench.take_back("again").await.unwrap_err().code(), Code::FailedPrecondition);
+    bench.step(3).await;
+    let again = bench.decide().await;
+    assert_eq!((again.advice(), again.evaluated.unwrap().step), (pb::Advice::Stop, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn enforce_takes_no_more_snapshots() {
+    let daemon = Daemon::start(&[]);
+    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Enforce, at_once())).await;
+    bench.step(1).await;
+    let refused = bench.clients.push(Upload::new(&bench.run, 2)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("STOP"), "{}", refused.message());
+    bench.take_back("go on").await.unwrap();
+    bench.step(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_26_what_is_not_finite_stops_only_whom_it_should() {
+    let daemon = Daemon::start(&[]);
+    let careless = vec![
+        rule("threshold", "param_norm", &[("upper", 1e9)]),
+        rule("patience", "loss", &[("patience", 1.0)]),
+        rule("divergence", "loss", &[]),
+    ];
+    let mut bench = Bench::open(&daemon, "careless", policy(pb::PolicyMode::Enforce, careless.clone())).await;
+    for step in 1..6 {
+        bench.measure(nan(&bench.run, step)).await;
+    }
+    assert_ne!(bench.decide().await.advice(), pb::Advice::Stop);
+    let careful = [careless, vec![rule("non_finite", "param_norm", &[])]].concat();
+    let mut bench = Bench::open(&daemon, "careful", policy(pb::PolicyMode::Advise, careful)).await;
+    bench.step(1).await;
+    assert_ne!(bench.decide().await.advice(), pb::Advice::Stop);
+    bench.measure(nan(&bench.run, 2)).await;
+    let stop = bench.decide().await;
+    assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::NonFinite));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_is_asked_without_the_latch() {
+    let daemon = Daemon::start(&[]);
+    let rules = vec![rule("patience", "param_norm", &[("patience", 2.0), ("min_delta", 1e9)])];
+    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, rules)).await;
+    for step in 1..=6 {
+        bench.step(step).await;
+    }
+    let stop = bench.decide().await;
+    assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::PatienceExhausted));
+    let past = bench.decide_as_of(Some(2)).await.unwrap().decision.unwrap();
+    assert_ne!(past.advice(), pb::Advice::Stop);
+    assert_eq!(past.evaluated.unwrap().step, 2);
+    assert_eq!(bench.decide().await.encode_to_vec(), stop.encode_to_vec());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_are_watched() {
+    let daemon = Daemon::start(&[]);
+    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
+    let request = pb::WatchDecisionsRequest { run_id: bench.run.clone(), from_sequence: None };
+    let mut stream = bench.decisions.watch_decisions(request.clone()).await.unwrap().into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert_eq!(first.decision.unwrap().advice(), pb::Advice::NotEnoughData);
+    bench.step(1).await;
+    let second = stream.message().await.unwrap().unwrap();
+    assert_eq!(second.decision.as_ref().unwrap().advice(), pb::Advice::Stop);
+    let close = pb::CloseRunRequest { run_id: bench.run.clone() };
+    bench.clients.runs.close_run(close).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
+    assert!(end.unwrap().is_none());
+    let again = pb::WatchDecisionsRequest { from_sequence: Some(second.sequence), ..request };
+    let mut stream = bench.decisions.watch_decisions(again).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().sequence, second.sequence);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_checked_before_the_run_opens() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    let rules = vec![
+        rule("patients", "loss", &[]),
+        rule("patience", "los", &[]),
+        rule("patience", "loss@fr", &[("patience", -1.0), ("patients", 1.0)]),
+    ];
+    let request = pb::OpenRunRequest {
+        policy: policy(pb::PolicyMode::Advise, rules),
+        measures: quick(),
+        ..open_request("k")
+    };
+    let refused = clients.runs.open_run(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let blamed = blamed(&refused);
+    for field in ["rules[0].name", "rules[1].on", "rules[2].on", "rules[2].parameters"] {
+        let field = format!("policy.{field}");
+        assert!(blamed.iter().any(|path| path.starts_with(&field)), "{field} among {blamed:?}");
+    }
+    let mut bench = Bench::open(&daemon, "none", None).await;
+    assert_eq!(bench.decide_as_of(None).await.unwrap_err().code(), Code::FailedPrecondition);
+    bench.run = "nobody's".into();
+    assert_eq!(bench.decide_as_of(None).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_an_experiment_are_compared() {
+    let daemon = Daemon::start(&[]);
+    let policy = || policy(pb::PolicyMode::Advise, vec![rule("median", "param_norm", &[])]);
+    // Six runs that are over: a trial counts when it has ended.
+    for n in 0..6 {
+        let mut peer = Bench::open(&daemon, &format!("peer {n}"), policy()).await;
+        peer.step(1).await;
+        let close = pb::CloseRunRequest { run_id: peer.run.clone() };
+        peer.clients.runs.close_run(close).await.unwrap();
+    }
+    let mut bad = Bench::open(&daemon, "bad", policy()).await;
+    let mut upload = Upload::new(&bad.run, 1);
+    let numbers = common::numbers(upload.data.len() / 4, 3);
+    upload.data = common::bytes_of(&numbers.iter().map(|x| 100.0 * x).collect::<Vec<_>>());
+    bad.measure(upload).await;
+    let stop = bad.decide().await;
+    assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::WorseThanMedian));
+    assert_eq!((stop.peer_count, stop.peers.len()), (6, 6));
+    let mut good = Bench::open(&daemon, "good", policy()).await;
+    let mut upload = Upload::new(&good.run, 1);
+    upload.data = common::bytes_of(&numbers.iter().map(|x| 0.01 * x).collect::<Vec<_>>());
+    good.measure(upload).await;
+    assert_eq!(good.decide().await.advice(), pb::Advice::Continue);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_the_latch_and_its_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let flags = ["--data", data.to_str().unwrap()];
+    let daemon = Daemon::start(&flags);
+    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Enforce, at_once())).await;
+    bench.step(1).await;
+    let stop = bench.decide().await;
+    let run = bench.run.clone();
+    drop(bench);
+    drop(daemon); // kill -9
+    let daemon = Daemon::start(&flags);
+    let mut bench = Bench {
+        clients: daemon.clients().await,
+        decisions: DecisionsClient::new(daemon.channel().await),
+        run,
+    };
+    assert_eq!(bench.decide().await.encode_to_vec(), stop.encode_to_vec());
+    let refused = bench.clients.push(Upload::new(&bench.run, 2)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let free = bench.take_back("go on").await.unwrap();
+    assert_eq!(free.advice(), pb::Advice::NotEnoughData);
+    bench.step(2).await;
+}
