@@ -366,9 +366,13 @@ async fn questions_are_answered_beside_the_daemon_and_cannot_write() {
     let line = format!("{{\"attempt\":2,\"run_id\":\"{run}\",\"run_name\":\"a test\"}}\n");
     assert_eq!(text(&ask(sql, "jsonl")), line);
     assert!(text(&ask(sql, "table")).contains("a test"));
-    for sql in
-        ["DELETE FROM readings", "DROP TABLE runs", "VACUUM", "UPDATE runs SET name = 'x' RETURNING name"]
-    {
+    for sql in [
+        "SELECT \"no_such_column\" FROM readings",
+        "DELETE FROM readings",
+        "DROP TABLE runs",
+        "VACUUM",
+        "UPDATE runs SET name = 'x' RETURNING name",
+    ] {
         let output = ask(sql, "csv");
         assert_eq!(output.status.code(), Some(2), "{sql}: {output:?}");
     }

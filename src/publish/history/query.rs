@@ -6,6 +6,7 @@ use super::database::reader;
 use super::folder::DATABASE;
 use super::sheet::{Cell, Kind, Sheet};
 use crate::domain::{Fault, FaultKind};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Statement, ToSql};
 use std::io;
 use std::path::Path;
@@ -45,7 +46,12 @@ fn open(directory: &Path) -> Result<Connection, Fault> {
         let description = format!("found no {DATABASE} in {}", directory.display());
         return Err(Fault::field(FaultKind::NotFound, "data", description));
     }
-    reader(&path).map_err(|error| Fault::new(FaultKind::Unavailable, format!("{}: {error}", path.display())))
+    let strict = |connection: Connection| {
+        // A column that does not exist is an error, not the text of its name.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).map(|_| connection)
+    };
+    let opened = reader(&path).and_then(strict);
+    opened.map_err(|error| Fault::new(FaultKind::Unavailable, format!("{}: {error}", path.display())))
 }
 
 fn wrong(error: &rusqlite::Error) -> Fault {
