@@ -21,6 +21,7 @@ from clino.v1 import decisions_pb2, reports_pb2, runs_pb2, snapshots_pb2, types_
 CHUNK = 1 << 20
 
 Answer = TypeVar("Answer", bound=Message, covariant=True)
+Reply = TypeVar("Reply", bound=Message)
 
 
 class Pending(Protocol[Answer]):
@@ -114,41 +115,18 @@ class Daemon:
 
     def get_run(self, run_id: str, timeout: float) -> Pending[runs_pb2.GetRunResponse]:
         """Ask how a run stands."""
-        call = self._channel.unary_unary(
-            "/clino.v1.Runs/GetRun",
-            runs_pb2.GetRunRequest.SerializeToString,
-            runs_pb2.GetRunResponse.FromString,
-        )
-        pending: Pending[runs_pb2.GetRunResponse] = call.future(
-            runs_pb2.GetRunRequest(run_id=run_id), timeout=timeout, metadata=self._access.metadata()
-        )
-        return pending
+        request = runs_pb2.GetRunRequest(run_id=run_id)
+        return self._asked("/clino.v1.Runs/GetRun", request, runs_pb2.GetRunResponse, timeout)
 
     def decide(self, run_id: str, timeout: float) -> Pending[decisions_pb2.DecideResponse]:
         """Ask what the run's policy says."""
-        call = self._channel.unary_unary(
-            "/clino.v1.Decisions/Decide",
-            decisions_pb2.DecideRequest.SerializeToString,
-            decisions_pb2.DecideResponse.FromString,
-        )
-        pending: Pending[decisions_pb2.DecideResponse] = call.future(
-            decisions_pb2.DecideRequest(run_id=run_id), timeout=timeout, metadata=self._access.metadata()
-        )
-        return pending
+        request = decisions_pb2.DecideRequest(run_id=run_id)
+        return self._asked("/clino.v1.Decisions/Decide", request, decisions_pb2.DecideResponse, timeout)
 
     def override(self, run_id: str, reason: str, timeout: float) -> Pending[decisions_pb2.OverrideResponse]:
         """Take back a STOP."""
-        call = self._channel.unary_unary(
-            "/clino.v1.Decisions/Override",
-            decisions_pb2.OverrideRequest.SerializeToString,
-            decisions_pb2.OverrideResponse.FromString,
-        )
-        pending: Pending[decisions_pb2.OverrideResponse] = call.future(
-            decisions_pb2.OverrideRequest(run_id=run_id, reason=reason),
-            timeout=timeout,
-            metadata=self._access.metadata(),
-        )
-        return pending
+        request = decisions_pb2.OverrideRequest(run_id=run_id, reason=reason)
+        return self._asked("/clino.v1.Decisions/Override", request, decisions_pb2.OverrideResponse, timeout)
 
     def close_run(self, run_id: str, timeout: float) -> None:
         """No more snapshots of this run."""
@@ -194,6 +172,12 @@ class Daemon:
             reports_pb2.WatchRequest(run_id=run_id, from_sequence=from_sequence), metadata=self._access.metadata()
         )
         return stream
+
+    def _asked(self, path: str, request: Message, answer: type[Reply], timeout: float) -> Pending[Reply]:
+        """Send one message, for which there is one answer."""
+        call = self._channel.unary_unary(path, type(request).SerializeToString, answer.FromString)
+        pending: Pending[Reply] = call.future(request, timeout=timeout, metadata=self._access.metadata())
+        return pending
 
     def close(self) -> None:
         """Hang up; calls that are under way fail."""
