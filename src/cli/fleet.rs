@@ -5,7 +5,7 @@
 use super::dial::Shown;
 use super::fleet_view::{Fleet, Word};
 use super::selection::{Format, Selection, principal};
-use super::watch::print;
+use super::watch::{draw, print};
 use crate::client::{Access, Client};
 use crate::domain::{Fault, FaultKind, RunFilter, RunNews, Subject};
 use clap::Args;
@@ -131,10 +131,7 @@ async fn live(mut fleet: Fleet, mut words: Receiver<Heard>) -> Result<(), Fault>
                 None => return Ok(()),
             },
             _ = ticks.tick(), if stale => {
-                let text = fleet.render(room());
-                let back = if height == 0 { String::new() } else { format!("\x1b[{height}A\x1b[J") };
-                print(&format!("{back}{text}"))?;
-                (height, stale) = (text.lines().count(), false);
+                (height, stale) = (draw(&fleet.render(room()), height)?, false);
             }
         }
     }

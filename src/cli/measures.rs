@@ -2,53 +2,17 @@
 //!
 //! Owns: how the catalogue is laid out. May not touch: what is in it.
 
-use super::table::typed;
-use crate::domain::{Examiner, Fault, MeasureInfo, ParameterInfo};
+use super::catalogue::{self, Arguments, Look, cell, parameter_lines, parameter_table};
+use crate::domain::{Examiner, Fault, MeasureInfo};
 use crate::engine::Examination;
-use clap::{Args, ValueEnum};
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-
-/// Arguments of `clino measures`.
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// Which of them [default: all]
-    names: Vec<String>,
-    /// Of the catalogue on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// For the terminal
-    Text,
-    /// The page docs/measures.md
-    Markdown,
-    /// For scripts
-    Json,
-}
 
 /// Prints the catalogue.
 ///
 /// # Errors
 /// [`crate::domain::FaultKind::Invalid`] for a name that it does not have.
-pub fn run(arguments: Arguments) -> Result<(), Fault> {
-    let catalogue = Examination.catalogue();
-    if let Some(name) = arguments.names.iter().find(|name| !catalogue.iter().any(|info| info.name == *name)) {
-        let known: Vec<&str> = catalogue.iter().map(|info| info.name).collect();
-        return Err(Fault::invalid("NAME", format!("found {name:?}, expected some of {}", known.join(", "))));
-    }
-    let asked =
-        |info: &MeasureInfo| arguments.names.is_empty() || arguments.names.iter().any(|n| n == info.name);
-    let chosen: Vec<MeasureInfo> = catalogue.into_iter().filter(asked).collect();
-    let text = match arguments.format {
-        Format::Text => chosen.iter().map(text).collect::<Vec<_>>().join("\n"),
-        Format::Markdown => markdown(&chosen),
-        Format::Json => serde_json::to_string_pretty(&chosen).unwrap_or_default() + "\n",
-    };
-    let written = io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|error| Fault::internal(format!("stdout: {error}")))
+pub fn run(arguments: &Arguments) -> Result<(), Fault> {
+    catalogue::print(arguments, Examination.catalogue(), &Look { name: |info| info.name, text, markdown })
 }
 
 /// What it needs, as people say it.
@@ -78,9 +42,7 @@ fn text(info: &MeasureInfo) -> String {
     for (name, value) in rows {
         let _ = writeln!(out, "    {name:<11} {value}");
     }
-    for ParameterInfo { name, summary, default, range } in &info.parameters {
-        let _ = writeln!(out, "      {name}={} ({range}): {summary}", typed(default));
-    }
+    parameter_lines(&mut out, &info.parameters);
     for (name, summary) in info.parts {
         let _ = writeln!(out, "      → {name}: {summary}");
     }
@@ -110,11 +72,6 @@ depend on the seed of the run and their number alone, so that two snapshots are 
 is; `tests/invariance.rs` holds what is said here of every measure's value.
 ";
 
-/// A text in a cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-}
-
 fn markdown(chosen: &[MeasureInfo]) -> String {
     let mut out = String::from(HEAD);
     let _ = writeln!(out, "\n| measure | what it is | cost | stays under rescaling |\n|---|---|---|---|");
@@ -140,14 +97,7 @@ fn section(out: &mut String, info: &MeasureInfo) {
     for (name, value) in rows {
         let _ = writeln!(out, "- **{name}:** {value}");
     }
-    if !info.parameters.is_empty() {
-        let _ = writeln!(out, "\n| parameter | default | accepted | meaning |\n|---|---|---|---|");
-    }
-    for ParameterInfo { name, summary, default, range } in &info.parameters {
-        let default = typed(default);
-        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-        let _ = writeln!(out, "| `{name}` | {default} | {range} | {} |", cell(summary));
-    }
+    parameter_table(out, &info.parameters);
     if !info.parts.is_empty() {
         let _ = writeln!(out, "\n| part | meaning |\n|---|---|");
     }

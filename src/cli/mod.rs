@@ -5,6 +5,7 @@
 mod archive;
 mod arguments;
 mod bench;
+mod catalogue;
 mod compare;
 mod decide;
 mod decision;
@@ -80,13 +81,13 @@ enum Command {
     /// Measure a snapshot in a file, without a daemon.
     Measure(Box<measure::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
-    Measures(measures::Arguments),
+    Measures(catalogue::Arguments),
     /// Ask a history anything, in SQL.
     Query(archive::Query),
     /// Write the readings of a history to a Parquet, CSV or JSON file.
     Export(archive::Export),
     /// The rules of policies: parameters and defaults, source.
-    Rules(rules::Arguments),
+    Rules(catalogue::Arguments),
     /// Replay a policy over a history: where it would have stopped.
     Decide(decide::Arguments),
     /// Make a token for somebody, and its entry of the tokens file.
@@ -136,10 +137,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Override(command) => talk(command.run()),
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
-        Command::Measures(arguments) => told(measures::run(arguments)),
+        Command::Measures(arguments) => told(measures::run(&arguments)),
         Command::Query(arguments) => told(archive::ask(&arguments)),
         Command::Export(arguments) => told(archive::write(&arguments)),
-        Command::Rules(arguments) => told(rules::run(arguments)),
+        Command::Rules(arguments) => told(rules::run(&arguments)),
         Command::Decide(arguments) => told(decide::run(arguments)),
         Command::Token(arguments) => told(token::run(arguments)),
         Command::Selftest(arguments) => told(selftest::run(arguments)),

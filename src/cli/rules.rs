@@ -2,53 +2,17 @@
 //!
 //! Owns: how the list is laid out. May not touch: what is in it.
 
-use super::table::typed;
+use super::catalogue::{self, Arguments, Look, cell, parameter_lines, parameter_table};
 use crate::decide::Bench;
-use crate::domain::{Fault, Judge, ParameterInfo, RuleInfo};
-use clap::{Args, ValueEnum};
+use crate::domain::{Fault, Judge, RuleInfo};
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-
-/// Arguments of `clino rules`.
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// Which of them [default: all]
-    names: Vec<String>,
-    /// Of the list on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// For the terminal
-    Text,
-    /// The page docs/rules.md
-    Markdown,
-    /// For scripts
-    Json,
-}
 
 /// Prints the list.
 ///
 /// # Errors
 /// [`crate::domain::FaultKind::Invalid`] for a name that it does not have.
-pub fn run(arguments: Arguments) -> Result<(), Fault> {
-    let rules = Bench::default().rules();
-    if let Some(name) = arguments.names.iter().find(|name| !rules.iter().any(|info| info.name == *name)) {
-        let known: Vec<&str> = rules.iter().map(|info| info.name).collect();
-        return Err(Fault::invalid("NAME", format!("found {name:?}, expected some of {}", known.join(", "))));
-    }
-    let asked =
-        |info: &RuleInfo| arguments.names.is_empty() || arguments.names.iter().any(|n| n == info.name);
-    let chosen: Vec<RuleInfo> = rules.into_iter().filter(asked).collect();
-    let text = match arguments.format {
-        Format::Text => chosen.iter().map(text).collect::<Vec<_>>().join("\n"),
-        Format::Markdown => markdown(&chosen),
-        Format::Json => serde_json::to_string_pretty(&chosen).unwrap_or_default() + "\n",
-    };
-    let written = io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|error| Fault::internal(format!("stdout: {error}")))
+pub fn run(arguments: &Arguments) -> Result<(), Fault> {
+    catalogue::print(arguments, Bench::default().rules(), &Look { name: |info| info.name, text, markdown })
 }
 
 /// What it looks at, as people say it.
@@ -60,9 +24,7 @@ fn text(info: &RuleInfo) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}\n    {}", info.name, info.summary);
     let _ = writeln!(out, "    {:<11} {}\n    {:<11} {}", "looks at", looks(info), "source", info.source);
-    for ParameterInfo { name, summary, default, range } in &info.parameters {
-        let _ = writeln!(out, "      {name}={} ({range}): {summary}", typed(default));
-    }
+    parameter_lines(&mut out, &info.parameters);
     out
 }
 
@@ -78,11 +40,6 @@ one (skipped, failed, NaN, infinite) stop nothing and are not counted, except by
 was closed and its policy has not ended it.
 ";
 
-/// A text in a cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-}
-
 fn markdown(chosen: &[RuleInfo]) -> String {
     let mut out = String::from(HEAD);
     let _ = writeln!(out, "\n| rule | what it does | looks at |\n|---|---|---|");
@@ -96,10 +53,5 @@ fn markdown(chosen: &[RuleInfo]) -> String {
 fn section(out: &mut String, info: &RuleInfo) {
     let _ = writeln!(out, "\n## {}\n\n{}\n", info.name, info.summary);
     let _ = writeln!(out, "- **Looks at:** {}\n- **Source:** {}", looks(info), info.source);
-    let _ = writeln!(out, "\n| parameter | default | accepted | meaning |\n|---|---|---|---|");
-    for ParameterInfo { name, summary, default, range } in &info.parameters {
-        let default = typed(default);
-        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-        let _ = writeln!(out, "| `{name}` | {default} | {range} | {} |", cell(summary));
-    }
+    parameter_table(out, &info.parameters);
 }

@@ -216,10 +216,7 @@ fn title(measures: &[MeasureRequest], reading: &Reading) -> String {
 pub fn cell(reading: &Reading) -> String {
     let word = match reading.outcome {
         Outcome::Measured => "–",
-        Outcome::Undefined => "undefined",
-        Outcome::Unavailable => "unavailable",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
+        outcome => outcome.name(),
     };
     reading.value.map_or(word.to_owned(), |value| with_error(value, reading.estimate.as_ref()))
 }

@@ -88,12 +88,12 @@ impl Watch {
                     None => break,
                 },
                 _ = ticks.tick(), if stale => {
-                    height = draw(&view, height)?;
+                    height = draw(&view.render(), height)?;
                     stale = false;
                 }
             }
         }
-        draw(&view, height)?;
+        draw(&view.render(), height)?;
         Ok(())
     }
 }
@@ -111,9 +111,11 @@ async fn once(run: &Run, summary: RunSummary) -> Result<(), Fault> {
     print(&view.render())
 }
 
-/// Draws over the picture before, which was `height` lines; gives the new height.
-fn draw(view: &View, height: usize) -> Result<usize, Fault> {
-    let text = view.render();
+/// Draws a text over the picture before, which was `height` lines; gives the new height.
+///
+/// # Errors
+/// When standard output is closed.
+pub(super) fn draw(text: &str, height: usize) -> Result<usize, Fault> {
     let back = if height == 0 { String::new() } else { format!("\x1b[{height}A\x1b[J") };
     print(&format!("{back}{text}"))?;
     Ok(text.lines().count())

@@ -1,0 +1,85 @@
+//! What the commands that print a catalogue share: measures and rules, as text, as a reference page, or as JSON.
+//!
+//! Owns: the choice of lines, and how parameters are laid out. May not touch: what is in a catalogue.
+
+use super::table::typed;
+use crate::domain::{Fault, ParameterInfo};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+/// Arguments of such a command.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Which of them [default: all]
+    names: Vec<String>,
+    /// Of the catalogue on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For the terminal
+    Text,
+    /// The reference page in docs
+    Markdown,
+    /// For scripts
+    Json,
+}
+
+/// How lines of a catalogue look.
+pub struct Look<T> {
+    /// What a line is called.
+    pub name: fn(&T) -> &'static str,
+    /// A line for the terminal.
+    pub text: fn(&T) -> String,
+    /// The reference page of some lines.
+    pub markdown: fn(&[T]) -> String,
+}
+
+/// Prints the lines that are asked for.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] for a name that the catalogue does not have.
+pub fn print<T: Serialize>(arguments: &Arguments, all: Vec<T>, look: &Look<T>) -> Result<(), Fault> {
+    let Arguments { names, format } = arguments;
+    if let Some(name) = names.iter().find(|name| !all.iter().any(|line| (look.name)(line) == *name)) {
+        let known: Vec<&str> = all.iter().map(look.name).collect();
+        return Err(Fault::invalid("NAME", format!("found {name:?}, expected some of {}", known.join(", "))));
+    }
+    let asked = |line: &T| names.is_empty() || names.iter().any(|name| name == (look.name)(line));
+    let chosen: Vec<T> = all.into_iter().filter(asked).collect();
+    let text = match format {
+        Format::Text => chosen.iter().map(look.text).collect::<Vec<_>>().join("\n"),
+        Format::Markdown => (look.markdown)(&chosen),
+        Format::Json => serde_json::to_string_pretty(&chosen).unwrap_or_default() + "\n",
+    };
+    let written = io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|error| Fault::internal(format!("stdout: {error}")))
+}
+
+/// A text in a cell of a table.
+pub fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// Parameters for the terminal, a line each.
+pub fn parameter_lines(out: &mut String, parameters: &[ParameterInfo]) {
+    for ParameterInfo { name, summary, default, range } in parameters {
+        let _ = writeln!(out, "      {name}={} ({range}): {summary}", typed(default));
+    }
+}
+
+/// Parameters as a table of the reference page; nothing where there are none.
+pub fn parameter_table(out: &mut String, parameters: &[ParameterInfo]) {
+    if !parameters.is_empty() {
+        let _ = writeln!(out, "\n| parameter | default | accepted | meaning |\n|---|---|---|---|");
+    }
+    for ParameterInfo { name, summary, default, range } in parameters {
+        let default = typed(default);
+        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        let _ = writeln!(out, "| `{name}` | {default} | {range} | {} |", cell(summary));
+    }
+}
