@@ -5,8 +5,9 @@
 //! A token has 256 random bits. Slow hashes with salts protect passwords, which can be guessed; nobody guesses 256 bits,
 //! so that one SHA-256 hides a token as well and costs a call nothing.
 
+use crate::domain::id::hex;
 use sha2::{Digest, Sha256};
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// What a token begins with, so that people and scanners for secrets know one when they see it.
 pub(super) const PREFIX: &str = "clino_";
@@ -28,7 +29,7 @@ impl Token {
 
     /// What the tokens file holds of it.
     pub fn hash(&self) -> String {
-        hex(&hashed(self.0.as_bytes()))
+        hex(hashed(self.0.as_bytes()))
     }
 }
 
@@ -41,13 +42,6 @@ impl fmt::Debug for Token {
 /// SHA-256.
 pub fn hashed(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// 32 bytes of 64 hexadecimal digits.

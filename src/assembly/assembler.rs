@@ -5,6 +5,7 @@
 use super::spool::{Growing, Kept, Spool};
 use super::{HeldSnapshot, crc32c};
 use crate::domain::budget::Claim;
+use crate::domain::id::hex;
 use crate::domain::{Fault, FaultKind, Gauge, Manifest, SnapshotHeader, Statistics, Tensor};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -106,7 +107,7 @@ impl Assembler {
             let description = format!("found {found} bytes, expected {expected}");
             return Err(Fault::invalid("commit", description).committed(found));
         }
-        let digest = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(self.digest.finalize());
         let statistics = self.gauge.map(|gauge| Arc::new(gauge.finish()));
         let bytes = self.bytes.finish();
         Ok(Assembled { manifest: self.manifest, claim: self.claim, bytes, digest, statistics })

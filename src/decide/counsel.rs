@@ -176,7 +176,7 @@ impl Court {
         let history_digest = bench.digest(&self.subjects, verdicts);
         let deciding = if stop.is_some() { speaker } else { 0 };
         let (asked, on, _) = &self.rules[deciding];
-        let best = bench.tracks[*on].best(asked.parameters.better());
+        let best = bench.tracks[*on].best(asked.parameters.direction());
         let compared_with = match stop {
             Some((_, verdict)) => verdict.peers.clone(),
             None => verdicts.iter().flat_map(|(_, verdict)| verdict.peers.clone()).collect(),

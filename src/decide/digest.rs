@@ -3,6 +3,7 @@
 //! Owns: the bytes that are hashed. May not touch: what is looked at.
 
 use super::view::Used;
+use crate::domain::id::hex;
 use crate::domain::{Evidence, Point, Policy, Series, SnapshotRef};
 use sha2::{Digest as _, Sha256};
 
@@ -47,7 +48,7 @@ impl Digest {
     }
 
     fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(self.0.finalize())
     }
 }
 

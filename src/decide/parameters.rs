@@ -3,7 +3,7 @@
 //! Owns: ranges, defaults, and the check of what was given. May not touch: what a parameter does.
 
 use crate::domain::id::quoted;
-use crate::domain::{ParameterInfo, Value, Violation};
+use crate::domain::{Direction, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
 
 /// A parameter with its default and range.
@@ -191,40 +191,8 @@ impl Parameters {
     }
 
     /// Which way is better.
-    pub fn better(&self) -> Better {
-        if self.word(MODE.name) == "max" { Better::Greater } else { Better::Less }
-    }
-}
-
-/// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
-    /// `mode` min.
-    Less,
-    /// `mode` max.
-    Greater,
-}
-
-impl Better {
-    /// Whether `a` is better than `b`; equal ones are not.
-    pub fn than(self, a: f64, b: f64) -> bool {
-        match self {
-            Self::Less => a < b,
-            Self::Greater => a > b,
-        }
-    }
-
-    /// `value` made better by `delta`.
-    pub fn improved(self, value: f64, delta: f64) -> f64 {
-        match self {
-            Self::Less => value - delta,
-            Self::Greater => value + delta,
-        }
-    }
-
-    /// `value` made worse by `delta`.
-    pub fn worsened(self, value: f64, delta: f64) -> f64 {
-        self.improved(value, -delta)
+    pub fn direction(&self) -> Direction {
+        if self.word(MODE.name) == "max" { Direction::Maximize } else { Direction::Minimize }
     }
 }
 
@@ -244,9 +212,9 @@ mod tests {
     fn defaults_are_accepted_and_filled_in() {
         let all = Parameters::new(TAKES, &BTreeMap::new()).unwrap();
         assert_eq!((all.count("n"), all.number("r"), all.number("b")), (5, None, None));
-        assert_eq!(all.better(), Better::Less);
-        assert!(Better::Less.than(1.0, 2.0) && !Better::Greater.than(1.0, 1.0));
-        assert_eq!(Better::Greater.worsened(1.0, 0.5), 0.5);
+        assert_eq!(all.direction(), Direction::Minimize);
+        assert!(Direction::Minimize.better(1.0, 2.0) && !Direction::Maximize.better(1.0, 1.0));
+        assert_eq!(Direction::Maximize.worsened(1.0, 0.5), 0.5);
     }
 
     #[test]

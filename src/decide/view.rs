@@ -2,8 +2,7 @@
 //!
 //! Owns: which points are looked at, the spacing of checks. May not touch: what is concluded from them.
 
-use super::parameters::Better;
-use crate::domain::{Advice, Peer, Point, Reason, RunId, Series, SnapshotRef};
+use crate::domain::{Advice, Direction, Peer, Point, Reason, RunId, Series, SnapshotRef};
 
 /// One series of one run, as far as it is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -30,20 +29,16 @@ impl<'a> Track<'a> {
     }
 
     /// The best of the points that are held no more.
-    pub fn buried(&self, better: Better) -> Option<Point> {
-        let earlier = self.series?.earlier()?;
-        let point = match better {
-            Better::Less => earlier.least,
-            Better::Greater => earlier.greatest,
-        };
+    pub fn buried(&self, direction: Direction) -> Option<Point> {
+        let point = self.series?.earlier()?.best(direction);
         let step = point.at.step;
         (step <= self.until && self.behind.is_none_or(|behind| behind < step)).then_some(point)
     }
 
     /// The first point with the best value.
-    pub fn best(&self, better: Better) -> Option<Point> {
+    pub fn best(&self, direction: Direction) -> Option<Point> {
         let held = self.points.iter().filter(|point| point.counts()).copied();
-        best(self.buried(better).into_iter().chain(held), better)
+        direction.best(self.buried(direction).into_iter().chain(held))
     }
 
     /// The last point with a value.
@@ -66,11 +61,6 @@ impl<'a> Track<'a> {
         }
         self.points[place..].iter().find(|point| point.counts()).copied()
     }
-}
-
-/// The first of the points with the best value.
-pub fn best(points: impl IntoIterator<Item = Point>, better: Better) -> Option<Point> {
-    points.into_iter().reduce(|best, next| if better.than(next.value, best.value) { next } else { best })
 }
 
 /// Another run, as far as it is looked at.

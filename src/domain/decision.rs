@@ -53,6 +53,17 @@ pub enum Advice {
     NotEnoughData,
 }
 
+impl Advice {
+    /// As it is written in JSON and on labels of metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Stop => "stop",
+            Self::NotEnoughData => "not_enough_data",
+        }
+    }
+}
+
 /// Why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -89,6 +89,11 @@ impl Fault {
         Self { kind, message, violations, committed: None, retry: None }
     }
 
+    /// The answer for the id of a run that is not held, and of one that may not be seen: nobody can tell them apart.
+    pub fn unknown_run() -> Self {
+        Self::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
+    }
+
     /// A defect of clino itself.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(FaultKind::Internal, message)

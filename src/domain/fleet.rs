@@ -2,7 +2,7 @@
 //!
 //! Owns: filters, comparisons, what is the best. May not touch: where readings are kept.
 
-use super::{Point, RunId, RunLabel, RunSummary, Series, Subject};
+use super::{Direction, Point, RunId, RunLabel, RunSummary, Series, Subject};
 use std::collections::BTreeMap;
 
 /// Which runs; what is empty does not matter.
@@ -59,26 +59,6 @@ pub enum Moment {
     AtStep(u64),
 }
 
-/// Which end is the best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Direction {
-    /// The least.
-    #[default]
-    Minimize,
-    /// The greatest.
-    Maximize,
-}
-
-impl Direction {
-    /// Whether `one` is better than `other`.
-    pub fn better(self, one: f64, other: f64) -> bool {
-        match self {
-            Self::Minimize => one < other,
-            Self::Maximize => one > other,
-        }
-    }
-}
-
 /// Runs side by side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
@@ -105,12 +85,8 @@ impl Comparison {
     }
 
     fn best(&self, series: &Series) -> Option<Point> {
-        let earlier = series.earlier().map(|earlier| match self.direction {
-            Direction::Minimize => earlier.least,
-            Direction::Maximize => earlier.greatest,
-        });
-        let all = earlier.into_iter().chain(series.points().iter().copied()).filter(Point::counts);
-        all.reduce(|best, next| if self.direction.better(next.value, best.value) { next } else { best })
+        let earlier = series.earlier().map(|earlier| earlier.best(self.direction));
+        self.direction.best(earlier.into_iter().chain(series.points().iter().copied()).filter(Point::counts))
     }
 
     /// The best first, those without a value last; equal ones stay in their order.

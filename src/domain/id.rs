@@ -4,7 +4,7 @@
 
 use super::Fault;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Identifies a run: made by the daemon, a UUID in text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +50,14 @@ pub fn check_name(field: &str, name: &str) -> Result<(), Fault> {
         return wrong("a name that no file system reserves".into());
     }
     Ok(())
+}
+
+/// Bytes as digests and tokens are written: lower-case hexadecimal.
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// `text` escaped and shortened for a message.

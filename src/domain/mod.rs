@@ -34,7 +34,7 @@ pub use decision::{
 pub use device::{Devices, Place};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
-pub use fleet::{ComparedRun, Comparison, Direction, Moment, Page, RunFilter, RunNews};
+pub use fleet::{ComparedRun, Comparison, Moment, Page, RunFilter, RunNews};
 pub use id::{RunId, SnapshotId};
 pub use kept::{Acceptance, KeptGroup, KeptRun, Ledger, Reference, RunRecord, Vault};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
@@ -44,7 +44,7 @@ pub use ports::{
 };
 pub use reading::{Ended, Estimate, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts};
 pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};
-pub use series::{Earlier, Point, Series};
+pub use series::{Direction, Earlier, Point, Series};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
 pub use statistics::{Against, Moments, Move, Statistics, TensorStatistics};
 pub use subject::{Subject, Term};

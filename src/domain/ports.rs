@@ -167,7 +167,7 @@ pub trait Archive: Send + Sync + Debug {
         &self,
         run: &RunId,
         measures: &[String],
-        with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+        with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault>;
 }
 

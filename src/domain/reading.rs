@@ -26,6 +26,19 @@ pub enum Outcome {
     Skipped,
 }
 
+impl Outcome {
+    /// As it is written in JSON, in the history and on labels of metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Undefined => "undefined",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 /// What ended the draws of a random measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

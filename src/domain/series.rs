@@ -27,6 +27,45 @@ impl Point {
     }
 }
 
+/// Which end is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// The least.
+    #[default]
+    Minimize,
+    /// The greatest.
+    Maximize,
+}
+
+impl Direction {
+    /// Whether `one` is better than `other`; equal ones are not.
+    pub fn better(self, one: f64, other: f64) -> bool {
+        match self {
+            Self::Minimize => one < other,
+            Self::Maximize => one > other,
+        }
+    }
+
+    /// `value` made better by `delta`.
+    pub fn improved(self, value: f64, delta: f64) -> f64 {
+        match self {
+            Self::Minimize => value - delta,
+            Self::Maximize => value + delta,
+        }
+    }
+
+    /// `value` made worse by `delta`.
+    pub fn worsened(self, value: f64, delta: f64) -> f64 {
+        self.improved(value, -delta)
+    }
+
+    /// The first of the points with the best value.
+    pub fn best(self, points: impl IntoIterator<Item = Point>) -> Option<Point> {
+        let better = |best: Point, next: Point| if self.better(next.value, best.value) { next } else { best };
+        points.into_iter().reduce(better)
+    }
+}
+
 /// Extremes of points that are no longer held.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Earlier {
@@ -36,6 +75,16 @@ pub struct Earlier {
     pub least: Point,
     /// The greatest.
     pub greatest: Point,
+}
+
+impl Earlier {
+    /// The better of the two.
+    pub fn best(&self, direction: Direction) -> Point {
+        match direction {
+            Direction::Minimize => self.least,
+            Direction::Maximize => self.greatest,
+        }
+    }
 }
 
 /// Points in the order of their steps; a later attempt at a step takes the place of an earlier one.

@@ -2,8 +2,8 @@
 //!
 //! Owns: which runs, and for how long. May not touch: the metrics of everybody.
 
+use crate::domain::Latest;
 use crate::domain::meters::{Family, RUN_METRICS, Sample};
-use crate::domain::{Advice, Latest};
 use crate::publish::{Hub, Standing};
 use crate::registry::{Registry, Run};
 use std::collections::HashMap;
@@ -63,11 +63,6 @@ fn add([readings, steps, advices]: &mut [Lines; 3], run: &Arc<Run>, standing: &S
         steps.push((labels(&[]), Sample::Number(at.step as f64)));
     }
     if let Some(decision) = &standing.decision {
-        let advice = match decision.advice {
-            Advice::Continue => "continue",
-            Advice::Stop => "stop",
-            Advice::NotEnoughData => "not_enough_data",
-        };
-        advices.push((labels(&[advice]), Sample::Number(1.0)));
+        advices.push((labels(&[decision.advice.name()]), Sample::Number(1.0)));
     }
 }

@@ -187,22 +187,13 @@ impl Board {
         self.records.get(at).map_or_else(Vec::new, |record| record.readings().collect())
     }
 
-    /// Readings of some measures of every snapshot that is measured and held, in the order of measurement.
-    pub fn recall(&self, measures: &[String]) -> Vec<(SnapshotRef, Vec<Reading>)> {
+    /// Hands over readings of some measures of every snapshot that is measured and held, in the order of measurement.
+    pub fn recall(&self, measures: &[String], with: &mut dyn FnMut(SnapshotRef, &[&Reading])) {
         let wanted = |reading: &&Reading| measures.contains(&reading.measure);
-        let report = |at: &SnapshotRef| {
-            let record = self.records.get(at).filter(|record| record.state == SnapshotState::Measured)?;
-            Some((*at, record.readings().filter(wanted).cloned().collect()))
-        };
-        self.reported.iter().filter_map(report).collect()
-    }
-
-    /// Shows the readings of every snapshot that is measured and held, in the order of measurement.
-    pub fn show(&self, with: &mut dyn FnMut(SnapshotRef, &[&Reading])) {
         for at in &self.reported {
             let record = self.records.get(at).filter(|record| record.state == SnapshotState::Measured);
             if let Some(record) = record {
-                with(*at, &record.readings().collect::<Vec<_>>());
+                with(*at, &record.readings().filter(wanted).collect::<Vec<_>>());
             }
         }
     }

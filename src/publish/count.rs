@@ -24,7 +24,7 @@ pub(super) fn count(tally: &Tally, event: &Event, board: &Board) {
 
 fn count_reading(tally: &Tally, reading: &Reading) {
     let measure = reading.measure.as_str();
-    tally.meters.one(Metric::Readings, &[measure, outcome(reading.outcome)]);
+    tally.meters.one(Metric::Readings, &[measure, reading.outcome.name()]);
     if reading.outcome != Outcome::Skipped {
         tally.meters.observe(Metric::ReadingSeconds, &[measure], reading.seconds);
         tally.meters.add(Metric::EngineBusy, &[], reading.seconds);
@@ -35,7 +35,7 @@ fn count_decision(tally: &Tally, decision: &Decision, board: &Board) {
     let stops = |advice: Advice| advice == Advice::Stop;
     // The subject is the client's text; rules are few.
     let rule = decision.rule.split(' ').next().unwrap_or_default();
-    tally.meters.one(Metric::Decisions, &[advice(decision.advice), rule]);
+    tally.meters.one(Metric::Decisions, &[decision.advice.name(), rule]);
     let stopped = board.standing().decision.as_ref().is_some_and(|before| stops(before.advice));
     if stops(decision.advice) && !stopped {
         tally.meters.one(Metric::Stops, &[]);
@@ -49,24 +49,6 @@ const DEFINED: [&str; 2] = ["loss", "param_norm"];
 fn is_not_finite(reading: &Reading) -> bool {
     reading.outcome == Outcome::Undefined && DEFINED.contains(&reading.measure.as_str())
         || reading.outcome == Outcome::Measured && reading.value.is_some_and(|value| !value.is_finite())
-}
-
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Measured => "measured",
-        Outcome::Undefined => "undefined",
-        Outcome::Unavailable => "unavailable",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-    }
-}
-
-fn advice(advice: Advice) -> &'static str {
-    match advice {
-        Advice::Continue => "continue",
-        Advice::Stop => "stop",
-        Advice::NotEnoughData => "not_enough_data",
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// All cases.
 #[derive(Debug, Default)]
@@ -62,6 +62,16 @@ pub(super) struct Decided {
     pub news: bool,
 }
 
+/// What is asked of a policy.
+struct Question {
+    counsel: Arc<dyn Counsel>,
+    /// Of its subjects, in their order.
+    names: Vec<String>,
+    /// Runs that are compared with.
+    peers: Vec<RunId>,
+    as_of: Option<u64>,
+}
+
 /// Series that must be read back before a decision.
 type Missing = Vec<(RunId, Vec<Subject>)>;
 
@@ -86,14 +96,15 @@ impl Open {
         (!label.experiment.is_empty()).then(|| (label.project.clone(), label.experiment.clone()))
     }
 
-    /// Its series, one a subject; those that are not complete yet are added to `missing`.
-    fn gather(&mut self, subjects: &[Subject], run: &RunId, missing: &mut Missing) {
+    /// Begins the series that are asked for and not there; those that are not complete yet are added to `missing`.
+    fn gather(&mut self, question: &Question, run: &RunId, missing: &mut Missing) {
         let mut lacking = Vec::new();
-        for subject in subjects {
-            let kept = self.series.entry(subject.to_string()).or_insert_with(|| Kept::new(subject, false));
-            if !kept.complete {
-                lacking.push(subject.clone());
+        for (subject, name) in question.counsel.subjects().iter().zip(&question.names) {
+            if self.series.get(name).is_some_and(|kept| kept.complete) {
+                continue;
             }
+            self.series.entry(name.clone()).or_insert_with(|| Kept::new(subject, false));
+            lacking.push(subject.clone());
         }
         if !lacking.is_empty() {
             missing.push((run.clone(), lacking));
@@ -116,10 +127,6 @@ impl Kept {
     fn new(subject: &Subject, complete: bool) -> Self {
         Self { subject: subject.clone(), series: Series::default(), complete }
     }
-}
-
-fn unknown() -> Fault {
-    Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
 }
 
 fn no_policy() -> Fault {
@@ -199,7 +206,7 @@ impl Docket {
     pub fn refusal(&self, run: &RunId) -> Option<String> {
         let inner = self.lock();
         let decision = inner.cases.get(run)?.latched.as_ref()?;
-        let enforced = decision.mode == crate::domain::Mode::Enforce;
+        let enforced = decision.mode == Mode::Enforce;
         enforced.then(|| format!("its policy said STOP: {}; override it to go on", decision.sentence))
     }
 
@@ -234,7 +241,7 @@ impl Docket {
         // The series behind the last measured snapshot are what the rules begin with.
         self.decide(run, None, archive)?;
         let mut inner = self.lock();
-        let open = inner.cases.get_mut(run).ok_or_else(unknown)?;
+        let open = inner.cases.get_mut(run).ok_or_else(Fault::unknown_run)?;
         let Some(latched) = open.latched.take() else {
             let description = "found a run whose policy has not said STOP, expected one that it has stopped";
             return Err(Fault::field(FaultKind::Precondition, "run_id", description));
@@ -275,7 +282,7 @@ impl Inner {
 
     /// The decision, or what must be read back for it.
     fn decide(&mut self, run: &RunId, as_of: Option<u64>) -> Result<Result<Decided, Missing>, Fault> {
-        let open = self.cases.get(run).ok_or_else(unknown)?;
+        let open = self.cases.get(run).ok_or_else(Fault::unknown_run)?;
         let counsel = open.case.counsel.clone().ok_or_else(no_policy)?;
         if let (None, Some(decision)) = (as_of, &open.latched) {
             return Ok(Ok(Decided { decision: decision.clone(), news: false }));
@@ -287,32 +294,34 @@ impl Inner {
             return Ok(Ok(Decided { decision: decision.clone(), news: false }));
         }
         let peers = if counsel.across() { self.peers(open, run) } else { Vec::new() };
+        let names = counsel.subjects().iter().map(Subject::to_string).collect();
+        let question = Question { counsel, names, peers, as_of };
         let mut missing = Vec::new();
-        for one in peers.iter().chain([run]) {
+        for one in question.peers.iter().chain([run]) {
             if let Some(open) = self.cases.get_mut(one) {
-                open.gather(counsel.subjects(), one, &mut missing);
+                open.gather(&question, one, &mut missing);
             }
         }
         if !missing.is_empty() {
             return Ok(Err(missing));
         }
-        let decision = self.ask(run, &*counsel, &peers, as_of);
+        let decision = self.ask(run, &question);
         Ok(Ok(match as_of {
             Some(_) => Decided { decision, news: false },
             None => self.keep(run, decision, versions),
         }))
     }
 
-    fn ask(&self, run: &RunId, counsel: &dyn Counsel, peers: &[RunId], as_of: Option<u64>) -> Decision {
-        let subjects: Vec<_> = counsel.subjects().iter().map(Subject::to_string).collect();
+    fn ask(&self, run: &RunId, question: &Question) -> Decision {
+        let Question { counsel, names, peers, as_of } = question;
         let others: Vec<_> = peers.iter().filter_map(|peer| Some((peer, self.cases.get(peer)?))).collect();
-        let series: Vec<Vec<&Series>> = others.iter().map(|(_, open)| open.of(&subjects)).collect();
+        let series: Vec<Vec<&Series>> = others.iter().map(|(_, open)| open.of(names)).collect();
         let peers: Vec<_> =
             others.iter().zip(&series).map(|((run, open), series)| open.peer(run, series)).collect();
         let open = self.cases.get(run);
-        let own = open.map(|open| open.of(&subjects)).unwrap_or_default();
+        let own = open.map(|open| open.of(names)).unwrap_or_default();
         let overridden = open.and_then(|open| open.overridden.as_ref()).filter(|_| as_of.is_none());
-        counsel.decide(&Evidence { run, own: &own, peers: &peers, overridden, as_of })
+        counsel.decide(&Evidence { run, own: &own, peers: &peers, overridden, as_of: *as_of })
     }
 
     fn keep(&mut self, run: &RunId, mut decision: Decision, versions: (u64, u64)) -> Decided {
@@ -343,8 +352,11 @@ impl Inner {
     }
 }
 
-/// What was observed of some subjects before this process or this question.
-fn recall(
+/// Subjects on every snapshot of a run that can be read back, in the order of measurement.
+///
+/// # Errors
+/// Those of the archive.
+pub(super) fn recall(
     run: &RunId,
     subjects: &[Subject],
     archive: &dyn Archive,
@@ -353,9 +365,8 @@ fn recall(
         subjects.iter().flat_map(|subject| &subject.terms).map(|term| term.measure.clone()).collect();
     let mut found: Vec<_> = subjects.iter().map(|subject| (subject.clone(), Vec::new())).collect();
     archive.recall(run, &names.into_iter().collect::<Vec<_>>(), &mut |at, readings| {
-        let readings: Vec<_> = readings.iter().collect();
         for (subject, points) in &mut found {
-            points.push(subject.observe(at, &readings));
+            points.push(subject.observe(at, readings));
         }
     })?;
     Ok(found)

@@ -4,7 +4,7 @@
 //!
 //! With a history an event goes to its writer first, and is told when it is durable; without one it is told at once.
 
-use super::board::{Board, Standing};
+use super::board::{Board, Progress, Standing};
 use super::count::count;
 use super::docket::{Decided, Docket};
 use super::history::{History, Kept, Loaded, Store, Watermark, What, start};
@@ -160,9 +160,7 @@ impl Hub {
     }
 
     pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
-        let unknown =
-            || Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds");
-        lock(&self.feeds).get(run).cloned().ok_or_else(unknown)
+        lock(&self.feeds).get(run).cloned().ok_or_else(Fault::unknown_run)
     }
 
     pub(super) fn store(&self) -> Option<&Arc<Store>> {
@@ -194,6 +192,14 @@ impl Hub {
         let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
         standing.decision = self.docket.last(run).or(standing.decision);
         Ok(standing)
+    }
+
+    /// How far a run is.
+    ///
+    /// # Errors
+    /// [`FaultKind::NotFound`].
+    pub fn progress(&self, run: &RunId) -> Result<Progress, Fault> {
+        Ok(lock(&self.feed(run)?.state).board.standing().progress)
     }
 
     /// How long nothing has happened in a run.
@@ -409,14 +415,13 @@ impl Archive for Hub {
         &self,
         run: &RunId,
         measures: &[String],
-        with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+        with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault> {
         let feed = self.feed(run)?;
         if let (Some(store), Some(kept)) = (self.store(), &feed.kept) {
             return store.recall(kept, measures, with);
         }
-        let reports = lock(&feed.state).board.recall(measures);
-        reports.iter().for_each(|(at, readings)| with(*at, readings));
+        lock(&feed.state).board.recall(measures, with);
         Ok(())
     }
 }

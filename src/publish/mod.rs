@@ -19,5 +19,4 @@ mod watcher;
 pub use board::{Progress, Standing};
 pub use feed::Hub;
 pub use log::Bounds;
-pub use overview::Seen;
 pub use watcher::Watcher;

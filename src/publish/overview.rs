@@ -2,20 +2,11 @@
 //!
 //! Owns: the one alarm for all runs. May not touch: what happens to events.
 
+use super::docket::recall;
 use super::feed::{Hub, lock};
-use crate::domain::{Archive, Fault, Point, RunId, Subject};
-use std::collections::BTreeSet;
+use crate::domain::{Fault, Point, RunId, Subject};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// What was seen of a subject in one run.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Seen {
-    /// One a snapshot, in the order in which they were measured.
-    pub points: Vec<Point>,
-    /// Whether these are all that were measured: readings of old snapshots are dropped.
-    pub whole: bool,
-}
 
 impl Hub {
     /// Counts what happens in all runs: events, and runs that come and go. One channel wakes whoever watches many of them,
@@ -61,24 +52,14 @@ impl Hub {
         Ok(Some(subject.observe(at, &report.readings.iter().collect::<Vec<_>>())))
     }
 
-    /// A subject on every snapshot of a run whose readings are held. May read from disk.
+    /// A subject on every snapshot of a run whose readings are held, in the order in which they were measured. May read
+    /// from disk.
     ///
     /// # Errors
     /// [`crate::domain::FaultKind::NotFound`].
-    pub fn seen(&self, run: &RunId, subject: &Subject) -> Result<Seen, Fault> {
-        let mut points = Vec::new();
-        if self.store().is_some() {
-            let names: BTreeSet<_> = subject.terms.iter().map(|term| term.measure.clone()).collect();
-            self.recall(run, &names.into_iter().collect::<Vec<_>>(), &mut |at, readings| {
-                points.push(subject.observe(at, &readings.iter().collect::<Vec<_>>()));
-            })?;
-            return Ok(Seen { points, whole: true });
-        }
-        let feed = self.feed(run)?;
-        let state = lock(&feed.state);
-        state.board.show(&mut |at, readings| points.push(subject.observe(at, readings)));
-        let whole = points.len() as u64 == state.board.standing().progress.measured;
-        Ok(Seen { points, whole })
+    pub fn seen(&self, run: &RunId, subject: &Subject) -> Result<Vec<Point>, Fault> {
+        let found = recall(run, std::slice::from_ref(subject), self)?;
+        Ok(found.into_iter().flat_map(|(_, points)| points).collect())
     }
 }
 
@@ -131,14 +112,17 @@ mod tests {
         assert_eq!(hub.version(&run), None);
         hub.open(crate::publish::tests::record(&run), Case::default());
         assert_eq!(hub.newest(&run, &loss).unwrap(), None);
-        assert_eq!(hub.seen(&run, &loss).unwrap(), Seen { points: vec![], whole: true });
+        // Whether these are all that were measured: readings of old snapshots are dropped.
+        let whole = |points: &[Point]| points.len() as u64 == hub.standing(&run).unwrap().progress.measured;
+        assert_eq!(hub.seen(&run, &loss).unwrap(), vec![]);
+        assert!(whole(&[]));
         (1..=2).for_each(|step| measured(&hub, &run, step));
-        assert!(hub.seen(&run, &loss).unwrap().whole);
+        assert!(whole(&hub.seen(&run, &loss).unwrap()));
         assert_eq!(hub.version(&run), Some(8));
         measured(&hub, &run, 3);
         let seen = hub.seen(&run, &loss).unwrap();
-        let values: Vec<_> = seen.points.iter().map(|point| (point.at.step, point.value)).collect();
-        assert_eq!((values, seen.whole), (vec![(2, 2.0), (3, 3.0)], false));
+        let values: Vec<_> = seen.iter().map(|point| (point.at.step, point.value)).collect();
+        assert_eq!((values, whole(&seen)), (vec![(2, 2.0), (3, 3.0)], false));
         assert_eq!(hub.newest(&run, &loss).unwrap().unwrap().value, 3.0);
         let other = hub.newest(&run, &"margin".parse().unwrap()).unwrap().unwrap();
         assert!(!other.counts());

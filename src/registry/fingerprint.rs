@@ -3,13 +3,9 @@
 //! Owns: what counts as content. May not touch: the keys.
 
 use super::probe_digest;
+use crate::domain::id::hex;
 use crate::domain::{Announcement, RunSpec};
 use sha2::{Digest, Sha256};
-
-/// Lower-case hexadecimal SHA-256.
-pub(super) fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// Adds one text so that no two lists of texts give the same bytes.
 fn add(digest: &mut Sha256, text: &str) {
@@ -38,7 +34,7 @@ pub(super) fn fingerprint(spec: &RunSpec, digests: &[String]) -> String {
     }
     add(&mut digest, &format!("{} {:?} {:?} {:?}", spec.seed, spec.delivery, spec.precision, spec.budget));
     add(&mut digest, &format!("{} {:?} {:?}", spec.gpu_only, spec.label, spec.policy));
-    hex(digest)
+    hex(digest.finalize())
 }
 
 /// Of a snapshot's first frame without its key and run.
@@ -55,5 +51,5 @@ pub(super) fn announced(announcement: &Announcement) -> String {
         add(&mut digest, &alias.name);
         add(&mut digest, &alias.target);
     }
-    hex(digest)
+    hex(digest.finalize())
 }

@@ -22,8 +22,8 @@ use crate::domain::meters::Metric;
 use crate::domain::quota::{Quota, Unlimited};
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{
-    Admitted, Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, RuleInfo, RunId,
-    RunSpec, Vault,
+    Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, MeasureRequest, Policy,
+    RuleInfo, RunId, RunSpec, Vault,
 };
 use fingerprint::{digests, fingerprint};
 use run::State;
@@ -66,13 +66,8 @@ struct Entry {
 
 impl Inner {
     fn entry(&mut self, run: &RunId) -> Result<&mut Entry, Fault> {
-        self.runs.get_mut(run).ok_or_else(unknown_run)
+        self.runs.get_mut(run).ok_or_else(Fault::unknown_run)
     }
-}
-
-/// The answer for an id that is no run's.
-pub fn unknown_run() -> Fault {
-    Fault::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
 }
 
 impl Registry {
@@ -138,7 +133,8 @@ impl Registry {
         }
         self.journal.room()?;
         let admitted = self.examiner.examine(&spec)?;
-        let counsel = self.counsel(&spec, &admitted)?;
+        let groups: Vec<_> = spec.groups.iter().map(|group| group.name.clone()).collect();
+        let counsel = self.counsel(spec.policy.as_ref(), &admitted.measures, &groups)?;
         let record = run::record((key.to_owned(), print), &spec, digests, &admitted, counsel.as_deref());
         let run = Arc::new(Run::of(&record, counsel));
         run.admit(admitted);
@@ -169,10 +165,14 @@ impl Registry {
         Ok(found)
     }
 
-    fn counsel(&self, spec: &RunSpec, admitted: &Admitted) -> Result<Option<Arc<dyn Counsel>>, Fault> {
-        let groups: Vec<_> = spec.groups.iter().map(|group| group.name.clone()).collect();
-        let admit = |policy| self.judge.admit(policy, &admitted.measures, &groups);
-        spec.policy.as_ref().map(admit).transpose()
+    /// What decides on a run that measures these on these groups.
+    fn counsel(
+        &self,
+        policy: Option<&Policy>,
+        measures: &[MeasureRequest],
+        groups: &[String],
+    ) -> Result<Option<Arc<dyn Counsel>>, Fault> {
+        policy.map(|policy| self.judge.admit(policy, measures, groups)).transpose()
     }
 
     fn find(&self, inner: &Inner, key: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {

@@ -2,8 +2,8 @@
 //!
 //! Owns: the bytes of probes that came by `PutProbe`. May not touch: what the tensors mean to a model.
 
-use super::fingerprint::hex;
 use crate::domain::budget::{Budget, Claim};
+use crate::domain::id::hex;
 use crate::domain::{Fault, FaultKind, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub fn probe_digest(tensors: &[Tensor]) -> String {
         }
         digest.update(&tensor.data);
     }
-    hex(digest)
+    hex(digest.finalize())
 }
 
 #[derive(Debug)]

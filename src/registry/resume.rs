@@ -40,14 +40,10 @@ impl Registry {
 
     fn counsel_again(&self, record: &RunRecord) -> Option<Arc<dyn Counsel>> {
         let groups: Vec<_> = record.groups.iter().map(|group| group.name.clone()).collect();
-        let admit = |policy| self.judge.admit(policy, &record.measures, &groups);
-        match record.policy.as_ref().map(admit)? {
-            Ok(counsel) => Some(counsel),
-            Err(fault) => {
-                tracing::warn!(run = %record.id, %fault, "the policy of a run is not known any more");
-                None
-            }
-        }
+        self.counsel(record.policy.as_ref(), &record.measures, &groups).unwrap_or_else(|fault| {
+            tracing::warn!(run = %record.id, %fault, "the policy of a run is not known any more");
+            None
+        })
     }
 
     /// Reads back attempts and receipts of a run, if that has not been done.

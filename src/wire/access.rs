@@ -6,12 +6,11 @@
 pub use crate::access::Scope;
 
 use super::desk::Desk;
-use super::status::to_status;
 use super::version;
 use crate::access::{Credential, Gate, Identity, Peer, Record};
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Fault, FaultKind, RunId};
-use crate::registry::{Run, unknown_run};
+use crate::registry::Run;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -183,7 +182,7 @@ impl Desk {
 
     /// That somebody is known, whatever they may do.
     pub(super) fn acquainted(&self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.known(&request).map_err(|fault| to_status(&fault))?;
+        self.known(&request)?;
         Ok(request)
     }
 
@@ -224,7 +223,7 @@ impl Desk {
         }
         let fault = denied("run_id", &pass.name, pass.scope);
         pass.caller.refuse(&pass.name, (Some(&run.label.project), Some(id)), &fault);
-        Err(unknown_run())
+        Err(Fault::unknown_run())
     }
 
     /// For a stream of a pass: in one project, or in any.

@@ -7,9 +7,7 @@ use super::convert::{compared_to_pb, comparison_from_pb};
 use super::desk::Desk;
 use super::pb;
 use crate::domain::id::quoted;
-use crate::domain::{
-    Archive, ComparedRun, Comparison, Fault, FaultKind, Moment, Point, Reading, RunId, Subject,
-};
+use crate::domain::{ComparedRun, Comparison, Fault, FaultKind, Moment, Point, RunId, Subject};
 use crate::registry::Run;
 
 /// Most runs of a comparison.
@@ -73,19 +71,5 @@ fn point(desk: &Desk, run: &RunId, comparison: &Comparison) -> Result<Option<Poi
     {
         return Ok(comparison.choose(vec![point]));
     }
-    let seen = desk.hub.seen(run, &comparison.on)?;
-    let points = if seen.whole { seen.points } else { recall(&*desk.hub, run, &comparison.on)? };
-    Ok(comparison.choose(points))
-}
-
-/// A subject on every snapshot that can be read back.
-fn recall(archive: &dyn Archive, run: &RunId, on: &Subject) -> Result<Vec<Point>, Fault> {
-    let mut measures: Vec<String> = on.terms.iter().map(|term| term.measure.clone()).collect();
-    measures.sort_unstable();
-    measures.dedup();
-    let mut points = Vec::new();
-    archive.recall(run, &measures, &mut |at, readings| {
-        points.push(on.observe(at, &readings.iter().collect::<Vec<&Reading>>()));
-    })?;
-    Ok(points)
+    Ok(comparison.choose(desk.hub.seen(run, &comparison.on)?))
 }

@@ -32,8 +32,7 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let run = RunId(run_id);
         self.0.run_for(&pass, &run)?;
         let decision = self.decision(&run, as_of_step).await?;
-        let standing = self.0.hub.standing(&run)?;
-        let staleness = Some(staleness(&standing.progress));
+        let staleness = Some(staleness(&self.0.hub.progress(&run)?));
         Ok(Response::new(pb::DecideResponse { decision: Some(decision_to_pb(&decision)), staleness }))
     }
 

@@ -5,7 +5,6 @@
 use super::access::Watchman;
 use super::desk::Desk;
 use super::pb;
-use super::status::to_status;
 use crate::assembly::{Assembled, Assembler};
 use crate::domain::Fault;
 use crate::domain::meters::Metric;
@@ -75,8 +74,8 @@ impl<'a, M: Framed> Frames<'a, M> {
     async fn next(&mut self, expected: &str) -> Result<Frame<M::Begin>, Status> {
         let message = tokio::select! {
             message = self.stream.message() => message?,
-            fault = self.watchman.over() => return Err(to_status(&fault)),
-            fault = self.desk.drain.silence(self.desk.patience) => return Err(to_status(&fault)),
+            fault = self.watchman.over() => return Err(fault.into()),
+            fault = self.desk.drain.silence(self.desk.patience) => return Err(fault.into()),
         };
         let found = match message.map(Framed::frame) {
             Some(Some(frame)) => return Ok(frame),
@@ -101,10 +100,10 @@ impl<'a, M: Framed> Frames<'a, M> {
             match self.next("a chunk or commit").await? {
                 Frame::Begin(_) => return Err(unexpected("a second begin", "a chunk or commit")),
                 Frame::Chunk(chunk) => {
-                    take(&mut assembler, &chunk).map_err(|fault| to_status(&fault))?;
+                    take(&mut assembler, &chunk)?;
                     self.desk.tally.meters.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
                 }
-                Frame::Commit => return assembler.commit().map_err(|fault| to_status(&fault)),
+                Frame::Commit => return Ok(assembler.commit()?),
             }
         }
     }
@@ -116,5 +115,5 @@ fn take(assembler: &mut Assembler, chunk: &pb::Chunk) -> Result<(), Fault> {
 }
 
 fn unexpected(found: &str, expected: &str) -> Status {
-    to_status(&Fault::invalid("frame", format!("found {found}, expected {expected}")))
+    Fault::invalid("frame", format!("found {found}, expected {expected}")).into()
 }

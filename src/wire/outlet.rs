@@ -6,7 +6,7 @@
 //! reads nothing for too long is cut, and told where to go on.
 
 use super::access::Watchman;
-use super::status::{to_status, with_resume};
+use super::status::with_resume;
 use crate::domain::{Fault, FaultKind, Sequenced};
 use crate::publish::Watcher;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl<T: Send + 'static> Outlet<T> {
             event = watcher.next() => event,
             () = self.sender.closed() => None,
             fault = self.watchman.over() => {
-                self.end(to_status(&fault));
+                self.end(fault.into());
                 None
             }
         }

@@ -8,7 +8,6 @@ use super::desk::Desk;
 use super::observe::Ongoing;
 use super::outlet::{Outflow, Outlet};
 use super::pb;
-use super::status::to_status;
 use crate::domain::{Fault, Report, RunId, SnapshotRef};
 use crate::publish::Watcher;
 use tonic::{Request, Response, Status, async_trait};
@@ -20,7 +19,7 @@ impl pb::reports_server::Reports for ReportsService {
     type WatchStream = Outflow<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let (watcher, watchman) = self.watcher(request).map_err(|fault| to_status(&fault))?;
+        let (watcher, watchman) = self.watcher(request)?;
         let (outlet, outflow) = Outlet::new(watchman, self.0.patience);
         tokio::spawn(pump(watcher, outlet, Ongoing::watch(&self.0.tally)));
         Ok(Response::new(outflow))
@@ -32,7 +31,7 @@ impl pb::reports_server::Reports for ReportsService {
     ) -> Result<Response<pb::GetReportResponse>, Status> {
         // It may have to be read from disk.
         let report = tokio::task::block_in_place(|| self.report(request));
-        let report = report.map_err(|fault| to_status(&fault))?;
+        let report = report?;
         Ok(Response::new(report_to_pb(&report)))
     }
 }

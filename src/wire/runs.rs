@@ -8,7 +8,6 @@ use super::desk::Desk;
 use super::frames::Frames;
 use super::observe::{Ongoing, span_of_run};
 use super::pb;
-use super::status::to_status;
 use super::{compare, listing, roster};
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
@@ -41,8 +40,8 @@ impl pb::runs_server::Runs for RunsService {
     }
 
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
-        let _open = self.0.drain.enter().map_err(|fault| to_status(&fault))?;
-        let pass = self.0.admit(&request, Scope::Push).map_err(|fault| to_status(&fault))?;
+        let _open = self.0.drain.enter()?;
+        let pass = self.0.admit(&request, Scope::Push)?;
         let (desk, request) = (self.0.clone(), request.into_inner());
         // The examination may prepare megabytes of probes.
         let opened = tokio::task::spawn_blocking(move || open(&desk, &pass, request)).await;
@@ -99,7 +98,7 @@ impl pb::runs_server::Runs for RunsService {
         &self,
         request: Request<pb::ListMeasuresRequest>,
     ) -> Answer<pb::ListMeasuresResponse> {
-        self.0.admit(&request, Scope::Read).map_err(|fault| to_status(&fault))?;
+        self.0.admit(&request, Scope::Read)?;
         let measures = self.0.registry.catalogue().iter().map(info_to_pb).collect();
         Ok(Response::new(pb::ListMeasuresResponse { measures }))
     }
@@ -131,13 +130,13 @@ fn opened(run: &Run, created: bool) -> Result<OpenedRun, Fault> {
 impl RunsService {
     async fn put(&self, stream: Streaming<pb::PutProbeRequest>, pass: &Pass) -> Result<String, Status> {
         let desk = &self.0;
-        let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
+        let _open = desk.drain.enter()?;
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
         desk.room()?;
-        let assembler = probe_assembler(desk, begin).map_err(|fault| to_status(&fault))?;
+        let assembler = probe_assembler(desk, begin)?;
         let assembled = frames.fill(assembler).await?;
-        let (tensors, claim) = assembled.into_tensors().map_err(|fault| to_status(&fault))?;
+        let (tensors, claim) = assembled.into_tensors()?;
         Ok(block_in_place(|| desk.probes.put(tensors, claim)))
     }
 }

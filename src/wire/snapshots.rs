@@ -8,7 +8,6 @@ use super::desk::{Desk, Drain};
 use super::frames::Frames;
 use super::observe::{Ongoing, span_of_run};
 use super::pb;
-use super::status::to_status;
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
 use crate::domain::{Fault, Receipt, RunId};
@@ -44,14 +43,14 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
 impl SnapshotsService {
     async fn push(&self, stream: Streaming<pb::PushSnapshotRequest>, pass: &Pass) -> Result<Receipt, Status> {
         let desk = &self.0;
-        let _open = desk.drain.enter().map_err(|fault| to_status(&fault))?;
+        let _open = desk.drain.enter()?;
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
         let (run, _) = desk.run_for(pass, &RunId(begin.run_id.clone()))?;
         let project = &run.label.project;
         frames.watched_by(desk.watchman(pass, Some(project)));
         span_of_run(&begin.run_id, Some(begin.step));
-        let upload = match announce(desk, begin).map_err(|fault| to_status(&fault))? {
+        let upload = match announce(desk, begin)? {
             Admission::Repeated(receipt) => {
                 desk.settled().await?;
                 return Ok(advised(desk, &run.id, receipt));
@@ -59,14 +58,14 @@ impl SnapshotsService {
             Admission::Welcome(upload) => upload,
         };
         let slot = pass.quota(project, desk.gate.quotas.upload(project));
-        let _slot = slot.map_err(|fault| to_status(&fault))?;
+        let _slot = slot?;
         // Until there is room nothing is read: the windows of HTTP/2 fill, and the pusher waits.
-        let room = room(desk, &upload, &mut frames).await.map_err(|fault| to_status(&fault))?;
-        let assembler = pass.quota(project, assembler(desk, &upload)).map_err(|fault| to_status(&fault))?;
+        let room = room(desk, &upload, &mut frames).await?;
+        let assembler = pass.quota(project, assembler(desk, &upload))?;
         let assembled = frames.fill(assembler).await?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
-        let receipt = desk.registry.commit(upload, room, &digest, hold).map_err(|fault| to_status(&fault))?;
+        let receipt = desk.registry.commit(upload, room, &digest, hold)?;
         // Whoever has a receipt finds the snapshot again, whatever becomes of this process.
         desk.settled().await?;
         Ok(advised(desk, &run.id, receipt))

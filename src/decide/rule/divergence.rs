@@ -6,7 +6,7 @@
 
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
-use crate::decide::view::{Verdict, View, best, short};
+use crate::decide::view::{Verdict, View, short};
 use crate::domain::{Reason, Violation};
 
 /// See the module.
@@ -44,15 +44,15 @@ impl Rule for Divergence {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (start, better) = (parameters.count(START_STEP.name), parameters.better());
-        let buried = view.own.buried(better).filter(|point| point.at.step >= start);
+        let (start, direction) = (parameters.count(START_STEP.name), parameters.direction());
+        let buried = view.own.buried(direction).filter(|point| point.at.step >= start);
         let checks = view.from(start);
         let next = view.after(1, start);
-        let found = best(buried.into_iter().chain(checks.iter().copied()), better).zip(checks.last());
+        let found = direction.best(buried.into_iter().chain(checks.iter().copied())).zip(checks.last());
         let Some((best, last)) = found else { return Verdict::wait("no value yet").until(next) };
         let room = parameters.real(FACTOR.name) * best.value.abs() + parameters.real(ABSOLUTE.name);
-        let bound = better.worsened(best.value, room);
-        let stop = better.than(bound, last.value);
+        let bound = direction.worsened(best.value, room);
+        let stop = direction.better(bound, last.value);
         let sentence = format!(
             "value {} of step {}, best {} of step {}, bound {}",
             short(last.value),

@@ -79,7 +79,7 @@ impl Rule for Hyperband {
         let among = |run: &RunId| self::bracket(&shares, study, run) == Some(bracket);
         let peers: Vec<_> = view.peers.iter().filter(|other| among(other.run)).collect();
         let numbers = [("bracket", bracket as f64), ("brackets", shares.len() as f64)];
-        let mut verdict = ladder.judge(view, &peers, parameters.better()).comparing(&numbers);
+        let mut verdict = ladder.judge(view, &peers, parameters.direction()).comparing(&numbers);
         verdict.sentence = format!("bracket {bracket} of {}: {}", shares.len(), verdict.sentence);
         verdict
     }

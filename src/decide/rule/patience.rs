@@ -8,7 +8,7 @@
 
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
-use crate::decide::view::{Verdict, View, best, many, short};
+use crate::decide::view::{Verdict, View, many, short};
 use crate::domain::{Point, Reason};
 
 /// See the module.
@@ -48,7 +48,7 @@ impl Rule for Patience {
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
         let start = parameters.count(START_STEP.name);
         // What is held no more comes first.
-        let buried = view.own.buried(parameters.better()).filter(|point| point.at.step >= start);
+        let buried = view.own.buried(parameters.direction()).filter(|point| point.at.step >= start);
         let checks: Vec<Point> = buried.into_iter().chain(view.from(start).iter().copied()).collect();
         match parameters.word(COUNTING.name) {
             "optuna" => optuna(view, parameters, &checks),
@@ -58,14 +58,14 @@ impl Rule for Patience {
 }
 
 fn keras(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
-    let (start, better) = (parameters.count(START_STEP.name), parameters.better());
+    let (start, direction) = (parameters.count(START_STEP.name), parameters.direction());
     let Some(first) = checks.first() else {
         return Verdict::wait("no value yet").until(view.after(1, start));
     };
     let (patience, delta) = (parameters.count(PATIENCE.name).max(1), parameters.real(MIN_DELTA.name));
     let (mut best, mut since) = (*first, 0);
     for check in &checks[1..] {
-        if better.than(check.value, better.improved(best.value, delta)) {
+        if direction.better(check.value, direction.improved(best.value, delta)) {
             (best, since) = (*check, 0);
         } else {
             since += 1;
@@ -82,18 +82,18 @@ fn keras(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict 
 }
 
 fn optuna(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
-    let (start, better) = (parameters.count(START_STEP.name), parameters.better());
+    let (start, direction) = (parameters.count(START_STEP.name), parameters.direction());
     let (patience, delta) = (parameters.count(PATIENCE.name), parameters.real(MIN_DELTA.name));
     let after = patience as usize + 1;
     let split = checks.len().saturating_sub(after);
     let (before, late) = checks.split_at(split);
-    let found = best(before.iter().copied(), better).zip(best(late.iter().copied(), better));
+    let found = direction.best(before.iter().copied()).zip(direction.best(late.iter().copied()));
     let Some((best, recent)) = found else {
         let (have, needed) = (checks.len(), after + 1);
         let next = view.after((needed - have) as u64, start);
         return Verdict::wait(format!("{have} checks, {needed} needed")).until(next);
     };
-    let stop = better.than(better.worsened(best.value, delta), recent.value);
+    let stop = direction.better(direction.worsened(best.value, delta), recent.value);
     let sentence = format!(
         "best of the last {} is {}, before them {} of step {}",
         many(after as u64, "check"),

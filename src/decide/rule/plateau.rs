@@ -8,10 +8,10 @@
 //! around the line, and Z follows Student's distribution with window - 2 degrees of freedom.
 
 use super::{Description, Rule};
-use crate::decide::parameters::{Better, Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::statistics::trend;
 use crate::decide::view::{Verdict, View, short};
-use crate::domain::Reason;
+use crate::domain::{Direction, Reason};
 
 /// See the module.
 pub struct Plateau;
@@ -60,9 +60,9 @@ impl Rule for Plateau {
         let readings: Vec<_> = recent.iter().map(|p| (p.at.step, p.value, p.stderr)).collect();
         let Some(trend) = trend(&readings) else { return Verdict::wait("no line fits").until(next) };
         let delta = parameters.real(MIN_DELTA.name);
-        let (improvement, p) = match parameters.better() {
-            Better::Less => (-trend.rise, trend.below(-delta)),
-            Better::Greater => (trend.rise, trend.above(delta)),
+        let (improvement, p) = match parameters.direction() {
+            Direction::Minimize => (-trend.rise, trend.below(-delta)),
+            Direction::Maximize => (trend.rise, trend.above(delta)),
         };
         let level = 1.0 - parameters.real(CONFIDENCE.name);
         let sentence = format!(

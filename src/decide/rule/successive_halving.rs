@@ -58,7 +58,7 @@ impl Rule for SuccessiveHalving {
             rate: parameters.count(RATE.name),
             bootstrap: parameters.count(BOOTSTRAP_COUNT.name),
         };
-        ladder.judge(view, &view.peers.iter().collect::<Vec<_>>(), parameters.better())
+        ladder.judge(view, &view.peers.iter().collect::<Vec<_>>(), parameters.direction())
     }
 }
 

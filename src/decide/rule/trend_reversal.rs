@@ -7,10 +7,10 @@
 
 use super::plateau::{CONFIDENCE, WINDOW};
 use super::{Description, Rule};
-use crate::decide::parameters::{Better, Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::statistics::{Trend, trend};
 use crate::decide::view::{Verdict, View, short};
-use crate::domain::reading::POOLED;
+use crate::domain::{Direction, reading::POOLED};
 use crate::domain::{Reason, Subject, Violation};
 
 /// See the module.
@@ -72,7 +72,7 @@ impl Rule for TrendReversal {
             return Verdict::wait("no line fits").until(next);
         };
         let level = 1.0 - parameters.real(CONFIDENCE.name);
-        let (worse, better) = chances(&own, &other, parameters.better());
+        let (worse, better) = chances(&own, &other, parameters.direction());
         let sentence = format!(
             "moved by {} ± {} (p = {} of no worsening), the other by {} ± {} (p = {} of no improvement)",
             short(own.rise),
@@ -95,10 +95,10 @@ impl Rule for TrendReversal {
 }
 
 /// Of no worsening of the one, and of no improvement of the other.
-fn chances(own: &Trend, other: &Trend, better: Better) -> (f64, f64) {
-    match better {
-        Better::Less => (own.above(0.0), other.below(0.0)),
-        Better::Greater => (own.below(0.0), other.above(0.0)),
+fn chances(own: &Trend, other: &Trend, direction: Direction) -> (f64, f64) {
+    match direction {
+        Direction::Minimize => (own.above(0.0), other.below(0.0)),
+        Direction::Maximize => (own.below(0.0), other.above(0.0)),
     }
 }
 

@@ -4,9 +4,9 @@
 
 use super::shared::signed_rank;
 use super::{Description, Rule};
-use crate::decide::parameters::{Better, Kind, MODE, Parameter, Parameters};
+use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
 use crate::decide::view::{Other, Used, Verdict, View, short};
-use crate::domain::{Point, Reason, SnapshotRef};
+use crate::domain::{Direction, Point, Reason, SnapshotRef};
 
 /// See the module.
 pub struct Wilcoxon;
@@ -42,11 +42,11 @@ impl Rule for Wilcoxon {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (better, next) = (parameters.better(), view.after(1, 0));
+        let (direction, next) = (parameters.direction(), view.after(1, 0));
         if view.checks.is_empty() {
             return Verdict::wait("no value yet");
         }
-        let (rival, mut used) = rival(view, parameters.word(BEST_BY.name) == "mean", better);
+        let (rival, mut used) = rival(view, parameters.word(BEST_BY.name) == "mean", direction);
         let Some(rival) = rival else {
             return Verdict::wait("no run of the experiment is complete").until(next).with(used);
         };
@@ -60,14 +60,14 @@ impl Rule for Wilcoxon {
             let sentence = format!("{have} values in common with {}, {needed} needed", rival.run);
             return Verdict::wait(sentence).until(next).with(used);
         }
-        if better == Better::Greater {
+        if direction == Direction::Maximize {
             differences.iter_mut().for_each(|d| *d = -*d);
         }
         let p = signed_rank::greater(&differences);
         let (own_mean, its_mean) = (mean(view.checks), mean(&its));
         let threshold = parameters.real(P_THRESHOLD.name);
         // For safety: whoever is better on average is not stopped.
-        let stop = p < threshold && better.than(its_mean, own_mean);
+        let stop = p < threshold && direction.better(its_mean, own_mean);
         let sentence = format!(
             "p = {} over {} values in common with {}, the best; means {} and {}",
             short(p),
@@ -82,7 +82,11 @@ impl Rule for Wilcoxon {
 }
 
 /// The first of the complete runs with the best value, and what was looked at to find it.
-fn rival<'a, 'b>(view: &'b View<'a>, by_mean: bool, better: Better) -> (Option<&'b Other<'a>>, Vec<Used>) {
+fn rival<'a, 'b>(
+    view: &'b View<'a>,
+    by_mean: bool,
+    direction: Direction,
+) -> (Option<&'b Other<'a>>, Vec<Used>) {
     let mut used = Vec::new();
     let mut first: Option<(&Other<'_>, f64)> = None;
     for other in view.peers.iter().filter(|other| other.complete) {
@@ -94,7 +98,7 @@ fn rival<'a, 'b>(view: &'b View<'a>, by_mean: bool, better: Better) -> (Option<&
             (last.at, last.value)
         };
         used.push(Used { place: other.place, at, value });
-        if first.is_none_or(|(_, best)| better.than(value, best)) {
+        if first.is_none_or(|(_, best)| direction.better(value, best)) {
             first = Some((other, value));
         }
     }

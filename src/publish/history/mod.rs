@@ -221,7 +221,7 @@ impl Store {
         &self,
         kept: &Kept,
         measures: &[String],
-        with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+        with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault> {
         self.readers.with(|connection| read::recall(connection, kept, measures, with))
     }

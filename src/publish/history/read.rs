@@ -116,7 +116,7 @@ pub(super) fn recall(
     connection: &Connection,
     kept: &Kept,
     measures: &[String],
-    with: &mut dyn FnMut(SnapshotRef, &[Reading]),
+    with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
 ) -> Result<(), Trouble> {
     let Some(run) = kept.found() else { return Ok(()) };
     let moment = connection.unchecked_transaction()?;
@@ -137,7 +137,7 @@ pub(super) fn recall(
         for earlier in due.by_ref().take_while(|due| *due != at) {
             with(earlier, &[]);
         }
-        with(at, &readings);
+        with(at, &readings.iter().collect::<Vec<_>>());
     };
     readings(&moment, (condition, params![run, wanted]), &kept.frame, &mut |_, reading| {
         let at = reading.snapshot;

@@ -3,6 +3,7 @@
 //! Owns: how cells are written in each form. May not touch: where rows come from.
 
 use super::exact::Exact;
+use crate::domain::id::hex;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -12,7 +13,6 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -36,10 +36,7 @@ impl From<ValueRef<'_>> for Cell {
             ValueRef::Integer(number) => Self::Integer(number),
             ValueRef::Real(number) => Self::Real(number),
             ValueRef::Text(text) => Self::Text(String::from_utf8_lossy(text).into_owned()),
-            ValueRef::Blob(bytes) => Self::Text(bytes.iter().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            })),
+            ValueRef::Blob(bytes) => Self::Text(hex(bytes)),
         }
     }
 }

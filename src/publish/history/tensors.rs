@@ -3,6 +3,7 @@
 //!
 //! Owns: how they are written, whole or not at all, and read. May not touch: which are kept.
 
+use crate::domain::id::hex;
 use crate::domain::{Dtype, Fault, Layout, Manifest, ParameterSource, Reference, Tensor, TensorSpec};
 use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
@@ -90,7 +91,7 @@ pub(super) fn reference_digest(reference: &Reference, bytes: &str) -> String {
         digest.update(format!("{:?};", spec.shape));
     }
     digest.update(bytes);
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.finalize())
 }
 
 /// Keeps a reference, in the order of its layout.

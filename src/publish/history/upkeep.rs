@@ -4,10 +4,11 @@
 
 use super::database::Trouble;
 use super::folder::Folder;
+use super::now;
 use crate::domain::RunId;
 use rusqlite::{Connection, params};
 use std::collections::{HashSet, VecDeque};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Rows that one transaction removes: what happens meanwhile waits no longer than for these.
 const ROWS: i64 = 5_000;
@@ -88,8 +89,7 @@ impl Upkeep {
 
     fn too_old(&self, connection: &Connection) -> Result<VecDeque<(i64, RunId)>, Trouble> {
         let Some(retain) = self.retain else { return Ok(VecDeque::new()) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let before = now.as_secs_f64() - retain.as_secs_f64();
+        let before = now() - retain.as_secs_f64();
         let sql = "SELECT number, id FROM runs WHERE ended_at < ?1 ORDER BY number LIMIT 100";
         let mut statement = connection.prepare_cached(sql)?;
         let found = statement.query_map([before], |row| Ok((row.get(0)?, RunId(row.get(1)?))))?;

@@ -9,9 +9,6 @@ use crate::domain::{
 };
 use crate::wire::pb;
 
-/// Most rules of a policy.
-const MAX_RULES: usize = 64;
-
 fn mode_from_pb(field: &str, mode: i32) -> Result<Mode, Fault> {
     match mode {
         0 => Ok(Mode::default()),
@@ -26,12 +23,7 @@ fn mode_from_pb(field: &str, mode: i32) -> Result<Mode, Fault> {
 pub fn policy_from_pb(policy: pb::Policy) -> Result<Policy, Fault> {
     let mut complaints = Complaints::default();
     let mode = complaints.keep("policy.", mode_from_pb("mode", policy.mode));
-    let found = policy.rules.len();
-    if !(1..=MAX_RULES).contains(&found) {
-        let wrong = Fault::invalid("rules", format!("found {found}, expected 1 to {MAX_RULES}"));
-        return Err(wrong.within("policy."));
-    }
-    let mut rules = Vec::with_capacity(found);
+    let mut rules = Vec::with_capacity(policy.rules.len());
     for (i, rule) in policy.rules.into_iter().enumerate() {
         let parameters = parameters_from_pb(rule.parameters);
         let parameters = complaints.keep(&format!("policy.rules[{i}]."), parameters);

@@ -3,10 +3,10 @@
 //! Owns: the median's and percentile's common part. May not touch: which percentile.
 
 use super::calendar::{self, Due, INTERVAL_STEPS, N_WARMUP_STEPS};
-use crate::decide::parameters::{Better, Kind, Parameter, Parameters};
+use crate::decide::parameters::{Kind, Parameter, Parameters};
 use crate::decide::statistics::percentile;
 use crate::decide::view::{Used, Verdict, View, many, short};
-use crate::domain::Reason;
+use crate::domain::{Direction, Reason};
 
 /// Runs that must be complete.
 pub const N_STARTUP_TRIALS: Parameter = Parameter {
@@ -37,7 +37,7 @@ pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -
         Due::Between => return Verdict::go(format!("no check at step {}", last.at.step)).until(next),
         Due::Now => {}
     }
-    let better = parameters.better();
+    let direction = parameters.direction();
     let step = last.at.step;
     let found = view.peers.iter().filter(|other| other.complete);
     let used: Vec<Used> =
@@ -49,9 +49,9 @@ pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -
             .until(next)
             .with(used);
     }
-    let Some(best) = view.own.best(better) else { return Verdict::wait("no value yet") };
-    let bound = bound(&used, better, q);
-    let stop = better.than(bound, best.value);
+    let Some(best) = view.own.best(direction) else { return Verdict::wait("no value yet") };
+    let bound = bound(&used, direction, q);
+    let stop = direction.better(bound, best.value);
     let sentence = format!(
         "best value {} of step {}, percentile {q} of {} at step {step}: {}",
         short(best.value),
@@ -64,8 +64,8 @@ pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -
 }
 
 /// The percentile, counted from the better end.
-fn bound(used: &[Used], better: Better, q: f64) -> f64 {
+fn bound(used: &[Used], direction: Direction, q: f64) -> f64 {
     let mut values: Vec<f64> = used.iter().map(|used| used.value).collect();
     values.sort_by(f64::total_cmp);
-    percentile(&values, if better == Better::Greater { 100.0 - q } else { q })
+    percentile(&values, if direction == Direction::Maximize { 100.0 - q } else { q })
 }

@@ -8,9 +8,9 @@
 //! run is asked about, and this derives the same ones from the series: as long as no single reading crosses two rungs.
 //! Where one does and the run stops at the first of them, Optuna does not enter it on the second; here it stands on both.
 
-use crate::decide::parameters::{Better, Kind, MOST_STEPS, Parameter};
+use crate::decide::parameters::{Kind, MOST_STEPS, Parameter};
 use crate::decide::view::{Other, Used, Verdict, View, short};
-use crate::domain::{Point, Reason};
+use crate::domain::{Direction, Point, Reason};
 
 /// How strict it is.
 pub const fn reduction_factor(default: u64) -> Parameter {
@@ -56,7 +56,7 @@ impl Ladder {
     }
 
     /// Judges the newest reading on the rungs that it reaches; `peers` are those that compete.
-    pub fn judge(&self, view: &View<'_>, peers: &[&Other<'_>], better: Better) -> Verdict {
+    pub fn judge(&self, view: &View<'_>, peers: &[&Other<'_>], direction: Direction) -> Verdict {
         let [before @ .., last] = view.checks else {
             return Verdict::wait("no value yet");
         };
@@ -73,7 +73,7 @@ impl Ladder {
         }
         let mut all = Vec::new();
         for rung in (first..).take_while(reached) {
-            let (stop, verdict) = self.compete((rung, better), last, peers, &mut all);
+            let (stop, verdict) = self.compete((rung, direction), last, peers, &mut all);
             if stop || self.step(rung + 1).is_none_or(|step| step > last.at.step) {
                 return verdict.until(next).with(all);
             }
@@ -83,7 +83,7 @@ impl Ladder {
 
     fn compete(
         &self,
-        (rung, better): (u64, Better),
+        (rung, direction): (u64, Direction),
         last: &Point,
         peers: &[&Other<'_>],
         all: &mut Vec<Used>,
@@ -93,13 +93,13 @@ impl Ladder {
         let used: Vec<Used> = found.collect();
         let mut values: Vec<f64> = used.iter().map(|used| used.value).chain([last.value]).collect();
         // The best first.
-        values.sort_by(|a, b| if better == Better::Less { a.total_cmp(b) } else { b.total_cmp(a) });
+        values.sort_by(|a, b| if direction == Direction::Minimize { a.total_cmp(b) } else { b.total_cmp(a) });
         let n = values.len() as u64;
         let places = (n / self.factor).max(1);
         let bound = values[places as usize - 1];
         all.extend(used);
         let few = n <= self.bootstrap;
-        let stop = few || better.than(bound, last.value);
+        let stop = few || direction.better(bound, last.value);
         let sentence = format!(
             "rung {rung} at step {step}: {} of {n} go on, down to {}; this has {}",
             if few { 0 } else { places },
