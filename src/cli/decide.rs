@@ -2,8 +2,8 @@
 //!
 //! Owns: the order in which a history is told again. May not touch: rules, the form of a history.
 
-use super::history::{Case, Told};
 use super::policy;
+use super::trace::{Case, Told};
 use super::view::advice;
 use crate::decide::Bench;
 use crate::domain::{
@@ -57,7 +57,7 @@ struct Answer<'a> {
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let standard = arguments.policy.as_deref().map(policy::load).transpose()?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut input = super::history::Reader::new(std::io::stdin().lock());
+    let mut input = super::trace::Reader::new(std::io::stdin().lock());
     while let Some(case) = input.next()? {
         let policy = case.policy.as_ref().or(standard.as_ref());
         let policy =

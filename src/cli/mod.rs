@@ -2,7 +2,6 @@
 //!
 //! Owns: commands, exit codes. May not touch: how anything is computed or sent.
 
-mod archive;
 mod arguments;
 mod bench;
 mod catalogue;
@@ -28,6 +27,7 @@ mod selftest;
 mod serve;
 mod table;
 mod token;
+mod trace;
 mod view;
 mod watch;
 
@@ -83,9 +83,9 @@ enum Command {
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(catalogue::Arguments),
     /// Ask a history anything, in SQL.
-    Query(archive::Query),
+    Query(history::Query),
     /// Write the readings of a history to a Parquet, CSV or JSON file.
-    Export(archive::Export),
+    Export(history::Export),
     /// The rules of policies: parameters and defaults, source.
     Rules(catalogue::Arguments),
     /// Replay a policy over a history: where it would have stopped.
@@ -138,8 +138,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Close(close) => talk(close.run()),
         Command::Measure(arguments) => told(measure::run(*arguments)),
         Command::Measures(arguments) => told(measures::run(&arguments)),
-        Command::Query(arguments) => told(archive::ask(&arguments)),
-        Command::Export(arguments) => told(archive::write(&arguments)),
+        Command::Query(arguments) => told(history::ask(&arguments)),
+        Command::Export(arguments) => told(history::write(&arguments)),
         Command::Rules(arguments) => told(rules::run(&arguments)),
         Command::Decide(arguments) => told(decide::run(arguments)),
         Command::Token(arguments) => told(token::run(arguments)),

@@ -6,14 +6,13 @@
 
 use super::board::{Board, Progress, Standing};
 use super::count::count;
-use super::docket::{Decided, Docket};
+use super::docket::Docket;
 use super::history::{History, Kept, Loaded, Store, Watermark, What, start};
 use super::log::{Bounds, Log};
 use super::watcher::Watcher;
 use crate::domain::tally::Tally;
 use crate::domain::{
-    Acceptance, Archive, Case, Decision, Event, Fault, FaultKind, Journal, Reading, Report, RunId, RunRecord,
-    Sequenced, SnapshotHeader, SnapshotRef,
+    Acceptance, Case, Event, Fault, Journal, Report, RunId, RunRecord, Sequenced, SnapshotHeader, SnapshotRef,
 };
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Hub {
     bounds: Bounds,
     feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
-    docket: Docket,
+    pub(super) docket: Docket,
     watermark: Watermark,
     kept_in: Option<KeptIn>,
     /// Counts what happens in all runs: wakes whoever watches many of them.
@@ -349,80 +348,6 @@ impl Journal for Hub {
         self.docket.forget(run);
         lock(&self.feeds).remove(run);
         self.changed();
-    }
-}
-
-impl Hub {
-    /// Something has been told: what a run's policy says of it, if that is news.
-    pub(super) fn told(&self, feed: &Feed, event: &Event) -> Option<Event> {
-        match event {
-            Event::Closed => self.docket.close(&feed.run),
-            Event::Finished { snapshot, .. } => return self.measured(feed, *snapshot),
-            _ => {}
-        }
-        None
-    }
-
-    /// A snapshot is measured: what the run's policy says of it, if that is news.
-    fn measured(&self, feed: &Feed, at: SnapshotRef) -> Option<Event> {
-        let run = &feed.run;
-        self.docket.observe(run, at, &lock(&feed.state).board.readings(&at));
-        match self.docket.decide(run, None, self) {
-            Ok(Decided { decision, news }) => news.then(|| Event::Decided(Box::new(decision))),
-            Err(fault) if fault.kind == FaultKind::Precondition => None,
-            Err(fault) => {
-                tracing::warn!(%run, %fault, "no decision");
-                None
-            }
-        }
-    }
-
-    /// What the policy of a run said last.
-    pub fn verdict(&self, run: &RunId) -> Option<Decision> {
-        self.docket.last(run)
-    }
-
-    /// The decision of a run that stands, if nothing has happened since it was made.
-    pub fn decided(&self, run: &RunId) -> Option<Decision> {
-        self.docket.standing(run)
-    }
-
-    /// What the policy of a run says now, or said of its history up to a step. News are told to its watchers.
-    ///
-    /// # Errors
-    /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy.
-    pub fn decide(&self, run: &RunId, as_of: Option<u64>) -> Result<Decision, Fault> {
-        let Decided { decision, news } = self.docket.decide(run, as_of, self)?;
-        if news {
-            self.append(run, Event::Decided(Box::new(decision.clone())));
-        }
-        Ok(decision)
-    }
-
-    /// Takes back a STOP; rules begin anew behind what is measured.
-    ///
-    /// # Errors
-    /// Those of [`Hub::decide`]; [`FaultKind::Precondition`] where no STOP stands.
-    pub fn take_back(&self, run: &RunId, reason: &str, by: &str) -> Result<Decision, Fault> {
-        let decision = self.docket.take_back(run, reason, by, self)?;
-        self.append(run, Event::Decided(Box::new(decision.clone())));
-        Ok(decision)
-    }
-}
-
-impl Archive for Hub {
-    fn recall(
-        &self,
-        run: &RunId,
-        measures: &[String],
-        with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
-    ) -> Result<(), Fault> {
-        let feed = self.feed(run)?;
-        if let (Some(store), Some(kept)) = (self.store(), &feed.kept) {
-            return store.recall(kept, measures, with);
-        }
-        lock(&feed.state).board.recall(measures, with);
-        Ok(())
     }
 }
 

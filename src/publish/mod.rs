@@ -7,6 +7,7 @@
 
 mod board;
 mod count;
+mod decisions;
 mod docket;
 mod feed;
 pub mod history;
