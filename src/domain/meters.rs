@@ -15,6 +15,8 @@ const MOST_SERIES: usize = 256;
 const MOST_PROJECTS: usize = 20;
 /// The label of what is not told apart.
 pub const OTHER: &str = "_other";
+/// The target of spans that are made for traces; log lines do not show them.
+pub const SPANS: &str = "clino::span";
 /// The label whose values clients choose.
 const PROJECT: &str = "project";
 

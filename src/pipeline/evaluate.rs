@@ -3,11 +3,13 @@
 //! Owns: the clock of readings, what a panic becomes, and what a budget leaves out. May not touch: runs, events.
 
 use super::forecast::{Costs, Forecast};
+use crate::domain::meters::SPANS;
 use crate::domain::{Fault, FaultKind, Outcome, Planned, Reading};
 use crate::engine::{Hints, Limits, Session, Stop, Task};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
+use tracing::info_span;
 
 /// What one snapshot of a run leaves for the next.
 #[derive(Debug, Default)]
@@ -67,8 +69,14 @@ fn too_long(forecast: &Forecast, task: &Task, budget: Option<(f64, f64)>) -> Opt
 
 fn timed(session: &mut Session<'_>, task: &Task, hints: &mut Hints, stop: &Stop) -> Result<Reading, Fault> {
     let group = task.group.as_deref().unwrap_or_default();
-    let span = span!("measure", otel.name = %task.measure.name, clino.measure = %task.measure.name, clino.group = group,
-        clino.outcome = tracing::field::Empty)
+    let span = info_span!(
+        target: SPANS,
+        "measure",
+        otel.name = %task.measure.name,
+        clino.measure = %task.measure.name,
+        clino.group = group,
+        clino.outcome = tracing::field::Empty,
+    )
     .entered();
     let began = Instant::now();
     let clock = || began.elapsed().as_secs_f64();

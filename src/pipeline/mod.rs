@@ -2,11 +2,6 @@
 //!
 //! Owns: the engine's thread, its clock, what a panic there means. May not touch: bytes on the wire, tokio.
 
-/// Makes a span of a trace; log lines do not show it.
-macro_rules! span {
-    ($($field:tt)*) => { tracing::info_span!(target: "clino::span", $($field)*) };
-}
-
 mod evaluate;
 mod forecast;
 #[cfg(test)]
@@ -15,7 +10,7 @@ mod tests;
 pub use evaluate::{Memory, evaluate};
 pub use forecast::Forecast;
 
-use crate::domain::meters::Metric;
+use crate::domain::meters::{Metric, SPANS};
 use crate::domain::quota::Quota;
 use crate::domain::tally::{Happening, Tally};
 use crate::domain::{Event, Fault, Journal, Outcome, Place, Reading, RunId, SnapshotRef};
@@ -26,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
+use tracing::info_span;
 
 /// Deep networks recurse; the default stack of a thread is too small for them.
 const STACK: usize = 64 << 20;
@@ -169,7 +165,8 @@ impl Desk {
         let began = Instant::now();
         let Work { run, held, references } = work;
         let at = held.header().at;
-        let _span = span!(
+        let _span = info_span!(
+            target: SPANS,
             "measure snapshot",
             clino.run_id = %run.id,
             clino.step = at.step,

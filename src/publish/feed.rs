@@ -175,7 +175,8 @@ impl Hub {
     /// Waits until everything that has happened so far is durable; at once without a history.
     ///
     /// # Errors
-    /// [`FaultKind::Exhausted`] or [`FaultKind::Unavailable`] when the disk fails.
+    /// [`Exhausted`](crate::domain::FaultKind::Exhausted) or [`Unavailable`](crate::domain::FaultKind::Unavailable)
+    /// when the disk fails.
     pub async fn settled(&self) -> Result<(), Fault> {
         match self.store() {
             Some(store) => store.settled().await,
@@ -186,7 +187,7 @@ impl Hub {
     /// How a run stands.
     ///
     /// # Errors
-    /// [`FaultKind::NotFound`].
+    /// [`NotFound`](crate::domain::FaultKind::NotFound).
     pub fn standing(&self, run: &RunId) -> Result<Standing, Fault> {
         let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
         standing.decision = self.docket.last(run).or(standing.decision);
@@ -196,7 +197,7 @@ impl Hub {
     /// How far a run is.
     ///
     /// # Errors
-    /// [`FaultKind::NotFound`].
+    /// [`NotFound`](crate::domain::FaultKind::NotFound).
     pub fn progress(&self, run: &RunId) -> Result<Progress, Fault> {
         Ok(lock(&self.feed(run)?.state).board.standing().progress)
     }
@@ -204,7 +205,7 @@ impl Hub {
     /// How long nothing has happened in a run.
     ///
     /// # Errors
-    /// [`FaultKind::NotFound`].
+    /// [`NotFound`](crate::domain::FaultKind::NotFound).
     pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
         Ok(lock(&self.feed(run)?.state).changed.elapsed())
     }
@@ -212,7 +213,7 @@ impl Hub {
     /// What is known of a snapshot of a run; `None` is the one that was measured last. May read from disk.
     ///
     /// # Errors
-    /// [`FaultKind::NotFound`] for an unknown run or snapshot.
+    /// [`NotFound`](crate::domain::FaultKind::NotFound) for an unknown run or snapshot.
     pub fn report(&self, run: &RunId, at: Option<SnapshotRef>) -> Result<Report, Fault> {
         let feed = self.feed(run)?;
         let (held, elsewhere) = {
@@ -228,7 +229,8 @@ impl Hub {
     /// A watcher of a run, from a sequence number or from now on. Of a run that has ended, "now" is its last event.
     ///
     /// # Errors
-    /// [`FaultKind::NotFound`] for an unknown run, [`FaultKind::Invalid`] for a sequence number ahead of the run.
+    /// [`NotFound`](crate::domain::FaultKind::NotFound) for an unknown run,
+    /// [`Invalid`](crate::domain::FaultKind::Invalid) for a sequence number ahead of the run.
     pub fn watch(&self, run: &RunId, from: Option<u64>) -> Result<Watcher, Fault> {
         let feed = self.feed(run)?;
         let (next, ended) = {

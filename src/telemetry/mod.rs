@@ -6,7 +6,7 @@ mod bridge;
 mod otlp;
 
 use crate::config::LogFormat;
-use crate::domain::meters::Window;
+use crate::domain::meters::{SPANS, Window};
 use otlp::Otlp;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
@@ -15,9 +15,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
-
-/// The target of spans that are made for traces; log lines do not show them.
-const SPANS: &str = "clino::span";
 
 /// What must be sent before the process ends.
 #[derive(Debug)]

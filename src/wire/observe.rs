@@ -4,7 +4,7 @@
 
 use super::pb;
 use crate::domain::Event;
-use crate::domain::meters::{Metric, OTHER};
+use crate::domain::meters::{Metric, OTHER, SPANS};
 use crate::domain::tally::Tally;
 use bytes::Bytes;
 use http_body::Frame;
@@ -19,12 +19,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
-use tracing::{Instrument, Span};
-
-/// The target of spans for traces; log lines do not show them.
-macro_rules! span {
-    ($($field:tt)*) => { tracing::info_span!(target: "clino::span", $($field)*) };
-}
+use tracing::{Instrument, Span, info_span};
 
 /// One call of the interface.
 #[derive(Debug, Clone)]
@@ -106,7 +101,8 @@ fn span_of_call(method: &Method) -> Span {
     if *streams || !service.starts_with("clino.") {
         return Span::none();
     }
-    span!(
+    info_span!(
+        target: SPANS,
         "rpc",
         otel.name = format!("{service}/{name}"),
         otel.kind = "server",

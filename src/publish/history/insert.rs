@@ -179,7 +179,7 @@ fn reading(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Res
         row.measure,
         row.place,
         row.group,
-        row.outcome,
+        row.outcome.name(),
         value,
         stderr,
         seconds,

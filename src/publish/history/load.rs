@@ -6,7 +6,7 @@
 use super::database::Trouble;
 use super::event::decision_of;
 use super::kept::Kept;
-use super::read::named;
+use super::read::{named, snapshot};
 use super::reading::Frame;
 use crate::domain::{
     Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, SnapshotRef,
@@ -159,9 +159,7 @@ fn pending(connection: &Connection, run: i64) -> Result<Vec<SnapshotRef>, Troubl
     let sql = "SELECT step, attempt FROM snapshots WHERE run = ?1 AND state IN ('waiting', 'measuring') \
                ORDER BY accepted";
     let mut statement = connection.prepare_cached(sql)?;
-    let found = statement.query_map([run], |row| {
-        Ok(SnapshotRef { step: row.get::<_, i64>(0)? as u64, attempt: row.get(1)? })
-    })?;
+    let found = statement.query_map([run], |row| snapshot(row, 0))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 

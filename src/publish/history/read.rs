@@ -5,7 +5,7 @@
 use super::database::Trouble;
 use super::event;
 use super::kept::Kept;
-use super::reading::{Frame, Row, outcome_of};
+use super::reading::{Frame, Row};
 use crate::domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
@@ -21,19 +21,23 @@ pub(super) fn named<T: DeserializeOwned>(word: &str) -> Result<T, Trouble> {
     Ok(serde_json::from_value(serde_json::Value::from(word)).map_err(wrong)?)
 }
 
+/// The snapshot whose step and attempt stand in two columns from `first` on.
+pub(super) fn snapshot(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<SnapshotRef> {
+    Ok(SnapshotRef { step: row.get::<_, i64>(first)? as u64, attempt: row.get(first + 1)? })
+}
+
 fn row(row: &rusqlite::Row<'_>) -> Result<Row, Trouble> {
-    let outcome: String = row.get(6)?;
     let mut numbers = [None; 7];
     for (i, number) in numbers.iter_mut().enumerate() {
         *number = row.get(7 + i)?;
     }
     Ok(Row {
         sequence: row.get::<_, i64>(0)? as u64,
-        at: SnapshotRef { step: row.get::<_, i64>(1)? as u64, attempt: row.get(2)? },
+        at: snapshot(row, 1)?,
         measure: row.get(3)?,
         place: row.get(4)?,
         group: row.get(5)?,
-        outcome: outcome_of(&outcome)?.1,
+        outcome: named(&row.get::<_, String>(6)?)?,
         numbers,
         detail: row.get(14)?,
     })
@@ -123,10 +127,8 @@ pub(super) fn recall(
     let sql =
         "SELECT step, attempt, started FROM snapshots WHERE run = ?1 AND state = 'measured' ORDER BY started";
     let mut statement = moment.prepare_cached(sql)?;
-    let at = |row: &rusqlite::Row<'_>| {
-        Ok(SnapshotRef { step: row.get::<_, i64>(0)? as u64, attempt: row.get(1)? })
-    };
-    let order: Vec<SnapshotRef> = statement.query_map([run], at)?.collect::<Result<_, _>>()?;
+    let order: Vec<SnapshotRef> =
+        statement.query_map([run], |row| snapshot(row, 0))?.collect::<Result<_, _>>()?;
     let measured: HashSet<SnapshotRef> = order.iter().copied().collect();
     let mut due = order.into_iter();
     let mut current: Option<(SnapshotRef, Vec<Reading>)> = None;

@@ -25,7 +25,7 @@ pub(super) struct Row {
     /// Place among the run's measures.
     pub place: Option<u32>,
     pub group: Option<String>,
-    pub outcome: &'static str,
+    pub outcome: Outcome,
     pub numbers: [Option<f64>; 7],
     pub detail: Option<String>,
 }
@@ -98,24 +98,6 @@ pub(super) struct Frame {
     pub precision: Precision,
 }
 
-const OUTCOMES: [(Outcome, &str); 5] = [
-    (Outcome::Measured, "measured"),
-    (Outcome::Undefined, "undefined"),
-    (Outcome::Unavailable, "unavailable"),
-    (Outcome::Failed, "failed"),
-    (Outcome::Skipped, "skipped"),
-];
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    OUTCOMES.iter().find(|(known, _)| *known == outcome).map_or("failed", |(_, name)| name)
-}
-
-/// The outcome that a column names.
-pub(super) fn outcome_of(name: &str) -> Result<&'static (Outcome, &'static str), Fault> {
-    let wrong = || Fault::internal(format!("the history holds an unknown outcome: {name}"));
-    OUTCOMES.iter().find(|(_, known)| *known == name).ok_or_else(wrong)
-}
-
 fn numbers(parts: &[Part]) -> Numbers {
     Pairs(parts.iter().map(|part| (part.name.clone(), part.value.map(Exact))).collect())
 }
@@ -157,7 +139,7 @@ impl Row {
             measure: reading.measure.clone(),
             place: place.map(|place| place as u32),
             group: reading.group.clone(),
-            outcome: outcome_name(reading.outcome),
+            outcome: reading.outcome,
             numbers: columns,
             detail,
         })
@@ -187,7 +169,7 @@ impl Row {
         }
         let [value, stderr, seconds, forwards, backwards, passes, operations] = columns;
         let number = |x: Option<f64>| x.unwrap_or(0.0);
-        reading.outcome = outcome_of(self.outcome)?.0;
+        reading.outcome = self.outcome;
         reading.value = value;
         reading.seconds = number(seconds);
         reading.work = Work {
