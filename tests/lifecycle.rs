@@ -46,6 +46,21 @@ impl Slow {
 }
 
 #[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    // The daemon's standard error is a pipe that is read at the end only: it holds 64 KiB.
+    let mut daemon = Daemon::start(&["--log", "debug"]);
+    let mut clients = daemon.clients().await;
+    let run = clients.open("k", quick()).await;
+    for step in 0..800 {
+        let push = clients.push(Upload::new(&run, step));
+        tokio::time::timeout(PATIENCE, push).await.expect("an answer").unwrap();
+    }
+    daemon.signal("-TERM");
+    let (status, _, log) = daemon.wait();
+    assert!(status.success() && log.len() > 60_000, "{status}, {} bytes", log.len());
+}
+
+#[tokio::test]
 async fn a_run_from_opening_to_closing() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.unix_clients().await;

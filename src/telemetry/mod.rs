@@ -1,6 +1,8 @@
 //! Logs on standard error, as text or JSON; traces and metrics to a collector, if there is one.
 //!
 //! Owns: the subscriber, and the end of what it sends. May not touch: what is logged, traced and counted.
+//!
+//! Lines are written by a thread of their own: a pipe that nobody reads costs lines, and never stops the daemon.
 
 mod bridge;
 mod otlp;
@@ -11,15 +13,21 @@ use otlp::Otlp;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// What must be sent before the process ends.
+/// Lines that may wait to be written; of more the newest are lost.
+const LINES: usize = 16_384;
+
+/// What must be written and sent before the process ends.
 #[derive(Debug)]
 pub struct Telemetry {
     otlp: Option<Otlp>,
+    /// Writes what is left when it is dropped, for a second at most.
+    _lines: WorkerGuard,
 }
 
 /// Installs the subscriber of this process. With a collector at `otlp`, traces go there.
@@ -30,7 +38,8 @@ pub fn install(filter: &str, format: LogFormat, otlp: Option<&str>) -> Result<Te
     let directive = format!("{SPANS}=off").parse().map_err(|error| format!("log: {error}"))?;
     let filter =
         EnvFilter::try_new(filter).map_err(|error| format!("log: {error}"))?.add_directive(directive);
-    let lines = fmt::layer().with_writer(stderr);
+    let (writer, guard) = writer();
+    let lines = fmt::layer().with_writer(writer);
     let logs = match format {
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().boxed(),
@@ -43,7 +52,12 @@ pub fn install(filter: &str, format: LogFormat, otlp: Option<&str>) -> Result<Te
     });
     let layers = tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces);
     layers.try_init().map_err(|error| error.to_string())?;
-    Ok(Telemetry { otlp })
+    Ok(Telemetry { otlp, _lines: guard })
+}
+
+fn writer() -> (NonBlocking, WorkerGuard) {
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true);
+    builder.thread_name("clino-log").finish(stderr())
 }
 
 impl Telemetry {
