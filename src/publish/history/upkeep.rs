@@ -18,10 +18,30 @@ const PAGES: i64 = 2_000;
 const SELDOM: Duration = Duration::from_secs(60);
 const OFTEN: Duration = Duration::from_millis(250);
 
+/// Unix time that never runs ahead of what has passed since the start: a wall clock that jumps forward dooms no run.
+#[derive(Debug)]
+struct Clock {
+    /// Unix time in seconds.
+    wall: fn() -> f64,
+    began: (f64, Instant),
+}
+
+impl Clock {
+    fn new(wall: fn() -> f64) -> Self {
+        Self { wall, began: (wall(), Instant::now()) }
+    }
+
+    fn now(&self) -> f64 {
+        let (began, since) = self.began;
+        (self.wall)().min(began + since.elapsed().as_secs_f64())
+    }
+}
+
 /// What there is to do.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     retain: Option<Duration>,
+    clock: Clock,
     every: Duration,
     next: Instant,
     doomed: VecDeque<(i64, RunId)>,
@@ -34,7 +54,8 @@ impl Upkeep {
     pub fn new(retain: Option<Duration>) -> Self {
         let every = retain.map_or(SELDOM, |retain| (retain / 4).clamp(OFTEN, SELDOM));
         // A process that was killed may have left files that no row names.
-        Self { retain, every, next: Instant::now(), doomed: VecDeque::new(), littered: true }
+        let clock = Clock::new(now);
+        Self { retain, clock, every, next: Instant::now(), doomed: VecDeque::new(), littered: true }
     }
 
     /// How long there is nothing to do.
@@ -89,7 +110,7 @@ impl Upkeep {
 
     fn too_old(&self, connection: &Connection) -> Result<VecDeque<(i64, RunId)>, Trouble> {
         let Some(retain) = self.retain else { return Ok(VecDeque::new()) };
-        let before = now() - retain.as_secs_f64();
+        let before = self.clock.now() - retain.as_secs_f64();
         let sql = "SELECT number, id FROM runs WHERE ended_at < ?1 ORDER BY number LIMIT 100";
         let mut statement = connection.prepare_cached(sql)?;
         let found = statement.query_map([before], |row| Ok((row.get(0)?, RunId(row.get(1)?))))?;
@@ -136,4 +157,33 @@ fn names(connection: &Connection, sql: &str) -> Result<HashSet<String>, Trouble>
 /// Brings the log into the database and cuts it to nothing, as far as readers let it.
 pub(super) fn checkpoint(connection: &Connection) -> Result<(), Trouble> {
     Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    static WALL: AtomicU64 = AtomicU64::new(1_000_000);
+
+    #[test]
+    fn row_31_a_clock_that_jumps_dooms_no_run() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE runs (number INTEGER, id TEXT, ended_at REAL)").unwrap();
+        for (number, ended_at) in [(1, 1_000_000.0 - 60.0), (2, 1_000_000.0 - 3_700.0)] {
+            let id = format!("run {number}");
+            connection
+                .execute("INSERT INTO runs VALUES (?1, ?2, ?3)", params![number, id, ended_at])
+                .unwrap();
+        }
+        let mut upkeep = Upkeep::new(Some(Duration::from_secs(3_600)));
+        upkeep.clock = Clock::new(|| WALL.load(Relaxed) as f64);
+        let doomed = || upkeep.too_old(&connection).unwrap().into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+        assert_eq!(doomed(), [2]);
+        WALL.store(1_000_000 + 86_400, Relaxed);
+        assert_eq!(doomed(), [2], "forward");
+        WALL.store(1_000_000 - 86_400, Relaxed);
+        assert_eq!(doomed(), [] as [i64; 0], "back");
+    }
 }
