@@ -207,9 +207,12 @@ async fn row_20_a_kill_at_any_moment_loses_nothing_that_was_told() {
         if round == ROUNDS {
             break;
         }
-        // What was answered is answered the same again.
-        let last =
-            seen.lock().unwrap().receipts.last_key_value().map(|(key, found)| (key.clone(), found.clone()));
+        // What was answered last is answered the same again.
+        let last = {
+            let seen = seen.lock().unwrap();
+            let last = seen.receipts.iter().max_by_key(|(_, receipt)| receipt.step);
+            last.map(|(key, receipt)| (key.clone(), receipt.clone()))
+        };
         if let Some((key, receipt)) = last {
             let step = receipt.step;
             let again = clients.push(Upload::new(&run, step).key(&key)).await.unwrap();

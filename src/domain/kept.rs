@@ -94,6 +94,9 @@ pub struct Reference {
     pub source: Arc<dyn ParameterSource>,
 }
 
+/// So many receipts of a run are remembered: a client repeats what it sent last, if anything.
+pub const MOST_RECEIPTS: usize = 32;
+
 /// What a run remembers of its snapshots.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {

@@ -2,19 +2,50 @@
 //!
 //! Owns: bounds of that memory. May not touch: the snapshots.
 
+use crate::domain::kept::MOST_RECEIPTS;
 use crate::domain::{Fault, FaultKind, Receipt, SnapshotRef};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
-/// Attempts of so many snapshots are remembered; of older ones only that they are no longer in reports.
-const MOST_ATTEMPTS: usize = 65_536;
-/// So many receipts are remembered.
-const MOST_RECEIPTS: usize = 4_096;
+/// So many lines of snapshots are remembered; snapshots of older ones are forgotten.
+const MOST_LINES: usize = 4_096;
+
+/// Snapshots that followed each other at equal gaps with the same attempt: one for a whole run of a trainer that sends
+/// every hundredth step, however long it is.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    first: u64,
+    /// Between two steps; of no matter for a single one.
+    gap: u64,
+    count: u64,
+    attempt: u32,
+}
+
+impl Line {
+    fn holds(&self, step: u64) -> bool {
+        match step.checked_sub(self.first) {
+            None => false,
+            Some(0) => true,
+            Some(behind) => self.count > 1 && behind % self.gap == 0 && behind / self.gap < self.count,
+        }
+    }
+
+    /// Whether a snapshot continues it; then it is taken in.
+    fn continues(&mut self, at: SnapshotRef) -> bool {
+        let Some(behind) = at.step.checked_sub(self.first).filter(|behind| *behind > 0) else { return false };
+        let gap = if self.count == 1 { behind } else { self.gap };
+        let next = at.attempt == self.attempt && gap.checked_mul(self.count) == Some(behind);
+        if next {
+            (self.gap, self.count) = (gap, self.count + 1);
+        }
+        next
+    }
+}
 
 /// Attempts that are taken, by step.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    taken: BTreeSet<SnapshotRef>,
-    order: VecDeque<SnapshotRef>,
+    /// Oldest first.
+    lines: VecDeque<Line>,
 }
 
 impl Attempts {
@@ -23,11 +54,10 @@ impl Attempts {
     /// # Errors
     /// [`FaultKind::Exists`] when the wanted one is taken or none is left.
     pub fn choose(&self, step: u64, wanted: Option<u32>) -> Result<SnapshotRef, Fault> {
-        let all = SnapshotRef { step, attempt: 0 }..=SnapshotRef { step, attempt: u32::MAX };
-        let last = self.taken.range(all).next_back().map_or(0, |at| at.attempt);
+        let taken = || self.lines.iter().filter(|line| line.holds(step)).map(|line| line.attempt);
+        let last = taken().max().unwrap_or(0);
         let attempt = match wanted {
-            Some(attempt) if !self.taken.contains(&SnapshotRef { step, attempt }) => Some(attempt),
-            Some(_) => None,
+            Some(wanted) => taken().all(|attempt| attempt != wanted).then_some(wanted),
             None => last.checked_add(1),
         };
         let attempt = attempt.ok_or_else(|| {
@@ -41,12 +71,12 @@ impl Attempts {
 
     /// Takes an attempt.
     pub fn take(&mut self, at: SnapshotRef) {
-        self.taken.insert(at);
-        self.order.push_back(at);
-        if self.order.len() > MOST_ATTEMPTS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.taken.remove(&oldest);
+        if self.lines.back_mut().is_some_and(|line| line.continues(at)) {
+            return;
+        }
+        self.lines.push_back(Line { first: at.step, gap: 0, count: 1, attempt: at.attempt });
+        if self.lines.len() > MOST_LINES {
+            self.lines.pop_front();
         }
     }
 }
@@ -92,6 +122,10 @@ impl Receipts {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::SnapshotId;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn row_30_a_repeated_or_rewound_step_gets_the_next_attempt() {
@@ -108,11 +142,56 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_attempts_is_bounded() {
+    fn equal_gaps_take_no_memory_and_others_a_bounded_one() {
         let mut attempts = Attempts::default();
-        for step in 0..MOST_ATTEMPTS as u64 + 10 {
-            attempts.take(SnapshotRef { step, attempt: 1 });
+        let mut take = |step: u64| attempts.take(SnapshotRef { step, attempt: 1 });
+        (0..100_000).for_each(|n| take(n * 100));
+        take(u64::MAX);
+        assert_eq!(attempts.lines.len(), 2);
+        for step in [0, 100, 9_999_900, u64::MAX] {
+            assert_eq!(attempts.choose(step, None).unwrap().attempt, 2, "{step}");
         }
-        assert_eq!((attempts.taken.len(), attempts.order.len()), (MOST_ATTEMPTS, MOST_ATTEMPTS));
+        for step in [1, 50, 10_000_000, u64::MAX - 1] {
+            assert_eq!(attempts.choose(step, None).unwrap().attempt, 1, "{step}");
+        }
+        (0..3 * MOST_LINES as u64).for_each(|n| attempts.take(SnapshotRef { step: n * n, attempt: 1 }));
+        assert_eq!(attempts.lines.len(), MOST_LINES);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_hold_what_a_set_holds(steps in vec((0u64..40, 1u32..3), 0..200)) {
+            let (mut attempts, mut set) = (Attempts::default(), BTreeSet::new());
+            for (step, attempt) in steps {
+                attempts.take(SnapshotRef { step, attempt });
+                set.insert(SnapshotRef { step, attempt });
+                for step in 0..41 {
+                    let last = set.iter().filter(|at| at.step == step).map(|at| at.attempt).max();
+                    prop_assert_eq!(attempts.choose(step, None).unwrap().attempt, last.unwrap_or(0) + 1);
+                    let taken = set.contains(&SnapshotRef { step, attempt: 1 });
+                    prop_assert_eq!(attempts.choose(step, Some(1)).is_err(), taken);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_receipts_are_remembered() {
+        let receipt = Receipt {
+            id: SnapshotId("s".into()),
+            at: SnapshotRef { step: 1, attempt: 1 },
+            digest: String::new(),
+            measures: Vec::new(),
+            unmeasured: Vec::new(),
+            replaced: None,
+            repeated: false,
+            decision: None,
+        };
+        let mut receipts = Receipts::default();
+        (0..=MOST_RECEIPTS).for_each(|n| receipts.keep(n.to_string(), "print".into(), receipt.clone()));
+        assert_eq!(receipts.find("0", "print").unwrap(), None);
+        assert!(receipts.find("1", "print").unwrap().unwrap().repeated);
+        assert_eq!(receipts.find("1", "other").unwrap_err().kind, FaultKind::Exists);
+        assert_eq!(receipts.by_key.len(), MOST_RECEIPTS);
     }
 }

@@ -8,6 +8,7 @@ use super::event::decision_of;
 use super::kept::Kept;
 use super::read::{named, snapshot};
 use super::reading::Frame;
+use crate::domain::kept::MOST_RECEIPTS;
 use crate::domain::{
     Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, SnapshotRef,
 };
@@ -17,8 +18,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// So many receipts and attempts are read back, as many as a registry remembers.
-const MOST_RECEIPTS: usize = 4_096;
+/// So many attempts are read back.
 const MOST_ATTEMPTS: usize = 65_536;
 
 /// A run as a process finds it.
