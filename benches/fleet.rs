@@ -125,7 +125,7 @@ fn plan(index: usize, asked: &Asked) -> Outcome<Plan> {
         on: "loss".into(),
         parameters: parameters.iter().map(|(name, value)| ((*name).into(), Value::Number(*value))).collect(),
     };
-    let mut rules = vec![rule("patience", &[("patience", 3000.0)]), rule("divergence", &[])];
+    let mut rules = vec![rule("patience", &[("patience", 800.0)]), rule("divergence", &[])];
     if asked.across {
         rules.push(rule("median", &[]));
     }
@@ -138,6 +138,11 @@ fn parameters(step: u64) -> Outcome<Vec<Tensor>> {
         tensor("layers.0.bias", Dtype::F32, &[2], floats(&[0.1, -0.1]))?,
         tensor("layers.0.weight", Dtype::F32, &[2, 2], floats(&[value, 0.2, -0.3, value * 0.5]))?,
     ])
+}
+
+/// With a key of its own, as the SDK for Python sends it.
+fn label(run: &Run, step: u64) -> Label {
+    Label { key: Some(format!("{}/{step}", run.id())), ..Label::step(step) }
 }
 
 async fn open(asked: &Asked, daemon: &Daemon) -> Outcome<Vec<Run>> {
@@ -187,7 +192,7 @@ async fn train(runs: &[Run], seconds: u64, sent: Arc<AtomicU64>) -> JoinSet<Outc
             let mut second = interval(Duration::from_secs(1));
             for step in 2..2 + seconds {
                 second.tick().await;
-                run.push(Label::step(step), parameters(step)?).await?;
+                run.push(label(&run, step), parameters(step)?).await?;
                 sent.fetch_add(1, Ordering::Relaxed);
             }
             Ok(())
@@ -211,7 +216,7 @@ async fn replay(runs: &[Run], from: u64, count: u64) -> Outcome<()> {
         lanes.spawn(async move {
             for step in from..from + count {
                 for run in &runs {
-                    run.push(Label::step(step), parameters(step)?).await?;
+                    run.push(label(run, step), parameters(step)?).await?;
                 }
             }
             Ok(())

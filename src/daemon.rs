@@ -228,7 +228,7 @@ fn desk(
 }
 
 /// Events held in memory of a run whose older ones are read back from its history, and about so many bytes of them.
-const WITH_HISTORY: Bounds = Bounds { events: 1_024, bytes: 1 << 20, records: 256, reports: 8 };
+const WITH_HISTORY: Bounds = Bounds { events: 128, bytes: 1 << 18, records: 64, reports: 4 };
 
 /// Whoever remembers what happened, in memory or in a history with the runs that it holds.
 fn memory(

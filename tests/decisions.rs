@@ -35,8 +35,13 @@ struct Bench {
 impl Bench {
     async fn open(daemon: &Daemon, key: &str, policy: Option<pb::Policy>) -> Self {
         let mut clients = daemon.clients().await;
-        let request =
-            pb::OpenRunRequest { policy, experiment: "e".into(), measures: quick(), ..open_request(key) };
+        let request = pb::OpenRunRequest {
+            policy,
+            experiment: "e".into(),
+            measures: quick(),
+            delivery: pb::Delivery::Every.into(),
+            ..open_request(key)
+        };
         let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
         Self { clients, decisions: DecisionsClient::new(daemon.channel().await), run }
     }
@@ -44,13 +49,21 @@ impl Bench {
     /// Pushes a snapshot and waits until it is measured.
     async fn measure(&mut self, upload: Upload) -> pb::PushSnapshotResponse {
         let receipt = self.clients.push(upload).await.unwrap();
-        let step = receipt.step;
+        self.measured(receipt.step).await;
+        receipt
+    }
+
+    async fn measured(&mut self, step: u64) {
         let done = |event: &Event| {
             let at = |at: &Option<pb::SnapshotRef>| at.as_ref().is_some_and(|at| at.step == step);
             matches!(event, Event::Finished(finished) if at(&finished.snapshot))
         };
         self.clients.watch_until(&self.run, done).await;
-        receipt
+    }
+
+    async fn close(&mut self) {
+        let close = pb::CloseRunRequest { run_id: self.run.clone() };
+        self.clients.runs.close_run(close).await.unwrap();
     }
 
     async fn step(&mut self, step: u64) -> pb::PushSnapshotResponse {
@@ -76,6 +89,14 @@ impl Bench {
 fn nan(run: &str, step: u64) -> Upload {
     let mut upload = Upload::new(run, step);
     upload.data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    upload
+}
+
+/// Parameters so many times as large as others.
+fn scaled(run: &str, step: u64, factor: f32) -> Upload {
+    let mut upload = Upload::new(run, step);
+    let numbers = common::numbers(upload.data.len() / 4, 3);
+    upload.data = common::bytes_of(&numbers.iter().map(|x| factor * x).collect::<Vec<_>>());
     upload
 }
 
@@ -168,8 +189,7 @@ async fn decisions_are_watched() {
     bench.step(1).await;
     let second = stream.message().await.unwrap().unwrap();
     assert_eq!(second.decision.as_ref().unwrap().advice(), pb::Advice::Stop);
-    let close = pb::CloseRunRequest { run_id: bench.run.clone() };
-    bench.clients.runs.close_run(close).await.unwrap();
+    bench.close().await;
     let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
     assert!(end.unwrap().is_none());
     let again = pb::WatchDecisionsRequest { from_sequence: Some(second.sequence), ..request };
@@ -212,22 +232,45 @@ async fn runs_of_an_experiment_are_compared() {
     for n in 0..6 {
         let mut peer = Bench::open(&daemon, &format!("peer {n}"), policy()).await;
         peer.step(1).await;
-        let close = pb::CloseRunRequest { run_id: peer.run.clone() };
-        peer.clients.runs.close_run(close).await.unwrap();
+        peer.close().await;
     }
     let mut bad = Bench::open(&daemon, "bad", policy()).await;
-    let mut upload = Upload::new(&bad.run, 1);
-    let numbers = common::numbers(upload.data.len() / 4, 3);
-    upload.data = common::bytes_of(&numbers.iter().map(|x| 100.0 * x).collect::<Vec<_>>());
-    bad.measure(upload).await;
+    bad.measure(scaled(&bad.run, 1, 100.0)).await;
     let stop = bad.decide().await;
     assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::WorseThanMedian));
     assert_eq!((stop.peer_count, stop.peers.len()), (6, 6));
     let mut good = Bench::open(&daemon, "good", policy()).await;
-    let mut upload = Upload::new(&good.run, 1);
-    upload.data = common::bytes_of(&numbers.iter().map(|x| 0.01 * x).collect::<Vec<_>>());
-    good.measure(upload).await;
+    good.measure(scaled(&good.run, 1, 0.01)).await;
     assert_eq!(good.decide().await.advice(), pb::Advice::Continue);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_compared_with_what_is_held_no_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let flags = ["--data", data.to_str().unwrap()];
+    let daemon = Daemon::start(&flags);
+    let policy =
+        policy(pb::PolicyMode::Advise, vec![rule("median", "param_norm", &[("n_startup_trials", 1.0)])]);
+    let mut long = Bench::open(&daemon, "long", policy.clone()).await;
+    let last = clino::domain::series::MOST_POINTS as u64 * 5 / 4;
+    for step in 1..=last {
+        long.clients.push(Upload::new(&long.run, step)).await.unwrap();
+    }
+    long.measured(last).await;
+    long.close().await;
+    let mut late = Bench::open(&daemon, "late", policy).await;
+    late.measure(scaled(&late.run, 20, 100.0)).await;
+    let stop = late.decide().await;
+    assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::WorseThanMedian));
+    assert_eq!((stop.peers.as_slice(), stop.peer_count), ([long.run.clone()].as_slice(), 1));
+    let past = late.decide_as_of(Some(20)).await.unwrap();
+    let run = late.run.clone();
+    drop((late, long, daemon)); // kill -9
+    let daemon = Daemon::start(&flags);
+    let (clients, decisions) = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
+    let mut late = Bench { clients, decisions, run };
+    assert_eq!(late.decide_as_of(Some(20)).await.unwrap().encode_to_vec(), past.encode_to_vec());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,21 @@ fn a_stop_ends_a_run_where_it_is_enforced() {
 }
 
 #[test]
+fn long_runs_are_compared_from_their_first_step_on() {
+    let policy =
+        r#"{"policy":{"rules":[{"name":"median","on":"loss","parameters":{"n_startup_trials":1}}]}}"#;
+    let line = |run: &str, step: u64, value: f64| {
+        format!("{{\"run\":\"{run}\",\"step\":{step},\"value\":{value}}}\n")
+    };
+    // Longer than what is held at once.
+    let long: String = (1..=1_500).map(|step| line("long", step, 1.0 / step as f64)).collect();
+    let told = text(&clino(&["decide"], &format!("{policy}\n{long}{}", line("late", 2, 0.6))));
+    assert!(told.contains("late: STOP at step 2") && told.contains("at step 2: 0.5"), "{told}");
+    let told = text(&clino(&["decide"], &format!("{policy}\n{long}{}", line("late", 2, 0.4))));
+    assert!(told.contains("late: continue at step 2"), "{told}");
+}
+
+#[test]
 fn what_is_wrong_is_told() {
     let output = clino(&["decide"], "{\"step\":1,\"value\":1}\n");
     assert_eq!(output.status.code(), Some(2));

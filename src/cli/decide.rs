@@ -6,9 +6,10 @@ use super::policy;
 use super::trace::{Case, Told};
 use super::view::advice;
 use crate::decide::Bench;
+use crate::domain::series::{MOST_PAGES, PAGE};
 use crate::domain::{
     Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureRequest, Mode, Peer, Point, Policy, RunId,
-    Series, Subject, Term, Value,
+    Series, Subject, Term, Value, Want,
 };
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -95,6 +96,8 @@ fn text(case: Option<&str>, run: &RunId, told: &Run) -> String {
 #[derive(Debug, Default)]
 struct Run {
     series: Vec<Series>,
+    /// All points of each series by their steps: what it no longer holds is read back from here.
+    told: Vec<BTreeMap<u64, Point>>,
     over: bool,
     stop: Option<Decision>,
     last: Option<Decision>,
@@ -153,7 +156,14 @@ impl Replay {
         }
         let run = self.runs.entry(told.run.clone()).or_default();
         run.series.resize(points.len(), Series::default());
-        run.series.iter_mut().zip(points).for_each(|(series, point)| series.push(point));
+        run.told.resize(points.len(), BTreeMap::new());
+        for ((series, told), point) in run.series.iter_mut().zip(&mut run.told).zip(points) {
+            series.push(point);
+            let known = told.entry(point.at.step).or_insert(point);
+            if known.at.attempt <= point.at.attempt {
+                *known = point;
+            }
+        }
         let decision = self.decide(&told.run);
         if let Some(run) = self.runs.get_mut(&told.run) {
             if decision.advice == Advice::Stop && run.stop.is_none() {
@@ -164,7 +174,24 @@ impl Replay {
         Ok(())
     }
 
-    fn decide(&self, run: &RunId) -> Decision {
+    fn decide(&mut self, run: &RunId) -> Decision {
+        let mut pass = 0;
+        loop {
+            let (decision, wants) = self.consider(run);
+            if wants.is_empty() || pass == MOST_PAGES {
+                return decision;
+            }
+            pass += 1;
+            for (peer, subject, step) in wants {
+                let Some(peer) = self.runs.get_mut(&peer) else { continue };
+                let page = peer.told[subject].range(step..).take(PAGE).map(|(_, point)| *point).collect();
+                peer.series[subject].turn(step, page);
+            }
+        }
+    }
+
+    /// A decision, and the runs, subjects and steps of which points would have to be read back.
+    fn consider(&self, run: &RunId) -> (Decision, Vec<(RunId, usize, u64)>) {
         let others = self.runs.iter().filter(|(other, _)| self.counsel.across() && *other != run);
         let others: Vec<(&RunId, &Run, Vec<&Series>)> =
             others.map(|(id, run)| (id, run, run.series.iter().collect())).collect();
@@ -174,6 +201,9 @@ impl Replay {
             peers.push(Peer { run, series, over: told.over || stopped, stopped });
         }
         let own: Vec<&Series> = self.runs.get(run).map(|run| run.series.iter().collect()).unwrap_or_default();
-        self.counsel.decide(&Evidence { run, own: &own, peers: &peers, overridden: None, as_of: None })
+        let evidence = Evidence { run, own: &own, peers: &peers, overridden: None, as_of: None };
+        let (decision, wants) = self.counsel.consider(&evidence);
+        let wanted = |Want { peer, subject, step }: Want| (others[peer].0.clone(), subject, step);
+        (decision, wants.into_iter().map(wanted).collect())
     }
 }

@@ -5,10 +5,10 @@
 use super::digest::{self, Own};
 use super::parameters::Parameters;
 use super::rule::Rule;
-use super::view::{Other, Track, Verdict, View};
+use super::view::{Other, Track, Verdict, View, Wants};
 use crate::domain::{
     Advice, Counsel, Decision, Evidence, Mode, Point, Policy, Reason, RuleRequest, RunId, SnapshotRef,
-    Subject,
+    Subject, Want,
 };
 use std::fmt;
 
@@ -82,6 +82,7 @@ struct Bench<'a> {
     behind: Option<u64>,
     tracks: Vec<Track<'a>>,
     checks: Vec<Vec<Point>>,
+    wants: Wants,
 }
 
 impl<'a> Bench<'a> {
@@ -92,7 +93,7 @@ impl<'a> Bench<'a> {
         let checks = tracks.iter().map(Track::counted).collect();
         let mut order: Vec<usize> = (0..evidence.peers.len()).collect();
         order.sort_by_key(|place| evidence.peers[*place].run);
-        Self { evidence, order, behind, tracks, checks }
+        Self { evidence, order, behind, tracks, checks, wants: Wants::default() }
     }
 
     fn view(&'a self, on: usize, against: Option<usize>, across: bool) -> View<'a> {
@@ -103,7 +104,7 @@ impl<'a> Bench<'a> {
             own: self.tracks[on],
             checks: &self.checks[on],
             against: against.map(|place| self.tracks[place]),
-            peers: others.map(|place| Other::new(*place, &peers[*place], on, as_of)).collect(),
+            peers: others.map(|place| Other::new((*place, &peers[*place]), on, as_of, &self.wants)).collect(),
             behind: self.behind,
         }
     }
@@ -148,7 +149,7 @@ impl Counsel for Court {
         self.rules.iter().any(|(asked, ..)| asked.rule.description().across)
     }
 
-    fn decide(&self, evidence: &Evidence<'_>) -> Decision {
+    fn consider(&self, evidence: &Evidence<'_>) -> (Decision, Vec<Want>) {
         let bench = Bench::new(evidence, self.subjects.len());
         let mut verdicts: Vec<(usize, Verdict)> = Vec::new();
         for (i, (asked, on, against)) in self.rules.iter().enumerate() {
@@ -160,7 +161,8 @@ impl Counsel for Court {
                 break;
             }
         }
-        self.conclude(&bench, &verdicts)
+        let decision = self.conclude(&bench, &verdicts);
+        (decision, bench.wants.into_inner().into_iter().collect())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns: ranges, defaults, and the check of what was given. May not touch: what a parameter does.
 
 use crate::domain::id::quoted;
+use crate::domain::series::MOST_POINTS;
 use crate::domain::{Direction, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
 
@@ -50,6 +51,9 @@ pub enum Kind {
     Text,
 }
 
+/// Most checks that a rule looks back on: series hold them, and one more on either side.
+pub const MOST_CHECKS: u64 = 1_000;
+const _: () = assert!(MOST_CHECKS as usize + 2 <= MOST_POINTS);
 /// The greatest step that a number can hold.
 pub const MOST_STEPS: u64 = 1 << 53;
 /// A greatest number of this size is there only to keep sums finite, and is not told.

@@ -3,9 +3,10 @@
 
 use super::Bench;
 use super::rule::RULES;
+use crate::domain::series::PAGE;
 use crate::domain::{
     Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureInfo, MeasureRequest, Mode, Needs, Overridden,
-    Peer, Point, Policy, Reason, RuleRequest, RunId, Series, SnapshotRef, Value,
+    Peer, Point, Policy, Reason, RuleRequest, RunId, Series, SnapshotRef, Value, Want,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -487,4 +488,30 @@ fn what_is_held_no_more_still_counts() {
     let found = decide(vec![rule("divergence", "")], &[&own]);
     assert_eq!(found.advice, Advice::Stop);
     assert_eq!(found.best.unwrap(), (SnapshotRef { step: 5, attempt: 1 }, 0.1));
+}
+
+#[test]
+fn what_peers_said_long_ago_is_wanted_once() {
+    let many = crate::domain::series::MOST_POINTS as u64 * 2;
+    let long = Series::of((1..=many).map(|step| point(step, step as f64)));
+    let rules = vec![
+        rule("median", "n_startup_trials=1"),
+        rule("percentile", "n_startup_trials=1 percentile=10"),
+        rule("successive_halving", "min_resource=7 reduction_factor=2"),
+        rule("wilcoxon", ""),
+    ];
+    let counsel = admit(rules);
+    let (own, run, peer) = (series(&[0.5; 7]), RunId("own".into()), RunId("peer".into()));
+    let consider = |long: &Series| {
+        let peers = [Peer { run: &peer, series: &[long], over: true, stopped: false }];
+        counsel.consider(&Evidence { run: &run, own: &[&own], peers: &peers, overridden: None, as_of: None })
+    };
+    let (before, wants) = consider(&long);
+    assert_eq!(wants, [Want { peer: 0, subject: 0, step: 7 }]);
+    let mut long = long;
+    long.turn(7, (7..7 + PAGE as u64).map(|step| point(step, step as f64)).collect());
+    let (after, wants) = consider(&long);
+    assert!(wants.is_empty());
+    assert_eq!((after.advice, after.peers), (Advice::Continue, vec![peer.clone()]));
+    assert_ne!(before.history_digest, after.history_digest);
 }

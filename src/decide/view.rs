@@ -2,7 +2,12 @@
 //!
 //! Owns: which points are looked at, the spacing of checks. May not touch: what is concluded from them.
 
-use crate::domain::{Advice, Direction, Peer, Point, Reason, RunId, Series, SnapshotRef};
+use crate::domain::{Advice, Direction, Missing, Peer, Point, Reason, RunId, Series, SnapshotRef, Want};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// Points of peers that were asked for and are not held.
+pub type Wants = RefCell<BTreeSet<Want>>;
 
 /// One series of one run, as far as it is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -46,20 +51,14 @@ impl<'a> Track<'a> {
         self.points.iter().rev().find(|point| point.counts()).copied()
     }
 
-    /// The value at one step.
+    /// The value at one step, if it is held.
     pub fn at(&self, step: u64) -> Option<Point> {
-        let place = self.points.partition_point(|point| point.at.step < step);
-        self.points.get(place).filter(|point| point.at.step == step && point.counts()).copied()
+        self.seen(self.series?.at(step)).ok()?
     }
 
-    /// The first point with a value at a step or behind it; `None` too where it may have been held once.
-    pub fn first_from(&self, step: u64) -> Option<Point> {
-        let place = self.points.partition_point(|point| point.at.step < step);
-        let lost = place == 0 && self.series.is_some_and(|series| series.earlier().is_some());
-        if lost {
-            return None;
-        }
-        self.points[place..].iter().find(|point| point.counts()).copied()
+    fn seen(&self, found: Result<Option<Point>, Missing>) -> Result<Option<Point>, Missing> {
+        let behind = |step| self.behind.is_none_or(|behind| behind < step);
+        Ok(found?.filter(|point| point.at.step <= self.until && behind(point.at.step)))
     }
 }
 
@@ -74,13 +73,37 @@ pub struct Other<'a> {
     pub track: Track<'a>,
     /// Whether it went to its end: over, and not stopped by its policy.
     pub complete: bool,
+    subject: usize,
+    wants: &'a Wants,
 }
 
 impl<'a> Other<'a> {
-    /// A peer, up to a step.
-    pub fn new(place: usize, peer: &Peer<'a>, subject: usize, until: Option<u64>) -> Self {
+    /// A subject of a peer, up to a step.
+    pub fn new(
+        (place, peer): (usize, &Peer<'a>),
+        subject: usize,
+        until: Option<u64>,
+        wants: &'a Wants,
+    ) -> Self {
         let track = Track::new(peer.series.get(subject).copied(), None, until);
-        Self { place, run: peer.run, track, complete: peer.over && !peer.stopped }
+        Self { place, run: peer.run, track, complete: peer.over && !peer.stopped, subject, wants }
+    }
+
+    /// The value at one step. If it would have to be read back, that is noted.
+    pub fn at(&self, step: u64) -> Option<Point> {
+        self.looked_up(self.track.series?.at(step))
+    }
+
+    /// The first point with a value at a step or behind it. If it would have to be read back, that is noted.
+    pub fn first_from(&self, step: u64) -> Option<Point> {
+        self.looked_up(self.track.series?.first_from(step))
+    }
+
+    fn looked_up(&self, found: Result<Option<Point>, Missing>) -> Option<Point> {
+        self.track.seen(found).unwrap_or_else(|Missing(step)| {
+            self.wants.borrow_mut().insert(Want { peer: self.place, subject: self.subject, step });
+            None
+        })
     }
 }
 

@@ -159,6 +159,17 @@ pub struct Evidence<'a> {
     pub as_of: Option<u64>,
 }
 
+/// Points of a peer that were looked for and are held no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Want {
+    /// Its place in the evidence.
+    pub peer: usize,
+    /// Which of its series.
+    pub subject: usize,
+    /// From which step on.
+    pub step: u64,
+}
+
 /// Another run.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer<'a> {

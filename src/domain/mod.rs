@@ -29,7 +29,7 @@ pub mod work;
 
 pub use answer::{Latest, OpenedRun, Receipt, Report, RunSummary, Unmeasured};
 pub use decision::{
-    Advice, Decision, Evidence, Mode, Overridden, Peer, Policy, Reason, RuleInfo, RuleRequest,
+    Advice, Decision, Evidence, Mode, Overridden, Peer, Policy, Reason, RuleInfo, RuleRequest, Want,
 };
 pub use device::{Devices, Place};
 pub use event::{Event, Sequenced};
@@ -40,11 +40,11 @@ pub use kept::{Acceptance, KeptGroup, KeptRun, Ledger, Reference, RunRecord, Vau
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use ports::{
     Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,
-    ParameterSource, Prepared, References,
+    ParameterSource, Prepared, References, Stretch,
 };
 pub use reading::{Ended, Estimate, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts};
 pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};
-pub use series::{Direction, Earlier, Point, Series};
+pub use series::{Direction, Earlier, Missing, Point, Series};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
 pub use statistics::{Against, Moments, Move, Statistics, TensorStatistics};
 pub use subject::{Subject, Term};

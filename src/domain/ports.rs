@@ -5,7 +5,7 @@
 use super::{
     Acceptance, Decision, Dtype, Event, Evidence, Fault, Manifest, MeasureInfo, MeasureRequest, Needs,
     Planned, Policy, Precision, Reading, RuleInfo, RunId, RunLabel, RunRecord, RunSpec, Snapshot,
-    SnapshotHeader, SnapshotRef, Statistics, Subject, TensorSpec,
+    SnapshotHeader, SnapshotRef, Statistics, Subject, TensorSpec, Want,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -85,7 +85,12 @@ pub trait Counsel: Send + Sync + Debug {
     fn across(&self) -> bool;
 
     /// What to do. The same evidence gives the same decision; `latched` is left to whoever keeps it.
-    fn decide(&self, evidence: &Evidence<'_>) -> Decision;
+    fn decide(&self, evidence: &Evidence<'_>) -> Decision {
+        self.consider(evidence).0
+    }
+
+    /// The same, and what was looked for in vain: with that read back, the decision may be another one.
+    fn consider(&self, evidence: &Evidence<'_>) -> (Decision, Vec<Want>);
 }
 
 /// What a model's parameters are called and how they are shaped.
@@ -159,7 +164,8 @@ pub trait Held: ParameterSource {
 
 /// Whoever can read back what happened.
 pub trait Archive: Send + Sync + Debug {
-    /// Hands over the readings of some measures of a run, snapshot by snapshot in the order in which they were measured.
+    /// Hands over the readings of some measures of a run, snapshot by snapshot in the order in which they were measured;
+    /// those of a stretch in the order of their steps.
     ///
     /// # Errors
     /// When it cannot be read back.
@@ -167,8 +173,18 @@ pub trait Archive: Send + Sync + Debug {
         &self,
         run: &RunId,
         measures: &[String],
+        stretch: Option<Stretch>,
         with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault>;
+}
+
+/// So many snapshots at the next steps, of each the attempt that was measured last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// From this step on.
+    pub from: u64,
+    /// At most so many.
+    pub most: usize,
 }
 
 /// What decisions on a run depend on beside its readings.

@@ -4,7 +4,9 @@
 
 use super::docket::Decided;
 use super::feed::{Feed, Hub, lock};
-use crate::domain::{Archive, Decision, Event, Fault, FaultKind, Journal, Reading, RunId, SnapshotRef};
+use crate::domain::{
+    Archive, Decision, Event, Fault, FaultKind, Journal, Reading, RunId, SnapshotRef, Stretch,
+};
 
 impl Hub {
     /// Something has been told: what a run's policy says of it, if that is news.
@@ -69,13 +71,19 @@ impl Archive for Hub {
         &self,
         run: &RunId,
         measures: &[String],
+        stretch: Option<Stretch>,
         with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault> {
         let feed = self.feed(run)?;
-        if let (Some(store), Some(kept)) = (self.store(), feed.kept()) {
-            return store.recall(kept, measures, with);
+        match (self.store(), feed.kept(), stretch) {
+            (Some(store), Some(kept), None) => store.recall(kept, measures, with),
+            (Some(store), Some(kept), Some(stretch)) => store.stretch(kept, measures, stretch, with),
+            (_, _, None) => {
+                lock(&feed.state).board.recall(measures, with);
+                Ok(())
+            }
+            // In memory nothing is older than what a series holds.
+            (_, _, Some(_)) => Ok(()),
         }
-        lock(&feed.state).board.recall(measures, with);
-        Ok(())
     }
 }

@@ -3,11 +3,13 @@
 //! Owns: which series are kept, the latch. May not touch: rules, which decide and remember nothing.
 //!
 //! A series is kept for every subject of a run's own policy and of the policies of its peers that compare runs. One that
-//! is asked for later is read back from what is archived. Whatever is observed here has been archived before.
+//! is asked for later is read back from what is archived, and so are old points of peers, page by page. Whatever is
+//! observed here has been archived before.
 
+use crate::domain::series::{MOST_PAGES, PAGE};
 use crate::domain::{
     Advice, Archive, Case, Counsel, Decision, Evidence, Fault, FaultKind, Mode, Overridden, Peer, Point,
-    Reading, RunId, Series, SnapshotRef, Subject,
+    Reading, RunId, Series, SnapshotRef, Stretch, Subject, Want,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -72,8 +74,20 @@ struct Question {
     as_of: Option<u64>,
 }
 
-/// Series that must be read back before a decision.
-type Missing = Vec<(RunId, Vec<Subject>)>;
+/// What must be read back before a decision.
+struct Missing {
+    run: RunId,
+    subjects: Vec<Subject>,
+    /// A page from this step on; `None`: all of it.
+    from: Option<u64>,
+}
+
+impl Question {
+    fn missing(&self, Want { peer, subject, step }: Want) -> Missing {
+        let subject = self.counsel.subjects()[subject].clone();
+        Missing { run: self.peers[peer].clone(), subjects: vec![subject], from: Some(step) }
+    }
+}
 
 impl Open {
     fn new(case: Case, complete: bool) -> Self {
@@ -97,7 +111,7 @@ impl Open {
     }
 
     /// Begins the series that are asked for and not there; those that are not complete yet are added to `missing`.
-    fn gather(&mut self, question: &Question, run: &RunId, missing: &mut Missing) {
+    fn gather(&mut self, question: &Question, run: &RunId, missing: &mut Vec<Missing>) {
         let mut lacking = Vec::new();
         for (subject, name) in question.counsel.subjects().iter().zip(&question.names) {
             if self.series.get(name).is_some_and(|kept| kept.complete) {
@@ -107,7 +121,7 @@ impl Open {
             lacking.push(subject.clone());
         }
         if !lacking.is_empty() {
-            missing.push((run.clone(), lacking));
+            missing.push(Missing { run: run.clone(), subjects: lacking, from: None });
         }
     }
 
@@ -215,14 +229,17 @@ impl Docket {
     /// # Errors
     /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy; those of the archive.
     pub fn decide(&self, run: &RunId, as_of: Option<u64>, archive: &dyn Archive) -> Result<Decided, Fault> {
+        let mut pass = 0;
         loop {
-            let missing = match self.lock().decide(run, as_of)? {
+            let missing = match self.lock().decide(run, as_of, pass < MOST_PAGES)? {
                 Ok(decided) => return Ok(decided),
                 Err(missing) => missing,
             };
-            for (run, subjects) in missing {
-                let found = recall(&run, &subjects, archive)?;
-                self.lock().complete(&run, found);
+            pass += 1;
+            for Missing { run, subjects, from } in missing {
+                let stretch = from.map(|from| Stretch { from, most: PAGE });
+                let found = recall(&run, &subjects, stretch, archive)?;
+                self.lock().complete(&run, from, found);
             }
         }
     }
@@ -280,8 +297,13 @@ impl Inner {
         (open.version, experiment.map_or(0, |experiment| experiment.version))
     }
 
-    /// The decision, or what must be read back for it.
-    fn decide(&mut self, run: &RunId, as_of: Option<u64>) -> Result<Result<Decided, Missing>, Fault> {
+    /// The decision, or what must be read back for it; old points of peers only if that may be `thorough`.
+    fn decide(
+        &mut self,
+        run: &RunId,
+        as_of: Option<u64>,
+        thorough: bool,
+    ) -> Result<Result<Decided, Vec<Missing>>, Fault> {
         let open = self.cases.get(run).ok_or_else(Fault::unknown_run)?;
         let counsel = open.case.counsel.clone().ok_or_else(no_policy)?;
         if let (None, Some(decision)) = (as_of, &open.latched) {
@@ -305,15 +327,19 @@ impl Inner {
         if !missing.is_empty() {
             return Ok(Err(missing));
         }
-        let decision = self.ask(run, &question);
+        let (decision, wants) = self.ask(run, &question);
+        if thorough && !wants.is_empty() {
+            return Ok(Err(wants.into_iter().map(|want| question.missing(want)).collect()));
+        }
         Ok(Ok(match as_of {
             Some(_) => Decided { decision, news: false },
             None => self.keep(run, decision, versions),
         }))
     }
 
-    fn ask(&self, run: &RunId, question: &Question) -> Decision {
+    fn ask(&self, run: &RunId, question: &Question) -> (Decision, Vec<Want>) {
         let Question { counsel, names, peers, as_of } = question;
+        // All of them are there: whoever is forgotten has left its experiment.
         let others: Vec<_> = peers.iter().filter_map(|peer| Some((peer, self.cases.get(peer)?))).collect();
         let series: Vec<Vec<&Series>> = others.iter().map(|(_, open)| open.of(names)).collect();
         let peers: Vec<_> =
@@ -321,7 +347,7 @@ impl Inner {
         let open = self.cases.get(run);
         let own = open.map(|open| open.of(names)).unwrap_or_default();
         let overridden = open.and_then(|open| open.overridden.as_ref()).filter(|_| as_of.is_none());
-        counsel.decide(&Evidence { run, own: &own, peers: &peers, overridden, as_of: *as_of })
+        counsel.consider(&Evidence { run, own: &own, peers: &peers, overridden, as_of: *as_of })
     }
 
     fn keep(&mut self, run: &RunId, mut decision: Decision, versions: (u64, u64)) -> Decided {
@@ -337,11 +363,13 @@ impl Inner {
         Decided { decision, news }
     }
 
-    fn complete(&mut self, run: &RunId, found: Vec<(Subject, Vec<Point>)>) {
+    fn complete(&mut self, run: &RunId, page: Option<u64>, found: Vec<(Subject, Vec<Point>)>) {
         let Some(open) = self.cases.get_mut(run) else { return };
         for (subject, points) in found {
             let Some(kept) = open.series.get_mut(&subject.to_string()) else { continue };
-            if !kept.complete {
+            if let Some(from) = page {
+                kept.series.turn(from, points);
+            } else if !kept.complete {
                 points.into_iter().for_each(|point| kept.series.push(point));
                 kept.complete = true;
             }
@@ -352,19 +380,20 @@ impl Inner {
     }
 }
 
-/// Subjects on every snapshot of a run that can be read back, in the order of measurement.
+/// Subjects on every snapshot of a run that can be read back, in the order of measurement; or on those of a stretch.
 ///
 /// # Errors
 /// Those of the archive.
 pub(super) fn recall(
     run: &RunId,
     subjects: &[Subject],
+    stretch: Option<Stretch>,
     archive: &dyn Archive,
 ) -> Result<Vec<(Subject, Vec<Point>)>, Fault> {
     let names: BTreeSet<_> =
         subjects.iter().flat_map(|subject| &subject.terms).map(|term| term.measure.clone()).collect();
     let mut found: Vec<_> = subjects.iter().map(|subject| (subject.clone(), Vec::new())).collect();
-    archive.recall(run, &names.into_iter().collect::<Vec<_>>(), &mut |at, readings| {
+    archive.recall(run, &names.into_iter().collect::<Vec<_>>(), stretch, &mut |at, readings| {
         for (subject, points) in &mut found {
             points.push(subject.observe(at, readings));
         }

@@ -58,7 +58,7 @@ impl Hub {
     /// # Errors
     /// [`crate::domain::FaultKind::NotFound`].
     pub fn seen(&self, run: &RunId, subject: &Subject) -> Result<Vec<Point>, Fault> {
-        let found = recall(run, std::slice::from_ref(subject), self)?;
+        let found = recall(run, std::slice::from_ref(subject), None, self)?;
         Ok(found.into_iter().flat_map(|(_, points)| points).collect())
     }
 }

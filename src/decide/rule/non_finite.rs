@@ -6,7 +6,7 @@
 //! those that were skipped, failed or unavailable.
 
 use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, many};
 use crate::domain::Reason;
 
@@ -16,7 +16,7 @@ pub struct NonFinite;
 const PATIENCE: Parameter = Parameter {
     name: "patience",
     summary: "So many in a row stop the run.",
-    kind: Kind::Count { default: 1, least: 1, most: 3_000 },
+    kind: Kind::Count { default: 1, least: 1, most: MOST_CHECKS },
 };
 
 static DESCRIPTION: Description = Description {

@@ -7,7 +7,7 @@
 //! patience + 1 checks is worse than the best before them by more than min_delta.
 
 use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, many, short};
 use crate::domain::{Point, Reason};
 
@@ -17,8 +17,7 @@ pub struct Patience;
 const PATIENCE: Parameter = Parameter {
     name: "patience",
     summary: "Checks without improvement: snapshots that have a value, not steps or epochs. With keras 0 is as 1.",
-    // Series hold at least 3,584 points.
-    kind: Kind::Count { default: 3, least: 0, most: 3_000 },
+    kind: Kind::Count { default: 3, least: 0, most: MOST_CHECKS },
 };
 const MIN_DELTA: Parameter = Parameter {
     name: "min_delta",

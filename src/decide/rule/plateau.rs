@@ -8,7 +8,7 @@
 //! around the line, and Z follows Student's distribution with window - 2 degrees of freedom.
 
 use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
+use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
 use crate::decide::statistics::trend;
 use crate::decide::view::{Verdict, View, short};
 use crate::domain::{Direction, Reason};
@@ -20,7 +20,7 @@ pub struct Plateau;
 pub const WINDOW: Parameter = Parameter {
     name: "window",
     summary: "Checks through which the line is laid.",
-    kind: Kind::Count { default: 10, least: 3, most: 1_000 },
+    kind: Kind::Count { default: 10, least: 3, most: MOST_CHECKS },
 };
 /// How sure it must be.
 pub const CONFIDENCE: Parameter = Parameter {

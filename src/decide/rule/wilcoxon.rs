@@ -4,7 +4,7 @@
 
 use super::shared::signed_rank;
 use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
+use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters};
 use crate::decide::view::{Other, Used, Verdict, View, short};
 use crate::domain::{Direction, Point, Reason, SnapshotRef};
 
@@ -18,8 +18,8 @@ const P_THRESHOLD: Parameter = Parameter {
 };
 const N_STARTUP_STEPS: Parameter = Parameter {
     name: "n_startup_steps",
-    summary: "Values in common that are needed, at least 2.",
-    kind: Kind::Count { default: 2, least: 0, most: 1_000_000 },
+    summary: "Values in common that are needed, at least 2. Of long runs the newest are paired, 1,024 of each.",
+    kind: Kind::Count { default: 2, least: 0, most: MOST_CHECKS },
 };
 const BEST_BY: Parameter = Parameter {
     name: "best_by",

@@ -35,7 +35,9 @@ pub(super) use load::Loaded;
 pub(super) use writer::start;
 
 use super::feed::Feed;
-use crate::domain::{Acceptance, Event, Fault, KeptRun, Reading, Report, RunRecord, Sequenced, SnapshotRef};
+use crate::domain::{
+    Acceptance, Event, Fault, KeptRun, Reading, Report, RunRecord, Sequenced, SnapshotRef, Stretch,
+};
 use database::Readers;
 use folder::Folder;
 use rusqlite::Connection;
@@ -224,6 +226,17 @@ impl Store {
         with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault> {
         self.readers.with(|connection| read::recall(connection, kept, measures, with))
+    }
+
+    /// The same of some steps.
+    pub fn stretch(
+        &self,
+        kept: &Kept,
+        measures: &[String],
+        stretch: Stretch,
+        with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
+    ) -> Result<(), Fault> {
+        self.readers.with(|connection| read::stretch(connection, (kept, measures), stretch, with))
     }
 }
 

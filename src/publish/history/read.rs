@@ -6,7 +6,7 @@ use super::database::Trouble;
 use super::event;
 use super::kept::Kept;
 use super::reading::{Frame, Row};
-use crate::domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef};
+use crate::domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, Stretch};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -159,5 +159,36 @@ pub(super) fn recall(
         hand_over(done);
     }
     due.for_each(|late| with(late, &[]));
+    Ok(())
+}
+
+/// Hands over readings of some measures of the next snapshots from a step on, of each step the last attempt that was
+/// measured.
+pub(super) fn stretch(
+    connection: &Connection,
+    (kept, measures): (&Kept, &[String]),
+    stretch: Stretch,
+    with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
+) -> Result<(), Trouble> {
+    let Some(run) = kept.found() else { return Ok(()) };
+    let moment = connection.unchecked_transaction()?;
+    // The other columns are those of the row with the greatest attempt: SQLite promises that of max().
+    let sql = "SELECT step, max(attempt), started, finished FROM snapshots \
+               WHERE run = ?1 AND state = 'measured' AND step >= ?2 GROUP BY step ORDER BY step LIMIT ?3";
+    let mut statement = moment.prepare_cached(sql)?;
+    let columns = |row: &rusqlite::Row<'_>| Ok((snapshot(row, 0)?, row.get(2)?, row.get(3)?));
+    let found = statement.query_map(params![run, stretch.from as i64, stretch.most as i64], columns)?;
+    let found: Vec<(SnapshotRef, i64, i64)> = found.collect::<Result<_, _>>()?;
+    for (at, started, finished) in found {
+        let mut made = Vec::new();
+        let condition = "sequence > ?2 AND sequence < ?3 AND step = ?4 AND attempt = ?5 ORDER BY sequence";
+        let values = params![run, started, finished, at.step as i64, at.attempt];
+        readings(&moment, (condition, values), &kept.frame, &mut |_, reading| {
+            if measures.contains(&reading.measure) {
+                made.push(reading);
+            }
+        })?;
+        with(at, &made.iter().collect::<Vec<_>>());
+    }
     Ok(())
 }

@@ -233,11 +233,16 @@ async fn what_was_told_is_there_again_and_numbers_go_on() {
     assert_eq!((ledger.attempts.len(), ledger.receipts[0].0.as_str()), (31, "key 1"));
     let mut recalled = Vec::new();
     after
-        .recall(&run, &["loss".into()], &mut |at, readings| recalled.push((at.step, readings.len())))
+        .recall(&run, &["loss".into()], None, &mut |at, readings| recalled.push((at.step, readings.len())))
         .unwrap();
     assert_eq!(recalled, (1..=30).map(|step| (step, 2)).collect::<Vec<_>>());
+    let mut some = Vec::new();
+    let stretch = Some(Stretch { from: 4, most: 3 });
+    let mut take = |at: SnapshotRef, readings: &[&Reading]| some.push((at.step, readings[0].value));
+    after.recall(&run, &["loss".into()], stretch, &mut take).unwrap();
+    assert_eq!(some, [(4, Some(4.0)), (5, Some(5.0)), (6, Some(6.0))]);
     let mut nothing = 0;
-    after.recall(&run, &["margin".into()], &mut |_, readings| nothing += 1 + readings.len()).unwrap();
+    after.recall(&run, &["margin".into()], None, &mut |_, readings| nothing += 1 + readings.len()).unwrap();
     assert_eq!(nothing, 30);
     end(after);
 }

@@ -40,8 +40,7 @@ pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -
     let direction = parameters.direction();
     let step = last.at.step;
     let found = view.peers.iter().filter(|other| other.complete);
-    let used: Vec<Used> =
-        found.filter_map(|other| Some(Used::point(other, &other.track.at(step)?))).collect();
+    let used: Vec<Used> = found.filter_map(|other| Some(Used::point(other, &other.at(step)?))).collect();
     let needed = parameters.count(N_MIN_TRIALS.name);
     if (used.len() as u64) < needed {
         let have = many(used.len() as u64, "complete run");

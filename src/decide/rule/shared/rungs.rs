@@ -89,7 +89,7 @@ impl Ladder {
         all: &mut Vec<Used>,
     ) -> (bool, Verdict) {
         let step = self.step(rung).unwrap_or(u64::MAX);
-        let found = peers.iter().filter_map(|other| Some(Used::point(other, &other.track.first_from(step)?)));
+        let found = peers.iter().filter_map(|other| Some(Used::point(other, &other.first_from(step)?)));
         let used: Vec<Used> = found.collect();
         let mut values: Vec<f64> = used.iter().map(|used| used.value).chain([last.value]).collect();
         // The best first.
