@@ -7,8 +7,8 @@ use super::parameters::Parameters;
 use super::rule::Rule;
 use super::view::{Other, Track, Verdict, View, Wants};
 use crate::domain::{
-    Advice, Counsel, Decision, Evidence, Mode, Point, Policy, Reason, RuleRequest, RunId, SnapshotRef,
-    Subject, Want,
+    Advice, Counsel, Decision, Direction, Evidence, Mode, Point, Policy, Reason, RuleRequest, RunId,
+    SnapshotRef, Subject, Want,
 };
 use std::fmt;
 
@@ -118,11 +118,14 @@ impl<'a> Bench<'a> {
         let own = |(place, track): (usize, &Track<'a>)| Own {
             subject: subjects[place].to_string(),
             points: track.points,
-            series: self.evidence.own.get(place).copied(),
+            buried: [Direction::Minimize, Direction::Maximize]
+                .map(|end| track.buried(end))
+                .into_iter()
+                .flatten()
+                .collect(),
         };
         let own: Vec<_> = self.tracks.iter().enumerate().map(own).collect();
-        let used: Vec<_> = verdicts.iter().flat_map(|(_, verdict)| &verdict.used).copied().collect();
-        digest::of_history(self.evidence, &own, &used)
+        digest::of_history(self.evidence, &own, verdicts.iter().map(|(_, verdict)| verdict))
     }
 
     /// Runs by their places, without repetition, in the order of their ids.
@@ -201,7 +204,7 @@ impl Court {
             peers,
             peer_count,
             mode: self.policy.mode,
-            latched: false,
+            latched: stop.is_some(),
             overridden: bench.evidence.overridden.cloned(),
             history_digest,
             policy_digest: self.policy_digest.clone(),

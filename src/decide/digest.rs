@@ -2,9 +2,9 @@
 //!
 //! Owns: the bytes that are hashed. May not touch: what is looked at.
 
-use super::view::Used;
+use super::view::{Used, Verdict};
 use crate::domain::id::hex;
-use crate::domain::{Evidence, Point, Policy, Series, SnapshotRef};
+use crate::domain::{Evidence, Point, Policy, SnapshotRef};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256, fed with numbers and texts that cannot run into each other.
@@ -47,6 +47,20 @@ impl Digest {
         self.0.update(&bytes);
     }
 
+    fn others(&mut self, evidence: &Evidence<'_>, Verdict { used, facts, .. }: &Verdict) {
+        self.number(used.len() as u64);
+        for Used { place, at, value } in used {
+            self.text(evidence.peers.get(*place).map_or("", |peer| &peer.run.0));
+            self.at(Some(*at));
+            self.real(*value);
+        }
+        self.number(facts.len() as u64);
+        for (name, number) in facts {
+            self.text(name);
+            self.number(*number);
+        }
+    }
+
     fn hex(self) -> String {
         hex(self.0.finalize())
     }
@@ -58,12 +72,16 @@ pub struct Own<'a> {
     pub subject: String,
     /// The points.
     pub points: &'a [Point],
-    /// All of it: what it buried counts too.
-    pub series: Option<&'a Series>,
+    /// The least and the greatest of those that are held no more.
+    pub buried: Vec<Point>,
 }
 
-/// Of a history: the run, what was taken back, its own points, and what was looked at of other runs.
-pub fn of_history(evidence: &Evidence<'_>, own: &[Own<'_>], used: &[Used]) -> String {
+/// Of a history: the run, what was taken back, its own points, and what verdicts rest on of other runs.
+pub fn of_history<'a>(
+    evidence: &Evidence<'_>,
+    own: &[Own<'_>],
+    verdicts: impl IntoIterator<Item = &'a Verdict>,
+) -> String {
     let mut digest = Digest::default();
     digest.text(&evidence.run.0);
     digest.number(u64::from(evidence.overridden.is_some()));
@@ -72,18 +90,13 @@ pub fn of_history(evidence: &Evidence<'_>, own: &[Own<'_>], used: &[Used]) -> St
         digest.text(&overridden.reason);
         digest.text(&overridden.by);
     }
-    for Own { subject, points, series } in own {
+    for Own { subject, points, buried } in own {
         digest.text(subject);
         digest.points(points);
-        let earlier = series.and_then(|series| series.earlier());
-        digest.number(earlier.map_or(0, |earlier| earlier.count));
-        digest.points(&earlier.map_or_else(Vec::new, |earlier| vec![earlier.least, earlier.greatest]));
+        digest.points(buried);
     }
-    digest.number(used.len() as u64);
-    for Used { place, at, value } in used {
-        digest.text(evidence.peers.get(*place).map_or("", |peer| &peer.run.0));
-        digest.at(Some(*at));
-        digest.real(*value);
+    for verdict in verdicts {
+        digest.others(evidence, verdict);
     }
     digest.hex()
 }

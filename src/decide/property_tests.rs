@@ -63,6 +63,45 @@ fn histories() -> impl Strategy<Value = History> {
     })
 }
 
+/// What may happen to other runs.
+#[derive(Debug, Clone)]
+enum Change {
+    Comes(Vec<Point>, bool),
+    Goes,
+    Ends,
+    IsStopped,
+    Measures(u64, f64),
+    AsOf(u64),
+}
+
+impl Change {
+    fn of(&self, mut history: History) -> History {
+        let last = history.peers.last_mut();
+        match (self, last) {
+            (Self::Comes(points, over), _) => history.peers.push((points.clone(), *over, false)),
+            (Self::AsOf(step), _) => history.as_of = Some(*step),
+            (Self::Goes, _) => drop(history.peers.pop()),
+            (Self::Ends, Some((_, over, _))) => *over = !*over,
+            (Self::IsStopped, Some((_, _, stopped))) => *stopped = !*stopped,
+            (Self::Measures(step, value), Some((points, ..))) => points.push(point(*step, *value)),
+            (_, None) => {}
+        }
+        history
+    }
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let one = prop_oneof![
+        (points(), any::<bool>()).prop_map(|(points, over)| Change::Comes(points, over)),
+        Just(Change::Goes),
+        Just(Change::Ends),
+        Just(Change::IsStopped),
+        (30u64..400, 0u32..4).prop_map(|(step, value)| Change::Measures(step, f64::from(value))),
+        (0u64..40).prop_map(Change::AsOf),
+    ];
+    proptest::collection::vec(one, 1..8)
+}
+
 fn ask(counsel: &Arc<dyn Counsel>, history: &History, reversed: bool) -> Decision {
     let series = |points: &[Point]| match reversed {
         true => Series::of(points.iter().rev().copied()),
@@ -132,7 +171,8 @@ proptest! {
         let everything = admit(all());
         let decision = ask(&everything, &history, false);
         prop_assert!(decision.compared.iter().all(|(_, number)| number.is_finite()));
-        prop_assert!(!decision.sentence.is_empty() && !decision.latched);
+        prop_assert!(!decision.sentence.is_empty());
+        prop_assert_eq!(decision.latched, decision.advice == Advice::Stop);
         prop_assert_eq!(decision.rule.is_empty(), decision.advice != Advice::Stop);
         // A rule alone says the same as the policy that stops by it.
         if let Some(request) = all().into_iter().find(|_| decision.advice == Advice::Stop) {
@@ -142,6 +182,21 @@ proptest! {
         }
         if let (Some(next), Some(at)) = (decision.next_check_step, decision.evaluated) {
             prop_assert!(next > at.step || history.own.iter().any(|point| !point.counts()));
+        }
+    }
+
+    #[test]
+    fn the_same_digests_mean_the_same_bytes(history in histories(), changes in changes()) {
+        // Other runs and an earlier end change what rules say: never without another digest.
+        for request in all().into_iter().chain([rule("successive_halving", ""), rule("hyperband", "")]) {
+            let counsel = admit(vec![request]);
+            let before = ask(&counsel, &history, false);
+            for change in &changes {
+                let after = ask(&counsel, &change.of(history.clone()), false);
+                if before.id == after.id {
+                    prop_assert_eq!(serde_json::to_vec(&before).unwrap(), serde_json::to_vec(&after).unwrap());
+                }
+            }
         }
     }
 

@@ -177,12 +177,14 @@ pub struct Verdict {
     pub peers: Vec<usize>,
     /// What of them was looked at.
     pub used: Vec<Used>,
+    /// What else of them this rests on.
+    pub facts: Vec<(&'static str, u64)>,
 }
 
 impl Verdict {
     fn new(advice: Advice, reason: Reason, sentence: String) -> Self {
-        let (compared, peers, used) = Default::default();
-        Self { advice, reason, sentence, compared, next: None, peers, used }
+        let (compared, peers, used, facts) = Default::default();
+        Self { advice, reason, sentence, compared, next: None, peers, used, facts }
     }
 
     /// Stop.
@@ -214,6 +216,12 @@ impl Verdict {
     /// With the first step at which it may change.
     pub fn until(mut self, step: Option<u64>) -> Self {
         self.next = step;
+        self
+    }
+
+    /// With a number of other runs that it depends on and that no point of theirs tells: digests have it.
+    pub fn resting_on(mut self, name: &'static str, number: u64) -> Self {
+        self.facts.push((name, number));
         self
     }
 

@@ -134,7 +134,7 @@ pub struct Decision {
     pub peer_count: u32,
     /// Of the policy.
     pub mode: Mode,
-    /// Whether this STOP stands until it is overridden.
+    /// Whether it stands until it is overridden: every STOP does.
     pub latched: bool,
     /// What was taken back last.
     pub overridden: Option<Overridden>,

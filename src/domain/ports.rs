@@ -84,7 +84,7 @@ pub trait Counsel: Send + Sync + Debug {
     /// Whether any rule compares with other runs.
     fn across(&self) -> bool;
 
-    /// What to do. The same evidence gives the same decision; `latched` is left to whoever keeps it.
+    /// What to do. The same evidence gives the same decision.
     fn decide(&self, evidence: &Evidence<'_>) -> Decision {
         self.consider(evidence).0
     }

@@ -7,7 +7,7 @@
 //! alike. Optuna's formula has the trial's number in place of the run's id.
 
 use super::shared::rungs::{BOOTSTRAP_COUNT, Ladder, reduction_factor};
-use super::successive_halving::longest;
+use super::successive_halving::{LONGEST, longest};
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_STEPS, Parameter, Parameters};
 use crate::decide::view::{Verdict, View};
@@ -64,10 +64,18 @@ impl Rule for Hyperband {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let given = parameters.number(MAX_RESOURCE.name).map(|steps| steps as u64);
-        let Some(max_resource) = given.or_else(|| longest(view).map(|steps| steps + 1)) else {
-            return Verdict::wait("no run of the experiment is complete, and max_resource is auto");
+        let Some(steps) = parameters.number(MAX_RESOURCE.name) else {
+            let Some(steps) = longest(view) else {
+                return Verdict::wait("no run of the experiment is complete, and max_resource is auto");
+            };
+            return self.climb(view, parameters, steps + 1).resting_on(LONGEST, steps);
         };
+        self.climb(view, parameters, steps as u64)
+    }
+}
+
+impl Hyperband {
+    fn climb(&self, view: &View<'_>, parameters: &Parameters, max_resource: u64) -> Verdict {
         let (least, factor) = (parameters.count(MIN_RESOURCE.name), parameters.count(FACTOR.name));
         let shares = shares(least, max_resource, factor);
         let study = parameters.word(STUDY.name);

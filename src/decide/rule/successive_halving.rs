@@ -48,10 +48,19 @@ impl Rule for SuccessiveHalving {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let given = parameters.number(MIN_RESOURCE.name).map(|steps| steps as u64);
-        let Some(min_resource) = given.or_else(|| longest(view).map(|steps| (steps / 100).max(1))) else {
-            return Verdict::wait("no run of the experiment is complete, and min_resource is auto");
+        let Some(steps) = parameters.number(MIN_RESOURCE.name) else {
+            let Some(steps) = longest(view) else {
+                return Verdict::wait("no run of the experiment is complete, and min_resource is auto");
+            };
+            let verdict = self.climb(view, parameters, (steps / 100).max(1));
+            return verdict.resting_on(LONGEST, steps);
         };
+        self.climb(view, parameters, steps as u64)
+    }
+}
+
+impl SuccessiveHalving {
+    fn climb(&self, view: &View<'_>, parameters: &Parameters, min_resource: u64) -> Verdict {
         let ladder = Ladder {
             min_resource,
             factor: parameters.count(FACTOR.name),
@@ -61,6 +70,9 @@ impl Rule for SuccessiveHalving {
         ladder.judge(view, &view.peers.iter().collect::<Vec<_>>(), parameters.direction())
     }
 }
+
+/// Name of [`longest`] in digests.
+pub const LONGEST: &str = "longest";
 
 /// The last step of the longest complete run.
 pub fn longest(view: &View<'_>) -> Option<u64> {

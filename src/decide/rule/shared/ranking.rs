@@ -21,6 +21,9 @@ pub const N_MIN_TRIALS: Parameter = Parameter {
     kind: Kind::Count { default: 1, least: 1, most: 1_000_000 },
 };
 
+/// So many runs of the experiment are complete and have a value.
+const COMPLETE: &str = "complete";
+
 /// Stops a run whose best value is worse than percentile `q` of the values of complete runs at the same step.
 pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -> Verdict {
     let (start, interval) = (parameters.count(N_WARMUP_STEPS.name), parameters.count(INTERVAL_STEPS.name));
@@ -29,7 +32,8 @@ pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -
     let needed = (parameters.count(N_STARTUP_TRIALS.name) as usize).max(1);
     if complete < needed {
         let have = many(complete as u64, "run");
-        return Verdict::wait(format!("{have} of the experiment complete, {needed} needed")).until(next);
+        let wait = Verdict::wait(format!("{have} of the experiment complete, {needed} needed"));
+        return wait.until(next).resting_on(COMPLETE, complete as u64);
     }
     let Some(last) = view.checks.last() else { return Verdict::wait("no value yet") };
     match calendar::due(view, start, interval) {
