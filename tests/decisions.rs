@@ -298,3 +298,134 @@ async fn a_restart_keeps_the_latch_and_its_bytes() {
     assert_eq!(free.advice(), pb::Advice::NotEnoughData);
     bench.step(2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_receipt_has_the_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let flags = ["--data", data.to_str().unwrap()];
+    let daemon = Daemon::start(&flags);
+    // Nobody has asked, and nothing is measured.
+    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
+    let first = bench.step(1).await.decision.unwrap();
+    assert_eq!((first.advice(), first.evaluated), (pb::Advice::NotEnoughData, None));
+    let calm = vec![rule("threshold", "param_norm", &[("upper", 1e9)])];
+    let mut other = Bench::open(&daemon, "calm", policy(pb::PolicyMode::Advise, calm)).await;
+    other.step(1).await;
+    let run = other.run.clone();
+    drop((bench, other, daemon)); // kill -9
+    let daemon = Daemon::start(&flags);
+    let (clients, decisions) = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
+    let mut other = Bench { clients, decisions, run };
+    let again = other.step(2).await.decision.unwrap();
+    assert_eq!((again.advice(), again.evaluated.unwrap().step), (pb::Advice::Continue, 1));
+    let none = Bench::open(&daemon, "none", None).await.step(1).await;
+    assert_eq!(none.decision, None);
+}
+
+/// What the outside knows for sure of one run.
+#[derive(Debug, Default)]
+struct Known {
+    /// The STOP, as bytes.
+    stop: Option<Vec<u8>>,
+    /// It was asked to take that back, and whether this was acknowledged.
+    asked: bool,
+    overridden: bool,
+    closed: bool,
+}
+
+type AllKnown = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<String, Known>>>;
+
+/// Opens runs that stop at once, takes the STOPs of some back and closes some, until the daemon has gone.
+async fn stop_and_go_on(daemon_clients: (Clients, DecisionsClient<Channel>), prefix: String, all: AllKnown) {
+    let (mut clients, mut decisions) = daemon_clients;
+    for n in 0.. {
+        let request = pb::OpenRunRequest {
+            policy: policy(pb::PolicyMode::Enforce, at_once()),
+            measures: quick(),
+            ..open_request(&format!("{prefix} {n}"))
+        };
+        let Ok(opened) = clients.runs.open_run(request).await else { return };
+        let run = opened.into_inner().run_id;
+        let note = |change: &dyn Fn(&mut Known)| change(all.lock().unwrap().entry(run.clone()).or_default());
+        note(&|_| {});
+        let Ok(_) = clients.push(Upload::new(&run, 1)).await else { return };
+        let stop = loop {
+            // As soon as anybody may know.
+            let request = pb::DecideRequest { run_id: run.clone(), as_of_step: None };
+            let Ok(answer) = decisions.decide(request).await else { return };
+            let decision = answer.into_inner().decision.unwrap();
+            if decision.advice() == pb::Advice::Stop {
+                break decision;
+            }
+        };
+        note(&|known| known.stop = Some(stop.encode_to_vec()));
+        if n % 3 != 0 {
+            note(&|known| known.asked = true);
+            let request = pb::OverrideRequest { run_id: run.clone(), reason: format!("go on, {run}") };
+            let Ok(_) = decisions.r#override(request).await else { return };
+            note(&|known| known.overridden = true);
+        }
+        if n % 3 != 1 {
+            let close = pb::CloseRunRequest { run_id: run.clone() };
+            let Ok(_) = clients.runs.close_run(close).await else { return };
+            note(&|known| known.closed = true);
+        }
+    }
+}
+
+async fn still_so(daemon: &Daemon, all: &AllKnown) -> (usize, usize, usize) {
+    let (mut clients, mut decisions) = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
+    let runs: Vec<_> = all.lock().unwrap().keys().cloned().collect();
+    let (mut stops, mut overrides, mut closed) = (0, 0, 0);
+    for run in runs {
+        let summary = clients.run(&run).await;
+        let request = pb::DecideRequest { run_id: run.clone(), as_of_step: None };
+        let decision = decisions.decide(request).await.unwrap().into_inner().decision.unwrap();
+        let all = all.lock().unwrap();
+        let Known { stop, asked, overridden, closed: ended } = &all[&run];
+        let taken_back = decision.overridden.as_ref().is_some_and(|o| o.reason == format!("go on, {run}"));
+        assert!(!overridden || taken_back, "{run}: an override was lost: {decision:?}");
+        assert!(taken_back <= *asked, "{run}");
+        if let (Some(stop), false) = (stop, taken_back) {
+            assert_eq!(&decision.encode_to_vec(), stop, "{run}: a STOP was lost");
+        }
+        assert!(!ended || summary.closed, "{run}: it was closed");
+        stops += usize::from(stop.is_some());
+        overrides += usize::from(*overridden);
+        closed += usize::from(*ended);
+    }
+    (stops, overrides, closed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_20_a_kill_at_any_moment_takes_back_no_stop_override_or_end() {
+    const ROUNDS: u64 = 12;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let all = AllKnown::default();
+    for round in 0..=ROUNDS {
+        let daemon = Daemon::start(&["--data", data.to_str().unwrap(), "--log", "warn"]);
+        let (stops, overrides, closed) = still_so(&daemon, &all).await;
+        if round == ROUNDS {
+            assert!(stops >= 12 && overrides >= 6 && closed >= 6, "{stops} {overrides} {closed}");
+            break;
+        }
+        let tasks: Vec<_> = (0..3)
+            .map(async |task| {
+                let clients = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
+                tokio::spawn(stop_and_go_on(clients, format!("{round} {task}"), all.clone()))
+            })
+            .collect();
+        let mut running = Vec::new();
+        for task in tasks {
+            running.push(task.await);
+        }
+        // Moments spread over some periods of what happens, another each time.
+        tokio::time::sleep(Duration::from_millis(150 + round * 37 % 100)).await;
+        drop(daemon); // SIGKILL
+        for task in running {
+            task.await.unwrap();
+        }
+    }
+}

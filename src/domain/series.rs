@@ -208,6 +208,11 @@ impl Series {
         Ok(first(&self.points, step))
     }
 
+    /// Whether points have been dropped that were held when `step` was the newest.
+    pub fn short_of(&self, step: u64) -> bool {
+        self.horizon.is_some() && self.points.last().is_some_and(|last| step < last.at.step)
+    }
+
     /// Whether a step lies where points are held no longer.
     fn gone(&self, step: u64) -> bool {
         self.horizon.is_some_and(|horizon| step <= horizon)

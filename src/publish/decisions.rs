@@ -14,6 +14,7 @@ impl Hub {
         match event {
             Event::Closed => self.docket.close(feed.run()),
             Event::Finished { snapshot, .. } => return self.measured(feed, *snapshot),
+            Event::Decided(decision) => self.docket.tell(feed.run(), decision),
             _ => {}
         }
         None
@@ -33,9 +34,37 @@ impl Hub {
         }
     }
 
-    /// What the policy of a run said last.
+    /// What the policy of a run said last, in this process or before.
     pub fn verdict(&self, run: &RunId) -> Option<Decision> {
-        self.docket.last(run)
+        self.standing(run).ok()?.decision
+    }
+
+    /// Whether a run has a policy.
+    pub fn judged(&self, run: &RunId) -> bool {
+        self.docket.judges(run)
+    }
+
+    /// What the policy of a run would say, which is not kept and told to nobody. May read from disk.
+    pub fn prospect(&self, run: &RunId) -> Option<Decision> {
+        self.docket.decide(run, Some(u64::MAX), self).ok().map(|Decided { decision, .. }| decision)
+    }
+
+    /// Waits until a STOP that was found may be spoken of: until it is durable.
+    ///
+    /// # Errors
+    /// Those of [`Hub::settled`]; [`FaultKind::Unavailable`] when the daemon drains and it will not be kept.
+    pub async fn spoken(&self, run: &RunId) -> Result<(), Fault> {
+        let feed = self.feed(run)?;
+        let waits = || self.docket.holds_back(run) && !lock(&feed.state).ended();
+        match self.store() {
+            Some(store) => store.until(|_| !waits()).await?,
+            // Of a channel whose sender is the hub's own.
+            None => drop(self.changes.subscribe().wait_for(|_| !waits()).await),
+        }
+        match self.docket.holds_back(run) {
+            true => Err(Fault::new(FaultKind::Unavailable, "the daemon drains before the STOP is kept")),
+            false => Ok(()),
+        }
     }
 
     /// The decision of a run that stands, if nothing has happened since it was made.

@@ -4,12 +4,13 @@
 //!
 //! A series is kept for every subject of a run's own policy and of the policies of its peers that compare runs. One that
 //! is asked for later is read back from what is archived, and so are old points of peers, page by page. Whatever is
-//! observed here has been archived before.
+//! observed here has been archived before. A STOP is archived only after it was found, and nobody hears of it until then:
+//! a crash takes back nothing that anybody knows.
 
 use crate::domain::series::{MOST_PAGES, PAGE};
 use crate::domain::{
-    Advice, Archive, Case, Counsel, Decision, Evidence, Fault, FaultKind, Mode, Overridden, Peer, Point,
-    Reading, RunId, Series, SnapshotRef, Stretch, Subject, Want,
+    Archive, Case, Counsel, Decision, Evidence, Fault, FaultKind, Mode, Overridden, Peer, Point, Reading,
+    RunId, Series, SnapshotRef, Stretch, Subject, Want,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -44,6 +45,8 @@ struct Open {
     version: u64,
     measured: Option<SnapshotRef>,
     latched: Option<Decision>,
+    /// Whether the STOP is archived.
+    told: bool,
     overridden: Option<Overridden>,
     /// The newest decision, and of which versions of the run and its experiment.
     last: Option<((u64, u64), Decision)>,
@@ -72,6 +75,8 @@ struct Question {
     /// Runs that are compared with.
     peers: Vec<RunId>,
     as_of: Option<u64>,
+    /// The run's own series as they were then, where what is held does not go back so far.
+    past: Option<Vec<Series>>,
 }
 
 /// What must be read back before a decision.
@@ -100,9 +105,15 @@ impl Open {
             version: 0,
             measured: None,
             latched: None,
+            told: false,
             overridden: None,
             last: None,
         }
+    }
+
+    /// The STOP that stands and may be spoken of.
+    fn stop(&self) -> Option<&Decision> {
+        self.latched.as_ref().filter(|_| self.told)
     }
 
     fn place(&self) -> Option<(String, String)> {
@@ -159,6 +170,7 @@ impl Docket {
         if let Some(decision) = resumed.flatten() {
             open.overridden = decision.overridden.clone();
             open.latched = decision.latched.then_some(decision);
+            open.told = true;
         }
         let mut inner = self.lock();
         if let Some(place) = open.place() {
@@ -184,7 +196,10 @@ impl Docket {
 
     /// A run takes no more snapshots.
     pub fn close(&self, run: &RunId) {
-        self.lock().change(run, |open| open.closed = true);
+        self.lock().change(run, |open| {
+            open.closed = true;
+            open.latched.take_if(|_| !open.told);
+        });
     }
 
     /// A snapshot is measured, with these readings.
@@ -198,11 +213,29 @@ impl Docket {
         });
     }
 
+    /// A decision of a run is archived.
+    pub fn tell(&self, run: &RunId, decision: &Decision) {
+        if let Some(open) = self.lock().cases.get_mut(run) {
+            open.told |= open.latched.as_ref().is_some_and(|latched| latched.id == decision.id);
+        }
+    }
+
+    /// Whether a STOP was found that is not archived. A run that is closed archives none, and keeps none.
+    pub fn holds_back(&self, run: &RunId) -> bool {
+        self.lock().cases.get(run).is_some_and(|open| open.latched.is_some() && !open.told)
+    }
+
+    /// Whether a run has a policy.
+    pub fn judges(&self, run: &RunId) -> bool {
+        self.lock().cases.get(run).is_some_and(|open| open.case.counsel.is_some())
+    }
+
     /// What the policy said last.
     pub fn last(&self, run: &RunId) -> Option<Decision> {
         let inner = self.lock();
         let open = inner.cases.get(run)?;
-        open.latched.clone().or_else(|| open.last.as_ref().map(|(_, decision)| decision.clone()))
+        let last = open.last.as_ref().map(|(_, decision)| decision).filter(|decision| !decision.latched);
+        open.stop().or(last).cloned()
     }
 
     /// The decision that stands, if nothing has happened since it was made.
@@ -210,7 +243,7 @@ impl Docket {
         let inner = self.lock();
         let open = inner.cases.get(run)?;
         if open.latched.is_some() {
-            return open.latched.clone();
+            return open.stop().cloned();
         }
         let (versions, decision) = open.last.as_ref()?;
         (*versions == inner.versions(open)).then(|| decision.clone())
@@ -219,7 +252,7 @@ impl Docket {
     /// Why a run takes no more snapshots: its policy is to be enforced, and said STOP.
     pub fn refusal(&self, run: &RunId) -> Option<String> {
         let inner = self.lock();
-        let decision = inner.cases.get(run)?.latched.as_ref()?;
+        let decision = inner.cases.get(run)?.stop()?;
         let enforced = decision.mode == Mode::Enforce;
         enforced.then(|| format!("its policy said STOP: {}; override it to go on", decision.sentence))
     }
@@ -229,9 +262,10 @@ impl Docket {
     /// # Errors
     /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy; those of the archive.
     pub fn decide(&self, run: &RunId, as_of: Option<u64>, archive: &dyn Archive) -> Result<Decided, Fault> {
+        let past = as_of.map(|step| self.past(run, step, archive)).transpose()?.flatten();
         let mut pass = 0;
         loop {
-            let missing = match self.lock().decide(run, as_of, pass < MOST_PAGES)? {
+            let missing = match self.lock().decide(run, (as_of, &past), pass < MOST_PAGES)? {
                 Ok(decided) => return Ok(decided),
                 Err(missing) => missing,
             };
@@ -242,6 +276,15 @@ impl Docket {
                 self.lock().complete(&run, from, found);
             }
         }
+    }
+
+    /// The run's own series up to a step, read back if that is before the newest of a series that has let go of points.
+    fn past(&self, run: &RunId, step: u64, archive: &dyn Archive) -> Result<Option<Vec<Series>>, Fault> {
+        let Some(subjects) = self.lock().short_of(run, step) else { return Ok(None) };
+        let seen = |(_, points): (Subject, Vec<Point>)| {
+            Series::of(points.into_iter().filter(|point| point.at.step <= step))
+        };
+        Ok(Some(recall(run, &subjects, None, archive)?.into_iter().map(seen).collect()))
     }
 
     /// Takes back a STOP.
@@ -297,11 +340,20 @@ impl Inner {
         (open.version, experiment.map_or(0, |experiment| experiment.version))
     }
 
+    /// The subjects of a run's policy, if what is held of them would not show all that was held at a step.
+    fn short_of(&self, run: &RunId, step: u64) -> Option<Vec<Subject>> {
+        let open = self.cases.get(run)?;
+        let subjects = open.case.counsel.as_ref()?.subjects();
+        let short = |kept: &Kept| kept.series.short_of(step);
+        let held = subjects.iter().filter_map(|subject| open.series.get(&subject.to_string()));
+        held.into_iter().any(short).then(|| subjects.to_vec())
+    }
+
     /// The decision, or what must be read back for it; old points of peers only if that may be `thorough`.
     fn decide(
         &mut self,
         run: &RunId,
-        as_of: Option<u64>,
+        (as_of, past): (Option<u64>, &Option<Vec<Series>>),
         thorough: bool,
     ) -> Result<Result<Decided, Vec<Missing>>, Fault> {
         let open = self.cases.get(run).ok_or_else(Fault::unknown_run)?;
@@ -317,7 +369,7 @@ impl Inner {
         }
         let peers = if counsel.across() { self.peers(open, run) } else { Vec::new() };
         let names = counsel.subjects().iter().map(Subject::to_string).collect();
-        let question = Question { counsel, names, peers, as_of };
+        let question = Question { counsel, names, peers, as_of, past: past.clone() };
         let mut missing = Vec::new();
         for one in question.peers.iter().chain([run]) {
             if let Some(open) = self.cases.get_mut(one) {
@@ -338,26 +390,26 @@ impl Inner {
     }
 
     fn ask(&self, run: &RunId, question: &Question) -> (Decision, Vec<Want>) {
-        let Question { counsel, names, peers, as_of } = question;
+        let Question { counsel, names, peers, as_of, past } = question;
         // All of them are there: whoever is forgotten has left its experiment.
         let others: Vec<_> = peers.iter().filter_map(|peer| Some((peer, self.cases.get(peer)?))).collect();
         let series: Vec<Vec<&Series>> = others.iter().map(|(_, open)| open.of(names)).collect();
         let peers: Vec<_> =
             others.iter().zip(&series).map(|((run, open), series)| open.peer(run, series)).collect();
         let open = self.cases.get(run);
-        let own = open.map(|open| open.of(names)).unwrap_or_default();
+        let held = || open.map(|open| open.of(names)).unwrap_or_default();
+        let own = past.as_ref().map_or_else(held, |past| past.iter().collect());
         let overridden = open.and_then(|open| open.overridden.as_ref()).filter(|_| as_of.is_none());
         counsel.consider(&Evidence { run, own: &own, peers: &peers, overridden, as_of: *as_of })
     }
 
-    fn keep(&mut self, run: &RunId, mut decision: Decision, versions: (u64, u64)) -> Decided {
+    fn keep(&mut self, run: &RunId, decision: Decision, versions: (u64, u64)) -> Decided {
         let Some(open) = self.cases.get_mut(run) else { return Decided { decision, news: false } };
-        decision.latched = decision.advice == Advice::Stop;
         let told = |d: &Decision| (d.advice, d.reason, d.rule.clone(), d.overridden.clone());
         let news = open.last.as_ref().is_none_or(|(_, before)| told(before) != told(&decision));
         open.last = Some((versions, decision.clone()));
-        if decision.latched {
-            open.latched = Some(decision.clone());
+        if decision.latched && !open.closed {
+            (open.latched, open.told) = (Some(decision.clone()), false);
             self.change(run, |_| {});
         }
         Decided { decision, news }

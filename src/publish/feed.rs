@@ -85,6 +85,13 @@ pub(super) struct State {
     changed: Instant,
 }
 
+impl State {
+    /// Whether nothing more will be told.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -332,8 +339,10 @@ impl Journal for Hub {
         match self.store() {
             Some(store) => feed.append(store, event),
             None => {
-                let news = feed.tell_now(event).and_then(|told| self.told(&feed, &told.event));
-                news.and_then(|event| feed.tell_now(event));
+                let mut next = Some(event);
+                while let Some(event) = next {
+                    next = feed.tell_now(event).and_then(|told| self.told(&feed, &told.event));
+                }
                 self.changed();
             }
         }

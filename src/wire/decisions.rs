@@ -90,8 +90,8 @@ impl DecisionsService {
         let (hub, subject) = (self.0.hub.clone(), run.clone());
         // Series may have to be read back from disk.
         let decision = blocking(move || hub.decide(&subject, as_of)).await?;
-        if decision.latched {
-            self.0.settled().await?;
+        if as_of.is_none() && decision.latched {
+            self.0.hub.spoken(run).await?;
         }
         Ok(decision)
     }

@@ -78,7 +78,10 @@ fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
 
 /// What the policy said last rides on the receipt, so that no trainer needs a second stream.
 fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> Receipt {
-    Receipt { decision: desk.hub.verdict(run).map(Box::new), ..receipt }
+    let hub = &desk.hub;
+    // Series of peers may have to be read back from disk.
+    let prospect = || hub.judged(run).then(|| tokio::task::block_in_place(|| hub.prospect(run))).flatten();
+    Receipt { decision: hub.verdict(run).or_else(prospect).map(Box::new), ..receipt }
 }
 
 async fn room(

@@ -117,7 +117,7 @@ struct Queue {
 
 /// How far the writer is.
 #[derive(Debug, Clone, Default)]
-struct Level {
+pub(super) struct Level {
     /// Of all entries that were ever queued.
     durable: u64,
     /// Why it does not get on.
@@ -199,11 +199,16 @@ impl Store {
     /// Waits until everything that was pushed so far is durable.
     pub async fn settled(&self) -> Result<(), Fault> {
         let due = self.lock().queued;
+        self.until(|level| level.durable >= due).await
+    }
+
+    /// Waits for something that the writer brings about. It is looked at after each transaction.
+    pub async fn until(&self, done: impl Fn(&Level) -> bool) -> Result<(), Fault> {
         let mut level = self.level.subscribe();
-        let reached = level.wait_for(|level| level.durable >= due || level.trouble.is_some()).await;
+        let reached = level.wait_for(|level| done(level) || level.trouble.is_some()).await;
         let level = reached.map_err(|_| Fault::internal("the history's writer has gone"))?;
         match &level.trouble {
-            Some(fault) if level.durable < due => Err(fault.clone()),
+            Some(fault) if !done(&level) => Err(fault.clone()),
             _ => Ok(()),
         }
     }
@@ -240,5 +245,7 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod stop_tests;
 #[cfg(test)]
 mod tests;

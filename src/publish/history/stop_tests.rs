@@ -1,0 +1,167 @@
+//! A STOP is spoken of only once it is durable.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::domain::*;
+use crate::publish::tests::record;
+use crate::publish::{Bounds, Hub};
+
+const BOUNDS: Bounds = Bounds { events: 64, bytes: 1 << 20, records: 8, reports: 2 };
+
+const AT: SnapshotRef = SnapshotRef { step: 1, attempt: 1 };
+
+/// Stops at the first loss that it sees.
+#[derive(Debug)]
+struct Strict {
+    policy: Policy,
+    subjects: Vec<Subject>,
+}
+
+impl Counsel for Strict {
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn subjects(&self) -> &[Subject] {
+        &self.subjects
+    }
+
+    fn across(&self) -> bool {
+        false
+    }
+
+    fn consider(&self, evidence: &Evidence<'_>) -> (Decision, Vec<Want>) {
+        let last = evidence.own[0].points().last();
+        let (advice, reason) = match last {
+            Some(_) => (Advice::Stop, Reason::ThresholdCrossed),
+            None => (Advice::NotEnoughData, Reason::WarmingUp),
+        };
+        let decision = Decision {
+            id: format!("at {last:?}"),
+            run: evidence.run.clone(),
+            advice,
+            reason,
+            rule: String::new(),
+            sentence: "any loss is too much".into(),
+            compared: vec![],
+            evaluated: last.map(|point| point.at),
+            best: None,
+            next_check_step: None,
+            peers: vec![],
+            peer_count: 0,
+            mode: Mode::Enforce,
+            latched: advice == Advice::Stop,
+            overridden: evidence.overridden.cloned(),
+            history_digest: String::new(),
+            policy_digest: String::new(),
+        };
+        (decision, vec![])
+    }
+}
+
+fn case() -> Case {
+    let subjects = vec!["loss".parse().unwrap()];
+    let counsel = Strict { policy: Policy::default(), subjects };
+    Case { counsel: Some(Arc::new(counsel)), ..Case::default() }
+}
+
+fn loss() -> Reading {
+    let loss = MeasureRequest { name: "loss".into(), parameters: Default::default() };
+    Reading { value: Some(2.0), ..Reading::blank(loss, None, AT, Precision::F64) }
+}
+
+fn measured(hub: &Hub, run: &RunId) {
+    hub.append(run, Event::Accepted { snapshot: AT, kind: WeightKind::Ema, initialization: false });
+    hub.append(run, Event::Started { snapshot: AT, readings: 1 });
+    hub.append(run, Event::Reading(Box::new(loss())));
+    hub.append(run, Event::Finished { snapshot: AT, seconds: 0.5 });
+}
+
+fn silent(hub: &Hub, run: &RunId) {
+    assert_eq!(hub.decided(run), None);
+    assert_ne!(hub.verdict(run).map(|decision| decision.advice), Some(Advice::Stop));
+    assert_eq!(hub.refusal(run), None);
+}
+
+/// A hub whose disk fails once with the snapshot that is measured, and a run there that nobody has heard a STOP of.
+async fn failing(directory: &Path) -> (Arc<Hub>, RunId) {
+    let history = History::open(directory, None, 10).unwrap();
+    // Of this connection: the one that is opened after the failure has no limit.
+    let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    history.connection.pragma_update_and_check(None, "max_page_count", pages, limit).unwrap();
+    let hub = Hub::new(BOUNDS).durable(history).unwrap();
+    let run = RunId("r".into());
+    hub.open(record(&run), case());
+    (hub, run)
+}
+
+#[tokio::test]
+async fn a_stop_is_spoken_of_when_it_is_durable() {
+    let directory = tempfile::tempdir().unwrap();
+    let (hub, run) = failing(directory.path()).await;
+    let mut silenced = 0;
+    measured(&hub, &run);
+    let told = async {
+        loop {
+            let said = hub.verdict(&run).is_some_and(|decision| decision.advice == Advice::Stop);
+            if said {
+                break;
+            }
+            silent(&hub, &run);
+            silenced += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+    assert!(silenced > 0 && hub.refusal(&run).is_some());
+    assert_eq!(hub.decided(&run).unwrap().advice, Advice::Stop);
+    // A copy of the directory is what a kill -9 would leave.
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(directory.path()).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let history = History::open(copy.path(), None, 10).unwrap();
+    let again = Hub::new(BOUNDS).durable(history).unwrap();
+    again.resume(&run, case());
+    assert_eq!(again.decided(&run), hub.decided(&run));
+    assert!(again.refusal(&run).is_some());
+}
+
+#[tokio::test]
+async fn whoever_finds_a_stop_waits_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::open(directory.path(), None, 10).unwrap();
+    let hub = Hub::new(BOUNDS).durable(history).unwrap();
+    let run = RunId("r".into());
+    hub.open(record(&run), case());
+    hub.settled().await.unwrap();
+    hub.spoken(&run).await.unwrap();
+    // Found between two transactions: as if a poll came before the writer.
+    hub.docket.observe(&run, AT, &[&loss()]);
+    assert!(hub.docket.decide(&run, None, hub.as_ref()).unwrap().decision.latched);
+    silent(&hub, &run);
+    let wait = tokio::time::timeout(Duration::from_millis(50), hub.spoken(&run)).await;
+    assert!(wait.is_err(), "it was spoken of");
+    let decision = hub.decide(&run, None).unwrap();
+    hub.append(&run, Event::Decided(Box::new(decision.clone())));
+    hub.spoken(&run).await.unwrap();
+    assert_eq!(hub.decided(&run), Some(decision));
+}
+
+#[tokio::test]
+async fn a_stop_that_a_drain_forestalls_is_not_spoken_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::open(directory.path(), None, 10).unwrap();
+    let hub = Hub::new(BOUNDS).durable(history).unwrap();
+    let run = RunId("r".into());
+    hub.open(record(&run), case());
+    hub.drain();
+    hub.docket.observe(&run, AT, &[&loss()]);
+    hub.decide(&run, None).unwrap();
+    let fault = tokio::time::timeout(Duration::from_secs(60), hub.spoken(&run)).await.unwrap().unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unavailable);
+    silent(&hub, &run);
+}
