@@ -16,6 +16,7 @@ Prints one table; exits with 1 if a difference has no such cause.
 """
 
 import argparse
+import inspect
 import json
 import math
 import os
@@ -377,6 +378,25 @@ def compare(binary, rule, count, seed):
     return row
 
 
+# Parameters of Optuna's that have another name here, or none.
+RENAMED = {("threshold", "n_warmup_steps"): "start_step", ("patience", "wrapped_pruner"): None}
+
+
+def other_defaults(binary):
+    """Parameters of Optuna's pruners that clino's rule does not have by that name, or has with another default."""
+    listed = subprocess.run([binary, "rules", "--format", "json"], capture_output=True, text=True, check=True)
+    rules = {rule["name"]: {each["name"]: each["default"] for each in rule["parameters"]} for rule in json.loads(listed.stdout)}
+    for rule, (pruner, *_) in RULES.items():
+        for name, parameter in inspect.signature(pruner).parameters.items():
+            here = RENAMED.get((rule, name), name)
+            theirs = parameter.default
+            if here is None or theirs is inspect.Parameter.empty and here in rules[rule]:
+                continue
+            ours = rules[rule].get(here, "none of that name")
+            if ours != ("none" if theirs is None else theirs):
+                yield f"{rule}: {name} is {theirs} in Optuna, {ours} here"
+
+
 def prepare():
     """Optuna writes what it finds over "auto": this remembers that it was so. And of trials that are equally good its
     memory takes the first that ended, its files that with the lowest number, as clino takes the lowest id: so the latter."""
@@ -398,12 +418,13 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     binary = os.environ.get("CLINO_BIN", "target/debug/clino")
+    differing = list(other_defaults(binary))
     prepare()
     began = time.monotonic()
     print(f"Optuna {optuna.__version__}, seed {asked.seed}\n")
     print("| rule | Optuna | traces | runs | stopped | same stop step | differ: nan | rungs | auto | unexplained |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    failed = False
+    failed = bool(differing)
     for rule in [asked.rule] if asked.rule else RULES:
         row = compare(binary, rule, asked.traces, asked.seed)
         theirs = RULES[rule][0].__name__
@@ -413,6 +434,7 @@ def main():
         if row.unexplained:
             failed = True
             print(f"unexplained: {', '.join(row.unexplained[:10])}", file=sys.stderr)
+    print("\nNames and defaults:", "; ".join(differing) or "as Optuna's signatures have them")
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
     sys.exit(failed)
 
