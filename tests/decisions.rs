@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Clients, Daemon, Upload, blamed, measure, open_request, quick};
+use common::{Clients, Daemon, Upload, blamed, endless, measure, open_request, quick};
 use pb::decisions_client::DecisionsClient;
 use pb::watch_response::Event;
 use prost::Message;
@@ -188,6 +188,7 @@ async fn decisions_are_watched() {
     assert_eq!(first.decision.unwrap().advice(), pb::Advice::NotEnoughData);
     bench.step(1).await;
     let second = stream.message().await.unwrap().unwrap();
+    assert_eq!(second.staleness, Some(pb::Staleness::default()));
     assert_eq!(second.decision.as_ref().unwrap().advice(), pb::Advice::Stop);
     bench.close().await;
     let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
@@ -305,22 +306,32 @@ async fn every_receipt_has_the_verdict() {
     let data = directory.path().join("data");
     let flags = ["--data", data.to_str().unwrap()];
     let daemon = Daemon::start(&flags);
-    // Nobody has asked, and nothing is measured.
-    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
-    let first = bench.step(1).await.decision.unwrap();
+    // Nobody has asked, and the first snapshot is being measured as long as this takes.
+    let request = pb::OpenRunRequest {
+        policy: policy(pb::PolicyMode::Advise, at_once()),
+        measures: [quick(), endless()].concat(),
+        ..open_request("k")
+    };
+    let mut clients = daemon.clients().await;
+    let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
+    let receipt = clients.push(Upload::new(&run, 1)).await.unwrap();
+    assert_eq!(receipt.staleness, Some(pb::Staleness { snapshots: 1, steps: 1 }));
+    let first = receipt.decision.unwrap();
     assert_eq!((first.advice(), first.evaluated), (pb::Advice::NotEnoughData, None));
+    drop(daemon); // kill -9
+    let daemon = Daemon::start(&flags);
     let calm = vec![rule("threshold", "param_norm", &[("upper", 1e9)])];
     let mut other = Bench::open(&daemon, "calm", policy(pb::PolicyMode::Advise, calm)).await;
     other.step(1).await;
     let run = other.run.clone();
-    drop((bench, other, daemon)); // kill -9
+    drop((other, daemon)); // kill -9
     let daemon = Daemon::start(&flags);
     let (clients, decisions) = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
     let mut other = Bench { clients, decisions, run };
     let again = other.step(2).await.decision.unwrap();
     assert_eq!((again.advice(), again.evaluated.unwrap().step), (pb::Advice::Continue, 1));
     let none = Bench::open(&daemon, "none", None).await.step(1).await;
-    assert_eq!(none.decision, None);
+    assert_eq!((none.decision, none.staleness), (None, None));
 }
 
 /// What the outside knows for sure of one run.

@@ -8,8 +8,9 @@ use super::desk::Desk;
 use super::outlet::{Outflow, Outlet};
 use super::pb;
 use crate::domain::id::quoted;
-use crate::domain::{Decision, Event, Fault, RunId};
-use crate::publish::{Progress, Watcher};
+use crate::domain::{Decision, Event, Fault, RunId, SnapshotRef};
+use crate::publish::{Hub, Progress, Watcher};
+use std::sync::Arc;
 use tonic::{Request, Response, Status, async_trait};
 
 pub(super) struct DecisionsService(pub Desk);
@@ -32,7 +33,7 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let run = RunId(run_id);
         self.0.run_for(&pass, &run)?;
         let decision = self.decision(&run, as_of_step).await?;
-        let staleness = Some(staleness(&self.0.hub.progress(&run)?));
+        let staleness = staleness(&self.0.hub, &run);
         Ok(Response::new(pb::DecideResponse { decision: Some(decision_to_pb(&decision)), staleness }))
     }
 
@@ -48,8 +49,8 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let standing = self.decision(&run, None).await?;
         let watcher = self.0.hub.watch(&run, from_sequence)?;
         let (outlet, outflow) = Outlet::new(watchman, self.0.patience);
-        let first = from_sequence.is_none().then(|| answer(watcher.place().saturating_sub(1), &standing));
-        tokio::spawn(pump(watcher, first, outlet));
+        let first = from_sequence.is_none().then(|| (watcher.place().saturating_sub(1), standing));
+        tokio::spawn(pump((self.0.hub.clone(), run), watcher, first, outlet));
         Ok(Response::new(outflow))
     }
 
@@ -115,27 +116,31 @@ fn check_reason(reason: &str) -> Result<(), Fault> {
     }
 }
 
-fn staleness(progress: &Progress) -> pb::Staleness {
-    let Progress { accepted, measured, skipped, last_accepted, last_measured, .. } = progress;
-    let step = |at: &Option<crate::domain::SnapshotRef>| at.map_or(0, |at| at.step);
-    pb::Staleness {
+/// How far what is measured of a run is behind what was received; `None` of a run that is gone.
+pub(super) fn staleness(hub: &Hub, run: &RunId) -> Option<pb::Staleness> {
+    let Progress { accepted, measured, skipped, last_accepted, last_measured, .. } =
+        hub.progress(run).ok()?;
+    let step = |at: Option<SnapshotRef>| at.map_or(0, |at| at.step);
+    Some(pb::Staleness {
         snapshots: accepted.saturating_sub(measured + skipped),
         steps: step(last_accepted).saturating_sub(step(last_measured)),
-    }
-}
-
-fn answer(sequence: u64, decision: &Decision) -> pb::WatchDecisionsResponse {
-    pb::WatchDecisionsResponse { sequence, decision: Some(decision_to_pb(decision)) }
+    })
 }
 
 /// Ends with the run, with the daemon, or with its reader.
 async fn pump(
+    (hub, run): (Arc<Hub>, RunId),
     mut watcher: Watcher,
-    first: Option<pb::WatchDecisionsResponse>,
+    first: Option<(u64, Decision)>,
     mut outlet: Outlet<pb::WatchDecisionsResponse>,
 ) {
-    if let Some(first) = first
-        && !outlet.send(first, watcher.place()).await
+    let answer = |sequence, decision: &Decision| pb::WatchDecisionsResponse {
+        sequence,
+        decision: Some(decision_to_pb(decision)),
+        staleness: staleness(&hub, &run),
+    };
+    if let Some((sequence, decision)) = first
+        && !outlet.send(answer(sequence, &decision), watcher.place()).await
     {
         return;
     }

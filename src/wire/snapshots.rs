@@ -4,6 +4,7 @@
 
 use super::access::{Pass, Scope};
 use super::convert::{announcement_from_pb, receipt_to_pb};
+use super::decisions::staleness;
 use super::desk::{Desk, Drain};
 use super::frames::Frames;
 use super::observe::{Ongoing, span_of_run};
@@ -29,19 +30,24 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
         upload.end(answer.is_ok());
         match &answer {
             Ok(receipt) => {
-                tracing::debug!(id = %receipt.id, step = receipt.at.step, attempt = receipt.at.attempt, "snapshot");
+                let pb::PushSnapshotResponse { snapshot_id: id, step, attempt, .. } = receipt;
+                tracing::debug!(id, step, attempt, "snapshot");
             }
             Err(status) => {
                 self.0.tally.count(Happening::UploadFailed);
                 tracing::info!(code = %status.code(), message = status.message(), "an upload failed");
             }
         }
-        answer.map(|receipt| Response::new(receipt_to_pb(&receipt)))
+        answer.map(Response::new)
     }
 }
 
 impl SnapshotsService {
-    async fn push(&self, stream: Streaming<pb::PushSnapshotRequest>, pass: &Pass) -> Result<Receipt, Status> {
+    async fn push(
+        &self,
+        stream: Streaming<pb::PushSnapshotRequest>,
+        pass: &Pass,
+    ) -> Result<pb::PushSnapshotResponse, Status> {
         let desk = &self.0;
         let _open = desk.drain.enter()?;
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
@@ -77,11 +83,13 @@ fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
 }
 
 /// What the policy said last rides on the receipt, so that no trainer needs a second stream.
-fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> Receipt {
+fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> pb::PushSnapshotResponse {
     let hub = &desk.hub;
     // Series of peers may have to be read back from disk.
     let prospect = || hub.judged(run).then(|| tokio::task::block_in_place(|| hub.prospect(run))).flatten();
-    Receipt { decision: hub.verdict(run).or_else(prospect).map(Box::new), ..receipt }
+    let decision = hub.verdict(run).or_else(prospect).map(Box::new);
+    let staleness = decision.as_ref().and_then(|_| staleness(hub, run));
+    pb::PushSnapshotResponse { staleness, ..receipt_to_pb(&Receipt { decision, ..receipt }) }
 }
 
 async fn room(

@@ -252,6 +252,7 @@ pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
         replaced: receipt.replaced.map(at_to_pb),
         repeated_upload: receipt.repeated,
         decision: receipt.decision.as_deref().map(decision_to_pb),
+        staleness: None,
     }
 }
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from clino.v1 import types_pb2 as clino_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lino/v1/decisions.proto\x12\x08\x63lino.v1\x1a\x14\x63lino/v1/types.proto\"K\n\x06Policy\x12\"\n\x04mode\x18\x01 \x01(\x0e\x32\x14.clino.v1.PolicyMode\x12\x1d\n\x05rules\x18\x02 \x03(\x0b\x32\x0e.clino.v1.Rule\"\x98\x01\n\x04Rule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\t\x12\x32\n\nparameters\x18\x03 \x03(\x0b\x32\x1e.clino.v1.Rule.ParametersEntry\x1a\x42\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.clino.v1.Value:\x02\x38\x01\"\x93\x04\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12 \n\x06\x61\x64vice\x18\x03 \x01(\x0e\x32\x10.clino.v1.Advice\x12 \n\x06reason\x18\x04 \x01(\x0e\x32\x10.clino.v1.Reason\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12\x10\n\x08sentence\x18\x06 \x01(\t\x12$\n\x08\x63ompared\x18\x07 \x03(\x0b\x32\x12.clino.v1.Compared\x12(\n\tevaluated\x18\x08 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12#\n\x04\x62\x65st\x18\t \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x17\n\nbest_value\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fnext_check_step\x18\x0b \x01(\x04H\x01\x88\x01\x01\x12\r\n\x05peers\x18\x0c \x03(\t\x12\x12\n\npeer_count\x18\r \x01(\r\x12\"\n\x04mode\x18\x0e \x01(\x0e\x32\x14.clino.v1.PolicyMode\x12\x0f\n\x07latched\x18\x0f \x01(\x08\x12(\n\noverridden\x18\x10 \x01(\x0b\x32\x14.clino.v1.Overridden\x12\x16\n\x0ehistory_digest\x18\x11 \x01(\t\x12\x15\n\rpolicy_digest\x18\x12 \x01(\tB\r\n\x0b_best_valueB\x12\n\x10_next_check_step\"\'\n\x08\x43ompared\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"K\n\nOverridden\x12!\n\x02\x61t\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\"-\n\tStaleness\x12\x11\n\tsnapshots\x18\x01 \x01(\x04\x12\r\n\x05steps\x18\x02 \x01(\x04\"G\n\rDecideRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\nas_of_step\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_as_of_step\"^\n\x0e\x44\x65\x63ideResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.clino.v1.Decision\x12&\n\tstaleness\x18\x02 \x01(\x0b\x32\x13.clino.v1.Staleness\"U\n\x15WatchDecisionsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1a\n\rfrom_sequence\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_from_sequence\"P\n\x16WatchDecisionsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12$\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32\x12.clino.v1.Decision\"1\n\x0fOverrideRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"8\n\x10OverrideResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.clino.v1.Decision\"\x12\n\x10ListRulesRequest\"6\n\x11ListRulesResponse\x12!\n\x05rules\x18\x01 \x03(\x0b\x32\x12.clino.v1.RuleInfo\"v\n\x08RuleInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63ross\x18\x04 \x01(\x08\x12+\n\nparameters\x18\x05 \x03(\x0b\x32\x17.clino.v1.ParameterInfo*Z\n\nPolicyMode\x12\x1b\n\x17POLICY_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12POLICY_MODE_ADVISE\x10\x01\x12\x17\n\x13POLICY_MODE_ENFORCE\x10\x02*b\n\x06\x41\x64vice\x12\x16\n\x12\x41\x44VICE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x44VICE_CONTINUE\x10\x01\x12\x0f\n\x0b\x41\x44VICE_STOP\x10\x02\x12\x1a\n\x16\x41\x44VICE_NOT_ENOUGH_DATA\x10\x03*\xdd\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14REASON_NO_RULE_FIRED\x10\x01\x12\x15\n\x11REASON_WARMING_UP\x10\x02\x12\x1c\n\x18REASON_THRESHOLD_CROSSED\x10\x03\x12\x1d\n\x19REASON_PATIENCE_EXHAUSTED\x10\x04\x12\x13\n\x0fREASON_DIVERGED\x10\x05\x12\x12\n\x0eREASON_PLATEAU\x10\x06\x12\x19\n\x15REASON_TREND_REVERSED\x10\x07\x12\x15\n\x11REASON_NON_FINITE\x10\x08\x12\x1c\n\x18REASON_WORSE_THAN_MEDIAN\x10\t\x12\x1b\n\x17REASON_BELOW_PERCENTILE\x10\n\x12\x17\n\x13REASON_NOT_PROMOTED\x10\x0b\x12\x1e\n\x1aREASON_SIGNIFICANTLY_WORSE\x10\x0c\x32\xa8\x02\n\tDecisions\x12;\n\x06\x44\x65\x63ide\x12\x17.clino.v1.DecideRequest\x1a\x18.clino.v1.DecideResponse\x12U\n\x0eWatchDecisions\x12\x1f.clino.v1.WatchDecisionsRequest\x1a .clino.v1.WatchDecisionsResponse0\x01\x12\x41\n\x08Override\x12\x19.clino.v1.OverrideRequest\x1a\x1a.clino.v1.OverrideResponse\x12\x44\n\tListRules\x12\x1a.clino.v1.ListRulesRequest\x1a\x1b.clino.v1.ListRulesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lino/v1/decisions.proto\x12\x08\x63lino.v1\x1a\x14\x63lino/v1/types.proto\"K\n\x06Policy\x12\"\n\x04mode\x18\x01 \x01(\x0e\x32\x14.clino.v1.PolicyMode\x12\x1d\n\x05rules\x18\x02 \x03(\x0b\x32\x0e.clino.v1.Rule\"\x98\x01\n\x04Rule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\t\x12\x32\n\nparameters\x18\x03 \x03(\x0b\x32\x1e.clino.v1.Rule.ParametersEntry\x1a\x42\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.clino.v1.Value:\x02\x38\x01\"\x93\x04\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12 \n\x06\x61\x64vice\x18\x03 \x01(\x0e\x32\x10.clino.v1.Advice\x12 \n\x06reason\x18\x04 \x01(\x0e\x32\x10.clino.v1.Reason\x12\x0c\n\x04rule\x18\x05 \x01(\t\x12\x10\n\x08sentence\x18\x06 \x01(\t\x12$\n\x08\x63ompared\x18\x07 \x03(\x0b\x32\x12.clino.v1.Compared\x12(\n\tevaluated\x18\x08 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12#\n\x04\x62\x65st\x18\t \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x17\n\nbest_value\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fnext_check_step\x18\x0b \x01(\x04H\x01\x88\x01\x01\x12\r\n\x05peers\x18\x0c \x03(\t\x12\x12\n\npeer_count\x18\r \x01(\r\x12\"\n\x04mode\x18\x0e \x01(\x0e\x32\x14.clino.v1.PolicyMode\x12\x0f\n\x07latched\x18\x0f \x01(\x08\x12(\n\noverridden\x18\x10 \x01(\x0b\x32\x14.clino.v1.Overridden\x12\x16\n\x0ehistory_digest\x18\x11 \x01(\t\x12\x15\n\rpolicy_digest\x18\x12 \x01(\tB\r\n\x0b_best_valueB\x12\n\x10_next_check_step\"\'\n\x08\x43ompared\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"K\n\nOverridden\x12!\n\x02\x61t\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\"-\n\tStaleness\x12\x11\n\tsnapshots\x18\x01 \x01(\x04\x12\r\n\x05steps\x18\x02 \x01(\x04\"G\n\rDecideRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\nas_of_step\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_as_of_step\"^\n\x0e\x44\x65\x63ideResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.clino.v1.Decision\x12&\n\tstaleness\x18\x02 \x01(\x0b\x32\x13.clino.v1.Staleness\"U\n\x15WatchDecisionsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1a\n\rfrom_sequence\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_from_sequence\"x\n\x16WatchDecisionsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12$\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32\x12.clino.v1.Decision\x12&\n\tstaleness\x18\x03 \x01(\x0b\x32\x13.clino.v1.Staleness\"1\n\x0fOverrideRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"8\n\x10OverrideResponse\x12$\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x12.clino.v1.Decision\"\x12\n\x10ListRulesRequest\"6\n\x11ListRulesResponse\x12!\n\x05rules\x18\x01 \x03(\x0b\x32\x12.clino.v1.RuleInfo\"v\n\x08RuleInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63ross\x18\x04 \x01(\x08\x12+\n\nparameters\x18\x05 \x03(\x0b\x32\x17.clino.v1.ParameterInfo*Z\n\nPolicyMode\x12\x1b\n\x17POLICY_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12POLICY_MODE_ADVISE\x10\x01\x12\x17\n\x13POLICY_MODE_ENFORCE\x10\x02*b\n\x06\x41\x64vice\x12\x16\n\x12\x41\x44VICE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x44VICE_CONTINUE\x10\x01\x12\x0f\n\x0b\x41\x44VICE_STOP\x10\x02\x12\x1a\n\x16\x41\x44VICE_NOT_ENOUGH_DATA\x10\x03*\xdd\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14REASON_NO_RULE_FIRED\x10\x01\x12\x15\n\x11REASON_WARMING_UP\x10\x02\x12\x1c\n\x18REASON_THRESHOLD_CROSSED\x10\x03\x12\x1d\n\x19REASON_PATIENCE_EXHAUSTED\x10\x04\x12\x13\n\x0fREASON_DIVERGED\x10\x05\x12\x12\n\x0eREASON_PLATEAU\x10\x06\x12\x19\n\x15REASON_TREND_REVERSED\x10\x07\x12\x15\n\x11REASON_NON_FINITE\x10\x08\x12\x1c\n\x18REASON_WORSE_THAN_MEDIAN\x10\t\x12\x1b\n\x17REASON_BELOW_PERCENTILE\x10\n\x12\x17\n\x13REASON_NOT_PROMOTED\x10\x0b\x12\x1e\n\x1aREASON_SIGNIFICANTLY_WORSE\x10\x0c\x32\xa8\x02\n\tDecisions\x12;\n\x06\x44\x65\x63ide\x12\x17.clino.v1.DecideRequest\x1a\x18.clino.v1.DecideResponse\x12U\n\x0eWatchDecisions\x12\x1f.clino.v1.WatchDecisionsRequest\x1a .clino.v1.WatchDecisionsResponse0\x01\x12\x41\n\x08Override\x12\x19.clino.v1.OverrideRequest\x1a\x1a.clino.v1.OverrideResponse\x12\x44\n\tListRules\x12\x1a.clino.v1.ListRulesRequest\x1a\x1b.clino.v1.ListRulesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RULE_PARAMETERSENTRY']._loaded_options = None
   _globals['_RULE_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_POLICYMODE']._serialized_start=1634
-  _globals['_POLICYMODE']._serialized_end=1724
-  _globals['_ADVICE']._serialized_start=1726
-  _globals['_ADVICE']._serialized_end=1824
-  _globals['_REASON']._serialized_start=1827
-  _globals['_REASON']._serialized_end=2176
+  _globals['_POLICYMODE']._serialized_start=1674
+  _globals['_POLICYMODE']._serialized_end=1764
+  _globals['_ADVICE']._serialized_start=1766
+  _globals['_ADVICE']._serialized_end=1864
+  _globals['_REASON']._serialized_start=1867
+  _globals['_REASON']._serialized_end=2216
   _globals['_POLICY']._serialized_start=60
   _globals['_POLICY']._serialized_end=135
   _globals['_RULE']._serialized_start=138
@@ -61,17 +61,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHDECISIONSREQUEST']._serialized_start=1160
   _globals['_WATCHDECISIONSREQUEST']._serialized_end=1245
   _globals['_WATCHDECISIONSRESPONSE']._serialized_start=1247
-  _globals['_WATCHDECISIONSRESPONSE']._serialized_end=1327
-  _globals['_OVERRIDEREQUEST']._serialized_start=1329
-  _globals['_OVERRIDEREQUEST']._serialized_end=1378
-  _globals['_OVERRIDERESPONSE']._serialized_start=1380
-  _globals['_OVERRIDERESPONSE']._serialized_end=1436
-  _globals['_LISTRULESREQUEST']._serialized_start=1438
-  _globals['_LISTRULESREQUEST']._serialized_end=1456
-  _globals['_LISTRULESRESPONSE']._serialized_start=1458
-  _globals['_LISTRULESRESPONSE']._serialized_end=1512
-  _globals['_RULEINFO']._serialized_start=1514
-  _globals['_RULEINFO']._serialized_end=1632
-  _globals['_DECISIONS']._serialized_start=2179
-  _globals['_DECISIONS']._serialized_end=2475
+  _globals['_WATCHDECISIONSRESPONSE']._serialized_end=1367
+  _globals['_OVERRIDEREQUEST']._serialized_start=1369
+  _globals['_OVERRIDEREQUEST']._serialized_end=1418
+  _globals['_OVERRIDERESPONSE']._serialized_start=1420
+  _globals['_OVERRIDERESPONSE']._serialized_end=1476
+  _globals['_LISTRULESREQUEST']._serialized_start=1478
+  _globals['_LISTRULESREQUEST']._serialized_end=1496
+  _globals['_LISTRULESRESPONSE']._serialized_start=1498
+  _globals['_LISTRULESRESPONSE']._serialized_end=1552
+  _globals['_RULEINFO']._serialized_start=1554
+  _globals['_RULEINFO']._serialized_end=1672
+  _globals['_DECISIONS']._serialized_start=2219
+  _globals['_DECISIONS']._serialized_end=2515
 # @@protoc_insertion_point(module_scope)

@@ -173,12 +173,14 @@ class WatchDecisionsRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., from_sequence: _Optional[int] = ...) -> None: ...
 
 class WatchDecisionsResponse(_message.Message):
-    __slots__ = ("sequence", "decision")
+    __slots__ = ("sequence", "decision", "staleness")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     decision: Decision
-    def __init__(self, sequence: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
+    staleness: Staleness
+    def __init__(self, sequence: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., staleness: _Optional[_Union[Staleness, _Mapping]] = ...) -> None: ...
 
 class OverrideRequest(_message.Message):
     __slots__ = ("run_id", "reason")

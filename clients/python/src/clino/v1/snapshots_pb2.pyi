@@ -53,7 +53,7 @@ class BeginSnapshot(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., kind: _Optional[_Union[WeightKind, str]] = ..., initialization: bool = ..., tensors: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[_types_pb2.Alias, _Mapping]]] = ...) -> None: ...
 
 class PushSnapshotResponse(_message.Message):
-    __slots__ = ("snapshot_id", "step", "attempt", "digest", "measures", "unmeasured", "replaced", "repeated_upload", "decision")
+    __slots__ = ("snapshot_id", "step", "attempt", "digest", "measures", "unmeasured", "replaced", "repeated_upload", "decision", "staleness")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,7 @@ class PushSnapshotResponse(_message.Message):
     REPLACED_FIELD_NUMBER: _ClassVar[int]
     REPEATED_UPLOAD_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     step: int
     attempt: int
@@ -72,7 +73,8 @@ class PushSnapshotResponse(_message.Message):
     replaced: _types_pb2.SnapshotRef
     repeated_upload: bool
     decision: _decisions_pb2.Decision
-    def __init__(self, snapshot_id: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., digest: _Optional[str] = ..., measures: _Optional[_Iterable[str]] = ..., unmeasured: _Optional[_Iterable[_Union[Unmeasured, _Mapping]]] = ..., replaced: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., repeated_upload: bool = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ...) -> None: ...
+    staleness: _decisions_pb2.Staleness
+    def __init__(self, snapshot_id: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., digest: _Optional[str] = ..., measures: _Optional[_Iterable[str]] = ..., unmeasured: _Optional[_Iterable[_Union[Unmeasured, _Mapping]]] = ..., replaced: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., repeated_upload: bool = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., staleness: _Optional[_Union[_decisions_pb2.Staleness, _Mapping]] = ...) -> None: ...
 
 class Unmeasured(_message.Message):
     __slots__ = ("measure", "reason")
