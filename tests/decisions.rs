@@ -422,15 +422,10 @@ async fn row_20_a_kill_at_any_moment_takes_back_no_stop_override_or_end() {
             assert!(stops >= 12 && overrides >= 6 && closed >= 6, "{stops} {overrides} {closed}");
             break;
         }
-        let tasks: Vec<_> = (0..3)
-            .map(async |task| {
-                let clients = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
-                tokio::spawn(stop_and_go_on(clients, format!("{round} {task}"), all.clone()))
-            })
-            .collect();
         let mut running = Vec::new();
-        for task in tasks {
-            running.push(task.await);
+        for task in 0..3 {
+            let clients = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
+            running.push(tokio::spawn(stop_and_go_on(clients, format!("{round} {task}"), all.clone())));
         }
         // Moments spread over some periods of what happens, another each time.
         tokio::time::sleep(Duration::from_millis(150 + round * 37 % 100)).await;
