@@ -298,6 +298,19 @@ async fn a_restart_keeps_the_latch_and_its_bytes() {
     let free = bench.take_back("go on").await.unwrap();
     assert_eq!(free.advice(), pb::Advice::NotEnoughData);
     bench.step(2).await;
+    // And whoever reads the history finds them.
+    let sql = "SELECT advice, step, rule, decision_id, override_by FROM decisions ORDER BY sequence LIMIT 2";
+    let mut query = std::process::Command::new(env!("CARGO_BIN_EXE_clino"));
+    query.args(["query", "--data", data.to_str().unwrap(), "--format", "jsonl", "--sql", sql]);
+    let found = String::from_utf8(query.output().unwrap().stdout).unwrap();
+    let lines: Vec<serde_json::Value> =
+        found.lines().map(serde_json::from_str).collect::<Result<_, _>>().unwrap();
+    let of = |advice: &str, step: Option<u64>, decision: &pb::Decision, by: Option<&str>| {
+        let (rule, id) = (&decision.rule, &decision.decision_id);
+        serde_json::json!({"advice": advice, "step": step, "rule": rule, "decision_id": id, "override_by": by})
+    };
+    let by = free.overridden.as_ref().map(|overridden| overridden.by.as_str());
+    assert_eq!(lines, [of("stop", Some(1), &stop, None), of("not_enough_data", None, &free, by)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

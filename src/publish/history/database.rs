@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The schema in numbered steps: `user_version` tells how many of them a database has behind it.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 /// How long a connection waits for another one's lock.
 const BUSY: Duration = Duration::from_secs(5);
 /// How long the check at the start may take; what it has not seen by then is trusted.
