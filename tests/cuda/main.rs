@@ -88,6 +88,18 @@ fn no_kernel_moves_more_than_it_has_to() {
     }
 }
 
+/// Whichever thread asks, work goes to streams that clino made; the stand-in fails what two of them do unordered.
+#[test]
+fn work_goes_to_one_stream_that_no_thread_owns() {
+    let on = StandIn::new();
+    let arguments = case("mlp-tanh", "cuda:0", &["--measure", "loss", "sharpness:draws=2", "keskar"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (answer, report) = on.counted(&arguments, &[]);
+    assert!(readings(&answer).iter().all(|reading| reading["outcome"] != "failed"), "{answer}");
+    assert!(report["total"]["all_kernels"]["launches"].as_u64().unwrap() > 100, "{report}");
+    assert_eq!(report["total"]["default_streams"], 0, "work on a stream that nobody made");
+}
+
 /// Inside a draw the host never waits: more steps of an ascent add launches and no waiting.
 #[test]
 fn the_host_does_not_wait_inside_a_draw() {

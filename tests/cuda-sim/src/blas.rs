@@ -159,6 +159,7 @@ impl<T: Copy + PartialEq + Default + Add + Mul + 'static> Product<T> {
                     return Err(Fault::new(ILLEGAL_ADDRESS, text));
                 }
             }
+            device.touch(self.name, stream, &[self.a, self.b, self.c].map(|batch| batch.address))?;
             (0..self.count).for_each(|number| self.one(number));
             let (loaded, stored) = ((m * k + k * n) * size * self.count, m * n * size * self.count);
             let (loaded, stored) = (loaded as u64, stored as u64);

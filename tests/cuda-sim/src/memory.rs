@@ -11,6 +11,9 @@ const ALIGNMENT: usize = 256;
 /// Between two allocations there is at least this much that belongs to nobody, so that an overrun shows.
 const GAP: usize = 256;
 
+/// Most bytes of a table of addresses.
+const TABLE: usize = 4096;
+
 /// A device's memory.
 #[derive(Default)]
 pub struct Store {
@@ -77,6 +80,23 @@ impl Store {
     pub fn disallow(&mut self, start: u64) {
         self.extra.remove(&start);
         self.ranges = None;
+    }
+
+    /// The start of the allocation that this address lies in.
+    pub fn start(&self, address: u64) -> Option<u64> {
+        let (start, size) = self.blocks.range(..=address).next_back()?;
+        (address < start + *size as u64).then_some(*start)
+    }
+
+    /// The words of a small allocation, which may be a table of addresses.
+    pub fn table(&self, start: u64) -> &[u64] {
+        match self.blocks.get(&start) {
+            // SAFETY: it is an allocation of this many bytes, aligned for words, and was filled when it was made.
+            Some(size) if *size <= TABLE => unsafe {
+                std::slice::from_raw_parts(start as *const u64, size / 8)
+            },
+            _ => &[],
+        }
     }
 
     /// Whether these bytes lie in one live range.

@@ -1,7 +1,7 @@
 //! One GPU: memory, launches of the kernels, and what its errors mean.
 //!
-//! Everything goes to one stream in the order in which it is asked for; only [`Gpu::download`] and [`Gpu::wait`] wait for it.
-//! Snapshots that arrive are copied on another, see `carry.rs`.
+//! Everything goes to one stream that is made for it, in the order in which it is asked for, whichever thread asks; only
+//! [`Gpu::download`] and [`Gpu::wait`] wait for it. Snapshots that arrive are copied on another, see `carry.rs`.
 //!
 //! Owns: candle's device, the text of the kernels, pointers. May not touch: what a kernel computes.
 #![allow(unsafe_code)]
@@ -69,7 +69,8 @@ impl Gpu {
             let message = format!("cuda:{ordinal} cannot be used: {file} cannot be loaded");
             return Err(Fault::new(FaultKind::Unavailable, message));
         }
-        let device = Device::new_cuda(ordinal).map_err(|error| unavailable(ordinal, &error))?;
+        // candle's other way takes a stream of each thread of the host: those are not ordered among each other.
+        let device = Device::new_cuda_with_stream(ordinal).map_err(|error| unavailable(ordinal, &error))?;
         let cuda = device.as_cuda_device().map_err(|error| unavailable(ordinal, &error))?.clone();
         // SAFETY: everything is launched on one stream, and what `carry.rs` copies on another is complete before it is used.
         unsafe { cuda.disable_event_tracking() };
