@@ -21,6 +21,8 @@ pub struct Store {
     pub live: u64,
     pub peak: u64,
     pub allocations: u64,
+    /// Bytes that were freed in the order of a stream since the host last waited.
+    pub late: u64,
     blocks: BTreeMap<u64, usize>,
     /// Allowed ranges that are no allocations: variables of modules, host memory that is mapped.
     extra: BTreeMap<u64, u64>,
@@ -55,6 +57,8 @@ impl Store {
         self.ranges = None;
         self.live += bytes as u64;
         self.peak = self.peak.max(self.live);
+        // Pools give back what they have before memory ends.
+        self.late = self.late.min(self.limit - self.live);
         self.allocations += 1;
         Some(start as u64)
     }

@@ -197,6 +197,12 @@ fn memory_ends_at_the_limit() {
         assert_eq!(cuMemAllocAsync(&mut address, (1 << 19) + 1, 0), fault::OUT_OF_MEMORY);
         assert_eq!(sentence(fault::OUT_OF_MEMORY).0, "CUDA_ERROR_OUT_OF_MEMORY");
         assert_eq!(cuMemFreeAsync(one, 0), fault::OK);
+        // It is given back when the stream comes there, which the host has not seen.
+        assert_eq!(cuMemGetInfo_v2(&mut free, &mut total), fault::OK);
+        assert_eq!(free, 1 << 19);
+        assert_eq!(cuCtxSynchronize(), fault::OK);
+        assert_eq!(cuMemGetInfo_v2(&mut free, &mut total), fault::OK);
+        assert_eq!(free, 1 << 20);
     }
     allocate(1 << 20);
 }

@@ -225,6 +225,7 @@ pub unsafe extern "C" fn cuCtxSynchronize() -> Code {
     on(0, |device| {
         device.tally.host_synchronizations += 1;
         device.order.all_synchronized();
+        device.store.late = 0;
         Ok(())
     })
 }

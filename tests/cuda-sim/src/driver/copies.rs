@@ -35,7 +35,9 @@ fn inside(device: &Device, what: &str, address: u64, bytes: usize) -> Result<(),
 pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Code {
     on(0, |device| {
         let limit = device.store.limit;
-        unsafe { (*free, *total) = ((limit - device.store.live) as usize, limit as usize) };
+        unsafe {
+            (*free, *total) = ((limit - device.store.live - device.store.late) as usize, limit as usize)
+        };
         Ok(())
     })
 }
@@ -64,7 +66,9 @@ fn free(handle: Handle, address: u64, waits: bool) -> Code {
             device.touch("freeing", handle, &[address])?;
         }
         device.order.forget(address);
+        let live = device.store.live;
         if address == 0 || device.store.free(address) {
+            device.store.late += if waits { 0 } else { live - device.store.live };
             return Ok(());
         }
         Err(Fault::new(INVALID_VALUE, format!("{address:#x} is freed, which is no allocation")))

@@ -49,6 +49,7 @@ pub struct Device {
     dead: Option<Fault>,
     launches: u64,
     copies: u64,
+    products: u64,
     allocations: u64,
     events: HashMap<Handle, Instant>,
     pub order: Order,
@@ -99,6 +100,7 @@ impl Device {
             dead: None,
             launches: 0,
             copies: 0,
+            products: 0,
             allocations: 0,
             events: HashMap::new(),
             order: Order::default(),
@@ -117,11 +119,12 @@ impl Device {
     }
 
     /// Counts an event, and fails where the environment wants it to.
-    fn trip(&mut self, what: What) -> Result<(), Fault> {
+    pub fn trip(&mut self, what: What) -> Result<(), Fault> {
         let (number, codes) = match what {
             What::Launch | What::Lost => (&mut self.launches, LAUNCH_FAILED),
             What::Allocation => (&mut self.allocations, OUT_OF_MEMORY),
             What::Copy => (&mut self.copies, ILLEGAL_ADDRESS),
+            What::Product => (&mut self.products, OUT_OF_MEMORY),
         };
         *number += 1;
         let number = *number;

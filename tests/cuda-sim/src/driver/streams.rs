@@ -52,6 +52,7 @@ pub unsafe extern "C" fn cuStreamSynchronize(stream: Handle) -> Code {
     on(stream, |device| {
         device.tally.host_synchronizations += 1;
         device.order.synchronized(stream_of(stream));
+        device.store.late = 0;
         Ok(())
     })
 }
@@ -117,6 +118,7 @@ pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> Code {
     on(event, |device| {
         device.tally.host_synchronizations += 1;
         device.order.reached(event);
+        device.store.late = 0;
         Ok(())
     })
 }
