@@ -5,7 +5,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod daemon;
+mod golden;
 mod standin;
+#[path = "../golden/table.rs"]
+mod table;
+#[path = "../golden/tolerance.rs"]
+mod tolerance;
+mod uploads;
 
 use serde_json::Value;
 use standin::{StandIn, case, readings, told};
@@ -120,6 +126,35 @@ fn the_host_does_not_wait_inside_a_draw() {
     assert_eq!(waits(1, 8).0 - one.0, 4 * 2, "a draw makes the host wait within");
 }
 
+/// Random perturbations ask for the loss of each point and nothing between; what climbs by what it finds waits in every
+/// step, as `docs/gpu.md` says.
+#[test]
+fn each_measure_waits_as_often_as_it_says() {
+    let on = StandIn::new();
+    let waits = |measure: &str| {
+        let arguments = case("mlp-tanh", "cuda:0", &["--measure", measure]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (answer, report) = on.counted(&arguments, &[]);
+        assert!(readings(&answer).iter().all(|reading| reading["outcome"] != "failed"), "{answer}");
+        report["total"]["host_synchronizations"].as_u64().unwrap()
+    };
+    for (measure, count, each) in [
+        ("low_pass:draws", [4, 8], 1),
+        ("average_case:draws", [4, 8], 2),
+        ("sharpness_paper:draws", [4, 8], 2),
+        ("worst_case:iters", [5, 10], 2),
+        ("worst_case:p=l2,iters", [5, 10], 3),
+        ("hessian_trace:rel_stderr=0,draws", [4, 8], 6),
+    ] {
+        let found = count.map(|count| waits(&format!("{measure}={count}")));
+        println!("proof: {measure}={count:?}: the host waits {found:?} times");
+        assert_eq!(found[1] - found[0], each * (count[1] - count[0]), "{measure}");
+    }
+    let (sam, loss) = (waits("sam"), waits("loss"));
+    println!("proof: sam: the host waits {sam} times, loss: {loss}");
+    assert_eq!(sam - loss, 5);
+}
+
 #[test]
 fn reruns_and_several_gpus_give_the_same_bits() {
     let on = StandIn::new();
@@ -146,6 +181,7 @@ fn a_failure_costs_one_reading_and_the_cpu_makes_the_rest() {
         ("copy:0:300", "ILLEGAL_ADDRESS"),
         ("lost:0:900", "DEVICE_UNAVAILABLE"),
         ("alloc:0:800", "no memory left"),
+        ("product:0:100", "no memory left: CublasError(CUBLAS_STATUS_ALLOC_FAILED"),
     ] {
         let found = measure(&on, &case("mlp-tanh", "cuda:0", &more), &[("CUDA_SIM_FAIL", failure)]);
         let failed: Vec<&Value> = found.iter().filter(|reading| reading["outcome"] == "failed").collect();
