@@ -60,6 +60,25 @@ fn every_kernel_equals_the_cpu_in_every_order() {
     }
 }
 
+#[test]
+fn a_selftest_that_ends_tells_what_it_found_before() {
+    let on = StandIn::new();
+    let only = ["selftest", "--elements", "4096", "--only"];
+    let (_, report) = on.counted(&[&only[..], &["kernels"]].concat(), &[]);
+    let launches = report["total"]["all_kernels"]["launches"].as_u64().unwrap();
+    let failure = format!("launch:0:{}", launches + 20);
+    let parts = [&only[..], &["kernels,speed"]].concat();
+    let output = on.clino(&parts, &[("CUDA_SIM_FAIL", &failure)]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in
+        ["compute capability 8.0", "driver for CUDA 13.0", "140 of 140", "**Speed ended: the GPU failed"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.ends_with("**failed**\n"), "{text}");
+}
+
 /// Vectors that each kernel has to read and write; those of `clino_noise_squares` are none.
 const VECTORS: [(&str, f64); 11] = [
     ("perturb", 2.0),
