@@ -42,15 +42,15 @@ fn ended(mut daemon: Daemon) -> String {
 
 /// An upload that is held back behind its first parts, until the sender is used.
 async fn begun(daemon: &Daemon, upload: &Upload) -> (tokio::task::JoinHandle<()>, Box<dyn FnOnce() + Send>) {
-    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, receiver) = tokio::sync::mpsc::channel(64);
     let mut frames = upload.frames().into_iter().map(|frame| pb::PushSnapshotRequest { frame: Some(frame) });
-    frames.by_ref().take(3).for_each(|frame| sender.send(frame).unwrap());
+    frames.by_ref().take(3).for_each(|frame| sender.try_send(frame).unwrap());
     let mut clients = daemon.clients().await;
-    let stream = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
     let sent = tokio::spawn(async move { drop(clients.snapshots.push_snapshot(stream).await.unwrap()) });
     // The daemon has to see them: nothing tells when.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    (sent, Box::new(move || frames.for_each(|frame| sender.send(frame).unwrap())))
+    (sent, Box::new(move || frames.for_each(|frame| sender.try_send(frame).unwrap())))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

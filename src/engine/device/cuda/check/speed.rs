@@ -57,18 +57,9 @@ fn of<T: Element>(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> R
     };
     time("copy", 2, &mut || gpu.copy(&w0, &mut x))?;
     time("perturb", 2, &mut || arena.perturb((&bases, &w0), draw, by))?;
-    if T::SUFFIX == "f32" {
-        let narrow = gpu.upload(&[gpu.address(&x)])?;
-        let mut arguments = vec![gpu.at(&w0), gpu.at(&narrow)];
-        arguments.extend(named(draw));
-        arguments.extend(arena.scaled(by));
-        time("perturb to bf16", 2, &mut || arena.each("clino_perturb_bf16", &arguments))?;
-    }
     time("displace", 3, &mut || arena.displace((&bases, &w0), Some(&x), by))?;
     time("gather", 2, &mut || arena.gather(&bases, &mut x))?;
-    time("noise", 1, &mut || arena.noise(&mut x, draw))?;
-    time("noise_squares", 0, &mut || arena.noise_squares::<T>(draw).map(drop))?;
-    time("product_with_noise", 1, &mut || arena.product_with_noise(&x, draw).map(drop))?;
+    noises((&arena, &w0, &mut x), (draw, by), &mut time)?;
     time("products", 2, &mut || arena.products(&x, &y).map(drop))?;
     time("to_metric", 3, &mut || arena.to_metric(&mut x, &w0, &linear).map(drop))?;
     time("ascend", 2, &mut || arena.scale_and_perturb(&mut x, &ones, Some((draw, &ones))).map(drop))?;
@@ -81,6 +72,26 @@ fn of<T: Element>(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> R
 
 /// Times a kernel by its name and the vectors that it moves.
 type Time<'a> = dyn FnMut(&'static str, u64, &mut dyn FnMut() -> Result<(), Fault>) -> Result<(), Fault> + 'a;
+
+/// Noise by itself, and a point in 16 bits, in the place of a vector of f32.
+fn noises<T: Element>(
+    (arena, w0, x): (&Arena, &Vector<T>, &mut Vector<T>),
+    (draw, by): (Draw, Scaled<'_>),
+    time: &mut Time<'_>,
+) -> Result<(), Fault> {
+    time("noise", 1, &mut || arena.noise(x, draw))?;
+    time("noise_squares", 0, &mut || arena.noise_squares::<T>(draw).map(drop))?;
+    time("product_with_noise", 1, &mut || arena.product_with_noise(x, draw).map(drop))?;
+    if T::SUFFIX != "f32" {
+        return Ok(());
+    }
+    let gpu = arena.gpu();
+    let bases = gpu.upload(&[gpu.address(x)])?;
+    let mut arguments = vec![gpu.at(w0), gpu.at(&bases)];
+    arguments.extend(named(draw));
+    arguments.extend(arena.scaled(by));
+    time("perturb to bf16", 2, &mut || arena.each("clino_perturb_bf16", &arguments))
+}
 
 /// Kernels for directions, and the losses of as many logits as there are elements.
 fn directions<T: Element>(
