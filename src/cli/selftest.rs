@@ -52,6 +52,7 @@ enum Section {
 struct Case {
     name: &'static str,
     config: &'static str,
+    expected: &'static str,
     /// Initialization, a snapshot, the one before it, the probe.
     files: [&'static [u8]; 4],
 }
@@ -61,6 +62,7 @@ macro_rules! case {
         Case {
             name: $name,
             config: include_str!(concat!("../../tests/cases/", $name, "/config.json")),
+            expected: include_str!(concat!("../../tests/cases/", $name, "/expected.json")),
             files: [
                 include_bytes!(concat!("../../tests/cases/", $name, "/init.safetensors")),
                 include_bytes!(concat!("../../tests/cases/", $name, "/snapshot-0040.safetensors")),
@@ -96,39 +98,113 @@ struct Compared {
     passes: bool,
 }
 
-/// Tests and prints.
+/// What was found so far.
+struct Report {
+    text: String,
+    failed: usize,
+}
+
+/// Tests and prints; what was found before a part failed is printed too.
 ///
 /// # Errors
 /// A device that cannot be opened or fails, and the count of what did not pass.
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let threads = super::all_processors();
     let engine = super::engine_at(threads, &arguments.device)?;
-    let mut text = format!("## clino {} selftest\n\n{}\n\n", env!("CARGO_PKG_VERSION"), engine.description());
-    let mut failed = 0;
-    if arguments.only.contains(&Section::Kernels) {
-        let checks = engine.check_kernels()?;
-        failed += checks.iter().filter(|check| !check.passes()).count();
-        text += &kernels(&checks, arguments.verbose);
-    }
-    if arguments.only.contains(&Section::Measures) {
-        let host = Engine::new(threads)?;
-        for precision in [Precision::F64, Precision::F32] {
-            let compared = compare([&engine, &host], &arguments.measure, precision)?;
-            failed += compared.values().filter(|compared| !compared.passes).count();
-            text += &measures(&compared, precision);
+    let text = format!("## clino {} selftest\n\n{}\n\n", env!("CARGO_PKG_VERSION"), engine.description());
+    let mut report = Report { text, failed: 0 };
+    engine.gpu_details().iter().for_each(|line| report.text += &format!("- {line}\n"));
+    report.text += "\n";
+    let mut outcome = Ok(());
+    for section in [Section::Kernels, Section::Measures, Section::Speed] {
+        if !arguments.only.contains(&section) {
+            continue;
+        }
+        // What follows may work all the same, unless the device is lost: then the CPU would answer for it.
+        if let Err(fault) = part(section, &engine, &arguments, &mut report) {
+            report.text += &format!("**{section:?} ended: {}**\n\n", fault.message);
+            outcome = outcome.and(Err(fault));
+            if !engine.lost().is_empty() {
+                break;
+            }
         }
     }
-    if arguments.only.contains(&Section::Speed) {
-        let began = Instant::now();
-        text += &speeds(&engine.kernel_speeds(arguments.elements, &|| began.elapsed().as_secs_f64())?);
+    report.text += &match (report.failed, &outcome) {
+        (0, Ok(())) => "**passed**\n".to_owned(),
+        (0, Err(_)) => "**failed**\n".to_owned(),
+        (failed, _) => format!("**{failed} comparisons failed**\n"),
+    };
+    let written = io::stdout().write_all(report.text.as_bytes());
+    written.map_err(|error| Fault::internal(format!("stdout: {error}")))?;
+    outcome?;
+    match report.failed {
+        0 => Ok(()),
+        failed => Err(Fault::internal(format!("{failed} comparisons of the selftest failed"))),
     }
-    text +=
-        &if failed == 0 { "**passed**\n".to_owned() } else { format!("**{failed} comparisons failed**\n") };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Fault::internal(format!("stdout: {error}")))?;
-    if failed > 0 {
-        return Err(Fault::internal(format!("{failed} comparisons of the selftest failed")));
+}
+
+fn part(section: Section, engine: &Engine, arguments: &Arguments, report: &mut Report) -> Result<(), Fault> {
+    match section {
+        Section::Kernels => {
+            let checks = engine.check_kernels()?;
+            report.failed += checks.iter().filter(|check| !check.passes()).count();
+            report.text += &kernels(&checks, arguments.verbose);
+        }
+        Section::Measures => {
+            let host = Engine::new(super::all_processors())?;
+            report.failed += oracle(engine, &mut report.text)?;
+            for precision in [Precision::F64, Precision::F32] {
+                let compared = compare([engine, &host], &arguments.measure, precision)?;
+                report.failed += compared.values().filter(|compared| !compared.passes).count();
+                report.text += &measures(&compared, precision);
+            }
+        }
+        Section::Speed => {
+            let began = Instant::now();
+            let timed = engine.kernel_speeds(arguments.elements, &|| began.elapsed().as_secs_f64())?;
+            report.text += &speeds(&timed);
+        }
     }
     Ok(())
+}
+
+/// Measures whose value stands in a case's expected.json, which another program made in f64.
+const EXPECTED: [(&str, &str); 3] = [
+    ("loss", "/outputs/loss"),
+    ("accuracy", "/outputs/accuracy"),
+    ("entropy", "/outputs/predictive_entropy"),
+];
+
+/// How near they must come, in f64.
+const NEAR: f64 = 1e-9;
+
+/// Holds readings of the golden cases against what is expected of them; how many do not agree.
+fn oracle(engine: &Engine, text: &mut String) -> Result<usize, Fault> {
+    let asked = EXPECTED.map(|(name, _)| MeasureRequest { name: name.into(), parameters: BTreeMap::new() });
+    *text += "### Golden cases against their expected values, f64\n\n\
+              | case | measure | device | expected | difference | |\n|---|---|---|---|---|---|\n";
+    let mut failed = 0;
+    for case in &CASES {
+        let expected: serde_json::Value = serde_json::from_str(case.expected)
+            .map_err(|error| Fault::internal(format!("expected.json of {}: {error}", case.name)))?;
+        let readings = Files::new(case)?.readings(engine, &asked, Precision::F64)?;
+        for (name, place) in EXPECTED {
+            let wanted = expected["snapshots"]["snapshot-0040"].pointer(place).and_then(|x| x.as_f64());
+            let found = readings.iter().find(|reading| reading.measure == name).and_then(|found| found.value);
+            let difference = match (found, wanted) {
+                (Some(found), Some(wanted)) => (found - wanted).abs() / wanted.abs(),
+                _ => f64::INFINITY,
+            };
+            failed += usize::from(difference.is_nan() || difference > NEAR);
+            let [found, wanted] = [found, wanted].map(|x| x.map_or("-".into(), super::table::number));
+            let verdict = verdict(difference <= NEAR);
+            let case = case.name;
+            *text +=
+                &format!("| {case} | {name} | {found} | {wanted} | {} | {verdict} |\n", size(difference));
+        }
+    }
+    *text += "\n";
+    Ok(failed)
 }
 
 fn verdict(passes: bool) -> &'static str {

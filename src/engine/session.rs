@@ -159,6 +159,11 @@ impl Engine {
         self.pool.install(|| self.gpus.speeds(elements, &|| clock()))
     }
 
+    /// What a report of an error should name of each GPU.
+    pub fn gpu_details(&self) -> Vec<String> {
+        self.gpus.details()
+    }
+
     /// GPUs that failed for good.
     pub fn lost(&self) -> Vec<String> {
         self.gpus.lost()

@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-fn start(on: &StandIn, environment: &[(&str, &str)]) -> Daemon {
+pub fn start(on: &StandIn, environment: &[(&str, &str)]) -> Daemon {
     let libraries = [("CLINO_CUDA_LIB_DIR", on.path().to_str().unwrap())];
     let environment: Vec<_> = libraries.iter().chain(environment).copied().collect();
     Daemon::start_with(&["--device", "cuda:0"], &environment)
@@ -20,17 +20,17 @@ async fn serving(daemon: &Daemon) -> i32 {
     health.check(HealthCheckRequest::default()).await.unwrap().into_inner().status
 }
 
-async fn ready(daemon: &Daemon) {
+pub async fn ready(daemon: &Daemon) {
     while serving(daemon).await != ServingStatus::Serving as i32 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
-fn measures() -> Vec<pb::MeasureRequest> {
+pub fn measures() -> Vec<pb::MeasureRequest> {
     vec![measure("loss", &[]), measure("sharpness", &[("draws", 4.0)]), measure("sam", &[])]
 }
 
-fn is(snapshot: &Option<pb::SnapshotRef>, step: u64) -> bool {
+pub fn is(snapshot: &Option<pb::SnapshotRef>, step: u64) -> bool {
     snapshot.as_ref().is_some_and(|snapshot| snapshot.step == step)
 }
 
@@ -66,6 +66,23 @@ async fn it_measures_on_the_gpu_what_it_measures_on_the_cpu() {
     // Its parameters were on the GPU when its turn came.
     let (_, _, log) = there.wait();
     assert!(log.contains("carried=true"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_driver_auto_measures_on_the_cpu_and_says_so_once() {
+    let none = tempfile::tempdir().unwrap();
+    let environment = [("CLINO_CUDA_LIB_DIR", none.path().to_str().unwrap()), ("LD_LIBRARY_PATH", "")];
+    let mut daemon = Daemon::start_with(&["--device", "auto"], &environment);
+    ready(&daemon).await;
+    let found = readings(&daemon, &run(&daemon).await, 1).await;
+    assert!(!found.is_empty());
+    assert!(found.iter().all(|reading| reading.outcome() == pb::Outcome::Measured), "{found:?}");
+    daemon.signal("-TERM");
+    let (status, _, log) = daemon.wait();
+    assert!(status.success(), "{log}");
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("computing on the CPU")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains("libcuda.so.1 cannot be loaded"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

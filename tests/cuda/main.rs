@@ -5,7 +5,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod daemon;
+mod golden;
 mod standin;
+#[path = "../golden/table.rs"]
+mod table;
+#[path = "../golden/tolerance.rs"]
+mod tolerance;
+mod uploads;
 
 use serde_json::Value;
 use standin::{StandIn, case, readings, told};
@@ -54,6 +60,25 @@ fn every_kernel_equals_the_cpu_in_every_order() {
     }
 }
 
+#[test]
+fn a_selftest_that_ends_tells_what_it_found_before() {
+    let on = StandIn::new();
+    let only = ["selftest", "--elements", "4096", "--only"];
+    let (_, report) = on.counted(&[&only[..], &["kernels"]].concat(), &[]);
+    let launches = report["total"]["all_kernels"]["launches"].as_u64().unwrap();
+    let failure = format!("launch:0:{}", launches + 20);
+    let parts = [&only[..], &["kernels,speed"]].concat();
+    let output = on.clino(&parts, &[("CUDA_SIM_FAIL", &failure)]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in
+        ["compute capability 8.0", "driver for CUDA 13.0", "140 of 140", "**Speed ended: the GPU failed"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.ends_with("**failed**\n"), "{text}");
+}
+
 /// Vectors that each kernel has to read and write; those of `clino_noise_squares` are none.
 const VECTORS: [(&str, f64); 11] = [
     ("perturb", 2.0),
@@ -88,6 +113,18 @@ fn no_kernel_moves_more_than_it_has_to() {
     }
 }
 
+/// Whichever thread asks, work goes to streams that clino made; the stand-in fails what two of them do unordered.
+#[test]
+fn work_goes_to_one_stream_that_no_thread_owns() {
+    let on = StandIn::new();
+    let arguments = case("mlp-tanh", "cuda:0", &["--measure", "loss", "sharpness:draws=2", "keskar"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (answer, report) = on.counted(&arguments, &[]);
+    assert!(readings(&answer).iter().all(|reading| reading["outcome"] != "failed"), "{answer}");
+    assert!(report["total"]["all_kernels"]["launches"].as_u64().unwrap() > 100, "{report}");
+    assert_eq!(report["total"]["default_streams"], 0, "work on a stream that nobody made");
+}
+
 /// Inside a draw the host never waits: more steps of an ascent add launches and no waiting.
 #[test]
 fn the_host_does_not_wait_inside_a_draw() {
@@ -106,6 +143,35 @@ fn the_host_does_not_wait_inside_a_draw() {
     assert!(four.1 > two.1 && two.1 > one.1, "steps launch nothing");
     // At its end a draw asks for its losses and its displacement.
     assert_eq!(waits(1, 8).0 - one.0, 4 * 2, "a draw makes the host wait within");
+}
+
+/// Random perturbations ask for the loss of each point and nothing between; what climbs by what it finds waits in every
+/// step, as `docs/gpu.md` says.
+#[test]
+fn each_measure_waits_as_often_as_it_says() {
+    let on = StandIn::new();
+    let waits = |measure: &str| {
+        let arguments = case("mlp-tanh", "cuda:0", &["--measure", measure]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (answer, report) = on.counted(&arguments, &[]);
+        assert!(readings(&answer).iter().all(|reading| reading["outcome"] != "failed"), "{answer}");
+        report["total"]["host_synchronizations"].as_u64().unwrap()
+    };
+    for (measure, count, each) in [
+        ("low_pass:draws", [4, 8], 1),
+        ("average_case:draws", [4, 8], 2),
+        ("sharpness_paper:draws", [4, 8], 2),
+        ("worst_case:iters", [5, 10], 2),
+        ("worst_case:p=l2,iters", [5, 10], 3),
+        ("hessian_trace:rel_stderr=0,draws", [4, 8], 6),
+    ] {
+        let found = count.map(|count| waits(&format!("{measure}={count}")));
+        println!("proof: {measure}={count:?}: the host waits {found:?} times");
+        assert_eq!(found[1] - found[0], each * (count[1] - count[0]), "{measure}");
+    }
+    let (sam, loss) = (waits("sam"), waits("loss"));
+    println!("proof: sam: the host waits {sam} times, loss: {loss}");
+    assert_eq!(sam - loss, 5);
 }
 
 #[test]
@@ -134,6 +200,7 @@ fn a_failure_costs_one_reading_and_the_cpu_makes_the_rest() {
         ("copy:0:300", "ILLEGAL_ADDRESS"),
         ("lost:0:900", "DEVICE_UNAVAILABLE"),
         ("alloc:0:800", "no memory left"),
+        ("product:0:100", "no memory left: CublasError(CUBLAS_STATUS_ALLOC_FAILED"),
     ] {
         let found = measure(&on, &case("mlp-tanh", "cuda:0", &more), &[("CUDA_SIM_FAIL", failure)]);
         let failed: Vec<&Value> = found.iter().filter(|reading| reading["outcome"] == "failed").collect();

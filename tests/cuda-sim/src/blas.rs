@@ -14,13 +14,15 @@
 
 use crate::counters::Counts;
 use crate::driver::{Handle, on};
-use crate::fault::{Fault, ILLEGAL_ADDRESS, OK};
+use crate::fault::{Fault, ILLEGAL_ADDRESS, OK, OUT_OF_MEMORY};
+use crate::options::What;
 use std::ffi::{c_int, c_longlong, c_void};
 use std::ops::{Add, Mul};
 
 type Status = c_int;
 
 const SUCCESS: Status = 0;
+const ALLOC_FAILED: Status = 3;
 const EXECUTION_FAILED: Status = 13;
 const NOT_SUPPORTED: Status = 15;
 
@@ -151,6 +153,7 @@ impl<T: Copy + PartialEq + Default + Add + Mul + 'static> Product<T> {
         let size = size_of::<T>();
         let stream = unsafe { (*(library as *const Library)).stream };
         let code = on(stream, |device| {
+            device.trip(What::Product)?;
             for (batch, rows, columns) in [(self.a, m, k), (self.b, k, n), (self.c, m, n)] {
                 let bytes = batch.bytes(rows, columns, self.count, size);
                 if m * n * k != 0 && !device.store.contains(batch.address, bytes) {
@@ -159,13 +162,18 @@ impl<T: Copy + PartialEq + Default + Add + Mul + 'static> Product<T> {
                     return Err(Fault::new(ILLEGAL_ADDRESS, text));
                 }
             }
+            device.touch(self.name, stream, &[self.a, self.b, self.c].map(|batch| batch.address))?;
             (0..self.count).for_each(|number| self.one(number));
             let (loaded, stored) = ((m * k + k * n) * size * self.count, m * n * size * self.count);
             let (loaded, stored) = (loaded as u64, stored as u64);
             device.count(self.name, Counts { launches: 1, loaded, stored, ..Counts::default() });
             Ok(())
         });
-        if code == OK { SUCCESS } else { EXECUTION_FAILED }
+        match code {
+            OK => SUCCESS,
+            OUT_OF_MEMORY => ALLOC_FAILED,
+            _ => EXECUTION_FAILED,
+        }
     }
 
     fn one(&self, number: usize) {

@@ -60,6 +60,8 @@ pub struct Tally {
     pub allocations: u64,
     pub peak_bytes: u64,
     pub live_bytes: u64,
+    /// Work on streams that nobody made: the default one, and those of threads.
+    pub default_streams: u64,
 }
 
 impl Tally {
@@ -80,7 +82,7 @@ impl Tally {
         }
     }
 
-    fn numbers_mut(&mut self) -> [&mut u64; 10] {
+    fn numbers_mut(&mut self) -> [&mut u64; 11] {
         [
             &mut self.host_synchronizations,
             &mut self.copies_to_device,
@@ -92,6 +94,7 @@ impl Tally {
             &mut self.allocations,
             &mut self.peak_bytes,
             &mut self.live_bytes,
+            &mut self.default_streams,
         ]
     }
 
@@ -107,6 +110,7 @@ impl Tally {
             "allocations",
             "peak_bytes",
             "live_bytes",
+            "default_streams",
         ];
         let mut text = String::from("{");
         for (name, number) in names.iter().zip(self.clone().numbers_mut()) {

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod numbers;
 pub mod ops;
 pub mod options;
+pub mod order;
 pub mod program;
 pub mod random;
 pub mod text;

@@ -11,6 +11,9 @@ const ALIGNMENT: usize = 256;
 /// Between two allocations there is at least this much that belongs to nobody, so that an overrun shows.
 const GAP: usize = 256;
 
+/// Most bytes of a table of addresses.
+const TABLE: usize = 4096;
+
 /// A device's memory.
 #[derive(Default)]
 pub struct Store {
@@ -18,6 +21,8 @@ pub struct Store {
     pub live: u64,
     pub peak: u64,
     pub allocations: u64,
+    /// Bytes that were freed in the order of a stream since the host last waited.
+    pub late: u64,
     blocks: BTreeMap<u64, usize>,
     /// Allowed ranges that are no allocations: variables of modules, host memory that is mapped.
     extra: BTreeMap<u64, u64>,
@@ -52,6 +57,8 @@ impl Store {
         self.ranges = None;
         self.live += bytes as u64;
         self.peak = self.peak.max(self.live);
+        // Pools give back what they have before memory ends.
+        self.late = self.late.min(self.limit - self.live);
         self.allocations += 1;
         Some(start as u64)
     }
@@ -77,6 +84,23 @@ impl Store {
     pub fn disallow(&mut self, start: u64) {
         self.extra.remove(&start);
         self.ranges = None;
+    }
+
+    /// The start of the allocation that this address lies in.
+    pub fn start(&self, address: u64) -> Option<u64> {
+        let (start, size) = self.blocks.range(..=address).next_back()?;
+        (address < start + *size as u64).then_some(*start)
+    }
+
+    /// The words of a small allocation, which may be a table of addresses.
+    pub fn table(&self, start: u64) -> &[u64] {
+        match self.blocks.get(&start) {
+            // SAFETY: it is an allocation of this many bytes, aligned for words, and was filled when it was made.
+            Some(size) if *size <= TABLE => unsafe {
+                std::slice::from_raw_parts(start as *const u64, size / 8)
+            },
+            _ => &[],
+        }
     }
 
     /// Whether these bytes lie in one live range.

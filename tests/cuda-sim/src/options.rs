@@ -58,6 +58,7 @@ pub enum What {
     Launch,
     Allocation,
     Copy,
+    Product,
     Lost,
 }
 
@@ -118,6 +119,7 @@ fn failures(text: &str) -> Vec<Failure> {
             "launch" => What::Launch,
             "alloc" => What::Allocation,
             "copy" => What::Copy,
+            "product" => What::Product,
             "lost" => What::Lost,
             _ => return None,
         };

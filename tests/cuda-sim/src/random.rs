@@ -124,6 +124,7 @@ fn fill<T>(generator: Handle, to: *mut T, count: usize, mut draw: impl FnMut(&mu
                 format!("random numbers at {to:p}, which is not allocated"),
             ));
         }
+        device.touch("random numbers", generator.stream, &[to as u64])?;
         for n in 0..count {
             unsafe { to.add(n).write(draw(generator)) };
         }

@@ -27,7 +27,7 @@ fn device(number: i32) {
             // SAFETY: all tests wait here, and none reads the environment before.
             unsafe { std::env::set_var(name, value) }
         };
-        set("CUDA_SIM_DEVICES", "12");
+        set("CUDA_SIM_DEVICES", "14");
         set("CUDA_SIM_MEMORY", "1048576");
         set("CUDA_SIM_FAIL", "launch:3:2,alloc:4:2,copy:5:1,lost:6:2");
     });
@@ -125,6 +125,47 @@ fn a_copy_to_pinned_memory_does_not_wait() {
 }
 
 #[test]
+fn two_streams_without_an_event_between_are_found() {
+    device(12);
+    let ([mut one, mut two], mut event) = ([0, 0], 0);
+    let (at, run) = (allocate(64), function("clino_copy"));
+    let launch = |stream: Handle| {
+        let (mut to, mut from, mut count) = (at, at, 16u32);
+        let mut arguments: [*mut c_void; 3] =
+            [(&raw mut to).cast(), (&raw mut from).cast(), (&raw mut count).cast()];
+        let none = std::ptr::null_mut();
+        unsafe { cuLaunchKernel(run, 1, 1, 1, 64, 1, 1, 0, stream, arguments.as_mut_ptr(), none) }
+    };
+    unsafe {
+        assert_eq!(cuStreamCreate(&mut one, 1), fault::OK);
+        assert_eq!(cuStreamCreate(&mut two, 1), fault::OK);
+        assert_eq!(cuEventCreate(&mut event, 2), fault::OK);
+        assert_eq!(launch(one), fault::OK);
+        assert_eq!(cuEventRecord(event, one), fault::OK);
+        assert_eq!(cuStreamWaitEvent(two, event, 0), fault::OK);
+        assert_eq!(launch(two), fault::OK);
+        assert_eq!(cuStreamSynchronize(two), fault::OK);
+        assert_eq!(launch(one), fault::OK);
+        assert_eq!(cuMemFreeAsync(at, two), fault::LAUNCH_FAILED);
+    }
+    let (_, text) = sentence(fault::LAUNCH_FAILED);
+    assert!(text.starts_with("freeing on stream") && text.contains("may still use"), "{text}");
+}
+
+#[test]
+fn the_streams_of_two_threads_are_two() {
+    device(13);
+    let at = allocate(64);
+    let set = move || {
+        device(13);
+        unsafe { cuMemsetD8Async(at, 0, 64, 2) }
+    };
+    assert_eq!((set(), set()), (fault::OK, fault::OK));
+    assert_eq!(std::thread::spawn(set).join().unwrap(), fault::LAUNCH_FAILED);
+    assert!(report(13).contains("\"default_streams\":3"), "{}", report(13));
+}
+
+#[test]
 fn a_bad_access_loses_the_context() {
     device(1);
     let (to, from, run) = (allocate(400), allocate(4000), function("clino_copy"));
@@ -156,6 +197,12 @@ fn memory_ends_at_the_limit() {
         assert_eq!(cuMemAllocAsync(&mut address, (1 << 19) + 1, 0), fault::OUT_OF_MEMORY);
         assert_eq!(sentence(fault::OUT_OF_MEMORY).0, "CUDA_ERROR_OUT_OF_MEMORY");
         assert_eq!(cuMemFreeAsync(one, 0), fault::OK);
+        // It is given back when the stream comes there, which the host has not seen.
+        assert_eq!(cuMemGetInfo_v2(&mut free, &mut total), fault::OK);
+        assert_eq!(free, 1 << 19);
+        assert_eq!(cuCtxSynchronize(), fault::OK);
+        assert_eq!(cuMemGetInfo_v2(&mut free, &mut total), fault::OK);
+        assert_eq!(free, 1 << 20);
     }
     allocate(1 << 20);
 }

@@ -31,6 +31,11 @@ impl Gpus {
         None
     }
 
+    /// Nothing to name.
+    pub fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Those that failed for good.
     pub fn lost(&self) -> Vec<String> {
         Vec::new()

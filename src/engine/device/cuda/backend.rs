@@ -4,6 +4,7 @@
 //! Owns: the order of launches, what is kept on the device for a snapshot. May not touch: kernels' arithmetic, walkers.
 
 use super::arena::{Arena, Scaled as There, Unit, Vector};
+use super::gate::Stay;
 use super::gpu::{Arg, Element, Gpu};
 use super::network::{Ready, Resident, Scores, rows};
 use super::rows::Rows;
@@ -35,6 +36,7 @@ pub struct Cuda<T: Element> {
     ready: HashMap<Range<usize>, Arc<Vec<Ready>>>,
     noise: HashMap<(u32, Purpose), Arc<CudaSlice<f64>>>,
     rows: Option<Rows<T>>,
+    _stay: Stay,
 }
 
 /// A gradient that all workers read.
@@ -58,6 +60,7 @@ impl<T: Element> Cuda<T> {
     ) -> Result<Self, Fault> {
         let weights = &snapped.weights;
         let arena = Arena::new(gpu.clone(), &weights.slots)?;
+        let _stay = gpu.gate().stay((arena.total() * size_of::<T>()) as u64);
         let write = || {
             let mut w0 = arena.vector()?;
             arena.write(&mut w0, &weights.data)?;
@@ -67,7 +70,19 @@ impl<T: Element> Cuda<T> {
         let resident = Resident::new(gpu, model, layout, (&weights.slots, &weights.ties))?;
         let (plain, ones) = (arena.unit(&Metric::Plain)?, gpu.upload(&vec![1.0; weights.slots.len()])?);
         let (ready, noise, rows) = Default::default();
-        Ok(Self { gpu: gpu.clone(), arena, w0, resident, at_start: false, plain, ones, ready, noise, rows })
+        Ok(Self {
+            gpu: gpu.clone(),
+            arena,
+            w0,
+            resident,
+            at_start: false,
+            plain,
+            ones,
+            ready,
+            noise,
+            rows,
+            _stay,
+        })
     }
 
     /// The batches of a ground, prepared; kept for groups, made anew for other cuts.

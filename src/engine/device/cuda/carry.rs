@@ -1,13 +1,16 @@
 //! A snapshot's way to the GPUs while it arrives: converted into pinned buffers, copied from there on a stream of its
 //! own, so that whatever is measured meanwhile goes on.
 //!
+//! One at a time on each GPU, see `gate.rs`: whatever else arrives meanwhile is brought over when its turn comes.
+//!
 //! Owns: the pinned buffers, the copy stream, when a buffer may be filled again. May not touch: the stream on which
 //! everything else is launched.
 #![allow(unsafe_code)]
 
 use super::arena::{Arena, Vector};
+use super::gate::Pass;
 use super::gpu::{Element, Gpu};
-use crate::domain::{Dtype, Fault};
+use crate::domain::{Dtype, Fault, FaultKind};
 use crate::engine::device::pieces::PIECE;
 use crate::engine::slot::Slot;
 use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, DriverError, PinnedHostSlice};
@@ -30,15 +33,19 @@ pub struct Carrier<T: Element> {
     offsets: Vec<usize>,
     /// Until it is whole and given away.
     vector: Option<Vector<T>>,
+    _pass: Pass,
 }
 
 impl<T: Element> Carrier<T> {
     /// Takes memory for the parameters, there and here.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// Another on its way, no memory, or a lost device.
     pub fn new(gpu: &Arc<Gpu>, slots: &[Slot]) -> Result<Self, Fault> {
         let (offsets, total) = Arena::lay_out(slots);
+        let bytes = (total * size_of::<T>()) as u64;
+        let refused = || Fault::new(FaultKind::Exhausted, "no room on the GPU for a snapshot on its way");
+        let _pass = gpu.gate().enter(bytes).ok_or_else(refused)?;
         let made = || {
             let stream = gpu.new_stream()?;
             let context = stream.context();
@@ -49,7 +56,7 @@ impl<T: Element> Carrier<T> {
             Ok((stream.clone(), buffers, vector))
         };
         let (stream, buffers, vector) = made().map_err(|error: DriverError| gpu.fault(&error))?;
-        Ok(Self { gpu: gpu.clone(), stream, buffers, next: 0, offsets, vector: Some(vector) })
+        Ok(Self { gpu: gpu.clone(), stream, buffers, next: 0, offsets, vector: Some(vector), _pass })
     }
 
     /// Starts to copy elements of a slot from `start` on: at most [`PIECE`].

@@ -1,14 +1,16 @@
 //! One GPU: memory, launches of the kernels, and what its errors mean.
 //!
-//! Everything goes to one stream in the order in which it is asked for; only [`Gpu::download`] and [`Gpu::wait`] wait for it.
-//! Snapshots that arrive are copied on another, see `carry.rs`.
+//! Everything goes to one stream that is made for it, in the order in which it is asked for, whichever thread asks; only
+//! [`Gpu::download`] and [`Gpu::wait`] wait for it. Snapshots that arrive are copied on another, see `carry.rs`.
 //!
 //! Owns: candle's device, the text of the kernels, pointers. May not touch: what a kernel computes.
 #![allow(unsafe_code)]
 
+use super::gate::Gate;
 use crate::domain::{Fault, FaultKind};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, LaunchConfig, PushKernelArg, ValidAsZeroBits,
+    sys,
 };
 use candle_core::cuda_backend::{CudaDType, CudaDevice};
 use candle_core::{Device, Storage, Tensor, WithDType};
@@ -17,6 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// All kernels, for every GPU from compute capability 7.5 on.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/clino.ptx"));
+
+/// What the driver, cuBLAS and cuRAND call having no memory: nothing is lost by it.
+const NO_MEMORY: [&str; 3] =
+    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "CURAND_STATUS_ALLOCATION_FAILED"];
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -44,6 +50,7 @@ pub struct Gpu {
     cuda: CudaDevice,
     /// An error after which its context answers nothing else.
     lost: AtomicBool,
+    gate: Gate,
 }
 
 /// An argument of a kernel.
@@ -69,11 +76,12 @@ impl Gpu {
             let message = format!("cuda:{ordinal} cannot be used: {file} cannot be loaded");
             return Err(Fault::new(FaultKind::Unavailable, message));
         }
-        let device = Device::new_cuda(ordinal).map_err(|error| unavailable(ordinal, &error))?;
+        // candle's other way takes a stream of each thread of the host: those are not ordered among each other.
+        let device = Device::new_cuda_with_stream(ordinal).map_err(|error| unavailable(ordinal, &error))?;
         let cuda = device.as_cuda_device().map_err(|error| unavailable(ordinal, &error))?.clone();
         // SAFETY: everything is launched on one stream, and what `carry.rs` copies on another is complete before it is used.
         unsafe { cuda.disable_event_tracking() };
-        Ok(Self { ordinal, device, cuda, lost: AtomicBool::new(false) })
+        Ok(Self { ordinal, device, cuda, lost: AtomicBool::new(false), gate: Gate::default() })
     }
 
     /// Another stream, for copies.
@@ -105,26 +113,51 @@ impl Gpu {
         format!("{} ({model}, {:.1} GiB)", self.name(), self.total() as f64 / f64::from(1 << 30))
     }
 
+    /// What a report of an error should name: it, its driver, and what clino was built with.
+    pub fn details(&self) -> String {
+        let stream = self.cuda.cuda_stream();
+        let (major, minor) = stream.context().compute_capability().unwrap_or_default();
+        let mut version = 0;
+        // SAFETY: it writes one number.
+        let told = unsafe { sys::cuDriverGetVersion(&mut version) };
+        let driver = match told {
+            sys::CUresult::CUDA_SUCCESS => format!("{}.{}", version / 1000, version % 1000 / 10),
+            _ => "unknown".into(),
+        };
+        format!(
+            "{}: compute capability {major}.{minor}, {} bytes of memory, driver for CUDA {driver}, clino built with CUDA {}",
+            self.description(),
+            self.total(),
+            env!("CLINO_CUDA_TOOLKIT"),
+        )
+    }
+
     /// Bytes of its memory.
     pub fn total(&self) -> u64 {
         self.cuda.cuda_stream().context().total_mem().unwrap_or(0) as u64
     }
 
-    /// Bytes that are free.
+    /// Bytes that are free, once everything on the device is done: memory is given back in the order of the streams, and
+    /// leaves the driver's pool only then. Not for within a draw.
     ///
     /// # Errors
     /// A lost device.
     pub fn free(&self) -> Result<u64, Fault> {
         let stream = self.cuda.cuda_stream();
-        let free = stream.context().mem_get_info().map_err(|error| self.fault(&error))?.0;
-        Ok(free as u64)
+        let asked = stream.context().synchronize().and_then(|()| stream.context().mem_get_info());
+        Ok(asked.map_err(|error| self.fault(&error))?.0 as u64)
+    }
+
+    /// Who may bring snapshots there.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// What an error of candle or the driver means; marks the device where it can no longer be used.
     pub fn fault(&self, error: &dyn std::fmt::Display) -> Fault {
         let text = error.to_string();
         let text = text.lines().next().unwrap_or("no message").to_owned();
-        if text.contains("OUT_OF_MEMORY") {
+        if NO_MEMORY.iter().any(|name| text.contains(name)) {
             return Fault::new(FaultKind::Exhausted, format!("the GPU has no memory left: {text}"));
         }
         self.lost.store(true, Ordering::Relaxed);

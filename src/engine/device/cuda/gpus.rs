@@ -2,7 +2,7 @@
 //!
 //! Owns: which are used and which are lost. May not touch: what is computed there.
 
-use super::arena::Vector;
+use super::arena::{Arena, Vector};
 use super::backend::Cuda;
 use super::carry::Carrier;
 use super::check;
@@ -103,6 +103,11 @@ impl Gpus {
         (!names.is_empty()).then(|| names.join("; "))
     }
 
+    /// What a report of an error should name, a line for each.
+    pub fn details(&self) -> Vec<String> {
+        self.all.iter().map(|gpu| gpu.details()).collect()
+    }
+
     /// Those that failed for good.
     pub fn lost(&self) -> Vec<String> {
         self.all.iter().filter(|gpu| gpu.is_lost()).map(|gpu| gpu.name()).collect()
@@ -171,7 +176,10 @@ impl Gpus {
         // One for each GPU, unless one was lost meanwhile.
         let carried = carried.filter(|carried| carried.len() == self.sound().len()).unwrap_or_default();
         let mut carried = carried.into_iter();
+        let (_, total) = Arena::lay_out(&snapped.weights.slots);
         let worker = |gpu: &Arc<Gpu>| {
+            // From before its memory is asked for.
+            let _stay = gpu.gate().stay((total * size_of::<T>()) as u64);
             let model = plan.fits(gpu.free()?)?.clone();
             let layout = plan.network.layout();
             Ok(Worker::new(Cuda::new(gpu, model, layout, (snapped, carried.next()))?))

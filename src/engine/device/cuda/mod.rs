@@ -18,6 +18,8 @@ mod carry;
 #[cfg(feature = "cuda")]
 mod check;
 #[cfg(feature = "cuda")]
+mod gate;
+#[cfg(feature = "cuda")]
 mod gpu;
 #[cfg(feature = "cuda")]
 mod gpus;

@@ -224,6 +224,8 @@ pub unsafe extern "C" fn cuCtxGetStreamPriorityRange(least: *mut c_int, greatest
 pub unsafe extern "C" fn cuCtxSynchronize() -> Code {
     on(0, |device| {
         device.tally.host_synchronizations += 1;
+        device.order.all_synchronized();
+        device.store.late = 0;
         Ok(())
     })
 }

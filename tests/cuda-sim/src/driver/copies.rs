@@ -6,7 +6,7 @@
 #![allow(non_snake_case, clippy::missing_safety_doc, reason = "the names and promises are NVIDIA's")]
 
 use super::context::{agreed, unknown};
-use super::{Device, Handle, driver, is_pinned, on};
+use super::{Device, Handle, driver, is_pinned, on, stream_of};
 use crate::fault::{Code, Fault, INVALID_VALUE, OK};
 use crate::options::What;
 use std::ffi::{c_int, c_uint, c_void};
@@ -35,24 +35,40 @@ fn inside(device: &Device, what: &str, address: u64, bytes: usize) -> Result<(),
 pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Code {
     on(0, |device| {
         let limit = device.store.limit;
-        unsafe { (*free, *total) = ((limit - device.store.live) as usize, limit as usize) };
+        unsafe {
+            (*free, *total) = ((limit - device.store.live - device.store.late) as usize, limit as usize)
+        };
         Ok(())
     })
 }
 
+fn new(device: &mut Device, bytes: usize) -> Result<u64, Fault> {
+    if bytes == 0 {
+        return Err(Fault::new(INVALID_VALUE, "an allocation of no bytes"));
+    }
+    device.allocate(bytes)
+}
+
+/// Memory that is there when the stream comes to it.
 fn allocate(handle: Handle, address: *mut u64, bytes: usize) -> Code {
     on(handle, |device| {
-        if bytes == 0 {
-            return Err(Fault::new(INVALID_VALUE, "an allocation of no bytes"));
-        }
-        unsafe { *address = device.allocate(bytes)? };
-        Ok(())
+        let start = new(device, bytes)?;
+        unsafe { *address = start };
+        device.touch("allocation", handle, &[start])
     })
 }
 
-fn free(handle: Handle, address: u64) -> Code {
+fn free(handle: Handle, address: u64, waits: bool) -> Code {
     on(handle, |device| {
+        if waits {
+            device.order.all_synchronized();
+        } else {
+            device.touch("freeing", handle, &[address])?;
+        }
+        device.order.forget(address);
+        let live = device.store.live;
         if address == 0 || device.store.free(address) {
+            device.store.late += if waits { 0 } else { live - device.store.live };
             return Ok(());
         }
         Err(Fault::new(INVALID_VALUE, format!("{address:#x} is freed, which is no allocation")))
@@ -61,7 +77,10 @@ fn free(handle: Handle, address: u64) -> Code {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAlloc_v2(address: *mut u64, bytes: usize) -> Code {
-    allocate(0, address, bytes)
+    on(0, |device| {
+        unsafe { *address = new(device, bytes)? };
+        Ok(())
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -81,12 +100,12 @@ pub unsafe extern "C" fn cuMemAllocFromPoolAsync(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemFree_v2(address: u64) -> Code {
-    free(0, address)
+    free(0, address, true)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemFreeAsync(address: u64, stream: Handle) -> Code {
-    free(stream, address)
+    free(stream, address, false)
 }
 
 #[unsafe(no_mangle)]
@@ -118,6 +137,7 @@ fn to_device(handle: Handle, to: u64, from: *const u8, bytes: usize, waits: bool
     on(handle, |device| {
         device.trip(What::Copy)?;
         inside(device, "copy", to, bytes)?;
+        device.touch("copy", handle, &[to])?;
         unsafe { std::ptr::copy(from, to as *mut u8, bytes) };
         device.tally.copies_to_device += 1;
         device.tally.bytes_to_device += bytes as u64;
@@ -130,7 +150,11 @@ fn to_host(handle: Handle, to: *mut u8, from: u64, bytes: usize, waits: bool) ->
     on(handle, |device| {
         device.trip(What::Copy)?;
         inside(device, "copy", from, bytes)?;
+        device.touch("copy", handle, &[from])?;
         unsafe { std::ptr::copy(from as *const u8, to, bytes) };
+        if waits {
+            device.order.synchronized(stream_of(handle));
+        }
         device.tally.copies_to_host += 1;
         device.tally.bytes_to_host += bytes as u64;
         device.tally.host_synchronizations += u64::from(waits);
@@ -181,6 +205,7 @@ fn on_device(handle: Handle, to: u64, from: u64, bytes: usize) -> Code {
                 inside(device, "copy", address, bytes)?;
             }
         }
+        device.touch("copy", handle, &[to, from])?;
         unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
         device.tally.bytes_on_device += bytes as u64;
         Ok(())
@@ -213,6 +238,7 @@ fn fill<T: Copy>(handle: Handle, to: u64, value: T, count: usize) -> Code {
     on(handle, |device| {
         let bytes = count * size_of::<T>();
         inside(device, "filling", to, bytes)?;
+        device.touch("filling", handle, &[to])?;
         for n in 0..count {
             unsafe { (to as *mut T).add(n).write_unaligned(value) };
         }

@@ -80,15 +80,29 @@ unsafe fn parameters(function: &Function, arguments: *mut *mut c_void) -> Vec<u8
     made
 }
 
+/// Everything that looks like an address: arguments, and what lies in the tables that they point to.
+fn addresses(device: &Device, own: bool, parameters: &[u8]) -> Vec<u64> {
+    let words = parameters.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word));
+    let mut all: Vec<u64> = words.filter_map(|word| device.store.start(word)).collect();
+    if own {
+        let tables: Vec<u64> = all.iter().flat_map(|start| device.store.table(*start)).copied().collect();
+        all.extend(tables.into_iter().filter_map(|word| device.store.start(word)));
+    }
+    all
+}
+
 fn launch(
     device: &mut Device,
     function: &Function,
-    grid: [u32; 3],
-    block: [u32; 3],
-    dynamic_shared: usize,
+    (grid, block, dynamic_shared): ([u32; 3], [u32; 3], usize),
+    stream: Handle,
     arguments: *mut *mut c_void,
 ) -> Result<(), Fault> {
     device.trip(What::Launch)?;
+    // SAFETY: the caller of the launch promises its arguments.
+    let parameters = unsafe { parameters(function, arguments) };
+    let used = addresses(device, function.name.starts_with("clino_"), &parameters);
+    device.touch(&function.name, stream, &used)?;
     if on_host(function, grid, block, arguments)? {
         device.count(&function.name, Counts { launches: 1, ..Counts::default() });
         return Ok(());
@@ -98,8 +112,6 @@ fn launch(
         eprintln!("cuda-sim: {text}");
         Fault::new(NOT_SUPPORTED, text)
     })?;
-    // SAFETY: the caller of the launch promises its arguments.
-    let parameters = unsafe { parameters(function, arguments) };
     let options = &driver().options;
     let checked = options.checks.of(&function.name);
     let ranges = if checked { device.store.ranges() } else { &[] };
@@ -126,9 +138,9 @@ pub unsafe extern "C" fn cuLaunchKernel(
     _: *mut *mut c_void,
 ) -> Code {
     let function = unsafe { function_of(function) };
-    let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+    let size = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z], shared as usize);
     let handle = if stream >> 32 == 0 { (function.device as u64 + 1) << 32 } else { stream };
-    on(handle, |device| launch(device, function, grid, block, shared as usize, arguments))
+    on(handle, |device| launch(device, function, size, stream, arguments))
 }
 
 #[unsafe(no_mangle)]

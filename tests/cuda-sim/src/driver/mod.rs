@@ -2,8 +2,8 @@
 //!
 //! Owns: the one driver of the process, handles, the last error's sentence, the report. May not touch: PTX.
 //!
-//! Every call is carried out before it returns. Streams and events therefore only have names; what the order of
-//! asynchronous work would do is not simulated.
+//! Every call is carried out before it returns; what the order of asynchronous work would do is not simulated. Memory
+//! that two streams use with nothing between is an error all the same, see `order`.
 //!
 //! Safety: as NVIDIA's, the C functions write where the caller points.
 #![allow(clippy::missing_safety_doc, reason = "the promises are NVIDIA's")]
@@ -22,9 +22,11 @@ use crate::fault::{
 };
 use crate::memory::Store;
 use crate::options::{Options, What};
+use crate::order::{Order, Stream};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,8 +49,10 @@ pub struct Device {
     dead: Option<Fault>,
     launches: u64,
     copies: u64,
+    products: u64,
     allocations: u64,
     events: HashMap<Handle, Instant>,
+    pub order: Order,
     handles: u64,
 }
 
@@ -60,7 +64,15 @@ pub struct Driver {
 
 thread_local! {
     static CURRENT: Cell<Handle> = const { Cell::new(0) };
+    static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
 }
+
+/// Threads that were given work for a stream of their own.
+static THREADS: AtomicU64 = AtomicU64::new(1);
+
+/// Handles of the streams that nobody makes: the default one by two names, and the one of the calling thread.
+const LEGACY: Handle = 1;
+const PER_THREAD: Handle = 2;
 
 static LAST: Mutex<Option<Fault>> = Mutex::new(None);
 
@@ -88,8 +100,10 @@ impl Device {
             dead: None,
             launches: 0,
             copies: 0,
+            products: 0,
             allocations: 0,
             events: HashMap::new(),
+            order: Order::default(),
             handles: 0,
         }
     }
@@ -105,11 +119,12 @@ impl Device {
     }
 
     /// Counts an event, and fails where the environment wants it to.
-    fn trip(&mut self, what: What) -> Result<(), Fault> {
+    pub fn trip(&mut self, what: What) -> Result<(), Fault> {
         let (number, codes) = match what {
             What::Launch | What::Lost => (&mut self.launches, LAUNCH_FAILED),
             What::Allocation => (&mut self.allocations, OUT_OF_MEMORY),
             What::Copy => (&mut self.copies, ILLEGAL_ADDRESS),
+            What::Product => (&mut self.products, OUT_OF_MEMORY),
         };
         *number += 1;
         let number = *number;
@@ -131,6 +146,17 @@ impl Device {
             let (live, limit) = (self.store.live, self.store.limit);
             let text = format!("{bytes} bytes asked for, {live} of {limit} in use on device {}", self.number);
             Fault::new(OUT_OF_MEMORY, text)
+        })
+    }
+
+    /// Notes work on a stream by the addresses that it is given.
+    pub fn touch(&mut self, what: &str, stream: Handle, addresses: &[u64]) -> Result<(), Fault> {
+        self.tally.default_streams += u64::from(stream <= PER_THREAD);
+        let starts: Vec<u64> = addresses.iter().filter_map(|address| self.store.start(*address)).collect();
+        self.order.work(stream_of(stream), &starts).map_err(|(start, other)| {
+            let own = stream_of(stream);
+            let text = format!("{what} on stream {own:#x}: stream {other:#x} may still use {start:#x}");
+            Fault::new(LAUNCH_FAILED, text)
         })
     }
 
@@ -166,6 +192,15 @@ fn no_context() -> Fault {
 pub fn device_of(handle: Handle) -> Result<usize, Fault> {
     let handle = if handle >> 32 == 0 { CURRENT.get() } else { handle };
     ((handle >> 32 & 0xffff) as usize).checked_sub(1).ok_or_else(no_context)
+}
+
+/// A stream's name, which tells the streams of threads apart.
+pub fn stream_of(handle: Handle) -> Stream {
+    match handle {
+        PER_THREAD => PER_THREAD << 32 | THREAD.with(|number| *number),
+        0 => LEGACY,
+        made => made,
+    }
 }
 
 /// Notes an error for `cuGetErrorString`.

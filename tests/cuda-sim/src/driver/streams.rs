@@ -1,12 +1,12 @@
 //! Streams and events by their C names.
 //!
-//! Owns: their handles, the times of events, waiting. May not touch: the order of work, which is that of the calls.
+//! Owns: their handles, the times of events, waiting. May not touch: the work, which is done when it is asked for.
 //!
 //! Safety: as NVIDIA's, these functions write where the caller points.
 #![allow(non_snake_case, clippy::missing_safety_doc, reason = "the names and promises are NVIDIA's")]
 
 use super::context::unknown;
-use super::{Handle, on};
+use super::{Handle, on, stream_of};
 use crate::fault::{Code, Fault, INVALID_HANDLE, OK};
 use std::ffi::{c_int, c_uint, c_void};
 use std::time::Instant;
@@ -32,13 +32,6 @@ fn made(handle: *mut Handle, kind: u64) -> Code {
     })
 }
 
-fn waits(handle: Handle) -> Code {
-    on(handle, |device| {
-        device.tally.host_synchronizations += 1;
-        Ok(())
-    })
-}
-
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamCreate(stream: *mut Handle, _: c_uint) -> Code {
     made(stream, STREAM)
@@ -56,7 +49,12 @@ pub unsafe extern "C" fn cuStreamDestroy_v2(stream: Handle) -> Code {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamSynchronize(stream: Handle) -> Code {
-    waits(stream)
+    on(stream, |device| {
+        device.tally.host_synchronizations += 1;
+        device.order.synchronized(stream_of(stream));
+        device.store.late = 0;
+        Ok(())
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -65,8 +63,11 @@ pub unsafe extern "C" fn cuStreamQuery(stream: Handle) -> Code {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, _: Handle, _: c_uint) -> Code {
-    on(stream, |_| Ok(()))
+pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, event: Handle, _: c_uint) -> Code {
+    on(stream, |device| {
+        device.order.wait(stream_of(stream), event);
+        Ok(())
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -98,21 +99,28 @@ pub unsafe extern "C" fn cuEventCreate(event: *mut Handle, _: c_uint) -> Code {
 pub unsafe extern "C" fn cuEventDestroy_v2(event: Handle) -> Code {
     on(event, |device| {
         device.events.remove(&event);
+        device.order.forget_event(event);
         Ok(())
     })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuEventRecord(event: Handle, _: Handle) -> Code {
+pub unsafe extern "C" fn cuEventRecord(event: Handle, stream: Handle) -> Code {
     on(event, |device| {
         device.events.insert(event, Instant::now());
+        device.order.record(event, stream_of(stream));
         Ok(())
     })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> Code {
-    waits(event)
+    on(event, |device| {
+        device.tally.host_synchronizations += 1;
+        device.order.reached(event);
+        device.store.late = 0;
+        Ok(())
+    })
 }
 
 #[unsafe(no_mangle)]

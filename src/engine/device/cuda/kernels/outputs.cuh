@@ -3,9 +3,10 @@
 // Shapes: logits and d_logits [rows, classes]; one block for each row, whose size is a multiple of 32 up to 256 that may
 // depend on `classes` alone. `losses`, `margins`, `ranks` and `right` have one number for each row; all outputs but the
 // losses may be null.
-// Bytes: 1 T for each logit from memory and as much again, twice with d_logits, from the second cache, which a row of
-// 250,000 fits in; 1 T written where derivatives are wanted. The minimum is one reading, which would hold the row in
-// registers.
+// Bytes: 1 T for each logit and as much again, twice with d_logits; 1 T written where derivatives are wanted. The minimum
+// is one reading, which would hold the row in registers. The second and third come from the second cache only while all
+// rows in flight fit there, several for each multiprocessor: some ten thousand classes. Of 250,000 (1 MB in f32 for each
+// row, a thousand rows in flight) every reading is one of memory: two or three times the minimum.
 // Deterministic: in f64, threads over their classes in order, then lanes by halves, then warps in order.
 #pragma once
 
