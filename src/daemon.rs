@@ -5,7 +5,7 @@
 mod doors;
 mod keeper;
 
-use crate::access::Gate;
+use crate::access::{Gate, WINDOW};
 use crate::assembly::Spool;
 use crate::config::{Access, Config};
 use crate::decide::Bench;
@@ -242,6 +242,9 @@ fn memory(
         let registry = registry(&hub);
         return Ok((hub, Arc::new(registry)));
     };
+    for (project, seconds, ago) in history.worked(WINDOW)? {
+        gate.quotas.remember(&project, seconds, ago);
+    }
     let runs = history.runs();
     let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
     let hub = Hub::new(bounds).above(watermark).counted(tally).durable(history).map_err(internal)?;

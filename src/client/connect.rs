@@ -106,7 +106,7 @@ impl Client {
                 inline += bytes;
                 Source::Probe(convert::probe_to_pb(&group.tensors))
             } else {
-                let put = self.put_probe(group).await;
+                let put = self.put_probe(group, &plan.spec.label.project).await;
                 Source::Digest(put.map_err(|fault| fault.within(&format!("groups[{i}].")))?)
             };
             groups.push(pb::ProbeGroup { name: group.name.clone(), source: Some(source) });
@@ -122,8 +122,8 @@ impl Client {
         Run::known(self.clone(), run)
     }
 
-    async fn put_probe(&self, group: &ProbeGroup) -> Result<String, Fault> {
-        let (frames, source) = upload::probe(group)?;
+    async fn put_probe(&self, group: &ProbeGroup, project: &str) -> Result<String, Fault> {
+        let (frames, source) = upload::probe(group, project)?;
         let answer = self.runs_service().put_probe(frames).await;
         source.outcome()?;
         Ok(answer.map_err(|s| self.fault(&s))?.into_inner().digest)

@@ -189,5 +189,5 @@ class Link:
         request = runs_pb2.OpenRunRequest()
         request.CopyFrom(self._request)
         for group in request.groups:
-            group.digest = self.answer(self.daemon().put_probe(group.probe)).digest
+            group.digest = self.answer(self.daemon().put_probe(group.probe, request.project)).digest
         return request
