@@ -38,13 +38,18 @@ fi
 tools=$cache/root/usr/bin
 python=$cache/venv/bin/python
 
+told() { sed -n "s/^ *\(.*SUCCESS.*\)$/proof: $1: \1/p" "$2"; } # WHO LOG: what it says of itself
+
 # What needs no daemon.
-"$tools/promtool" check rules "$here/prometheus/clino.rules.yml" >"$work/rules.log" || fail "rules"
+(cd "$here/prometheus" && "$tools/promtool" check rules clino.rules.yml) >"$work/rules.log" || fail "rules"
+told "promtool check rules clino.rules.yml" "$work/rules.log"
 "$tools/promtool" check config "$here/prometheus/prometheus.yml" >"$work/config.log" || fail "prometheus.yml"
 "$tools/amtool" check-config "$here/prometheus/alertmanager.yml" >"$work/config.log" || fail "alertmanager.yml"
 (cd "$here/prometheus" && "$tools/promtool" test rules tests.yml) >"$work/tests.log" || fail "tests of rules"
+told "promtool test rules tests.yml" "$work/tests.log"
 "$python" "$here/check.py" files "$here" "$work/dashboard.rules.yml" || fail "files"
 "$tools/promtool" check rules "$work/dashboard.rules.yml" >"$work/dashboard.log" || fail "queries of the dashboard"
+told "promtool check rules, the dashboard's queries" "$work/dashboard.log"
 if ! command -v systemd-analyze >/dev/null; then
     apt-get update -qq >"$work/apt.log" 2>&1 && apt-get install -qq --yes --no-install-recommends systemd >>"$work/apt.log" 2>&1 ||
         fail "there is no systemd-analyze, and the package systemd cannot be installed"
@@ -107,6 +112,7 @@ pids+=("$!")
     --web.listen-address="$prometheus" --log.level=warn >"$work/prometheus.log" 2>&1 &
 pids+=("$!")
 "$python" "$here/check.py" scraped "http://$prometheus" || fail "Prometheus does not scrape the daemon"
+"$python" "$here/check.py" troubled "$clino" "$grpc" "http://$alertmanager" "$here/../tests/cases/mlp-tanh" || fail "no alert of runs in trouble"
 kill -TERM "$daemon"
 wait "$daemon" || fail "the daemon does not end cleanly"
 "$python" "$here/check.py" alerted "http://$alertmanager" || fail "no alert of a daemon that is down"
