@@ -4,8 +4,10 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from itertools import count
 from pathlib import Path
 
 import yaml
@@ -153,13 +155,50 @@ def scraped(prometheus: str) -> None:
     print(f"proof: a real Prometheus scrapes the daemon: up 1, clino_snapshots_accepted_total {accepted:.0f}")
 
 
+def active(alertmanager: str) -> set[str]:
+    """Names of the alerts that an Alertmanager was told of."""
+    alerts = ask(f"{alertmanager}/api/v2/alerts")
+    return {alert["labels"]["alertname"] for alert in alerts if alert["status"]["state"] == "active"}
+
+
+def not_finite(snapshot: Path, out: Path) -> Path:
+    """A safetensors file of the same tensors, all of them NaN."""
+    data = snapshot.read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    tensors = [tensor for name, tensor in json.loads(data[8:begin]).items() if name != "__metadata__"]
+    assert {tensor["dtype"] for tensor in tensors} == {"F32"}, "expected a file of F32"
+    out.write_bytes(data[:begin] + b"\x00\x00\xc0\x7f" * ((len(data) - begin) // 4))
+    return out
+
+
+def troubled(clino: str, address: str, alertmanager: str, case: Path) -> None:
+    """Runs get into trouble on the real daemon until an Alertmanager was told of it."""
+
+    def tell(*words: str) -> str:
+        done = subprocess.run([clino, *words, "--addr", address], capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    probe, good = f"en={case}/probe.safetensors", case / "snapshot-0020.safetensors"
+    # Slow to measure: a newer snapshot takes the place of the one that waits.
+    slow = tell("open", "--config", f"{case}/config.json", "--probe", probe, "--measure", "sharpness:draws=2000").split()[0]
+    bad = tell("open", "--config", f"{case}/config.json", "--probe", probe, "--measure", "loss").split()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        nan, steps, wanted = not_finite(good, Path(folder) / "nan.safetensors"), count(1), {"ClinoSnapshotsSkipped", "ClinoRunNonFinite"}
+
+        def told() -> bool:
+            for _ in range(5):
+                tell("push", "--run", slow, "--step", str(next(steps)), str(good))
+            tell("push", "--run", bad, "--step", str(next(steps)), str(nan))
+            return wanted <= active(alertmanager)
+
+        until("alerts of runs in trouble", told)
+    print(f"proof: snapshots were skipped and were NaN on the real daemon, and {', '.join(sorted(wanted))} arrived at a real Alertmanager")
+
+
 def alerted(alertmanager: str) -> None:
     """An Alertmanager was told that the daemon is down."""
-    def down() -> bool:
-        alerts = ask(f"{alertmanager}/api/v2/alerts")
-        return any(alert["labels"]["alertname"] == "ClinoDown" and alert["status"]["state"] == "active" for alert in alerts)
-
-    until("ClinoDown", down)
+    until("ClinoDown", lambda: "ClinoDown" in active(alertmanager))
     print("proof: the daemon ended, and ClinoDown arrived at a real Alertmanager")
 
 
@@ -174,5 +213,7 @@ if __name__ == "__main__":
             metrics(Path(words[0]), words[1], words[2])
         case "scraped":
             scraped(words[0])
+        case "troubled":
+            troubled(words[0], words[1], words[2], Path(words[3]))
         case "alerted":
             alerted(words[0])

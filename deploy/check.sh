@@ -38,26 +38,47 @@ fi
 tools=$cache/root/usr/bin
 python=$cache/venv/bin/python
 
+told() { sed -n "s/^ *\(.*SUCCESS.*\)$/proof: $1: \1/p" "$2"; } # WHO LOG: what it says of itself
+
 # What needs no daemon.
-"$tools/promtool" check rules "$here/prometheus/clino.rules.yml" >"$work/rules.log" || fail "rules"
+(cd "$here/prometheus" && "$tools/promtool" check rules clino.rules.yml) >"$work/rules.log" || fail "rules"
+told "promtool check rules clino.rules.yml" "$work/rules.log"
 "$tools/promtool" check config "$here/prometheus/prometheus.yml" >"$work/config.log" || fail "prometheus.yml"
 "$tools/amtool" check-config "$here/prometheus/alertmanager.yml" >"$work/config.log" || fail "alertmanager.yml"
 (cd "$here/prometheus" && "$tools/promtool" test rules tests.yml) >"$work/tests.log" || fail "tests of rules"
+told "promtool test rules tests.yml" "$work/tests.log"
 "$python" "$here/check.py" files "$here" "$work/dashboard.rules.yml" || fail "files"
 "$tools/promtool" check rules "$work/dashboard.rules.yml" >"$work/dashboard.log" || fail "queries of the dashboard"
-if command -v systemd-analyze >/dev/null; then
-    # The program is not installed there; everything else must be right.
-    sed "s|^ExecStart=[^ ]*|ExecStart=$clino|" "$here/systemd/clino.service" >"$work/clino.service"
-    systemd-analyze verify --man=no "$work/clino.service" >"$work/unit.log" 2>&1 || fail "clino.service"
-    ! grep -i "clino.service" "$work/unit.log" || fail "clino.service"
-    score=$(systemd-analyze security --offline=true "$work/clino.service" 2>/dev/null | sed -n 's/.*Overall exposure level[^:]*: \([0-9.]*\).*/\1/p')
-    echo "proof: systemd-analyze verify finds nothing in clino.service; exposure ${score:-unknown} of 10 (less is better)"
-else
-    echo "clino.service not verified: there is no systemd-analyze"
+told "promtool check rules, the dashboard's queries" "$work/dashboard.log"
+if ! command -v systemd-analyze >/dev/null; then
+    apt-get update -qq >"$work/apt.log" 2>&1 && apt-get install -qq --yes --no-install-recommends systemd >>"$work/apt.log" 2>&1 ||
+        fail "there is no systemd-analyze, and the package systemd cannot be installed"
 fi
+# The program is not installed there; everything else must be right.
+sed "s|^ExecStart=[^ ]*|ExecStart=$clino|" "$here/systemd/clino.service" >"$work/clino.service"
+systemd-analyze verify --man=no "$work/clino.service" >"$work/unit.log" 2>&1 || fail "clino.service"
+! grep -i "clino.service" "$work/unit.log" || fail "clino.service"
+score=$(systemd-analyze security --offline=true "$work/clino.service" 2>/dev/null | sed -n 's/.*Overall exposure level[^:]*: \([0-9.]*\).*/\1/p')
+echo "proof: systemd-analyze verify finds nothing in clino.service; exposure ${score:-unknown} of 10 (less is better)"
+
+# What an image is built from: cargo finds all of its files there.
+mkdir "$work/context"
+ignored=()
+while read -r line; do
+    case $line in
+        '' | \#*) ;;
+        '**/'*) ignored+=(--no-anchored --exclude="${line#\*\*/}") ;;
+        *) ignored+=(--anchored --exclude="./$line") ;;
+    esac
+done <"$here/../.dockerignore"
+tar -C "$here/.." "${ignored[@]}" -cf - . | tar -C "$work/context" -xf -
+(cd "$work/context" && cargo metadata --locked --offline --no-deps --format-version 1) >"$work/context.json" 2>"$work/context.log" || fail ".dockerignore"
+echo "proof: of the container's context cargo reads the manifest and finds every target; $(du -sm "$work/context" | cut -f1) MiB"
 
 # The daemon, with some work behind it. It reads variables that begin with CLINO_: none but its own are for it.
 for name in $(compgen -e CLINO_); do unset "$name"; done
+"$python" "$here/check_flags.py" known "$clino" "$here" || fail "what the daemon is told"
+"$python" "$here/check_flags.py" starts "$clino" "$here" || fail "a start as unit, container and manifests have it"
 "$clino" serve --listen 127.0.0.1:0 --http 127.0.0.1:0 --run-metrics 10 --threads 1 >"$work/clino.out" 2>"$work/clino.log" &
 daemon=$!
 pids+=("$daemon")
@@ -91,6 +112,7 @@ pids+=("$!")
     --web.listen-address="$prometheus" --log.level=warn >"$work/prometheus.log" 2>&1 &
 pids+=("$!")
 "$python" "$here/check.py" scraped "http://$prometheus" || fail "Prometheus does not scrape the daemon"
+"$python" "$here/check.py" troubled "$clino" "$grpc" "http://$alertmanager" "$here/../tests/cases/mlp-tanh" || fail "no alert of runs in trouble"
 kill -TERM "$daemon"
 wait "$daemon" || fail "the daemon does not end cleanly"
 "$python" "$here/check.py" alerted "http://$alertmanager" || fail "no alert of a daemon that is down"

@@ -95,7 +95,7 @@ def tell(name: str, rate: float, outcome: Outcome, steps: int) -> None:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--addr", help="address of a daemon that runs, such as http://127.0.0.1:7411")
+    parser.add_argument("--addr", help="address of a daemon that runs, such as unix:///run/clino/clino.sock")
     parser.add_argument("--clino", default=os.environ.get("CLINO_BIN"), help="program to start one from (or CLINO_BIN)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of emoji8 and nano")
     parser.add_argument("--steps", type=int, default=310, help="optimizer steps; 31 are an epoch")

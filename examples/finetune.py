@@ -1,8 +1,8 @@
 """Fine-tunes a small multilingual BERT on English and watches what it does in other languages.
 
     pip install torch tokenizers ./clients/python
-    python examples/finetune.py --clino target/release/clino       # starts a daemon of its own
-    python examples/finetune.py --addr http://127.0.0.1:7411        # uses one that runs
+    python examples/finetune.py --clino target/release/clino        # starts a daemon of its own
+    python examples/finetune.py --addr unix:///run/clino/clino.sock  # uses one that runs
 
 Nothing here but `clino.init`, `run.snapshot` and the table at the end knows of clino: the rest is any training loop.
 """
@@ -271,7 +271,7 @@ def train(model: nn.Module, data: Batch, run: clino.Run, options: argparse.Names
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--addr", help="address of a daemon that runs, such as http://127.0.0.1:7411")
+    parser.add_argument("--addr", help="address of a daemon that runs, such as unix:///run/clino/clino.sock")
     parser.add_argument("--clino", default=os.environ.get("CLINO_BIN"), help="program to start one from (or CLINO_BIN)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of emoji8 and nano")
     parser.add_argument("--steps", type=int, default=372, help="optimizer steps; 31 are an epoch")

@@ -5,8 +5,10 @@
 //! Flags go over `CLINO_*` variables, these over a TOML file, this over the defaults. Unknown keys are refused.
 
 mod access;
+mod meeting;
 
 pub use access::{Access, ClientAccess, Tls, client_access};
+pub use meeting::{check_folder, check_meeting, standard_socket};
 
 use crate::domain::{Devices, Fault, Place};
 use figment::Figment;
@@ -23,12 +25,11 @@ const CLIENT_VARIABLES: [&str; 10] =
 const OWN_VARIABLES: [&str; 2] = ["config", "cuda_lib_dir"];
 /// Where the clients look for the daemon.
 const ADDRESS_VARIABLE: &str = "CLINO_ADDR";
-/// Where the daemon listens when nothing is said.
-const STANDARD_ADDRESS: &str = "127.0.0.1:7411";
 
-/// Address of the daemon for the commands that talk to one: `CLINO_ADDR`, or where `clino serve` listens by default.
+/// Address of the daemon for clients that are not told another: `CLINO_ADDR`, or the socket where `clino serve` of this
+/// user listens by default.
 pub fn client_address() -> String {
-    let standard = || format!("http://{STANDARD_ADDRESS}");
+    let standard = || meeting::address_of(&standard_socket());
     std::env::var(ADDRESS_VARIABLE).ok().filter(|address| !address.is_empty()).unwrap_or_else(standard)
 }
 
@@ -171,6 +172,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Unix socket.
     pub socket: Option<PathBuf>,
+    /// It is the standard one: its folder is made, and is this user's alone.
+    pub own_folder: bool,
     /// Where the engine computes.
     pub place: Place,
     /// Longest shutdown.
@@ -232,11 +235,17 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
 
 fn validate(raw: Raw) -> Result<Config, Fault> {
     let (access, safety) = Access::validate(&raw)?;
-    let standard: &[&str] = if raw.socket.is_some() { &[] } else { &[STANDARD_ADDRESS] };
+    let listen = access::addresses(raw.listen, safety)?;
+    let own_folder = listen.is_empty() && raw.socket.is_none();
+    if own_folder && access.tls.is_some() {
+        let description = "found one, and no address beside it: TLS is for those of --listen";
+        return Err(Fault::invalid("tls_cert", description));
+    }
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(Config {
-        listen: access::addresses(raw.listen, standard, safety)?,
-        socket: raw.socket,
+        listen,
+        socket: raw.socket.or_else(|| own_folder.then(standard_socket)),
+        own_folder,
         place: Place {
             threads: positive("threads", threads)?,
             devices: devices(raw.device)?,
@@ -377,7 +386,36 @@ mod tests {
         assert!(refused(Raw { threads: Some(0), ..Raw::default() }).starts_with("threads"));
         let config = validate(Raw { grace: Some(Quantity::Number(2.5)), ..Raw::default() }).unwrap();
         assert_eq!(config.grace, Duration::from_millis(2_500));
-        assert_eq!(config.listen[0].to_string(), STANDARD_ADDRESS);
+    }
+
+    #[test]
+    fn without_an_address_there_is_a_socket_and_no_port() {
+        // Others change the environment that this one looks at.
+        Jail::expect_with(|_| {
+            let config = validate(Raw::default()).unwrap();
+            assert_eq!((config.listen.len(), config.own_folder), (0, true));
+            assert_eq!(config.socket, Some(standard_socket()));
+            Ok(())
+        });
+        let named = Raw { listen: Some(Words::One("127.0.0.1:0".into())), ..Raw::default() };
+        let config = validate(named).unwrap();
+        assert_eq!((config.listen.len(), config.socket, config.own_folder), (1, None, false));
+        let tls = Raw { tls_cert: Some("c".into()), tls_key: Some("k".into()), ..Raw::default() };
+        assert!(refused(tls).contains("--listen"));
+    }
+
+    #[test]
+    fn clients_look_where_the_daemon_listens() {
+        Jail::expect_with(|jail| {
+            jail.set_env("CLINO_ADDR", "");
+            jail.set_env("XDG_RUNTIME_DIR", "/run/user/7");
+            let config = load(Raw::default(), None).unwrap();
+            assert_eq!(client_address(), "unix:///run/user/7/clino/clino.sock");
+            assert_eq!(config.socket.unwrap().to_str(), Some("/run/user/7/clino/clino.sock"));
+            jail.set_env("CLINO_ADDR", "http://a:1");
+            assert_eq!(client_address(), "http://a:1");
+            Ok(())
+        });
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The daemon: built and bound first, which may fail, then run until it is told to end.
 //!
-//! Owns: who knows whom; the sockets. May not touch: what any part does; it is the only file that sees all of them.
+//! Owns: who knows whom. May not touch: what any part does; it is the only file that sees all of them.
 
+mod doors;
 mod keeper;
 
-use crate::access::Gate;
+use crate::access::{Gate, WINDOW};
 use crate::assembly::Spool;
 use crate::config::{Access, Config};
 use crate::decide::Bench;
@@ -12,7 +13,7 @@ use crate::domain::budget::Budget;
 use crate::domain::meters::{Metric, Window};
 use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use crate::domain::tally::Tally;
-use crate::domain::{Devices, Examiner, Fault, FaultKind};
+use crate::domain::{Devices, Examiner, Fault};
 use crate::engine::{Bounded, Device};
 use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
@@ -22,13 +23,12 @@ use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
 use crate::systemd::{self, Watchdog};
 use crate::wire::{Certificates, Desk, Drain, Reception, Servers, routes};
+use doors::{SocketFile, bind_tcp, bind_unix};
 use keeper::{Keeper, LAST_LINES, gate};
 use std::future::Future;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use tokio::sync::{oneshot, watch};
@@ -46,15 +46,6 @@ pub struct Daemon {
     window: Window,
 }
 
-/// The file of a unix socket; removed when the daemon ends.
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 impl Daemon {
     /// Opens the history and binds every socket.
     ///
@@ -70,7 +61,7 @@ impl Daemon {
         let (gate, certificates) = gate(&config.access, &tally)?;
         let open = |data: &Path| History::open(data, config.retain, config.runs);
         let history = config.data.as_deref().map(open).transpose()?;
-        let unix = config.socket.as_deref().map(|path| bind_unix(path, gate.has_tokens())).transpose()?;
+        let unix = bind_unix(&config, gate.has_tokens())?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
         let http = config.http.map(Http::bind).transpose()?;
         Ok(Self { config, tcp, unix, history, certificates, gate, tally, http, window: Window::default() })
@@ -251,6 +242,9 @@ fn memory(
         let registry = registry(&hub);
         return Ok((hub, Arc::new(registry)));
     };
+    for (project, seconds, ago) in history.worked(WINDOW)? {
+        gate.quotas.remember(&project, seconds, ago);
+    }
     let runs = history.runs();
     let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
     let hub = Hub::new(bounds).above(watermark).counted(tally).durable(history).map_err(internal)?;
@@ -293,35 +287,4 @@ fn start_engine(config: &Config, desk: &Desk, devices: DeviceWatch) -> Result<(P
 
 fn internal(error: impl std::fmt::Display) -> Fault {
     Fault::internal(error.to_string())
-}
-
-fn bind_tcp(address: SocketAddr) -> Result<TcpListener, Fault> {
-    TcpListener::bind(address).map_err(|error| {
-        let kind = if error.kind() == ErrorKind::AddrInUse { FaultKind::Exists } else { FaultKind::Invalid };
-        Fault::field(kind, "listen", format!("{address}: {error}"))
-    })
-}
-
-/// A file that a dead daemon left is removed; one that is no socket, or where somebody listens, is not touched.
-fn bind_unix(path: &Path, open: bool) -> Result<(UnixListener, SocketFile), Fault> {
-    let shown = path.display();
-    if let Ok(metadata) = std::fs::symlink_metadata(path) {
-        if !metadata.file_type().is_socket() {
-            return Err(Fault::invalid("socket", format!("{shown} exists and is no socket")));
-        }
-        if UnixStream::connect(path).is_ok() {
-            let description = format!("{shown}: another process listens there");
-            return Err(Fault::field(FaultKind::Exists, "socket", description));
-        }
-        std::fs::remove_file(path).map_err(|e| Fault::invalid("socket", format!("{shown}: {e}")))?;
-    }
-    // Where there are tokens, everybody may come and is asked who they are, as on a port.
-    let mode = if open { 0o666 } else { 0o600 };
-    let bound = || {
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        Ok(listener)
-    };
-    let listener = bound().map_err(|e: std::io::Error| Fault::invalid("socket", format!("{shown}: {e}")))?;
-    Ok((listener, SocketFile(path.to_owned())))
 }

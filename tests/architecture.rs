@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &["domain", "access", "registry", "assembly", "publish"]),
     ("http", &["domain", "registry", "publish"]),
     ("systemd", &["domain"]),
-    ("client", &["domain", "wire"]),
+    ("client", &["domain", "wire", "config"]),
     ("config", &["domain"]),
     ("telemetry", &["domain", "config"]),
     ("shutdown", &["domain", "registry", "publish", "pipeline", "wire"]),

@@ -273,6 +273,97 @@ async fn row_43_a_newer_history_is_refused_and_a_damaged_one_put_aside() {
     assert!(names.into_iter().any(|name| name.to_str().unwrap().starts_with("history.db.corrupt-")));
 }
 
+/// Another process that holds the only lock of writers, as a shell does in the middle of a transaction.
+fn lock(directory: &TempDir) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(data(directory).join(DATABASE)).unwrap();
+    other.busy_timeout(PATIENCE).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+#[tokio::test]
+async fn row_43_a_database_that_another_process_locks_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = start(&directory, &[]);
+    let mut clients = daemon.clients().await;
+    let run = clients.open("k", quick()).await;
+    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.watch_until(&run, finished(1)).await;
+    let before = told(&mut clients, &run).await;
+
+    let other = lock(&directory);
+    // Longer than the daemon waits at once: what cannot be kept is not acknowledged, and what is known can be read.
+    let status = clients.push(Upload::new(&run, 2).key("two")).await.unwrap_err();
+    assert!(is_refusal(&status) && status.message().contains("locked"), "{status:?}");
+    assert_eq!(told(&mut clients, &run).await, before);
+    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
+    let receipt = until_taken(&mut clients, Upload::new(&run, 2).key("two")).await;
+    clients.watch_until(&run, finished(2)).await;
+
+    // The next start finds what was acknowledged, if nobody is in the way.
+    drop(daemon);
+    let other = rusqlite::Connection::open(data(&directory).join(DATABASE)).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let (code, message) = refused(&directory);
+    assert_eq!(code, Some(75), "{message}");
+    assert!(message.contains("another process holds a lock"), "{message}");
+    drop(other);
+    let names: Vec<_> =
+        std::fs::read_dir(data(&directory)).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_str().unwrap().contains("corrupt")), "{names:?}");
+    let daemon = start(&directory, &[]);
+    let again = daemon.clients().await.push(Upload::new(&run, 2).key("two")).await.unwrap();
+    assert_eq!((again.snapshot_id, again.repeated_upload), (receipt.snapshot_id, true));
+}
+
+#[tokio::test]
+async fn row_38_a_folder_that_cannot_be_written_refuses_and_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = start(&directory, &[]);
+    let mut clients = daemon.clients().await;
+    let run = clients.open("k", quick()).await;
+    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.watch_until(&run, finished(1)).await;
+    let before = told(&mut clients, &run).await;
+
+    // A file in the place of a folder fails for root, too.
+    let (probes, away) = (data(&directory).join("probes"), data(&directory).join("away"));
+    std::fs::rename(&probes, &away).unwrap();
+    std::fs::write(&probes, "").unwrap();
+    let other = pb::OpenRunRequest { groups: vec![common::group("en", 77)], ..open_request("other") };
+    let status = clients.runs.open_run(other.clone()).await.unwrap_err();
+    assert!(is_refusal(&status), "{status:?}");
+    let status = clients.push(Upload::new(&run, 2)).await.unwrap_err();
+    assert!(is_refusal(&status), "{status:?}");
+    let report = pb::GetReportRequest { run_id: run.clone(), snapshot: None };
+    assert_eq!(clients.reports.get_report(report).await.unwrap().into_inner().snapshot.unwrap().step, 1);
+    assert_eq!(told(&mut clients, &run).await, before);
+
+    std::fs::remove_file(&probes).unwrap();
+    std::fs::rename(&away, &probes).unwrap();
+    until_taken(&mut clients, Upload::new(&run, 2)).await;
+    clients.watch_until(&run, finished(2)).await;
+    clients.runs.open_run(other).await.unwrap();
+    let after = told(&mut clients, &run).await;
+    assert_eq!(after[..before.len()], before[..]);
+}
+
+#[test]
+fn row_38_a_directory_that_cannot_be_used_stops_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (flag, path) in [("--data", file.clone()), ("--data", file.join("below")), ("--spool", file.clone())]
+    {
+        let mut command = common::command();
+        let output = command.args(["--listen", "127.0.0.1:0", flag]).arg(&path).output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{message}");
+        assert!(message.contains(path.to_str().unwrap()), "{message}");
+    }
+}
+
 /// Most bytes of any file that a process may write; beyond it writing fails, as SIGXFSZ is ignored.
 fn limit_files(daemon: &Daemon, bytes: Option<u64>) {
     let pid = rustix::process::Pid::from_raw(daemon.id() as i32);

@@ -329,7 +329,7 @@ async fn a_probe_is_put_once_and_named_by_digest() {
     let data: Vec<u8> = probe.tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
     let chunk = clino::wire::convert::chunk_to_pb(0, data.into());
     let frames = [
-        ProbeFrame::Begin(pb::ProbeManifest { tensors }),
+        ProbeFrame::Begin(pb::ProbeManifest { tensors, project: String::new() }),
         ProbeFrame::Chunk(chunk),
         ProbeFrame::Commit(pb::Commit {}),
     ];

@@ -17,7 +17,7 @@ pub use gate::{Credential, Gate, Identity, Settings};
 pub use grants::{Grants, Scope};
 pub use mint::{Token, hashed};
 pub use peer::{Certificate, Peer};
-pub use quotas::{Hold, Quotas, Slot};
+pub use quotas::{Hold, Quotas, Slot, WINDOW};
 pub use tokens::Book;
 pub use watched::{Change, Watched};
 

@@ -17,6 +17,8 @@ const FIELD: &str = "quotas";
 /// has begun included.
 const PIECE: Duration = Duration::from_secs(60);
 const PIECES: u64 = 60;
+/// The window as a whole. The clock begins with it, so that what was before the start has its place.
+pub const WINDOW: Duration = Duration::from_secs(PIECE.as_secs() * PIECES);
 /// So many projects are remembered before those that use nothing are forgotten.
 const MANY: usize = 1_024;
 
@@ -162,7 +164,6 @@ pub struct Quotas(Arc<Inner>);
 struct Inner {
     limits: Option<Watched<Table>>,
     usage: Mutex<HashMap<String, Usage>>,
-    /// Of a clock that never goes back.
     began: Instant,
 }
 
@@ -202,18 +203,25 @@ impl Quotas {
         self.0.limits.as_ref()
     }
 
-    /// One more upload of a project.
+    /// One more upload of a snapshot of a project.
     ///
     /// # Errors
     /// [`crate::domain::FaultKind::Quota`] when as many are open as may be, or its measure-seconds are used up.
     pub fn upload(&self, project: &str) -> Result<Slot, Fault> {
+        if let Some(limit) = self.limits(project).measure_seconds_per_hour {
+            measured(project, usage(&mut self.lock(), project), limit, self.now())?;
+        }
+        self.slot(project)
+    }
+
+    /// One more upload of a project that the engine does nothing for, such as that of a probe.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Quota`] when as many are open as may be.
+    pub fn slot(&self, project: &str) -> Result<Slot, Fault> {
         let limits = self.limits(project);
-        let now = self.0.began.elapsed();
         let mut all = self.lock();
         let usage = usage(&mut all, project);
-        if let Some(limit) = limits.measure_seconds_per_hour {
-            measured(project, usage, limit, now)?;
-        }
         if let Some(limit) = limits.uploads.filter(|limit| usage.uploads >= *limit) {
             let description =
                 format!("found {} uploads at once, expected at most {limit}", usage.uploads + 1);
@@ -223,7 +231,17 @@ impl Quotas {
         Ok(Slot(self.clone(), project.into()))
     }
 
-    /// Bytes of a snapshot of a project.
+    /// The engine worked for a project before the start; to be told in the order of time.
+    pub fn remember(&self, project: &str, seconds: f64, ago: Duration) {
+        self.spend_at(project, seconds, self.now().saturating_sub(ago));
+    }
+
+    /// By a clock that never goes back.
+    fn now(&self) -> Duration {
+        WINDOW + self.0.began.elapsed()
+    }
+
+    /// Bytes of a snapshot or a probe of a project.
     ///
     /// # Errors
     /// [`crate::domain::FaultKind::Quota`] when they do not fit beside those that it holds.
@@ -282,7 +300,7 @@ impl Quota for Quotas {
     }
 
     fn spend(&self, project: &str, seconds: f64) {
-        self.spend_at(project, seconds, self.0.began.elapsed());
+        self.spend_at(project, seconds, self.now());
     }
 }
 
@@ -388,6 +406,20 @@ mod tests {
         assert!(measured("a", usage, 60.0, minute(70)).is_ok());
         assert!(usage.is_nothing());
         assert!(measured("a", usage, 0.0, minute(70)).is_err());
+    }
+
+    #[test]
+    fn what_was_measured_before_the_start_is_remembered() {
+        let quotas = quotas("[default]\nmeasure_seconds_per_hour = 100");
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        quotas.remember("a", 60.0, minutes(59));
+        quotas.remember("a", 60.0, minutes(10));
+        let fault = quotas.upload("a").unwrap_err();
+        assert_eq!(subject(&fault), "project/a/measure_seconds_per_hour");
+        assert_eq!(fault.retry.unwrap().as_secs().div_ceil(60), 1, "{fault:?}");
+        assert!(quotas.slot("a").is_ok());
+        quotas.remember("b", 1_000.0, minutes(61));
+        assert!(quotas.upload("b").is_ok());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// Where the daemon is, and who asks.
 #[derive(Debug, Clone, Args)]
 pub struct Dial {
-    /// The daemon: http://HOST:PORT, https://HOST:PORT or unix:///PATH; also CLINO_ADDR.
+    /// The daemon: http://HOST:PORT, https://HOST:PORT or unix:///PATH; also CLINO_ADDR. Without either it is the socket
+    /// at which this user's clino serve listens by default.
     #[arg(long, default_value_t = crate::config::client_address())]
     addr: String,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use super::dial::Shown;
 use super::fleet_view::{Fleet, Word};
 use super::selection::{Format, Selection, principal};
 use super::watch::{draw, print};
-use crate::client::{Access, Client};
+use crate::client::{Access, BEGINNING, Client};
 use crate::domain::{Fault, FaultKind, RunFilter, RunNews, Subject};
 use clap::Args;
 use std::io::IsTerminal;
@@ -29,6 +29,7 @@ const AROUND: usize = 5;
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
     /// The daemons: http://HOST:PORT, https://HOST:PORT or unix:///PATH; one that is away is called again and again.
+    /// Without any it is CLINO_ADDR, or the socket at which this user's clino serve listens by default.
     #[arg(value_name = "ADDR", default_values_t = [crate::config::client_address()])]
     addresses: Vec<String>,
     /// What is shown of each run: the principal number of a measure on a group; pooled unless a group is named.
@@ -149,7 +150,8 @@ fn room() -> usize {
 /// Why a daemon does not answer; its address stands beside it.
 fn why(address: &str, fault: &Fault) -> String {
     let said = fault.to_string();
-    said.strip_prefix(&format!("no daemon at {address}: ")).map_or_else(|| said.clone(), str::to_owned)
+    let why = said.strip_prefix(&format!("no daemon at {address}: ")).unwrap_or(&said);
+    why.strip_suffix(BEGINNING).unwrap_or(why).to_owned()
 }
 
 async fn ask(address: &str, access: &Access, filter: &RunFilter) -> Result<RunNews, Fault> {

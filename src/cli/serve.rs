@@ -26,10 +26,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port; port 0 takes any. Beyond this machine only with TLS, and tokens or client certificates. May be
-    /// repeated. [default: 127.0.0.1:7411, or none with --socket]
+    /// repeated. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// Unix socket.
+    /// Unix socket. [default without --listen: $XDG_RUNTIME_DIR/clino/clino.sock, else /run/clino/clino.sock for root and
+    /// /tmp/clino-UID/clino.sock for others, where clients of this user look]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Threads of the engine; the numbers do not depend on them. [default: all processors]

@@ -5,6 +5,7 @@
 use super::access::{Access, Caller};
 use super::upload;
 use super::{Plan, Run};
+use crate::config::check_meeting;
 use crate::domain::{Fault, FaultKind, ProbeGroup, RunId};
 use crate::wire::pb::decisions_client::DecisionsClient;
 use crate::wire::pb::probe_group::Source;
@@ -28,6 +29,9 @@ const PONG: Duration = Duration::from_secs(20);
 /// below the usual 4 MiB limit on a message.
 const INLINE: usize = 1 << 20;
 
+/// What is told where a socket has no daemon, which is how it begins.
+pub const BEGINNING: &str = "; start one with `clino serve`, or name another with --addr or CLINO_ADDR";
+
 /// A connection, with who calls put into every call.
 pub type Line = InterceptedService<Channel, Caller>;
 
@@ -39,10 +43,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `http://host:port` or `unix:///path`, as nobody in particular.
+    /// Connects to `http://host:port` or `unix:///path`, as nobody in particular. [`crate::config::client_address`] is
+    /// where the commands look.
     ///
     /// # Errors
-    /// [`FaultKind::Invalid`] naming `addr` for any other address, [`FaultKind::Unavailable`] when nobody answers
+    /// [`FaultKind::Invalid`] naming `addr` for any other address, or where the folder of the standard socket is another
+    /// user's; [`FaultKind::Unavailable`] when nobody answers
     /// within five seconds.
     pub async fn connect(address: &str) -> Result<Self, Fault> {
         Self::connect_with(address, &Access::default()).await
@@ -100,7 +106,7 @@ impl Client {
                 inline += bytes;
                 Source::Probe(convert::probe_to_pb(&group.tensors))
             } else {
-                let put = self.put_probe(group).await;
+                let put = self.put_probe(group, &plan.spec.label.project).await;
                 Source::Digest(put.map_err(|fault| fault.within(&format!("groups[{i}].")))?)
             };
             groups.push(pb::ProbeGroup { name: group.name.clone(), source: Some(source) });
@@ -116,8 +122,8 @@ impl Client {
         Run::known(self.clone(), run)
     }
 
-    async fn put_probe(&self, group: &ProbeGroup) -> Result<String, Fault> {
-        let (frames, source) = upload::probe(group)?;
+    async fn put_probe(&self, group: &ProbeGroup, project: &str) -> Result<String, Fault> {
+        let (frames, source) = upload::probe(group, project)?;
         let answer = self.runs_service().put_probe(frames).await;
         source.outcome()?;
         Ok(answer.map_err(|s| self.fault(&s))?.into_inner().digest)
@@ -156,6 +162,7 @@ fn endpoint(address: &str, access: &Access) -> Result<Endpoint, Fault> {
     if !["http://", "https://", "unix:/"].iter().any(|scheme| address.starts_with(scheme)) {
         return Err(wrong());
     }
+    check_meeting(address)?;
     let mut endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| wrong())?;
     if address.starts_with("https://") {
         let unusable = |error| Fault::invalid("ca", format!("TLS cannot be used: {}", root(&error)));
@@ -171,7 +178,8 @@ fn endpoint(address: &str, access: &Access) -> Result<Endpoint, Fault> {
 }
 
 fn away(address: &str, why: &str) -> Fault {
-    Fault::new(FaultKind::Unavailable, format!("no daemon at {address}: {why}"))
+    let instead = if address.starts_with("unix:") { BEGINNING } else { "" };
+    Fault::new(FaultKind::Unavailable, format!("no daemon at {address}: {why}{instead}"))
 }
 
 // The outer errors of a transport say only that there was one.

@@ -8,7 +8,7 @@
 //! ```no_run
 //! # async fn example(tensors: Vec<clino::domain::Tensor>) -> Result<(), clino::domain::Fault> {
 //! use clino::client::{Client, Label, Plan};
-//! let client = Client::connect("unix:///run/clino.sock").await?;
+//! let client = Client::connect(&clino::config::client_address()).await?;
 //! let plan = Plan::new("my run", r#"{"model_type":"mlp","sizes":[8,16,3]}"#);
 //! let run = client.open_run(&plan).await?;
 //! let receipt = run.push(Label::step(100), tensors).await?;
@@ -28,7 +28,7 @@ mod run;
 mod upload;
 
 pub use access::{Access, Caller};
-pub use connect::{Client, Line};
+pub use connect::{BEGINNING, Client, Line};
 pub use decisions::Advised;
 pub use follow::Follow;
 pub use plan::Plan;

@@ -89,13 +89,16 @@ pub(super) fn snapshot(
     feed(spelling, request, blocks, announcement.manifest.total_bytes())
 }
 
-/// The frames of a probe.
-pub(super) fn probe(group: &ProbeGroup) -> Result<(ReceiverStream<pb::PutProbeRequest>, Source), Fault> {
+/// The frames of a probe, and whose quotas it counts for.
+pub(super) fn probe(
+    group: &ProbeGroup,
+    project: &str,
+) -> Result<(ReceiverStream<pb::PutProbeRequest>, Source), Fault> {
     use pb::put_probe_request::Frame;
     let specs = group.tensors.iter().map(|tensor| tensor.spec.clone()).collect();
     let manifest = Manifest::new(specs, Vec::new())?;
     let spelling = Spelling {
-        begin: Frame::Begin(convert::probe_manifest_to_pb(&manifest)),
+        begin: Frame::Begin(convert::probe_manifest_to_pb(&manifest, project)),
         chunk: Frame::Chunk,
         commit: || Frame::Commit(pb::Commit {}),
     };

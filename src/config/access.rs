@@ -93,15 +93,11 @@ fn connections() -> usize {
 }
 
 /// Addresses to listen at: on this machine any, beyond it only where whoever connects is known and nobody listens in.
-pub(super) fn addresses(
-    raw: Option<Words>,
-    standard: &[&str],
-    safety: Safety,
-) -> Result<Vec<SocketAddr>, Fault> {
+pub(super) fn addresses(raw: Option<Words>, safety: Safety) -> Result<Vec<SocketAddr>, Fault> {
     let words = match raw {
         Some(Words::Many(words)) => words,
         Some(Words::One(text)) => text.split(',').map(str::trim).map(str::to_owned).collect(),
-        None => standard.iter().map(|text| (*text).to_owned()).collect(),
+        None => Vec::new(),
     };
     words.iter().map(|text| address(text, safety)).collect()
 }

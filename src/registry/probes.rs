@@ -29,6 +29,8 @@ pub fn probe_digest(tensors: &[Tensor]) -> String {
 #[derive(Debug)]
 struct Stored {
     tensors: Arc<Vec<Tensor>>,
+    /// Whose it was first.
+    project: String,
     /// When it was last put or named, by a counter.
     used: u64,
     _claim: Claim,
@@ -70,7 +72,7 @@ impl ProbeStore {
         let mut shelf = self.lock();
         loop {
             match self.budget.claim(bytes) {
-                Err(fault) if fault.kind == FaultKind::Exhausted => match shelf.oldest_unused() {
+                Err(fault) if fault.kind == FaultKind::Exhausted => match shelf.oldest_unused(None) {
                     Some(digest) => drop(shelf.probes.remove(&digest)),
                     None => return Err(fault),
                 },
@@ -79,15 +81,23 @@ impl ProbeStore {
         }
     }
 
+    /// Forgets the oldest probe of a project that nobody uses; false when there is none.
+    pub fn forget_unused(&self, project: &str) -> bool {
+        let mut shelf = self.lock();
+        let oldest = shelf.oldest_unused(Some(project));
+        oldest.is_some_and(|digest| shelf.probes.remove(&digest).is_some())
+    }
+
     /// Keeps a probe and tells its digest.
-    pub fn put(&self, tensors: Vec<Tensor>, claim: Claim) -> String {
+    pub fn put(&self, project: &str, tensors: Vec<Tensor>, claim: Claim) -> String {
         let digest = probe_digest(&tensors);
         let mut shelf = self.lock();
         let used = shelf.tick();
         match shelf.probes.get_mut(&digest) {
             Some(stored) => stored.used = used,
             None => {
-                let stored = Stored { tensors: Arc::new(tensors), used, _claim: claim };
+                let (tensors, project) = (Arc::new(tensors), project.to_owned());
+                let stored = Stored { tensors, project, used, _claim: claim };
                 shelf.probes.insert(digest.clone(), stored);
             }
         }
@@ -117,8 +127,11 @@ impl Shelf {
         self.clock
     }
 
-    fn oldest_unused(&self) -> Option<String> {
-        let unused = self.probes.iter().filter(|(_, stored)| Arc::strong_count(&stored.tensors) == 1);
+    /// Of a project, or of any.
+    fn oldest_unused(&self, project: Option<&str>) -> Option<String> {
+        let unused = self.probes.iter().filter(|(_, stored)| {
+            Arc::strong_count(&stored.tensors) == 1 && project.is_none_or(|project| stored.project == project)
+        });
         unused.min_by_key(|(_, stored)| stored.used).map(|(digest, _)| digest.clone())
     }
 }

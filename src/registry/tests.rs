@@ -325,7 +325,7 @@ fn row_28_another_shape_is_refused_before_bytes() {
 fn probes_are_found_by_content_and_the_oldest_unused_make_room() {
     let store = ProbeStore::new(24);
     let tensors = |fill: u8| vec![Tensor::new(spec(), vec![fill; 8].into()).unwrap()];
-    let put = |fill| store.put(tensors(fill), store.claim(8).unwrap());
+    let put = |fill| store.put("p", tensors(fill), store.claim(8).unwrap());
     let (a, b, c) = (put(1), put(2), put(3));
     assert_eq!(put_again(&store, tensors(1)), a);
     let used = store.get(&b).unwrap();
@@ -337,7 +337,7 @@ fn probes_are_found_by_content_and_the_oldest_unused_make_room() {
 }
 
 fn put_again(store: &ProbeStore, tensors: Vec<Tensor>) -> String {
-    store.put(tensors, crate::domain::budget::Budget::new(8).claim(8).unwrap())
+    store.put("p", tensors, crate::domain::budget::Budget::new(8).claim(8).unwrap())
 }
 
 #[test]

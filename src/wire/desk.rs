@@ -2,7 +2,7 @@
 //!
 //! Owns: the drain of uploads. May not touch: what is asked.
 
-use crate::access::Gate;
+use crate::access::{Gate, Hold};
 use crate::assembly::Spool;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
@@ -94,6 +94,19 @@ impl Desk {
     /// When a disk is full or fails.
     pub fn room(&self) -> Result<(), Fault> {
         self.hub.room()
+    }
+
+    /// Bytes that a project holds from now on. Its probes that no run uses make room.
+    ///
+    /// # Errors
+    /// [`FaultKind::Quota`] when there is none.
+    pub fn hold(&self, project: &str, bytes: u64) -> Result<Hold, Fault> {
+        loop {
+            match self.gate.quotas.hold(project, bytes) {
+                Err(fault) if fault.kind == FaultKind::Quota && self.probes.forget_unused(project) => {}
+                other => return other,
+            }
+        }
     }
 
     /// Waits until what has happened so far is kept.

@@ -3,7 +3,9 @@
 //! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the examiner's).
 
 use super::access::{Pass, Scope};
-use super::convert::{info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, summary_to_pb};
+use super::convert::{
+    info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, project_from_pb, summary_to_pb,
+};
 use super::desk::Desk;
 use super::frames::Frames;
 use super::observe::{Ongoing, span_of_run};
@@ -133,16 +135,21 @@ impl RunsService {
         let _open = desk.drain.enter()?;
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
+        let project = project_from_pb(begin.project)?;
+        pass.check(&project)?;
+        frames.watched_by(desk.watchman(pass, Some(&project)));
+        let _slot = pass.quota(&project, desk.gate.quotas.slot(&project))?;
         desk.room()?;
-        let assembler = probe_assembler(desk, begin)?;
+        let assembler = pass.quota(&project, probe_assembler(desk, &project, begin.tensors))?;
         let assembled = frames.fill(assembler).await?;
         let (tensors, claim) = assembled.into_tensors()?;
-        Ok(block_in_place(|| desk.probes.put(tensors, claim)))
+        Ok(block_in_place(|| desk.probes.put(&project, tensors, claim)))
     }
 }
 
-fn probe_assembler(desk: &Desk, begin: pb::ProbeManifest) -> Result<Assembler, Fault> {
-    let manifest: Manifest = manifest_from_pb(begin.tensors, Vec::new())?;
-    let claim = desk.probes.claim(manifest.total_bytes())?;
+fn probe_assembler(desk: &Desk, project: &str, tensors: Vec<pb::TensorSpec>) -> Result<Assembler, Fault> {
+    let manifest: Manifest = manifest_from_pb(tensors, Vec::new())?;
+    let held = desk.hold(project, manifest.total_bytes())?;
+    let claim = desk.probes.claim(manifest.total_bytes())?.with(held);
     Ok(Assembler::in_memory(manifest, claim))
 }

@@ -106,7 +106,7 @@ async fn room(
 
 fn assembler(desk: &Desk, upload: &Upload) -> Result<Assembler, Fault> {
     let manifest = upload.announcement.manifest.clone();
-    let held = desk.gate.quotas.hold(&upload.run.label.project, manifest.total_bytes())?;
+    let held = desk.hold(&upload.run.label.project, manifest.total_bytes())?;
     let claim = desk.budget.claim(manifest.total_bytes())?.with(held);
     Ok(Assembler::begin(manifest, claim, &desk.spool)?.gauged(desk.registry.gauge(upload)))
 }

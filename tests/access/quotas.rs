@@ -150,6 +150,121 @@ async fn row_45_seconds_of_measuring() {
     assert!(lines.iter().any(|line| line["event"] == "quota" && line["project"] == "p"), "{lines:?}");
 }
 
+#[tokio::test]
+async fn row_45_seconds_of_measuring_outlive_the_daemon() {
+    let data = tempfile::tempdir().unwrap();
+    let files = Files::new();
+    let path = files.write("quotas.toml", "[project.p]\nmeasure_seconds_per_hour = 0.000001\n");
+    let start = || Daemon::start(&["--quotas", &path, "--data", data.path().to_str().unwrap()]);
+    let daemon = start();
+    let mut clients = daemon.clients().await;
+    let (run, other) =
+        (open(&mut clients, "a", "p").await.unwrap(), open(&mut clients, "a", "q").await.unwrap());
+    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.watch_until(&run, |event| matches!(event, pb::watch_response::Event::Finished(_))).await;
+    drop(daemon);
+    let daemon = start();
+    let mut clients = daemon.clients().await;
+    let answer = clients.push(Upload::new(&run, 2)).await;
+    let retry = refused(answer, "project/p/measure_seconds_per_hour");
+    assert!(retry > Duration::from_secs(3_400) && retry <= Duration::from_secs(3_600), "{retry:?}");
+    clients.push(Upload::new(&other, 1)).await.unwrap();
+}
+
+/// The frames of a probe's upload, the first `count` of them.
+fn probe_frames(project: &str, seed: u32, count: usize) -> Vec<pb::PutProbeRequest> {
+    use pb::put_probe_request::Frame;
+    let probe = crate::common::probe(seed);
+    let tensors = probe.tensors.iter().map(|tensor| tensor.spec.clone().unwrap()).collect();
+    let data: Vec<u8> = probe.tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
+    let frames = [
+        Frame::Begin(pb::ProbeManifest { tensors, project: project.into() }),
+        Frame::Chunk(clino::wire::convert::chunk_to_pb(0, data.into())),
+        Frame::Commit(pb::Commit {}),
+    ];
+    frames.into_iter().take(count).map(|frame| pb::PutProbeRequest { frame: Some(frame) }).collect()
+}
+
+async fn put(clients: &mut Clients, project: &str, seed: u32) -> Result<String, Status> {
+    let frames = tokio_stream::iter(probe_frames(project, seed, 3));
+    clients.runs.put_probe(frames).await.map(|answer| answer.into_inner().digest)
+}
+
+/// A run that names a probe by its digest.
+async fn naming(clients: &mut Clients, key: &str, digest: &str) -> Result<String, Status> {
+    let source = Some(pb::probe_group::Source::Digest(digest.into()));
+    let groups = vec![pb::ProbeGroup { name: "en".into(), source }];
+    let request = pb::OpenRunRequest { groups, measures: quick(), project: "p".into(), ..open_request(key) };
+    clients.runs.open_run(request).await.map(|answer| answer.into_inner().run_id)
+}
+
+#[tokio::test]
+async fn row_45_probes_that_are_held() {
+    let size: usize = crate::common::probe(1).tensors.iter().map(|tensor| tensor.data.len()).sum();
+    let snapshot = Upload::new("r", 1).data.len();
+    let (daemon, files) = daemon(&format!("[project.p]\nsnapshot_bytes = {}\n", size + snapshot - 1));
+    let mut clients = daemon.clients().await;
+    let first = put(&mut clients, "p", 1).await.unwrap();
+    let run = naming(&mut clients, "a", &first).await.unwrap();
+    // What lies there makes room for what is new, be that a snapshot or a probe; those of others stay.
+    let (_, elsewhere) = (put(&mut clients, "", 5).await.unwrap(), put(&mut clients, "q", 4).await.unwrap());
+    clients.push(Upload::new(&run, 1)).await.unwrap();
+    assert_eq!(naming(&mut clients, "b", &first).await.unwrap_err().code(), Code::FailedPrecondition);
+    naming(&mut clients, "c", &elsewhere).await.unwrap();
+    // What is on its way does not.
+    let (_sender, _upload) = loop {
+        let (sender, receiver) = mpsc::channel(16);
+        sender.send(probe_frames("p", 1, 1).remove(0)).await.unwrap();
+        let mut slow = clients.clone();
+        let upload = tokio::spawn(async move { slow.runs.put_probe(ReceiverStream::new(receiver)).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match clients.push(Upload::new(&run, 2)).await {
+            Ok(_) => upload.abort(),
+            answer => {
+                refused(answer, "project/p/snapshot_bytes");
+                break (sender, upload);
+            }
+        }
+    };
+    let large = crate::common::probe_of(4_096, 3);
+    let specs = large.tensors.iter().map(|tensor| tensor.spec.clone().unwrap()).collect();
+    let begin = pb::ProbeManifest { tensors: specs, project: "p".into() };
+    let begin = pb::PutProbeRequest { frame: Some(pb::put_probe_request::Frame::Begin(begin)) };
+    let answer = clients.runs.put_probe(tokio_stream::iter([begin])).await;
+    refused(answer, "project/p/snapshot_bytes");
+    let probe = |line: &serde_json::Value| line["method"] == "/clino.v1.Runs/PutProbe";
+    let line = files.line("audit", |line| line["event"] == "quota" && probe(line)).await;
+    assert_eq!(line["project"], "p");
+}
+
+#[tokio::test]
+async fn row_45_uploads_of_probes_at_once() {
+    let (daemon, _files) = daemon("[default]\nuploads = 1\n");
+    let mut clients = daemon.clients().await;
+    let (sender, upload) = loop {
+        let (sender, receiver) = mpsc::channel(16);
+        sender.send(probe_frames("p", 1, 1).remove(0)).await.unwrap();
+        let mut slow = clients.clone();
+        let upload = tokio::spawn(async move { slow.runs.put_probe(ReceiverStream::new(receiver)).await });
+        // The first frame may still be on its way: then the other upload is in time, and may take the place.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match put(&mut clients, "p", 2).await {
+            Ok(_) => upload.abort(),
+            answer => {
+                refused(answer, "project/p/uploads");
+                break (sender, upload);
+            }
+        }
+    };
+    put(&mut clients, "q", 2).await.unwrap();
+    for frame in probe_frames("p", 1, 3).into_iter().skip(1) {
+        sender.send(frame).await.unwrap();
+    }
+    drop(sender);
+    upload.await.unwrap().unwrap();
+    put(&mut clients, "p", 3).await.unwrap();
+}
+
 #[test]
 fn a_broken_quotas_file_stops_the_start() {
     let files = Files::new();

@@ -3,10 +3,13 @@
 use crate::common::{Clients, Daemon, Upload, open_request, quick, raw};
 use crate::fixture::{daemon, entry, open, push, send, token, with};
 use clino::wire::{pb, status::from_status};
+use pb::decisions_client::DecisionsClient;
 use pb::push_snapshot_request::Frame;
 use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 const EVERYTHING: &str = "projects = { \"*\" = [\"admin\"] }";
@@ -99,18 +102,62 @@ fn seen(status: &Status) -> (Code, String, Vec<u8>) {
     (status.code(), status.message().to_owned(), status.details().to_vec())
 }
 
-async fn told(clients: &mut Clients, token: &str, run: &str) -> Vec<(Code, String, Vec<u8>)> {
+/// Every call that names a run, and what it is answered.
+async fn told(
+    (clients, decisions): (&mut Clients, &mut DecisionsClient<Channel>),
+    token: &str,
+    run: &str,
+) -> BTreeMap<&'static str, (Code, String, Vec<u8>)> {
     let run_id = run.to_owned();
     let get = clients.runs.get_run(with(token, pb::GetRunRequest { run_id: run_id.clone() })).await;
     let close = clients.runs.close_run(with(token, pb::CloseRunRequest { run_id: run_id.clone() })).await;
     let watch = pb::WatchRequest { run_id: run_id.clone(), from_sequence: Some(u64::MAX) };
     let watch = clients.reports.watch(with(token, watch)).await;
-    let report = pb::GetReportRequest { run_id, snapshot: Some(pb::SnapshotRef { step: 9, attempt: 9 }) };
+    let snapshot = Some(pb::SnapshotRef { step: 9, attempt: 9 });
+    let report = pb::GetReportRequest { run_id: run_id.clone(), snapshot };
     let report = clients.reports.get_report(with(token, report)).await;
     let push = send(clients, token, vec![Frame::Begin(Upload::new(run, 1).begin)]).await;
-    let all =
-        [get.unwrap_err(), close.unwrap_err(), watch.unwrap_err(), report.unwrap_err(), push.unwrap_err()];
-    all.iter().map(seen).collect()
+    let decide = decisions
+        .decide(with(token, pb::DecideRequest { run_id: run_id.clone(), as_of_step: Some(9) }))
+        .await;
+    let watch_decisions = pb::WatchDecisionsRequest { run_id: run_id.clone(), from_sequence: Some(u64::MAX) };
+    let watch_decisions = decisions.watch_decisions(with(token, watch_decisions)).await;
+    let request = pb::OverrideRequest { run_id, reason: "a reason".into() };
+    let taken_back = decisions.r#override(with(token, request)).await;
+    let all = [
+        ("/clino.v1.Runs/GetRun", get.unwrap_err()),
+        ("/clino.v1.Runs/CloseRun", close.unwrap_err()),
+        ("/clino.v1.Reports/Watch", watch.unwrap_err()),
+        ("/clino.v1.Reports/GetReport", report.unwrap_err()),
+        ("/clino.v1.Snapshots/PushSnapshot", push.unwrap_err()),
+        ("/clino.v1.Decisions/Decide", decide.unwrap_err()),
+        ("/clino.v1.Decisions/WatchDecisions", watch_decisions.unwrap_err()),
+        ("/clino.v1.Decisions/Override", taken_back.unwrap_err()),
+    ];
+    all.iter().map(|(path, status)| (*path, seen(status))).collect()
+}
+
+/// Calls whose request, or a frame of it, has a field for the id of a run.
+fn naming_a_run() -> BTreeSet<String> {
+    let set = prost_types::FileDescriptorSet::decode(pb::DESCRIPTORS).unwrap();
+    let messages: BTreeMap<String, _> = set
+        .file
+        .iter()
+        .flat_map(|file| &file.message_type)
+        .map(|message| (format!(".clino.v1.{}", message.name()), message))
+        .collect();
+    let names = |message: &prost_types::DescriptorProto| message.field.iter().any(|f| f.name() == "run_id");
+    let mut paths = BTreeSet::new();
+    for service in set.file.iter().flat_map(|file| &file.service) {
+        for method in &service.method {
+            let request = messages[method.input_type()];
+            let parts = request.field.iter().filter_map(|field| messages.get(field.type_name()));
+            if parts.chain([&request]).any(|message| names(message)) {
+                paths.insert(format!("/clino.v1.{}/{}", service.name(), method.name()));
+            }
+        }
+    }
+    paths
 }
 
 #[tokio::test]
@@ -122,9 +169,12 @@ async fn row_46_a_run_of_others_is_as_absent_as_one_that_is_not() {
     let (daemon, _files) = daemon(&text.concat(), &[]);
     let mut clients = daemon.clients().await;
     let run = open(&mut clients, &token(1), ("k", "secret")).await.unwrap();
-    let absent = told(&mut clients, &token(2), "0197a000-0000-7000-8000-000000000000").await;
-    assert!(absent.iter().all(|(code, _, _)| *code == Code::NotFound), "{absent:?}");
-    assert_eq!(told(&mut clients, &token(2), &run).await, absent);
+    let mut decisions = DecisionsClient::new(daemon.channel().await);
+    let nothing = "0197a000-0000-7000-8000-000000000000";
+    let absent = told((&mut clients, &mut decisions), &token(2), nothing).await;
+    assert!(absent.values().all(|(code, _, _)| *code == Code::NotFound), "{absent:?}");
+    assert_eq!(told((&mut clients, &mut decisions), &token(2), &run).await, absent);
+    assert_eq!(absent.keys().map(|path| (*path).to_owned()).collect::<BTreeSet<_>>(), naming_a_run());
     // The key of others tells nothing either.
     open(&mut clients, &token(2), ("k", "mine")).await.unwrap();
     let get = with(&token(1), pb::GetRunRequest { run_id: run });

@@ -6,6 +6,7 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod fixture;
+mod meeting;
 mod offline;
 mod sdk;
 

@@ -239,6 +239,33 @@ async fn metrics_of_quiet_runs_expire() {
     clients.push(Upload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
     assert_eq!(daemon.get("/metrics/runs"), (200, "# EOF\n".into()));
+
+    let flags = ["--http", "127.0.0.1:0", "--run-metrics", "9", "--run-metrics-expiry", "1s"];
+    let daemon = Daemon::start(&flags);
+    let mut clients = daemon.clients().await;
+    let run = clients.open("quiet", quick()).await;
+    let gauge = |step: u64| {
+        let found = Exposition::parse(&daemon.get("/metrics/runs").1);
+        found.all("clino_run_step").iter().any(|s| s.labels["run"] == run && s.value == step as f64)
+    };
+    // A busy machine may take longer than a second from the one to the other: then once more.
+    for step in [1, 100] {
+        let mut shown = step;
+        loop {
+            clients.push(Upload::new(&run, shown)).await.unwrap();
+            clients.watch_until(&run, |event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == shown)).await;
+            if gauge(shown) {
+                break;
+            }
+            shown += 1;
+        }
+        let began = Instant::now();
+        while gauge(shown) {
+            assert!(began.elapsed() < PATIENCE, "it does not expire");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(daemon.get("/metrics/runs"), (200, "# EOF\n".into()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from real import BIN, needs_daemon
 from support import CONFIG
 
 from clino import _request
-from clino._settings import Settings, mode_of
+from clino._settings import Settings, check_folder, mode_of, standard_socket
 from clino.v1 import types_pb2
 
 
@@ -144,7 +147,6 @@ def test_what_is_no_measure(wanted: Any) -> None:
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings.of(None).target == "127.0.0.1:7411"
     assert Settings.of("http://[::1]:80").target == "[::1]:80"
     assert Settings.of("localhost:5").target == "localhost:5"
     unix = Settings.of("unix:///run/clino/a b.sock")
@@ -153,6 +155,52 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINO_ADDR", "http://far:1")
     assert Settings.of(None).target == "far:1"
     assert Settings.of("near:2").target == "near:2"
+
+
+def test_without_an_address_it_is_the_socket_of_the_users_own_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    settings = Settings.of(None)
+    assert settings.target == "unix:/run/user/7/clino/clino.sock"
+    assert settings.address == "unix:///run/user/7/clino/clino.sock"
+    assert ("grpc.default_authority", "localhost") in settings.options
+    assert not settings.exposed
+
+
+PLACES = Path(__file__).resolve().parents[3] / "tests" / "places.tsv"
+
+
+@pytest.mark.skipif(not PLACES.exists(), reason="outside the repository")
+def test_the_order_of_places_is_that_of_the_daemon() -> None:
+    rows = [line.split("\t") for line in PLACES.read_text().splitlines() if not line.startswith("#")]
+    assert len(rows) > 5
+    for runtime, uid, socket in rows:
+        assert standard_socket(None if runtime == "-" else runtime, int(uid)) == socket
+
+
+@needs_daemon
+@pytest.mark.parametrize("runtime", ["/run/user/7", "", None])
+def test_the_commands_look_in_the_same_place(runtime: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if runtime is None:
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    else:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    said = subprocess.run([BIN, "runs", "--help"], capture_output=True, text=True, check=True).stdout
+    assert f"[default: {Settings.of(None).address}]" in " ".join(said.split())
+
+
+def test_a_folder_that_others_can_change_is_not_trusted(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    check_folder(str(folder), os.geteuid())
+    folder.mkdir(0o700)
+    link.symlink_to(folder)
+    check_folder(str(folder), os.geteuid())
+    with pytest.raises(ValueError, match=r"addr: .*found a link"):
+        check_folder(str(link), os.geteuid())
+    with pytest.raises(ValueError, match=r"addr: .*found a folder of user"):
+        check_folder(str(folder), os.geteuid() + 1)
+    folder.chmod(0o770)
+    with pytest.raises(ValueError, match=r"addr: .*found mode 0770"):
+        check_folder(str(folder), os.geteuid())
 
 
 @pytest.mark.parametrize("addr", ["https://host:1/path", "http://host:1/path", "unix://", "ftp://x"])

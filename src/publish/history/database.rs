@@ -40,6 +40,10 @@ impl From<rusqlite::Error> for Refused {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                let description = "another process holds a lock on the database: close what has it open";
+                Self::Fault(Fault::field(FaultKind::Exists, "data", description))
+            }
             _ => Self::Fault(Fault::internal(format!("the history cannot be opened: {error}"))),
         }
     }
@@ -48,7 +52,8 @@ impl From<rusqlite::Error> for Refused {
 /// Opens the database of a folder for its one writer; a damaged one is put aside and a new one begun.
 ///
 /// # Errors
-/// [`FaultKind::Precondition`] for one that a newer clino has made.
+/// [`FaultKind::Precondition`] for one that a newer clino has made, [`FaultKind::Exists`] for one that another process
+/// locks.
 pub(super) fn open(folder: &Folder) -> Result<Connection, Fault> {
     match attempt(folder) {
         Ok(connection) => Ok(connection),

@@ -17,9 +17,28 @@ use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// So many attempts are read back.
 const MOST_ATTEMPTS: usize = 65_536;
+
+/// Seconds that the engine worked for a project, and how long ago that ended.
+pub type Worked = (String, f64, Duration);
+
+/// What the engine has done within a time, oldest first. A snapshot counts from when it was received: it may have waited,
+/// and that is not written down.
+pub(super) fn worked(connection: &Connection, now: f64, window: Duration) -> Result<Vec<Worked>, Trouble> {
+    let mut statement = connection.prepare(
+        "SELECT project, seconds, accepted_at + seconds AS until FROM runs JOIN snapshots ON run = number \
+         WHERE (ended_at IS NULL OR ended_at > ?1) AND seconds > 0 AND until > ?1 ORDER BY until",
+    )?;
+    let found = statement.query_map([now - window.as_secs_f64()], |row| {
+        // A clock that was set back since.
+        let ago = (now - row.get::<_, f64>("until")?).clamp(0.0, window.as_secs_f64());
+        Ok((row.get("project")?, row.get("seconds")?, Duration::from_secs_f64(ago)))
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
 
 /// A run as a process finds it.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ pub use space::Watermark;
 
 pub(super) use kept::Kept;
 pub(super) use load::Loaded;
+pub use load::Worked;
 pub(super) use writer::start;
 
 use super::feed::Feed;
@@ -87,6 +88,14 @@ impl History {
             level: watch::Sender::default(),
         };
         Ok(Self { store: Arc::new(store), connection, loaded })
+    }
+
+    /// What the engine has done for each project within a time, oldest first.
+    ///
+    /// # Errors
+    /// [`crate::domain::FaultKind::Unavailable`] when it cannot be read.
+    pub fn worked(&self, window: Duration) -> Result<Vec<Worked>, Fault> {
+        load::worked(&self.connection, now(), window).map_err(database::Trouble::reading)
     }
 
     /// The runs of earlier processes, oldest first.

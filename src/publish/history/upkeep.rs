@@ -142,10 +142,18 @@ fn tidy(connection: &Connection, folder: &Folder) -> Result<bool, Trouble> {
     folder.sweep(&names(connection, probes)?, &names(connection, snapshots)?)?;
     let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
     if free > 0 {
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        give_back(connection)?;
     }
     checkpoint(connection)?;
     Ok(free > PAGES)
+}
+
+/// Gives some free pages back to the file system. Each step of the statement gives one, so that it must be run to its end.
+fn give_back(connection: &Connection) -> Result<(), Trouble> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 fn names(connection: &Connection, sql: &str) -> Result<HashSet<String>, Trouble> {
@@ -164,6 +172,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    #[test]
+    fn space_of_what_was_removed_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(directory.path()).unwrap();
+        let mut connection = super::super::database::open(&folder).unwrap();
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+            INSERT INTO large SELECT randomblob(4000) FROM n";
+        connection.execute_batch("CREATE TABLE large (x)").unwrap();
+        connection.execute_batch(fill).unwrap();
+        connection.execute_batch("DROP TABLE large").unwrap();
+        checkpoint(&connection).unwrap();
+        let size = || std::fs::metadata(folder.database()).unwrap().len();
+        assert!(size() > 5_000 * 4_000, "{}", size());
+        let (mut upkeep, mut rounds) = (Upkeep::new(None), 0);
+        while upkeep.littered {
+            upkeep.work(&mut connection, &folder, &|_| true).unwrap();
+            rounds += 1;
+        }
+        assert!(size() < 100 * 4_096, "{}", size());
+        assert!(rounds <= 5_000 / PAGES + 2, "{rounds}");
+    }
 
     static WALL: AtomicU64 = AtomicU64::new(1_000_000);
 

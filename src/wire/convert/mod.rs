@@ -21,7 +21,7 @@ pub use readings::{
 };
 pub use requests::{
     announcement_from_pb, announcement_to_pb, at_from_pb, at_to_pb, check_key, open_run_from_pb,
-    open_run_to_pb, probe_to_pb, receipt_from_pb, receipt_to_pb,
+    open_run_to_pb, probe_to_pb, project_from_pb, receipt_from_pb, receipt_to_pb,
 };
 pub use runs::{
     info_to_pb, measure_from_pb, measure_to_pb, opened_from_pb, opened_to_pb, summary_from_pb, summary_to_pb,

@@ -77,14 +77,23 @@ pub fn open_run_from_pb(
 /// Most tags of a run.
 const MAX_TAGS: usize = 32;
 
+/// A project, which has a name where it is not told.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming `project`.
+pub fn project_from_pb(project: String) -> Result<String, Fault> {
+    let project = if project.is_empty() { DEFAULT_PROJECT.to_owned() } else { project };
+    check_name("project", &project)?;
+    Ok(project)
+}
+
 fn label_from_pb(
     project: String,
     experiment: String,
     tags: impl IntoIterator<Item = (String, String)>,
 ) -> Result<RunLabel, Fault> {
     let mut complaints = Complaints::default();
-    let project = if project.is_empty() { DEFAULT_PROJECT.to_owned() } else { project };
-    complaints.keep("", check_name("project", &project));
+    let project = complaints.keep("", project_from_pb(project)).unwrap_or_default();
     if !experiment.is_empty() {
         complaints.keep("", check_name("experiment", &experiment));
     }

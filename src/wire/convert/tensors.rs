@@ -68,8 +68,11 @@ pub fn manifest_from_pb(tensors: Vec<pb::TensorSpec>, aliases: Vec<pb::Alias>) -
 }
 
 /// The first frame of `PutProbe`.
-pub fn probe_manifest_to_pb(manifest: &Manifest) -> pb::ProbeManifest {
-    pb::ProbeManifest { tensors: manifest.tensors().iter().map(spec_to_pb).collect() }
+pub fn probe_manifest_to_pb(manifest: &Manifest, project: &str) -> pb::ProbeManifest {
+    pb::ProbeManifest {
+        tensors: manifest.tensors().iter().map(spec_to_pb).collect(),
+        project: project.into(),
+    }
 }
 
 /// A chunk with its checksum; `data` should hold at most 1 MiB.

@@ -137,15 +137,15 @@ class Daemon:
         )
         call(runs_pb2.CloseRunRequest(run_id=run_id), timeout=timeout, metadata=self._access.metadata())
 
-    def put_probe(self, probe: runs_pb2.Probe) -> Pending[runs_pb2.PutProbeResponse]:
-        """Store a probe that is too large to go with a run."""
+    def put_probe(self, probe: runs_pb2.Probe, project: str) -> Pending[runs_pb2.PutProbeResponse]:
+        """Store a probe that is too large to go with a run of a project."""
         call = self._channel.stream_unary(
             "/clino.v1.Runs/PutProbe",
             runs_pb2.PutProbeRequest.SerializeToString,
             runs_pb2.PutProbeResponse.FromString,
         )
         pending: Pending[runs_pb2.PutProbeResponse] = call.future(
-            _probe_frames(probe), metadata=self._access.metadata()
+            _probe_frames(probe, project), metadata=self._access.metadata()
         )
         return pending
 
@@ -201,8 +201,8 @@ def _snapshot_frames(run_id: str, copy: Copy) -> Iterator[snapshots_pb2.PushSnap
     yield snapshots_pb2.PushSnapshotRequest(commit=types_pb2.Commit())
 
 
-def _probe_frames(probe: runs_pb2.Probe) -> Iterator[runs_pb2.PutProbeRequest]:
-    manifest = runs_pb2.ProbeManifest(tensors=[tensor.spec for tensor in probe.tensors])
+def _probe_frames(probe: runs_pb2.Probe, project: str) -> Iterator[runs_pb2.PutProbeRequest]:
+    manifest = runs_pb2.ProbeManifest(tensors=[tensor.spec for tensor in probe.tensors], project=project)
     yield runs_pb2.PutProbeRequest(begin=manifest)
     for chunk in chunks(memoryview(b"".join(tensor.data for tensor in probe.tensors))):
         yield runs_pb2.PutProbeRequest(chunk=chunk)

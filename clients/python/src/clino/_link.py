@@ -44,6 +44,11 @@ class Link:
         self.stopped = False
 
     @property
+    def address(self) -> str:
+        """Where the daemon should be."""
+        return self._settings.address
+
+    @property
     def run_id(self) -> str | None:
         """The daemon's name of the run while it is open there."""
         return self._run_id
@@ -184,5 +189,5 @@ class Link:
         request = runs_pb2.OpenRunRequest()
         request.CopyFrom(self._request)
         for group in request.groups:
-            group.digest = self.answer(self.daemon().put_probe(group.probe)).digest
+            group.digest = self.answer(self.daemon().put_probe(group.probe, request.project)).digest
         return request

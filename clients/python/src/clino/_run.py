@@ -371,8 +371,9 @@ def init(
     `on` and parameters, or a `clino.Policy` of them that is to be enforced. `project` (else CLINO_PROJECT) is whose
     the run is, `experiment` which runs it is compared with, `tags` names and texts to find it by.
 
-    `addr` (else CLINO_ADDR, else http://127.0.0.1:7411) is http://HOST:PORT, https://HOST:PORT or unix:///PATH, and
-    `token` (else CLINO_TOKEN, else what the file CLINO_TOKEN_FILE holds) is shown there. `mode` (else CLINO_MODE)
+    `addr` (else CLINO_ADDR, else the socket at which this user's `clino serve` listens by default) is
+    http://HOST:PORT, https://HOST:PORT or unix:///PATH, and `token` (else CLINO_TOKEN, else what the file
+    CLINO_TOKEN_FILE holds) is shown there. `mode` (else CLINO_MODE)
     may be "disabled", which makes every call a no-op: give it on all ranks but one.
 
     Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the

@@ -195,7 +195,9 @@ class Sender:
             self._tell_away(error)
 
     def _tell_away(self, error: grpc.RpcError) -> None:
-        self._notices.tell("away", f"clino: no daemon ({describe(error)}); training goes on, and clino keeps trying")
+        where = f"no daemon at {self._link.address} ({describe(error)})"
+        advice = "start one with `clino serve`, or name another with addr= or CLINO_ADDR"
+        self._notices.tell("away", f"clino: {where}: {advice}; training goes on, and clino keeps trying")
 
     def _given_up(self, failure: Failure, tries: int) -> bool:
         if failure.trouble is Trouble.REFUSED:

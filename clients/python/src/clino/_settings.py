@@ -1,12 +1,13 @@
 """Where the daemon is and whether to speak to it.
 
-Owns: the environment (CLINO_ADDR, CLINO_MODE), the form of addresses, the options of a channel.
-May not touch: the network.
+Owns: the environment (CLINO_ADDR, CLINO_MODE), the form of addresses, the socket of an address that nobody told, the
+options of a channel. May not touch: the network.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
@@ -16,7 +17,8 @@ from clino._access import NOBODY, Access
 
 Mode = Literal["online", "disabled"]
 
-DEFAULT_ADDR = "http://127.0.0.1:7411"
+# Where anybody may have put a folder first.
+_SHARED = "/tmp"
 
 # Keepalive finds a peer that is gone without a word; the reconnect backoff is short because the sender has its
 # own, which it can interrupt. Proxies are off: a daemon is on this machine or in this cluster.
@@ -44,26 +46,64 @@ class Settings:
     secure: bool = False
     # Whether what is sent can be read on its way.
     exposed: bool = False
+    # As people write it.
+    address: str = ""
 
     @staticmethod
     def of(addr: str | None, token: str | None = None) -> Settings:
-        """Take `addr`, else CLINO_ADDR, else the daemon's default address; ValueError for any other form."""
+        """Take `addr`, else CLINO_ADDR, else this user's socket; ValueError for any other form or a foreign folder."""
         access = Access.of(token)
-        text = addr or os.environ.get("CLINO_ADDR") or DEFAULT_ADDR
+        text = addr or os.environ.get("CLINO_ADDR") or _own_socket()
         if text.startswith("unix:"):
             path = text.removeprefix("unix:")
             path = path.removeprefix("//") if path.startswith("//") else path
             if not path:
                 raise ValueError(f"addr: found {text!r}, expected a path after unix://")
             # Without this, grpc sends the percent-encoded path as :authority, which strict servers refuse.
-            return Settings(f"unix:{path}", (*_OPTIONS, ("grpc.default_authority", "localhost")), access)
+            options = (*_OPTIONS, ("grpc.default_authority", "localhost"))
+            return Settings(f"unix:{path}", options, access, address=text)
         parts = urlsplit(text if "://" in text else f"http://{text}")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"addr: found {text!r}, expected http://HOST:PORT, https://HOST:PORT or unix:///PATH")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         secure = parts.scheme == "https"
         exposed = not secure and not _on_this_machine(parts.hostname)
-        return Settings(f"{host}:{parts.port or 7411}", _OPTIONS, access, secure, exposed)
+        return Settings(f"{host}:{parts.port or 7411}", _OPTIONS, access, secure, exposed, text)
+
+
+def standard_socket(runtime: str | None, uid: int) -> str:
+    """Say where `clino serve` of a user listens by default; src/config/meeting.rs has the same, docs/access.md why."""
+    if runtime is not None and runtime.startswith("/"):
+        return f"{runtime.rstrip('/')}/clino/clino.sock"
+    return "/run/clino/clino.sock" if uid == 0 else f"{_SHARED}/clino-{uid}/clino.sock"
+
+
+def check_folder(folder: str, uid: int) -> None:
+    """ValueError for a folder that is not this user's alone to change; one that is not there is fine."""
+    try:
+        found = os.lstat(folder)
+    except FileNotFoundError:
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode):
+        why = "found a link or a file, expected a folder"
+    elif found.st_uid != uid:
+        why = f"found a folder of user {found.st_uid}, expected one of user {uid}"
+    elif mode & 0o022:
+        why = f"found mode {mode:04o}, expected a folder that no one else can write (0700)"
+    else:
+        return
+    raise ValueError(f"addr: {folder}: {why}; remove it, or name another place with --socket and CLINO_ADDR")
+
+
+def _own_socket() -> str:
+    uid = os.geteuid()
+    socket = standard_socket(os.environ.get("XDG_RUNTIME_DIR"), uid)
+    folder = os.path.dirname(socket)
+    # Another user may have been there first, and would get snapshots and tokens.
+    if os.path.dirname(folder) == _SHARED:
+        check_folder(folder, uid)
+    return f"unix://{socket}"
 
 
 def _on_this_machine(host: str) -> bool:

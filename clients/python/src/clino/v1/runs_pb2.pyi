@@ -155,10 +155,12 @@ class PutProbeRequest(_message.Message):
     def __init__(self, begin: _Optional[_Union[ProbeManifest, _Mapping]] = ..., chunk: _Optional[_Union[_types_pb2.Chunk, _Mapping]] = ..., commit: _Optional[_Union[_types_pb2.Commit, _Mapping]] = ...) -> None: ...
 
 class ProbeManifest(_message.Message):
-    __slots__ = ("tensors",)
+    __slots__ = ("tensors", "project")
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
     tensors: _containers.RepeatedCompositeFieldContainer[_types_pb2.TensorSpec]
-    def __init__(self, tensors: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ...) -> None: ...
+    project: str
+    def __init__(self, tensors: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., project: _Optional[str] = ...) -> None: ...
 
 class PutProbeResponse(_message.Message):
     __slots__ = ("digest",)
