@@ -236,15 +236,11 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
 fn validate(raw: Raw) -> Result<Config, Fault> {
     let (access, safety) = Access::validate(&raw)?;
     let listen = access::addresses(raw.listen, safety)?;
-    let own_folder = listen.is_empty() && raw.socket.is_none();
-    if own_folder && access.tls.is_some() {
-        let description = "found one, and no address beside it: TLS is for those of --listen";
-        return Err(Fault::invalid("tls_cert", description));
-    }
+    let (socket, own_folder) = socket(raw.socket, &listen, &access)?;
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(Config {
         listen,
-        socket: raw.socket.or_else(|| own_folder.then(standard_socket)),
+        socket,
         own_folder,
         place: Place {
             threads: positive("threads", threads)?,
@@ -272,6 +268,20 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         )?,
         otlp: raw.otlp.map(collector).transpose()?,
     })
+}
+
+/// The unix socket, and whether it is the standard one, which is where nothing else was named.
+fn socket(
+    named: Option<PathBuf>,
+    listen: &[SocketAddr],
+    access: &Access,
+) -> Result<(Option<PathBuf>, bool), Fault> {
+    let own = listen.is_empty() && named.is_none();
+    if own && access.tls.is_some() {
+        let description = "found one, and no address beside it: TLS is for those of --listen";
+        return Err(Fault::invalid("tls_cert", description));
+    }
+    Ok((named.or_else(|| own.then(standard_socket)), own))
 }
 
 /// A collector beside the daemon: what leaves the machine is its business.
