@@ -1,7 +1,7 @@
 //! Where the daemon listens.
 //!
-//! Owns: the binding of sockets, the files of unix sockets and the folder of the standard one. May not touch:
-//! connections.
+//! Owns: the binding of sockets, the files of unix sockets and the folder of the standard one.
+//! May not touch: connections.
 
 use crate::config::{Config, check_folder};
 use crate::domain::{Fault, FaultKind};
