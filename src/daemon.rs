@@ -50,8 +50,9 @@ impl Daemon {
     /// Opens the history and binds every socket.
     ///
     /// # Errors
-    /// [`FaultKind::Exists`] when another process listens or works there, [`FaultKind::Invalid`] when an address or
-    /// directory cannot be used, [`FaultKind::Precondition`] for a history that a newer clino has made.
+    /// [`crate::domain::FaultKind::Exists`] when another process listens or works there,
+    /// [`crate::domain::FaultKind::Invalid`] when an address or directory cannot be used,
+    /// [`crate::domain::FaultKind::Precondition`] for a history that a newer clino has made.
     pub fn bind(config: Config) -> Result<Self, Fault> {
         if !config.spool.is_dir() {
             let found = config.spool.display();
@@ -88,7 +89,7 @@ impl Daemon {
     /// Serves until `shutdown`, then drains. False when the engine had to be left behind at the end of the grace.
     ///
     /// # Errors
-    /// [`FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
+    /// [`crate::domain::FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
         let Self { config, tcp, unix, history, certificates, gate, tally, http, window } = self;
         let readiness = Arc::new(Readiness::default());
