@@ -212,25 +212,33 @@ def products(shape: Shape, tokens: int) -> float:
     return 2 * tokens * shape.layers * (shape.dense() + 2 * LENGTH * shape.hidden)
 
 
-def device(card: Card, flops: float, elements: float, index: float) -> float:
+Parts = dict[str, float]
+
+
+def device(card: Card, flops: float, elements: float, index: float) -> Parts:
     """Seconds, one after the other: products, elements moved, places found."""
     places = INDEX * index / card.rate(card.integers)
-    return flops / (GEMM * card.f32) + 4 * elements / (STREAM * card.bandwidth) + places
+    return {"f32": flops / (GEMM * card.f32), "memory": 4 * elements / (STREAM * card.bandwidth), "int": places}
 
 
-def forward(shape: Shape, card: Card, tokens: int) -> float:
+def bound(there: Parts, launches: float) -> Parts:
+    """What the device needs, or the launches of the host where they take longer."""
+    return there if sum(there.values()) >= launches else {"launches": launches}
+
+
+def forward(shape: Shape, card: Card, tokens: int) -> Parts:
     work = products(shape, tokens), tokens * moved(shape, "forward"), tokens * moved(shape, "index")
-    return max(device(card, *work), launched(shape, "launches"))
+    return bound(device(card, *work), launched(shape, "launches"))
 
 
-def backward(shape: Shape, card: Card, tokens: int, first: bool) -> float:
+def backward(shape: Shape, card: Card, tokens: int, first: bool) -> Parts:
     dense = shape.layers * shape.dense()
     elements = tokens * moved(shape, "backward") + MATRIX * dense + EMBEDDING * shape.embeddings()
     elements += (GATHER + ADD * (not first)) * shape.parameters()
     index = tokens * moved(shape, "index_back") + TURNED * dense
     turns = tokens * TURN * (1 + (shape.positions > 0) + (shape.types > 0))
-    there = device(card, 2 * products(shape, tokens), elements, index) + turns
-    return max(there, launched(shape, "launches_back"))
+    there = device(card, 2 * products(shape, tokens), elements, index) | {"turns": turns}
+    return bound(there, launched(shape, "launches_back"))
 
 
 class Work(NamedTuple):
@@ -242,12 +250,25 @@ class Work(NamedTuple):
     batch: int = EXAMPLES
 
     def seconds(self, shape: Shape, card: Card) -> float:
+        return sum(self.parts(shape, card).values())
+
+    def parts(self, shape: Shape, card: Card) -> Parts:
+        """Seconds by what they go to."""
         most = min(self.batch, PLACES // LENGTH)
         tokens = [LENGTH * min(most, EXAMPLES - first) for first in range(0, EXAMPLES, most)]
-        f = sum(forward(shape, card, part) for part in tokens)
-        b = sum(backward(shape, card, part, i == 0 or self.batch < EXAMPLES) for i, part in enumerate(tokens))
-        p = max(4 * PASS * shape.parameters() / (STREAM * card.bandwidth), PASS_LAUNCHES * LAUNCH)
-        return self.forwards * f + self.backwards * b + self.passes * p
+        f = [forward(shape, card, part) for part in tokens]
+        b = [backward(shape, card, part, i == 0 or self.batch < EXAMPLES) for i, part in enumerate(tokens)]
+        p = bound({"memory": 4 * PASS * shape.parameters() / (STREAM * card.bandwidth)}, PASS_LAUNCHES * LAUNCH)
+        return joined([(self.forwards, f), (self.backwards, b), (self.passes, [p])])
+
+
+def joined(parts: list[tuple[float, list[Parts]]]) -> Parts:
+    sums: Parts = {}
+    for times, each in parts:
+        for part in each:
+            for name, seconds in part.items():
+                sums[name] = sums.get(name, 0) + times * seconds
+    return sums
 
 
 Shared = dict[tuple[Any, ...], Work]
@@ -287,14 +308,18 @@ MEASURES = {  # what each does for itself, and what is made once for all
 }
 
 
-def prediction(measures: list[str], shapes: list[Shape]) -> list[str]:
-    """Forwards, backwards, passes; then seconds of every shape on every card."""
+def prediction(measures: list[str], shapes: list[Shape], named: Shape | None = None) -> list[str]:
+    """Forwards, backwards, passes; what binds a shape on the first card; then seconds of every shape on every card."""
     shared: Shared = {}
     for measure in measures:
         shared |= MEASURES[measure][1]
     works = [MEASURES[measure][0] for measure in measures] + list(shared.values())
     cells = [f"{sum(work[i] for work in works):g}" for i in range(3)]
     kept = max(KEPT.get(name, 0) for name in measures)
+    if named:
+        sums = joined([(1, [work.parts(named, card) for work in works]) for card in CARDS[:1]])
+        side = max(sums, key=lambda name: sums[name])
+        cells.append(f"{side}, {100 * sums[side] / sum(sums.values()):.0f} %")
     for shape, card in ((shape, card) for card in CARDS for shape in shapes):
         time = figure(sum(work.seconds(shape, card) for work in works))
         cells.append(time if fits(shape, card, kept) else f"{time} †")
@@ -307,10 +332,11 @@ def standard_table() -> str:
 
 
 def measure_table() -> str:
-    models = [shape for shape in MODELS if not shape.gates]
-    rows = [[f"`{name}`".replace(", ", "`, `"), *prediction([name], models)] for name in MEASURES]
-    rows.append(["all, what is shared once", *prediction(list(MEASURES), models)])
-    return table(["measure", "F", "B", "P", *(f"{s.name}, {c.name}" for c in CARDS for s in models)], rows)
+    named = MODELS[1]
+    rows = [[f"`{name}`".replace(", ", "`, `"), *prediction([name], MODELS, named)] for name in MEASURES]
+    rows.append(["all, what is shared once", *prediction(list(MEASURES), MODELS, named)])
+    binds = f"most of it on {named.name}, {CARDS[0].name}"
+    return table(["measure", "F", "B", "P", binds, *(f"{s.name}, {c.name}" for c in CARDS for s in MODELS)], rows)
 
 
 def units_table() -> str:
@@ -318,7 +344,7 @@ def units_table() -> str:
     for shape in MODELS:
         for card in CARDS:
             f, b, p = (Work(*unit).seconds(shape, card) for unit in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
-            gemm = device(card, products(shape, EXAMPLES * LENGTH), 0, 0)
+            gemm = products(shape, EXAMPLES * LENGTH) / (GEMM * card.f32)
             host = [EXAMPLES * LENGTH / PLACES * launched(shape, o) for o in ("launches", "launches_back")]
             single = Work(1, 1, batch=1).seconds(shape, card) / EXAMPLES
             cells = [f, gemm, host[0], b, 2 * gemm, host[1], p, single, 4 * shape.parameters() / COPY]
