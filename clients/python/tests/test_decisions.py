@@ -295,7 +295,7 @@ def test_an_enforced_stop_is_told_once_and_is_no_trouble(daemon: FakeDaemon, cap
     ]
     assert run.override("go on") is not None
     run.snapshot(weights(), 6)
-    until(lambda: len(daemon.run.received) == 1)
+    until(lambda: bool(daemon.runs) and len(daemon.run.received) == 1)
     assert run.finish()
     assert len(warnings(caplog)) == 1
     assert (run.stats.sent, run.stats.failed) == (1, 5)

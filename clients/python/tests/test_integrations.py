@@ -214,7 +214,7 @@ def stopping(daemon: FakeDaemon) -> Then:
     """Have the policy say STOP when two snapshots are there, and wait until that is known."""
 
     def stop(run: clino.Run) -> None:
-        until(lambda: len(daemon.run.received) == 2)
+        until(lambda: bool(daemon.runs) and len(daemon.run.received) == 2)
         daemon.decide("STOP", sentence="loss@pooled is too high", best={"step": 5, "attempt": 1})
         until(run.should_stop)
 
