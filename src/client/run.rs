@@ -117,7 +117,7 @@ impl Run {
         }))
     }
 
-    /// The events of the run from a sequence number, or from now on, across lost connections.
+    /// The events of the run from a sequence number, or from when the first one is asked for, across lost connections.
     pub fn follow(&self, from: Option<u64>) -> Follow {
         Follow::new(self.clone(), from)
     }

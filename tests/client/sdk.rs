@@ -171,7 +171,7 @@ async fn a_follower_hears_that_the_daemon_drains_and_gives_up_in_time() {
     let daemon = daemon(directory.path());
     let client = Client::connect(&address(&daemon)).await.unwrap();
     let run = client.open_run(&plan()).await.unwrap();
-    let mut follow = run.follow(None).patience(Duration::from_millis(500));
+    let mut follow = run.follow(Some(0)).patience(Duration::from_millis(500));
     let specs = run.opened().unwrap().parameters.clone();
     run.push(Label::step(1), parameters(&specs, 1)).await.unwrap();
     let mut last = None;
