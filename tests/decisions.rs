@@ -46,6 +46,12 @@ impl Bench {
         Self { clients, decisions: DecisionsClient::new(daemon.channel().await), run }
     }
 
+    /// A run that is open.
+    async fn again(daemon: &Daemon, run: String) -> Self {
+        let (clients, decisions) = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
+        Self { clients, decisions, run }
+    }
+
     /// Pushes a snapshot and waits until it is measured.
     async fn measure(&mut self, upload: Upload) -> pb::PushSnapshotResponse {
         let receipt = self.clients.push(upload).await.unwrap();
@@ -269,8 +275,7 @@ async fn a_run_is_compared_with_what_is_held_no_longer() {
     let run = late.run.clone();
     drop((late, long, daemon)); // kill -9
     let daemon = Daemon::start(&flags);
-    let (clients, decisions) = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
-    let mut late = Bench { clients, decisions, run };
+    let mut late = Bench::again(&daemon, run).await;
     assert_eq!(late.decide_as_of(Some(20)).await.unwrap().encode_to_vec(), past.encode_to_vec());
 }
 
@@ -287,11 +292,7 @@ async fn a_restart_keeps_the_latch_and_its_bytes() {
     drop(bench);
     drop(daemon); // kill -9
     let daemon = Daemon::start(&flags);
-    let mut bench = Bench {
-        clients: daemon.clients().await,
-        decisions: DecisionsClient::new(daemon.channel().await),
-        run,
-    };
+    let mut bench = Bench::again(&daemon, run).await;
     assert_eq!(bench.decide().await.encode_to_vec(), stop.encode_to_vec());
     let refused = bench.clients.push(Upload::new(&bench.run, 2)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -339,8 +340,7 @@ async fn every_receipt_has_the_verdict() {
     let run = other.run.clone();
     drop((other, daemon)); // kill -9
     let daemon = Daemon::start(&flags);
-    let (clients, decisions) = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
-    let mut other = Bench { clients, decisions, run };
+    let mut other = Bench::again(&daemon, run).await;
     // Of the first snapshot, or already of this one.
     let again = other.step(2).await.decision.unwrap();
     assert_eq!(again.advice(), pb::Advice::Continue);

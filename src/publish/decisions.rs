@@ -36,7 +36,8 @@ impl Hub {
 
     /// What the policy of a run said last, in this process or before.
     pub fn verdict(&self, run: &RunId) -> Option<Decision> {
-        self.standing(run).ok()?.decision
+        let before = || lock(&self.feed(run).ok()?.state).board.standing().decision.clone();
+        self.docket.last(run).or_else(before)
     }
 
     /// Whether a run has a policy.
@@ -55,7 +56,7 @@ impl Hub {
     /// Those of [`Hub::settled`]; [`FaultKind::Unavailable`] when the daemon drains and it will not be kept.
     pub async fn spoken(&self, run: &RunId) -> Result<(), Fault> {
         let feed = self.feed(run)?;
-        let waits = || self.docket.holds_back(run) && !lock(&feed.state).ended();
+        let waits = || self.docket.holds_back(run) && !lock(&feed.state).ended;
         match self.store() {
             Some(store) => store.until(|_| !waits()).await?,
             // Of a channel whose sender is the hub's own.

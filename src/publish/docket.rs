@@ -242,11 +242,7 @@ impl Docket {
     pub fn standing(&self, run: &RunId) -> Option<Decision> {
         let inner = self.lock();
         let open = inner.cases.get(run)?;
-        if open.latched.is_some() {
-            return open.stop().cloned();
-        }
-        let (versions, decision) = open.last.as_ref()?;
-        (*versions == inner.versions(open)).then(|| decision.clone())
+        inner.current(open).filter(|_| open.latched.is_none() || open.told).cloned()
     }
 
     /// Why a run takes no more snapshots: its policy is to be enforced, and said STOP.
@@ -349,6 +345,12 @@ impl Inner {
         held.into_iter().any(short).then(|| subjects.to_vec())
     }
 
+    /// The STOP that stands, else the decision that was made last if nothing has happened since.
+    fn current<'a>(&self, open: &'a Open) -> Option<&'a Decision> {
+        let last = || open.last.as_ref().filter(|(versions, _)| *versions == self.versions(open));
+        open.latched.as_ref().or_else(|| last().map(|(_, decision)| decision))
+    }
+
     /// The decision, or what must be read back for it; old points of peers only if that may be `thorough`.
     fn decide(
         &mut self,
@@ -358,15 +360,10 @@ impl Inner {
     ) -> Result<Result<Decided, Vec<Missing>>, Fault> {
         let open = self.cases.get(run).ok_or_else(Fault::unknown_run)?;
         let counsel = open.case.counsel.clone().ok_or_else(no_policy)?;
-        if let (None, Some(decision)) = (as_of, &open.latched) {
+        if let (None, Some(decision)) = (as_of, self.current(open)) {
             return Ok(Ok(Decided { decision: decision.clone(), news: false }));
         }
         let versions = self.versions(open);
-        if let (None, Some((known, decision))) = (as_of, &open.last)
-            && *known == versions
-        {
-            return Ok(Ok(Decided { decision: decision.clone(), news: false }));
-        }
         let peers = if counsel.across() { self.peers(open, run) } else { Vec::new() };
         let names = counsel.subjects().iter().map(Subject::to_string).collect();
         let question = Question { counsel, names, peers, as_of, past: past.clone() };

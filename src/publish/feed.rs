@@ -80,16 +80,9 @@ pub(super) struct State {
     /// The last event is on its way.
     sealed: bool,
     /// The last event has been told.
-    ended: bool,
+    pub(super) ended: bool,
     /// When something happened last.
     changed: Instant,
-}
-
-impl State {
-    /// Whether nothing more will be told.
-    pub fn ended(&self) -> bool {
-        self.ended
-    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

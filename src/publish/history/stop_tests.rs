@@ -83,13 +83,8 @@ fn silent(hub: &Hub, run: &RunId) {
     assert_eq!(hub.refusal(run), None);
 }
 
-/// A hub whose disk fails once with the snapshot that is measured, and a run there that nobody has heard a STOP of.
-async fn failing(directory: &Path) -> (Arc<Hub>, RunId) {
-    let history = History::open(directory, None, 10).unwrap();
-    // Of this connection: the one that is opened after the failure has no limit.
-    let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-    let limit = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    history.connection.pragma_update_and_check(None, "max_page_count", pages, limit).unwrap();
+/// A hub with a history, and a run there.
+fn begun(history: History) -> (Arc<Hub>, RunId) {
     let hub = Hub::new(BOUNDS).durable(history).unwrap();
     let run = RunId("r".into());
     hub.open(record(&run), case());
@@ -99,7 +94,12 @@ async fn failing(directory: &Path) -> (Arc<Hub>, RunId) {
 #[tokio::test]
 async fn a_stop_is_spoken_of_when_it_is_durable() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = failing(directory.path()).await;
+    let history = History::open(directory.path(), None, 10).unwrap();
+    // The disk is full at first. Of this connection: the one that is opened after the failure has no limit.
+    let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    history.connection.pragma_update_and_check(None, "max_page_count", pages, limit).unwrap();
+    let (hub, run) = begun(history);
     let mut silenced = 0;
     measured(&hub, &run);
     let told = async {
@@ -133,10 +133,7 @@ async fn a_stop_is_spoken_of_when_it_is_durable() {
 #[tokio::test]
 async fn whoever_finds_a_stop_waits_for_it() {
     let directory = tempfile::tempdir().unwrap();
-    let history = History::open(directory.path(), None, 10).unwrap();
-    let hub = Hub::new(BOUNDS).durable(history).unwrap();
-    let run = RunId("r".into());
-    hub.open(record(&run), case());
+    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
     hub.settled().await.unwrap();
     hub.spoken(&run).await.unwrap();
     // Found between two transactions: as if a poll came before the writer.
@@ -154,10 +151,7 @@ async fn whoever_finds_a_stop_waits_for_it() {
 #[tokio::test]
 async fn a_stop_that_a_drain_forestalls_is_not_spoken_of() {
     let directory = tempfile::tempdir().unwrap();
-    let history = History::open(directory.path(), None, 10).unwrap();
-    let hub = Hub::new(BOUNDS).durable(history).unwrap();
-    let run = RunId("r".into());
-    hub.open(record(&run), case());
+    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
     hub.drain();
     hub.docket.observe(&run, AT, &[&loss()]);
     hub.decide(&run, None).unwrap();
