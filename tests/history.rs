@@ -231,6 +231,16 @@ async fn row_20_a_kill_at_any_moment_loses_nothing_that_was_told() {
     assert!(seen.receipts.len() > ROUNDS && seen.events.len() > ROUNDS, "hardly anything happened");
 }
 
+/// A run with one snapshot that is measured, and all that was told of it.
+async fn measured_once(daemon: &Daemon) -> (Clients, String, Vec<pb::WatchResponse>) {
+    let mut clients = daemon.clients().await;
+    let run = clients.open("k", quick()).await;
+    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.watch_until(&run, finished(1)).await;
+    let before = told(&mut clients, &run).await;
+    (clients, run, before)
+}
+
 /// How a daemon that cannot start ends, and what it says.
 fn refused(directory: &TempDir) -> (Option<i32>, String) {
     let mut command = common::command();
@@ -285,11 +295,7 @@ fn lock(directory: &TempDir) -> rusqlite::Connection {
 async fn row_43_a_database_that_another_process_locks_is_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(&directory, &[]);
-    let mut clients = daemon.clients().await;
-    let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
-    clients.watch_until(&run, finished(1)).await;
-    let before = told(&mut clients, &run).await;
+    let (mut clients, run, before) = measured_once(&daemon).await;
 
     let other = lock(&directory);
     // Longer than the daemon waits at once: what cannot be kept is not acknowledged, and what is known can be read.
@@ -321,11 +327,7 @@ async fn row_43_a_database_that_another_process_locks_is_waited_for() {
 async fn row_38_a_folder_that_cannot_be_written_refuses_and_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(&directory, &[]);
-    let mut clients = daemon.clients().await;
-    let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
-    clients.watch_until(&run, finished(1)).await;
-    let before = told(&mut clients, &run).await;
+    let (mut clients, run, before) = measured_once(&daemon).await;
 
     // A file in the place of a folder fails for root, too.
     let (probes, away) = (data(&directory).join("probes"), data(&directory).join("away"));

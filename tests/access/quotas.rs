@@ -6,8 +6,9 @@ use clino::wire::pb;
 use pb::push_snapshot_request::Frame;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
 fn daemon(quotas: &str) -> (Daemon, Files) {
@@ -212,20 +213,8 @@ async fn row_45_probes_that_are_held() {
     assert_eq!(naming(&mut clients, "b", &first).await.unwrap_err().code(), Code::FailedPrecondition);
     naming(&mut clients, "c", &elsewhere).await.unwrap();
     // What is on its way does not.
-    let (_sender, _upload) = loop {
-        let (sender, receiver) = mpsc::channel(16);
-        sender.send(probe_frames("p", 1, 1).remove(0)).await.unwrap();
-        let mut slow = clients.clone();
-        let upload = tokio::spawn(async move { slow.runs.put_probe(ReceiverStream::new(receiver)).await });
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        match clients.push(Upload::new(&run, 2)).await {
-            Ok(_) => upload.abort(),
-            answer => {
-                refused(answer, "project/p/snapshot_bytes");
-                break (sender, upload);
-            }
-        }
-    };
+    let push = async |mut clients: Clients| clients.push(Upload::new(&run, 2)).await;
+    let (_sender, _upload) = beside_a_slow_probe(&clients, push, "project/p/snapshot_bytes").await;
     let large = crate::common::probe_of(4_096, 3);
     let specs = large.tensors.iter().map(|tensor| tensor.spec.clone().unwrap()).collect();
     let begin = pb::ProbeManifest { tensors: specs, project: "p".into() };
@@ -237,25 +226,35 @@ async fn row_45_probes_that_are_held() {
     assert_eq!(line["project"], "p");
 }
 
-#[tokio::test]
-async fn row_45_uploads_of_probes_at_once() {
-    let (daemon, _files) = daemon("[default]\nuploads = 1\n");
-    let mut clients = daemon.clients().await;
-    let (sender, upload) = loop {
+/// A probe of a project whose upload has begun and does not end, once another call is refused because of it.
+async fn beside_a_slow_probe<T: std::fmt::Debug>(
+    clients: &Clients,
+    other: impl AsyncFn(Clients) -> Result<T, Status>,
+    subject: &str,
+) -> (mpsc::Sender<pb::PutProbeRequest>, JoinHandle<Result<Response<pb::PutProbeResponse>, Status>>) {
+    loop {
         let (sender, receiver) = mpsc::channel(16);
         sender.send(probe_frames("p", 1, 1).remove(0)).await.unwrap();
         let mut slow = clients.clone();
         let upload = tokio::spawn(async move { slow.runs.put_probe(ReceiverStream::new(receiver)).await });
-        // The first frame may still be on its way: then the other upload is in time, and may take the place.
+        // The first frame may still be on its way: then the other call is in time, and may take the place.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        match put(&mut clients, "p", 2).await {
+        match other(clients.clone()).await {
             Ok(_) => upload.abort(),
             answer => {
-                refused(answer, "project/p/uploads");
-                break (sender, upload);
+                refused(answer, subject);
+                return (sender, upload);
             }
         }
-    };
+    }
+}
+
+#[tokio::test]
+async fn row_45_uploads_of_probes_at_once() {
+    let (daemon, _files) = daemon("[default]\nuploads = 1\n");
+    let mut clients = daemon.clients().await;
+    let other = async |mut clients: Clients| put(&mut clients, "p", 2).await;
+    let (sender, upload) = beside_a_slow_probe(&clients, other, "project/p/uploads").await;
     put(&mut clients, "q", 2).await.unwrap();
     for frame in probe_frames("p", 1, 3).into_iter().skip(1) {
         sender.send(frame).await.unwrap();
