@@ -276,11 +276,14 @@ impl Docket {
 
     /// The run's own series up to a step, read back if that is before the newest of a series that has let go of points.
     fn past(&self, run: &RunId, step: u64, archive: &dyn Archive) -> Result<Option<Vec<Series>>, Fault> {
-        let Some(subjects) = self.lock().short_of(run, step) else { return Ok(None) };
+        let Some((subjects, held)) = self.lock().short_of(run, step) else { return Ok(None) };
         let seen = |(_, points): (Subject, Vec<Point>)| {
             Series::of(points.into_iter().filter(|point| point.at.step <= step))
         };
-        Ok(Some(recall(run, &subjects, None, archive)?.into_iter().map(seen).collect()))
+        let past: Vec<_> = recall(run, &subjects, None, archive)?.into_iter().map(seen).collect();
+        // Without a history less may be archived than is held.
+        let found: usize = past.iter().map(|series| series.points().len()).sum();
+        Ok((found >= held).then_some(past))
     }
 
     /// Takes back a STOP.
@@ -336,13 +339,18 @@ impl Inner {
         (open.version, experiment.map_or(0, |experiment| experiment.version))
     }
 
-    /// The subjects of a run's policy, if what is held of them would not show all that was held at a step.
-    fn short_of(&self, run: &RunId, step: u64) -> Option<Vec<Subject>> {
+    /// The subjects of a run's policy, if what is held of them would not show all that was held at a step; and how many
+    /// points it would show.
+    fn short_of(&self, run: &RunId, step: u64) -> Option<(Vec<Subject>, usize)> {
         let open = self.cases.get(run)?;
         let subjects = open.case.counsel.as_ref()?.subjects();
-        let short = |kept: &Kept| kept.series.short_of(step);
         let held = subjects.iter().filter_map(|subject| open.series.get(&subject.to_string()));
-        held.into_iter().any(short).then(|| subjects.to_vec())
+        let (mut short, mut shown) = (false, 0);
+        for Kept { series, .. } in held {
+            short |= series.short_of(step);
+            shown += series.until(step).len();
+        }
+        short.then(|| (subjects.to_vec(), shown))
     }
 
     /// The STOP that stands, else the decision that was made last if nothing has happened since.
