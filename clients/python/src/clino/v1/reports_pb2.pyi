@@ -60,7 +60,7 @@ class WatchRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., from_sequence: _Optional[int] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("sequence", "accepted", "skipped", "started", "reading", "finished", "gap", "closed", "draining", "decided")
+    __slots__ = ("sequence", "accepted", "skipped", "started", "reading", "finished", "gap", "closed", "draining", "decided", "checked")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class WatchResponse(_message.Message):
     CLOSED_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     DECIDED_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     accepted: SnapshotAccepted
     skipped: SnapshotSkipped
@@ -81,7 +82,8 @@ class WatchResponse(_message.Message):
     closed: RunClosed
     draining: Draining
     decided: _decisions_pb2.Decision
-    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[SnapshotAccepted, _Mapping]] = ..., skipped: _Optional[_Union[SnapshotSkipped, _Mapping]] = ..., started: _Optional[_Union[MeasurementStarted, _Mapping]] = ..., reading: _Optional[_Union[Reading, _Mapping]] = ..., finished: _Optional[_Union[MeasurementFinished, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., closed: _Optional[_Union[RunClosed, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., decided: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ...) -> None: ...
+    checked: _types_pb2.ModelChecked
+    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[SnapshotAccepted, _Mapping]] = ..., skipped: _Optional[_Union[SnapshotSkipped, _Mapping]] = ..., started: _Optional[_Union[MeasurementStarted, _Mapping]] = ..., reading: _Optional[_Union[Reading, _Mapping]] = ..., finished: _Optional[_Union[MeasurementFinished, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., closed: _Optional[_Union[RunClosed, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., decided: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., checked: _Optional[_Union[_types_pb2.ModelChecked, _Mapping]] = ...) -> None: ...
 
 class SnapshotAccepted(_message.Message):
     __slots__ = ("snapshot", "kind", "initialization")
@@ -132,7 +134,7 @@ class Draining(_message.Message):
     def __init__(self) -> None: ...
 
 class Reading(_message.Message):
-    __slots__ = ("measure", "parameters", "group", "snapshot", "outcome", "value", "draws", "estimate", "parts", "tensors", "rungs", "reason", "seconds", "precision", "ended", "runs", "surface", "remark", "work")
+    __slots__ = ("measure", "parameters", "group", "snapshot", "outcome", "value", "draws", "estimate", "parts", "tensors", "rungs", "reason", "seconds", "precision", "ended", "runs", "surface", "remark", "work", "interval")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +161,7 @@ class Reading(_message.Message):
     SURFACE_FIELD_NUMBER: _ClassVar[int]
     REMARK_FIELD_NUMBER: _ClassVar[int]
     WORK_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
     measure: str
     parameters: _containers.MessageMap[str, _types_pb2.Value]
     group: str
@@ -178,7 +181,8 @@ class Reading(_message.Message):
     surface: Surface
     remark: str
     work: _types_pb2.Work
-    def __init__(self, measure: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ..., group: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorParts, _Mapping]]] = ..., rungs: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., reason: _Optional[str] = ..., seconds: _Optional[float] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., ended: _Optional[_Union[Ended, str]] = ..., runs: _Optional[_Iterable[_Union[Quadrature, _Mapping]]] = ..., surface: _Optional[_Union[Surface, _Mapping]] = ..., remark: _Optional[str] = ..., work: _Optional[_Union[_types_pb2.Work, _Mapping]] = ...) -> None: ...
+    interval: Interval
+    def __init__(self, measure: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ..., group: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., value: _Optional[float] = ..., draws: _Optional[_Iterable[float]] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorParts, _Mapping]]] = ..., rungs: _Optional[_Iterable[_Union[Rung, _Mapping]]] = ..., reason: _Optional[str] = ..., seconds: _Optional[float] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., ended: _Optional[_Union[Ended, str]] = ..., runs: _Optional[_Iterable[_Union[Quadrature, _Mapping]]] = ..., surface: _Optional[_Union[Surface, _Mapping]] = ..., remark: _Optional[str] = ..., work: _Optional[_Union[_types_pb2.Work, _Mapping]] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class Estimate(_message.Message):
     __slots__ = ("mean", "stderr", "min", "max")
@@ -191,6 +195,16 @@ class Estimate(_message.Message):
     min: float
     max: float
     def __init__(self, mean: _Optional[float] = ..., stderr: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("low", "high", "level")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    low: float
+    high: float
+    level: float
+    def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ..., level: _Optional[float] = ...) -> None: ...
 
 class Part(_message.Message):
     __slots__ = ("name", "value")

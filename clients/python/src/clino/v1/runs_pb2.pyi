@@ -39,7 +39,7 @@ DIRECTION_MINIMIZE: Direction
 DIRECTION_MAXIMIZE: Direction
 
 class OpenRunRequest(_message.Message):
-    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds", "gpu_only", "project", "experiment", "tags", "policy")
+    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds", "gpu_only", "project", "experiment", "tags", "policy", "resume")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +61,7 @@ class OpenRunRequest(_message.Message):
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     name: str
     config_json: str
@@ -75,7 +76,8 @@ class OpenRunRequest(_message.Message):
     experiment: str
     tags: _containers.ScalarMap[str, str]
     policy: _decisions_pb2.Policy
-    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ..., gpu_only: bool = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ...) -> None: ...
+    resume: bool
+    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ..., gpu_only: bool = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., resume: bool = ...) -> None: ...
 
 class ProbeGroup(_message.Message):
     __slots__ = ("name", "probe", "digest")
@@ -117,20 +119,22 @@ class MeasureRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, _types_pb2.Value]] = ...) -> None: ...
 
 class OpenRunResponse(_message.Message):
-    __slots__ = ("run_id", "measures", "precision", "parameters", "created", "plan")
+    __slots__ = ("run_id", "measures", "precision", "parameters", "created", "plan", "warnings")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MEASURES_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     measures: _containers.RepeatedCompositeFieldContainer[MeasureRequest]
     precision: _types_pb2.Precision
     parameters: _containers.RepeatedCompositeFieldContainer[_types_pb2.TensorSpec]
     created: bool
     plan: _containers.RepeatedCompositeFieldContainer[Planned]
-    def __init__(self, run_id: _Optional[str] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., parameters: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., created: bool = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_id: _Optional[str] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., parameters: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., created: bool = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Planned(_message.Message):
     __slots__ = ("measure", "work", "counted", "seconds")
@@ -163,10 +167,12 @@ class ProbeManifest(_message.Message):
     def __init__(self, tensors: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., project: _Optional[str] = ...) -> None: ...
 
 class PutProbeResponse(_message.Message):
-    __slots__ = ("digest",)
+    __slots__ = ("digest", "warnings")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     digest: str
-    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, digest: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -272,10 +278,12 @@ class ComparedRun(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., snapshot: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., value: _Optional[float] = ..., stderr: _Optional[float] = ...) -> None: ...
 
 class CloseRunRequest(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "resumable")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUMABLE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    resumable: bool
+    def __init__(self, run_id: _Optional[str] = ..., resumable: bool = ...) -> None: ...
 
 class CloseRunResponse(_message.Message):
     __slots__ = ("run",)
@@ -284,7 +292,7 @@ class CloseRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[RunSummary, _Mapping]] = ...) -> None: ...
 
 class RunSummary(_message.Message):
-    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds", "project", "experiment", "tags", "policy", "decision", "latest", "last_accepted", "last_measured", "opened_at")
+    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds", "project", "experiment", "tags", "policy", "decision", "latest", "last_accepted", "last_measured", "opened_at", "model_check")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +326,7 @@ class RunSummary(_message.Message):
     LAST_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     LAST_MEASURED_FIELD_NUMBER: _ClassVar[int]
     OPENED_AT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CHECK_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     name: str
     model_type: str
@@ -344,7 +353,8 @@ class RunSummary(_message.Message):
     last_accepted: _types_pb2.SnapshotRef
     last_measured: _types_pb2.SnapshotRef
     opened_at: float
-    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., latest: _Optional[_Iterable[_Union[Latest, _Mapping]]] = ..., last_accepted: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., last_measured: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., opened_at: _Optional[float] = ...) -> None: ...
+    model_check: _types_pb2.ModelChecked
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., latest: _Optional[_Iterable[_Union[Latest, _Mapping]]] = ..., last_accepted: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., last_measured: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., opened_at: _Optional[float] = ..., model_check: _Optional[_Union[_types_pb2.ModelChecked, _Mapping]] = ...) -> None: ...
 
 class Latest(_message.Message):
     __slots__ = ("measure", "group", "value", "stderr")

@@ -26,23 +26,27 @@ from clino.v1 import decisions_pb2 as clino_dot_v1_dot_decisions__pb2
 from clino.v1 import types_pb2 as clino_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lino/v1/snapshots.proto\x12\x08\x63lino.v1\x1a\x18\x63lino/v1/decisions.proto\x1a\x14\x63lino/v1/types.proto\"\x8e\x01\n\x13PushSnapshotRequest\x12(\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x17.clino.v1.BeginSnapshotH\x00\x12 \n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x0f.clino.v1.ChunkH\x00\x12\"\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x10.clino.v1.CommitH\x00\x42\x07\n\x05\x66rame\"\xdc\x01\n\rBeginSnapshot\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\"\n\x04kind\x18\x05 \x01(\x0e\x32\x14.clino.v1.WeightKind\x12\x16\n\x0einitialization\x18\x06 \x01(\x08\x12%\n\x07tensors\x18\x07 \x03(\x0b\x32\x14.clino.v1.TensorSpec\x12 \n\x07\x61liases\x18\x08 \x03(\x0b\x32\x0f.clino.v1.Alias\"\xb8\x02\n\x14PushSnapshotResponse\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x10\n\x08measures\x18\x05 \x03(\t\x12(\n\nunmeasured\x18\x06 \x03(\x0b\x32\x14.clino.v1.Unmeasured\x12,\n\x08replaced\x18\x07 \x01(\x0b\x32\x15.clino.v1.SnapshotRefH\x00\x88\x01\x01\x12\x17\n\x0frepeated_upload\x18\x08 \x01(\x08\x12$\n\x08\x64\x65\x63ision\x18\t \x01(\x0b\x32\x12.clino.v1.Decision\x12&\n\tstaleness\x18\n \x01(\x0b\x32\x13.clino.v1.StalenessB\x0b\n\t_replaced\"-\n\nUnmeasured\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*\x81\x01\n\nWeightKind\x12\x1b\n\x17WEIGHT_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10WEIGHT_KIND_LIVE\x10\x01\x12\x16\n\x12WEIGHT_KIND_MASTER\x10\x02\x12\x13\n\x0fWEIGHT_KIND_EMA\x10\x03\x12\x13\n\x0fWEIGHT_KIND_SWA\x10\x04\x32\\\n\tSnapshots\x12O\n\x0cPushSnapshot\x12\x1d.clino.v1.PushSnapshotRequest\x1a\x1e.clino.v1.PushSnapshotResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63lino/v1/snapshots.proto\x12\x08\x63lino.v1\x1a\x18\x63lino/v1/decisions.proto\x1a\x14\x63lino/v1/types.proto\"\x8e\x01\n\x13PushSnapshotRequest\x12(\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x17.clino.v1.BeginSnapshotH\x00\x12 \n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x0f.clino.v1.ChunkH\x00\x12\"\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x10.clino.v1.CommitH\x00\x42\x07\n\x05\x66rame\"\x97\x02\n\rBeginSnapshot\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\"\n\x04kind\x18\x05 \x01(\x0e\x32\x14.clino.v1.WeightKind\x12\x16\n\x0einitialization\x18\x06 \x01(\x08\x12%\n\x07tensors\x18\x07 \x03(\x0b\x32\x14.clino.v1.TensorSpec\x12 \n\x07\x61liases\x18\x08 \x03(\x0b\x32\x0f.clino.v1.Alias\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12)\n\x0bmodel_check\x18\n \x01(\x0b\x32\x14.clino.v1.ModelCheck\"\x87\x01\n\nModelCheck\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\x0e\n\x06losses\x18\x03 \x03(\x01\x12\x1e\n\x05\x64type\x18\x04 \x01(\x0e\x32\x0f.clino.v1.Dtype\x12,\n\x0egradient_norms\x18\x05 \x03(\x0b\x32\x14.clino.v1.TensorNorm\"*\n\nTensorNorm\x12\x0e\n\x06tensor\x18\x01 \x01(\t\x12\x0c\n\x04norm\x18\x02 \x01(\x01\"\xca\x02\n\x14PushSnapshotResponse\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x10\n\x08measures\x18\x05 \x03(\t\x12(\n\nunmeasured\x18\x06 \x03(\x0b\x32\x14.clino.v1.Unmeasured\x12,\n\x08replaced\x18\x07 \x01(\x0b\x32\x15.clino.v1.SnapshotRefH\x00\x88\x01\x01\x12\x17\n\x0frepeated_upload\x18\x08 \x01(\x08\x12$\n\x08\x64\x65\x63ision\x18\t \x01(\x0b\x32\x12.clino.v1.Decision\x12&\n\tstaleness\x18\n \x01(\x0b\x32\x13.clino.v1.Staleness\x12\x10\n\x08warnings\x18( \x03(\tB\x0b\n\t_replaced\"-\n\nUnmeasured\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*\x81\x01\n\nWeightKind\x12\x1b\n\x17WEIGHT_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10WEIGHT_KIND_LIVE\x10\x01\x12\x16\n\x12WEIGHT_KIND_MASTER\x10\x02\x12\x13\n\x0fWEIGHT_KIND_EMA\x10\x03\x12\x13\n\x0fWEIGHT_KIND_SWA\x10\x04\x32\\\n\tSnapshots\x12O\n\x0cPushSnapshot\x12\x1d.clino.v1.PushSnapshotRequest\x1a\x1e.clino.v1.PushSnapshotResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clino.v1.snapshots_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WEIGHTKIND']._serialized_start=817
-  _globals['_WEIGHTKIND']._serialized_end=946
+  _globals['_WEIGHTKIND']._serialized_start=1076
+  _globals['_WEIGHTKIND']._serialized_end=1205
   _globals['_PUSHSNAPSHOTREQUEST']._serialized_start=87
   _globals['_PUSHSNAPSHOTREQUEST']._serialized_end=229
   _globals['_BEGINSNAPSHOT']._serialized_start=232
-  _globals['_BEGINSNAPSHOT']._serialized_end=452
-  _globals['_PUSHSNAPSHOTRESPONSE']._serialized_start=455
-  _globals['_PUSHSNAPSHOTRESPONSE']._serialized_end=767
-  _globals['_UNMEASURED']._serialized_start=769
-  _globals['_UNMEASURED']._serialized_end=814
-  _globals['_SNAPSHOTS']._serialized_start=948
-  _globals['_SNAPSHOTS']._serialized_end=1040
+  _globals['_BEGINSNAPSHOT']._serialized_end=511
+  _globals['_MODELCHECK']._serialized_start=514
+  _globals['_MODELCHECK']._serialized_end=649
+  _globals['_TENSORNORM']._serialized_start=651
+  _globals['_TENSORNORM']._serialized_end=693
+  _globals['_PUSHSNAPSHOTRESPONSE']._serialized_start=696
+  _globals['_PUSHSNAPSHOTRESPONSE']._serialized_end=1026
+  _globals['_UNMEASURED']._serialized_start=1028
+  _globals['_UNMEASURED']._serialized_end=1073
+  _globals['_SNAPSHOTS']._serialized_start=1207
+  _globals['_SNAPSHOTS']._serialized_end=1299
 # @@protoc_insertion_point(module_scope)

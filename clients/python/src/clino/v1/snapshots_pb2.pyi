@@ -33,7 +33,7 @@ class PushSnapshotRequest(_message.Message):
     def __init__(self, begin: _Optional[_Union[BeginSnapshot, _Mapping]] = ..., chunk: _Optional[_Union[_types_pb2.Chunk, _Mapping]] = ..., commit: _Optional[_Union[_types_pb2.Commit, _Mapping]] = ...) -> None: ...
 
 class BeginSnapshot(_message.Message):
-    __slots__ = ("run_id", "idempotency_key", "step", "attempt", "kind", "initialization", "tensors", "aliases")
+    __slots__ = ("run_id", "idempotency_key", "step", "attempt", "kind", "initialization", "tensors", "aliases", "digest", "model_check")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class BeginSnapshot(_message.Message):
     INITIALIZATION_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    MODEL_CHECK_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     idempotency_key: str
     step: int
@@ -50,10 +52,34 @@ class BeginSnapshot(_message.Message):
     initialization: bool
     tensors: _containers.RepeatedCompositeFieldContainer[_types_pb2.TensorSpec]
     aliases: _containers.RepeatedCompositeFieldContainer[_types_pb2.Alias]
-    def __init__(self, run_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., kind: _Optional[_Union[WeightKind, str]] = ..., initialization: bool = ..., tensors: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[_types_pb2.Alias, _Mapping]]] = ...) -> None: ...
+    digest: str
+    model_check: ModelCheck
+    def __init__(self, run_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., kind: _Optional[_Union[WeightKind, str]] = ..., initialization: bool = ..., tensors: _Optional[_Iterable[_Union[_types_pb2.TensorSpec, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[_types_pb2.Alias, _Mapping]]] = ..., digest: _Optional[str] = ..., model_check: _Optional[_Union[ModelCheck, _Mapping]] = ...) -> None: ...
+
+class ModelCheck(_message.Message):
+    __slots__ = ("group", "rows", "losses", "dtype", "gradient_norms")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    GRADIENT_NORMS_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    losses: _containers.RepeatedScalarFieldContainer[float]
+    dtype: _types_pb2.Dtype
+    gradient_norms: _containers.RepeatedCompositeFieldContainer[TensorNorm]
+    def __init__(self, group: _Optional[str] = ..., rows: _Optional[_Iterable[int]] = ..., losses: _Optional[_Iterable[float]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., gradient_norms: _Optional[_Iterable[_Union[TensorNorm, _Mapping]]] = ...) -> None: ...
+
+class TensorNorm(_message.Message):
+    __slots__ = ("tensor", "norm")
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    NORM_FIELD_NUMBER: _ClassVar[int]
+    tensor: str
+    norm: float
+    def __init__(self, tensor: _Optional[str] = ..., norm: _Optional[float] = ...) -> None: ...
 
 class PushSnapshotResponse(_message.Message):
-    __slots__ = ("snapshot_id", "step", "attempt", "digest", "measures", "unmeasured", "replaced", "repeated_upload", "decision", "staleness")
+    __slots__ = ("snapshot_id", "step", "attempt", "digest", "measures", "unmeasured", "replaced", "repeated_upload", "decision", "staleness", "warnings")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +90,7 @@ class PushSnapshotResponse(_message.Message):
     REPEATED_UPLOAD_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     step: int
     attempt: int
@@ -74,7 +101,8 @@ class PushSnapshotResponse(_message.Message):
     repeated_upload: bool
     decision: _decisions_pb2.Decision
     staleness: _decisions_pb2.Staleness
-    def __init__(self, snapshot_id: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., digest: _Optional[str] = ..., measures: _Optional[_Iterable[str]] = ..., unmeasured: _Optional[_Iterable[_Union[Unmeasured, _Mapping]]] = ..., replaced: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., repeated_upload: bool = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., staleness: _Optional[_Union[_decisions_pb2.Staleness, _Mapping]] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, snapshot_id: _Optional[str] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., digest: _Optional[str] = ..., measures: _Optional[_Iterable[str]] = ..., unmeasured: _Optional[_Iterable[_Union[Unmeasured, _Mapping]]] = ..., replaced: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., repeated_upload: bool = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., staleness: _Optional[_Union[_decisions_pb2.Staleness, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Unmeasured(_message.Message):
     __slots__ = ("measure", "reason")

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63lino/v1/types.proto\x12\x08\x63lino.v1\"s\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05\x64type\x18\x02 \x01(\x0e\x32\x0f.clino.v1.Dtype\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x18\n\x0b\x62yte_length\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_byte_length\"%\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"5\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\x08\n\x06\x43ommit\"g\n\x05Value\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x12$\n\x07numbers\x18\x04 \x01(\x0b\x32\x11.clino.v1.NumbersH\x00\x42\x06\n\x04kind\"\x19\n\x07Numbers\x12\x0e\n\x06values\x18\x01 \x03(\x01\"O\n\x04Work\x12\x10\n\x08\x66orwards\x18\x01 \x01(\x01\x12\x11\n\tbackwards\x18\x02 \x01(\x01\x12\x0e\n\x06passes\x18\x03 \x01(\x01\x12\x12\n\noperations\x18\x04 \x01(\x01\",\n\x0bSnapshotRef\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"`\n\rParameterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12!\n\x08standard\x18\x03 \x01(\x0b\x32\x0f.clino.v1.Value\x12\r\n\x05range\x18\x04 \x01(\t*y\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\r\n\tDTYPE_F32\x10\x01\x12\r\n\tDTYPE_F16\x10\x02\x12\x0e\n\nDTYPE_BF16\x10\x03\x12\r\n\tDTYPE_F64\x10\x04\x12\r\n\tDTYPE_I64\x10\x05\x12\r\n\tDTYPE_I32\x10\x06*`\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_AUTO\x10\x01\x12\x11\n\rPRECISION_F32\x10\x02\x12\x11\n\rPRECISION_F64\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63lino/v1/types.proto\x12\x08\x63lino.v1\"s\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05\x64type\x18\x02 \x01(\x0e\x32\x0f.clino.v1.Dtype\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x18\n\x0b\x62yte_length\x18\x04 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_byte_length\"%\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"5\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"\x18\n\x06\x43ommit\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"g\n\x05Value\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x12$\n\x07numbers\x18\x04 \x01(\x0b\x32\x11.clino.v1.NumbersH\x00\x42\x06\n\x04kind\"\x19\n\x07Numbers\x12\x0e\n\x06values\x18\x01 \x03(\x01\"O\n\x04Work\x12\x10\n\x08\x66orwards\x18\x01 \x01(\x01\x12\x11\n\tbackwards\x18\x02 \x01(\x01\x12\x0e\n\x06passes\x18\x03 \x01(\x01\x12\x12\n\noperations\x18\x04 \x01(\x01\",\n\x0bSnapshotRef\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"\xcc\x01\n\x0cModelChecked\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.clino.v1.SnapshotRef\x12\r\n\x05group\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x14\n\x0ctrainer_loss\x18\x04 \x01(\x01\x12\x17\n\x0f\x63onfigured_loss\x18\x05 \x01(\x01\x12\x12\n\ndifference\x18\x06 \x01(\x01\x12\x11\n\ttolerance\x18\x07 \x01(\x01\x12\x0e\n\x06\x61grees\x18\x08 \x01(\x08\x12\x10\n\x08sentence\x18\t \x01(\t\"`\n\rParameterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12!\n\x08standard\x18\x03 \x01(\x0b\x32\x0f.clino.v1.Value\x12\r\n\x05range\x18\x04 \x01(\t*\xc3\x01\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\r\n\tDTYPE_F32\x10\x01\x12\r\n\tDTYPE_F16\x10\x02\x12\x0e\n\nDTYPE_BF16\x10\x03\x12\r\n\tDTYPE_F64\x10\x04\x12\r\n\tDTYPE_I64\x10\x05\x12\r\n\tDTYPE_I32\x10\x06\x12\x0e\n\nDTYPE_BOOL\x10\x07\x12\x0c\n\x08\x44TYPE_U8\x10\x08\x12\x0c\n\x08\x44TYPE_I8\x10\t\x12\r\n\tDTYPE_I16\x10\n\x12\r\n\tDTYPE_U16\x10\x0b*`\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_AUTO\x10\x01\x12\x11\n\rPRECISION_F32\x10\x02\x12\x11\n\rPRECISION_F64\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clino.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DTYPE']._serialized_start=612
-  _globals['_DTYPE']._serialized_end=733
-  _globals['_PRECISION']._serialized_start=735
-  _globals['_PRECISION']._serialized_end=831
+  _globals['_DTYPE']._serialized_start=836
+  _globals['_DTYPE']._serialized_end=1031
+  _globals['_PRECISION']._serialized_start=1033
+  _globals['_PRECISION']._serialized_end=1129
   _globals['_TENSORSPEC']._serialized_start=34
   _globals['_TENSORSPEC']._serialized_end=149
   _globals['_ALIAS']._serialized_start=151
@@ -42,15 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHUNK']._serialized_start=190
   _globals['_CHUNK']._serialized_end=243
   _globals['_COMMIT']._serialized_start=245
-  _globals['_COMMIT']._serialized_end=253
-  _globals['_VALUE']._serialized_start=255
-  _globals['_VALUE']._serialized_end=358
-  _globals['_NUMBERS']._serialized_start=360
-  _globals['_NUMBERS']._serialized_end=385
-  _globals['_WORK']._serialized_start=387
-  _globals['_WORK']._serialized_end=466
-  _globals['_SNAPSHOTREF']._serialized_start=468
-  _globals['_SNAPSHOTREF']._serialized_end=512
-  _globals['_PARAMETERINFO']._serialized_start=514
-  _globals['_PARAMETERINFO']._serialized_end=610
+  _globals['_COMMIT']._serialized_end=269
+  _globals['_VALUE']._serialized_start=271
+  _globals['_VALUE']._serialized_end=374
+  _globals['_NUMBERS']._serialized_start=376
+  _globals['_NUMBERS']._serialized_end=401
+  _globals['_WORK']._serialized_start=403
+  _globals['_WORK']._serialized_end=482
+  _globals['_SNAPSHOTREF']._serialized_start=484
+  _globals['_SNAPSHOTREF']._serialized_end=528
+  _globals['_MODELCHECKED']._serialized_start=531
+  _globals['_MODELCHECKED']._serialized_end=735
+  _globals['_PARAMETERINFO']._serialized_start=737
+  _globals['_PARAMETERINFO']._serialized_end=833
 # @@protoc_insertion_point(module_scope)

@@ -16,6 +16,11 @@ class Dtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DTYPE_F64: _ClassVar[Dtype]
     DTYPE_I64: _ClassVar[Dtype]
     DTYPE_I32: _ClassVar[Dtype]
+    DTYPE_BOOL: _ClassVar[Dtype]
+    DTYPE_U8: _ClassVar[Dtype]
+    DTYPE_I8: _ClassVar[Dtype]
+    DTYPE_I16: _ClassVar[Dtype]
+    DTYPE_U16: _ClassVar[Dtype]
 
 class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -30,6 +35,11 @@ DTYPE_BF16: Dtype
 DTYPE_F64: Dtype
 DTYPE_I64: Dtype
 DTYPE_I32: Dtype
+DTYPE_BOOL: Dtype
+DTYPE_U8: Dtype
+DTYPE_I8: Dtype
+DTYPE_I16: Dtype
+DTYPE_U16: Dtype
 PRECISION_UNSPECIFIED: Precision
 PRECISION_AUTO: Precision
 PRECISION_F32: Precision
@@ -66,8 +76,10 @@ class Chunk(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32c: _Optional[int] = ...) -> None: ...
 
 class Commit(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("number", "text", "flag", "numbers")
@@ -106,6 +118,28 @@ class SnapshotRef(_message.Message):
     step: int
     attempt: int
     def __init__(self, step: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class ModelChecked(_message.Message):
+    __slots__ = ("snapshot", "group", "rows", "trainer_loss", "configured_loss", "difference", "tolerance", "agrees", "sentence")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    TRAINER_LOSS_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURED_LOSS_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    AGREES_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    snapshot: SnapshotRef
+    group: str
+    rows: int
+    trainer_loss: float
+    configured_loss: float
+    difference: float
+    tolerance: float
+    agrees: bool
+    sentence: str
+    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., group: _Optional[str] = ..., rows: _Optional[int] = ..., trainer_loss: _Optional[float] = ..., configured_loss: _Optional[float] = ..., difference: _Optional[float] = ..., tolerance: _Optional[float] = ..., agrees: bool = ..., sentence: _Optional[str] = ...) -> None: ...
 
 class ParameterInfo(_message.Message):
     __slots__ = ("name", "summary", "standard", "range")
