@@ -120,7 +120,7 @@ async fn a_target_is_reached_or_the_reading_says_what_ended_it() {
     let mut clients = daemon.clients().await;
     let measures = vec![
         measure("low_pass", &[("sigma", 0.3), ("rel_stderr", 0.05), ("max_draws", 4000.0)]),
-        measure("hessian_trace", &[("rel_stderr", 1e-6), ("max_draws", 20.0)]),
+        measure("hessian_trace", &[("sketch", 1.0), ("rel_stderr", 1e-6), ("max_draws", 20.0)]),
         measure("average_case", &[("rel_stderr", 1e-9), ("max_draws", 4096.0), ("max_seconds", 1e-3)]),
         measure("sharpness", &[("draws", 3.0)]),
     ];

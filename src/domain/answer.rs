@@ -3,8 +3,8 @@
 //! Owns: the shape of these answers. May not touch: how they are sent or kept.
 
 use super::{
-    Decision, Delivery, MeasureRequest, Planned, Policy, Precision, Reading, RunId, RunLabel, SnapshotId,
-    SnapshotRef, SnapshotState, TensorSpec, WeightKind,
+    Decision, Delivery, MeasureRequest, ModelChecked, Planned, Policy, Precision, Reading, RunId, RunLabel,
+    SnapshotId, SnapshotRef, SnapshotState, TensorSpec, WeightKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub struct OpenedRun {
     pub parameters: Vec<TensorSpec>,
     /// False when the idempotency key found a run that was open before.
     pub created: bool,
+    /// What of the request is not as whoever sent it may think, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// What a run is and how far it is.
@@ -76,6 +78,8 @@ pub struct RunSummary {
     pub last_measured: Option<SnapshotRef>,
     /// Unix time in seconds.
     pub opened_at: f64,
+    /// Whether the trainer's model computes what the configuration says; `None` until that was compared.
+    pub checked: Option<ModelChecked>,
 }
 
 /// The principal number of a measure on a group.
@@ -117,6 +121,9 @@ pub struct Receipt {
     pub replaced: Option<SnapshotRef>,
     /// Whether the idempotency key found a snapshot received before.
     pub repeated: bool,
+    /// What of it is not as whoever sent it may think, a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What the run's policy said last, of the snapshots that were measured before.
     #[serde(skip)]
     pub decision: Option<Box<Decision>>,

@@ -2,7 +2,7 @@
 //!
 //! Owns: the events that watchers see. May not touch: who watches.
 
-use super::{Decision, Reading, SnapshotRef, WeightKind};
+use super::{Decision, ModelChecked, Reading, SnapshotRef, WeightKind};
 
 /// Something that happened in a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub enum Event {
         /// How many readings will follow.
         readings: u32,
     },
+    /// The trainer's model was compared with its configuration; before the readings.
+    Checked(Box<ModelChecked>),
     /// One reading.
     Reading(Box<Reading>),
     /// All its readings are made.
@@ -46,7 +48,7 @@ pub enum Event {
         /// How many.
         lost: u64,
     },
-    /// No more snapshots, and all are measured. The last event of a run.
+    /// No more snapshots, and all are measured. The last event of a run, unless its trainer goes on with it.
     Closed,
     /// The daemon shuts down. The last event of a stream.
     Draining,

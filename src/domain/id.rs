@@ -1,8 +1,8 @@
 //! Identifiers. The daemon makes them; names that people choose are data beside them, never identity.
 //!
-//! Owns: the id types and the rule for names. May not touch: where ids are stored.
+//! Owns: the id types. May not touch: where ids are stored; names, which are [`super::text`].
 
-use super::Fault;
+pub use super::text::{MAX_NAME, check_name, is_hidden, quoted, shown};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
 
@@ -26,30 +26,9 @@ impl fmt::Display for SnapshotId {
     }
 }
 
-/// Longest accepted name of a run or a probe group, in bytes.
-pub const MAX_NAME: usize = 128;
-
-const RESERVED: [&str; 4] = ["con", "prn", "aux", "nul"];
-
-/// Checks a name that people chose: 1 to [`MAX_NAME`] bytes of letters and digits of any script, space and `._:-`,
-/// beginning with a letter or digit, and none that a file system reserves.
-///
-/// # Errors
-/// [`super::FaultKind::Invalid`] naming `field`.
-pub fn check_name(field: &str, name: &str) -> Result<(), Fault> {
-    let wrong =
-        |expected: String| Err(Fault::invalid(field, format!("found {}, expected {expected}", quoted(name))));
-    if name.is_empty() || name.len() > MAX_NAME {
-        return wrong(format!("1 to {MAX_NAME} bytes"));
-    }
-    let plain = |c: char| c.is_alphanumeric() || " ._:-".contains(c);
-    if !name.starts_with(char::is_alphanumeric) || !name.chars().all(plain) {
-        return wrong("letters, digits, space and ._:- after a first letter or digit".into());
-    }
-    if RESERVED.contains(&name.to_lowercase().as_str()) {
-        return wrong("a name that no file system reserves".into());
-    }
-    Ok(())
+/// Whether it is SHA-256 in lower-case hexadecimal, as [`hex`] writes it.
+pub fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Bytes as digests and tokens are written: lower-case hexadecimal.
@@ -60,30 +39,26 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     })
 }
 
-/// `text` escaped and shortened for a message.
-pub fn quoted(text: &str) -> String {
-    let mut short: String = text.chars().take(64).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    format!("{short:?}")
+/// How alike two words are, at least, that are taken for the same one misspelled; 1 is equal.
+const NEAR: f64 = 0.6;
+
+/// The known word that `found` was probably meant to be; `None` where none is near. A word that was cut short counts:
+/// `hessian` for `hessian_top`.
+pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let found: String = found.chars().take(MAX_NAME).flat_map(char::to_lowercase).collect();
+    let alike = |word: &'a str| {
+        let cut = found.len() > 2 && (word.starts_with(&found) || found.starts_with(word));
+        let alike = strsim::normalized_damerau_levenshtein(&found, word);
+        (if cut { alike.max(NEAR) } else { alike }, word)
+    };
+    let near = known.into_iter().map(alike).filter(|(alike, _)| *alike >= NEAR);
+    near.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, word)| word)
 }
 
-/// What no terminal or page should show as it is: controls, and characters that turn the direction of writing.
-pub fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// `text` with what is hidden in it escaped.
-pub fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match is_hidden(c) {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    out
+/// What follows an unknown word in a message, before long lists that may be cut: ` (did you mean loss?)`, or nothing where
+/// no known word is near.
+pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(found, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -91,21 +66,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_32_what_is_hidden_is_shown_escaped() {
-        assert_eq!(shown("a\x1b[2J\u{202e}b\n日本 'é'"), "a\\u{1b}[2J\\u{202e}b\\n日本 'é'");
-    }
-
-    #[test]
-    fn names_are_plain() {
-        for good in ["en", "run 1", "zh-Hans", "日本語", "lr:1e-3_x".replace('_', ".").as_str()] {
-            assert!(check_name("name", good).is_ok(), "{good}");
-        }
-        let long = "x".repeat(10_000);
-        for bad in ["", "../../etc/x", "a\0b", "CON", long.as_str(), "a\u{202e}b", "a\x1b[31m", "a\nb", "a/b"]
-        {
-            let fault = check_name("name", bad).expect_err(bad);
-            assert_eq!(fault.violations[0].field, "name");
-            assert!(fault.message.len() < 300, "the message repeats a hostile name in full");
-        }
+    fn a_word_that_is_nearly_known_is_suggested() {
+        let known = ["loss", "sharpness", "sharpness_profile", "hessian_top", "hessian_trace"];
+        let near = |found: &str| nearest(found, known);
+        assert_eq!(near("sharpnes"), Some("sharpness"));
+        assert_eq!(near("Losss"), Some("loss"));
+        assert_eq!(near("hessian-trace"), Some("hessian_trace"));
+        assert_eq!(near("sharpness_profle"), Some("sharpness_profile"));
+        assert!(near("hessian").is_some_and(|near| near.starts_with("hessian_")));
+        assert_eq!((near("perplexity"), near(""), near("x")), (None, None, None));
+        assert_eq!(suggestion("los", known), " (did you mean loss?)");
+        assert_eq!(suggestion(&"é".repeat(1 << 20), known), "");
     }
 }

@@ -68,6 +68,8 @@ pub struct KeptRun {
     pub record: RunRecord,
     /// Whether it takes no more snapshots.
     pub closed: bool,
+    /// Whether it may be opened again.
+    pub resumable: bool,
     /// Whether any snapshot was received.
     pub begun: bool,
 }

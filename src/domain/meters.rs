@@ -96,6 +96,9 @@ table! {
     ReadingSeconds Histogram(WORK), "clino_reading_seconds" ["measure"] "Time of a reading";
     NonFiniteSnapshots Counter, "clino_non_finite_snapshots" []
         "Snapshots whose loss or parameters are not finite";
+    ModelChecks Counter, "clino_model_checks" [] "Comparisons of a trainer's model with its configuration";
+    ModelMismatches Counter, "clino_model_mismatches" []
+        "Comparisons in which the trainer's model is not what its configuration says";
     EngineBusy Counter, "clino_engine_busy_seconds" [] "Time that the engine spent on readings";
     DeviceInfo Gauge, "clino_device_info" ["device"] "1, with where the engine computes";
     GpusLost Gauge, "clino_gpus_lost" [] "GPUs that failed for good since the daemon started";

@@ -14,6 +14,7 @@ pub mod id;
 pub mod kept;
 pub mod measure;
 pub mod meters;
+pub mod model_check;
 pub mod ports;
 pub mod quota;
 pub mod readiness;
@@ -22,9 +23,11 @@ pub mod run;
 pub mod series;
 pub mod snapshot;
 pub mod statistics;
+pub mod student;
 pub mod subject;
 pub mod tally;
 pub mod tensor;
+pub mod text;
 pub mod work;
 
 pub use answer::{Latest, OpenedRun, Receipt, Report, RunSummary, Unmeasured};
@@ -38,11 +41,14 @@ pub use fleet::{ComparedRun, Comparison, Moment, Page, RunFilter, RunNews};
 pub use id::{RunId, SnapshotId};
 pub use kept::{Acceptance, KeptGroup, KeptRun, Ledger, Reference, RunRecord, Vault};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
+pub use model_check::{ModelCheck, ModelChecked};
 pub use ports::{
     Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,
     ParameterSource, Prepared, References, Stretch,
 };
-pub use reading::{Ended, Estimate, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts};
+pub use reading::{
+    Ended, Estimate, Interval, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts,
+};
 pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};
 pub use series::{Direction, Earlier, Missing, Point, Series};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};

@@ -36,8 +36,12 @@ pub struct Admitted {
     pub needs: Vec<Needs>,
     /// What each of them will cost.
     pub plan: Vec<Planned>,
+    /// How many examples each probe group has, in the order of the groups.
+    pub examples: Vec<usize>,
     /// Never [`Precision::Auto`].
     pub precision: Precision,
+    /// What of the specification is not as whoever made it may think, a sentence each.
+    pub warnings: Vec<String>,
     /// Whether any measure needs the initialization.
     pub needs_init: bool,
     /// Whether any measure needs the previous snapshot.
@@ -99,12 +103,17 @@ pub trait Layout: Send + Sync + Debug {
     fn parameters(&self) -> &[TensorSpec];
 
     /// Finds every parameter in a manifest: element `i` is the index of the manifest's tensor that holds parameter
-    /// `i`. Two parameters with the same index are tied. Wrapper prefixes (`module.`, `_orig_mod.`,
-    /// `_fsdp_wrapped_module.`) are taken off names; integer tensors are buffers and pass unmeasured.
+    /// `i`. Two parameters with the same index are tied. Wrappers (`module.`, `_orig_mod.`) and whatever else all names
+    /// begin with are taken off; integer tensors are buffers and pass unmeasured.
     ///
     /// # Errors
     /// [`super::FaultKind::Precondition`] with a violation for each missing, unknown or misshapen tensor.
     fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault>;
+
+    /// What of a manifest that can be arranged is not as whoever made it may think, a sentence each.
+    fn remarks(&self, _manifest: &Manifest) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Makes the statistics of a snapshot while its bytes arrive; `places` is what [`Layout::arrange`] answered.
     fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge>;
@@ -212,7 +221,7 @@ pub trait Journal: Send + Sync + Debug {
         Ok(())
     }
 
-    /// Why the run takes no more snapshots, beside being closed.
+    /// Why the run takes no more snapshots, beside being closed: what was found and what to do.
     fn refusal(&self, run: &RunId) -> Option<String>;
 
     /// A snapshot was received whole.
@@ -224,8 +233,11 @@ pub trait Journal: Send + Sync + Debug {
     /// Something happened in it; ignored for runs that are not open here.
     fn append(&self, run: &RunId, event: Event);
 
-    /// The run takes no more snapshots; what waits is still measured.
-    fn close(&self, _run: &RunId) {}
+    /// The run takes no more snapshots; what waits is still measured. Whether it may be opened again.
+    fn close(&self, _run: &RunId, _resumable: bool) {}
+
+    /// A run that was closed takes snapshots again.
+    fn reopen(&self, _run: &RunId) {}
 
     /// The run is forgotten.
     fn forget(&self, run: &RunId);

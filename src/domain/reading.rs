@@ -2,7 +2,7 @@
 //!
 //! Owns: the names inside a reading (those of the catalogue) and its JSON form. May not touch: how it is sent.
 
-use super::{MeasureRequest, Precision, SnapshotRef, Value, Work};
+use super::{MeasureRequest, Precision, SnapshotRef, Value, Work, student};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -81,6 +81,46 @@ impl Estimate {
     }
 }
 
+/// Level of the intervals that readings carry.
+pub const LEVEL: f64 = 0.95;
+
+/// Between which numbers the value of a random measure lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Share of repetitions, each with another seed, whose interval holds what their values are about.
+    pub level: f64,
+}
+
+impl Interval {
+    /// By Student's distribution around a number whose standard error was estimated with `freedom` degrees; `None`
+    /// without a degree.
+    pub fn around(center: f64, stderr: f64, freedom: usize) -> Option<Self> {
+        let reach = (freedom > 0).then(|| student::two_sided(LEVEL, freedom) * stderr)?;
+        Some(Self { low: center - reach, high: center + reach, level: LEVEL })
+    }
+
+    /// Of the mean of draws: by Student's distribution, and where draws are skewed as far beyond that as Hall's
+    /// transformation of their skewness reaches (Hall 1992, On the removal of skewness by transformation).
+    pub fn of(draws: &[f64]) -> Option<Self> {
+        let Estimate { mean, stderr, .. } = Estimate::of(draws)?;
+        let (stderr, n) = (stderr?, draws.len() as f64);
+        let plain = Self::around(mean, stderr, draws.len() - 1)?;
+        let moment = |power| draws.iter().map(|x| (x - mean).powi(power)).sum::<f64>() / n;
+        let skewness = moment(3) / moment(2).powf(1.5) / n.sqrt();
+        if !skewness.is_finite() || skewness.abs() < 1e-6 {
+            return Some(plain);
+        }
+        let t = student::two_sided(LEVEL, draws.len() - 1);
+        let transformed = |t: f64| 3.0 / skewness * (libm::cbrt(1.0 + skewness * (t - skewness / 6.0)) - 1.0);
+        let (low, high) = (mean - transformed(t) * stderr, mean - transformed(-t) * stderr);
+        Some(Self { low: low.min(plain.low), high: high.max(plain.high), level: LEVEL })
+    }
+}
+
 /// One of several numbers of a reading; `None` where it is undefined.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
@@ -151,6 +191,8 @@ pub struct Reading {
     pub draws: Vec<f64>,
     /// Of the draws, or of the value.
     pub estimate: Option<Estimate>,
+    /// Beside every standard error of a value.
+    pub interval: Option<Interval>,
     /// What ended the draws.
     pub ended: Option<Ended>,
     /// Where there are several numbers; the first is the value.
@@ -192,6 +234,7 @@ impl Reading {
             value: None,
             draws: Vec::new(),
             estimate: None,
+            interval: None,
             ended: None,
             parts: Vec::new(),
             tensors: Vec::new(),
@@ -209,6 +252,24 @@ impl Reading {
 
 fn part_map<S: Serializer>(map: &mut S::SerializeMap, parts: &[Part]) -> Result<(), S::Error> {
     parts.iter().try_for_each(|part| map.serialize_entry(&part.name, &part.value))
+}
+
+/// Draws, and what is known of their spread.
+fn spread_map<S: Serializer>(map: &mut S::SerializeMap, reading: &Reading) -> Result<(), S::Error> {
+    if let Some(estimate) = &reading.estimate {
+        if !reading.draws.is_empty() {
+            map.serialize_entry("draws", &reading.draws)?;
+        }
+        map.serialize_entry("mean", &estimate.mean)?;
+        map.serialize_entry("stderr", &estimate.stderr)?;
+        map.serialize_entry("min", &estimate.min)?;
+        map.serialize_entry("max", &estimate.max)?;
+    }
+    if let Some(Interval { low, high, level }) = &reading.interval {
+        map.serialize_entry("interval", &[low, high])?;
+        map.serialize_entry("level", level)?;
+    }
+    Ok(())
 }
 
 /// All numbers beside the value.
@@ -277,8 +338,8 @@ impl Serialize for Tensors<'_> {
 }
 
 /// The JSON form: `measure`, `group`, `parameters`, `step`, `attempt`, `outcome`, `value`, then what applies of
-/// `draws`, `mean`, `stderr`, `min`, `max`, `ended`, `parts`, `tensors`, `reason`, `remark`, and `seconds`, `work` and
-/// `precision`.
+/// `draws`, `mean`, `stderr`, `min`, `max`, `interval` ([low, high]) with its `level`, `ended`, `parts`, `tensors`,
+/// `reason`, `remark`, and `seconds`, `work` and `precision`.
 impl Serialize for Reading {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -289,15 +350,7 @@ impl Serialize for Reading {
         map.serialize_entry("attempt", &self.snapshot.attempt)?;
         map.serialize_entry("outcome", &self.outcome)?;
         map.serialize_entry("value", &self.value)?;
-        if let Some(estimate) = &self.estimate {
-            if !self.draws.is_empty() {
-                map.serialize_entry("draws", &self.draws)?;
-            }
-            map.serialize_entry("mean", &estimate.mean)?;
-            map.serialize_entry("stderr", &estimate.stderr)?;
-            map.serialize_entry("min", &estimate.min)?;
-            map.serialize_entry("max", &estimate.max)?;
-        }
+        spread_map::<S>(&mut map, self)?;
         if let Some(ended) = &self.ended {
             map.serialize_entry("ended", ended)?;
         }
@@ -331,5 +384,26 @@ mod tests {
         assert!((estimate.stderr.expect("several draws") - (7.0f64 / 3.0).sqrt()).abs() < 1e-15);
         assert_eq!(Estimate::of(&[4.0]).expect("one draw").stderr, None);
         assert_eq!(Estimate::of(&[]), None);
+    }
+
+    #[test]
+    fn an_interval_is_as_wide_as_few_draws_make_it() {
+        let interval = Interval::of(&[1.0, 3.0, 5.0]).expect("three draws");
+        let reach = 4.302_652_729_7 * (4.0f64 / 3.0).sqrt();
+        assert!((interval.low - (3.0 - reach)).abs() < 1e-8 && (interval.high - (3.0 + reach)).abs() < 1e-8);
+        assert_eq!(interval.level, 0.95);
+        assert_eq!(Interval::of(&[4.0]), None);
+        assert_eq!(Interval::of(&[2.0, 2.0]).map(|i| [i.low, i.high]), Some([2.0, 2.0]));
+    }
+
+    #[test]
+    fn skewed_draws_reach_farther_on_their_long_side() {
+        // By numpy and scipy: skewness 1.1547 over √4, t = 3.1824, standard error 1.
+        let draws = [0.0, 0.0, 0.0, 4.0];
+        let interval = Interval::of(&draws).expect("four draws");
+        assert!((interval.low - (1.0 - 3.182_446_305)).abs() < 1e-8, "{interval:?}");
+        assert!((interval.high - 11.199_833_231_690_24).abs() < 1e-7, "{interval:?}");
+        let mirrored = Interval::of(&draws.map(|x| -x)).expect("four draws");
+        assert_eq!([mirrored.low, mirrored.high], [-interval.high, -interval.low]);
     }
 }

@@ -9,20 +9,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What happens to a snapshot that arrives while another one waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
     /// The newer one replaces it.
+    #[default]
     Latest,
     /// It is not read from the wire until there is room.
     Every,
 }
 
 /// Arithmetic of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// [`Precision::F64`] for models of at most [`AUTO_F64_PARAMETERS`] parameters, [`Precision::F32`] above.
+    #[default]
     Auto,
     /// Parameters, activations and gradients in f32; losses and reductions in f64.
     F32,
@@ -33,12 +35,16 @@ pub enum Precision {
 /// Largest model for which [`Precision::Auto`] is [`Precision::F64`]: there it costs less than it clears up.
 pub const AUTO_F64_PARAMETERS: u64 = 1 << 20;
 
+/// Every tensor of a probe that some model reads.
+pub const COLUMNS: [&str; 5] = ["input_ids", "attention_mask", "token_type_ids", "labels", "inputs"];
+
 /// A named set of labelled examples. The tensors are shared between runs that name the same probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeGroup {
     /// Such as `en`; unique in its run and never `pooled`.
     pub name: String,
-    /// input_ids, attention_mask, optional token_type_ids, labels; or inputs and labels.
+    /// input_ids, attention_mask, optional token_type_ids, labels; or inputs and labels. What the model does not read is
+    /// left out.
     pub tensors: Arc<Vec<Tensor>>,
 }
 
@@ -55,6 +61,9 @@ pub struct RunLabel {
 
 /// The project of runs that name none.
 pub const DEFAULT_PROJECT: &str = "default";
+
+/// What no project may be called: in a tokens file it means something of its own.
+pub const RESERVED_PROJECTS: [(&str, &str); 1] = [("*", "every project")];
 
 /// A run as its client asked for it, before anything is checked against the catalogue or the model.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,15 +2,16 @@
 //!
 //! Owns: header, identity and bytes of a snapshot. May not touch: how the bytes came.
 
-use super::{Fault, Manifest, RunId, Tensor};
+use super::{Fault, Manifest, ModelCheck, RunId, Tensor};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Which of a trainer's copies of the weights this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightKind {
     /// The weights that the forward pass uses.
+    #[default]
     Live,
     /// The high-precision copy of a mixed-precision optimizer.
     Master,
@@ -41,7 +42,7 @@ pub struct SnapshotHeader {
 }
 
 /// What a client says before the bytes of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Announcement {
     /// Of which run.
     pub run: RunId,
@@ -57,6 +58,10 @@ pub struct Announcement {
     pub initialization: bool,
     /// What will be sent.
     pub manifest: Manifest,
+    /// SHA-256 of its bytes in lower-case hexadecimal, where that is known before they are sent.
+    pub digest: Option<String>,
+    /// What the trainer's own model computes with it.
+    pub check: Option<ModelCheck>,
 }
 
 /// How far a snapshot is.

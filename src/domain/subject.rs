@@ -3,10 +3,12 @@
 //! Owns: their grammar, and how values and errors are joined. May not touch: rules, where readings are kept.
 //!
 //! `MEASURE[.PART][@GROUP]`, where `@*` is every group but the pooled one and no `@` is the pooled group, or no group for
-//! measures of the weights alone. `mean(..)`, `min(..)`, `max(..)` and `sum(..)` join several; a number and `*` before a
-//! term multiply it.
+//! measures of the weights alone. A group whose name has more than letters, digits, space and `._:-` may be quoted, and
+//! must be where it has a comma: `loss@"xlm-r/en"`; in quotes `\"` is a quote and `\\` a backslash. `mean(..)`, `min(..)`,
+//! `max(..)` and `sum(..)` join several; a number and `*` before a term multiply it.
 
 use super::reading::POOLED;
+use super::text::{in_quotes, quoted, unquoted};
 use super::{Outcome, Point, Reading, SnapshotRef};
 use std::fmt;
 use std::str::FromStr;
@@ -51,6 +53,16 @@ pub struct Subject {
 
 /// Every group but the pooled one.
 pub const EVERY_GROUP: &str = "*";
+
+/// What no group may be called, because it means something of its own.
+pub const RESERVED_GROUPS: [(&str, &str); 2] =
+    [(POOLED, "all groups together"), (EVERY_GROUP, "every group but the pooled one")];
+
+/// Longest text of a subject, in bytes.
+pub const MAX_SUBJECT: usize = 4_096;
+
+/// Between a measure and a group.
+const GROUP: char = '@';
 
 impl Subject {
     /// Its value on one snapshot: not a number where a reading is missing or has none; `non_finite` where one was not
@@ -134,19 +146,24 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let call = text.strip_suffix(')').and_then(|head| head.split_once('('));
+        // A group may have parentheses in its name.
+        let call = call.filter(|(name, _)| !name.contains(GROUP));
         let (join, inner) = match call {
             None => (Join::Sum, text),
             Some((name, inner)) => {
                 let entry = JOINS.iter().find(|(_, known)| *known == name.trim());
-                let (join, _) =
-                    entry.ok_or_else(|| format!("found {name}(..), expected mean, min, max or sum"))?;
+                let (join, _) = entry.ok_or_else(|| {
+                    format!("found {}, expected mean(..), min(..), max(..) or sum(..)", quoted(text))
+                })?;
                 (*join, inner)
             }
         };
-        let terms = inner.split(',').map(str::parse).collect::<Result<Vec<Term>, _>>()?;
+        let terms = pieces(inner).into_iter().map(str::parse).collect::<Result<Vec<Term>, _>>()?;
         if call.is_none() && terms.len() > 1 {
             return Err(
-                "found several readings, expected mean(..), min(..), max(..) or sum(..) around them".into()
+                "found several readings, expected mean(..), min(..), max(..) or sum(..) around them, or \
+                        quotes around a group that has a comma in its name: loss@\"a,b\""
+                    .into(),
             );
         }
         if call.is_none() && terms.iter().any(|term| term.group.as_deref() == Some(EVERY_GROUP)) {
@@ -156,27 +173,73 @@ impl FromStr for Subject {
     }
 }
 
+/// A text at its commas, but for those within the quotes of a group.
+fn pieces(text: &str) -> Vec<&str> {
+    let (mut pieces, mut begin, mut at) = (Vec::new(), 0, 0);
+    while let Some(c) = text[at..].chars().next() {
+        let next = at + c.len_utf8();
+        at = match c {
+            GROUP => unquoted(&text[next..]).map_or(next, |(_, rest)| text.len() - rest.len()),
+            _ => next,
+        };
+        if c == ',' {
+            pieces.push(&text[begin..next - 1]);
+            begin = next;
+        }
+    }
+    pieces.push(&text[begin..]);
+    pieces
+}
+
+/// The name of a group, with or without quotes.
+fn group(text: &str) -> Option<String> {
+    let name = match (text.starts_with('"'), unquoted(text)) {
+        (true, Some((name, ""))) => name,
+        (true, _) => return None,
+        (false, _) => text.to_owned(),
+    };
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// Whether a name of a group needs no quotes.
+fn is_plain(group: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || " ._:-".contains(c);
+    group == EVERY_GROUP
+        || group.starts_with(char::is_alphanumeric) && group.chars().all(plain) && !group.ends_with(' ')
+}
+
 impl FromStr for Term {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let (weight, rest) = match text.split_once('*').filter(|(head, _)| !head.ends_with('@')) {
-            None => (1.0, text),
-            Some((number, rest)) => {
+        let (head, named) = match text.split_once(GROUP) {
+            None => (text, None),
+            Some((head, name)) => (head, Some(group(name).ok_or_else(|| malformed(text))?)),
+        };
+        let (weight, name) = match head.split_once('*') {
+            None => (1.0, head),
+            Some((number, name)) => {
                 let weight = number.trim().parse::<f64>().ok().filter(|weight| weight.is_finite());
-                (weight.ok_or_else(|| format!("found {number:?}, expected a number before *"))?, rest.trim())
+                (
+                    weight.ok_or_else(|| format!("found {}, expected a number before *", quoted(number)))?,
+                    name.trim(),
+                )
             }
         };
-        let (name, group) = rest.split_once('@').map_or((rest, None), |(name, group)| (name, Some(group)));
         let (measure, part) = name.split_once('.').map_or((name, None), |(name, part)| (name, Some(part)));
         let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_');
-        if !word(measure) || part.is_some_and(|part| part.is_empty()) || group.is_some_and(str::is_empty) {
-            let expected = "MEASURE[.PART][@GROUP] such as loss@de";
-            return Err(format!("found {}, expected {expected}", super::id::quoted(text)));
+        if !word(measure) || part.is_some_and(str::is_empty) {
+            return Err(malformed(text));
         }
-        Ok(Self { weight, measure: measure.into(), part: part.map(Into::into), group: group.map(Into::into) })
+        Ok(Self { weight, measure: measure.into(), part: part.map(Into::into), group: named })
     }
+}
+
+fn malformed(text: &str) -> String {
+    let expected =
+        "MEASURE[.PART][@GROUP] such as loss@de, or loss@\"xlm-r/en\" for a group with other signs";
+    format!("found {}, expected {expected}", quoted(text))
 }
 
 impl fmt::Display for Term {
@@ -188,7 +251,11 @@ impl fmt::Display for Term {
         if let Some(part) = &self.part {
             write!(f, ".{part}")?;
         }
-        self.group.as_ref().map_or(Ok(()), |group| write!(f, "@{group}"))
+        match &self.group {
+            None => Ok(()),
+            Some(name) if is_plain(name) => write!(f, "{GROUP}{name}"),
+            Some(name) => write!(f, "{GROUP}{}", in_quotes(name)),
+        }
     }
 }
 
@@ -234,6 +301,58 @@ mod tests {
         }
         for bad in
             ["", "loss@", "@de", "loss@*", "loss, margin", "median(loss)", "x*loss", "loss.", "mean()", "a b"]
+        {
+            assert!(bad.parse::<Subject>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn groups_of_any_name_come_back() {
+        let names = [
+            "xlm-r/en",
+            "a=b",
+            "a+b",
+            "#7",
+            "(x)",
+            "a,b",
+            "a \"q\"",
+            "back\\slash",
+            "a@b",
+            "日本",
+            " padded ",
+            "-x",
+            "x)",
+            "a*b",
+            "\\",
+            "\"",
+        ];
+        for name in names {
+            let term = |weight| Term {
+                weight,
+                measure: "loss".into(),
+                part: Some("p".into()),
+                group: Some(name.into()),
+            };
+            let one = Subject { join: Join::Sum, terms: vec![term(1.0)] };
+            let two = Subject { join: Join::Max, terms: vec![term(1.0), term(-2.0)] };
+            for subject in [one, two] {
+                let text = subject.to_string();
+                assert_eq!(text.parse::<Subject>(), Ok(subject), "{text}");
+            }
+        }
+        // Quotes may be left out where nothing can be mistaken.
+        for (text, name) in [
+            ("loss@xlm-r/en", "xlm-r/en"),
+            ("loss@a(b)", "a(b)"),
+            ("loss@a*b", "a*b"),
+            ("mean(loss@a(b))", "a(b)"),
+            ("loss@\"de\"", "de"),
+        ] {
+            assert_eq!(text.parse::<Subject>().unwrap().terms[0].group.as_deref(), Some(name), "{text}");
+        }
+        assert_eq!("loss@\"xlm-r/en\"".parse::<Subject>().unwrap().to_string(), "loss@\"xlm-r/en\"");
+        for bad in
+            ["loss@\"\"", "loss@\"a", "loss@\"a\"b", "loss@\"a\\\"", "loss@\"a,b", "loss@a,b", "loss@\"*\""]
         {
             assert!(bad.parse::<Subject>().is_err(), "{bad}");
         }

@@ -29,13 +29,39 @@ pub enum Dtype {
     I64,
     /// Two's complement, 32 bits.
     I32,
+    /// A byte, 0 or 1.
+    Bool,
+    /// Unsigned, 8 bits.
+    U8,
+    /// Two's complement, 8 bits.
+    I8,
+    /// Two's complement, 16 bits.
+    I16,
+    /// Unsigned, 16 bits.
+    U16,
 }
 
 impl Dtype {
+    /// All of them, in the order of their numbers on the wire.
+    pub const ALL: [Self; 11] = [
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::F64,
+        Self::I64,
+        Self::I32,
+        Self::Bool,
+        Self::U8,
+        Self::I8,
+        Self::I16,
+        Self::U16,
+    ];
+
     /// Bytes of one element.
     pub fn size(self) -> u64 {
         match self {
-            Self::F16 | Self::Bf16 => 2,
+            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::F64 | Self::I64 => 8,
         }
@@ -43,7 +69,7 @@ impl Dtype {
 
     /// Whether parameters may have it.
     pub fn is_float(self) -> bool {
-        !matches!(self, Self::I64 | Self::I32)
+        matches!(self, Self::F32 | Self::F16 | Self::Bf16 | Self::F64)
     }
 
     /// Widens little-endian elements to f64, exactly.
@@ -59,6 +85,10 @@ impl Dtype {
             Self::Bf16 => each(bytes, out, |b| half::bf16::from_le_bytes(b).to_f64()),
             Self::I64 => each(bytes, out, |b| i64::from_le_bytes(b) as f64),
             Self::I32 => each(bytes, out, |b| f64::from(i32::from_le_bytes(b))),
+            Self::Bool | Self::U8 => each(bytes, out, |[b]: [u8; 1]| f64::from(b)),
+            Self::I8 => each(bytes, out, |b| f64::from(i8::from_le_bytes(b))),
+            Self::I16 => each(bytes, out, |b| f64::from(i16::from_le_bytes(b))),
+            Self::U16 => each(bytes, out, |b| f64::from(u16::from_le_bytes(b))),
         }
     }
 
@@ -71,8 +101,35 @@ impl Dtype {
             Self::F64 => "F64",
             Self::I64 => "I64",
             Self::I32 => "I32",
+            Self::Bool => "BOOL",
+            Self::U8 => "U8",
+            Self::I8 => "I8",
+            Self::I16 => "I16",
+            Self::U16 => "U16",
         }
     }
+
+    /// Little-endian integers, exactly; `None` for a float.
+    ///
+    /// # Panics
+    /// When `bytes` does not hold whole elements.
+    pub fn integers(self, bytes: &[u8]) -> Option<Vec<i64>> {
+        Some(match self {
+            Self::I64 => elements(bytes, i64::from_le_bytes),
+            Self::I32 => elements(bytes, |b| i32::from_le_bytes(b).into()),
+            Self::Bool | Self::U8 => elements(bytes, |[b]: [u8; 1]| b.into()),
+            Self::I8 => elements(bytes, |b| i8::from_le_bytes(b).into()),
+            Self::I16 => elements(bytes, |b| i16::from_le_bytes(b).into()),
+            Self::U16 => elements(bytes, |b| u16::from_le_bytes(b).into()),
+            Self::F32 | Self::F16 | Self::Bf16 | Self::F64 => return None,
+        })
+    }
+}
+
+fn elements<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> i64) -> Vec<i64> {
+    let (elements, rest) = bytes.as_chunks::<N>();
+    assert!(rest.is_empty(), "a tensor has whole elements");
+    elements.iter().map(|element| convert(*element)).collect()
 }
 
 // Inlined, so that a caller that is compiled for wide vectors converts with them.
@@ -251,6 +308,27 @@ mod tests {
 
     fn spec(name: &str, shape: &[u64]) -> TensorSpec {
         TensorSpec { name: name.into(), dtype: Dtype::F32, shape: shape.to_vec() }
+    }
+
+    #[test]
+    fn integers_of_every_width_are_read_exactly() {
+        let read = |dtype: Dtype, bytes: &[u8]| {
+            let integers = dtype.integers(bytes).expect("an integer");
+            let mut wide = vec![0.0; integers.len()];
+            dtype.widen(bytes, &mut wide);
+            assert!(integers.iter().zip(&wide).all(|(i, x)| *i as f64 == *x), "{dtype:?}");
+            integers
+        };
+        assert_eq!(read(Dtype::Bool, &[0, 1]), [0, 1]);
+        assert_eq!(read(Dtype::U8, &[0, 255]), [0, 255]);
+        assert_eq!(read(Dtype::I8, &[127, 255]), [127, -1]);
+        assert_eq!(read(Dtype::I16, &[1, 1, 0xff, 0xff]), [257, -1]);
+        assert_eq!(read(Dtype::U16, &[1, 1, 0xff, 0xff]), [257, 65535]);
+        assert_eq!(read(Dtype::I32, &(-3i32).to_le_bytes()), [-3]);
+        assert_eq!(read(Dtype::I64, &i64::from(i32::MIN).to_le_bytes()), [i64::from(i32::MIN)]);
+        let floats: Vec<Dtype> = Dtype::ALL.into_iter().filter(|dtype| dtype.is_float()).collect();
+        assert!(floats.iter().all(|dtype| dtype.integers(&[0; 8]).is_none()));
+        assert_eq!(floats, [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::F64]);
     }
 
     fn field_of(result: Result<Manifest, Fault>) -> String {

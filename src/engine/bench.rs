@@ -14,7 +14,7 @@ use super::network::{self, Network, Pass, Passes, Product};
 use super::noise::{Draw, Purpose};
 use super::outputs::cross_entropy;
 use super::plan::Plan;
-use super::session::{Arrived, Engine, Limits};
+use super::session::{Arrived, Engine, Limits, Task};
 use super::stop::Stop;
 use super::weights::Weights;
 use crate::domain::{
@@ -222,6 +222,16 @@ impl Bench {
         let tasks = session.tasks();
         let task = tasks.last().ok_or_else(|| Fault::internal("a run without measures"))?;
         session.measure(task, &mut Default::default(), Limits { stop: &Stop::default(), clock: &|| 0.0 })
+    }
+
+    /// The readings that a snapshot of the run has, in their order.
+    ///
+    /// # Errors
+    /// Those of [`Engine::take`].
+    pub fn tasks(&self) -> Result<Vec<Task>, Fault> {
+        let (snapshot, references) = (self.snapshot.clone(), References::default());
+        let arrived = Arrived { snapshot, references, statistics: None };
+        Ok(self.engine.take(&self.admitted, 0, arrived)?.tasks())
     }
 
     fn vectors(&mut self, n: usize) -> Result<(&mut Vectors, &Engine), Fault> {

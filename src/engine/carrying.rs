@@ -34,6 +34,10 @@ impl Layout for Carrying {
         self.layout.arrange(manifest)
     }
 
+    fn remarks(&self, manifest: &Manifest) -> Vec<String> {
+        self.layout.remarks(manifest)
+    }
+
     fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge> {
         let arriving = Arriving::new(&self.layout, manifest, places, references);
         Box::new(arriving.carried(|slots| self.gpus.carry(self.precision, slots)))

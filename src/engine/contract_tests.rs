@@ -28,9 +28,9 @@ fn every_measure() -> Vec<MeasureRequest> {
         ("critical", "direction", Value::Text("gradient".into())),
         ("gradient_noise", "exact", Value::Flag(true)),
         ("fisher_trace", "exact", Value::Flag(true)),
-        ("hessian_top", "method", Value::Text("lanczos".into())),
+        ("hessian_top", "method", Value::Text("power".into())),
         ("landscape", "dims", Value::Number(2.0)),
-        ("hessian_trace", "draws", Value::Number(3.0)),
+        ("hessian_trace", "method", Value::Text("hutchinson".into())),
         ("norm_bounds", "adjust", Value::Flag(true)),
     ];
     all.extend(more.into_iter().map(|(name, key, value)| MeasureRequest {
@@ -149,9 +149,16 @@ fn a_usual_snapshot_has_every_value() {
         let run = run(config, groups, Precision::F64);
         let all = readings(&run, &usual, true);
         sound("usual", &all);
-        // From a random point to another, the loss need not rise again.
-        for reading in all.iter().filter(|reading| reading.measure != "critical") {
-            assert_eq!(reading.outcome, Outcome::Measured, "{}: {:?}", reading.measure, reading.reason);
+        for reading in &all {
+            let reason = reading.reason.as_deref().unwrap_or_default();
+            let may_lack = match reading.measure.as_str() {
+                // From a random point to another, the loss need not rise again.
+                "critical" => true,
+                // So few examples need not tell the gradient from its noise.
+                "gradient_noise" => reason.starts_with("undetermined"),
+                _ => false,
+            };
+            assert!(may_lack || reading.outcome == Outcome::Measured, "{}: {reason}", reading.measure);
         }
     }
 }

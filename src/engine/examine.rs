@@ -7,9 +7,9 @@ use super::device::cuda::Gpus;
 use super::measure;
 use super::network::{self, Network};
 use super::plan::{Group, Plan};
-use crate::domain::id::check_name;
-use crate::domain::reading::POOLED;
 use crate::domain::run::AUTO_F64_PARAMETERS;
+use crate::domain::subject::RESERVED_GROUPS;
+use crate::domain::text::{check_free_name, quoted};
 use crate::domain::{Admitted, Examiner, Fault, FaultKind, MeasureInfo, Precision, RunSpec, Violation};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -37,6 +37,7 @@ impl Examination {
             let twin = network::autograd::Model::read(&model_type, &spec.config_json).ok().map(Arc::new);
             let mut plan = Plan::new((network, twin), groups, measures, precision);
             plan.gpu_only = spec.gpu_only;
+            plan.warnings = super::remarks::remarks(spec, &*plan.network, &plan.groups);
             return Ok((plan, model_type));
         }
         violations.truncate(16);
@@ -124,16 +125,16 @@ fn groups(spec: &RunSpec, network: Option<&dyn Network>) -> Result<Vec<Group>, F
     let mut groups = Vec::new();
     for (i, group) in spec.groups.iter().enumerate() {
         let prefix = format!("groups[{i}].");
-        let named = check_name("name", &group.name).and_then(|()| match names.insert(&group.name) {
-            true if group.name != POOLED => Ok(()),
-            true => Err(Fault::invalid("name", "found \"pooled\", which means all groups together")),
-            false => Err(Fault::invalid("name", format!("found {:?} again", group.name))),
+        let named = check_free_name("name", &group.name, &RESERVED_GROUPS);
+        let named = named.and_then(|()| match names.insert(&group.name) {
+            true => Ok(()),
+            false => Err(Fault::invalid("name", format!("found {} again", quoted(&group.name)))),
         });
         let batches = network.map_or(Ok(Vec::new()), |network| network.batches(group));
         for fault in [named.err(), batches.as_ref().err().cloned()].into_iter().flatten() {
             violations.extend(fault.within(&prefix).violations);
         }
-        groups.push(Group { name: group.name.clone(), batches: batches.unwrap_or_default() });
+        groups.push(Group::new(group.name.clone(), batches.unwrap_or_default()));
     }
     if violations.is_empty() { Ok(groups) } else { Err(Fault::of(FaultKind::Invalid, violations)) }
 }

@@ -7,6 +7,7 @@ use super::device::moments::Tensor;
 use super::device::pieces::PIECE;
 use super::network::layout::{ParameterLayout, Untied};
 use super::slot::Slot;
+use crate::domain::id::quoted;
 use crate::domain::{
     Dtype, Fault, Gauge, Layout, Manifest, References, Snapshot, Statistics, TensorSpec, TensorStatistics,
 };
@@ -195,6 +196,15 @@ impl Layout for ParameterLayout {
 
     fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
         self.places(manifest)
+    }
+
+    fn remarks(&self, manifest: &Manifest) -> Vec<String> {
+        let left_out = self.left_out(manifest);
+        let sentence = || {
+            let names = super::network::layout::listed(left_out.iter().map(|name| quoted(name)));
+            format!("left out, as this model does not read them: {names}")
+        };
+        if left_out.is_empty() { Vec::new() } else { vec![sentence()] }
     }
 
     fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge> {

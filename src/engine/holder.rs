@@ -4,11 +4,14 @@
 
 use super::backend::Backend;
 use super::device::cuda::Accelerated;
+use super::landscape::Landscape;
 use super::measure::{Findings, Shortfall};
 use super::model::{Crew, Kept, Model};
+use super::outputs::Outputs;
 use super::plan::Plan;
 use super::scope::{Hints, Memo, Scope};
 use super::session::{Engine, Limits, Placed, Task};
+use super::stop::Stop;
 use super::weights::Snapped;
 use crate::domain::{Fault, Work};
 
@@ -22,6 +25,12 @@ pub trait Holder: Send {
     /// # Errors
     /// Those of the measure.
     fn measure(&mut self, order: Order<'_>) -> Result<Findings, Shortfall>;
+
+    /// Scores of a few examples of a group at w0, which rise; it counts for no reading.
+    ///
+    /// # Errors
+    /// A stop, or a lost device.
+    fn rows(&mut self, plan: &Plan, group: usize, rows: &[usize], stop: &Stop) -> Result<Outputs, Fault>;
 
     /// What was done since the last call, on so many examples.
     fn work(&self, examples: usize) -> Work;
@@ -95,6 +104,18 @@ where
         let group = task.group.clone().unwrap_or_default();
         let mut scope = Scope { landscape: &mut model, memo, hints, group, clock: limits.clock };
         plan.measures[task.chosen].measure(&mut scope)
+    }
+
+    fn rows(&mut self, plan: &Plan, group: usize, rows: &[usize], stop: &Stop) -> Result<Outputs, Fault> {
+        let mut model = Model {
+            snapped: &self.snapped,
+            groups: &plan.groups,
+            own: group..group + 1,
+            crew: &mut self.crew,
+            kept: &mut self.kept,
+            stop,
+        };
+        model.rows(rows)
     }
 
     fn work(&self, examples: usize) -> Work {

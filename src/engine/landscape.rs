@@ -11,7 +11,6 @@ use super::outputs::Outputs;
 use super::slot::Slot;
 use super::spectrum::Spectrum;
 use crate::domain::{Fault, TensorStatistics};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// The loss of one probe group around the parameters w0 of one snapshot.
@@ -24,6 +23,12 @@ pub trait Landscape {
     /// # Errors
     /// A stop.
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault>;
+
+    /// Scores of a few of the examples at w0, which rise. Nothing of it is kept or counted.
+    ///
+    /// # Errors
+    /// A stop.
+    fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault>;
 
     /// The gradient at w0 of the loss of this group, or of the group named `of`: computed once and kept, until that of
     /// another group is asked for. From then on points find it ready.
@@ -39,11 +44,21 @@ pub trait Landscape {
     /// The first fault of a job, or a stop.
     fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault>;
 
+    /// A number for every example, in the order of the outputs: of its content, and another for each of equal ones. In
+    /// another order of the examples each has the same.
+    fn keys(&self) -> Vec<u64>;
+
     /// ‖gradient at w0 of the mean loss‖² of each part of the examples.
     ///
     /// # Errors
     /// A stop.
     fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault>;
+
+    /// The same beside the product of that gradient with the one of all examples of the group.
+    ///
+    /// # Errors
+    /// A stop.
+    fn squares_and_products(&mut self, parts: &[Share]) -> Result<Vec<[f64; 2]>, Fault>;
 
     /// Sum of the outputs under squared parameters and an input of ones (Neyshabur et al. 2015); `None` where it means
     /// nothing: for all but ReLU networks.
@@ -64,8 +79,11 @@ pub trait Position: Sync {
     /// Relative round-off of the arithmetic: 2^-52 or 2^-23.
     fn epsilon(&self) -> f64;
 
-    /// A uniform number in (0, 1) for an example, another for each draw.
-    fn uniform(&self, draw: u32, example: usize) -> f64;
+    /// A uniform number in (0, 1) for the example with this key, another for each draw.
+    fn uniform(&self, draw: u32, example: u64) -> f64;
+
+    /// The place of the example with this key in an order of chance.
+    fn place(&self, example: u64) -> u64;
 
     /// Singular values of every matrix, in the order of the slots; made once a snapshot.
     ///
@@ -92,8 +110,8 @@ pub enum Matrices {
 /// A part of the examples of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Share {
-    /// Which of them, in the order of the outputs.
-    pub examples: Range<usize>,
+    /// Which of them, by their places among the outputs.
+    pub examples: Vec<usize>,
     /// Another label in the place of their own.
     pub label: Option<usize>,
 }
@@ -209,6 +227,12 @@ pub trait Vectors {
     /// # Errors
     /// A lost device.
     fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault>;
+
+    /// Keeps a vector of zeros.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn keep_zeros(&mut self) -> Result<Kept, Fault>;
 
     /// Gives a vector's room back.
     fn release(&mut self, vector: Kept);

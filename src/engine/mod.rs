@@ -23,11 +23,13 @@ mod measure;
 mod meter;
 mod metric;
 mod model;
+mod model_check;
 mod network;
 mod noise;
 mod norms;
 mod outputs;
 mod plan;
+mod remarks;
 mod scope;
 mod session;
 mod slot;
@@ -38,6 +40,8 @@ mod weights;
 
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod hessian_tests;
 #[cfg(test)]
 mod quadratic;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::backend::{At, Backend, Base, Ground};
 use super::device::real::Real;
 use super::landscape::{Job, Landscape, Position, Share, Slope};
 use super::network::batch::Batch;
+use super::network::examples;
 use super::network::{Network, Passes};
 use super::outputs::Outputs;
 use super::plan::Group;
@@ -90,6 +91,39 @@ impl<B: Backend> Model<'_, B> {
         };
         found.ok_or_else(|| Fault::internal("a measure asks for a group that the run does not have"))
     }
+
+    /// Of the gradient of each part: its square, and its product with the gradient that is kept, or 0.
+    fn of_parts(&mut self, parts: &[Share], with_kept: bool) -> Result<Vec<[f64; 2]>, Fault> {
+        let batches = batches(self.groups, &self.own);
+        let (snapped, stop, lanes) = (self.snapped, self.stop, self.crew.workers.len());
+        let kept = self.kept.as_ref().filter(|_| with_kept).map(|(_, base)| &base.vector);
+        let whole = |worker: &Worker<B>| {
+            let Some(kept) = kept else { return Ok(None) };
+            let mut whole = worker.backend.vector(snapped)?;
+            worker.backend.take_up(kept, &mut whole)?;
+            Ok::<_, Fault>(Some(whole))
+        };
+        let one = |worker: &mut Worker<B>, part: &Share, whole: &Option<B::Vector>| {
+            let part: Vec<Batch> = cut(&batches, part);
+            let part: Vec<&Batch> = part.iter().collect();
+            worker
+                .find_gradient(Ground { snapped, of: None, batches: &part, base: None, stop }, At::Start)?;
+            snapped.meter.pass();
+            let Some(gradient) = &worker.gradient else { return Err(Fault::internal("no gradient")) };
+            let norms = worker.backend.norms(worker.backend.squares(snapped, gradient)?)?;
+            let Some(whole) = whole else { return Ok([norms.squares.iter().sum::<f64>(), 0.0]) };
+            snapped.meter.pass();
+            let product = worker.backend.product(snapped, gradient, whole)?;
+            Ok([norms.squares.iter().sum::<f64>(), product])
+        };
+        let workers = self.crew.workers.par_iter_mut().enumerate();
+        let by_lane = workers.map(|(lane, worker)| {
+            let whole = whole(worker)?;
+            parts.iter().skip(lane).step_by(lanes).map(|part| one(worker, part, &whole)).collect()
+        });
+        let by_lane: Vec<Vec<[f64; 2]>> = by_lane.collect::<Result<_, Fault>>()?;
+        Ok((0..parts.len()).map(|i| by_lane[i % lanes][i / lanes]).collect())
+    }
 }
 
 impl<B: Backend> Landscape for Model<'_, B> {
@@ -109,6 +143,18 @@ impl<B: Backend> Landscape for Model<'_, B> {
         let labels: Vec<usize> = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
         snapped.meter.forward(labels.len());
         Ok(Arc::new(Outputs { logits: logits.concat(), labels, classes: snapped.classes }))
+    }
+
+    fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault> {
+        let batches = batches(self.groups, &self.own);
+        let share = |row: &usize| Share { examples: vec![*row], label: None };
+        let pieces: Vec<Batch> = rows.iter().flat_map(|row| cut(&batches, &share(row))).collect();
+        let (snapped, stop) = (self.snapped, self.stop);
+        let ground =
+            Ground { snapped, of: None, batches: &pieces.iter().collect::<Vec<_>>(), base: None, stop };
+        let logits = self.crew.lead().backend.logits(ground)?;
+        let labels = pieces.iter().flat_map(|piece| &piece.labels).copied().collect();
+        Ok(Outputs { logits, labels, classes: snapped.classes })
     }
 
     fn slope(&mut self, of: Option<&str>) -> Result<Slope, Fault> {
@@ -166,26 +212,17 @@ impl<B: Backend> Landscape for Model<'_, B> {
         ends.into_iter().collect()
     }
 
+    fn keys(&self) -> Vec<u64> {
+        examples::keys(self.groups[self.own.clone()].iter().flat_map(|group| &group.contents))
+    }
+
     fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault> {
-        let batches = batches(self.groups, &self.own);
-        let (snapped, stop, lanes) = (self.snapped, self.stop, self.crew.workers.len());
-        let square = |worker: &mut Worker<B>, part: &Share| {
-            let part: Vec<Batch> = cut(&batches, part);
-            let part: Vec<&Batch> = part.iter().collect();
-            worker
-                .find_gradient(Ground { snapped, of: None, batches: &part, base: None, stop }, At::Start)?;
-            snapped.meter.pass();
-            let Some(gradient) = &worker.gradient else { return Err(Fault::internal("no gradient")) };
-            let norms = worker.backend.norms(worker.backend.squares(snapped, gradient)?)?;
-            Ok(norms.squares.iter().sum::<f64>())
-        };
-        let workers = self.crew.workers.par_iter_mut().enumerate();
-        let by_lane: Vec<Vec<f64>> = workers
-            .map(|(lane, worker)| {
-                parts.iter().skip(lane).step_by(lanes).map(|part| square(worker, part)).collect()
-            })
-            .collect::<Result<_, Fault>>()?;
-        Ok((0..parts.len()).map(|i| by_lane[i % lanes][i / lanes]).collect())
+        Ok(self.of_parts(parts, false)?.into_iter().map(|[square, _]| square).collect())
+    }
+
+    fn squares_and_products(&mut self, parts: &[Share]) -> Result<Vec<[f64; 2]>, Fault> {
+        self.slope(None)?;
+        self.of_parts(parts, true)
     }
 
     fn path_norm(&mut self) -> Option<f64> {
@@ -199,20 +236,11 @@ impl<B: Backend> Landscape for Model<'_, B> {
     }
 }
 
-/// The examples of a part, batch by batch, with its label if it has one.
+/// The examples of a part, with its label if it has one.
 fn cut(batches: &[&Batch], part: &Share) -> Vec<Batch> {
-    let (mut first, mut found) = (0, Vec::new());
-    for batch in batches {
-        let last = first + batch.labels.len();
-        let (start, end) = (part.examples.start.max(first), part.examples.end.min(last));
-        if start < end {
-            let mut piece = batch.slice(start - first..end - first);
-            if let Some(label) = part.label {
-                piece.labels.fill(label);
-            }
-            found.push(piece);
-        }
-        first = last;
+    let mut found = examples::pick(batches, &part.examples);
+    if let Some(label) = part.label {
+        found.iter_mut().for_each(|batch| batch.labels.fill(label));
     }
     found
 }

@@ -36,6 +36,8 @@ pub enum Purpose {
     Direction = 3,
     /// Uniform on (0, 1), a number for each example instead of each parameter: chooses a class.
     Class = 4,
+    /// As [`Purpose::Class`]: puts the examples in an order of chance.
+    Order = 5,
 }
 
 /// Names one draw of noise over all parameters.
@@ -93,7 +95,7 @@ impl Draw {
                 |words| words.map(|w| T::ONE.flip(w >> 31)),
             ),
             // Signed about the middle, so that numbers near zero keep all their places.
-            Purpose::Class => self.blocks(
+            Purpose::Class | Purpose::Order => self.blocks(
                 tensor,
                 chunk,
                 scratch,
@@ -167,11 +169,17 @@ impl Draw {
         }
     }
 
-    /// The uniform number in (0, 1) of one example.
-    pub fn uniform(&self, example: usize) -> f64 {
+    /// The random bits of one example, named by its key: the first two words of the block with counter
+    /// `(key mod 2^32, key / 2^32, draw, purpose)`, the first of them above.
+    pub fn bits(&self, example: u64) -> u64 {
         let key = [self.seed as u32, (self.seed >> 32) as u32];
-        let block = philox([(example / 4) as u32, 0, self.index, self.purpose as u32], key);
-        (f64::from(block[example % 4]) + 0.5) / 4_294_967_296.0
+        let block = philox([example as u32, (example >> 32) as u32, self.index, self.purpose as u32], key);
+        u64::from(block[0]) << 32 | u64::from(block[1])
+    }
+
+    /// The uniform number in (0, 1) of one example, of its upper 53 bits.
+    pub fn uniform(&self, example: u64) -> f64 {
+        ((self.bits(example) >> 11) as f64 + 0.5) / 9_007_199_254_740_992.0
     }
 
     /// The numbers of elements `0..len`, in f64: for tests.
@@ -213,7 +221,7 @@ mod tests {
         match draw.purpose {
             Purpose::Sign => 1.0 - 2.0 * f64::from(words[lane] >> 31),
             Purpose::Uniform => 2.0 * unit(lane) - 1.0,
-            Purpose::Class => unit(lane),
+            Purpose::Class | Purpose::Order => unit(lane),
             Purpose::Gauss | Purpose::Direction => {
                 let (sin, cos) = libm::sincos(std::f64::consts::TAU * unit(pair + 1));
                 let length = (-2.0 * libm::log(unit(pair))).sqrt();
@@ -222,14 +230,18 @@ mod tests {
         }
     }
 
-    const PURPOSES: [Purpose; 5] =
-        [Purpose::Gauss, Purpose::Uniform, Purpose::Sign, Purpose::Direction, Purpose::Class];
+    const PURPOSES: [Purpose; 4] = [Purpose::Gauss, Purpose::Uniform, Purpose::Sign, Purpose::Direction];
 
     #[test]
-    fn a_number_for_an_example_is_that_of_an_element() {
-        let draw = Draw { seed: 11, index: 2, purpose: Purpose::Class };
-        let all = draw.vector(0, 103);
-        assert!(all.iter().enumerate().all(|(i, x)| (draw.uniform(i) - x).abs() < 1e-15));
+    fn a_number_for_an_example_belongs_to_its_key() {
+        let draw = |index, purpose| Draw { seed: 11 << 32 | 5, index, purpose };
+        let block = philox([7, 3, 2, Purpose::Order as u32], [5, 11]);
+        let bits = u64::from(block[0]) << 32 | u64::from(block[1]);
+        assert_eq!(draw(2, Purpose::Order).bits(3 << 32 | 7), bits);
+        let draws = 2_000;
+        let uniform = |index| draw(index, Purpose::Class).uniform(u64::MAX - 1);
+        let mean = (0..draws).map(uniform).sum::<f64>() / f64::from(draws);
+        assert!((mean - 0.5).abs() < 0.03, "{mean}");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Quadratic {
     pub logits: Outputs,
     /// ‖gradient‖² of a part of the examples; by default that of the whole.
     pub square: fn(&Share) -> Option<f64>,
+    /// Its product with the gradient of the whole; by default that of the whole with itself.
+    pub product: fn(&Share) -> Option<f64>,
     norms: Norms,
     slots: Vec<Slot>,
     statistics: Vec<TensorStatistics>,
@@ -40,7 +42,7 @@ impl Quadratic {
         // One example, whose two scores give the base loss log 2.
         let logits = Outputs { logits: vec![0.0, 0.0], labels: vec![1], classes: 2 };
         let (norms, slots, statistics, init, previous) = Default::default();
-        let square: fn(&Share) -> Option<f64> = |_| None;
+        let none: fn(&Share) -> Option<f64> = |_| None;
         let (rows, seed) = (if (w0.len() - split).is_multiple_of(2) { 2 } else { 1 }, 7);
         let mut new = Self {
             w0,
@@ -52,7 +54,8 @@ impl Quadratic {
             rows,
             seed,
             logits,
-            square,
+            square: none,
+            product: none,
             norms,
             slots,
             statistics,
@@ -142,8 +145,12 @@ impl Position for Quadratic {
         f64::EPSILON
     }
 
-    fn uniform(&self, draw: u32, example: usize) -> f64 {
+    fn uniform(&self, draw: u32, example: u64) -> f64 {
         self.draw(draw, Purpose::Class).uniform(example)
+    }
+
+    fn place(&self, example: u64) -> u64 {
+        self.draw(0, Purpose::Order).bits(example)
     }
 
     fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
@@ -172,6 +179,13 @@ impl Landscape for Quadratic {
         Ok(Arc::new(self.logits.clone()))
     }
 
+    fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault> {
+        let Outputs { logits, labels, classes } = &self.logits;
+        let row = |row: &usize| logits[row * classes..][..*classes].to_vec();
+        let labels = rows.iter().map(|row| labels[*row]).collect();
+        Ok(Outputs { logits: rows.iter().flat_map(row).collect(), labels, classes: *classes })
+    }
+
     fn slope(&mut self, _: Option<&str>) -> Result<Slope, Fault> {
         Ok(Slope { loss: self.base(), norms: cpu::norms(&self.slots, &self.slope) })
     }
@@ -181,9 +195,20 @@ impl Landscape for Quadratic {
         draws.iter().try_for_each(at)
     }
 
+    fn keys(&self) -> Vec<u64> {
+        (0..self.logits.labels.len() as u64).collect()
+    }
+
     fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault> {
         let whole: f64 = self.slope.iter().map(|g| g * g).sum();
         Ok(parts.iter().map(|part| (self.square)(part).unwrap_or(whole)).collect())
+    }
+
+    fn squares_and_products(&mut self, parts: &[Share]) -> Result<Vec<[f64; 2]>, Fault> {
+        let whole: f64 = self.slope.iter().map(|g| g * g).sum();
+        let squares = self.squares(parts)?;
+        let product = |part: &Share| (self.product)(part).unwrap_or(whole);
+        Ok(squares.into_iter().zip(parts).map(|(square, part)| [square, product(part)]).collect())
     }
 
     fn path_norm(&mut self) -> Option<f64> {
@@ -344,7 +369,14 @@ impl Vectors for Place<'_> {
         Ok(Kept(self.kept.len() - 1))
     }
 
-    fn release(&mut self, _: Kept) {}
+    fn keep_zeros(&mut self) -> Result<Kept, Fault> {
+        self.kept.push(vec![0.0; self.of.w0.len()]);
+        Ok(Kept(self.kept.len() - 1))
+    }
+
+    fn release(&mut self, Kept(vector): Kept) {
+        self.kept[vector] = Vec::new();
+    }
 
     fn go(&mut self, Kept(vector): Kept, scale: f64) {
         self.set(self.kept[vector].clone());

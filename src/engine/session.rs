@@ -5,11 +5,12 @@
 
 use super::backend::host::Host;
 use super::check::{Check, Speed};
-use super::device::cuda::{Accelerated, Gpus};
+use super::device::cuda::{Accelerated, Gpus, MISSING};
 use super::examine::Device;
 use super::holder::{Held, Holder, Order, Refused, Taken};
 use super::measure::{Findings, Shortfall};
 use super::model::Crew;
+use super::model_check::compare;
 use super::outputs::Outputs;
 use super::plan::Plan;
 use super::scope::{Hints, Memo};
@@ -17,8 +18,8 @@ use super::stop::Stop;
 use super::weights::{Snapped, Weights};
 use crate::domain::reading::POOLED;
 use crate::domain::{
-    Admitted, Devices, Fault, FaultKind, MeasureRequest, Outcome, Place, Precision, Reading, References,
-    Snapshot, SnapshotRef, Statistics, Work,
+    Admitted, Devices, Fault, FaultKind, MeasureRequest, ModelCheck, ModelChecked, Outcome, Place, Precision,
+    Reading, References, Snapshot, SnapshotRef, Statistics, Work,
 };
 use std::collections::HashMap;
 use std::ops::Range;
@@ -55,6 +56,9 @@ pub struct Task {
     pub chosen: usize,
     /// Work that is planned, on one group.
     pub work: Work,
+    /// Work that will be done on its groups, less what these have done before for themselves; in forwards and backwards
+    /// over all examples of the probe.
+    pub expected: Work,
     /// Floating-point operations that are planned, roughly: for a guess at its time.
     pub operations: f64,
     groups: Range<usize>,
@@ -115,11 +119,25 @@ impl Engine {
         Ok(Self { pool, gpus: Arc::default() })
     }
 
+    /// Whether this build can compute at a place at all; whether the machine can is told when the engine opens there.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] naming `device` for a GPU in a build without GPUs.
+    pub fn check(place: &Place) -> Result<(), Fault> {
+        match (&place.devices, MISSING) {
+            (Devices::Cuda(_), Some(missing)) => {
+                Err(Fault::invalid("device", format!("found {}, but {missing}", place.devices)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// An engine at a place; the second value says why it is on the CPU after all, when that was left to it.
     ///
     /// # Errors
-    /// Those of [`Engine::new`], and [`FaultKind::Unavailable`] when a GPU that was named cannot be used.
+    /// Those of [`Engine::check`] and [`Engine::new`], and [`FaultKind::Unavailable`] when a GPU that was named cannot be used.
     pub fn open(place: &Place) -> Result<(Self, Option<String>), Fault> {
+        Self::check(place)?;
         let mut engine = Self::new(place.threads)?;
         match &place.devices {
             Devices::Cpu => {}
@@ -291,7 +309,30 @@ impl Session<'_> {
     fn task(&self, chosen: usize, group: Option<&str>, groups: Range<usize>) -> Task {
         let (work, operations) = (self.plan.works[chosen], self.plan.operations(chosen, &groups));
         let measure = self.plan.measures[chosen].request();
-        Task { measure, group: group.map(str::to_owned), chosen, work, operations, groups }
+        let expected = self.plan.expected(chosen, &groups, group == Some(POOLED));
+        Task { measure, group: group.map(str::to_owned), chosen, work, expected, operations, groups }
+    }
+
+    /// Holds what the trainer's own model says of a few rows against the configuration; `None` where there is nothing to
+    /// compare, such as losses that are not finite. Readings cost what they cost without it.
+    ///
+    /// # Errors
+    /// [`FaultKind::Cancelled`] when a stop was raised; a device that fails.
+    pub fn check(&mut self, check: &ModelCheck, stop: &Stop) -> Result<Option<ModelChecked>, Fault> {
+        let group = self.plan.groups.iter().position(|group| group.name == check.group);
+        let (Some(group), Some(holder)) = (group, &mut self.holder) else { return Ok(None) };
+        if holder.non_finite().is_some() {
+            return Ok(None);
+        }
+        let rows: Vec<usize> = check.rows.iter().map(|row| *row as usize).collect();
+        let (pool, plan) = (&self.engine.pool, &self.plan);
+        match pool.install(|| holder.rows(plan, group, &rows, stop)) {
+            Ok(outputs) => Ok(compare(check, &outputs, plan.precision, self.at)),
+            Err(fault) => {
+                self.move_on(fault.kind);
+                Err(fault)
+            }
+        }
     }
 
     /// Makes one reading (its `seconds` are left at zero). What cannot be computed is told in the reading; a fault is
@@ -403,7 +444,10 @@ fn joined(memos: &HashMap<(usize, usize), Memo>, groups: &Range<usize>) -> Optio
 }
 
 fn filled(blank: Reading, findings: Findings) -> Reading {
-    let estimate = findings.estimate();
-    let Findings { value, draws, ended, parts, tensors, rungs, runs, surface, remark, .. } = findings;
-    Reading { value, draws, estimate, ended, parts, tensors, rungs, runs, surface, remark, ..blank }
+    let (estimate, interval) = (findings.estimate(), findings.interval());
+    let Findings { value, draws, ended, parts, tensors, rungs, runs, surface, remark, undetermined, .. } =
+        findings;
+    let outcome = if undetermined.is_some() { Outcome::Undefined } else { blank.outcome };
+    let found = Reading { value, draws, estimate, interval, ended, parts, tensors, rungs, ..blank };
+    Reading { runs, surface, remark, outcome, reason: undetermined, ..found }
 }

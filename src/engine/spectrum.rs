@@ -98,23 +98,30 @@ fn eigenvalues(gram: &[f64], side: usize) -> Result<Vec<f64>, Fault> {
     Ok(found)
 }
 
+/// Eigenvalues of a symmetric matrix of `n` rows in rising order, each with its eigenvector.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Internal`] when the iteration does not end.
+pub fn symmetric(n: usize, element: impl Fn(usize, usize) -> f64) -> Result<Vec<(f64, Vec<f64>)>, Fault> {
+    let found = Mat::from_fn(n, n, element).self_adjoint_eigen(Side::Lower);
+    let found = found.map_err(|error| Fault::internal(format!("no eigenvalues: {error:?}")))?;
+    let vector = |j: usize| (0..n).map(|i| found.U()[(i, j)]).collect();
+    let values = found.S().column_vector().iter().copied().enumerate();
+    Ok(values.map(|(j, value)| (value, vector(j))).collect())
+}
+
 /// Eigenvalues of a symmetric tridiagonal matrix in rising order, and the squares of the first elements of its
 /// eigenvectors: nodes and weights of a Gauss quadrature.
 ///
 /// # Errors
 /// [`crate::domain::FaultKind::Internal`] when the iteration does not end.
 pub fn quadrature(diagonal: &[f64], beside: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Fault> {
-    let n = diagonal.len();
-    let matrix = Mat::from_fn(n, n, |i, j| match i.abs_diff(j) {
+    let found = symmetric(diagonal.len(), |i, j| match i.abs_diff(j) {
         0 => diagonal[i],
         1 => beside[i.min(j)],
         _ => 0.0,
-    });
-    let found = matrix.self_adjoint_eigen(Side::Lower);
-    let found = found.map_err(|error| Fault::internal(format!("no eigenvalues: {error:?}")))?;
-    let nodes = found.S().column_vector().iter().copied().collect();
-    let weights = (0..n).map(|i| found.U()[(0, i)] * found.U()[(0, i)]).collect();
-    Ok((nodes, weights))
+    })?;
+    Ok(found.into_iter().map(|(node, vector)| (node, vector[0] * vector[0])).unzip())
 }
 
 /// Reads elements of a slice that holds the whole matrix.

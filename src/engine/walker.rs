@@ -433,6 +433,11 @@ impl<B: Backend> Vectors for Walker<'_, B> {
         Ok(self.keep(noise))
     }
 
+    fn keep_zeros(&mut self) -> Result<Kept, Fault> {
+        let zeros = self.worker.backend.vector(self.ground.snapped)?;
+        Ok(self.keep(zeros))
+    }
+
     fn release(&mut self, Kept(index): Kept) {
         let freed = self.kept[index].take();
         // The next gradient has a buffer then.

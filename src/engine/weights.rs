@@ -238,8 +238,12 @@ impl<T: Real> Position for Snapped<T> {
         if size_of::<T>() == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON }
     }
 
-    fn uniform(&self, draw: u32, example: usize) -> f64 {
+    fn uniform(&self, draw: u32, example: u64) -> f64 {
         self.draw(draw, Purpose::Class).uniform(example)
+    }
+
+    fn place(&self, example: u64) -> u64 {
+        self.draw(0, Purpose::Order).bits(example)
     }
 
     fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {

@@ -4,7 +4,7 @@
 
 use super::forecast::{Costs, Forecast};
 use crate::domain::meters::SPANS;
-use crate::domain::{Fault, FaultKind, Outcome, Planned, Reading};
+use crate::domain::{Fault, FaultKind, Outcome, Planned, Reading, Work};
 use crate::engine::{Hints, Limits, Session, Stop, Task};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,9 +18,26 @@ pub struct Memory {
     pub hints: Hints,
     /// How long readings take.
     pub forecast: Forecast,
+    /// Why the run has no readings any more: its model is not what its configuration says.
+    pub mismatch: Option<String>,
 }
 
-/// Makes every reading of a session in its order, hands each to `emit` with the time that it took, and goes on after
+/// Whoever hears of the readings of a session.
+pub trait Listener {
+    /// A reading begins. `left` guesses the seconds that it and those behind it will take, where all of them can be guessed.
+    fn begins(&mut self, _task: &Task, _left: &dyn Fn() -> Option<f64>) {}
+
+    /// A reading was made, or says why there is none.
+    fn made(&mut self, reading: Reading);
+}
+
+impl<F: FnMut(Reading)> Listener for F {
+    fn made(&mut self, reading: Reading) {
+        self(reading);
+    }
+}
+
+/// Makes every reading of a session in its order, hands each to `listener` with the time that it took, and goes on after
 /// one that panics or fails: that one is a failed reading with the reason. One that is not likely to end within the
 /// seconds that are left of `budget` is skipped, and those behind it are still looked at. Returns what each measure of
 /// the run cost.
@@ -32,28 +49,44 @@ pub fn evaluate(
     memory: &mut Memory,
     budget: Option<f64>,
     stop: &Stop,
-    emit: &mut dyn FnMut(Reading),
+    listener: &mut dyn Listener,
 ) -> Result<Vec<Option<Planned>>, Fault> {
     let (began, tasks) = (Instant::now(), session.tasks());
     let mut costs = Costs::new(tasks.iter().map(|task| task.chosen + 1).max().unwrap_or(0));
     let mut told: Option<String> = None;
-    for task in tasks {
+    for (place, task) in tasks.iter().enumerate() {
         let left = budget.map(|budget| budget - began.elapsed().as_secs_f64());
-        if let Some(reason) = too_long(&memory.forecast, &task, budget.zip(left)) {
-            memory.forecast.skip(&task);
-            emit(session.without(&task, Outcome::Skipped, reason));
+        if let Some(reason) = too_long(&memory.forecast, task, budget.zip(left)) {
+            memory.forecast.skip(task);
+            listener.made(session.without(task, Outcome::Skipped, reason));
             continue;
         }
-        let reading = timed(session, &task, &mut memory.hints, stop)?;
+        listener.begins(task, &|| remaining(&memory.forecast, &tasks[place..], left));
+        let reading = timed(session, task, &mut memory.hints, stop)?;
         if let Some(reason) = session.instead().filter(|reason| told.as_deref() != Some(*reason)) {
             tracing::warn!(reason, "not on a GPU");
             told = Some(reason.to_owned());
         }
-        memory.forecast.learn(&task, &reading);
-        costs.add(&task, &reading);
-        emit(reading);
+        memory.forecast.learn(task, &reading);
+        costs.add(task, &reading);
+        listener.made(reading);
     }
     Ok(costs.lines().to_vec())
+}
+
+/// Seconds that some readings will take, no more than what is left of a budget. Those that take over what others have
+/// found take none.
+fn remaining(forecast: &Forecast, tasks: &[Task], left: Option<f64>) -> Option<f64> {
+    let work = tasks.iter().filter(|task| task.expected != Work::NONE);
+    let sum: Option<f64> = work.map(|task| forecast.seconds(task)).sum();
+    sum.map(|seconds| seconds.min(left.unwrap_or(f64::INFINITY)))
+}
+
+/// In the place of all readings: there are none, for this reason.
+pub(super) fn refuse(session: &Session<'_>, reason: &str, emit: &mut dyn FnMut(Reading)) {
+    for task in session.tasks() {
+        emit(session.without(&task, Outcome::Unavailable, reason.to_owned()));
+    }
 }
 
 /// Why a reading does not fit into what is left of a budget.

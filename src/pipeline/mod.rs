@@ -7,16 +7,18 @@ mod forecast;
 #[cfg(test)]
 mod tests;
 
-pub use evaluate::{Memory, evaluate};
+pub use evaluate::{Listener, Memory, evaluate};
 pub use forecast::Forecast;
 
 use crate::domain::meters::{Metric, SPANS};
 use crate::domain::quota::Quota;
 use crate::domain::tally::{Happening, Tally};
-use crate::domain::{Event, Fault, Journal, Outcome, Place, Reading, RunId, SnapshotRef};
-use crate::engine::{Arrived, Device, Engine, Stop};
-use crate::registry::{Registry, Work};
-use evaluate::guarded;
+use crate::domain::{
+    Event, Fault, FaultKind, Journal, ModelCheck, Outcome, Place, Reading, RunId, SnapshotRef,
+};
+use crate::engine::{Arrived, Device, Engine, Session, Stop};
+use crate::registry::{Registry, Run, Work};
+use evaluate::{guarded, refuse};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -163,7 +165,7 @@ impl Desk {
     /// Measures one snapshot; a fault says why it could not be taken up or was left.
     fn measure(&mut self, work: Work) -> Result<(), Fault> {
         let began = Instant::now();
-        let Work { run, held, references } = work;
+        let Work { run, held, references, check } = work;
         let at = held.header().at;
         let _span = info_span!(
             target: SPANS,
@@ -178,11 +180,12 @@ impl Desk {
         let on_arrival = arrived.statistics.as_ref().is_some_and(|found| found.fit(&arrived.references));
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
-        let Neighbours { journal, tally, .. } = &self.neighbours;
         let mut session = guarded(|| self.engine.take(run.admitted()?, run.seed, arrived))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
         let carried = session.carried;
+        let Neighbours { journal, tally, .. } = &self.neighbours;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });
+        let failed = check.map_or(Ok(None), |check| self.check(&run, &mut session, &check))?;
         let mut emit = |reading: Reading| {
             tally.count(Happening::ReadingMade);
             if reading.outcome == Outcome::Failed {
@@ -191,11 +194,48 @@ impl Desk {
             journal.append(&run.id, Event::Reading(Box::new(reading)));
         };
         let memory = self.memories.entry(run.id.clone()).or_default();
-        let costs = evaluate(&mut session, memory, run.budget, &self.stop, &mut emit)?;
-        run.count(&costs);
+        memory.mismatch = memory.mismatch.take().or(failed);
+        match &memory.mismatch {
+            Some(reason) => refuse(&session, reason, &mut emit),
+            None => run.count(&evaluate(&mut session, memory, run.budget, &self.stop, &mut emit)?),
+        }
         let seconds = began.elapsed().as_secs_f64();
         journal.append(&run.id, Event::Finished { snapshot: at, seconds });
         tracing::info!(run = %run.id, step = at.step, attempt = at.attempt, seconds, on_arrival, carried, "measured");
         Ok(())
+    }
+
+    /// Compares the trainer's model with its configuration; why the run has no readings, where they are not the same. A
+    /// comparison that fails leaves the snapshot as it is: the trainer sends another one with its next snapshot.
+    fn check(
+        &self,
+        run: &Run,
+        session: &mut Session<'_>,
+        check: &ModelCheck,
+    ) -> Result<Option<String>, Fault> {
+        let checked = match guarded(|| session.check(check, &self.stop)) {
+            Ok(Ok(Some(checked))) => checked,
+            Ok(Ok(None)) => return Ok(None),
+            Ok(Err(fault)) if fault.kind == FaultKind::Cancelled => return Err(fault),
+            Ok(Err(fault)) => {
+                tracing::warn!(run = %run.id, %fault, "the trainer's model is not compared with its configuration");
+                return Ok(None);
+            }
+            Err(panic) => {
+                tracing::error!(run = %run.id, panic, "the comparison with the trainer's model panicked");
+                return Ok(None);
+            }
+        };
+        let failed = (!checked.agrees).then(|| checked.reason());
+        match &failed {
+            None => {
+                tracing::info!(run = %run.id, loss = checked.configured_loss, "the trainer's model agrees")
+            }
+            Some(reason) => {
+                tracing::error!(run = %run.id, name = run.name, reason, "no readings of this run")
+            }
+        }
+        self.neighbours.journal.append(&run.id, Event::Checked(Box::new(checked)));
+        Ok(failed)
     }
 }

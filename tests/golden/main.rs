@@ -189,6 +189,52 @@ fn hessian_trace_is_as_near_as_was_asked() {
     }
 }
 
+/// The ends of the spectrum of networks: right to a thousandth from every start.
+#[test]
+fn both_ends_of_the_hessian_are_right_from_five_seeds() {
+    let of_nano = ["run1", "run2", "run3"].map(|run| ("nano", run, "ends"));
+    let of_small =
+        ["mlp-tanh", "mlp-gelu", "bert", "bert-deep"].map(|name| (name, "snapshot-0060", "hessian"));
+    for (name, snapshot, key) in of_small.into_iter().chain(of_nano) {
+        let case = Case::new(name);
+        let exact = &case.expected["snapshots"][snapshot][key];
+        for seed in ["1", "2", "3", "4", "5"] {
+            let reading =
+                &case.run(snapshot, &["--seed", seed, "--precision", "f64", "--measure", "hessian_top"])[0];
+            assert!(reading["remark"].is_null(), "{name} {snapshot} {seed}: {reading}");
+            for (part, exact) in [("top", &exact["top"][0]), ("bottom", &exact["bottom"])] {
+                let (found, exact) = (reading["parts"][part].as_f64().unwrap(), exact.as_f64().unwrap());
+                let context = format!("{name} {snapshot} seed {seed}: {part} {found}, exact {exact}");
+                assert!((found - exact).abs() <= 1e-3 * exact.abs(), "{context}");
+            }
+        }
+    }
+}
+
+/// On a trained encoder of 2^17 parameters: a hundredth, where Hutchinson's draws take as much for a tenth.
+#[test]
+fn hessian_trace_of_nano_is_within_a_hundredth() {
+    let case = Case::new("nano");
+    for snapshot in ["run1", "run2", "run3"] {
+        let take = |seed: u32, request: &str| {
+            case.run(snapshot, &["--seed", &seed.to_string(), "--measure", request])[0].clone()
+        };
+        let number = |reading: &Value, part: &str| reading["parts"][part].as_f64().unwrap();
+        let few = "hessian_trace:method=hutchinson,rel_stderr=0.1,max_draws=4096";
+        let products = |request: &str| -> (f64, Vec<Value>) {
+            let readings: Vec<Value> = (0..4).map(|seed| take(seed, request)).collect();
+            (readings.iter().map(|reading| number(reading, "products")).sum::<f64>() / 4.0, readings)
+        };
+        let (hutchinson, _) = products(few);
+        let (sketched, readings) = products("hessian_trace");
+        println!("{snapshot}: {sketched} products to 1 %, Hutchinson's {hutchinson} to 10 %");
+        for reading in readings {
+            assert_eq!(reading["ended"], "target", "{reading}");
+        }
+        assert!(sketched <= 2.0 * hutchinson.max(40.0), "{snapshot}: {sketched} {hutchinson}");
+    }
+}
+
 /// Everything but the times.
 fn bits(readings: Vec<Value>) -> Vec<Value> {
     let strip = |mut reading: Value| {

@@ -14,8 +14,12 @@ pub enum Class {
     Difference,
     /// Differences of losses that are next to equal: uniform noise of a thousandth.
     Slight,
+    /// Radii at which a difference of losses has a stated value, and their spread.
+    Crossing,
     /// Finite differences of gradients.
     Curvature,
+    /// Draws beside a basis that six products made.
+    Sketched,
     /// The result of another optimizer.
     Optimizer,
 }
@@ -145,6 +149,14 @@ pub fn forms(expected: &Value, smooth: bool) -> Vec<Form> {
         all.push(parts("gradient_noise:exact=true", Class::Plain, NOISE));
         all.push(parts("fisher_trace:exact=true", Class::Plain, FISHER));
     }
+    let noises = [("exact=true", "gradient_noise_exact"), ("exact=false,batch=8", "gradient_noise")];
+    for (options, key) in noises.into_iter().filter(|(_, key)| has(key)) {
+        let pairs = move |reading: &Value, expected: &Value| gradient_noise(reading, &expected[key]);
+        all.push(form(format!("gradient_noise:{options}"), Class::Margin, pairs));
+    }
+    if has("fisher_sampled") {
+        all.push(draws("fisher_trace:exact=false", Class::Plain, "fisher_sampled", expected));
+    }
     if has("gradients") {
         all.push(value("gradient_norm", Class::Plain, "/gradients/grad_norm"));
     }
@@ -157,6 +169,28 @@ pub fn forms(expected: &Value, smooth: bool) -> Vec<Form> {
     }
     if smooth {
         all.extend(of_curvature(expected));
+    }
+    all
+}
+
+/// With an interval where the oracle has one, and without a value where it has none.
+fn gradient_noise(reading: &Value, expected: &Value) -> Vec<Pair> {
+    let told = !expected["scale"].is_null();
+    assert_eq!(reading["outcome"], if told { "measured" } else { "undefined" }, "{reading}");
+    let part = |(ours, theirs): (&str, &str)| (reading["parts"][ours].clone(), expected[theirs].clone());
+    let names = [
+        ("scale", "scale_biased"),
+        ("covariance_trace", "covariance_trace"),
+        ("gradient_sq", "gradient_sq"),
+        ("gradient_sq_stderr", "gradient_sq_stderr"),
+    ];
+    let mut all: Vec<Pair> = names.into_iter().map(part).collect();
+    if told {
+        all.extend(zip(&reading["interval"], &expected["interval"]));
+        all.push((reading["value"].clone(), expected["scale"].clone()));
+        all.push((reading["stderr"].clone(), expected["stderr"].clone()));
+    } else {
+        assert!(reading["value"].is_null() && reading["interval"].is_null(), "{reading}");
     }
     all
 }
@@ -186,13 +220,20 @@ fn of_ascents(expected: &Value) -> Vec<Form> {
         all.push(draws(request, Class::Difference, key, expected));
     }
     if expected.get("profile").is_some() {
-        all.push(form("sharpness_profile", Class::Difference, |reading, expected| {
+        all.push(form("sharpness_profile:draws=2", Class::Difference, |reading, expected| {
             let rungs = reading["parts"]["rungs"].as_array().unwrap().iter();
             let both = rungs.zip(expected["profile"]["rungs"].as_array().unwrap());
             both.flat_map(|(ours, theirs)| zip(&ours["draws"], &theirs["values"])).collect()
         }));
         let names = &[("alpha", "/flat_radius/alpha"), ("evaluations", "/flat_radius/evaluations")];
-        all.push(parts("flat_radius", Class::Plain, names));
+        all.push(parts("flat_radius", Class::Difference, names));
+        all.push(form("flat_radius", Class::Crossing, |reading, expected| {
+            let expected = &expected["flat_radius"];
+            let mut all = zip(&reading["draws"], &expected["values"]);
+            all.push((reading["stderr"].clone(), expected["stderr"].clone()));
+            all.extend(zip(&reading["interval"], &expected["interval"]));
+            all
+        }));
     }
     let steps = [
         ("sam:scope=global", "/sam"),
@@ -244,13 +285,18 @@ fn of_landscape(expected: &Value) -> Vec<Form> {
 fn of_curvature(expected: &Value) -> Vec<Form> {
     let mut all = Vec::new();
     if expected.get("hutchinson").is_some() {
-        all.push(draws("hessian_trace", Class::Curvature, "hutchinson", expected));
+        all.push(draws("hessian_trace:method=hutchinson", Class::Curvature, "hutchinson", expected));
+        let sketched = format!("hessian_trace:sketch={}", expected["hutch_pp"]["sketch"]);
+        all.push(draws(&sketched, Class::Sketched, "hutch_pp", expected));
         let top = "hessian_top:method=power,tol=0.000001";
         all.push(value(top, Class::Curvature, "/power_iteration/value"));
     }
+    let both = "hessian_top:method=lanczos,tol=0.000001";
     if expected.get("hessian").is_some() {
-        let exact = "hessian_top:method=lanczos,tol=0.000001";
-        all.push(value(exact, Class::Curvature, "/hessian/top/0"));
+        all.push(parts(both, Class::Curvature, ENDS));
+    }
+    if expected.get("ends").is_some() {
+        all.push(parts(both, Class::Curvature, ENDS_ALONE));
     }
     if let Some(slq) = expected.get("slq") {
         let (steps, runs) = (&slq["steps"], slq["runs"].as_array().unwrap().len());
@@ -317,14 +363,15 @@ const PAC_BAYES: &[(&str, &str)] = &[
     ("mag_flatness", "/pac_bayes/mag_flatness"),
 ];
 
-const NOISE: &[(&str, &str)] = &[
-    ("scale", "/gradients/noise_scale"),
-    ("covariance_trace", "/gradients/grad_covariance_trace"),
-    ("scale_unbiased", "/gradients/noise_scale_unbiased"),
-];
+const NOISE: &[(&str, &str)] =
+    &[("scale", "/gradients/noise_scale"), ("covariance_trace", "/gradients/grad_covariance_trace")];
 
 const FISHER: &[(&str, &str)] =
     &[("trace", "/gradients/fisher_trace"), ("empirical", "/gradients/fisher_trace_empirical")];
+
+const ENDS: &[(&str, &str)] = &[("top", "/hessian/top/0"), ("bottom", "/hessian/bottom")];
+
+const ENDS_ALONE: &[(&str, &str)] = &[("top", "/ends/top/0"), ("bottom", "/ends/bottom")];
 
 const CRITICAL_UPDATE: &[(&str, &str)] = &[
     ("lambda", "/critical_update/value"),

@@ -36,8 +36,12 @@ impl Tolerance {
             Class::Difference => self.losses * wanted.abs() + self.floor * (loss + wanted.abs()),
             // Both losses are rounded, and little else is left of them.
             Class::Slight => self.losses * wanted.abs() + 2.0 * self.floor * (loss + wanted.abs()),
+            // The error of the rise over its slope, where the rise of a draw grows at least as the root of the radius.
+            Class::Crossing => 2.0 * self.losses * largest,
             // A slope along a random direction may be far less than others are.
             Class::Curvature => self.curvature * largest,
+            // Each product that made the basis carries that error, and the basis all of them.
+            Class::Sketched => 6.0 * self.curvature * largest,
             Class::Optimizer => OPTIMIZER * wanted.abs(),
         }
     }

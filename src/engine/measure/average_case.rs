@@ -5,7 +5,7 @@
 //! scope `layer` each tensor's noise is brought to the length rho ‖T_t‖. Cost: draws F, twice that when antithetic.
 
 use super::cost::Common;
-use super::shared::climb::{SCOPE, base_loss, over};
+use super::shared::climb::{SCOPE, base_loss, over, some_size};
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::worst_case::{ADAPTIVE, metric};
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
@@ -139,6 +139,9 @@ impl Measure for AverageCase {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let base = base_loss(scope)?;
+        if p.flag("adaptive") {
+            some_size(scope)?;
+        }
         let throw = throw(scope, p);
         let made = draws::make(scope, p, |scope, draws| {
             Ok(throw.losses(scope, draws)?.into_iter().map(|loss| loss - base).collect())

@@ -21,6 +21,8 @@ pub struct Ground {
     pub forward: f64,
     /// Parameters.
     pub parameters: usize,
+    /// Bytes of a vector over all of them.
+    pub vector_bytes: usize,
     /// Whether an initialization is expected: a measure of the run asks for it.
     pub init: bool,
     /// Whether the network has a path norm.

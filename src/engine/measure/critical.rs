@@ -1,14 +1,17 @@
 //! `critical`: 2 / eta_c, eta_c the least eta found at which a step along an update raises the loss:
 //! L(w0 - eta d) > L(w0) (Kalra et al. 2026). Forwards only.
 //!
-//! d is the last update, w_previous - w0, or the gradient. For plain gradient descent, with d the gradient, it tracks the
-//! top eigenvalue of the Hessian. With `of` the gradient is that of another probe group: the relative form, how far one
+//! d is the last update, w_previous - w0, or the gradient; which of the two is the same in every snapshot of a run, and
+//! along the update the first one has no reading. It is the critical sharpness of Kalra et al. along the optimizer's own
+//! step alone: along the update where every step is a snapshot, along the gradient for plain gradient descent, where it
+//! tracks the top eigenvalue of the Hessian. Between snapshots farther apart the update is the sum of many steps.
+//! With `of` the gradient is that of another probe group: the relative form, how far one
 //! task's step goes before it harms another.
 //!
 //! Doubled or halved from a start until the rise is bracketed, then bisected in log(eta). The last snapshot's bracket is
 //! where the next search begins, on the same grid, so that a warm search ends where a cold one does. Cost: about 6 F.
 
-use super::shared::climb::base_loss;
+use super::shared::climb::{base_loss, no_gradient};
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
 use crate::domain::{Fault, Needs, Violation, Work};
 use crate::engine::landscape::{Along, Point};
@@ -20,11 +23,13 @@ pub struct Critical;
 /// Least and greatest eta that are tried.
 const RANGE: [f64; 2] = [1e-8, 1e8];
 
+const NO_PREVIOUS: &str = "no previous snapshot was given: the first one of a run has no update to go along (direction gradient has no need of it)";
+
 static DESCRIPTION: Description = Description {
     name: "critical",
     summary: "Critical sharpness: 2 over the least step along the update, or the gradient, that raises the loss.",
     formula: "λ_c = 2/η_c, η_c the least η found with L(w0 - η d) > L(w0); d = w_previous - w0, or g, or g of another group",
-    source: "Kalra et al. 2026 (arXiv 2601.16979)",
+    source: "Kalra et al. 2026 (arXiv 2601.16979). It is their number only along the optimizer's own step: along the update where every step is a snapshot, or along the gradient for plain gradient descent",
     parts: &[
         ("lambda", "2/η_c"),
         ("eta", "η_c"),
@@ -35,11 +40,11 @@ static DESCRIPTION: Description = Description {
     cost: "about 6 F, and for the gradient the shared F + B",
     rescaling: true,
     invariance: "Along the update: invariant to a rescaling of layers that the previous snapshot shares. Along the gradient: not. Moves with the length of the update.",
-    needs: Needs { probe: true, previous_if_given: true, elements: true, ..Needs::NONE },
+    needs: Needs { probe: true, previous: true, elements: true, ..Needs::NONE },
     parameters: &[
         Parameter {
             name: "direction",
-            summary: "The last update (the gradient where there is none), or the gradient.",
+            summary: "The last update, which the first snapshot of a run has none of, or the gradient.",
             kind: Kind::Choice(&["update", "gradient"]),
         },
         Parameter {
@@ -125,22 +130,22 @@ impl Search {
 }
 
 impl Critical {
-    /// Whether the search goes along the update, and a remark when it does not though it was asked to.
-    fn along(scope: &mut Scope<'_>, p: &Parameters) -> Result<(Along, Option<String>), Shortfall> {
-        let standing = |what: &str| Err(Shortfall::Undefined(format!("{what} is zero")));
-        let statistics = scope.landscape.position().statistics().iter();
-        let moved: Option<Vec<f64>> = statistics.map(|tensor| Some(tensor.since?.step_square)).collect();
-        let update = p.word("direction") == "update";
-        if let Some(squares) = moved.filter(|_| update) {
-            let still = squares.iter().sum::<f64>() == 0.0;
-            return if still { standing("the update") } else { Ok((Along::Update, None)) };
+    /// What the search goes along, if it leads anywhere.
+    fn along(scope: &mut Scope<'_>, p: &Parameters) -> Result<Along, Shortfall> {
+        if p.word("direction") == "update" {
+            let statistics = scope.landscape.position().statistics().iter();
+            let moved: Option<f64> = statistics.map(|tensor| Some(tensor.since?.step_square)).sum();
+            return match moved {
+                None => Err(Shortfall::Unavailable(NO_PREVIOUS.into())),
+                Some(0.0) => Err(Shortfall::Undefined("the update is zero".into())),
+                Some(_) => Ok(Along::Update),
+            };
         }
         let slope = scope.landscape.slope(Some(p.word("of")).filter(|group| !group.is_empty()))?;
-        if slope.norms.global() == 0.0 {
-            return standing("the gradient");
+        match slope.norms.global() {
+            0.0 => Err(no_gradient("the gradient")),
+            _ => Ok(Along::Gradient),
         }
-        let remark = "no previous snapshot was given: along the gradient";
-        Ok((Along::Gradient, update.then(|| remark.into())))
     }
 }
 
@@ -151,7 +156,7 @@ impl Measure for Critical {
 
     fn needs(&self, p: &Parameters) -> Needs {
         let update = p.word("direction") == "update";
-        Needs { gradient: !update, previous_if_given: update, elements: update, ..DESCRIPTION.needs }
+        Needs { gradient: !update, previous: update, elements: update, ..DESCRIPTION.needs }
     }
 
     fn check(&self, p: &Parameters) -> Option<Violation> {
@@ -173,7 +178,7 @@ impl Measure for Critical {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let base = base_loss(scope)?;
-        let (along, remark) = Self::along(scope, p)?;
+        let along = Self::along(scope, p)?;
         let hint = format!("critical {} {along:?} {} {:e}", scope.group, p.word("of"), p.real("start"));
         let guess = scope.hints.0.get(&hint).map(|power| *power as i32);
         let search = Search { base, start: p.real("start"), guess, tolerance: p.real("tolerance") };
@@ -184,7 +189,7 @@ impl Measure for Critical {
             false => Ok(None),
         })?;
         let Some((bracket, forwards)) = found else {
-            return Err(Shortfall::Unavailable("no previous snapshot was given".into()));
+            return Err(Shortfall::Unavailable(NO_PREVIOUS.into()));
         };
         let Some(Bracket { low, high, power }) = bracket else {
             let [least, most] = RANGE;
@@ -201,6 +206,6 @@ impl Measure for Critical {
             ("high", high),
         ];
         let parts = parts.map(|(name, value)| part(name, value)).to_vec();
-        Ok(Findings { remark, ..Findings::parts(parts) })
+        Ok(Findings::parts(parts))
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: the numbers before they become a reading, and what numbers that are not finite mean. May not touch: where they
 //! go.
 
-use crate::domain::{Ended, Estimate, Fault, Part, Quadrature, Rung, Surface, TensorParts};
+use crate::domain::{Ended, Estimate, Fault, Interval, Part, Quadrature, Rung, Surface, TensorParts};
 
 /// Why there is no number.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,10 @@ pub struct Findings {
     pub draws: Vec<f64>,
     /// Standard error of the value, where it is not that of the mean of the draws.
     pub stderr: Option<f64>,
+    /// Where it is not that of a mean of draws that are near normal.
+    pub interval: Option<Interval>,
+    /// Why the value cannot be told though the parts are known: the reading is undefined for that reason.
+    pub undetermined: Option<String>,
     /// What ended the draws.
     pub ended: Option<Ended>,
     /// Where there are several; the first is the value.
@@ -79,13 +83,22 @@ impl Findings {
         self.tensors.iter_mut().flat_map(|tensor| &mut tensor.parts).for_each(|part| finite(&mut part.value));
         self.surface.iter_mut().flat_map(|surface| &mut surface.losses).for_each(finite);
         finite(&mut self.stderr);
+        self.interval =
+            self.interval.filter(|interval| interval.low.is_finite() && interval.high.is_finite());
         if let Some(draw) = self.draws.iter().position(|x| !x.is_finite()) {
             return Err(Shortfall::Undefined(format!("draw {draw} is not finite: the loss overflows there")));
         }
         match self.value {
+            None if self.undetermined.is_some() => Ok(self),
             Some(value) if value.is_finite() => Ok(self),
             _ => Err(Shortfall::Undefined("the value is not finite".into())),
         }
+    }
+
+    /// Between which numbers the value lies, if that is known.
+    pub fn interval(&self) -> Option<Interval> {
+        let of_draws = || Interval::of(&self.draws).filter(|_| self.stderr.is_none());
+        self.value.and_then(|_| self.interval.or_else(of_draws))
     }
 
     /// The spread of the value, if it is known.

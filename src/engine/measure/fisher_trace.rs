@@ -1,8 +1,10 @@
 //! `fisher_trace`: mean over the examples of Σ_c p_c ‖∇ log p_c‖², the trace of the true Fisher matrix, which for
 //! cross-entropy is that of the Gauss-Newton matrix; and of the empirical one, with the labels of the probe.
 //!
-//! By default the sum over classes is sampled: a draw takes one class of each example. What samples and labels have in
-//! common is computed once. Cost: a gradient for each example and class that comes up. The empirical trace goes to zero
+//! By default the sum over classes is sampled: the gradient under the label is known, and a draw takes one of the other
+//! classes of each example, with chances as their probabilities have it. (A model that is sure of itself would hardly
+//! ever draw another class than the label from all of them, though the trace is mostly made of those.) The noise that
+//! draws is named by the content of the example. What samples and labels have in common is computed once. Cost: a gradient for each example and class that comes up. The empirical trace goes to zero
 //! with the loss. Not invariant to a rescaling of layers.
 
 use super::cost::Common;
@@ -19,7 +21,7 @@ pub struct FisherTrace;
 static DESCRIPTION: Description = Description {
     name: "fisher_trace",
     summary: "Trace of the Fisher matrix, sampled or exact over the classes, and of the empirical one.",
-    formula: "mean_i Σ_c p_c(x_i) ‖∇ log p_c(x_i)‖²; sampled: ‖∇ log p_c(x_i)‖² with c ~ p(x_i); empirical: c = y_i",
+    formula: "mean_i Σ_c p_c(x_i) ‖∇ log p_c(x_i)‖²; sampled: p_y ‖∇ log p_y‖² + (1 - p_y) ‖∇ log p_c‖² with the label y = y_i, c ≠ y and c ~ p(x_i)/(1 - p_y); empirical: c = y_i",
     source: "Martens 2020 (arXiv 1412.1193), section 5; Kunstner et al. 2019 (arXiv 1905.12558) on the empirical one",
     parts: &[("trace", "of the true Fisher matrix"), ("empirical", "with the labels of the probe")],
     cost: "F + B example by example for the labels, and as often for the samples that differ from what was made (exact: for each other class)",
@@ -43,8 +45,7 @@ fn squares(scope: &mut Scope<'_>, wanted: &[(usize, usize)]) -> Result<Vec<f64>,
         wanted.iter().filter(|key| !scope.memo.squares.contains_key(key)).copied().collect();
     missing.sort_unstable();
     missing.dedup();
-    let share =
-        |(example, label): &(usize, usize)| Share { examples: *example..example + 1, label: Some(*label) };
+    let share = |(example, label): &(usize, usize)| Share { examples: vec![*example], label: Some(*label) };
     let parts: Vec<Share> = missing.iter().map(share).collect();
     let found = scope.landscape.squares(&parts)?;
     scope.memo.squares.extend(missing.into_iter().zip(found));
@@ -52,29 +53,52 @@ fn squares(scope: &mut Scope<'_>, wanted: &[(usize, usize)]) -> Result<Vec<f64>,
 }
 
 /// ‖gradient‖² of every example with its own label.
-pub fn own_squares(scope: &mut Scope<'_>) -> Result<Vec<f64>, Shortfall> {
+fn own_squares(scope: &mut Scope<'_>) -> Result<Vec<f64>, Shortfall> {
     let outputs = scope.outputs()?;
     let wanted: Vec<_> = outputs.labels.iter().copied().enumerate().collect();
     squares(scope, &wanted)
 }
 
 /// Of [`own_squares`].
-pub fn examples_cost(cost: Cost, ground: &Ground) -> Cost {
+fn examples_cost(cost: Cost, ground: &Ground) -> Cost {
     cost.outputs().with(Common::Examples, Work::of(1.0, 1.0, ground.examples as f64))
 }
 
-/// The class of every example in a draw: where a uniform number falls among the probabilities.
-fn sampled(scope: &Scope<'_>, outputs: &Outputs, draw: u32) -> Vec<(usize, usize)> {
+/// A class of one example in a draw.
+struct Sample {
+    example: usize,
+    class: usize,
+    /// Probability of the example's label, and of all other classes together.
+    shares: [f64; 2],
+}
+
+/// Another class than the label for every example in a draw: where a uniform number, named by the example's key, falls
+/// among their probabilities.
+fn sampled(scope: &Scope<'_>, outputs: &Outputs, keys: &[u64], draw: u32) -> Vec<Sample> {
     let position = scope.landscape.position();
-    let class = |(example, probabilities): (usize, Vec<f64>)| {
-        let mut left = position.uniform(draw, example);
-        let passed = probabilities.iter().position(|p| {
+    let class = |((example, p), label): ((usize, Vec<f64>), &usize)| {
+        let others = || p.iter().copied().enumerate().filter(|(class, _)| class != label);
+        let rest: f64 = others().map(|(_, p)| p).sum();
+        let mut left = rest * position.uniform(draw, keys[example]);
+        let passed = others().find(|(_, p)| {
             left -= p;
             left < 0.0
         });
-        (example, passed.unwrap_or(probabilities.len() - 1))
+        let class = passed.or_else(|| others().next_back()).map_or(*label, |(class, _)| class);
+        Sample { example, class, shares: [p[*label], rest] }
     };
-    outputs.probabilities().enumerate().map(class).collect()
+    outputs.probabilities().enumerate().zip(&outputs.labels).map(class).collect()
+}
+
+/// The trace as a draw has it; `own` are the squares under the labels.
+fn of_draw(scope: &mut Scope<'_>, samples: &[Sample], own: &[f64]) -> Result<f64, Shortfall> {
+    let wanted: Vec<(usize, usize)> = samples.iter().map(|sample| (sample.example, sample.class)).collect();
+    let squares = squares(scope, &wanted)?;
+    let sum = |((sample, own), square): ((&Sample, &f64), &f64)| {
+        let [label, rest] = sample.shares;
+        label * own + rest * square
+    };
+    Ok(mean(samples.iter().zip(own).zip(&squares).map(sum)))
 }
 
 fn mean(xs: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -109,14 +133,16 @@ impl Measure for FisherTrace {
         if outputs.logits.iter().any(|z| !z.is_finite()) {
             return Err(Shortfall::Undefined("a score is not finite".into()));
         }
-        let empirical = mean(own_squares(scope)?.into_iter());
+        let own = own_squares(scope)?;
+        let empirical = mean(own.iter().copied());
         let mut findings = match p.flag("exact") {
             true => exact(scope, &outputs)?,
             false => {
+                let keys = scope.landscape.keys();
                 let made = draws::make(scope, p, |scope, draws| {
                     let of = |draw: &u32| {
-                        let wanted = sampled(scope, &outputs, *draw);
-                        Ok(mean(squares(scope, &wanted)?.into_iter()))
+                        let samples = sampled(scope, &outputs, &keys, *draw);
+                        of_draw(scope, &samples, &own)
                     };
                     draws.iter().map(of).collect()
                 })?;

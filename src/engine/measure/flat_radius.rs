@@ -2,18 +2,19 @@
 //! and it cannot saturate.
 //!
 //! By definition doubled or halved from 0.001 until the rise is bracketed, then bisected in log(alpha) until the
-//! bracket's ratio is below 1 + tolerance; the value is the bracket's geometric mean. `evaluations` counts those
-//! questions. Most are answered without a draw: where the rise grows with the radius, radii that are known to lie above
+//! bracket's ratio is below 1 + tolerance; the value is where a line between the bracket's ends reaches the rise.
+//! `evaluations` counts those questions. Most are answered without a draw: where the rise grows with the radius, radii that are known to lie above
 //! or below answer for all beyond them, and a look at where a line through the nearest two crosses makes them lie close.
 //! The profile's radii and the end of the last search serve as such. Where the rise does not grow, every question is
-//! looked at. The standard error is that of the rise over its slope.
+//! looked at. The standard error is that of the rise over its slope, and beside it the bracket: as if the crossing lay
+//! anywhere in it with equal chance, its width over √12.
 //!
 //! Cost: about 6 draws (2 F + B), 4 beside the profile. Not invariant to a rescaling of layers.
 
 use super::shared::ascent::{self, Ascent};
 use super::shared::climb::over;
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::domain::{Estimate, Needs};
+use crate::domain::{Estimate, Interval, Needs};
 use crate::engine::scope::Scope;
 
 /// See the module.
@@ -29,7 +30,7 @@ const LOOKS: usize = 6;
 static DESCRIPTION: Description = Description {
     name: "flat_radius",
     summary: "Relative radius at which the stable sharpness reaches a stated rise of the loss.",
-    formula: "α with mean over the draws of sharpness(α) = rise, by bisection in log α; stderr: that of the rise over its slope",
+    formula: "α with mean over the draws of sharpness(α) = rise, by bisection in log α, on a line between the ends of the last bracket; stderr²: that of the rise over its slope, squared, and the bracket's width²/12",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), stable form, inverted",
     parts: &[
         ("alpha", "the relative radius"),
@@ -49,7 +50,7 @@ static DESCRIPTION: Description = Description {
         Parameter {
             name: "draws",
             summary: "Draws of noise.",
-            kind: Kind::Count { default: 2, least: 1, most: super::shared::draws::MOST },
+            kind: Kind::Count { default: 4, least: 1, most: super::shared::draws::MOST },
         },
         Parameter {
             name: "tolerance",
@@ -211,15 +212,28 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Where each draw by itself reaches the rise, on lines between the ends of the last bracket.
-    fn crossings(&mut self, [low, high]: [f64; 2]) -> Result<Vec<f64>, Shortfall> {
+    /// Where the mean of the draws reaches the rise, and each draw by itself, on lines between the ends of the last
+    /// bracket.
+    fn crossings(&mut self, [low, high]: [f64; 2]) -> Result<Crossings, Shortfall> {
         let (below, above) = (self.draws_at(low)?, self.draws_at(high)?);
-        let along =
-            |(below, above): (&f64, &f64)| low + (high - low) * over(self.rise - below, above - below);
-        let crossings: Vec<f64> = below.iter().zip(&above).map(along).collect();
+        let along = |below: f64, above: f64| low + (high - low) * over(self.rise - below, above - below);
+        let of_draws: Vec<f64> =
+            below.iter().zip(&above).map(|(below, above)| along(*below, *above)).collect();
+        let mean = |rises: &[f64]| rises.iter().sum::<f64>() / rises.len() as f64;
+        let mean = along(mean(&below), mean(&above));
         // Where a loss overflows there is a radius, but no line to it.
-        Ok(if crossings.iter().all(|alpha| alpha.is_finite()) { crossings } else { Vec::new() })
+        Ok(match of_draws.iter().all(|alpha| alpha.is_finite()) {
+            true => Crossings { mean, of_draws },
+            false => Crossings { mean: (low * high).sqrt(), of_draws: Vec::new() },
+        })
     }
+}
+
+/// Where rises are reached.
+struct Crossings {
+    mean: f64,
+    /// In draw order; none where a loss overflows.
+    of_draws: Vec<f64>,
 }
 
 /// The radii that bisection comes to: [`START`] times powers of 2^(1/parts).
@@ -289,13 +303,15 @@ impl Measure for FlatRadius {
                 low = middle;
             }
         }
-        let crossings = search.crossings([low, high])?;
-        let alpha = (low * high).sqrt();
+        let Crossings { mean: alpha, of_draws } = search.crossings([low, high])?;
         let (evaluations, looked) = (f64::from(search.evaluations), f64::from(search.looked));
         search.scope.hints.0.insert(hint, alpha);
         let parts = vec![part("alpha", alpha), part("evaluations", evaluations), part("looked", looked)];
-        let stderr = Estimate::of(&crossings).and_then(|estimate| estimate.stderr);
-        Ok(Findings { draws: crossings, stderr, ..Findings::parts(parts) })
+        let bracket = (high - low) / 12f64.sqrt();
+        let stderr =
+            Estimate::of(&of_draws).and_then(|estimate| estimate.stderr).map(|stderr| stderr.hypot(bracket));
+        let interval = stderr.and_then(|stderr| Interval::around(alpha, stderr, of_draws.len() - 1));
+        Ok(Findings { draws: of_draws, stderr, interval, ..Findings::parts(parts) })
     }
 }
 

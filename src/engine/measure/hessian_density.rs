@@ -5,7 +5,9 @@
 //! norm. Cost: runs * steps products of 2 (F + B), and memory for `steps` vectors. Not invariant to a rescaling of
 //! layers.
 
-use super::shared::curvature::{self, Along, PRODUCT, Tridiagonal};
+use super::shared::climb::not_for_want_of_a_gradient;
+use super::shared::curvature::{self, Along, PRODUCT};
+use super::shared::lanczos::{Lanczos, Seen};
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
 use crate::domain::{Ended, Estimate, Needs, Quadrature, Work};
 use crate::engine::noise::Purpose;
@@ -52,27 +54,32 @@ impl Measure for HessianDensity {
         Cost::own((PRODUCT + orthogonal) * (steps * runs))
     }
 
-    fn vectors(&self, p: &Parameters, model: usize) -> u32 {
-        curvature::vectors(p.count("steps"), model)
+    fn vectors(&self, p: &Parameters, ground: &Ground) -> u32 {
+        p.count("steps").min(ground.parameters as u32).saturating_add(3)
     }
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let position = scope.landscape.position();
-        let parameters = position.slots().iter().map(|slot| slot.len).sum::<usize>();
+        let parameters = curvature::parameters(position);
         // There are no more directions than parameters.
         let steps = p.count("steps").min(parameters as u32);
         curvature::admit(position, steps)?;
         let step = curvature::step(position, Along::Krylov);
         let numbers: Vec<u32> = (0..p.count("runs")).collect();
-        let found: Vec<Tridiagonal> = scope.explore(&numbers, |point, draw| {
+        let found: Vec<Seen> = scope.explore(&numbers, |point, draw| {
             let from = curvature::unit_noise(point, draw, Purpose::Sign)?;
-            curvature::lanczos(point, from, (steps, step), |_| Ok(false))
+            let mut lanczos = Lanczos::new(point, from, step);
+            while lanczos.advance()? && lanczos.size() < steps as usize {}
+            let seen = lanczos.seen.clone();
+            lanczos.end(&[])?;
+            Ok(seen)
         })?;
-        if let Some(run) = found.iter().position(|matrix| !matrix.is_finite()) {
+        if let Some(run) = found.iter().position(|seen| !seen.is_finite()) {
             return Err(Shortfall::Undefined(format!("the gradients of run {run} are not finite")));
         }
-        let runs = found.iter().map(|matrix| {
-            let (nodes, weights) = quadrature(&matrix.diagonal, matrix.beside())?;
+        not_for_want_of_a_gradient(scope, found.iter().flat_map(|seen| seen.diagonal.iter().copied()))?;
+        let runs = found.iter().map(|seen| {
+            let (nodes, weights) = quadrature(&seen.diagonal, seen.ties())?;
             Ok(Quadrature { nodes, weights })
         });
         let runs: Vec<Quadrature> = runs.collect::<Result<_, Shortfall>>()?;

@@ -7,7 +7,7 @@
 //! that it does not. Cost: points F, or points² F. Invariant to a rescaling of layers.
 
 use super::cost::Common;
-use super::shared::climb::base_loss;
+use super::shared::climb::{base_loss, some_size};
 use super::shared::score::{self, Metric};
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
 use crate::domain::{Ended, Needs, Surface, Violation, Work};
@@ -139,6 +139,7 @@ impl Measure for Landscape {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let base = base_loss(scope)?;
+        some_size(scope)?;
         let (plane, axis) = (p.count("dims") == 2, axis(p.count("points"), p.real("span")));
         let (mut scores, mut distances, mut surface) = (Vec::new(), Vec::new(), None);
         for draw in 0..p.count("draws") {

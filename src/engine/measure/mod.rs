@@ -41,9 +41,9 @@ mod update;
 mod worst_case;
 
 use super::scope::Scope;
-use crate::domain::id::quoted;
+use crate::domain::id::{quoted, suggestion};
 use crate::domain::{Fault, FaultKind, MeasureInfo, MeasureRequest, Needs, Violation};
-pub use cost::{Cost, Ground};
+pub use cost::{Common, Cost, Ground};
 use findings::part;
 pub use findings::{Findings, Shortfall};
 pub use parameters::{Kind, Parameter, Parameters};
@@ -127,8 +127,8 @@ pub trait Measure: Sync {
     /// What it will do on one group.
     fn cost(&self, parameters: &Parameters, ground: &Ground) -> Cost;
 
-    /// Vectors over all parameters that it keeps at once, of a model with so many.
-    fn vectors(&self, _: &Parameters, _model: usize) -> u32 {
+    /// Vectors over all parameters that it keeps at once.
+    fn vectors(&self, _: &Parameters, _: &Ground) -> u32 {
         0
     }
 
@@ -156,9 +156,9 @@ impl Chosen {
         self.measure.cost(&self.parameters, ground)
     }
 
-    /// Vectors over all parameters that it keeps at once, of a model with so many.
-    pub fn vectors(&self, model: usize) -> u32 {
-        self.measure.vectors(&self.parameters, model)
+    /// Vectors over all parameters that it keeps at once.
+    pub fn vectors(&self, ground: &Ground) -> u32 {
+        self.measure.vectors(&self.parameters, ground)
     }
 
     /// The request that gives the same, with every parameter written out.
@@ -215,7 +215,9 @@ fn one(request: &MeasureRequest, groups: &[&str]) -> Result<(usize, Chosen), Fau
     let Some(place) = place else {
         let known: Vec<&str> = MEASURES.iter().map(|measure| measure.description().name).collect();
         let found = quoted(&request.name);
-        return Err(Fault::invalid("name", format!("found {found}, expected one of {}", known.join(", "))));
+        let near = suggestion(&request.name, known.iter().copied());
+        let expected = format!("found {found}{near}, expected one of {}", known.join(", "));
+        return Err(Fault::invalid("name", expected));
     };
     let measure = MEASURES[place];
     let parameters = Parameters::new(measure.description().parameters, &request.parameters, groups)?;
@@ -243,6 +245,8 @@ pub fn catalogue() -> Vec<MeasureInfo> {
     MEASURES.iter().map(|measure| info(measure.description())).collect()
 }
 
+#[cfg(test)]
+mod curvature_tests;
 #[cfg(test)]
 mod ground_tests;
 #[cfg(test)]

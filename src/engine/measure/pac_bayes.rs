@@ -9,7 +9,7 @@
 
 use super::shared::climb::base_loss;
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::domain::{Estimate, Needs, Work};
+use crate::domain::{Estimate, Interval, Needs, Work};
 use crate::engine::landscape::Position;
 use crate::engine::metric::Metric;
 use crate::engine::noise::Purpose;
@@ -22,6 +22,8 @@ pub struct PacBayes;
 const UPPER: f64 = 2.0;
 /// Most steps of bisection.
 const DEPTH: u32 = 15;
+/// How far from a sigma its slope is taken.
+const AWAY: f64 = 4.0 / 3.0;
 /// How near the drop must come.
 const NEAR: f64 = 1e-2;
 /// Deviation of the magnitude-aware noise where a parameter is zero.
@@ -67,19 +69,29 @@ struct Sigma {
     sigma: f64,
     /// Of the fall of the accuracy there.
     spread: Option<f64>,
-    /// Of the fall along sigma, from the ends of the last bracket.
+    /// Of the fall along sigma.
     steepness: Option<f64>,
     reached: bool,
 }
 
 impl Sigma {
-    /// Standard error: that of the fall over its steepness.
+    /// Standard error: that of the fall, and beside it how near the search came, as if the fall lay anywhere within with
+    /// equal chance; both over the steepness.
     fn stderr(&self) -> Option<f64> {
         self.spread
             .zip(self.steepness)
             .filter(|(_, slope)| *slope > 0.0)
-            .map(|(spread, slope)| spread / slope)
+            .map(|(spread, slope)| spread.hypot(NEAR / 3f64.sqrt()) / slope)
     }
+}
+
+/// Of the fall at a sigma, from what was looked at a good way below and above it: nearer, the steps of the accuracy are
+/// steeper or flatter than it is on the whole.
+fn steepness(looked: &[[f64; 2]], at: [f64; 2]) -> f64 {
+    let by_sigma = |a: &&[f64; 2], b: &&[f64; 2]| a[0].total_cmp(&b[0]);
+    let below = looked.iter().filter(|[sigma, _]| *sigma <= at[0] / AWAY).max_by(by_sigma).unwrap_or(&at);
+    let above = looked.iter().filter(|[sigma, _]| *sigma >= at[0] * AWAY).min_by(by_sigma).unwrap_or(&at);
+    (above[1] - below[1]) / (above[0] - below[0])
 }
 
 struct Search {
@@ -105,24 +117,24 @@ impl Search {
     }
 
     fn run(&self, scope: &mut Scope<'_>) -> Result<Sigma, Shortfall> {
-        let (mut low, mut high) = ((0.0, 0.0), (UPPER, None));
+        let (mut low, mut high, mut looked) = (0.0, UPPER, vec![[0.0, 0.0]]);
         let mut found = Sigma { sigma: 0.0, spread: None, steepness: None, reached: false };
         for _ in 0..DEPTH {
-            let sigma = 0.5 * (low.0 + high.0);
+            let sigma = 0.5 * (low + high);
             let accuracies = self.accuracies(scope, sigma)?;
             let estimate = Estimate::of(&accuracies);
             let drop = estimate.map_or(f64::NAN, |estimate| (self.clean - estimate.mean).abs());
             (found.sigma, found.spread) = (sigma, estimate.and_then(|estimate| estimate.stderr));
             if (drop - self.drop).abs() < NEAR {
                 found.reached = true;
-                let (above, fall) = high.1.map_or((sigma, drop), |fall| (high.0, fall));
-                found.steepness = (above > low.0).then(|| (fall - low.1) / (above - low.0));
+                found.steepness = Some(steepness(&looked, [sigma, drop]));
                 break;
             }
+            looked.push([sigma, drop]);
             if drop > self.drop {
-                high = (sigma, Some(drop));
+                high = sigma;
             } else {
-                low = (sigma, drop);
+                low = sigma;
             }
         }
         Ok(found)
@@ -210,6 +222,8 @@ impl Measure for PacBayes {
             part("mag_flatness", flat(aware.sigma)),
         ];
         let remark = (!remark.is_empty()).then(|| remark.join("; "));
-        Ok(Findings { stderr: plain.stderr(), remark, ..Findings::parts(parts) })
+        let stderr = plain.stderr();
+        let interval = stderr.and_then(|stderr| Interval::around(plain.sigma, stderr, draws.len() - 1));
+        Ok(Findings { stderr, interval, remark, ..Findings::parts(parts) })
     }
 }

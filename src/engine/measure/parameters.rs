@@ -3,7 +3,7 @@
 //! Owns: ranges, defaults, and the check of a request. May not touch: what a parameter does.
 
 use super::shared::draws;
-use crate::domain::id::quoted;
+use crate::domain::id::{quoted, suggestion};
 use crate::domain::reading::POOLED;
 use crate::domain::{Fault, FaultKind, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
@@ -105,6 +105,15 @@ impl Parameter {
         }
     }
 
+    /// What a word that is not accepted was probably meant to be.
+    fn suggestion(&self, value: &Value, groups: &[&str]) -> String {
+        match (&self.kind, value) {
+            (Kind::Choice(words), Value::Text(word)) => suggestion(word, words.iter().copied()),
+            (Kind::Group, Value::Text(word)) => suggestion(word, groups.iter().copied()),
+            _ => String::new(),
+        }
+    }
+
     /// Its line in the catalogue.
     pub fn info(&self) -> ParameterInfo {
         ParameterInfo { name: self.name, summary: self.summary, default: self.default(), range: self.range() }
@@ -127,9 +136,10 @@ impl Parameters {
         };
         for name in given.keys().filter(|name| !takes.iter().any(|p| p.name == name.as_str())) {
             let known: Vec<&str> = takes.iter().map(|p| p.name).collect();
+            let near = suggestion(name, known.iter().copied());
             let known = if known.is_empty() { "no parameters".into() } else { known.join(", ") };
             let short: String = name.chars().take(64).collect();
-            wrong(&short.escape_debug().to_string(), format!("unknown, expected {known}"));
+            wrong(&crate::domain::text::shown(&short), format!("unknown{near}, expected {known}"));
         }
         let mut all = BTreeMap::new();
         for parameter in takes {
@@ -141,7 +151,8 @@ impl Parameters {
             };
             if !parameter.accepts(&value, groups) {
                 let found = quoted(&serde_json::to_string(&value).unwrap_or_default());
-                wrong(parameter.name, format!("found {found}, expected {}", parameter.range()));
+                let near = parameter.suggestion(&value, groups);
+                wrong(parameter.name, format!("found {found}{near}, expected {}", parameter.range()));
             }
             all.insert(parameter.name.to_owned(), value);
         }

@@ -9,6 +9,7 @@
 use super::shared::ascent::{self, Ascent, Region};
 use super::shared::climb::SCOPE;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
+use super::shared::reach;
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
 use crate::domain::Needs;
 use crate::engine::scope::Scope;
@@ -95,5 +96,7 @@ pub fn findings(scope: &mut Scope<'_>, ascent: &Ascent, p: &Parameters) -> Resul
         part("displacement", drawn.displacement()),
         part("base_loss", drawn.base_loss),
     ];
-    Ok(Findings::draws(made.values, made.ended, parts))
+    let parameters = scope.landscape.position().slots().iter().map(|slot| slot.len).sum();
+    let interval = reach::interval(&drawn, ascent, parameters);
+    Ok(Findings { interval, ..Findings::draws(made.values, made.ended, parts) })
 }

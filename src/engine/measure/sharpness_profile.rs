@@ -4,6 +4,7 @@
 //! models turns over between rungs. The value, and its draws, are those of the last rung. Cost: rungs * draws (2 F + B).
 
 use super::shared::ascent::{self, Ascent};
+use super::shared::reach;
 use super::sharpness::MOST_ALPHA;
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
 use crate::domain::{Ended, Estimate, Needs, Rung, Work};
@@ -31,7 +32,7 @@ static DESCRIPTION: Description = Description {
         Parameter {
             name: "draws",
             summary: "Draws of noise, the same at each radius.",
-            kind: Kind::Count { default: 2, least: 1, most: super::shared::draws::MOST },
+            kind: Kind::Count { default: 4, least: 1, most: super::shared::draws::MOST },
         },
     ],
     standard: false,
@@ -49,9 +50,12 @@ impl Measure for SharpnessProfile {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let draws: Vec<u32> = (0..p.count("draws")).collect();
-        let mut rungs: Vec<Rung> = Vec::new();
+        let parameters = scope.landscape.position().slots().iter().map(|slot| slot.len).sum();
+        let (mut rungs, mut interval) = (Vec::<Rung>::new(), None);
         for alpha in p.ladder("alphas") {
-            let drawn = ascent::draw(scope, &Ascent::at_radius(*alpha), &draws)?;
+            let ascent = Ascent::at_radius(*alpha);
+            let drawn = ascent::draw(scope, &ascent, &draws)?;
+            interval = reach::interval(&drawn, &ascent, parameters);
             let draws = drawn.rises();
             if draws.iter().any(|x| !x.is_finite()) {
                 return Err(Shortfall::Undefined(format!("the loss overflows at alpha {alpha}")));
@@ -60,6 +64,6 @@ impl Measure for SharpnessProfile {
             rungs.push(Rung { alpha: *alpha, value: drawn.mean(), draws, stderr });
         }
         let last = rungs.last().map(|rung| rung.draws.clone()).unwrap_or_default();
-        Ok(Findings { rungs, ..Findings::draws(last, Ended::Draws, Vec::new()) })
+        Ok(Findings { rungs, interval, ..Findings::draws(last, Ended::Draws, Vec::new()) })
     }
 }

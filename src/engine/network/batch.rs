@@ -1,8 +1,7 @@
 //! Probe examples in the form in which networks read them.
 //!
-//! Owns: reading and checking the tensors of a probe group, cutting it into batches. May not touch: parameters.
+//! Owns: cutting a probe group into batches. May not touch: parameters, the tensors of a probe (`probe` reads them).
 
-use crate::domain::{Dtype, Fault, ProbeGroup, Tensor};
 use std::ops::Range;
 
 /// Most rows of features in one batch.
@@ -106,133 +105,6 @@ pub struct Sequence {
     /// Which of its tokens are masked; empty when none is. Masked tokens are left out of the batch unless the first
     /// token of the row is masked: its position is read by the classifier, so such a row is kept as it is.
     pub masked: Vec<bool>,
-}
-
-/// The tensors of one probe group by name.
-pub struct ProbeTensors<'a> {
-    tensors: &'a [Tensor],
-}
-
-impl<'a> ProbeTensors<'a> {
-    /// Refuses names that are not among `known`.
-    ///
-    /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming the tensor.
-    pub fn new(group: &'a ProbeGroup, known: &[&str]) -> Result<Self, Fault> {
-        for (i, tensor) in group.tensors.iter().enumerate() {
-            let name = tensor.spec.name.as_str();
-            if !known.contains(&name) || group.tensors[..i].iter().any(|other| other.spec.name == name) {
-                let found = crate::domain::id::quoted(name);
-                return Err(Fault::invalid(
-                    "tensors",
-                    format!("found {found}, expected {} once", known.join(", ")),
-                ));
-            }
-        }
-        Ok(Self { tensors: &group.tensors })
-    }
-
-    fn find(&self, name: &str) -> Option<&'a Tensor> {
-        self.tensors.iter().find(|tensor| tensor.spec.name == name)
-    }
-
-    fn need(&self, name: &str) -> Result<&'a Tensor, Fault> {
-        self.find(name).ok_or_else(|| Fault::invalid(name, "missing from the probe"))
-    }
-
-    /// Labels [examples], each below `classes`.
-    ///
-    /// # Errors
-    /// When they are missing, misshapen, out of range, or none.
-    pub fn labels(&self, classes: usize) -> Result<Vec<usize>, Fault> {
-        let tensor = self.need("labels")?;
-        let [examples] = tensor.spec.shape[..] else {
-            return Err(Fault::invalid(
-                "labels",
-                format!("found shape {:?}, expected [examples]", tensor.spec.shape),
-            ));
-        };
-        if examples == 0 {
-            return Err(Fault::invalid("labels", "found no examples, expected at least one"));
-        }
-        Ok(integers(tensor, classes)?.into_iter().map(|label| label as usize).collect())
-    }
-
-    /// Token values [examples, tokens], each below `below`, when the tensor is there.
-    ///
-    /// # Errors
-    /// When they are misshapen or out of range.
-    pub fn tokens(
-        &self,
-        name: &str,
-        examples: usize,
-        below: usize,
-    ) -> Result<Option<(Vec<u32>, usize)>, Fault> {
-        let Some(tensor) = self.find(name) else { return Ok(None) };
-        match tensor.spec.shape[..] {
-            [rows, tokens] if rows == examples as u64 && tokens > 0 => {
-                Ok(Some((integers(tensor, below)?, tokens as usize)))
-            }
-            _ => {
-                let found = &tensor.spec.shape;
-                Err(Fault::invalid(name, format!("found shape {found:?}, expected [{examples}, tokens]")))
-            }
-        }
-    }
-
-    /// Features [examples, `width`].
-    ///
-    /// # Errors
-    /// When they are missing, misshapen or not finite.
-    pub fn features(&self, examples: usize, width: usize) -> Result<Vec<f64>, Fault> {
-        let tensor = self.need("inputs")?;
-        if tensor.spec.shape != [examples as u64, width as u64] {
-            let found = &tensor.spec.shape;
-            return Err(Fault::invalid(
-                "inputs",
-                format!("found shape {found:?}, expected [{examples}, {width}]"),
-            ));
-        }
-        if !tensor.spec.dtype.is_float() {
-            let found = tensor.spec.dtype.name();
-            return Err(Fault::invalid("inputs", format!("found dtype {found}, expected a float")));
-        }
-        let values = wide(tensor);
-        match values.iter().position(|x| !x.is_finite()) {
-            None => Ok(values),
-            Some(at) => {
-                let (row, column) = (at / width, at % width);
-                Err(Fault::invalid(
-                    "inputs",
-                    format!("found {} at [{row}, {column}], expected a finite number", values[at]),
-                ))
-            }
-        }
-    }
-}
-
-fn wide(tensor: &Tensor) -> Vec<f64> {
-    let mut out = vec![0.0; tensor.data.len() / tensor.spec.dtype.size() as usize];
-    tensor.spec.dtype.widen(&tensor.data, &mut out);
-    out
-}
-
-fn integers(tensor: &Tensor, below: usize) -> Result<Vec<u32>, Fault> {
-    let (name, dtype) = (&tensor.spec.name, tensor.spec.dtype);
-    if dtype.is_float() {
-        return Err(Fault::invalid(name, format!("found dtype {}, expected I64 or I32", dtype.name())));
-    }
-    let values: Vec<i64> = match dtype {
-        Dtype::I32 => {
-            tensor.data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
-        }
-        _ => tensor.data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
-    };
-    let check = |(at, value): (usize, i64)| match u32::try_from(value) {
-        Ok(small) if (small as usize) < below => Ok(small),
-        _ => Err(Fault::invalid(name, format!("found {value} at element {at}, expected 0 to {}", below - 1))),
-    };
-    values.into_iter().enumerate().map(check).collect()
 }
 
 /// Cuts rows of features into batches.

@@ -2,13 +2,13 @@
 //!
 //! Owns: canonical names, ranks, offsets, which tensors are tied. May not touch: values.
 
+use super::misfit::Misfit;
+pub use super::misfit::listed;
+use super::naming::{Habits, Naming};
 use crate::domain::id::quoted;
 use crate::domain::{Dtype, Fault, FaultKind, Manifest, TensorSpec, Violation};
 use crate::engine::slot::{Slot, Tie};
 use std::collections::HashMap;
-
-/// Wrappers that trainers put around a model; they show up as segments of parameter names.
-const WRAPPERS: [&str; 3] = ["module", "_orig_mod", "_fsdp_wrapped_module"];
 
 /// All parameters of a model.
 #[derive(Debug, Clone)]
@@ -17,9 +17,15 @@ pub struct ParameterLayout {
     slots: Vec<Slot>,
     index: HashMap<String, usize>,
     total: usize,
+    habits: Habits,
 }
 
 impl ParameterLayout {
+    /// The same with other ways to write its names.
+    pub fn with(self, habits: Habits) -> Self {
+        Self { habits, ..self }
+    }
+
     /// Lays the named shapes out one after the other, in the order in which the network wants them.
     ///
     /// # Errors
@@ -38,7 +44,13 @@ impl ParameterLayout {
             offset = end;
         }
         placed.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-        let mut layout = Self { specs: Vec::new(), slots: Vec::new(), index: HashMap::new(), total: offset };
+        let mut layout = Self {
+            specs: Vec::new(),
+            slots: Vec::new(),
+            index: HashMap::new(),
+            total: offset,
+            habits: Habits::default(),
+        };
         for (rank, (name, shape, offset, len)) in placed.into_iter().enumerate() {
             layout.index.insert(name.clone(), rank);
             let rows = if shape.len() > 1 { shape[0] } else { 0 };
@@ -97,10 +109,10 @@ impl ParameterLayout {
     /// Tells the parameters that have a tensor of their own from those that share one. The owner of a shared tensor is
     /// the parameter of its name, or else the first one by name.
     pub fn untie(&self, places: &[usize], manifest: &Manifest) -> Untied {
-        let tensors = manifest.tensors();
+        let (tensors, naming) = (manifest.tensors(), self.naming(manifest));
         let mut owners: HashMap<usize, usize> = HashMap::new();
         for (index, place) in places.iter().enumerate() {
-            let named = canonical(&tensors[*place].name) == self.slots[index].name;
+            let named = naming.canonical(&tensors[*place].name) == self.slots[index].name;
             let owner = owners.entry(*place).or_insert(index);
             if named {
                 *owner = index;
@@ -120,31 +132,37 @@ impl ParameterLayout {
     }
 }
 
-/// The name without the segments that wrappers put in, and with the older names of LayerNorm's parameters renewed.
-pub fn canonical(name: &str) -> String {
-    let kept: Vec<&str> = name.split('.').filter(|segment| !WRAPPERS.contains(segment)).collect();
-    let name = kept.join(".");
-    if let Some(stem) = name.strip_suffix("LayerNorm.gamma") {
-        return format!("{stem}LayerNorm.weight");
-    }
-    if let Some(stem) = name.strip_suffix("LayerNorm.beta") {
-        return format!("{stem}LayerNorm.bias");
-    }
-    name
-}
-
 impl ParameterLayout {
+    fn naming(&self, manifest: &Manifest) -> Naming {
+        let tensors = manifest.tensors().iter().map(|tensor| tensor.name.as_str());
+        let aliases = manifest.aliases().iter().map(|alias| alias.name.as_str());
+        Naming::of(&tensors.chain(aliases).collect::<Vec<_>>(), &self.index, &self.habits)
+    }
+
+    /// Whether a name that is no parameter's belongs to what such a model may have and does not read.
+    fn unread(&self, canonical: &str) -> bool {
+        self.habits.unread.iter().any(|beginning| canonical.starts_with(beginning))
+    }
+
+    /// Floating-point tensors of a manifest that are left out, in the order of the manifest.
+    pub fn left_out<'a>(&self, manifest: &'a Manifest) -> Vec<&'a str> {
+        let naming = self.naming(manifest);
+        let floats = manifest.tensors().iter().filter(|tensor| tensor.dtype.is_float());
+        floats.map(|tensor| &*tensor.name).filter(|name| self.unread(&naming.canonical(name))).collect()
+    }
+
     /// See [`crate::domain::Layout::arrange`].
     ///
     /// # Errors
-    /// [`FaultKind::Precondition`] with a violation for each missing, unknown or misshapen tensor.
+    /// [`FaultKind::Precondition`] with a violation for each misshapen tensor, and one for all names that do not fit.
     pub fn places(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
-        let tensors = manifest.tensors();
+        let (tensors, naming) = (manifest.tensors(), self.naming(manifest));
         let mut violations = Vec::new();
         let mut places: Vec<Option<usize>> = vec![None; self.specs.len()];
         let mut known = vec![false; tensors.len()];
         let mut put = |name: &str, place: usize, field: String| {
-            let Some(index) = self.index.get(&canonical(name)) else { return false };
+            let canonical = naming.canonical(name);
+            let Some(index) = self.index.get(&canonical) else { return self.unread(&canonical) };
             if places[*index].replace(place).is_some() {
                 violations.push(Violation { field, description: format!("found {} twice", quoted(name)) });
             } else {
@@ -153,8 +171,9 @@ impl ParameterLayout {
             true
         };
         for (place, tensor) in tensors.iter().enumerate() {
-            known[place] =
-                put(&tensor.name, place, format!("tensors[{place}].name")) || !tensor.dtype.is_float();
+            // Integers are buffers, and so is what holds nothing.
+            let buffer = !tensor.dtype.is_float() || tensor.numel() == Some(0);
+            known[place] = put(&tensor.name, place, format!("tensors[{place}].name")) || buffer;
         }
         let by_name: HashMap<&str, usize> =
             tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
@@ -162,26 +181,40 @@ impl ParameterLayout {
             let place = by_name[alias.target.as_str()];
             known[place] |= put(&alias.name, place, format!("aliases[{i}].name"));
         }
-        for (place, tensor) in tensors.iter().enumerate().filter(|(place, _)| !known[*place]) {
-            let description = format!("found {}, which the model does not have", quoted(&tensor.name));
-            violations.push(Violation { field: format!("tensors[{place}].name"), description });
+        let strange =
+            tensors.iter().zip(&known).filter(|(_, known)| !**known).map(|(tensor, _)| &*tensor.name);
+        let missing =
+            self.specs.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(spec, _)| spec);
+        let misfit = Misfit {
+            strange: strange.collect(),
+            missing: missing.collect(),
+            rivals: &naming.rivals,
+            habits: &self.habits,
+        };
+        match (misfit.violation(), violations.is_empty()) {
+            (None, true) => Ok(places.into_iter().flatten().collect()),
+            (misfit, _) => Err(together(misfit.into_iter().chain(violations).collect())),
         }
-        for (spec, _) in self.specs.iter().zip(&places).filter(|(_, place)| place.is_none()) {
-            let description =
-                format!("found no {}, expected it with shape {:?}", quoted(&spec.name), spec.shape);
-            violations.push(Violation { field: "tensors".into(), description });
-        }
-        if violations.is_empty() {
-            return Ok(places.into_iter().flatten().collect());
-        }
-        violations.truncate(16);
-        Err(Fault::of(FaultKind::Precondition, violations))
     }
 
     /// Names and shapes, in the order of the names' bytes.
     pub fn specs(&self) -> &[TensorSpec] {
         &self.specs
     }
+}
+
+/// Most violations that a message tells.
+const MOST_TOLD: usize = 4;
+
+/// A refusal whose message tells the first violations, since a trainer's log shows nothing else.
+fn together(mut violations: Vec<Violation>) -> Fault {
+    let told = violations.iter().take(MOST_TOLD).map(|v| format!("{}: {}", v.field, v.description));
+    let mut message = told.collect::<Vec<_>>().join("; ");
+    if violations.len() > MOST_TOLD {
+        message = format!("{message}; and {} more", violations.len() - MOST_TOLD);
+    }
+    violations.truncate(16);
+    Fault { message, ..Fault::of(FaultKind::Precondition, violations) }
 }
 
 #[cfg(test)]
@@ -212,8 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn wrappers_and_old_names_are_understood() {
-        assert_eq!(canonical("module._orig_mod.bert.LayerNorm.gamma"), "bert.LayerNorm.weight");
+    fn wrappers_are_understood() {
         let wrapped =
             manifest(&[("module.b.weight", Dtype::Bf16, &[2, 3]), ("a.bias", Dtype::F64, &[2])], &[]);
         assert_eq!(layout().places(&wrapped), Ok(vec![1, 0]));
@@ -227,8 +259,29 @@ mod tests {
         );
         let fault = layout().places(&bad).expect_err("misfit");
         let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
-        assert_eq!(fields, ["tensors[0].shape", "tensors[1].name", "tensors"]);
+        assert_eq!(fields, ["tensors", "tensors[0].shape"]);
         assert_eq!(fault.kind, FaultKind::Precondition);
+        assert_eq!(
+            fault.message,
+            "tensors: expected the names in docs/models.md; found \"c\", which the model does not have, and no a.bias [2]; \
+             tensors[0].shape: found [3, 2] for \"b.weight\", expected [2, 3]"
+        );
+    }
+
+    #[test]
+    fn what_holds_nothing_is_a_buffer() {
+        let with = manifest(
+            &[
+                ("b.weight", Dtype::F32, &[2, 3]),
+                ("cache", Dtype::F32, &[0, 8]),
+                ("a.bias", Dtype::F64, &[2]),
+            ],
+            &[],
+        );
+        assert_eq!(layout().places(&with), Ok(vec![2, 0]));
+        // A parameter of the model is none.
+        let lacking = manifest(&[("b.weight", Dtype::F32, &[0, 3]), ("a.bias", Dtype::F64, &[2])], &[]);
+        assert_eq!(layout().places(&lacking).expect_err("misfit").violations[0].field, "tensors[0].shape");
     }
 
     #[test]

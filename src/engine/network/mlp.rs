@@ -2,11 +2,13 @@
 //!
 //! Owns: forward and backward of the MLP. May not touch: other architectures.
 
-use super::batch::{Batch, Inputs, ProbeTensors, cut_features};
+use super::batch::{Batch, Inputs, cut_features};
 use super::dense::{Dense, Gradient, Share, add_gradients, each};
 use super::layout::ParameterLayout;
+use super::naming::Habits;
 use super::ops::{Activation, add_bias, multiply_by};
-use super::{Architecture, Network, Pass, Product, activation, parse, positive, sized};
+use super::probe::ProbeTensors;
+use super::{Architecture, Network, Pass, Product, activation, check_task, classes, parse, positive, sized};
 use crate::domain::{Fault, ProbeGroup};
 use crate::engine::device::real::Real;
 use serde::Deserialize;
@@ -23,7 +25,17 @@ struct Config {
     sizes: Vec<usize>,
     #[serde(default = "relu")]
     hidden_act: String,
+    problem_type: Option<String>,
 }
+
+/// What its configuration is.
+const EXPECTED: &str = "the sizes from the features to the classes and the activation, such as \
+                        {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";
+/// Whose names a snapshot should have.
+const NAMES: &str =
+    "an mlp (layers.0.weight, layers.0.bias, …) or nn.Sequential (0.weight, 0.bias, 2.weight, …)";
+/// What it reads of a probe.
+const COLUMNS: &[&str] = &["inputs", "labels"];
 
 fn relu() -> String {
     "relu".into()
@@ -36,7 +48,7 @@ struct Mlp {
 }
 
 fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
-    let config: Config = parse(config_json)?;
+    let config: Config = parse(config_json, EXPECTED)?;
     if !(2..=MOST_LAYERS).contains(&config.sizes.len()) {
         let found = config.sizes.len();
         let description = format!("found {found} sizes, expected 2 to {MOST_LAYERS}");
@@ -45,13 +57,17 @@ fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
     for (i, size) in config.sizes.iter().enumerate() {
         positive(&format!("sizes[{i}]"), *size, MOST_UNITS)?;
     }
+    let last = config.sizes.len() - 1;
+    classes(&format!("sizes[{last}]"), config.sizes[last], MOST_UNITS)?;
+    check_task(config.problem_type.as_deref())?;
     let activation = activation(&config.hidden_act)?;
     let mut tensors = Vec::new();
     for (i, pair) in config.sizes.windows(2).enumerate() {
         tensors.push((format!("layers.{i}.weight"), vec![pair[1], pair[0]]));
         tensors.push((format!("layers.{i}.bias"), vec![pair[1]]));
     }
-    let layout = ParameterLayout::new(tensors)?;
+    let habits = Habits { class: NAMES, layers: last, ..Habits::default() };
+    let layout = ParameterLayout::new(tensors)?.with(habits);
     let layer = |(i, pair): (usize, &[usize])| Dense {
         at: layout.offset(&format!("layers.{i}.weight")),
         outputs: pair[1],
@@ -83,8 +99,12 @@ impl Network for Mlp {
         self.layers[self.layers.len() - 1].outputs
     }
 
+    fn columns(&self) -> &'static [&'static str] {
+        COLUMNS
+    }
+
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
-        let probe = ProbeTensors::new(group, &["inputs", "labels"])?;
+        let probe = ProbeTensors::new(group, COLUMNS)?;
         let labels = probe.labels(self.classes())?;
         let width = self.layers[0].inputs;
         Ok(cut_features(&probe.features(labels.len(), width)?, width, &labels))

@@ -7,10 +7,15 @@ pub mod autograd;
 pub mod batch;
 pub mod dense;
 mod encoder;
+pub mod examples;
 pub mod layout;
+mod misfit;
 mod mlp;
+mod naming;
 mod ops;
+mod probe;
 
+use crate::domain::id::suggestion;
 use crate::domain::{Fault, ProbeGroup};
 use crate::engine::device::real::Real;
 use batch::Batch;
@@ -37,6 +42,14 @@ pub trait Network: Send + Sync {
 
     /// Length of a row of logits.
     fn classes(&self) -> usize;
+
+    /// Names of the probe tensors that it reads, all of them among [`crate::domain::run::COLUMNS`].
+    fn columns(&self) -> &'static [&'static str];
+
+    /// The token that fills rows up, for models that read tokens.
+    fn padding(&self) -> Option<u32> {
+        None
+    }
 
     /// Checks the tensors of a group against the model and cuts them into batches of bounded size.
     ///
@@ -115,19 +128,28 @@ struct ModelType {
 /// # Errors
 /// [`crate::domain::FaultKind::Invalid`] naming the key of the configuration (`config_json.hidden_size`).
 pub fn build(config_json: &str) -> Result<(Arc<dyn Network>, String), Fault> {
-    let model_type = parse::<ModelType>(config_json)?.model_type;
+    let model_type = parse::<ModelType>(config_json, ANY)?.model_type;
     let family = ARCHITECTURES.iter().find(|family| family.model_types.contains(&model_type.as_str()));
     let Some(family) = family else {
         let known: Vec<&str> = ARCHITECTURES.iter().flat_map(|family| family.model_types).copied().collect();
-        let description =
-            format!("found {}, expected one of {}", crate::domain::id::quoted(&model_type), known.join(", "));
+        let near = suggestion(&model_type, known.iter().copied());
+        let found = crate::domain::id::quoted(&model_type);
+        let description = format!(
+            "found {found}{near}, expected one of {}; docs/models.md says what fits",
+            known.join(", ")
+        );
         return Err(Fault::invalid("config_json.model_type", description));
     };
     Ok(((family.build)(config_json)?, model_type))
 }
 
-fn parse<C: DeserializeOwned>(config_json: &str) -> Result<C, Fault> {
-    serde_json::from_str(config_json).map_err(|error| Fault::invalid("config_json", error.to_string()))
+/// What any configuration may be.
+const ANY: &str = "the config.json of a Hugging Face model, or of an mlp such as \
+                   {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";
+
+fn parse<C: DeserializeOwned>(config_json: &str, expected: &str) -> Result<C, Fault> {
+    serde_json::from_str(config_json)
+        .map_err(|error| Fault::invalid("config_json", format!("{error}; expected {expected}")))
 }
 
 /// `value` when it lies in 1..=`most`.
@@ -136,6 +158,33 @@ fn positive(key: &str, value: usize, most: usize) -> Result<usize, Fault> {
         return Ok(value);
     }
     Err(Fault::invalid(format!("config_json.{key}"), format!("found {value}, expected 1 to {most}")))
+}
+
+/// The number of classes, which a classifier has at least two of.
+fn classes(key: &str, found: usize, most: usize) -> Result<usize, Fault> {
+    if found == 1 {
+        let description = "found 1 label, expected at least 2: a model with one output is a regression, whose loss is not \
+             cross-entropy; clino measures classifiers and no regression yet. A yes-or-no question can be trained with \
+             two labels";
+        return Err(Fault::invalid(format!("config_json.{key}"), description));
+    }
+    positive(key, found, most)
+}
+
+/// The task that a configuration names, which must be that of one label an example.
+fn check_task(problem_type: Option<&str>) -> Result<(), Fault> {
+    const SINGLE: &str = "single_label_classification";
+    let why = match problem_type {
+        None | Some(SINGLE) => return Ok(()),
+        Some("regression") => "regression is not measured yet, only classifiers with one label an example",
+        Some("multi_label_classification") => {
+            "several labels an example are not measured yet, only classifiers with one"
+        }
+        Some(_) => "leave it out, or name the task as Hugging Face does",
+    };
+    let found = crate::domain::id::quoted(problem_type.unwrap_or_default());
+    let description = format!("found {found}, expected {SINGLE:?}: {why}");
+    Err(Fault::invalid("config_json.problem_type", description))
 }
 
 fn activation(name: &str) -> Result<ops::Activation, Fault> {

@@ -49,6 +49,26 @@ fn encoder(kind: &str, activation: &str) -> Arc<dyn Network> {
     build(&config).unwrap().0
 }
 
+#[test]
+fn padding_is_one_of_the_models_ids() {
+    let refused = |kind: &str, id: &str| {
+        let config = format!(
+            r#"{{"model_type":"{kind}","vocab_size":13,"hidden_size":6,"num_hidden_layers":1,"num_attention_heads":3,
+            "intermediate_size":7,"max_position_embeddings":9,"pad_token_id":{id}}}"#
+        );
+        build(&config).err().map(|fault| fault.to_string())
+    };
+    for (kind, id) in [("bert", "12"), ("bert", "null"), ("roberta", "8"), ("xlm-roberta", "1")] {
+        assert_eq!(refused(kind, id), None, "{kind} {id}");
+    }
+    // RoBERTa counts positions from there, of which there are 9.
+    for (kind, id) in [("bert", "13"), ("bert", "99999999999"), ("roberta", "9"), ("xlm-roberta", "13")] {
+        let said = refused(kind, id).unwrap();
+        assert!(said.contains("config_json.pad_token_id") && said.contains(id), "{said}");
+    }
+    assert!(refused("bert", "-1").unwrap().contains("config_json"));
+}
+
 /// Rows of different lengths, the third without its first token, the fourth without any.
 const MASKS: [[i64; 5]; 4] = [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]];
 
@@ -247,7 +267,7 @@ fn bad_probes_are_refused_by_name() {
     assert_eq!(field(0, Some(integers("input_ids", &[4, 1], &[-1, 0, 0, 0]))), "input_ids");
     assert_eq!(field(1, Some(integers("attention_mask", &[4, 1], &[1; 4]))), "attention_mask");
     assert_eq!(field(1, Some(floats("attention_mask", &[4, 5], &[1.0; 20]))), "attention_mask");
-    assert_eq!(field(2, Some(integers("segments", &[4], &[0; 4]))), "tensors");
+    assert_eq!(field(2, Some(floats("token_type_ids", &[4, 5], &[0.0; 20]))), "token_type_ids");
     let (mlp, _) = mlp("relu");
     let nan = group(vec![floats("inputs", &[1, 3], &[0.0, f32::NAN, 0.0]), integers("labels", &[1], &[0])]);
     assert_eq!(mlp.batches(&nan).unwrap_err().violations[0].field, "inputs");

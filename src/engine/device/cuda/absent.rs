@@ -12,6 +12,12 @@ use crate::engine::slot::Slot;
 use crate::engine::weights::Snapped;
 use std::path::PathBuf;
 
+/// Why this build has no GPUs.
+pub const MISSING: Option<&str> = Some(
+    "this clino was built without GPUs: build one with `cargo build --release --features cuda` (see docs/gpu.md), or leave \
+     --device out to compute on the CPU",
+);
+
 /// No GPUs.
 #[derive(Default)]
 pub struct Gpus;
@@ -22,8 +28,7 @@ impl Gpus {
     /// # Errors
     /// Always [`FaultKind::Unavailable`].
     pub fn open(_: &[usize], _: &[PathBuf]) -> Result<Self, Fault> {
-        let message = "this clino was built without GPUs: build it with --features cuda";
-        Err(Fault::new(FaultKind::Unavailable, message))
+        Err(Fault::new(FaultKind::Unavailable, MISSING.unwrap_or_default()))
     }
 
     /// Their names; `None` without any.

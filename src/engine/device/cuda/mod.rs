@@ -31,8 +31,11 @@ mod network;
 mod rows;
 
 #[cfg(not(feature = "cuda"))]
-pub use absent::{Accelerated, Gpus};
+pub use absent::{Accelerated, Gpus, MISSING};
 #[cfg(feature = "cuda")]
 pub use gpu::Element as Accelerated;
 #[cfg(feature = "cuda")]
 pub use gpus::Gpus;
+/// This build has GPUs.
+#[cfg(feature = "cuda")]
+pub const MISSING: Option<&str> = None;

@@ -8,8 +8,9 @@
 use super::arena::{Arena, Vector};
 use super::gpu::{Arg, Element, Gpu};
 use crate::domain::Fault;
-use crate::engine::network::autograd::{self, Model, Parameters, Prepared};
+use crate::engine::network::autograd::{Model, Parameters, Prepared};
 use crate::engine::network::batch::{Batch, PLACES};
+use crate::engine::network::examples;
 use crate::engine::network::layout::ParameterLayout;
 use crate::engine::slot::{Slot, Tie};
 use crate::engine::stop::Stop;
@@ -102,7 +103,7 @@ impl<T: Element> Resident<T> {
     /// No memory, or a lost device.
     pub fn prepare(&self, batches: &[&Batch]) -> Result<Vec<Ready>, Fault> {
         let ready = |part: &[&Batch]| {
-            let joined = autograd::join(part);
+            let joined = examples::join(part);
             let inputs = self.model.prepare(&self.still, &joined).map_err(|error| self.gpu.fault(&error))?;
             let labels: Vec<u32> = joined.labels.iter().map(|label| *label as u32).collect();
             Ok(Ready { inputs, rows: labels.len(), labels: self.gpu.upload(&labels)? })

@@ -6,7 +6,7 @@
 //!
 //! Owns: one draw and the memory of finished ones. May not touch: which draws a measure wants.
 
-use super::climb::base_loss;
+use super::climb::{base_loss, not_for_want_of_a_gradient};
 use crate::domain::Work;
 pub use crate::engine::ascent::{Order, Reached, Region, Unit};
 use crate::engine::measure::cost::Common;
@@ -127,7 +127,7 @@ impl Drawn {
 /// Makes draws, or takes them from the memory of this snapshot.
 ///
 /// # Errors
-/// Undefined when the radius is zero or the base loss is not finite.
+/// Undefined when the radius is zero, the base loss is not finite, or nothing rises because the gradient is zero.
 pub fn draw(scope: &mut Scope<'_>, ascent: &Ascent, draws: &[u32]) -> Result<Drawn, Shortfall> {
     let base_loss = base_loss(scope)?;
     let weights = scope.landscape.position().norms();
@@ -142,7 +142,8 @@ pub fn draw(scope: &mut Scope<'_>, ascent: &Ascent, draws: &[u32]) -> Result<Dra
         Ok(Sample { rise: loss - base_loss, displacement })
     })?;
     scope.memo.ascents.extend(missing.iter().map(|k| ascent.key(*k)).zip(made));
-    let samples = draws.iter().map(|k| scope.memo.ascents[&ascent.key(*k)]).collect();
+    let samples: Vec<Sample> = draws.iter().map(|k| scope.memo.ascents[&ascent.key(*k)]).collect();
+    not_for_want_of_a_gradient(scope, samples.iter().map(|sample| sample.rise))?;
     Ok(Drawn { samples, radius, base_loss })
 }
 

@@ -47,6 +47,41 @@ pub fn base_loss(scope: &mut Scope<'_>) -> Result<f64, Shortfall> {
     }
 }
 
+/// What is told where nothing leads up: 0 would be read as flat.
+pub fn no_gradient(which: &str) -> Shortfall {
+    let reason = format!(
+        "{which} is zero, which is not flatness: a saturated softmax, or a network that is constant there, has no \
+         direction to follow"
+    );
+    Shortfall::Undefined(reason)
+}
+
+/// Refuses units in which nothing moves.
+///
+/// # Errors
+/// Undefined when all parameters are zero.
+pub fn some_size(scope: &Scope<'_>) -> Result<(), Shortfall> {
+    if scope.landscape.position().norms().global() > 0.0 {
+        return Ok(());
+    }
+    let reason = "all parameters are zero: in units of their size nothing moves, which is not flatness";
+    Err(Shortfall::Undefined(reason.into()))
+}
+
+/// Refuses a zero that comes of a gradient that is zero.
+///
+/// # Errors
+/// Undefined when the gradient at w0 is zero and `found` has nothing but zeros.
+pub fn not_for_want_of_a_gradient(
+    scope: &mut Scope<'_>,
+    found: impl IntoIterator<Item = f64>,
+) -> Result<(), Shortfall> {
+    if found.into_iter().any(|x| x != 0.0) || scope.slope()?.norms.global() != 0.0 {
+        return Ok(());
+    }
+    Err(no_gradient("the gradient"))
+}
+
 /// Of [`step`].
 pub fn step_cost() -> Cost {
     Cost::own(Work::of(1.0, 0.0, 4.0)).outputs().slope()
@@ -55,17 +90,25 @@ pub fn step_cost() -> Cost {
 /// The rise of the loss after a step u = rho T g / ‖T g‖.
 ///
 /// # Errors
-/// Undefined when the base loss is not finite, or the gradient.
+/// Undefined when the base loss is not finite, or the gradient is not or is zero.
 pub fn step(scope: &mut Scope<'_>, metric: Metric, rho: f64, by_tensor: bool) -> Result<f64, Shortfall> {
     let base = base_loss(scope)?;
     finite(scope.slope()?.norms.global())?;
     let rise = scope.walk(|point| {
         point.measure_in(metric.clone());
         let slope = point.gradient()?;
+        if slope.norms.global() == 0.0 {
+            return Ok(None);
+        }
         point.ascend(&normalizing(&slope.norms, rho, by_tensor))?;
-        Ok(point.look()?.loss - base)
+        Ok(Some(point.look()?.loss - base))
     })?;
-    Ok(rise)
+    rise.ok_or_else(|| no_gradient(named(&metric)))
+}
+
+/// The gradient, as what it is in a metric.
+fn named(metric: &Metric) -> &'static str {
+    if *metric == Metric::Plain { "the gradient" } else { "T∘g, the gradient scaled by the weights," }
 }
 
 fn finite(norm: f64) -> Result<(), Shortfall> {
@@ -122,11 +165,14 @@ impl Climb {
     /// The greatest rise seen after any step, at least 0.
     ///
     /// # Errors
-    /// Undefined when a loss on the way is not finite.
+    /// Undefined when a loss on the way is not finite, or the gradient at its beginning is zero.
     pub fn highest(&self, scope: &mut Scope<'_>) -> Result<f64, Shortfall> {
         let base = base_loss(scope)?;
         scope.slope()?;
         let losses = scope.walk(|point| self.losses(point))?;
+        if losses.is_empty() {
+            return Err(no_gradient(named(&self.metric)));
+        }
         match losses.iter().position(|loss| !loss.is_finite()) {
             None => Ok(losses.into_iter().fold(base, f64::max) - base),
             Some(step) => {
@@ -144,11 +190,15 @@ impl Climb {
         }
     }
 
+    /// The losses after each step; none where there is no way to begin.
     fn losses(&self, point: &mut dyn Point) -> Result<Vec<f64>, Fault> {
         let mut losses = Vec::new();
         point.measure_in(self.metric.clone());
         for k in 0..self.steps {
             let slope = point.gradient()?;
+            if k == 0 && slope.norms.global() == 0.0 {
+                return Ok(losses);
+            }
             if k > 0 {
                 losses.push(slope.loss);
             }

@@ -7,9 +7,9 @@
 //! (1e-5 ‖w0‖: at most 2e-3), and Lanczos' vectors lie between. Networks with kinks have no Hessian at the scale of the
 //! step: there the difference sees the kinks that it crosses, which derivatives do not.
 //!
-//! Owns: the step, and Lanczos' iteration. May not touch: what is read off it.
+//! Owns: the step, products, and what vectors may take of the memory. May not touch: what is read off them.
 
-use super::super::Shortfall;
+use super::super::{Kind, Parameter, Parameters, Shortfall};
 use crate::domain::{Fault, Work};
 use crate::engine::landscape::{Kept, Point, Position};
 use crate::engine::noise::Purpose;
@@ -67,70 +67,37 @@ pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<
     Ok(v)
 }
 
-/// A tridiagonal matrix: H seen from one vector.
-#[derive(Debug, Clone, Default)]
-pub struct Tridiagonal {
-    /// Its diagonal.
-    pub diagonal: Vec<f64>,
-    /// What stands beside it; one longer than it needs to be: the last is the residual's norm.
-    pub beside: Vec<f64>,
+/// The most memory of the vectors that a measure of the Hessian keeps.
+pub const MAX_MIB: Parameter = Parameter {
+    name: "max_mib",
+    summary: "Most MiB of the vectors, each as long as the parameters, that it keeps at once.",
+    kind: Kind::Count { default: 4096, least: 1, most: 16_384 },
+};
+
+/// Bytes of a MiB.
+const MIB: f64 = (1u64 << 20) as f64;
+
+/// How many vectors of so many bytes there is room for.
+pub fn room(p: &Parameters, bytes: usize) -> u32 {
+    (f64::from(p.count(MAX_MIB.name)) * MIB / bytes.max(1) as f64) as u32
 }
 
-impl Tridiagonal {
-    /// The elements beside the diagonal.
-    pub fn beside(&self) -> &[f64] {
-        &self.beside[..self.diagonal.len().saturating_sub(1)]
-    }
-
-    /// Whether all of it is finite.
-    pub fn is_finite(&self) -> bool {
-        self.diagonal.iter().chain(&self.beside).all(|x| x.is_finite())
-    }
+/// Bytes of a vector over all parameters.
+pub fn vector_bytes(position: &dyn Position) -> usize {
+    parameters(position) * if position.epsilon() < 1e-10 { 8 } else { 4 }
 }
 
-/// Below this a residual is rounding, and the iteration has seen all that there is.
-const NOTHING: f64 = 1e-12;
-
-/// Lanczos' iteration from a vector of length 1, each new vector orthogonal to all before it (twice, as rounding wants).
-/// Ends after `steps`, or when `enough` says so after a step.
-///
-/// # Errors
-/// A stop.
-pub fn lanczos(
-    point: &mut dyn Point,
-    from: Kept,
-    (steps, step): (u32, f64),
-    mut enough: impl FnMut(&Tridiagonal) -> Result<bool, Fault>,
-) -> Result<Tridiagonal, Fault> {
-    let mut basis = vec![from];
-    let mut found = Tridiagonal::default();
-    for j in 0..steps as usize {
-        let next = product(point, basis[j], step)?;
-        found.diagonal.push(point.product(next, basis[j])?);
-        for _ in 0..2 {
-            for q in &basis {
-                let along = point.product(next, *q)?;
-                point.combine((next, 1.0), (*q, -along))?;
-            }
-        }
-        let norm = point.product(next, next)?.sqrt();
-        found.beside.push(norm);
-        let seen = norm < NOTHING || !norm.is_finite();
-        if seen || j + 1 == steps as usize || enough(&found)? {
-            break;
-        }
-        point.scale(next, 1.0 / norm)?;
-        basis.push(next);
-    }
-    Ok(found)
+/// How many parameters there are.
+pub fn parameters(position: &dyn Position) -> usize {
+    position.slots().iter().map(|slot| slot.len).sum()
 }
 
-/// Vectors that Lanczos' iteration keeps at once, in a model with so many parameters.
-pub fn vectors(steps: u32, model: usize) -> u32 {
-    (u64::from(steps).min(model as u64) as u32).saturating_add(3)
+/// MiB that so many vectors take, rounded up.
+pub fn mib(vectors: u32, bytes: usize) -> f64 {
+    (f64::from(vectors) * bytes as f64 / MIB).ceil()
 }
 
-/// Most bytes of a basis.
+/// Most bytes of a basis that is not bounded by [`MAX_MIB`].
 const MOST_BYTES: f64 = (16u64 << 30) as f64;
 
 /// Refuses a basis of `vectors` that would take more memory than a daemon should.
@@ -138,15 +105,14 @@ const MOST_BYTES: f64 = (16u64 << 30) as f64;
 /// # Errors
 /// [`Shortfall::Unavailable`] with the sum.
 pub fn admit(position: &dyn Position, vectors: u32) -> Result<(), Shortfall> {
-    let parameters: usize = position.slots().iter().map(|slot| slot.len).sum();
-    let size = if position.epsilon() < 1e-10 { 8.0 } else { 4.0 };
-    let bytes = size * parameters as f64 * f64::from(vectors + 3);
+    let bytes = vector_bytes(position) as f64 * f64::from(vectors + 3);
     if bytes <= MOST_BYTES {
         return Ok(());
     }
     let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
     Err(Shortfall::Unavailable(format!(
-        "{vectors} vectors of {parameters} parameters take {:.1} GiB, more than {:.0}: ask for fewer steps",
+        "{vectors} vectors of {} parameters take {:.1} GiB, more than {:.0}: ask for fewer steps",
+        parameters(position),
         gib(bytes),
         gib(MOST_BYTES)
     )))

@@ -37,11 +37,13 @@ pub const fn rel_stderr(default: f64) -> Parameter {
 }
 
 /// The most draws on the way to a target.
-pub const MAX_DRAWS: Parameter = Parameter {
-    name: "max_draws",
-    summary: "Most draws on the way to a target.",
-    kind: Kind::Count { default: 64, least: 1, most: MOST },
-};
+pub const fn max_draws(default: u32) -> Parameter {
+    let summary = "Most draws on the way to a target.";
+    Parameter { name: "max_draws", summary, kind: Kind::Count { default, least: 1, most: MOST } }
+}
+
+/// The most draws, where nothing is known of how many a target takes.
+pub const MAX_DRAWS: Parameter = max_draws(64);
 
 /// The most seconds on the way to a target.
 pub const MAX_SECONDS: Parameter = Parameter {
@@ -97,31 +99,41 @@ pub fn make(
     parameters: &Parameters,
     mut make: impl FnMut(&mut Scope<'_>, &[u32]) -> Result<Vec<f64>, Shortfall>,
 ) -> Result<Made, Shortfall> {
-    let count = parameters.count("draws");
-    if count > 0 {
-        let values = make(scope, &(0..count).collect::<Vec<_>>())?;
-        return Ok(Made { values, ended: Ended::Draws });
-    }
-    let most = parameters.count("max_draws");
-    let (absolute, relative) = (parameters.real("stderr"), parameters.real("rel_stderr"));
-    let seconds = parameters.real("max_seconds");
     let mut values: Vec<f64> = Vec::new();
     loop {
-        let from = values.len() as u32;
-        let next = if from == 0 { LEAST } else { BLOCK };
-        let numbers: Vec<u32> = (from..(from + next).min(most)).collect();
-        values.extend(make(scope, &numbers)?);
-        let made = |values, ended| Ok(Made { values, ended });
-        match stderr(&values) {
-            Some((mean, stderr)) if stderr <= absolute.max(relative * mean.abs()) => {
-                return made(values, Ended::Target);
-            }
-            // A draw that is not finite: no number of others mends that.
-            None if values.len() > 1 => return made(values, Ended::MaxDraws),
-            _ if values.len() as u32 >= most => return made(values, Ended::MaxDraws),
-            _ if seconds > 0.0 && (scope.clock)() >= seconds => return made(values, Ended::MaxSeconds),
-            _ => {}
+        match next(parameters, &values, scope.clock) {
+            Ok(numbers) => values.extend(make(scope, &numbers)?),
+            Err(ended) => return Ok(Made { values, ended }),
         }
+    }
+}
+
+/// The numbers of the draws to make beside those that there are.
+///
+/// # Errors
+/// What ended them.
+pub fn next(
+    parameters: &Parameters,
+    values: &[f64],
+    clock: &(dyn Fn() -> f64 + Sync),
+) -> Result<Vec<u32>, Ended> {
+    let (made, count) = (values.len() as u32, parameters.count("draws"));
+    if count > 0 {
+        return if made < count { Ok((made..count).collect()) } else { Err(Ended::Draws) };
+    }
+    let most = parameters.count("max_draws");
+    if made == 0 {
+        return Ok((0..LEAST.min(most)).collect());
+    }
+    let (absolute, relative) = (parameters.real("stderr"), parameters.real("rel_stderr"));
+    let seconds = parameters.real("max_seconds");
+    match stderr(values) {
+        Some((mean, stderr)) if stderr <= absolute.max(relative * mean.abs()) => Err(Ended::Target),
+        // A draw that is not finite: no number of others mends that.
+        None if made > 1 => Err(Ended::MaxDraws),
+        _ if made >= most => Err(Ended::MaxDraws),
+        _ if seconds > 0.0 && clock() >= seconds => Err(Ended::MaxSeconds),
+        _ => Ok((made..(made + BLOCK).min(most)).collect()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::Fault;
 use crate::engine::device::real::Real;
 use crate::engine::network::batch::{Sequence, Tokens};
 use crate::engine::network::ops::Activation;
-use crate::engine::network::{activation, parse};
+use crate::engine::network::{ANY, activation, parse};
 use candle_core::{Result as Candle, Tensor};
 use serde::Deserialize;
 
@@ -36,7 +36,7 @@ pub struct Encoder {
 impl Encoder {
     /// From a configuration that the hand-written network took.
     pub fn read(config_json: &str) -> Result<Self, Fault> {
-        let config: Config = parse(config_json)?;
+        let config: Config = parse(config_json, ANY)?;
         let (prefix, head) = match config.model_type.as_str() {
             "bert" => ("bert", ["bert.pooler.dense", "classifier"]),
             _ => ("roberta", ["classifier.dense", "classifier.out_proj"]),

@@ -6,7 +6,7 @@ use super::ops::{activate, linear};
 use super::parameters::Parameters;
 use crate::domain::Fault;
 use crate::engine::network::ops::Activation;
-use crate::engine::network::{activation, parse};
+use crate::engine::network::{ANY, activation, parse};
 use candle_core::{Result as Candle, Tensor};
 use serde::Deserialize;
 
@@ -25,7 +25,7 @@ pub struct Mlp {
 impl Mlp {
     /// From a configuration that the hand-written network took.
     pub fn read(config_json: &str) -> Result<Self, Fault> {
-        let config: Config = parse(config_json)?;
+        let config: Config = parse(config_json, ANY)?;
         let activation = activation(config.hidden_act.as_deref().unwrap_or("relu"))?;
         Ok(Self { sizes: config.sizes, activation })
     }

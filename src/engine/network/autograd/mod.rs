@@ -12,7 +12,8 @@ mod mlp;
 mod ops;
 mod parameters;
 
-use super::batch::{Batch, Inputs, Tokens};
+use super::batch::{Batch, Inputs};
+use super::examples::join;
 use super::layout::ParameterLayout;
 use super::{Network, Pass, Product};
 use crate::domain::{Fault, ProbeGroup};
@@ -110,6 +111,14 @@ impl Network for Autograd {
         self.network.classes()
     }
 
+    fn columns(&self) -> &'static [&'static str] {
+        self.network.columns()
+    }
+
+    fn padding(&self) -> Option<u32> {
+        self.network.padding()
+    }
+
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
         self.network.batches(group)
     }
@@ -156,20 +165,6 @@ impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
         let (parameters, logits) = self.kept.as_ref().expect("a forward with keep comes before a backward");
         sound(parameters.add_gradient(&self.layout, (logits, d_logits), gradient));
     }
-}
-
-/// One batch of all examples: candle takes them in one go, as a trainer would give them.
-pub fn join(batches: &[&Batch]) -> Batch {
-    let labels = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
-    let (mut features, mut tokens) = (Vec::new(), Tokens::default());
-    for batch in batches {
-        match &batch.inputs {
-            Inputs::Features(more) => features.extend(more),
-            Inputs::Tokens(more) => tokens.append(more),
-        }
-    }
-    let inputs = if features.is_empty() { Inputs::Tokens(tokens) } else { Inputs::Features(features) };
-    Batch { inputs, labels }
 }
 
 /// The elements of a tensor, row-major.

@@ -181,7 +181,7 @@ const ACTIVATIONS: [&str; 5] = ["gelu", "gelu_new", "tanh", "silu", "relu"];
 fn encoders() -> impl Strategy<Value = Sizes> {
     let masks = prop::sample::select(vec![Mask::Full, Mask::Tail, Mask::Holes, Mask::NoFirst, Mask::Nothing]);
     let model_type = prop::sample::select(vec!["bert", "roberta", "xlm-roberta"]);
-    let sizes = (1usize..5, 4usize..13, 1usize..4, 1usize..64, 1usize..6);
+    let sizes = (1usize..5, 4usize..13, 1usize..4, 1usize..64, 2usize..6);
     let batch = (prop::collection::vec(masks, 1..6), 1usize..12);
     (model_type, sizes, prop::sample::select(ACTIVATIONS.to_vec()), batch).prop_map(
         |(model_type, (heads, head, layers, inner, classes), activation, (masks, width))| Sizes {
@@ -246,7 +246,8 @@ fn encoders_agree_with_candle() {
 #[test]
 fn mlps_agree_with_candle() {
     let seen = Seen::default();
-    let sizes = prop::collection::vec(1usize..40, 2..6);
+    let sizes = (prop::collection::vec(1usize..40, 1..5), 2usize..40)
+        .prop_map(|(widths, classes)| [widths, vec![classes]].concat());
     let models = (sizes, prop::sample::select(ACTIVATIONS.to_vec()), 1usize..300, any::<u64>());
     let run = |(sizes, activation, rows, seed): (Vec<usize>, &str, usize, u64)| {
         seen.hold(&mlp(&sizes, activation, rows, seed), activation == "relu")

@@ -9,9 +9,10 @@ mod layer;
 mod pass;
 mod shape;
 
-use super::batch::{Batch, ProbeTensors, TokenTable};
+use super::batch::{Batch, TokenTable};
 use super::layout::ParameterLayout;
-use super::{Architecture, Network, Pass, Product, activation, parse, positive};
+use super::probe::ProbeTensors;
+use super::{Architecture, Network, Pass, Product, activation, check_task, classes, parse, positive};
 use crate::domain::{Fault, ProbeGroup};
 use pass::EncoderPass;
 use serde::Deserialize;
@@ -23,6 +24,10 @@ use std::sync::Arc;
 pub const ARCHITECTURE: Architecture =
     Architecture { model_types: &["bert", "roberta", "xlm-roberta"], build };
 
+/// What its configuration is.
+const EXPECTED: &str = "the whole config.json, as model.config.to_dict() or save_pretrained() give it";
+/// What it reads of a probe.
+const COLUMNS: &[&str] = &["input_ids", "attention_mask", "token_type_ids", "labels"];
 const MOST: usize = 1 << 24;
 const MOST_LAYERS: usize = 4096;
 
@@ -78,6 +83,13 @@ impl Config {
             let found = self.layer_norm_eps;
             return wrong("layer_norm_eps", format!("found {found}, expected a finite number of at least 0"));
         }
+        if let Some(found) = self.pad_token_id.filter(|id| *id >= self.most_padding()) {
+            let least = format!("found {found}, expected an id below {}", self.most_padding());
+            return wrong(
+                "pad_token_id",
+                format!("{least}: it is one of vocab_size (and a position of RoBERTa's)"),
+            );
+        }
         if self.is_decoder {
             return wrong("is_decoder", "found true, expected an encoder".into());
         }
@@ -88,19 +100,28 @@ impl Config {
                 return wrong("position_embedding_type", format!("found {found}, expected \"absolute\""));
             }
         }
-        match self.problem_type.as_deref() {
-            None | Some("single_label_classification") => Ok(()),
-            Some(other) => {
-                let found = crate::domain::id::quoted(other);
-                wrong("problem_type", format!("found {found}, expected \"single_label_classification\""))
-            }
+        check_task(self.problem_type.as_deref())
+    }
+
+    fn family(&self) -> Family {
+        if self.model_type == "bert" { Family::Bert } else { Family::Roberta }
+    }
+
+    /// Ids of padding lie below it. RoBERTa counts positions from the padding id on.
+    fn most_padding(&self) -> usize {
+        match self.family() {
+            Family::Bert => self.vocab_size,
+            Family::Roberta => self.vocab_size.min(self.max_position_embeddings),
         }
     }
 
     fn shape(&self) -> Result<Shape, Fault> {
         self.check()?;
-        let family = if self.model_type == "bert" { Family::Bert } else { Family::Roberta };
-        let labels = self.id2label.as_ref().map(BTreeMap::len).or(self.num_labels).unwrap_or(2);
+        let family = self.family();
+        let (key, labels) = match (&self.id2label, self.num_labels) {
+            (Some(names), _) => ("id2label", names.len()),
+            (None, labels) => ("num_labels", labels.unwrap_or(2)),
+        };
         Ok(Shape {
             family,
             vocabulary: positive("vocab_size", self.vocab_size, MOST)?,
@@ -110,7 +131,7 @@ impl Config {
             inner: positive("intermediate_size", self.intermediate_size, MOST)?,
             positions: positive("max_position_embeddings", self.max_position_embeddings, MOST)?,
             types: positive("type_vocab_size", self.type_vocab_size, MOST)?,
-            classes: positive("id2label", labels, MOST)?,
+            classes: classes(key, labels, MOST)?,
             padding: self.pad_token_id.unwrap_or(family.default_padding()) as u32,
             activation: activation(&self.hidden_act)?,
             epsilon: self.layer_norm_eps,
@@ -119,8 +140,8 @@ impl Config {
 }
 
 fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
-    let shape = parse::<Config>(config_json)?.shape()?;
-    let layout = ParameterLayout::new(shape.tensors())?;
+    let shape = parse::<Config>(config_json, EXPECTED)?.shape()?;
+    let layout = ParameterLayout::new(shape.tensors())?.with(shape.family.habits());
     let places = shape.places(&layout);
     Ok(Arc::new(Encoder { shape: Arc::new(shape), places: Arc::new(places), layout: Arc::new(layout) }))
 }
@@ -176,15 +197,26 @@ impl Network for Encoder {
         self.shape.classes
     }
 
+    fn columns(&self) -> &'static [&'static str] {
+        COLUMNS
+    }
+
+    fn padding(&self) -> Option<u32> {
+        Some(self.shape.padding)
+    }
+
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
-        let probe = ProbeTensors::new(group, &["input_ids", "attention_mask", "token_type_ids", "labels"])?;
+        let probe = ProbeTensors::new(group, COLUMNS)?;
         let labels = probe.labels(self.shape.classes)?;
         let examples = labels.len();
-        let missing = |name: &str| Fault::invalid(name, "missing from the probe");
-        let ids = probe.tokens("input_ids", examples, self.shape.vocabulary)?;
-        let (ids, width) = ids.ok_or_else(|| missing("input_ids"))?;
+        let (ids, width) = probe.needed_tokens(
+            "input_ids",
+            "the tokens of each example",
+            examples,
+            self.shape.vocabulary,
+        )?;
         let (mask, mask_width) =
-            probe.tokens("attention_mask", examples, 2)?.ok_or_else(|| missing("attention_mask"))?;
+            probe.needed_tokens("attention_mask", "1 for a token, 0 for padding", examples, 2)?;
         let types = probe.tokens("token_type_ids", examples, self.shape.types)?;
         let (types, types_width) = types.unwrap_or_else(|| (vec![0; ids.len()], width));
         for (name, found) in [("attention_mask", mask_width), ("token_type_ids", types_width)] {
@@ -234,6 +266,8 @@ mod tests {
             field(r#","position_embedding_type":"relative_key""#),
             "config_json.position_embedding_type"
         );
+        assert_eq!(field(r#","id2label":{"0":"LABEL_0"}"#), "config_json.id2label");
+        assert_eq!(field(r#","num_labels":1"#), "config_json.num_labels");
         assert_eq!(field(r#","problem_type":"regression""#), "config_json.problem_type");
         assert_eq!(field(r#","type_vocab_size":0"#), "config_json.type_vocab_size");
     }

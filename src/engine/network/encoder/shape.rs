@@ -4,6 +4,7 @@
 
 use crate::engine::network::dense::Dense;
 use crate::engine::network::layout::ParameterLayout;
+use crate::engine::network::naming::Habits;
 use crate::engine::network::ops::Activation;
 
 /// Which names and positions the model has.
@@ -28,6 +29,24 @@ impl Family {
         match self {
             Self::Bert => "bert",
             Self::Roberta => "roberta",
+        }
+    }
+
+    /// What else its checkpoints hold: heads of the pretraining, and a pooler that classifiers of RoBERTa do without.
+    pub fn habits(self) -> Habits {
+        match self {
+            Self::Bert => Habits {
+                class: "BertForSequenceClassification of Hugging Face",
+                unread: &["cls.predictions.", "cls.seq_relationship.", "bert.embeddings.position_ids"],
+                head: &["classifier.", "bert.pooler."],
+                ..Habits::default()
+            },
+            Self::Roberta => Habits {
+                class: "RobertaForSequenceClassification or XLMRobertaForSequenceClassification of Hugging Face",
+                unread: &["lm_head.", "roberta.pooler.", "roberta.embeddings.position_ids"],
+                head: &["classifier."],
+                ..Habits::default()
+            },
         }
     }
 
