@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Variables of the clients, which live beside those of the daemon.
-const CLIENT_VARIABLES: [&str; 10] =
-    ["addr", "project", "run_id", "mode", "dir", "token", "token_file", "ca", "cert", "key"];
+const CLIENT_VARIABLES: [&str; 11] =
+    ["addr", "project", "run_id", "mode", "check", "dir", "token", "token_file", "ca", "cert", "key"];
 /// Read here, but by itself.
 const OWN_VARIABLES: [&str; 2] = ["config", "cuda_lib_dir"];
 /// Where the clients look for the daemon.
@@ -31,6 +31,11 @@ const ADDRESS_VARIABLE: &str = "CLINO_ADDR";
 pub fn client_address() -> String {
     let standard = || meeting::address_of(&standard_socket());
     std::env::var(ADDRESS_VARIABLE).ok().filter(|address| !address.is_empty()).unwrap_or_else(standard)
+}
+
+/// Columns of the screen that COLUMNS names, as a shell sets it for its user.
+pub fn columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.trim().parse().ok().filter(|columns| *columns > 0)
 }
 
 /// Folders in which NVIDIA's libraries are looked for before the system's.
@@ -281,7 +286,14 @@ fn socket(
         let description = "found one, and no address beside it: TLS is for those of --listen";
         return Err(Fault::invalid("tls_cert", description));
     }
+    let named = named.map(|path| absolute(&path)).transpose()?;
     Ok((named.or_else(|| own.then(standard_socket)), own))
+}
+
+/// Clients are told where the socket is, and stand in other folders than the daemon.
+fn absolute(socket: &Path) -> Result<PathBuf, Fault> {
+    let wrong = |error| Fault::invalid("socket", format!("found {}: {error}", socket.display()));
+    std::path::absolute(socket).map_err(wrong)
 }
 
 /// A collector beside the daemon: what leaves the machine is its business.
@@ -353,6 +365,8 @@ mod tests {
             jail.set_env("CLINO_MEMORY", "2MiB");
             jail.set_env("CLINO_LISTEN", "127.0.0.1:0,[::1]:0");
             jail.set_env("CLINO_ADDR", "http://127.0.0.1:1");
+            // Another one of the clients.
+            jail.set_env("CLINO_CHECK", "0");
             let flags = Raw { threads: Some(3), ..Raw::default() };
             let config = load(flags, None).unwrap();
             assert_eq!((config.place.threads, config.memory), (3, 2 << 20));
@@ -424,6 +438,17 @@ mod tests {
             assert_eq!(config.socket.unwrap().to_str(), Some("/run/user/7/clino/clino.sock"));
             jail.set_env("CLINO_ADDR", "http://a:1");
             assert_eq!(client_address(), "http://a:1");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_relative_socket_is_one_of_the_current_folder() {
+        Jail::expect_with(|jail| {
+            let raw = Raw { socket: Some("run/clino.sock".into()), ..Raw::default() };
+            assert_eq!(validate(raw).unwrap().socket, Some(jail.directory().join("run/clino.sock")));
+            let fault = validate(Raw { socket: Some("".into()), ..Raw::default() }).unwrap_err();
+            assert_eq!(fault.violations[0].field, "socket");
             Ok(())
         });
     }

@@ -59,9 +59,10 @@ impl Daemon {
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
         let tally = Arc::new(Tally::default());
-        let (gate, certificates) = gate(&config.access, &tally)?;
+        // First of all: nothing is made in a folder that is somebody else's.
         let open = |data: &Path| History::open(data, config.retain, config.runs);
         let history = config.data.as_deref().map(open).transpose()?;
+        let (gate, certificates) = gate(&config.access, &tally)?;
         let unix = bind_unix(&config, gate.has_tokens())?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
         let http = config.http.map(Http::bind).transpose()?;
@@ -80,7 +81,7 @@ impl Daemon {
     /// When the system does not tell a port.
     pub fn addresses(&self) -> std::io::Result<String> {
         let scheme = if self.certificates.is_some() { "https" } else { "http" };
-        let unix = self.unix.iter().map(|(_, file)| Ok(format!("unix://{}", file.0.display())));
+        let unix = self.unix.iter().map(|(_, file)| Ok(format!("unix://{}", file.path.display())));
         let tcp = self.tcp.iter().map(|listener| Ok(format!("{scheme}://{}", listener.local_addr()?)));
         let http = self.http.iter().map(|http| Ok(format!("metrics=http://{}", http.address()?)));
         Ok(unix.chain(tcp).chain(http).collect::<std::io::Result<Vec<_>>>()?.join(" "))

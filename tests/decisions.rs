@@ -68,7 +68,7 @@ impl Bench {
     }
 
     async fn close(&mut self) {
-        let close = pb::CloseRunRequest { run_id: self.run.clone() };
+        let close = pb::CloseRunRequest { run_id: self.run.clone(), resumable: false };
         self.clients.runs.close_run(close).await.unwrap();
     }
 
@@ -392,7 +392,7 @@ async fn stop_and_go_on(daemon_clients: (Clients, DecisionsClient<Channel>), pre
             note(&|known| known.overridden = true);
         }
         if n % 3 != 1 {
-            let close = pb::CloseRunRequest { run_id: run.clone() };
+            let close = pb::CloseRunRequest { run_id: run.clone(), resumable: false };
             let Ok(_) = clients.runs.close_run(close).await else { return };
             note(&|known| known.closed = true);
         }
@@ -443,6 +443,22 @@ async fn row_20_a_kill_at_any_moment_takes_back_no_stop_override_or_end() {
         for task in 0..3 {
             let clients = (daemon.clients().await, DecisionsClient::new(daemon.channel().await));
             running.push(tokio::spawn(stop_and_go_on(clients, format!("{round} {task}"), all.clone())));
+        }
+        // However busy the machine is, each of these has happened.
+        let before = [stops, overrides, closed];
+        let happened = || {
+            let count = |what: &dyn Fn(&Known) -> bool| {
+                all.lock().unwrap().values().filter(|known| what(known)).count()
+            };
+            let now = [
+                count(&|known| known.stop.is_some()),
+                count(&|known| known.overridden),
+                count(&|known| known.closed),
+            ];
+            now.iter().zip(before).all(|(now, before)| *now > before)
+        };
+        while !happened() && running.iter().any(|task| !task.is_finished()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // Moments spread over some periods of what happens, another each time.
         tokio::time::sleep(Duration::from_millis(150 + round * 37 % 100)).await;

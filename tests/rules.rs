@@ -45,7 +45,7 @@ fn the_terminal_shows_the_same() {
     assert!(one.starts_with("median\n") && !one.contains("hyperband"), "{one}");
     let output = clino(&["rules", "mean"], "");
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("found \"mean\", expected some of threshold"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("found \"mean\""));
 }
 
 #[test]

@@ -6,11 +6,13 @@
 //! as something can be.
 
 use crate::domain::tally::{Happening, Tally};
+use crate::domain::text::shown_json;
 use crate::domain::{Fault, RunId};
+use rustix::fs::OFlags;
 use serde::Serialize;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -27,7 +29,7 @@ const TOGETHER: usize = 256;
 /// One line.
 #[derive(Debug, Default, Serialize)]
 pub struct Record<'a> {
-    /// opened, closed, override, denied, quota, reloaded, refused_reload.
+    /// opened, resumed, closed, override, denied, quota, reloaded, refused_reload.
     pub event: &'a str,
     /// As the tokens file names them; empty where nobody is known.
     pub who: &'a str,
@@ -96,7 +98,7 @@ impl Audit {
         let Some(queue) = &self.queue else { return };
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let line = serde_json::to_string(&Line { time, record });
-        if !line.is_ok_and(|line| queue.try_send(Message::Line(line)).is_ok()) {
+        if !line.is_ok_and(|line| queue.try_send(Message::Line(shown_json(&line))).is_ok()) {
             self.tally.count(Happening::AuditLineLost);
         }
     }
@@ -117,8 +119,25 @@ impl Audit {
     }
 }
 
+/// Rights of everybody who is neither the owner nor of the group, which may be that of whoever ships logs.
+const WORLD: u32 = 0o007;
+
+/// Opens the log for its owner alone where there is none, whatever the umask; takes it from the world where there is one. A
+/// FIFO that nobody reads is refused and not waited for.
 fn append(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    let is_new = !path.exists();
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    let wanted = if is_new { 0o600 } else { found.mode() & 0o7777 & !WORLD };
+    if found.is_file() && found.mode() & 0o7777 != wanted {
+        // One of another owner stays as it is.
+        let _ = file.set_permissions(Permissions::from_mode(wanted));
+    }
+    let now = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, now - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 struct Writer {
@@ -204,9 +223,11 @@ impl Writer {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::domain::text::is_hidden;
     use std::os::unix::fs::PermissionsExt;
 
     const PATIENCE: Duration = Duration::from_secs(10);
+    const OUTCOME: &str = "ok\n\"\u{202e}\u{2028}\u{e0041}\u{7f}";
 
     fn lines(path: &Path) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(path).unwrap();
@@ -220,7 +241,7 @@ mod tests {
         let audit = Audit::open(&path, Arc::default()).unwrap();
         let run = RunId("r".into());
         let record =
-            Record { event: "opened", who: "a", run: Some(&run), outcome: "ok\n\"", ..Record::default() };
+            Record { event: "opened", who: "a", run: Some(&run), outcome: OUTCOME, ..Record::default() };
         audit.record(&record);
         audit.flush(PATIENCE);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -230,7 +251,9 @@ mod tests {
         audit.flush(PATIENCE);
         let (before, after) = (lines(&moved), lines(&path));
         assert_eq!((before.len(), after.len()), (1, 1));
-        assert_eq!((&before[0]["run"], &before[0]["outcome"]), (&"r".into(), &"ok\n\"".into()));
+        assert_eq!((&before[0]["run"], &before[0]["outcome"]), (&"r".into(), &OUTCOME.into()));
+        let raw = std::fs::read_to_string(&moved).unwrap();
+        assert!(!raw.chars().any(|c| c != '\n' && is_hidden(c)), "{raw:?}");
         assert!(humantime::parse_rfc3339(before[0]["time"].as_str().unwrap()).is_ok());
         assert_eq!(after[0]["event"], "closed");
     }

@@ -10,6 +10,7 @@ use super::quotas::{Quotas, Table};
 use super::tokens::{Book, Entry, check_mode};
 use super::watched::{Change, Watched};
 use crate::domain::tally::{Happening, Tally};
+use crate::domain::text::cut;
 use crate::domain::{Fault, FaultKind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -157,7 +158,7 @@ impl Gate {
                 Err(unknown("found a certificate that has expired or is not trusted any more"))
             }
             (Credential::Certificate(certificate), None) => {
-                everything(certificate.names.first().cloned().unwrap_or_else(|| "certificate".into()))
+                everything(certificate.names.first().map_or_else(|| "certificate".into(), |name| cut(name)))
             }
             (Credential::Certificate(certificate), Some(book)) => {
                 let found = book.by_certificate(&certificate.names);

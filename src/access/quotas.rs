@@ -4,8 +4,9 @@
 
 use super::watched::Watched;
 use crate::domain::Fault;
-use crate::domain::id::check_name;
 use crate::domain::quota::{Quota, exceeded};
+use crate::domain::run::RESERVED_PROJECTS;
+use crate::domain::text::check_free_name;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,7 +77,7 @@ impl Table {
         let default = limits("default", raw.default, Limits::default())?;
         let mut projects = BTreeMap::new();
         for (project, raw) in raw.project {
-            check_name("project", &project).map_err(|fault| wrong(fault.message))?;
+            check_free_name("project", &project, &RESERVED_PROJECTS).map_err(|fault| wrong(fault.message))?;
             let limits = limits(&format!("project.{project}"), raw, default)?;
             projects.insert(project, limits);
         }
@@ -363,7 +364,8 @@ mod tests {
             "[default]\nsnapshot_bytes = \"much\"",
             "[default]\nmeasure_seconds_per_hour = -1.0",
             "[default]\nmeasure_seconds_per_hour = nan",
-            "[project.\"a/b\"]\nuploads = 1",
+            "[project.\"*\"]\nuploads = 1",
+            "[project.\"a/../b\"]\nuploads = 1",
         ] {
             assert!(Table::parse(wrong.as_bytes()).unwrap_err().message.starts_with("quotas: "), "{wrong}");
         }

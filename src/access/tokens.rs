@@ -5,7 +5,7 @@
 use super::grants::{EVERY_PROJECT, Grants, Scope};
 use super::mint::{PREFIX, unhex};
 use crate::domain::Fault;
-use crate::domain::id::{check_name, quoted};
+use crate::domain::text::{check_name, quoted};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;

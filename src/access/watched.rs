@@ -3,9 +3,11 @@
 //! Owns: the value that counts now; a broken file keeps the one before. May not touch: when it is looked at.
 
 use crate::domain::Fault;
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -102,7 +104,9 @@ fn read(what: &str, files: &[PathBuf], check: Check) -> Result<Vec<Vec<u8>>, Fau
     let one = |path: &PathBuf| {
         let wrong = |why: String| Fault::invalid(what, format!("{}: {why}", path.display()));
         let failed = |error: std::io::Error| wrong(error.to_string());
-        let file = File::open(path).map_err(failed)?;
+        // A FIFO that nobody writes to would be waited for.
+        let flags = OFlags::NONBLOCK.bits() as i32;
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
         // Of the open file: nothing can be put in its place between the check and the reading.
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {

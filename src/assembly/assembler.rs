@@ -28,7 +28,7 @@ impl Assembler {
     /// Begins an upload whose bytes are claimed; large ones go to `spool`.
     ///
     /// # Errors
-    /// [`FaultKind::Exhausted`] when the spool is full, [`FaultKind::Internal`] when it fails.
+    /// [`FaultKind::Exhausted`] when the spool is full, [`FaultKind::Unavailable`] when it fails.
     pub fn begin(manifest: Manifest, claim: Claim, spool: &Spool) -> Result<Self, Fault> {
         let bytes = spool.place(manifest.total_bytes())?;
         Ok(Self { manifest, claim, bytes, received: 0, digest: Sha256::new(), gauge: None })
@@ -44,6 +44,11 @@ impl Assembler {
             digest: Sha256::new(),
             gauge: None,
         }
+    }
+
+    /// Begins an upload that is looked at and not kept: for whoever wants to know whether the bytes are those of before.
+    pub fn passing(manifest: Manifest, claim: Claim) -> Self {
+        Self { bytes: Growing::Nowhere, ..Self::in_memory(manifest, claim) }
     }
 
     /// Lets `gauge` see the bytes as they arrive.
@@ -128,6 +133,24 @@ impl Assembled {
     /// SHA-256 of all bytes in manifest order, lower-case hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Itself, if its bytes are those that the client says that it has sent; `field` is where it says so.
+    ///
+    /// # Errors
+    /// [`FaultKind::DataLoss`] naming both digests.
+    pub fn expect(self, field: &str, digest: Option<&str>) -> Result<Self, Fault> {
+        match digest {
+            Some(digest) if digest != self.digest => {
+                let description = format!(
+                    "found {digest}, expected {} of the bytes that came: they changed on the way or while they were read, \
+                     send them again",
+                    self.digest
+                );
+                Err(Fault::field(FaultKind::DataLoss, field, description))
+            }
+            _ => Ok(self),
+        }
     }
 
     /// A snapshot; `places` says which tensor holds which parameter of the run's layout.

@@ -4,9 +4,9 @@
 
 use crate::domain::{Fault, FaultKind};
 use bytes::Bytes;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::PathBuf;
 
 /// Uploads of at most so many bytes stay in memory: a file each would cost more than it saves.
@@ -25,11 +25,31 @@ impl Spool {
     }
 
     /// A place for `total` bytes.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exhausted`] without space or files, [`FaultKind::Unavailable`] for whatever else fails: a directory
+    /// that has gone is made again for those who come back.
     pub(super) fn place(&self, total: u64) -> Result<Growing, Fault> {
-        match total <= SMALL {
-            true => Ok(Growing::Memory(Vec::new())),
-            false => tempfile::tempfile_in(&self.directory).map(Growing::File).map_err(|e| failed(&e)),
+        if total <= SMALL {
+            return Ok(Growing::Memory(Vec::new()));
         }
+        tempfile::tempfile_in(&self.directory).map(Growing::File).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => self.again(),
+            _ => failed(&error),
+        })
+    }
+
+    fn again(&self) -> Fault {
+        let shown = self.directory.display();
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        let message = match made {
+            Ok(()) => {
+                tracing::warn!(spool = %shown, "the spool was removed while the daemon runs: it is made again");
+                format!("the spool {shown} was removed, and is made again: send the snapshot again")
+            }
+            Err(error) => format!("the spool {shown} was removed and cannot be made again: {error}"),
+        };
+        Fault::new(FaultKind::Unavailable, message)
     }
 }
 
@@ -38,6 +58,8 @@ impl Spool {
 pub(super) enum Growing {
     Memory(Vec<u8>),
     File(File),
+    /// They are not kept.
+    Nowhere,
 }
 
 impl Growing {
@@ -55,6 +77,7 @@ impl Growing {
                 Ok(())
             }
             Self::File(file) => file.write_all(data).map_err(|e| failed(&e)),
+            Self::Nowhere => Ok(()),
         }
     }
 
@@ -63,6 +86,7 @@ impl Growing {
         match self {
             Self::Memory(buffer) => Kept::Memory(buffer.into()),
             Self::File(file) => Kept::File(file),
+            Self::Nowhere => Kept::Memory(Bytes::new()),
         }
     }
 }
@@ -88,11 +112,11 @@ impl Kept {
     }
 }
 
-/// A full disk or table of files passes; anything else is a defect of the machine.
+/// Whatever a disk does passes, or somebody has to see to it: never a fault of the snapshot.
 fn failed(error: &std::io::Error) -> Fault {
     const TOO_MANY_FILES: [i32; 2] = [23, 24];
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
         || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
-    let kind = if full { FaultKind::Exhausted } else { FaultKind::Internal };
+    let kind = if full { FaultKind::Exhausted } else { FaultKind::Unavailable };
     Fault::new(kind, format!("the spool of snapshots failed: {error}"))
 }

@@ -5,7 +5,7 @@
 use super::counsel::{Asked, Court};
 use super::parameters::Parameters;
 use super::rule::{self, RULES, Rule};
-use crate::domain::id::quoted;
+use crate::domain::id::{quoted, suggestion};
 use crate::domain::reading::POOLED;
 use crate::domain::subject::EVERY_GROUP;
 use crate::domain::{
@@ -71,7 +71,9 @@ fn one(request: &RuleRequest, ground: Ground<'_>) -> Result<Asked, Vec<Violation
     };
     let Some(rule) = rule::find(&request.name) else {
         let known: Vec<&str> = RULES.iter().map(|rule| rule.description().name).collect();
-        let description = format!("found {}, expected one of {}", quoted(&request.name), known.join(", "));
+        let near = suggestion(&request.name, known.iter().copied());
+        let description =
+            format!("found {}{near}, expected one of {}", quoted(&request.name), known.join(", "));
         violations.insert(0, wrong("name", description));
         return Err(violations);
     };
@@ -124,7 +126,11 @@ fn of_term(term: &Term, ground: Ground<'_>) -> Option<String> {
         0 => {
             let mut known: Vec<&str> = measures.iter().map(|measure| measure.name.as_str()).collect();
             known.dedup();
-            return Some(format!("found {name}, expected one that the run measures: {}", known.join(", ")));
+            let near = suggestion(&term.measure, known.iter().copied());
+            return Some(format!(
+                "found {name}{near}, expected one that the run measures: {}",
+                known.join(", ")
+            ));
         }
         1 => {}
         n => {
@@ -138,8 +144,9 @@ fn of_term(term: &Term, ground: Ground<'_>) -> Option<String> {
         && !info.parts.iter().any(|(known, _)| known == part)
     {
         let known: Vec<&str> = info.parts.iter().map(|(name, _)| *name).collect();
+        let near = suggestion(part, known.iter().copied());
         let known = if known.is_empty() { "no part".into() } else { known.join(", ") };
-        return Some(format!("found part {} of {name}, expected {known}", quoted(part)));
+        return Some(format!("found part {}{near} of {name}, expected {known}", quoted(part)));
     }
     let group = term.group.as_deref()?;
     if info.is_some_and(|info| !info.needs.probe) {
@@ -148,6 +155,7 @@ fn of_term(term: &Term, ground: Ground<'_>) -> Option<String> {
     let known = [POOLED, EVERY_GROUP].contains(&group) || groups.iter().any(|known| known == group);
     (!known).then(|| {
         let known: Vec<&str> = groups.iter().map(String::as_str).collect();
-        format!("found group {}, expected one of {}, {POOLED}", quoted(group), known.join(", "))
+        let near = suggestion(group, known.iter().copied().chain([POOLED]));
+        format!("found group {}{near}, expected one of {}, {POOLED}", quoted(group), known.join(", "))
     })
 }

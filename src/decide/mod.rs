@@ -53,4 +53,6 @@ impl Judge for Bench {
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Owns: ranges, defaults, and the check of what was given. May not touch: what a parameter does.
 
-use crate::domain::id::quoted;
+use crate::domain::id::{quoted, suggestion};
 use crate::domain::series::MOST_POINTS;
 use crate::domain::{Direction, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
@@ -143,15 +143,20 @@ impl Parameters {
         let known: Vec<&str> = takes.iter().map(|parameter| parameter.name).collect();
         let unknown = given.keys().filter(|name| !known.contains(&name.as_str())).map(|name| {
             let short: String = name.chars().take(64).collect();
-            let description = format!("unknown, expected {}", known.join(", "));
-            Violation { field: format!("parameters.{}", short.escape_debug()), description }
+            let near = suggestion(name, known.iter().copied());
+            let description = format!("unknown{near}, expected {}", known.join(", "));
+            Violation { field: format!("parameters.{}", crate::domain::text::shown(&short)), description }
         });
         let mut violations: Vec<Violation> = unknown.collect();
         let mut all = BTreeMap::new();
         for parameter in takes {
             let value = given.get(parameter.name).cloned().unwrap_or_else(|| parameter.default());
             if !parameter.accepts(&value) {
-                violations.push(parameter.wrong(&quoted(&serde_json::to_string(&value).unwrap_or_default())));
+                let mut wrong = parameter.wrong(&quoted(&serde_json::to_string(&value).unwrap_or_default()));
+                if let (Kind::Choice(words), Value::Text(word)) = (&parameter.kind, &value) {
+                    wrong.description.push_str(&suggestion(word, words.iter().copied()));
+                }
+                violations.push(wrong);
             }
             all.insert(parameter.name.to_owned(), value);
         }

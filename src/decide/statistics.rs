@@ -4,6 +4,8 @@
 //!
 //! Elementary functions come from `libm`, so that every machine gives the same bits.
 
+pub use crate::domain::student::tail as student_tail;
+
 /// Percentile `q` (0 to 100) of numbers in rising order, interpolated linearly; the arithmetic is that of NumPy, to the
 /// last bit. NaN of no numbers.
 pub fn percentile(sorted: &[f64], q: f64) -> f64 {
@@ -21,29 +23,6 @@ pub fn percentile(sorted: &[f64], q: f64) -> f64 {
 /// P(Z > z) of a standard normal variable.
 pub fn normal_tail(z: f64) -> f64 {
     0.5 * libm::erfc(z / std::f64::consts::SQRT_2)
-}
-
-/// P(T > t) of Student's distribution with `freedom` degrees: the finite sums 26.7.3 and 26.7.4 of Abramowitz and Stegun.
-pub fn student_tail(t: f64, freedom: usize) -> f64 {
-    if t.is_infinite() || freedom == 0 {
-        return if t > 0.0 { 0.0 } else { 1.0 };
-    }
-    let angle = libm::atan(t.abs() / libm::sqrt(freedom as f64));
-    let (sin, cos) = (libm::sin(angle), libm::cos(angle));
-    // The first term, and the first factor of the next: even degrees begin with 1, odd ones with cos.
-    let (mut term, first) = if freedom.is_multiple_of(2) { (1.0, 1) } else { (cos, 2) };
-    let mut sum = 0.0;
-    for k in 0..freedom / 2 {
-        sum += term;
-        let factor = (first + 2 * k) as f64;
-        term *= cos * cos * factor / (factor + 1.0);
-    }
-    let within = if freedom.is_multiple_of(2) {
-        sin * sum
-    } else {
-        (angle + if freedom > 1 { sin * sum } else { 0.0 }) * std::f64::consts::FRAC_2_PI
-    };
-    if t > 0.0 { (1.0 - within) / 2.0 } else { (1.0 + within) / 2.0 }
 }
 
 /// A straight line through readings.
@@ -135,16 +114,6 @@ mod tests {
     fn tails_have_their_closed_forms() {
         assert!((normal_tail(1.959_963_984_540_054) - 0.025).abs() < 1e-15);
         assert_eq!(normal_tail(0.0), 0.5);
-        // One degree is Cauchy: 1/2 - atan(t)/π. Two: 1/2 - t/(2 √(2 + t²)).
-        assert!((student_tail(1.0, 1) - 0.25).abs() < 1e-15);
-        assert!((student_tail(-1.0, 1) - 0.75).abs() < 1e-15);
-        assert!((student_tail(1.0, 2) - (0.5 - 0.5 / 3f64.sqrt())).abs() < 1e-15);
-        // Three: 1/2 - (θ + sin θ cos θ)/π with tan θ = t/√3, at t = √3: θ = π/4.
-        let three = 0.5 - (std::f64::consts::FRAC_PI_4 + 0.5) / std::f64::consts::PI;
-        assert!((student_tail(3f64.sqrt(), 3) - three).abs() < 1e-15);
-        // From the tables: t at 0.05 with 8 degrees, 0.025 with 13.
-        assert!((student_tail(1.859_548_037_530_9, 8) - 0.05).abs() < 1e-12);
-        assert!((student_tail(2.160_368_656_462_8, 13) - 0.025).abs() < 1e-12);
         assert!((student_tail(1.96, 3_000) - normal_tail(1.96)).abs() < 1e-4);
     }
 

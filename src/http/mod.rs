@@ -12,6 +12,7 @@ pub use runs::RunMetrics;
 pub use sources::Sources;
 
 use crate::domain::meters::{Exposed, Family};
+use crate::domain::text::harmless;
 use crate::domain::{Fault, FaultKind};
 use axum::Router;
 use axum::extract::State;
@@ -129,7 +130,8 @@ async fn readyz(State(sources): Shared) -> Response {
     if reasons.is_empty() {
         return "ready\n".into_response();
     }
-    let lines: String = reasons.iter().map(|(name, reason)| format!("{name}: {reason}\n")).collect();
+    let lines: String =
+        reasons.iter().map(|(name, reason)| format!("{name}: {}\n", harmless(reason))).collect();
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 

@@ -11,7 +11,9 @@ use crate::domain::readiness::{Readiness, SPOOL, STORE};
 use crate::domain::tally::{Happening, Tally};
 use crate::publish::Hub;
 use crate::registry::{Census, ProbeStore, Registry};
-use std::io::Write;
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -79,7 +81,13 @@ impl Sources {
         let written = tempfile::tempfile_in(spool).and_then(|mut file| file.write_all(&[0; 4096]));
         match written {
             Ok(()) => self.readiness.release(SPOOL),
-            Err(error) => self.readiness.hold(SPOOL, format!("{}: {error}", spool.display())),
+            Err(error) => {
+                self.readiness.hold(SPOOL, format!("{}: {error}", spool.display()));
+                if error.kind() == ErrorKind::NotFound {
+                    // It was removed; found at the next look.
+                    let _ = DirBuilder::new().recursive(true).mode(0o700).create(spool);
+                }
+            }
         }
         *looked = Some(Instant::now());
     }

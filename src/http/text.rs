@@ -3,6 +3,7 @@
 //! Owns: the hand-over to the library that writes it. May not touch: the numbers.
 
 use crate::domain::meters::{Definition, Family, Kind, Sample};
+use crate::domain::text::shown;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -50,8 +51,9 @@ fn write(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
     let help = format!("{help}.");
     let mut metric = encoder.encode_descriptor(stem, &help, unit.as_ref(), written)?;
     for (values, sample) in &family.series {
-        let pairs: Vec<(&str, &str)> =
-            labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
+        // Who reads a scrape shows labels as they come. Values that differ stay different.
+        let pairs: Vec<(&str, String)> =
+            labels.iter().copied().zip(values.iter().map(|value| shown(value))).collect();
         match pairs.is_empty() {
             true => put(&mut metric, *kind, sample)?,
             false => put(&mut metric.encode_family(&pairs)?, *kind, sample)?,

@@ -4,8 +4,8 @@
 
 use super::log::{Bounds, weight};
 use crate::domain::{
-    Decision, Event, Fault, FaultKind, Latest, Reading, Report, Sequenced, SnapshotRef, SnapshotState,
-    WeightKind,
+    Decision, Event, Fault, FaultKind, Latest, ModelChecked, Reading, Report, Sequenced, SnapshotRef,
+    SnapshotState, WeightKind,
 };
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -57,6 +57,22 @@ pub struct Standing {
     pub latest: Vec<Latest>,
     /// What its policy said last.
     pub decision: Option<Decision>,
+    /// Whether the trainer's model computes what the configuration says.
+    pub checked: Option<ModelChecked>,
+}
+
+impl Standing {
+    /// The newest word counts, but one that failed is not taken back.
+    fn check(&mut self, checked: &ModelChecked) {
+        if self.checked.as_ref().is_none_or(|before| before.agrees) {
+            self.checked = Some(checked.clone());
+        }
+    }
+
+    /// Why the run takes no more snapshots.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.checked.as_ref().filter(|checked| !checked.agrees).map(ModelChecked::refusal)
+    }
 }
 
 #[derive(Debug)]
@@ -128,6 +144,7 @@ impl Board {
                 self.summarize(snapshot);
             }
             Event::Decided(decision) => self.standing.decision = Some((**decision).clone()),
+            Event::Checked(checked) => self.standing.check(checked),
             Event::Gap { .. } | Event::Closed | Event::Draining => {}
         }
     }

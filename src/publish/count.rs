@@ -17,6 +17,10 @@ pub(super) fn count(tally: &Tally, event: &Event, board: &Board) {
                 tally.meters.one(Metric::NonFiniteSnapshots, &[]);
             }
         }
+        Event::Checked(checked) => {
+            tally.meters.one(Metric::ModelChecks, &[]);
+            tally.meters.add(Metric::ModelMismatches, &[], f64::from(u8::from(!checked.agrees)));
+        }
         Event::Decided(decision) => count_decision(tally, decision, board),
         _ => {}
     }

@@ -20,6 +20,12 @@ impl Hub {
         None
     }
 
+    /// A run takes snapshots again.
+    pub(super) fn reopened(&self, feed: &Feed) {
+        feed.go_on();
+        self.docket.reopen(feed.run());
+    }
+
     /// A snapshot is measured: what the run's policy says of it, if that is news.
     fn measured(&self, feed: &Feed, at: SnapshotRef) -> Option<Event> {
         let run = feed.run();

@@ -202,6 +202,11 @@ impl Docket {
         });
     }
 
+    /// A run that was closed takes snapshots again.
+    pub fn reopen(&self, run: &RunId) {
+        self.lock().change(run, |open| open.closed = false);
+    }
+
     /// A snapshot is measured, with these readings.
     pub fn observe(&self, run: &RunId, at: SnapshotRef, readings: &[&Reading]) {
         self.lock().change(run, |open| {
@@ -250,7 +255,10 @@ impl Docket {
         let inner = self.lock();
         let decision = inner.cases.get(run)?.stop()?;
         let enforced = decision.mode == Mode::Enforce;
-        enforced.then(|| format!("its policy said STOP: {}; override it to go on", decision.sentence))
+        let sentence = &decision.sentence;
+        enforced.then(|| {
+            format!("found a run that is stopped: its policy said STOP: {sentence}; override it to go on")
+        })
     }
 
     /// What the policy says.

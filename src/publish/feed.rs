@@ -184,6 +184,16 @@ impl Hub {
         }
     }
 
+    /// Waits until a run, or a snapshot of it, is durable: whichever has that id.
+    ///
+    /// # Errors
+    /// Those of [`Hub::settled`]; [`Internal`](crate::domain::FaultKind::Internal) when it cannot be kept.
+    pub async fn kept(&self, run: &RunId, id: &str) -> Result<(), Fault> {
+        self.settled().await?;
+        let kept = self.feed(run).ok().and_then(|feed| feed.kept.clone());
+        kept.and_then(|kept| kept.refusal(id)).map_or(Ok(()), Err)
+    }
+
     /// How a run stands.
     ///
     /// # Errors
@@ -295,7 +305,8 @@ impl Journal for Hub {
     }
 
     fn refusal(&self, run: &RunId) -> Option<String> {
-        self.docket.refusal(run)
+        let failed = || lock(&self.feed(run).ok()?.state).board.standing().refusal();
+        self.docket.refusal(run).or_else(failed)
     }
 
     fn open(&self, record: RunRecord, case: Case) {
@@ -341,9 +352,18 @@ impl Journal for Hub {
         }
     }
 
-    fn close(&self, run: &RunId) {
+    fn close(&self, run: &RunId, resumable: bool) {
         if let (Some(store), Ok(feed)) = (self.store(), self.feed(run)) {
-            feed.push(store, What::Close);
+            feed.push(store, What::Close { resumable });
+        }
+        self.changed();
+    }
+
+    fn reopen(&self, run: &RunId) {
+        let Ok(feed) = self.feed(run) else { return };
+        match self.store() {
+            Some(store) => feed.push(store, What::Reopen),
+            None => self.reopened(&feed),
         }
         self.changed();
     }
@@ -382,11 +402,20 @@ impl Feed {
     /// Under the lock, so that the queue has the order of the run.
     fn push(self: &Arc<Self>, store: &Store, what: What) {
         let mut state = lock(&self.state);
-        if state.sealed {
-            return;
+        match what {
+            What::Reopen => state.sealed = false,
+            // Whether it may be opened again may change behind the end.
+            What::Close { .. } => {}
+            _ if state.sealed => return,
+            _ => state.sealed = what.is_last(),
         }
-        state.sealed = what.is_last();
         store.push(self.clone(), what);
+    }
+
+    /// It goes on behind what was its last event.
+    pub(super) fn go_on(&self) {
+        let mut state = lock(&self.state);
+        (state.ended, state.changed) = (false, Instant::now());
     }
 
     /// Without a history: told at once, unless the last event has been told.

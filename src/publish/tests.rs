@@ -56,6 +56,26 @@ fn measured(hub: &Hub, run: &RunId, step: u64) {
     hub.append(run, Event::Finished { snapshot: at(step), seconds: 0.0 });
 }
 
+pub(super) fn checked(step: u64, agrees: bool) -> ModelChecked {
+    let (tolerance, difference) = (1e-6, if agrees { 1e-9 } else { 0.5 });
+    let (trainer_loss, configured_loss) = (1.702, 1.702 + difference);
+    let (snapshot, group) = (at(step), "en".to_owned());
+    ModelChecked { snapshot, group, rows: 8, trainer_loss, configured_loss, difference, tolerance, agrees }
+}
+
+#[test]
+fn a_check_that_failed_refuses_snapshots_and_is_not_taken_back() {
+    let (hub, run) = hub();
+    let check = |step, agrees| hub.append(&run, Event::Checked(Box::new(checked(step, agrees))));
+    check(1, true);
+    assert_eq!((hub.refusal(&run), hub.standing(&run).unwrap().checked), (None, Some(checked(1, true))));
+    check(2, false);
+    check(3, true);
+    assert_eq!(hub.standing(&run).unwrap().checked, Some(checked(2, false)));
+    let refusal = hub.refusal(&run).unwrap();
+    assert!(refusal.contains("1.702000") && refusal.contains("2.202000"), "{refusal}");
+}
+
 #[tokio::test]
 async fn a_watcher_gets_all_events_and_ends_with_the_run() {
     let (hub, run) = hub();

@@ -58,7 +58,7 @@ impl Watcher {
         event
     }
 
-    /// What the history has from here on without a hole; nothing where it cannot be read.
+    /// What the history has from here on, with a gap where a row could not be kept; nothing where it cannot be read.
     async fn read_back(&self) -> VecDeque<Arc<Sequenced>> {
         let (Some(store), Some(kept)) = (self.store.clone(), self.feed.kept().cloned()) else {
             return VecDeque::new();
@@ -66,10 +66,7 @@ impl Watcher {
         let place = self.place;
         let read = tokio::task::spawn_blocking(move || store.page(&kept, place)).await;
         match read {
-            Ok(Ok(page)) => {
-                let due = place..;
-                page.into_iter().zip(due).take_while(|(e, due)| e.sequence == *due).map(|(e, _)| e).collect()
-            }
+            Ok(Ok(page)) => with_gaps(page, place),
             Ok(Err(fault)) => {
                 tracing::warn!(run = %self.feed.run(), place, %fault, "events are not read back");
                 VecDeque::new()
@@ -78,4 +75,19 @@ impl Watcher {
             Err(_) => VecDeque::new(),
         }
     }
+}
+
+/// A page of rows, which are written in their order: what is missing between two of them is not there.
+fn with_gaps(page: Vec<Arc<Sequenced>>, place: u64) -> VecDeque<Arc<Sequenced>> {
+    let (mut due, mut events) = (place, VecDeque::with_capacity(page.len()));
+    for event in page {
+        let lost = event.sequence.saturating_sub(due);
+        if lost > 0 {
+            let gap = Sequenced { sequence: event.sequence - 1, event: Event::Gap { lost } };
+            events.push_back(Arc::new(gap));
+        }
+        due = event.sequence + 1;
+        events.push_back(event);
+    }
+    events
 }

@@ -81,6 +81,23 @@ impl Attempts {
     }
 }
 
+/// Whether bytes with `digest` are those of a receipt; gives it back if so.
+///
+/// # Errors
+/// [`FaultKind::Exists`] naming both digests.
+pub(super) fn same_content(receipt: Receipt, digest: &str) -> Result<Receipt, Fault> {
+    if receipt.digest == digest {
+        return Ok(receipt);
+    }
+    let SnapshotRef { step, attempt } = receipt.at;
+    let description = format!(
+        "found bytes of digest {digest}, expected {} as of step {step} attempt {attempt}, which has this key: take a new \
+         key for other weights",
+        receipt.digest
+    );
+    Err(Fault::field(FaultKind::Exists, "idempotency_key", description))
+}
+
 /// Receipts by idempotency key.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
@@ -89,7 +106,8 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    /// The receipt that `key` got, if what it announced has the same fingerprint.
+    /// The receipt that `key` got, if what it announced has the same fingerprint. Whether the bytes are the same as well is
+    /// for [`same_content`] to say.
     ///
     /// # Errors
     /// [`FaultKind::Exists`] when the key announced something else.
@@ -99,8 +117,12 @@ impl Receipts {
             Some((first, receipt)) if first == print => {
                 Ok(Some(Receipt { repeated: true, ..receipt.clone() }))
             }
-            Some(_) => {
-                let description = "found a key that announced another snapshot, expected a new key";
+            Some((_, Receipt { at, .. })) => {
+                let description = format!(
+                    "found the key of step {} attempt {}, which was announced otherwise: take a new key for another \
+                     snapshot, or announce this one as before",
+                    at.step, at.attempt
+                );
                 Err(Fault::field(FaultKind::Exists, "idempotency_key", description))
             }
         }
@@ -185,6 +207,7 @@ mod tests {
             unmeasured: Vec::new(),
             replaced: None,
             repeated: false,
+            warnings: Vec::new(),
             decision: None,
         };
         let mut receipts = Receipts::default();

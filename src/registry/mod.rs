@@ -4,6 +4,7 @@
 //! May not touch: bytes on the wire, how anything is measured.
 
 mod census;
+mod closing;
 mod fingerprint;
 mod ledger;
 mod probes;
@@ -16,7 +17,7 @@ mod tests;
 pub use census::Census;
 pub use probes::{ProbeStore, probe_digest};
 pub use run::Run;
-pub use snapshots::{Admission, Room, Upload, Work};
+pub use snapshots::{Admission, Comparison, Room, Upload, Work};
 
 use crate::domain::meters::Metric;
 use crate::domain::quota::{Quota, Unlimited};
@@ -178,7 +179,14 @@ impl Registry {
     fn find(&self, inner: &Inner, key: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
         let Some(entry) = inner.keys.get(key).and_then(|id| inner.runs.get(id)) else { return Ok(None) };
         if entry.run.fingerprint != print {
-            let description = "found a key that opened a run with other content, expected a new key";
+            let short = |print: &str| print.chars().take(12).collect::<String>();
+            let description = format!(
+                "found the key of run {}, which opened with other content (fingerprint {}…, now {}…): take a new key for \
+                 another run, or ask for this one as before",
+                entry.run.id,
+                short(&entry.run.fingerprint),
+                short(print)
+            );
             return Err(Fault::field(FaultKind::Exists, "idempotency_key", description));
         }
         Ok(Some(entry.run.clone()))
@@ -232,22 +240,6 @@ impl Registry {
         let inner = self.lock();
         let entries = inner.order.iter().filter_map(|id| inner.runs.get(id));
         entries.map(|entry| (entry.run.clone(), entry.state.closed)).collect()
-    }
-
-    /// No more snapshots; what waits is still measured. Closing twice is harmless.
-    ///
-    /// # Errors
-    /// [`FaultKind::NotFound`].
-    pub fn close(&self, run: &RunId) -> Result<Arc<Run>, Fault> {
-        let mut inner = self.lock();
-        let entry = inner.entry(run)?;
-        if !std::mem::replace(&mut entry.state.closed, true) {
-            self.journal.close(run);
-        }
-        entry.run.room.close();
-        let run = entry.run.clone();
-        self.end_if_over(entry);
-        Ok(run)
     }
 
     /// The last event of a run that is closed and measured.

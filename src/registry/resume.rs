@@ -27,12 +27,10 @@ impl Registry {
 
     fn take_up(&self, inner: &mut Inner, run: Arc<Run>, kept: &KeptRun) {
         let unread = Unread { ledger: true, initialization: true };
-        if kept.closed {
-            run.room.close();
-        }
+        run.closed.send_replace(kept.closed);
         // Nothing waits in it: a closed one has ended.
-        let (closed, begun) = (kept.closed, kept.begun);
-        let state = State { closed, ended: closed, begun, unread, ..State::default() };
+        let KeptRun { closed, resumable, begun, .. } = *kept;
+        let state = State { closed, resumable, ended: closed, begun, unread, ..State::default() };
         inner.keys.insert(run.keyed(), run.id.clone());
         inner.order.push(run.id.clone());
         inner.runs.insert(run.id.clone(), Entry { run, state });

@@ -4,13 +4,13 @@
 
 use super::ledger::{Attempts, Receipts};
 use crate::domain::{
-    Admitted, Counsel, Delivery, Fault, Held, KeptGroup, MeasureRequest, ParameterSource, Planned, Precision,
-    ProbeGroup, References, RunId, RunLabel, RunRecord, RunSpec, SnapshotRef,
+    Admitted, Counsel, Delivery, Fault, Held, KeptGroup, MeasureRequest, ModelCheck, ParameterSource,
+    Planned, Precision, ProbeGroup, References, RunId, RunLabel, RunRecord, RunSpec, SnapshotRef,
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 /// What was agreed; it never changes.
@@ -52,6 +52,8 @@ pub struct Run {
     pub(super) fingerprint: String,
     /// One place for the snapshot that waits; only [`Delivery::Every`] queues for it.
     pub(super) room: Arc<Semaphore>,
+    /// Whether it takes no more snapshots: wakes who waits for room.
+    pub(super) closed: watch::Sender<bool>,
 }
 
 impl Run {
@@ -78,6 +80,7 @@ impl Run {
             key: record.key.clone(),
             fingerprint: record.fingerprint.clone(),
             room: Arc::new(Semaphore::new(1)),
+            closed: watch::Sender::new(false),
         }
     }
 
@@ -155,6 +158,10 @@ pub(super) fn record(
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub closed: bool,
+    /// Its trainer closed it, and nobody else since: it may go on.
+    pub resumable: bool,
+    /// It was opened again, and has received nothing since.
+    pub reopened: bool,
     /// The closing event is out.
     pub ended: bool,
     pub attempts: Attempts,
@@ -201,6 +208,7 @@ impl State {
 pub(super) struct Waiting {
     pub held: Arc<dyn Held>,
     pub references: References,
+    pub check: Option<ModelCheck>,
     /// The place it takes; the next pusher gets it when this drops.
     pub _room: Option<OwnedSemaphorePermit>,
 }

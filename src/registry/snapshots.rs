@@ -3,13 +3,15 @@
 //! Owns: what a snapshot is compared with and which one waits. May not touch: the bytes.
 
 use super::fingerprint::announced;
+use super::ledger::same_content;
 use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
+use crate::domain::id::quoted;
 use crate::domain::meters::Metric;
 use crate::domain::tally::Happening;
 use crate::domain::{
-    Acceptance, Admitted, Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Receipt, Reference,
-    References, RunId, SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
+    Acceptance, Admitted, Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Manifest, ModelCheck,
+    Receipt, Reference, References, RunId, SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
 };
 use std::sync::{Arc, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,10 +20,30 @@ use uuid::Uuid;
 /// The answer to an announcement.
 #[derive(Debug)]
 pub enum Admission {
-    /// Received before under the same key.
+    /// Received before under the same key, with the same bytes.
     Repeated(Receipt),
+    /// Announced before under the same key: the bytes must come again to tell whether they are the same.
+    Compared(Comparison),
     /// The bytes may come.
     Welcome(Upload),
+}
+
+/// An upload that repeats a key and does not say what its bytes are.
+#[derive(Debug)]
+pub struct Comparison {
+    /// What was announced.
+    pub manifest: Manifest,
+    first: Receipt,
+}
+
+impl Comparison {
+    /// The first receipt, if the bytes that have come now are those that came then.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exists`] naming both digests.
+    pub fn settle(self, digest: &str) -> Result<Receipt, Fault> {
+        same_content(self.first, digest)
+    }
 }
 
 /// A snapshot whose bytes may come.
@@ -49,8 +71,13 @@ impl Upload {
         match self.run.delivery {
             Delivery::Latest => Ok(Room(None)),
             Delivery::Every => {
-                let permit = self.run.room.clone().acquire_owned().await;
-                permit.map(|permit| Room(Some(permit))).map_err(|_| closed())
+                let mut ends = self.run.closed.subscribe();
+                tokio::select! {
+                    permit = self.run.room.clone().acquire_owned() => {
+                        permit.map(|permit| Room(Some(permit))).map_err(|_| closed())
+                    }
+                    _ = ends.wait_for(|closed| *closed) => Err(closed()),
+                }
             }
         }
     }
@@ -66,6 +93,8 @@ pub struct Work {
     /// The initialization that was received last before it (itself, if it is one) and the snapshot that was received
     /// before it, if a measure needs them.
     pub references: References,
+    /// What the trainer's own model computes with it.
+    pub check: Option<ModelCheck>,
 }
 
 fn closed() -> Fault {
@@ -77,29 +106,31 @@ impl Registry {
     ///
     /// # Errors
     /// [`FaultKind::NotFound`], [`FaultKind::Precondition`] (closed, or the manifest does not fit the layout),
-    /// [`FaultKind::Exists`] (the key announced something else, or the attempt is taken).
+    /// [`FaultKind::Exists`] (the key announced something else or bytes of another digest, or the attempt is taken).
     pub fn announce(&self, announcement: Announcement) -> Result<Admission, Fault> {
         let print = announced(&announcement);
         self.remember(&announcement.run)?;
         let run = {
             let mut inner = self.lock();
             let entry = inner.entry(&announcement.run)?;
-            if let Some(receipt) = repeated(&entry.state, &announcement, &print)? {
-                return Ok(Admission::Repeated(receipt));
+            if let Some(first) = repeated(&entry.state, &announcement, &print)? {
+                let Announcement { digest, manifest, .. } = announcement;
+                return match digest {
+                    Some(digest) => Ok(Admission::Repeated(same_content(first, &digest)?)),
+                    None => Ok(Admission::Compared(Comparison { manifest, first })),
+                };
             }
             check_open(&entry.state, &announcement)?;
             if let Some(reason) = self.journal.refusal(&announcement.run) {
-                return Err(Fault::field(
-                    FaultKind::Precondition,
-                    "run_id",
-                    format!("found a run that is stopped: {reason}"),
-                ));
+                return Err(Fault::field(FaultKind::Precondition, "run_id", reason));
             }
             entry.run.clone()
         };
         self.journal.room()?;
         self.examined(&run)?;
-        let places = run.admitted()?.layout.arrange(&announcement.manifest)?;
+        let admitted = run.admitted()?;
+        announcement.check.as_ref().map_or(Ok(()), |check| check_rows(&run, admitted, check))?;
+        let places = admitted.layout.arrange(&announcement.manifest)?;
         Ok(Admission::Welcome(Upload { run, announcement, places, print }))
     }
 
@@ -135,23 +166,26 @@ impl Registry {
             return Err(Fault::new(FaultKind::Unavailable, "the daemon shuts down"));
         }
         let entry = inner.entry(&run.id)?;
-        if let Some(receipt) = repeated(&entry.state, &announcement, &print)? {
-            return Ok(receipt);
+        // The same key may have come twice at once.
+        if let Some(first) = repeated(&entry.state, &announcement, &print)? {
+            return same_content(first, digest);
         }
         let at = check_open(&entry.state, &announcement)?;
-        let Announcement { kind, initialization, key, .. } = announcement;
+        let warnings = admitted.layout.remarks(&announcement.manifest);
+        let Announcement { kind, initialization, key, check, .. } = announcement;
         let header = SnapshotHeader { at, kind, initialization };
         let held = hold(header, places);
         entry.state.attempts.take(at);
         let (measures, unmeasured) = outlook(admitted, &entry.state, initialization);
         let kept = (initialization && admitted.needs_init)
             .then(|| Reference { layout: admitted.layout.clone(), source: held.clone() });
-        let waiting = entry.receive(admitted, held, initialization, room);
+        let waiting = entry.receive(admitted, held, check, room);
         let replaced = waiting.map(|older| older.held.header().at);
         let id = SnapshotId(Uuid::now_v7().to_string());
         let digest = digest.to_owned();
+        let (repeated, decision) = (false, None);
         let receipt =
-            Receipt { id, at, digest, measures, unmeasured, replaced, repeated: false, decision: None };
+            Receipt { id, at, digest, measures, unmeasured, replaced, repeated, warnings, decision };
         let key = key.map(|key| (key, print));
         if let Some((key, print)) = key.clone() {
             entry.state.receipts.keep(key, print, receipt.clone());
@@ -187,8 +221,8 @@ impl Registry {
                 let Some(entry) = inner.runs.get_mut(&id) else { continue };
                 let Some(waiting) = entry.state.waiting.take() else { continue };
                 entry.state.measuring = Some(waiting.held.header().at);
-                let Waiting { held, references, _room } = waiting;
-                return Some(Work { run: entry.run.clone(), held, references });
+                let Waiting { held, references, check, _room } = waiting;
+                return Some(Work { run: entry.run.clone(), held, references, check });
             }
             inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
@@ -223,17 +257,17 @@ impl Entry {
         &mut self,
         admitted: &Admitted,
         held: Arc<dyn Held>,
-        initialization: bool,
+        check: Option<ModelCheck>,
         room: Room,
     ) -> Option<Waiting> {
         let state = &mut self.state;
-        if initialization && admitted.needs_init {
+        if held.header().initialization && admitted.needs_init {
             state.init = Some(held.clone());
         }
         let references = state.references();
         state.previous = admitted.needs_previous.then(|| held.clone());
-        state.begun = true;
-        state.waiting.replace(Waiting { held, references, _room: room.0 })
+        (state.begun, state.reopened) = (true, false);
+        state.waiting.replace(Waiting { held, references, check, _room: room.0 })
     }
 }
 
@@ -244,9 +278,10 @@ fn outlook(admitted: &Admitted, state: &State, initialization: bool) -> (Vec<Str
         let reason = if needs.init && !initialization && state.init.is_none() {
             Some("no initialization has been received")
         } else if needs.previous && state.previous.is_none() {
-            Some(match state.begun {
-                false => "it is the first snapshot of the run",
-                true => "it is the first snapshot since the daemon was restarted",
+            Some(match (state.begun, state.reopened) {
+                (false, _) => "it is the first snapshot of the run",
+                (true, false) => "it is the first snapshot since the daemon was restarted",
+                (true, true) => "it is the first snapshot since the run was opened again",
             })
         } else {
             None
@@ -263,6 +298,23 @@ fn outlook(admitted: &Admitted, state: &State, initialization: bool) -> (Vec<Str
 
 fn repeated(state: &State, announcement: &Announcement, print: &str) -> Result<Option<Receipt>, Fault> {
     announcement.key.as_deref().map_or(Ok(None), |key| state.receipts.find(key, print))
+}
+
+/// Whether a check is about rows that the run has.
+fn check_rows(run: &Run, admitted: &Admitted, check: &ModelCheck) -> Result<(), Fault> {
+    let Some(place) = run.groups.iter().position(|name| *name == check.group) else {
+        let (found, expected) = (quoted(&check.group), run.groups.join(", "));
+        let description = format!("found {found}, expected one of the run's groups: {expected}");
+        return Err(Fault::invalid("model_check.group", description));
+    };
+    let examples = admitted.examples.get(place).copied().unwrap_or(0);
+    match check.rows.iter().find(|row| **row as usize >= examples) {
+        None => Ok(()),
+        Some(row) => {
+            let description = format!("found row {row}, but {} has {examples} examples", check.group);
+            Err(Fault::invalid("model_check.rows", description))
+        }
+    }
 }
 
 fn check_open(state: &State, announcement: &Announcement) -> Result<SnapshotRef, Fault> {

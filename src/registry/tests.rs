@@ -70,7 +70,9 @@ impl Examiner for Lenient {
             measures: self.catalogue().into_iter().map(measure).collect(),
             needs: self.catalogue().into_iter().map(|info| info.needs).collect(),
             plan: vec![PLANNED; 3],
+            examples: vec![8],
             precision: Precision::F64,
+            warnings: Vec::new(),
             needs_init: true,
             needs_previous: true,
             prepared: Prepared(Arc::new(())),
@@ -156,6 +158,7 @@ fn open(registry: &Registry, key: &str) -> RunId {
 
 fn announcement(run: &RunId, step: u64) -> Announcement {
     Announcement {
+        digest: None,
         run: run.clone(),
         key: None,
         step,
@@ -163,16 +166,23 @@ fn announcement(run: &RunId, step: u64) -> Announcement {
         kind: WeightKind::Live,
         initialization: false,
         manifest: Manifest::new(vec![spec()], vec![]).unwrap(),
+        check: None,
     }
 }
 
 fn push(registry: &Registry, announcement: Announcement) -> Result<Receipt, Fault> {
+    push_bytes(registry, announcement, "digest")
+}
+
+/// A snapshot whose bytes have that digest.
+fn push_bytes(registry: &Registry, announcement: Announcement, digest: &str) -> Result<Receipt, Fault> {
     let upload = match registry.announce(announcement)? {
         Admission::Repeated(receipt) => return Ok(receipt),
+        Admission::Compared(comparison) => return comparison.settle(digest),
         Admission::Welcome(upload) => upload,
     };
     let room = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(upload.room())?;
-    registry.commit(upload, room, "digest", |header, _| Arc::new(Nothing(header)))
+    registry.commit(upload, room, digest, |header, _| Arc::new(Nothing(header)))
 }
 
 fn step_of(source: &Option<Arc<dyn ParameterSource>>) -> Option<f64> {
@@ -203,6 +213,51 @@ fn row_17_and_18_a_key_means_one_snapshot() {
 }
 
 #[test]
+fn row_62_a_key_means_one_content() {
+    let (registry, _) = registry(10);
+    let run = open(&registry, "k");
+    let keyed = |digest: Option<&str>| Announcement {
+        key: Some("s".into()),
+        digest: digest.map(str::to_owned),
+        ..announcement(&run, 1)
+    };
+    let first = push_bytes(&registry, keyed(None), "one").unwrap();
+    let again = Receipt { repeated: true, ..first };
+    // Known before: no bytes are asked for.
+    let Admission::Repeated(receipt) = registry.announce(keyed(Some("one"))).unwrap() else { panic!() };
+    assert_eq!(receipt, again);
+    let fault = registry.announce(keyed(Some("two"))).unwrap_err();
+    assert!(
+        fault.kind == FaultKind::Exists && fault.message.contains("one") && fault.message.contains("two")
+    );
+    // Known when they have come.
+    assert_eq!(push_bytes(&registry, keyed(None), "one").unwrap(), again);
+    assert_eq!(push_bytes(&registry, keyed(None), "two").unwrap_err().kind, FaultKind::Exists);
+}
+
+#[test]
+fn row_62_of_two_uploads_at_once_with_one_key_the_second_is_compared() {
+    let (registry, _) = registry(10);
+    let run = open(&registry, "k");
+    let keyed = || Announcement { key: Some("s".into()), ..announcement(&run, 1) };
+    let welcome = || match registry.announce(keyed()).unwrap() {
+        Admission::Welcome(upload) => upload,
+        other => panic!("{other:?}"),
+    };
+    let uploads = [welcome(), welcome(), welcome()];
+    let digests = ["one", "one", "two"];
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let answers = uploads.into_iter().zip(digests).map(|(upload, digest)| {
+        let room = runtime.block_on(upload.room())?;
+        registry.commit(upload, room, digest, |header, _| Arc::new(Nothing(header)))
+    });
+    let answers: Vec<Result<Receipt, Fault>> = answers.collect();
+    let (first, second) = (answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap());
+    assert!(second.repeated && second.id == first.id);
+    assert_eq!(answers[2].as_ref().unwrap_err().kind, FaultKind::Exists);
+}
+
+#[test]
 fn the_newest_snapshot_replaces_the_one_that_waits_but_references_stay() {
     let (registry, diary) = registry(10);
     let run = open(&registry, "k");
@@ -219,6 +274,24 @@ fn the_newest_snapshot_replaces_the_one_that_waits_but_references_stay() {
     assert_eq!((step_of(&work.references.init), step_of(&work.references.previous)), (Some(0.0), Some(1.0)));
     let skipped = diary.events().into_iter().filter(|event| matches!(event, Event::Skipped { .. }));
     assert_eq!(skipped.count(), 2);
+}
+
+#[test]
+fn a_check_belongs_to_its_snapshot_and_to_rows_that_the_run_has() {
+    let (registry, _) = registry(10);
+    let run = open(&registry, "k");
+    let check = |rows| ModelCheck { group: "en".into(), rows, losses: vec![0.5], dtype: Dtype::F32 };
+    let with = |step, check| Announcement { check: Some(check), ..announcement(&run, step) };
+    push(&registry, with(1, check(vec![7]))).unwrap();
+    assert_eq!(registry.take().unwrap().check, Some(check(vec![7])));
+    // One that is replaced takes its check with it: its losses are of its parameters.
+    push(&registry, with(2, check(vec![0]))).unwrap();
+    push(&registry, announcement(&run, 3)).unwrap();
+    assert_eq!(registry.take().unwrap().check, None);
+    let beyond = push(&registry, with(4, check(vec![8]))).unwrap_err();
+    assert_eq!((beyond.kind, beyond.violations[0].field.as_str()), (FaultKind::Invalid, "model_check.rows"));
+    let other = push(&registry, with(4, ModelCheck { group: "de".into(), ..check(vec![0]) })).unwrap_err();
+    assert_eq!((other.kind, other.violations[0].field.as_str()), (FaultKind::Invalid, "model_check.group"));
 }
 
 #[test]
@@ -253,7 +326,7 @@ async fn every_snapshot_waits_for_room() {
     let run = registry.open("k", run_spec("a", Delivery::Every)).unwrap().0.id.clone();
     let welcome = |step| match registry.announce(announcement(&run, step)).unwrap() {
         Admission::Welcome(upload) => upload,
-        Admission::Repeated(_) => panic!("no key was given"),
+        _ => panic!("no key was given"),
     };
     let (first, second, third) = (welcome(1), welcome(2), welcome(3));
     let room = first.room().await.unwrap();
@@ -263,7 +336,7 @@ async fn every_snapshot_waits_for_room() {
     assert_eq!(registry.take().unwrap().held.header().at.step, 1);
     let room = second.room().await.unwrap();
     assert!(tokio::time::timeout(wait, third.room()).await.is_err(), "the room is given away");
-    registry.close(&run).unwrap();
+    registry.close(&run, false).unwrap();
     assert_eq!(third.room().await.unwrap_err().kind, FaultKind::Precondition);
     let late = registry.commit(second, room, "d", |header, _| Arc::new(Nothing(header)));
     assert_eq!(late.unwrap_err().kind, FaultKind::Precondition);
@@ -274,12 +347,12 @@ fn a_closed_run_ends_when_all_is_measured() {
     let (registry, diary) = registry(10);
     let run = open(&registry, "k");
     push(&registry, announcement(&run, 1)).unwrap();
-    registry.close(&run).unwrap();
+    registry.close(&run, false).unwrap();
     assert_eq!(push(&registry, announcement(&run, 2)).unwrap_err().kind, FaultKind::Precondition);
     assert!(!diary.events().contains(&Event::Closed));
     registry.take().unwrap();
     assert!(registry.finish(&run));
-    registry.close(&run).unwrap();
+    registry.close(&run, false).unwrap();
     assert_eq!(diary.events().iter().filter(|event| **event == Event::Closed).count(), 1);
 }
 
@@ -290,7 +363,7 @@ fn a_full_registry_forgets_closed_runs_only() {
     open(&registry, "b");
     let full = registry.open("c", run_spec("a", Delivery::Latest)).unwrap_err();
     assert_eq!(full.kind, FaultKind::Exhausted);
-    registry.close(&first).unwrap();
+    registry.close(&first, false).unwrap();
     open(&registry, "c");
     assert_eq!(registry.get(&first).unwrap_err().kind, FaultKind::NotFound);
     assert_eq!(registry.list().len(), 2);
@@ -349,4 +422,85 @@ fn the_digest_of_a_probe_is_as_documented() {
     // sha256 of b"a\0I32\0" b"1x2\0" + 01*8 + b"b\0I32\0" b"1x2\0" + 02*8, by another implementation.
     let expected = "038a75140a853079d99d8516114a125ffc0b883a8d4d6a6f2459e0eea5627103";
     assert_eq!(probe_digest(&[tensor("b", &[2; 8]), tensor("a", &[1; 8])]), expected);
+    // sha256 of b"a\0BOOL\0" b"2\0" + 0001 + b"b\0U16\0" b"1\0" + 0203, likewise.
+    let narrow = |name: &str, dtype: Dtype, shape: u64, data: &[u8]| {
+        let spec = TensorSpec { name: name.into(), dtype, shape: vec![shape] };
+        Tensor::new(spec, data.to_vec().into()).unwrap()
+    };
+    let narrow = [narrow("a", Dtype::Bool, 2, &[0, 1]), narrow("b", Dtype::U16, 1, &[2, 3])];
+    assert_eq!(probe_digest(&narrow), "d149ff7f01fc3014665cc533a6d649442902e4c583d11f9aaeccd9c099e4e1d1");
+}
+
+fn go_on(registry: &Registry, key: &str) -> Result<(RunId, bool), Fault> {
+    let (run, created) = registry.go_on(key, run_spec("a", Delivery::Every))?;
+    Ok((run.id.clone(), created))
+}
+
+#[test]
+fn a_trainer_goes_on_with_the_run_that_it_closed() {
+    let (registry, diary) = registry(10);
+    let (run, created) = go_on(&registry, "k").unwrap();
+    assert!(created, "there is none yet");
+    push(&registry, announcement(&run, 1)).unwrap();
+    registry.take().unwrap();
+    registry.finish(&run);
+    assert_eq!(go_on(&registry, "k").unwrap(), (run.clone(), false), "it is open");
+    for key in ["k", &run.0] {
+        registry.close(&run, true).unwrap();
+        assert_eq!(push(&registry, announcement(&run, 2)).unwrap_err().kind, FaultKind::Precondition);
+        assert_eq!(go_on(&registry, key).unwrap(), (run.clone(), false));
+        let receipt = push(&registry, announcement(&run, 1)).unwrap();
+        let update = receipt.unmeasured.iter().find(|line| line.measure == "update");
+        assert!(update.is_none_or(|line| line.reason.contains("opened again")), "{update:?}");
+        registry.take().unwrap();
+        registry.finish(&run);
+    }
+    assert_eq!(push(&registry, announcement(&run, 1)).unwrap().at.attempt, 4, "attempts are remembered");
+    assert_eq!(diary.events().iter().filter(|event| **event == Event::Closed).count(), 2);
+}
+
+#[test]
+fn a_run_that_was_closed_for_good_is_not_opened_again() {
+    let (registry, _) = registry(10);
+    for orders in [&[false][..], &[true, false], &[false, true]] {
+        let key = format!("{orders:?}");
+        let (run, _) = go_on(&registry, &key).unwrap();
+        orders.iter().for_each(|resumable| drop(registry.close(&run, *resumable).unwrap()));
+        let fault = go_on(&registry, &key).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Precondition);
+        assert!(fault.message.contains("closed for good"), "{}", fault.message);
+    }
+}
+
+#[test]
+fn a_run_of_other_content_is_not_gone_on_with() {
+    let (registry, _) = registry(10);
+    let (run, _) = go_on(&registry, "k").unwrap();
+    let other = RunSpec { seed: 99, ..run_spec("a", Delivery::Every) };
+    let fault = registry.go_on("k", other).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Exists);
+    assert!(fault.message.contains("seed") && fault.message.contains(&run.0), "{}", fault.message);
+    let renamed = registry.go_on("k", run_spec("another name", Delivery::Every)).unwrap();
+    assert_eq!((renamed.0.name.as_str(), renamed.1), ("a", false), "a name is no content");
+    let mut elsewhere = run_spec("a", Delivery::Every);
+    elsewhere.label.project = "other".into();
+    let (theirs, created) = registry.go_on(&run.0, elsewhere).unwrap();
+    assert!(created && theirs.id != run, "runs of other projects are not seen");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_room_hears_that_the_run_is_closed_and_a_run_that_goes_on_has_room() {
+    let (registry, _) = registry(10);
+    let (run, _) = go_on(&registry, "k").unwrap();
+    let welcome = |step| match registry.announce(announcement(&run, step)).unwrap() {
+        Admission::Welcome(upload) => upload,
+        Admission::Repeated(_) | Admission::Compared(_) => panic!("no key"),
+    };
+    let (first, second) = (welcome(1), welcome(2));
+    let room = first.room().await.unwrap();
+    registry.close(&run, true).unwrap();
+    assert_eq!(second.room().await.unwrap_err().kind, FaultKind::Precondition);
+    drop(room);
+    go_on(&registry, "k").unwrap();
+    assert!(welcome(3).room().await.is_ok());
 }

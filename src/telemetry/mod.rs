@@ -2,13 +2,15 @@
 //!
 //! Owns: the subscriber, and the end of what it sends. May not touch: what is logged, traced and counted.
 //!
-//! Lines are written by a thread of their own: a pipe that nobody reads costs lines, and never stops the daemon.
+//! Lines are escaped as a whole, and written by a thread of their own: a pipe that nobody reads costs lines, and never stops the daemon.
 
 mod bridge;
+mod lines;
 mod otlp;
 
 use crate::config::LogFormat;
 use crate::domain::meters::{SPANS, Window};
+use lines::Lines;
 use otlp::Otlp;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
@@ -39,9 +41,10 @@ pub fn install(filter: &str, format: LogFormat, otlp: Option<&str>) -> Result<Te
     let filter =
         EnvFilter::try_new(filter).map_err(|error| format!("log: {error}"))?.add_directive(directive);
     let (writer, guard) = writer();
-    let lines = fmt::layer().with_writer(writer);
+    let colours = format == LogFormat::Text && stderr().is_terminal();
+    let lines = fmt::layer().with_writer(Lines::new(writer, format, colours));
     let logs = match format {
-        LogFormat::Text => lines.with_ansi(stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(colours).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
     let otlp = otlp.map(Otlp::new).transpose().map_err(|error| format!("otlp: {error}"))?;

@@ -6,12 +6,18 @@ use super::access::Pass;
 use super::convert::{compared_to_pb, comparison_from_pb};
 use super::desk::Desk;
 use super::pb;
-use crate::domain::id::quoted;
+use crate::domain::id::{quoted, suggestion};
+use crate::domain::reading::POOLED;
+use crate::domain::subject::EVERY_GROUP;
 use crate::domain::{ComparedRun, Comparison, Fault, FaultKind, Moment, Point, RunId, Subject};
 use crate::registry::Run;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Most runs of a comparison.
 const MOST: usize = 10_000;
+/// Most groups that are named where one is unknown.
+const LISTED: usize = 10;
 
 /// All runs that the filter and the pass let through, the best first. May read back what is archived: not for an
 /// asynchronous thread.
@@ -26,6 +32,7 @@ pub(super) fn compare(
     let comparison = comparison_from_pb(request)?;
     known(desk, &comparison.on)?;
     let runs = desk.visible(pass, &comparison.filter);
+    grouped(&runs, &comparison.on)?;
     if runs.len() > MOST {
         let description = format!("found {} runs, expected at most {MOST}: ask for fewer", runs.len());
         return Err(Fault::field(FaultKind::Precondition, "filter", description));
@@ -49,7 +56,32 @@ fn known(desk: &Desk, on: &Subject) -> Result<(), Fault> {
     match on.terms.iter().find(|term| !has(&term.measure)) {
         None => Ok(()),
         Some(term) => {
-            let description = format!("found {}, expected a measure of the catalogue", quoted(&term.measure));
+            let near = suggestion(&term.measure, desk.registry.catalogue().iter().map(|info| info.name));
+            let found = quoted(&term.measure);
+            let description =
+                format!("found {found}{near}, expected a measure of the catalogue (clino measures)");
+            Err(Fault::invalid("on", description))
+        }
+    }
+}
+
+/// A group that none of the runs has is a slip of the pen, too.
+fn grouped(runs: &[(Arc<Run>, bool)], on: &Subject) -> Result<(), Fault> {
+    let known: BTreeSet<&str> =
+        runs.iter().flat_map(|(run, _)| run.groups.iter().map(String::as_str)).collect();
+    let has = |group: &str| [EVERY_GROUP, POOLED].contains(&group) || known.contains(group);
+    let unknown = on.terms.iter().filter_map(|term| term.group.as_deref()).find(|group| !has(group));
+    match unknown.filter(|_| !runs.is_empty()) {
+        None => Ok(()),
+        Some(group) => {
+            let listed: Vec<String> = known.iter().take(LISTED).map(|group| quoted(group)).collect();
+            let more = known.len().saturating_sub(LISTED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let description = format!(
+                "found the group {}, which none of these runs has: their groups are {}{more}",
+                quoted(group),
+                listed.join(", ")
+            );
             Err(Fault::invalid("on", description))
         }
     }

@@ -7,7 +7,7 @@ use super::convert::{decision_to_pb, rule_info_to_pb};
 use super::desk::Desk;
 use super::outlet::{Outflow, Outlet};
 use super::pb;
-use crate::domain::id::quoted;
+use crate::domain::text::sentence;
 use crate::domain::{Decision, Event, Fault, RunId, SnapshotRef};
 use crate::publish::{Hub, Progress, Watcher};
 use std::sync::Arc;
@@ -62,13 +62,13 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let pb::OverrideRequest { run_id, reason } = request.into_inner();
         let run = RunId(run_id);
         let (held, _) = self.0.run_for(&pass, &run)?;
-        check_reason(&reason)?;
+        let reason = sentence("reason", &reason, MAX_REASON)?;
         let (hub, by) = (self.0.hub.clone(), pass.name.clone());
         let (subject, why) = (run.clone(), reason.clone());
         let taken_back = blocking(move || hub.take_back(&subject, &why, &by)).await?;
         self.0.settled().await?;
         pass.audit("override", Some(&held.label.project), Some(&run), &format!("ok: {reason}"));
-        tracing::warn!(%run, by = pass.name, reason = %reason.escape_debug(), "a STOP was overridden");
+        tracing::warn!(%run, by = pass.name, reason, "a STOP was overridden");
         Ok(Response::new(pb::OverrideResponse { decision: Some(decision_to_pb(&taken_back)) }))
     }
 
@@ -104,16 +104,6 @@ async fn blocking<T: Send + 'static>(
     let defect = |error: tokio::task::JoinError| Fault::internal(error.to_string());
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(defect).flatten()?)
-}
-
-fn check_reason(reason: &str) -> Result<(), Fault> {
-    match (1..=MAX_REASON).contains(&reason.trim().len()) && !reason.chars().any(char::is_control) {
-        true => Ok(()),
-        false => {
-            let expected = format!("1 to {MAX_REASON} bytes of text in one line");
-            Err(Fault::invalid("reason", format!("found {}, expected {expected}", quoted(reason))))
-        }
-    }
 }
 
 /// How far what is measured of a run is behind what was received; `None` of a run that is gone.

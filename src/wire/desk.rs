@@ -6,7 +6,7 @@ use crate::access::{Gate, Hold};
 use crate::assembly::Spool;
 use crate::domain::budget::Budget;
 use crate::domain::tally::Tally;
-use crate::domain::{Fault, FaultKind, Journal, RunSummary};
+use crate::domain::{Fault, FaultKind, Journal, RunId, RunSummary};
 use crate::publish::{Hub, Progress, Standing};
 use crate::registry::{ProbeStore, Registry, Run};
 use std::sync::Arc;
@@ -117,12 +117,20 @@ impl Desk {
         self.hub.settled().await
     }
 
+    /// Waits until a run, or a snapshot of it, is kept: whichever has that id.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn kept(&self, run: &RunId, id: &str) -> Result<(), Fault> {
+        self.hub.kept(run, id).await
+    }
+
     /// What a run is and how far it is.
     ///
     /// # Errors
     /// [`FaultKind::NotFound`] when it was forgotten meanwhile.
     pub fn summary(&self, run: &Run, closed: bool) -> Result<RunSummary, Fault> {
-        let Standing { progress, latest, decision } = self.hub.standing(&run.id)?;
+        let Standing { progress, latest, decision, checked } = self.hub.standing(&run.id)?;
         let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
         Ok(RunSummary {
             run: run.id.clone(),
@@ -148,6 +156,7 @@ impl Desk {
             latest,
             last_accepted,
             last_measured,
+            checked,
             opened_at: run.opened_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         })
     }

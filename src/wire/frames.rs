@@ -3,6 +3,7 @@
 //! Owns: the order of frames and the patience between them. May not touch: what is uploaded.
 
 use super::access::Watchman;
+use super::convert::digest_from_pb;
 use super::desk::Desk;
 use super::pb;
 use crate::assembly::{Assembled, Assembler};
@@ -14,7 +15,8 @@ use tonic::{Status, Streaming};
 pub(super) enum Frame<B> {
     Begin(B),
     Chunk(pb::Chunk),
-    Commit,
+    /// With the digest of the bytes, from a client that has made it.
+    Commit(String),
 }
 
 /// A request message that is one frame.
@@ -31,7 +33,7 @@ impl Framed for pb::PushSnapshotRequest {
         self.frame.map(|frame| match frame {
             Pb::Begin(begin) => Frame::Begin(begin),
             Pb::Chunk(chunk) => Frame::Chunk(chunk),
-            Pb::Commit(_) => Frame::Commit,
+            Pb::Commit(commit) => Frame::Commit(commit.digest),
         })
     }
 }
@@ -43,7 +45,7 @@ impl Framed for pb::PutProbeRequest {
         self.frame.map(|frame| match frame {
             Pb::Begin(begin) => Frame::Begin(begin),
             Pb::Chunk(chunk) => Frame::Chunk(chunk),
-            Pb::Commit(_) => Frame::Commit,
+            Pb::Commit(commit) => Frame::Commit(commit.digest),
         })
     }
 }
@@ -90,7 +92,7 @@ impl<'a, M: Framed> Frames<'a, M> {
         match self.next("begin").await? {
             Frame::Begin(begin) => Ok(begin),
             Frame::Chunk(_) => Err(unexpected("a chunk", "begin")),
-            Frame::Commit => Err(unexpected("commit", "begin")),
+            Frame::Commit(_) => Err(unexpected("commit", "begin")),
         }
     }
 
@@ -103,7 +105,10 @@ impl<'a, M: Framed> Frames<'a, M> {
                     take(&mut assembler, &chunk)?;
                     self.desk.tally.meters.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
                 }
-                Frame::Commit => return Ok(assembler.commit()?),
+                Frame::Commit(digest) => {
+                    let digest = digest_from_pb("commit.digest", digest)?;
+                    return Ok(assembler.commit()?.expect("commit.digest", digest.as_deref())?);
+                }
             }
         }
     }

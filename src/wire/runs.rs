@@ -12,13 +12,18 @@ use super::observe::{Ongoing, span_of_run};
 use super::pb;
 use super::{compare, listing, roster};
 use crate::assembly::Assembler;
+use crate::domain::id::{quoted, suggestion};
+use crate::domain::run::COLUMNS;
 use crate::domain::tally::Happening;
-use crate::domain::{Fault, Manifest, OpenedRun, RunId};
+use crate::domain::{Fault, Manifest, OpenedRun, RunId, Tensor};
 use crate::registry::Run;
 use tokio::task::block_in_place;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 pub(super) struct RunsService(pub Desk);
+
+/// Most warnings about a probe.
+const MOST_WARNINGS: usize = 16;
 
 /// An answer of the services.
 type Answer<T> = Result<Response<T>, Status>;
@@ -53,7 +58,7 @@ impl pb::runs_server::Runs for RunsService {
         };
         let opened = opened.map_err(defect).flatten()?;
         span_of_run(&opened.run.0, None);
-        self.0.settled().await?;
+        self.0.kept(&opened.run, &opened.run.0).await?;
         Ok(Response::new(opened_to_pb(&opened)))
     }
 
@@ -69,7 +74,7 @@ impl pb::runs_server::Runs for RunsService {
             self.0.tally.count(Happening::UploadFailed);
             tracing::info!(code = %status.code(), message = status.message(), "a probe was not put");
         }
-        put.map(|digest| Response::new(pb::PutProbeResponse { digest }))
+        put.map(Response::new)
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::GetRunResponse> {
@@ -88,8 +93,9 @@ impl pb::runs_server::Runs for RunsService {
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
         let pass = self.0.admit(&request, Scope::Push)?;
-        let (run, _) = self.0.run_for(&pass, &RunId(request.into_inner().run_id))?;
-        let run = self.0.registry.close(&run.id)?;
+        let pb::CloseRunRequest { run_id, resumable } = request.into_inner();
+        let (run, _) = self.0.run_for(&pass, &RunId(run_id))?;
+        let run = self.0.registry.close(&run.id, resumable)?;
         self.0.settled().await?;
         pass.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
         let summary = self.0.summary(&run, true)?;
@@ -107,30 +113,45 @@ impl pb::runs_server::Runs for RunsService {
 }
 
 fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
+    let resume = request.resume;
     let (key, spec) = open_run_from_pb(request, &|digest| desk.probes.get(digest))?;
     let project = spec.label.project.clone();
     pass.check(&project)?;
-    let (run, created) = pass.quota(&project, desk.registry.open(&key, spec))?;
+    let found = if resume { desk.registry.go_on(&key, spec) } else { desk.registry.open(&key, spec) };
+    let (run, created) = pass.quota(&project, found)?;
     if created {
         pass.audit("opened", Some(&project), Some(&run.id), "ok");
         tracing::info!(run = %run.id, name = run.name, model = run.model_type, "a run is open");
+    } else if resume {
+        pass.audit("resumed", Some(&project), Some(&run.id), "ok");
+        tracing::info!(run = %run.id, name = run.name, "a run goes on");
     }
-    opened(&run, created)
+    let opened = opened(&run, created)?;
+    for warning in opened.warnings.iter().filter(|_| created) {
+        tracing::warn!(run = %run.id, warning, "a run is not quite as it was meant");
+    }
+    Ok(opened)
 }
 
 fn opened(run: &Run, created: bool) -> Result<OpenedRun, Fault> {
+    let admitted = run.admitted()?;
     Ok(OpenedRun {
         run: run.id.clone(),
         measures: run.measures.clone(),
         plan: run.plan(),
         precision: run.precision,
-        parameters: run.admitted()?.layout.parameters().to_vec(),
+        parameters: admitted.layout.parameters().to_vec(),
         created,
+        warnings: admitted.warnings.clone(),
     })
 }
 
 impl RunsService {
-    async fn put(&self, stream: Streaming<pb::PutProbeRequest>, pass: &Pass) -> Result<String, Status> {
+    async fn put(
+        &self,
+        stream: Streaming<pb::PutProbeRequest>,
+        pass: &Pass,
+    ) -> Result<pb::PutProbeResponse, Status> {
         let desk = &self.0;
         let _open = desk.drain.enter()?;
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
@@ -143,8 +164,20 @@ impl RunsService {
         let assembler = pass.quota(&project, probe_assembler(desk, &project, begin.tensors))?;
         let assembled = frames.fill(assembler).await?;
         let (tensors, claim) = assembled.into_tensors()?;
-        Ok(block_in_place(|| desk.probes.put(&project, tensors, claim)))
+        let warnings = unread(&tensors);
+        let digest = block_in_place(|| desk.probes.put(&project, tensors, claim));
+        Ok(pb::PutProbeResponse { digest, warnings })
     }
+}
+
+/// A sentence for each of the first columns that no model reads.
+fn unread(tensors: &[Tensor]) -> Vec<String> {
+    let names = tensors.iter().map(|tensor| tensor.spec.name.as_str());
+    let sentence = |name: &str| {
+        let (found, near) = (quoted(name), suggestion(name, COLUMNS));
+        format!("column {found}{near} will be left out: models read {}", COLUMNS.join(", "))
+    };
+    names.filter(|name| !COLUMNS.contains(name)).take(MOST_WARNINGS).map(sentence).collect()
 }
 
 fn probe_assembler(desk: &Desk, project: &str, tensors: Vec<pb::TensorSpec>) -> Result<Assembler, Fault> {

@@ -12,7 +12,7 @@ use super::pb;
 use crate::assembly::Assembler;
 use crate::domain::tally::Happening;
 use crate::domain::{Fault, Receipt, RunId};
-use crate::registry::{Admission, Room, Upload};
+use crate::registry::{Admission, Comparison, Room, Upload};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
@@ -57,25 +57,37 @@ impl SnapshotsService {
         frames.watched_by(desk.watchman(pass, Some(project)));
         span_of_run(&begin.run_id, Some(begin.step));
         let upload = match announce(desk, begin)? {
-            Admission::Repeated(receipt) => {
-                desk.settled().await?;
-                return Ok(advised(desk, &run.id, receipt));
-            }
             Admission::Welcome(upload) => upload,
+            Admission::Repeated(receipt) => return Ok(self.answer(&run.id, receipt).await?),
+            Admission::Compared(comparison) => {
+                let _slot = pass.quota(project, desk.gate.quotas.slot(project))?;
+                let assembled = frames.fill(passing(desk, &comparison)?).await?;
+                let receipt = comparison.settle(assembled.digest())?;
+                return Ok(self.answer(&run.id, receipt).await?);
+            }
         };
-        let slot = pass.quota(project, desk.gate.quotas.upload(project));
-        let _slot = slot?;
+        let _slot = pass.quota(project, desk.gate.quotas.upload(project))?;
         // Until there is room nothing is read: the windows of HTTP/2 fill, and the pusher waits.
         let room = room(desk, &upload, &mut frames).await?;
         let assembler = pass.quota(project, assembler(desk, &upload))?;
         let assembled = frames.fill(assembler).await?;
+        let assembled = assembled.expect("digest", upload.announcement.digest.as_deref())?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
         let receipt = desk.registry.commit(upload, room, &digest, hold)?;
-        // Whoever has a receipt finds the snapshot again, whatever becomes of this process.
-        desk.settled().await?;
-        Ok(advised(desk, &run.id, receipt))
+        Ok(self.answer(&run.id, receipt).await?)
     }
+
+    /// Whoever has a receipt finds the snapshot again, whatever becomes of this process.
+    async fn answer(&self, run: &RunId, receipt: Receipt) -> Result<pb::PushSnapshotResponse, Fault> {
+        self.0.kept(run, &receipt.id.0).await?;
+        Ok(advised(&self.0, run, receipt))
+    }
+}
+
+/// Takes the bytes of a repeated upload and keeps none of them.
+fn passing(desk: &Desk, comparison: &Comparison) -> Result<Assembler, Fault> {
+    Ok(Assembler::passing(comparison.manifest.clone(), desk.budget.claim(0)?))
 }
 
 fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {

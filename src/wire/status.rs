@@ -2,6 +2,7 @@
 //!
 //! Owns: the one table of kinds and codes. May not touch: what the faults are about.
 
+use crate::domain::text::harmless;
 use crate::domain::{Fault, FaultKind, Violation};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -37,10 +38,12 @@ const MOST_VIOLATIONS: usize = 16;
 /// … and so many characters of each text.
 const MOST_CHARACTERS: usize = 300;
 
+/// What a client will show, whatever it shows it in: in one line, without anything hidden.
 fn short(text: &str) -> String {
+    let text = harmless(text);
     match text.char_indices().nth(MOST_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        None => text,
     }
 }
 
@@ -156,5 +159,8 @@ mod tests {
         let status = to_status(&Fault::of(FaultKind::Precondition, vec![violation; 1_000]));
         assert!(status.message().len() < 1_000);
         assert!(status.details().len() < 48_000, "{}", status.details().len());
+        let hidden = to_status(&Fault::invalid("tags.a\u{202e}b", "found\n\u{2028}\u{e0041}\x1b[2J"));
+        let text = format!("{} {:?}", hidden.message(), hidden.get_error_details());
+        assert!(!text.chars().any(crate::domain::text::is_hidden), "{text}");
     }
 }

@@ -18,7 +18,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 
 #[tokio::test]
 async fn row_08_a_connection_that_does_not_begin_is_closed() {
-    let mut daemon = Daemon::start_with(&[], &[("CLINO_HANDSHAKE", "300ms")]);
+    let mut daemon = Daemon::start_with(&[], &[("CLINO_HANDSHAKE", "2s")]);
     for bytes in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
         let mut stream = TcpStream::connect(address(&daemon)).await.unwrap();
         stream.write_all(bytes).await.unwrap();

@@ -20,7 +20,11 @@ async fn what_happens_is_written_with_who_did_it() {
     open(&mut clients, &token(1), ("k", "yours")).await.unwrap_err();
     open(&mut clients, "clino_nobody", ("k", "mine")).await.unwrap_err();
     let id = run.clone();
-    clients.runs.close_run(with(&token(1), pb::CloseRunRequest { run_id: id })).await.unwrap();
+    clients
+        .runs
+        .close_run(with(&token(1), pb::CloseRunRequest { run_id: id, resumable: false }))
+        .await
+        .unwrap();
     audit.line("audit", |line| line["event"] == "closed").await;
     let lines = audit.lines("audit");
     let shown: Vec<_> =

@@ -45,7 +45,7 @@ async fn row_45_open_runs() {
     open(&mut clients, "b", "large").await.unwrap();
     open(&mut clients, "c", "large").await.unwrap();
     refused(open(&mut clients, "d", "large").await, "project/large/open_runs");
-    clients.runs.close_run(pb::CloseRunRequest { run_id: first }).await.unwrap();
+    clients.runs.close_run(pb::CloseRunRequest { run_id: first, resumable: false }).await.unwrap();
     open(&mut clients, "e", "small").await.unwrap();
     let line = files.line("audit", |line| line["event"] == "quota").await;
     assert_eq!(
@@ -181,7 +181,7 @@ fn probe_frames(project: &str, seed: u32, count: usize) -> Vec<pb::PutProbeReque
     let frames = [
         Frame::Begin(pb::ProbeManifest { tensors, project: project.into() }),
         Frame::Chunk(clino::wire::convert::chunk_to_pb(0, data.into())),
-        Frame::Commit(pb::Commit {}),
+        Frame::Commit(pb::Commit::default()),
     ];
     frames.into_iter().take(count).map(|frame| pb::PutProbeRequest { frame: Some(frame) }).collect()
 }

@@ -158,8 +158,12 @@ async fn the_command_line_speaks_tls() {
         command.envs(variables.iter().copied());
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
-    assert!(output(&[], &variables).contains("the daemon holds no run"), "{}", output(&[], &variables));
+    assert!(
+        output(&[], &variables).contains("found no run: `clino open` opens one"),
+        "{}",
+        output(&[], &variables)
+    );
     let flags = ["--addr", &daemon.http, "--ca", &clients, "--tls-cert", &cert, "--tls-key", &key];
-    assert!(output(&flags, &[]).contains("the daemon holds no run"));
+    assert!(output(&flags, &[]).contains("found no run: `clino open` opens one"));
     assert!(output(&[], &variables[..2]).contains("key"), "a certificate without its key");
 }

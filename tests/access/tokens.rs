@@ -110,7 +110,10 @@ async fn told(
 ) -> BTreeMap<&'static str, (Code, String, Vec<u8>)> {
     let run_id = run.to_owned();
     let get = clients.runs.get_run(with(token, pb::GetRunRequest { run_id: run_id.clone() })).await;
-    let close = clients.runs.close_run(with(token, pb::CloseRunRequest { run_id: run_id.clone() })).await;
+    let close = clients
+        .runs
+        .close_run(with(token, pb::CloseRunRequest { run_id: run_id.clone(), resumable: false }))
+        .await;
     let watch = pb::WatchRequest { run_id: run_id.clone(), from_sequence: Some(u64::MAX) };
     let watch = clients.reports.watch(with(token, watch)).await;
     let snapshot = Some(pb::SnapshotRef { step: 9, attempt: 9 });
@@ -210,7 +213,7 @@ async fn without_a_tokens_file_this_machine_may_do_everything_as_before() {
     for mut clients in [daemon.clients().await, daemon.unix_clients().await] {
         let run = clients.open("k", quick()).await;
         // A token that nobody asked for does no harm.
-        let request = with("clino_of_another_daemon", pb::CloseRunRequest { run_id: run });
+        let request = with("clino_of_another_daemon", pb::CloseRunRequest { run_id: run, resumable: false });
         clients.runs.close_run(request).await.unwrap();
     }
     let mode = std::fs::metadata(daemon.socket()).unwrap().permissions().mode();
@@ -242,15 +245,16 @@ fn other_users_of_this_machine_are_known_by_their_number() {
     let socket = daemon.socket();
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(socket.parent().unwrap(), open).unwrap();
-    // A copy where everybody may run it.
+    // A copy where everybody may run it. A process of its own makes it: a file that this one had open to write could not be
+    // run while another test, which starts a process just then, holds it, too.
     let binary = socket.parent().unwrap().join("clino");
-    std::fs::copy(env!("CARGO_BIN_EXE_clino"), &binary).unwrap();
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_clino")).arg(&binary).status().unwrap().success());
     let ask = |uid: u32| {
         let mut command = Command::new(&binary);
         command.args(["watch", "--once", "--addr", daemon.unix.as_ref().unwrap()]).uid(uid).env_clear();
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
-    assert!(ask(65_534).contains("the daemon holds no run"), "{}", ask(65_534));
+    assert!(ask(65_534).contains("found no run: `clino open` opens one"), "{}", ask(65_534));
     assert!(ask(65_533).contains("no entry of the tokens file"), "{}", ask(65_533));
 }
 
@@ -295,7 +299,7 @@ fn a_token_of_the_command_line_opens_the_door() {
         command.envs(environment.iter().copied());
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
-    let known = "the daemon holds no run";
+    let known = "found no run: `clino open` opens one";
     assert!(ask(&[], &[]).contains("CLINO_TOKEN"));
     assert!(ask(&[("CLINO_TOKEN", shown.trim())], &[]).contains(known));
     assert!(ask(&[("CLINO_TOKEN_FILE", &file)], &[]).contains(known));

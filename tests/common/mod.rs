@@ -11,7 +11,8 @@ use pb::runs_client::RunsClient;
 use pb::snapshots_client::SnapshotsClient;
 use pb::watch_response::Event;
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -61,13 +62,33 @@ impl Daemon {
         Self::spawn(socket, flags, &[])
     }
 
+    /// The same of another binary.
+    pub fn of(binary: &str, socket: &Path, flags: &[&str]) -> Self {
+        let mut other = Command::new(binary);
+        for (name, _) in command().get_envs() {
+            other.env_remove(name);
+        }
+        other.arg("serve").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::launch(other, socket, flags)
+    }
+
     /// The same; a write beyond the limit on files fails there instead of ending the process.
     pub fn ignoring_file_limits(socket: &Path, flags: &[&str]) -> Self {
+        Self::behind("trap '' XFSZ", socket, flags)
+    }
+
+    /// The same with another umask.
+    pub fn with_umask(umask: &str, socket: &Path, flags: &[&str]) -> Self {
+        Self::behind(&format!("umask {umask}"), socket, flags)
+    }
+
+    /// The same as a process of which a shell has said something first.
+    fn behind(first: &str, socket: &Path, flags: &[&str]) -> Self {
         let command = command();
         let program = command.get_program().to_owned();
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         let mut shell = Command::new("sh");
-        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program).args(arguments);
+        shell.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]).arg(program).args(arguments);
         for (name, _) in command.get_envs() {
             shell.env_remove(name);
         }
@@ -97,6 +118,33 @@ impl Daemon {
             metrics: find("metrics=http://"),
             addresses,
             _directory: None,
+        }
+    }
+
+    /// What `--http` answers at a path: the status and the body.
+    pub fn http_get(&self, path: &str) -> (u16, String) {
+        let host = self.metrics.as_ref().unwrap().rsplit("http://").next().unwrap();
+        let mut stream = TcpStream::connect(host).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Waits until a line of `/metrics`, written as there with its labels, has at least this value.
+    pub async fn until_counted(&self, line: &str, least: f64) {
+        let began = Instant::now();
+        let value = || {
+            let text = self.http_get("/metrics").1;
+            let found =
+                text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' ')?.parse().ok());
+            found.unwrap_or(0.0)
+        };
+        while value() < least {
+            assert!(began.elapsed() < PATIENCE, "{line} does not become {least}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -357,7 +405,7 @@ impl Upload {
             let data = data.to_vec().into();
             Frame::Chunk(clino::wire::convert::chunk_to_pb((i * self.chunk) as u64, data))
         }));
-        frames.push(Frame::Commit(pb::Commit {}));
+        frames.push(Frame::Commit(pb::Commit::default()));
         frames
     }
 }

@@ -219,7 +219,7 @@ async fn metrics_of_runs_are_few_and_only_where_they_are_wanted() {
     let loss = [&last[..], &[("measure", "loss"), ("group", "pooled")]].concat();
     assert!(found.get("clino_run_reading", &loss) > 0.0);
     assert_eq!(found.all("clino_run_reading").iter().filter(|s| s.labels["run"] == runs[1]).count(), 0);
-    clients.runs.close_run(pb::CloseRunRequest { run_id: runs[3].clone() }).await.unwrap();
+    clients.runs.close_run(pb::CloseRunRequest { run_id: runs[3].clone(), resumable: false }).await.unwrap();
     let steps = scrape();
     let of = |sample: &&openmetrics::Sample| sample.labels["run"].clone();
     let mut shown: Vec<_> = steps.all("clino_run_step").iter().map(of).collect();

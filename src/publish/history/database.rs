@@ -5,13 +5,30 @@
 use super::folder::Folder;
 use crate::domain::{Fault, FaultKind};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The schema in numbered steps: `user_version` tells how many of them a database has behind it.
-const STEPS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const STEPS: [&str; 7] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
+];
+/// What a database of ours says of itself since the step that counts files ("clin"); earlier ones are known by their tables.
+const APPLICATION: i64 = 0x636c_696e;
+/// A question to each of our tables that only they can answer.
+const QUESTIONS: [&str; 4] = [
+    "SELECT number, id, key, fingerprint, groups, next_sequence FROM runs",
+    "SELECT run, step, attempt, digest, print, receipt, accepted FROM snapshots",
+    "SELECT run, sequence, step, measure, place, outcome, detail FROM readings",
+    "SELECT run, sequence, kind, body FROM events",
+];
 /// How long a connection waits for another one's lock.
 const BUSY: Duration = Duration::from_secs(5);
 /// How long the check at the start may take; what it has not seen by then is trusted.
@@ -55,13 +72,14 @@ impl From<rusqlite::Error> for Refused {
 /// [`FaultKind::Precondition`] for one that a newer clino has made, [`FaultKind::Exists`] for one that another process
 /// locks.
 pub(super) fn open(folder: &Folder) -> Result<Connection, Fault> {
-    match attempt(folder) {
+    match attempt(folder, look) {
         Ok(connection) => Ok(connection),
         Err(Refused::Fault(fault)) => Err(fault),
         Err(Refused::Damaged(why)) => {
             let aside = folder.quarantine()?;
             tracing::error!(why, aside, "the history is damaged: it is put aside, and a new one begins");
-            attempt(folder).map_err(|refused| match refused {
+            // This one is new, whatever lies beside it.
+            attempt(folder, |_, _| Ok(())).map_err(|refused| match refused {
                 Refused::Fault(fault) => fault,
                 Refused::Damaged(why) => Fault::internal(format!("the new history is damaged, too: {why}")),
             })
@@ -69,15 +87,92 @@ pub(super) fn open(folder: &Folder) -> Result<Connection, Fault> {
     }
 }
 
-fn attempt(folder: &Folder) -> Result<Connection, Refused> {
+fn attempt(
+    folder: &Folder,
+    look: fn(&Connection, &Folder) -> Result<(), Refused>,
+) -> Result<Connection, Refused> {
     let mut connection = writer(folder)?;
+    look(&connection, folder)?;
     migrate(&mut connection, &folder.database())?;
     check(&mut connection)?;
     Ok(connection)
 }
 
+/// Whether it is a database of ours, or a new one that nothing was lost from.
+fn look(connection: &Connection, folder: &Folder) -> Result<(), Refused> {
+    let sql = "SELECT count(*) FROM sqlite_master";
+    let things: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    if things > 0 && !has_our_tables(connection)? {
+        let description = format!(
+            "{} is a database of something else: name another directory, or move it away",
+            folder.database().display()
+        );
+        return Err(Refused::Fault(Fault::invalid("data", description)));
+    }
+    if things > 0 {
+        return Ok(());
+    }
+    let tensors = folder.some_tensors();
+    let failed = |error: std::io::Error| Fault::internal(format!("the history cannot be opened: {error}"));
+    match tensors.map_err(|error| Refused::Fault(failed(error)))? {
+        None => Ok(()),
+        Some(file) => {
+            Err(Refused::Damaged(format!("it is empty, and an earlier one has named {}", file.display())))
+        }
+    }
+}
+
+fn has_our_tables(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application != 0 {
+        return Ok(application == APPLICATION);
+    }
+    for question in QUESTIONS {
+        match connection.prepare(question) {
+            Ok(_) => {}
+            // No such table, or no such column.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a file is a database of ours. Opens it to be read alone, and makes nothing beside it.
+///
+/// # Errors
+/// [`FaultKind::Exists`] when another process locks it; [`FaultKind::Internal`] when it cannot be read.
+pub(super) fn is_ours(path: &Path) -> Result<bool, Fault> {
+    // Without a log all of it is in the file; with one a reader needs that as well.
+    let log = path.with_extension("db-wal");
+    let logged = std::fs::symlink_metadata(&log).is_ok_and(|found| found.len() > 0);
+    let asked = || -> Result<bool, rusqlite::Error> {
+        let connection = match path.to_str() {
+            Some(path) if !logged => still(path)?,
+            _ => reader(path)?,
+        };
+        has_our_tables(&connection)
+    };
+    match asked().map_err(Refused::from) {
+        Ok(ours) => Ok(ours),
+        Err(Refused::Damaged(_)) => Ok(false),
+        Err(Refused::Fault(fault)) => Err(fault),
+    }
+}
+
+/// A connection to a file that nobody changes meanwhile.
+fn still(path: &str) -> Result<Connection, rusqlite::Error> {
+    let escaped = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
 /// A connection that writes, to a database whose schema is known to be ours.
 pub(super) fn writer(folder: &Folder) -> Result<Connection, rusqlite::Error> {
+    folder.make_database().map_err(unmade)?;
     let connection = Connection::open(folder.database())?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -90,6 +185,12 @@ pub(super) fn writer(folder: &Folder) -> Result<Connection, rusqlite::Error> {
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |row| row.get::<_, i64>(0))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
+}
+
+fn unmade(error: std::io::Error) -> rusqlite::Error {
+    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+    let code = if full { rusqlite::ffi::SQLITE_FULL } else { rusqlite::ffi::SQLITE_CANTOPEN };
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
 }
 
 fn version(connection: &Connection) -> Result<usize, rusqlite::Error> {
@@ -136,14 +237,52 @@ fn check(connection: &mut Connection) -> Result<(), Refused> {
 
 /// A connection that cannot write, also beside a daemon.
 ///
+/// A database keeps a log beside it, and with it a file that readers write. Where neither is there and the folder takes
+/// none, as in a copy on a medium that cannot be written, nobody writes the database either: it is read as it is.
+///
 /// # Errors
 /// When there is no database.
 pub(super) fn reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
+    let attempt = |connection: Connection| {
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "query_only", true)?;
+        // Opening alone reads nothing.
+        version(&connection)?;
+        Ok(connection)
+    };
+    let opened = Connection::open_with_flags(path, flags).and_then(attempt);
+    match opened {
+        Err(error) if cannot_open(&error) && !logged(path) => {
+            let uri = flags | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(immutable(path), uri).and_then(attempt)
+        }
+        opened => opened,
+    }
+}
+
+fn cannot_open(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// Whether there is a log with something in it.
+fn logged(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
+/// The name by which SQLite reads a database that nobody writes.
+fn immutable(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => uri += &format!("%{byte:02X}"),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 /// Connections for readers, made when they are needed and kept for the next.
@@ -208,6 +347,25 @@ impl From<Fault> for Trouble {
 }
 
 impl Trouble {
+    /// Whether it is of what is to be written and stays however often that is tried: of a row that the database refuses, or
+    /// of a value that has no form there.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Fault(_) => true,
+            Self::Disk(error) => error.kind() == std::io::ErrorKind::Other,
+            Self::Database(rusqlite::Error::ToSqlConversionFailure(_)) => true,
+            Self::Database(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::ConstraintViolation
+                        | ErrorCode::TooBig
+                        | ErrorCode::TypeMismatch
+                        | ErrorCode::ParameterOutOfRange
+                )
+            ),
+        }
+    }
+
     /// As whoever wanted to read hears it.
     pub fn reading(self) -> Fault {
         match self {
@@ -248,17 +406,36 @@ mod tests {
     #[test]
     fn an_older_schema_is_brought_up_and_a_newer_one_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let old = Connection::open(directory.path().join(super::super::folder::DATABASE)).unwrap();
+        let old = Connection::open(directory.path().join(super::super::names::DATABASE)).unwrap();
         old.execute_batch(STEPS[0]).unwrap();
+        let reading = "INSERT INTO readings (run, sequence, step, attempt, measure, outcome, value, stderr) \
+                       VALUES (1, 0, 1, 1, 'sharpness', 'measured', 0.5, 0.25)";
+        old.pragma_update(None, "foreign_keys", false).unwrap();
+        old.execute_batch(reading).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
         let folder = Folder::open(directory.path()).unwrap();
         let connection = open(&folder).unwrap();
         assert_eq!(version(&connection).unwrap(), STEPS.len());
-        connection.prepare("SELECT value FROM readings_labelled").unwrap();
+        connection.prepare("SELECT value, interval_low FROM readings_labelled").unwrap();
+        let kept = "SELECT stderr, interval_low FROM readings";
+        let kept = connection.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(kept, (0.25, None::<f64>));
         connection.pragma_update(None, "user_version", STEPS.len() as i64 + 1).unwrap();
         drop(connection);
         assert_eq!(open(&folder).unwrap_err().kind, FaultKind::Precondition);
+    }
+
+    #[test]
+    fn names_of_files_may_hold_anything() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a b?c#d%20é.db");
+        let database = Connection::open(&path).unwrap();
+        database.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(database);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(immutable(&path), flags).unwrap();
+        connection.prepare("SELECT x FROM t").unwrap();
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub(super) fn columns(event: &Event) -> Result<Option<(&'static str, String)>, F
         Event::Finished { snapshot: SnapshotRef { step, attempt }, seconds } => {
             ("finished", text(&Finished { step: *step, attempt: *attempt, seconds: Exact(*seconds) })?)
         }
+        Event::Checked(checked) => ("checked", text(checked)?),
         Event::Decided(decision) => ("decided", decision_text(decision)?),
         Event::Closed => ("closed", "{}".to_owned()),
         Event::Reading(_) | Event::Gap { .. } | Event::Draining => return Ok(None),
@@ -120,6 +121,7 @@ pub(super) fn event(kind: &str, body: &str) -> Result<Event, Fault> {
             let Finished { step, attempt, seconds } = parsed(body)?;
             Event::Finished { snapshot: at(step, attempt), seconds: seconds.0 }
         }
+        "checked" => Event::Checked(Box::new(parsed(body)?)),
         "decided" => Event::Decided(Box::new(decision_of(body)?)),
         "closed" => Event::Closed,
         _ => return Err(Fault::internal(format!("the history holds an unknown event: {kind}"))),

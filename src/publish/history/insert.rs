@@ -16,6 +16,7 @@ use rusqlite::{Connection, named_params, params};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Something to be kept.
@@ -27,8 +28,10 @@ pub(super) enum Line {
     Accept(Box<Acceptance>, Arc<Sequenced>),
     /// Something else happened.
     Event(Arc<Sequenced>),
-    /// A run takes no more snapshots.
-    Close,
+    /// A run takes no more snapshots, and whether it may be opened again.
+    Close(bool),
+    /// It takes snapshots again.
+    Reopen,
     /// Told in its turn, and not kept.
     Draining,
 }
@@ -55,54 +58,102 @@ fn text(value: &impl Serialize) -> Result<String, Trouble> {
 /// Keeps all lines or, as far as rows go, none; files of tensors come before the rows that name them.
 ///
 /// # Errors
-/// When the disk or the database fails.
+/// When the disk or the database fails, and when one of the lines cannot be kept.
 pub(super) fn write(connection: &mut Connection, folder: &Folder, lines: &[Dated]) -> Result<(), Trouble> {
     let mut files = HashMap::new();
     for dated in lines {
-        keep_tensors(folder, dated, &mut files)?;
+        keep_tensors(connection, folder, dated, &mut files)?;
     }
     let transaction = connection.transaction()?;
-    let mut touched: HashMap<&RunId, &Kept> = HashMap::new();
     for dated in lines {
-        touched.insert(&dated.run, &dated.kept);
-        match &dated.line {
-            Line::Open(record) => dated.kept.is_row(open(&transaction, record)?),
-            Line::Accept(acceptance, sequenced) => {
-                let file = files.get(&acceptance.receipt.id.0);
-                accept(&transaction, dated, (acceptance, sequenced.sequence), file)?;
-                other(&transaction, dated, sequenced)?;
-            }
-            Line::Event(sequenced) => match &sequenced.event {
-                Event::Reading(_) => reading(&transaction, dated, sequenced)?,
-                _ => other(&transaction, dated, sequenced)?,
-            },
-            Line::Close => {
-                let sql = "UPDATE runs SET closed_at = coalesce(closed_at, ?2) WHERE number = ?1";
-                transaction.prepare_cached(sql)?.execute(params![dated.kept.row()?, dated.at])?;
-            }
-            Line::Draining => {}
-        }
+        line(&transaction, dated, &files)?;
     }
-    for kept in touched.values() {
-        counts(&transaction, kept)?;
-    }
+    count_all(&transaction, lines)?;
     Ok(transaction.commit()?)
 }
 
+/// Keeps all lines that can be kept, and tells the places of those that cannot, with the reasons. Slower: for when one of
+/// them has failed.
+///
+/// # Errors
+/// When the disk or the database fails.
+pub(super) fn write_apart(
+    connection: &mut Connection,
+    folder: &Folder,
+    lines: &[Dated],
+) -> Result<Vec<(usize, Trouble)>, Trouble> {
+    let mut aside = Vec::new();
+    let mut transaction = connection.transaction()?;
+    for (place, dated) in lines.iter().enumerate() {
+        let savepoint = transaction.savepoint()?;
+        let mut files = HashMap::new();
+        let kept = keep_tensors(&savepoint, folder, dated, &mut files);
+        match kept.and_then(|()| line(&savepoint, dated, &files)) {
+            Ok(()) => savepoint.commit()?,
+            // Dropping it takes back what it has done.
+            Err(trouble) if trouble.is_lasting() => aside.push((place, trouble)),
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    count_all(&transaction, lines)?;
+    transaction.commit()?;
+    Ok(aside)
+}
+
+fn line(connection: &Connection, dated: &Dated, files: &HashMap<String, String>) -> Result<(), Trouble> {
+    match &dated.line {
+        Line::Open(record) => dated.kept.is_row(open(connection, record)?),
+        Line::Accept(acceptance, sequenced) => {
+            let file = files.get(&acceptance.receipt.id.0);
+            accept(connection, dated, (acceptance, sequenced.sequence), file)?;
+            other(connection, dated, sequenced)?;
+        }
+        Line::Event(sequenced) => match &sequenced.event {
+            Event::Reading(_) => reading(connection, dated, sequenced)?,
+            _ => other(connection, dated, sequenced)?,
+        },
+        Line::Close(resumable) => {
+            let sql = "UPDATE runs SET closed_at = coalesce(closed_at, ?2), resumable = ?3 WHERE number = ?1";
+            connection.prepare_cached(sql)?.execute(params![dated.kept.row()?, dated.at, resumable])?;
+        }
+        Line::Reopen => {
+            let sql = "UPDATE runs SET closed_at = NULL, ended_at = NULL, resumable = 0 WHERE number = ?1";
+            connection.prepare_cached(sql)?.execute(params![dated.kept.row()?])?;
+        }
+        Line::Draining => {}
+    }
+    Ok(())
+}
+
+/// Sets the counts of every run that a line is of and that has a row.
+fn count_all(connection: &Connection, lines: &[Dated]) -> Result<(), Trouble> {
+    let touched: HashMap<&RunId, &Kept> = lines.iter().map(|dated| (&dated.run, &*dated.kept)).collect();
+    touched.values().filter(|kept| kept.found().is_some()).try_for_each(|kept| counts(connection, kept))
+}
+
 /// Writes what a line needs beside its row; names of references by the id of their snapshot go to `files`.
-fn keep_tensors(folder: &Folder, dated: &Dated, files: &mut HashMap<String, String>) -> Result<(), Trouble> {
+fn keep_tensors(
+    connection: &Connection,
+    folder: &Folder,
+    dated: &Dated,
+    files: &mut HashMap<String, String>,
+) -> Result<(), Trouble> {
     match &dated.line {
         Line::Open(record) => {
             for group in &record.groups {
                 if let Some(tensors) = &group.tensors {
-                    write_probe(&folder.probe(&group.digest), tensors)?;
+                    let path = folder.probe(&group.digest);
+                    note(connection, &path, "probes", &group.digest)?;
+                    write_probe(&path, tensors)?;
                 }
             }
         }
         Line::Accept(acceptance, _) => {
             if let Some(reference) = &acceptance.reference {
                 let digest = reference_digest(reference, &acceptance.receipt.digest);
-                match write_reference(&folder.snapshot(&digest), reference) {
+                let path = folder.snapshot(&digest);
+                note(connection, &path, "snapshots", &digest)?;
+                match write_reference(&path, reference) {
                     Ok(()) => drop(files.insert(acceptance.receipt.id.0.clone(), digest)),
                     // Its bytes cannot be read any more: that does not get better by waiting.
                     Err(error) if error.kind() == std::io::ErrorKind::Other => {
@@ -113,6 +164,16 @@ fn keep_tensors(folder: &Folder, dated: &Dated, files: &mut HashMap<String, Stri
             }
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Notes a file before it is written, so that it can be removed when nobody names it any more. One that lies there already
+/// was written by an earlier database, which may want it back: it is not this one's to remove.
+fn note(connection: &Connection, path: &Path, room: &str, digest: &str) -> Result<(), Trouble> {
+    if !path.exists() {
+        let sql = "INSERT OR IGNORE INTO files (folder, digest) VALUES (?1, ?2)";
+        connection.prepare_cached(sql)?.execute([room, digest])?;
     }
     Ok(())
 }
@@ -168,9 +229,10 @@ fn reading(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Res
     let Event::Reading(reading) = &sequenced.event else { return Ok(()) };
     let row = Row::of(sequenced.sequence, reading, &dated.kept.frame)?;
     let sql = "INSERT OR REPLACE INTO readings (run, sequence, step, attempt, measure, place, probe_group, outcome, \
-               value, stderr, seconds, forwards, backwards, passes, operations, detail) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-    let [value, stderr, seconds, forwards, backwards, passes, operations] = row.numbers;
+               value, stderr, seconds, forwards, backwards, passes, operations, interval_low, interval_high, \
+               interval_level, detail) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    let [value, stderr, seconds, forwards, backwards, passes, operations, low, high, level] = row.numbers;
     connection.prepare_cached(sql)?.execute(params![
         dated.kept.row()?,
         row.sequence as i64,
@@ -187,6 +249,9 @@ fn reading(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Res
         backwards,
         passes,
         operations,
+        low,
+        high,
+        level,
         row.detail
     ])?;
     Ok(())
@@ -212,6 +277,12 @@ fn other(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Resul
         }
         Event::Finished { snapshot, seconds } => {
             change("state = 'measured', seconds = ?4, finished = ?5", snapshot, seconds)?;
+        }
+        Event::Checked(checked) => {
+            // One that failed is not taken back.
+            let sql =
+                "UPDATE runs SET checked = ?2 WHERE number = ?1 AND coalesce(checked ->> '$.agrees', 1)";
+            connection.prepare_cached(sql)?.execute(params![run, text(&**checked)?])?;
         }
         Event::Decided(decision) => {
             let sql = "UPDATE runs SET decision = ?2 WHERE number = ?1";

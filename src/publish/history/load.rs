@@ -10,7 +10,7 @@ use super::read::{named, snapshot};
 use super::reading::Frame;
 use crate::domain::kept::MOST_RECEIPTS;
 use crate::domain::{
-    Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, SnapshotRef,
+    Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, RunSummary, SnapshotRef,
 };
 use crate::publish::board::{Progress, Standing};
 use rusqlite::{Connection, Row, params};
@@ -50,6 +50,42 @@ pub(in crate::publish) struct Loaded {
     pub pending: Vec<SnapshotRef>,
     /// Whether its last event is there.
     pub ended: bool,
+}
+
+impl Loaded {
+    /// As whoever lists runs sees it.
+    pub fn summary(self) -> RunSummary {
+        let KeptRun { record, closed, .. } = self.run;
+        let Standing { progress, latest, decision, checked } = self.standing;
+        let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
+        RunSummary {
+            run: record.id,
+            name: record.name,
+            model_type: record.model_type,
+            parameters: record.parameters,
+            groups: record.groups.into_iter().map(|group| group.name).collect(),
+            measures: record.measures,
+            plan: record.plan,
+            budget: record.budget,
+            seed: record.seed,
+            delivery: record.delivery,
+            precision: record.precision,
+            closed,
+            accepted,
+            measured,
+            skipped,
+            pending: accepted.saturating_sub(measured + skipped),
+            next_sequence,
+            label: record.label,
+            policy: record.policy,
+            decision,
+            latest,
+            last_accepted,
+            last_measured,
+            opened_at: record.opened_at,
+            checked,
+        }
+    }
 }
 
 fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, Trouble> {
@@ -124,13 +160,15 @@ fn loaded(row: &Row<'_>) -> Result<Loaded, Trouble> {
     let (record, progress) = (record(row)?, progress(row)?);
     let decision: Option<String> = row.get("decision")?;
     let decision = decision.as_deref().map(decision_of).transpose()?;
+    let checked: Option<String> = row.get("checked")?;
+    let checked = checked.map(|_| parsed(row, "checked")).transpose()?;
     let frame = Frame { measures: record.measures.clone(), precision: record.precision };
     let ended = row.get::<_, Option<f64>>("ended_at")?.is_some();
     let closed = row.get::<_, Option<f64>>("closed_at")?.is_some();
     Ok(Loaded {
-        run: KeptRun { record, closed, begun: progress.accepted > 0 },
+        run: KeptRun { record, closed, resumable: row.get("resumable")?, begun: progress.accepted > 0 },
         kept: Arc::new(Kept::at(row.get("number")?, frame, progress)),
-        standing: Standing { progress, latest: Vec::new(), decision },
+        standing: Standing { progress, latest: Vec::new(), decision, checked },
         pending: Vec::new(),
         ended,
     })
@@ -140,8 +178,8 @@ fn loaded(row: &Row<'_>) -> Result<Loaded, Trouble> {
 pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<Loaded>, Trouble> {
     let columns = "number, id, key, fingerprint, name, project, experiment, tags, model_type, parameters, groups, \
                    measures, plan, seed, delivery, precision, budget, gpu_only, policy, opened_at, closed_at, \
-                   ended_at, next_sequence, accepted, measured, skipped, last_accepted_step, last_accepted_attempt, \
-                   last_measured_step, last_measured_attempt, decision";
+                   resumable, ended_at, next_sequence, accepted, measured, skipped, last_accepted_step, last_accepted_attempt, \
+                   last_measured_step, last_measured_attempt, decision, checked";
     let sql = format!(
         "SELECT {columns} FROM (SELECT *, row_number() OVER (ORDER BY ended_at IS NOT NULL, number DESC) AS rank \
          FROM runs) WHERE rank <= ?1 OR ended_at IS NULL ORDER BY number"

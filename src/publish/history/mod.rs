@@ -14,6 +14,8 @@ mod folder;
 mod insert;
 mod kept;
 mod load;
+mod mark;
+mod names;
 mod query;
 mod read;
 mod reading;
@@ -25,8 +27,8 @@ mod upkeep;
 mod writer;
 
 pub use database::schema;
-pub use folder::DATABASE;
-pub use query::{COLUMNS, export, query};
+pub use names::DATABASE;
+pub use query::{COLUMNS, export, query, runs};
 pub use sheet::{Cell, Csv, JsonLines, Kind, Parquet, Sheet};
 pub use space::Watermark;
 
@@ -150,7 +152,12 @@ pub(super) enum What {
     Open(Box<RunRecord>),
     Accept(Box<Acceptance>),
     Event(Event),
-    Close,
+    Close {
+        /// Whether it may be opened again.
+        resumable: bool,
+    },
+    /// A run that was closed takes snapshots again.
+    Reopen,
     /// The last event of a stream. It is not kept.
     Draining,
 }
@@ -254,6 +261,8 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod folder_tests;
 #[cfg(test)]
 mod stop_tests;
 #[cfg(test)]

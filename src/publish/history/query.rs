@@ -2,17 +2,18 @@
 //!
 //! Owns: what may be asked. May not touch: what is in there; nothing here can write.
 
-use super::database::reader;
-use super::folder::DATABASE;
+use super::database::{Trouble, reader};
+use super::load::{self, Loaded};
+use super::names::DATABASE;
 use super::sheet::{Cell, Kind, Sheet};
-use crate::domain::{Fault, FaultKind};
+use crate::domain::{Fault, FaultKind, RunSummary};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Statement, ToSql};
+use rusqlite::{Connection, ErrorCode, Statement, ToSql};
 use std::io;
 use std::path::Path;
 
 /// Columns of an export: those of the view `readings_labelled`.
-pub const COLUMNS: [(&str, Kind); 25] = [
+pub const COLUMNS: [(&str, Kind); 28] = [
     ("run_id", Kind::Text),
     ("run_name", Kind::Text),
     ("project", Kind::Text),
@@ -28,6 +29,9 @@ pub const COLUMNS: [(&str, Kind); 25] = [
     ("outcome", Kind::Text),
     ("value", Kind::Real),
     ("stderr", Kind::Real),
+    ("interval_low", Kind::Real),
+    ("interval_high", Kind::Real),
+    ("interval_level", Kind::Real),
     ("mean", Kind::Real),
     ("min", Kind::Real),
     ("max", Kind::Real),
@@ -40,10 +44,14 @@ pub const COLUMNS: [(&str, Kind); 25] = [
     ("detail", Kind::Text),
 ];
 
-fn open(directory: &Path) -> Result<Connection, Fault> {
-    let path = directory.join(DATABASE);
+/// The database of a directory, or a copy of one that is named itself.
+fn open(data: &Path) -> Result<Connection, Fault> {
+    let path = if data.is_file() { data.to_owned() } else { data.join(DATABASE) };
     if !path.is_file() {
-        let description = format!("found no {DATABASE} in {}", directory.display());
+        let description = format!(
+            "found no {DATABASE} in {}, expected a directory of --data or a database",
+            data.display()
+        );
         return Err(Fault::field(FaultKind::NotFound, "data", description));
     }
     let strict = |connection: Connection| {
@@ -51,7 +59,22 @@ fn open(directory: &Path) -> Result<Connection, Fault> {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).map(|_| connection)
     };
     let opened = reader(&path).and_then(strict);
-    opened.map_err(|error| Fault::new(FaultKind::Unavailable, format!("{}: {error}", path.display())))
+    opened.map_err(|error| unreadable(&path, &error))
+}
+
+fn unreadable(path: &Path, error: &rusqlite::Error) -> Fault {
+    let shown = path.display();
+    let message = match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => format!(
+            "{shown}: {error}; where its folder cannot be written, copy it and its -wal to one that can, or make the copy \
+             with .backup or VACUUM INTO"
+        ),
+        Some(ErrorCode::NotADatabase) => {
+            return Fault::invalid("data", format!("{shown} is no history of clino"));
+        }
+        _ => format!("{shown}: {error}"),
+    };
+    Fault::new(FaultKind::Unavailable, message)
 }
 
 fn wrong(error: &rusqlite::Error) -> Fault {
@@ -92,6 +115,16 @@ fn pour(statement: &mut Statement<'_>, values: &[&dyn ToSql], sheet: &mut dyn Sh
         sheet.row(cells).map_err(|error| unwritten(&error))?;
     }
     Ok(())
+}
+
+/// The runs of a history as they stand in it, oldest first.
+///
+/// # Errors
+/// [`FaultKind::NotFound`] without a history, [`FaultKind::Unavailable`] when it cannot be read.
+pub fn runs(data: &Path) -> Result<Vec<RunSummary>, Fault> {
+    let connection = open(data)?;
+    let loaded = load::runs(&connection, usize::MAX >> 1).map_err(Trouble::reading)?;
+    Ok(loaded.into_iter().map(Loaded::summary).collect())
 }
 
 /// The readings of all runs, or of one, or of those of a project: run by run, in the order in which they were made.

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 const READING: &str = "sequence, step, attempt, measure, place, probe_group, outcome, value, stderr, seconds, \
-                       forwards, backwards, passes, operations, detail";
+                       forwards, backwards, passes, operations, interval_low, interval_high, interval_level, detail";
 
 /// The value that a word of serde's spells.
 pub(super) fn named<T: DeserializeOwned>(word: &str) -> Result<T, Trouble> {
@@ -27,7 +27,7 @@ pub(super) fn snapshot(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Resul
 }
 
 fn row(row: &rusqlite::Row<'_>) -> Result<Row, Trouble> {
-    let mut numbers = [None; 7];
+    let mut numbers = [None; 10];
     for (i, number) in numbers.iter_mut().enumerate() {
         *number = row.get(7 + i)?;
     }
@@ -39,7 +39,7 @@ fn row(row: &rusqlite::Row<'_>) -> Result<Row, Trouble> {
         group: row.get(5)?,
         outcome: named(&row.get::<_, String>(6)?)?,
         numbers,
-        detail: row.get(14)?,
+        detail: row.get(17)?,
     })
 }
 

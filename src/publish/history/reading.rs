@@ -6,15 +6,25 @@
 
 use super::exact::{Exact, Pairs, exact, plain};
 use crate::domain::{
-    Ended, Estimate, Fault, MeasureRequest, Outcome, Part, Precision, Quadrature, Reading, Rung, SnapshotRef,
-    Surface, TensorParts, Value, Work,
+    Ended, Estimate, Fault, Interval, MeasureRequest, Outcome, Part, Precision, Quadrature, Reading, Rung,
+    SnapshotRef, Surface, TensorParts, Value, Work,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Columns with numbers, in the order of [`Row::numbers`].
-pub(super) const NUMBERS: [&str; 7] =
-    ["value", "stderr", "seconds", "forwards", "backwards", "passes", "operations"];
+pub(super) const NUMBERS: [&str; 10] = [
+    "value",
+    "stderr",
+    "seconds",
+    "forwards",
+    "backwards",
+    "passes",
+    "operations",
+    "interval_low",
+    "interval_high",
+    "interval_level",
+];
 
 /// A row of `readings` without its run.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +36,7 @@ pub(super) struct Row {
     pub place: Option<u32>,
     pub group: Option<String>,
     pub outcome: Outcome,
-    pub numbers: [Option<f64>; 7],
+    pub numbers: [Option<f64>; 10],
     pub detail: Option<String>,
 }
 
@@ -124,7 +134,12 @@ impl Row {
         let Work { forwards, backwards, passes, operations } = reading.work;
         let stderr = reading.estimate.and_then(|estimate| estimate.stderr);
         let work = [forwards, backwards, passes, operations].map(Some);
-        let mut columns = [reading.value, stderr, Some(reading.seconds), work[0], work[1], work[2], work[3]];
+        let [low, high, level] = reading
+            .interval
+            .map_or([None; 3], |interval| [interval.low, interval.high, interval.level].map(Some));
+        let seconds = Some(reading.seconds);
+        let mut columns =
+            [reading.value, stderr, seconds, work[0], work[1], work[2], work[3], low, high, level];
         for (name, column) in NUMBERS.iter().zip(&mut columns) {
             if let Some(x) = column.filter(|x| x.is_nan() || x.to_bits() == (-0.0f64).to_bits()) {
                 detail.odd.0.push(((*name).to_owned(), Exact(x)));
@@ -167,11 +182,14 @@ impl Row {
                 columns[place] = Some(x);
             }
         }
-        let [value, stderr, seconds, forwards, backwards, passes, operations] = columns;
+        let [value, stderr, seconds, forwards, backwards, passes, operations, low, high, level] = columns;
         let number = |x: Option<f64>| x.unwrap_or(0.0);
         reading.outcome = self.outcome;
         reading.value = value;
         reading.seconds = number(seconds);
+        if let (Some(low), Some(high), Some(level)) = (low, high, level) {
+            reading.interval = Some(Interval { low, high, level });
+        }
         reading.work = Work {
             forwards: number(forwards),
             backwards: number(backwards),

@@ -4,6 +4,7 @@
 
 use super::exact::Exact;
 use crate::domain::id::hex;
+use crate::domain::text::shown_json;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -74,7 +75,18 @@ pub trait Sheet {
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
-/// Comma-separated values with a head.
+/// Whoever opens comma-separated values in a spreadsheet gets a text that begins like a formula evaluated, and people
+/// choose names: an apostrophe before it makes it a text, as spreadsheets themselves do.
+fn inert(cell: &Cell) -> String {
+    let text = cell.to_string();
+    match cell {
+        Cell::Text(_) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+        _ => text,
+    }
+}
+
+/// Comma-separated values with a head (RFC 4180: cells with commas, quotes or line ends are quoted). Texts that a
+/// spreadsheet would take for formulas have an apostrophe before them.
 pub struct Csv<W: Write>(csv::Writer<W>);
 
 impl<W: Write> Csv<W> {
@@ -90,7 +102,7 @@ impl<W: Write> Sheet for Csv<W> {
     }
 
     fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
-        Ok(self.0.write_record(cells.iter().map(Cell::to_string))?)
+        Ok(self.0.write_record(cells.iter().map(inert))?)
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
@@ -125,8 +137,7 @@ impl<W: Write> Sheet for JsonLines<W> {
             Cell::Text(text) => text.into(),
         };
         let object: Map<_, _> = self.columns.iter().cloned().zip(cells.into_iter().map(value)).collect();
-        serde_json::to_writer(&mut self.writer, &object)?;
-        self.writer.write_all(b"\n")
+        writeln!(self.writer, "{}", shown_json(&serde_json::to_string(&object)?))
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
@@ -250,5 +261,38 @@ impl<W: Write + Send> Sheet for Parquet<W> {
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         self.flush().and_then(|()| self.writer.close().map(drop)).map_err(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn csv(cells: Vec<Cell>) -> String {
+        let mut out = Vec::new();
+        let mut sheet = Box::new(Csv::new(&mut out));
+        sheet.row(cells).unwrap();
+        sheet.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn texts_that_look_like_formulas_are_texts_and_numbers_stay_numbers() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"] {
+            assert_eq!(csv(vec![Cell::Text(text.into()), Cell::Null]), format!("'{text},\n"));
+        }
+        assert_eq!(csv(vec![Cell::Text("\r=1".into()), Cell::Null]), "\"'\r=1\",\n");
+        assert_eq!(csv(vec![Cell::Real(-1.5), Cell::Integer(-2), Cell::Real(1e-7)]), "-1.5,-2,1e-7\n");
+        assert_eq!(csv(vec![Cell::Text("a=1".into()), Cell::Text("lr 1e-3".into())]), "a=1,lr 1e-3\n");
+    }
+
+    #[test]
+    fn cells_come_back_whatever_is_in_them() {
+        let texts = ["a,b", "{\"alphas\":[0.1,0.2]}", "two\nlines", "say \"x\"", "", " blank ", "日本, é"];
+        let row = csv(texts.iter().map(|text| Cell::Text((*text).into())).collect());
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(row.as_bytes());
+        let read = reader.records().next().unwrap().unwrap();
+        assert_eq!(read.iter().collect::<Vec<_>>(), texts);
     }
 }

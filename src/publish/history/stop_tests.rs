@@ -1,6 +1,7 @@
 //! A STOP is spoken of only once it is durable.
 #![allow(clippy::unwrap_used)]
 
+use super::tests::{beside, fill_disk, free_disk};
 use super::*;
 use crate::domain::*;
 use crate::publish::tests::record;
@@ -94,35 +95,33 @@ fn begun(history: History) -> (Arc<Hub>, RunId) {
 #[tokio::test]
 async fn a_stop_is_spoken_of_when_it_is_durable() {
     let directory = tempfile::tempdir().unwrap();
-    let history = History::open(directory.path(), None, 10).unwrap();
-    // The disk is full at first. Of this connection: the one that is opened after the failure has no limit.
-    let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-    let limit = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    history.connection.pragma_update_and_check(None, "max_page_count", pages, limit).unwrap();
-    let (hub, run) = begun(history);
-    let mut silenced = 0;
+    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
+    // The disk is full at first.
+    fill_disk(directory.path());
     measured(&hub, &run);
+    let fault = hub.settled().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Exhausted, "{fault}");
+    silent(&hub, &run);
+    free_disk(directory.path());
     let told = async {
-        loop {
-            let said = hub.verdict(&run).is_some_and(|decision| decision.advice == Advice::Stop);
-            if said {
-                break;
-            }
-            silent(&hub, &run);
-            silenced += 1;
+        while hub.verdict(&run).is_none_or(|decision| decision.advice != Advice::Stop) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
-    assert!(silenced > 0 && hub.refusal(&run).is_some());
+    assert!(hub.refusal(&run).is_some());
     assert_eq!(hub.decided(&run).unwrap().advice, Advice::Stop);
     // A copy of the directory is what a kill -9 would leave.
     let copy = tempfile::tempdir().unwrap();
+    // While somebody reads, the writer does not take back the log of which a part would be copied.
+    let reader = beside(directory.path());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM runs").unwrap();
     for entry in std::fs::read_dir(directory.path()).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_file() {
             std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
         }
     }
+    drop(reader);
     let history = History::open(copy.path(), None, 10).unwrap();
     let again = Hub::new(BOUNDS).durable(history).unwrap();
     again.resume(&run, case());

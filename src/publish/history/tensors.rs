@@ -3,6 +3,7 @@
 //!
 //! Owns: how they are written, whole or not at all, and read. May not touch: which are kept.
 
+use super::folder::create;
 use crate::domain::id::hex;
 use crate::domain::{Dtype, Fault, Layout, Manifest, ParameterSource, Reference, Tensor, TensorSpec};
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -18,14 +19,23 @@ const MOST_HEADER_BYTES: u64 = 64 << 20;
 /// Elements that are copied at once.
 const PIECE: usize = 1 << 17;
 
-const DTYPES: [(Dtype, safetensors::Dtype); 6] = [
-    (Dtype::F32, safetensors::Dtype::F32),
-    (Dtype::F16, safetensors::Dtype::F16),
-    (Dtype::Bf16, safetensors::Dtype::BF16),
-    (Dtype::F64, safetensors::Dtype::F64),
-    (Dtype::I64, safetensors::Dtype::I64),
-    (Dtype::I32, safetensors::Dtype::I32),
-];
+/// The name of each dtype in a file.
+fn stored(dtype: Dtype) -> safetensors::Dtype {
+    use safetensors::Dtype as Stored;
+    match dtype {
+        Dtype::F32 => Stored::F32,
+        Dtype::F16 => Stored::F16,
+        Dtype::Bf16 => Stored::BF16,
+        Dtype::F64 => Stored::F64,
+        Dtype::I64 => Stored::I64,
+        Dtype::I32 => Stored::I32,
+        Dtype::Bool => Stored::BOOL,
+        Dtype::U8 => Stored::U8,
+        Dtype::I8 => Stored::I8,
+        Dtype::I16 => Stored::I16,
+        Dtype::U16 => Stored::U16,
+    }
+}
 
 fn other(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(error.to_string())
@@ -36,8 +46,7 @@ fn header(specs: &[TensorSpec]) -> io::Result<Vec<u8>> {
     let mut offset = 0;
     let mut info = |spec: &TensorSpec| {
         let length = spec.byte_length().unwrap_or(0) as usize;
-        let known = DTYPES.iter().find(|(ours, _)| *ours == spec.dtype);
-        let dtype = known.map_or(safetensors::Dtype::F32, |(_, theirs)| *theirs);
+        let dtype = stored(spec.dtype);
         let shape = spec.shape.iter().map(|axis| *axis as usize).collect();
         let begin = offset;
         offset += length;
@@ -56,7 +65,7 @@ fn whole(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>
         return Ok(());
     }
     let unfinished = path.with_extension("unfinished");
-    let mut file = BufWriter::new(File::create(&unfinished)?);
+    let mut file = BufWriter::new(create(&unfinished)?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(&unfinished, path)?;
@@ -153,8 +162,8 @@ impl TensorFile {
         let (mut specs, mut starts) = (Vec::new(), Vec::new());
         for name in metadata.offset_keys() {
             let Some(info) = metadata.info(&name) else { continue };
-            let known = DTYPES.iter().find(|(_, theirs)| *theirs == info.dtype);
-            let dtype = known.map(|(ours, _)| *ours).ok_or_else(|| other("an unknown dtype"))?;
+            let known = Dtype::ALL.into_iter().find(|dtype| stored(*dtype) == info.dtype);
+            let dtype = known.ok_or_else(|| other("an unknown dtype"))?;
             let shape = info.shape.iter().map(|axis| *axis as u64).collect();
             specs.push(TensorSpec { name, dtype, shape });
             starts.push(data + info.data_offsets.0 as u64);

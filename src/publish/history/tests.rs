@@ -4,14 +4,14 @@ use super::insert::{Dated, Line, write};
 use super::reading::{Frame, Row};
 use super::*;
 use crate::domain::*;
-use crate::publish::tests::record;
+use crate::publish::tests::{checked, record};
 use crate::publish::{Bounds, Hub};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const BOUNDS: Bounds = Bounds { events: 8, bytes: 1 << 20, records: 3, reports: 2 };
 
-fn at(step: u64) -> SnapshotRef {
+pub(super) fn at(step: u64) -> SnapshotRef {
     SnapshotRef { step, attempt: 1 }
 }
 
@@ -66,11 +66,18 @@ fn plain() -> impl Strategy<Value = Reading> {
     let estimate = (number(), maybe(), number(), number());
     let estimate = estimate.prop_map(|(mean, stderr, min, max)| Estimate { mean, stderr, min, max });
     let ended = prop::sample::select(vec![Ended::Draws, Ended::Target, Ended::MaxDraws, Ended::MaxSeconds]);
-    let columns =
-        (any::<u64>(), 1..u32::MAX, outcome, maybe(), prop::option::of(estimate), prop::option::of(ended));
+    let interval = prop::option::of((number(), number(), number()));
+    let spread = (prop::option::of(estimate), interval);
+    let columns = (any::<u64>(), 1..u32::MAX, outcome, maybe(), spread, prop::option::of(ended));
     let texts = (prop::option::of(".{0,5}"), prop::option::of(".{0,5}"), prop::option::of("[a-z]{1,3}"));
     (columns, texts, prop::array::uniform5(number()), any::<bool>()).prop_map(
-        |((step, attempt, outcome, value, estimate, ended), (reason, remark, group), work, known)| {
+        |(
+            (step, attempt, outcome, value, (estimate, interval), ended),
+            (reason, remark, group),
+            work,
+            known,
+        )| {
+            let interval = interval.map(|(low, high, level)| Interval { low, high, level });
             let name = if known { "loss" } else { "unknown" };
             let parameters = BTreeMap::from([("p".to_owned(), Value::Number(0.5))]);
             let measure = MeasureRequest { name: name.into(), parameters };
@@ -79,6 +86,7 @@ fn plain() -> impl Strategy<Value = Reading> {
                 outcome,
                 value,
                 estimate,
+                interval,
                 ended,
                 reason,
                 remark,
@@ -145,24 +153,24 @@ proptest! {
     }
 }
 
-fn hub(directory: &Path) -> (Arc<Hub>, Vec<KeptRun>) {
+pub(super) fn hub(directory: &Path) -> (Arc<Hub>, Vec<KeptRun>) {
     let history = History::open(directory, None, 10).unwrap();
     let runs = history.runs();
     (Hub::new(BOUNDS).durable(history).unwrap(), runs)
 }
 
-fn end(hub: Arc<Hub>) {
+pub(super) fn end(hub: Arc<Hub>) {
     assert!(hub.end(Duration::from_secs(60)));
     drop(hub);
 }
 
-fn loss(step: u64, value: f64) -> Event {
+pub(super) fn loss(step: u64, value: f64) -> Event {
     let loss = MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() };
     let reading = Reading { value: Some(value), ..Reading::blank(loss, None, at(step), Precision::F64) };
     Event::Reading(Box::new(reading))
 }
 
-fn acceptance(step: u64) -> Acceptance {
+pub(super) fn acceptance(step: u64) -> Acceptance {
     let receipt = Receipt {
         id: SnapshotId(format!("s{step}")),
         at: at(step),
@@ -171,6 +179,7 @@ fn acceptance(step: u64) -> Acceptance {
         unmeasured: vec![],
         replaced: None,
         repeated: false,
+        warnings: Vec::new(),
         decision: None,
     };
     let header = SnapshotHeader { at: at(step), kind: WeightKind::Ema, initialization: false };
@@ -178,7 +187,7 @@ fn acceptance(step: u64) -> Acceptance {
     Acceptance { header, receipt, key, reference: None }
 }
 
-fn measured(hub: &Hub, run: &RunId, step: u64) {
+pub(super) fn measured(hub: &Hub, run: &RunId, step: u64) {
     hub.accept(run, acceptance(step));
     hub.append(run, Event::Started { snapshot: at(step), readings: 2 });
     hub.append(run, loss(step, step as f64));
@@ -186,7 +195,7 @@ fn measured(hub: &Hub, run: &RunId, step: u64) {
     hub.append(run, Event::Finished { snapshot: at(step), seconds: 0.5 });
 }
 
-async fn all(hub: &Hub, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
+pub(super) async fn all(hub: &Hub, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
     let mut watcher = hub.watch(run, Some(0)).unwrap();
     let mut events = Vec::new();
     while events.len() < count {
@@ -254,7 +263,7 @@ async fn a_closed_run_ends_at_the_next_start() {
     let (before, _) = hub(directory.path());
     before.open(record(&run), Case::default());
     before.accept(&run, acceptance(1));
-    before.close(&run);
+    before.close(&run, false);
     before.settled().await.unwrap();
     end(before);
     for _ in 0..2 {
@@ -312,18 +321,58 @@ async fn decisions_come_back_also_with_numbers_that_are_none() {
     }
 }
 
+/// Rows that SQLite has no room for: the key of this table is used up, which is told as a full disk is. It lasts until the
+/// triggers are gone, so no clock is in it.
+const FULL: &str = "CREATE TABLE used_up (n INTEGER PRIMARY KEY AUTOINCREMENT);
+    INSERT INTO used_up VALUES (9223372036854775807);
+    CREATE TRIGGER full_events BEFORE INSERT ON events BEGIN INSERT INTO used_up (n) VALUES (NULL); END;
+    CREATE TRIGGER full_readings BEFORE INSERT ON readings BEGIN INSERT INTO used_up (n) VALUES (NULL); END;";
+
+/// Another connection to the database of a directory, as somebody's shell has it.
+pub(super) fn beside(directory: &Path) -> Connection {
+    let connection = Connection::open(directory.join(DATABASE)).unwrap();
+    connection.busy_timeout(Duration::from_secs(60)).unwrap();
+    connection
+}
+
+/// No event and no reading of a history can be written any more.
+pub(super) fn fill_disk(directory: &Path) {
+    beside(directory).execute_batch(FULL).unwrap();
+}
+
+/// They can be written again.
+pub(super) fn free_disk(directory: &Path) {
+    beside(directory).execute_batch("DROP TRIGGER full_events; DROP TRIGGER full_readings").unwrap();
+}
+
+#[tokio::test]
+async fn a_check_outlives_the_process_and_one_that_failed_is_not_taken_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = RunId("r".into());
+    let (before, _) = hub(directory.path());
+    before.open(record(&run), Case::default());
+    for (step, agrees) in [(1, true), (2, false), (3, true)] {
+        before.append(&run, Event::Checked(Box::new(checked(step, agrees))));
+    }
+    before.settled().await.unwrap();
+    end(before);
+    let (after, _) = hub(directory.path());
+    assert_eq!(after.standing(&run).unwrap().checked, Some(checked(2, false)));
+    assert!(after.refusal(&run).is_some());
+    let events: Vec<_> = all(&after, &run, 3).await.into_iter().map(|told| told.event.clone()).collect();
+    let told = |step, agrees| Event::Checked(Box::new(checked(step, agrees)));
+    assert_eq!(events, [told(1, true), told(2, false), told(3, true)]);
+    end(after);
+}
+
 #[tokio::test]
 async fn row_38_a_full_disk_refuses_what_is_new_and_recovers_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let history = History::open(directory.path(), None, 10).unwrap();
-    // Of this connection: the one that is opened after the failure has no limit.
-    let pages: i64 = history.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-    let limit = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    history.connection.pragma_update_and_check(None, "max_page_count", pages + 2, limit).unwrap();
-    let hub = Hub::new(BOUNDS).durable(history).unwrap();
+    let (hub, _) = hub(directory.path());
     let run = RunId("r".into());
     hub.open(record(&run), Case::default());
     hub.settled().await.unwrap();
+    fill_disk(directory.path());
     hub.accept(&run, acceptance(1));
     hub.append(&run, Event::Started { snapshot: at(1), readings: 500 });
     (0..500).for_each(|i| hub.append(&run, loss(1, f64::from(i))));
@@ -335,6 +384,7 @@ async fn row_38_a_full_disk_refuses_what_is_new_and_recovers_alone() {
         0,
         "nothing was told before it was durable"
     );
+    free_disk(directory.path());
     let recovered = async {
         while hub.settled().await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -355,12 +405,12 @@ async fn runs_that_are_too_old_go_with_their_files() {
     for run in [&old, &young] {
         let spec = TensorSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1] };
         let tensors = Arc::new(vec![Tensor::new(spec, vec![7; 4].into()).unwrap()]);
-        let digest = format!("digest of {run}");
+        let digest = if *run == old { "0" } else { "1" }.repeat(64);
         let group = KeptGroup { name: "en".into(), digest, tensors: Some(tensors) };
         before.open(RunRecord { groups: vec![group], ..record(run) }, Case::default());
         measured(&before, run, 1);
     }
-    before.close(&old);
+    before.close(&old, false);
     before.append(&old, Event::Closed);
     before.settled().await.unwrap();
     end(before);

@@ -7,7 +7,7 @@ use super::folder::Folder;
 use super::now;
 use crate::domain::RunId;
 use rusqlite::{Connection, params};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Rows that one transaction removes: what happens meanwhile waits no longer than for these.
@@ -135,11 +135,24 @@ fn remove(connection: &mut Connection, run: i64) -> Result<bool, Trouble> {
     Ok(false)
 }
 
-/// Removes files that no row names, and gives some free pages back; true when there are more.
+/// Files that this database has written and that no row names any more.
+const UNNAMED: &str = "SELECT folder, digest FROM files WHERE CASE folder
+    WHEN 'probes' THEN digest NOT IN
+        (SELECT json_extract(value, '$.digest') FROM runs, json_each(runs.groups)
+         WHERE json_extract(value, '$.digest') IS NOT NULL)
+    ELSE digest NOT IN (SELECT file FROM snapshots WHERE file IS NOT NULL) END";
+
+/// Removes files that were written here and that no row names any more, and gives some free pages back; true when there are
+/// more. A database that has just begun, also in the place of a damaged one, has written none.
 fn tidy(connection: &Connection, folder: &Folder) -> Result<bool, Trouble> {
-    let probes = "SELECT DISTINCT json_extract(value, '$.digest') FROM runs, json_each(runs.groups)";
-    let snapshots = "SELECT DISTINCT file FROM snapshots WHERE file IS NOT NULL";
-    folder.sweep(&names(connection, probes)?, &names(connection, snapshots)?)?;
+    let mut statement = connection.prepare(UNNAMED)?;
+    let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for file in found.collect::<Result<Vec<(String, String)>, _>>()? {
+        let (room, digest) = &file;
+        folder.remove(room, digest)?;
+        connection.execute("DELETE FROM files WHERE folder = ?1 AND digest = ?2", [room, digest])?;
+        tracing::debug!(room, digest, "a file that no run names any more is removed");
+    }
     let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
     if free > 0 {
         give_back(connection)?;
@@ -154,12 +167,6 @@ fn give_back(connection: &Connection) -> Result<(), Trouble> {
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
-}
-
-fn names(connection: &Connection, sql: &str) -> Result<HashSet<String>, Trouble> {
-    let mut statement = connection.prepare(sql)?;
-    let found = statement.query_map([], |row| row.get(0))?;
-    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// Brings the log into the database and cuts it to nothing, as far as readers let it.

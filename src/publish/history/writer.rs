@@ -3,7 +3,7 @@
 //! Owns: the writing connection, sequence numbers, what happens when the disk fails. May not touch: what is written.
 
 use super::database::{self, Trouble};
-use super::insert::{Dated, Line, write};
+use super::insert::{Dated, Line, write, write_apart};
 use super::upkeep::{Upkeep, checkpoint};
 use super::{Entry, Store, What};
 use crate::domain::meters::{Meters, Metric};
@@ -19,6 +19,9 @@ use std::time::Duration;
 const BATCH: usize = 4_096;
 /// Between two attempts at a disk that fails.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Characters of a row that cannot be kept, in the line of the log.
+const TOLD: usize = 1_000;
 
 /// Starts the thread. It ends when the store is closed and everything is written, or cannot be.
 pub(in crate::publish) fn start(
@@ -155,12 +158,40 @@ impl Writer {
         if self.connection.is_none() {
             self.connection = Some(database::writer(folder)?);
         }
-        match &mut self.connection {
-            Some(connection) if !lines.iter().all(|dated| matches!(dated.line, Line::Draining)) => {
-                write(connection, folder, lines)
-            }
-            _ => Ok(()),
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if lines.iter().all(|dated| matches!(dated.line, Line::Draining)) {
+            return Ok(());
         }
+        match write(connection, folder, lines) {
+            Err(trouble) if trouble.is_lasting() => {
+                let aside = write_apart(connection, folder, lines)?;
+                aside.into_iter().for_each(|(place, trouble)| self.set_aside(&lines[place], &trouble));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// What cannot be kept, however often that is tried, holds up nothing else: it is told here and, where somebody waits
+    /// to hear that it is kept, to them.
+    fn set_aside(&self, dated: &Dated, trouble: &Trouble) {
+        self.count(|meters| meters.one(Metric::HistoryDropped, &[]));
+        let Dated { run, kept, line, .. } = dated;
+        let why = trouble.writing();
+        let refuse = |id: &str, what: &str| {
+            let message =
+                format!("{what} cannot be kept in the history: {why}; it is forgotten when the daemon ends");
+            kept.refuse(id.to_owned(), Fault::internal(message));
+        };
+        match line {
+            Line::Open(_) => refuse(&run.0, "the run"),
+            Line::Accept(acceptance, _) => refuse(&acceptance.receipt.id.0, "the snapshot"),
+            // The run has been told of.
+            _ if kept.refusal(&run.0).is_some() => return,
+            _ => {}
+        }
+        let what: String = format!("{line:?}").chars().take(TOLD).collect();
+        tracing::error!(%run, fault = %why, what, "a row of the history is set aside: it cannot be kept");
     }
 
     /// Tells those who watch, and lets policies look at what is new.
@@ -174,7 +205,13 @@ impl Writer {
                     let sequence = dated.kept.ahead().next_sequence;
                     Arc::new(Sequenced { sequence, event: Event::Draining })
                 }
-                Line::Open(_) | Line::Close => continue,
+                Line::Reopen => {
+                    if let Some(hub) = &hub {
+                        hub.reopened(&feed);
+                    }
+                    continue;
+                }
+                Line::Open(_) | Line::Close(_) => continue,
             };
             feed.tell(&sequenced);
             if let Some(hub) = &hub {
@@ -210,7 +247,8 @@ impl Batch {
                 }
                 Line::Event(numbered(event))
             }
-            What::Close => Line::Close,
+            What::Close { resumable } => Line::Close(resumable),
+            What::Reopen => Line::Reopen,
             What::Draining => Line::Draining,
         };
         self.counted += u64::from(counted);

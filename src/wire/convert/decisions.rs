@@ -4,15 +4,20 @@
 
 use super::runs::{parameter_info_to_pb, parameters_from_pb};
 use super::{Coded, Complaints, at_from_pb, at_to_pb, value_to_pb};
+use crate::domain::subject::MAX_SUBJECT;
 use crate::domain::{
     Advice, Decision, Fault, Mode, Overridden, Policy, Reason, RuleInfo, RuleRequest, RunId,
 };
 use crate::wire::pb;
 
-fn mode_from_pb(field: &str, mode: i32) -> Result<Mode, Fault> {
-    match mode {
-        0 => Ok(Mode::default()),
-        number => Mode::from_pb(field, number),
+/// That the text of a subject is not too long to be kept.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming `on`.
+pub(super) fn check_subject(text: &str) -> Result<(), Fault> {
+    match text.len() {
+        0..=MAX_SUBJECT => Ok(()),
+        found => Err(Fault::invalid("on", format!("found {found} bytes, expected at most {MAX_SUBJECT}"))),
     }
 }
 
@@ -22,11 +27,13 @@ fn mode_from_pb(field: &str, mode: i32) -> Result<Mode, Fault> {
 /// [`crate::domain::FaultKind::Invalid`] with every wrong field, under `policy.`.
 pub fn policy_from_pb(policy: pb::Policy) -> Result<Policy, Fault> {
     let mut complaints = Complaints::default();
-    let mode = complaints.keep("policy.", mode_from_pb("mode", policy.mode));
+    let mode = complaints.keep("policy.", Mode::or_default("mode", policy.mode));
     let mut rules = Vec::with_capacity(policy.rules.len());
     for (i, rule) in policy.rules.into_iter().enumerate() {
         let parameters = parameters_from_pb(rule.parameters);
-        let parameters = complaints.keep(&format!("policy.rules[{i}]."), parameters);
+        let prefix = format!("policy.rules[{i}].");
+        complaints.keep(&prefix, check_subject(&rule.on));
+        let parameters = complaints.keep(&prefix, parameters);
         rules.push(RuleRequest { name: rule.name, on: rule.on, parameters: parameters.unwrap_or_default() });
     }
     complaints.settle()?;

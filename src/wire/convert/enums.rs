@@ -1,4 +1,5 @@
-//! Enums: one table each, read in both directions. UNSPECIFIED and unknown numbers are refused by name.
+//! Enums: one table each, read in both directions. UNSPECIFIED is the default of an enum that has one; without one it is
+//! refused by name, as unknown numbers are.
 //!
 //! Owns: the tables. May not touch: messages.
 
@@ -21,6 +22,17 @@ pub trait Coded: Copy + PartialEq + 'static {
     fn to_pb(self) -> i32 {
         let entry = Self::TABLE.iter().find(|(_, domain)| *domain == self);
         entry.map_or(0, |(pb, _)| (*pb).into())
+    }
+
+    /// What a number means in a request, where UNSPECIFIED is the default.
+    ///
+    /// # Errors
+    /// Those of [`Coded::from_pb`].
+    fn or_default(field: &str, number: i32) -> Result<Self, Fault>
+    where
+        Self: Default,
+    {
+        if number == 0 { Ok(Self::default()) } else { Self::from_pb(field, number) }
     }
 
     /// What a number means.
@@ -49,6 +61,11 @@ impl Coded for Dtype {
         (pb::Dtype::F64, Self::F64),
         (pb::Dtype::I64, Self::I64),
         (pb::Dtype::I32, Self::I32),
+        (pb::Dtype::Bool, Self::Bool),
+        (pb::Dtype::U8, Self::U8),
+        (pb::Dtype::I8, Self::I8),
+        (pb::Dtype::I16, Self::I16),
+        (pb::Dtype::U16, Self::U16),
     ];
     fn name(pb: &pb::Dtype) -> &'static str {
         pb.as_str_name()

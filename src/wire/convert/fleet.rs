@@ -2,8 +2,9 @@
 //!
 //! Owns: nothing beside the conversion. May not touch: the registry.
 
+use super::decisions::check_subject;
 use super::{Coded, Complaints, at_from_pb, at_to_pb, summary_from_pb};
-use crate::domain::id::{MAX_NAME, check_name, quoted};
+use crate::domain::text::{check_name, check_text, shown};
 use crate::domain::{
     ComparedRun, Comparison, Direction, Fault, Moment, Page, Point, RunFilter, RunId, RunNews, Subject,
 };
@@ -11,8 +12,6 @@ use crate::wire::pb;
 
 /// Most tags of a filter: no run has more.
 const MAX_TAGS: usize = 32;
-/// Longest text of a subject, in bytes.
-const MAX_SUBJECT: usize = 4_096;
 
 impl Coded for Direction {
     type Pb = pb::Direction;
@@ -43,10 +42,7 @@ pub fn filter_from_pb(filter: Option<pb::RunFilter>) -> Result<RunFilter, Fault>
     }
     for (name, text) in &tags {
         complaints.keep("filter.", check_name("tags", name));
-        if text.len() > MAX_NAME {
-            let description = format!("found {}, expected at most {MAX_NAME} bytes", quoted(text));
-            complaints.keep("filter.", Err::<(), _>(Fault::invalid("tags", description)));
-        }
+        complaints.keep("filter.", check_text(&format!("tags.{}", shown(name)), text));
     }
     complaints.settle()?;
     Ok(RunFilter { project, experiment, tags: tags.into_iter().collect(), open })
@@ -81,10 +77,7 @@ pub fn news_from_pb(news: pb::WatchRunsResponse) -> Result<RunNews, Fault> {
 }
 
 fn subject(text: &str) -> Result<Subject, Fault> {
-    if text.len() > MAX_SUBJECT {
-        let description = format!("found {} bytes, expected at most {MAX_SUBJECT}", text.len());
-        return Err(Fault::invalid("on", description));
-    }
+    check_subject(text)?;
     text.parse::<Subject>().map_err(|wrong| Fault::invalid("on", wrong))
 }
 
@@ -109,10 +102,7 @@ pub fn comparison_from_pb(request: pb::CompareRunsRequest) -> Result<Comparison,
     let filter = complaints.keep("", filter_from_pb(request.filter));
     let on = complaints.keep("", subject(&request.on));
     let moment = complaints.keep("", moment(request.moment, request.step));
-    let direction = match request.direction {
-        0 => Some(Direction::default()),
-        number => complaints.keep("", Direction::from_pb("direction", number)),
-    };
+    let direction = complaints.keep("", Direction::or_default("direction", request.direction));
     complaints.settle()?;
     let missing = || Fault::internal("a field is missing though nothing complained");
     Ok(Comparison {
@@ -201,7 +191,10 @@ mod tests {
             open: false,
         };
         let fault = filter_from_pb(Some(filter)).unwrap_err();
-        assert_eq!(blamed(&fault), ["filter.experiment", "filter.project", "filter.tags", "filter.tags"]);
+        assert_eq!(
+            blamed(&fault),
+            ["filter.experiment", "filter.project", "filter.tags", "filter.tags.long"]
+        );
         assert!(!format!("{fault:?}").contains('\x1b') && fault.message.len() < 400);
         let tags: HashMap<_, _> = (0..33).map(|i| (format!("t{i}"), String::new())).collect();
         let many = pb::RunFilter { tags: tags.into_iter().collect(), ..Default::default() };

@@ -5,6 +5,7 @@
 mod decisions;
 mod enums;
 mod fleet;
+mod model_check;
 mod readings;
 mod requests;
 mod runs;
@@ -20,8 +21,8 @@ pub use readings::{
     event_from_pb, event_to_pb, reading_from_pb, reading_to_pb, report_from_pb, report_to_pb,
 };
 pub use requests::{
-    announcement_from_pb, announcement_to_pb, at_from_pb, at_to_pb, check_key, open_run_from_pb,
-    open_run_to_pb, probe_to_pb, project_from_pb, receipt_from_pb, receipt_to_pb,
+    announcement_from_pb, announcement_to_pb, at_from_pb, at_to_pb, check_key, digest_from_pb,
+    open_run_from_pb, open_run_to_pb, probe_to_pb, project_from_pb, receipt_from_pb, receipt_to_pb,
 };
 pub use runs::{
     info_to_pb, measure_from_pb, measure_to_pb, opened_from_pb, opened_to_pb, summary_from_pb, summary_to_pb,
@@ -30,6 +31,7 @@ pub use runs::{
 pub use tensors::{chunk_to_pb, manifest_from_pb, probe_manifest_to_pb, spec_from_pb, spec_to_pb};
 
 use crate::domain::{Fault, FaultKind, Violation};
+use model_check::{check_from_pb, check_to_pb, checked_from_pb, checked_to_pb};
 
 /// Gathers what is wrong with several fields, so that a client hears of all of them at once.
 #[derive(Debug, Default)]

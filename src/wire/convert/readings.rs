@@ -3,10 +3,13 @@
 //! Owns: nothing beside the conversion. May not touch: who made them.
 
 use super::runs::{parameters_from_pb, work_from_pb, work_to_pb};
-use super::{Coded, at_from_pb, at_to_pb, decision_from_pb, decision_to_pb, present, value_to_pb};
+use super::{
+    Coded, at_from_pb, at_to_pb, checked_from_pb, checked_to_pb, decision_from_pb, decision_to_pb, present,
+    value_to_pb,
+};
 use crate::domain::{
-    Ended, Estimate, Event, Fault, Outcome, Part, Precision, Quadrature, Reading, Report, Rung, Sequenced,
-    SnapshotState, Surface, TensorParts, WeightKind,
+    Ended, Estimate, Event, Fault, Interval, Outcome, Part, Precision, Quadrature, Reading, Report, Rung,
+    Sequenced, SnapshotState, Surface, TensorParts, WeightKind,
 };
 use crate::wire::pb;
 
@@ -40,6 +43,14 @@ fn estimate_to_pb(estimate: &Estimate) -> pb::Estimate {
 
 fn estimate_from_pb(estimate: pb::Estimate) -> Estimate {
     Estimate { mean: estimate.mean, stderr: estimate.stderr, min: estimate.min, max: estimate.max }
+}
+
+fn interval_to_pb(interval: &Interval) -> pb::Interval {
+    pb::Interval { low: interval.low, high: interval.high, level: interval.level }
+}
+
+fn interval_from_pb(interval: pb::Interval) -> Interval {
+    Interval { low: interval.low, high: interval.high, level: interval.level }
 }
 
 fn quadrature_to_pb(run: &Quadrature) -> pb::Quadrature {
@@ -83,6 +94,7 @@ pub fn reading_to_pb(reading: &Reading) -> pb::Reading {
         surface: reading.surface.as_ref().map(surface_to_pb),
         remark: reading.remark.clone().unwrap_or_default(),
         work: Some(work_to_pb(&reading.work)),
+        interval: reading.interval.as_ref().map(interval_to_pb),
     }
 }
 
@@ -102,6 +114,7 @@ pub fn reading_from_pb(reading: pb::Reading) -> Result<Reading, Fault> {
         value: reading.value,
         draws: reading.draws,
         estimate: reading.estimate.map(estimate_from_pb),
+        interval: reading.interval.map(interval_from_pb),
         parts: reading.parts.into_iter().map(part_from_pb).collect(),
         tensors: reading.tensors.into_iter().map(tensor_from_pb).collect(),
         rungs: reading.rungs.into_iter().map(rung_from_pb).collect(),
@@ -160,6 +173,7 @@ pub fn event_to_pb(sequenced: &Sequenced) -> pb::WatchResponse {
         Event::Finished { snapshot, seconds } => {
             Pb::Finished(pb::MeasurementFinished { snapshot: Some(at_to_pb(*snapshot)), seconds: *seconds })
         }
+        Event::Checked(checked) => Pb::Checked(checked_to_pb(checked)),
         Event::Decided(decision) => Pb::Decided(decision_to_pb(decision)),
         Event::Gap { lost } => Pb::Gap(pb::Gap { lost: *lost }),
         Event::Closed => Pb::Closed(pb::RunClosed {}),
@@ -190,6 +204,7 @@ pub fn event_from_pb(response: pb::WatchResponse) -> Result<Sequenced, Fault> {
         Pb::Finished(finished) => {
             Event::Finished { snapshot: at_from_pb(finished.snapshot)?, seconds: finished.seconds }
         }
+        Pb::Checked(checked) => Event::Checked(Box::new(checked_from_pb(checked)?)),
         Pb::Decided(decision) => Event::Decided(Box::new(decision_from_pb(decision)?)),
         Pb::Gap(gap) => Event::Gap { lost: gap.lost },
         Pb::Closed(_) => Event::Closed,

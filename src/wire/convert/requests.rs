@@ -5,11 +5,13 @@
 use super::runs::measures_from_pb;
 use super::tensors::check_tensor_name;
 use super::{
-    Coded, Complaints, decision_from_pb, decision_to_pb, manifest_from_pb, measure_to_pb, policy_from_pb,
-    policy_to_pb, present, spec_from_pb, spec_to_pb,
+    Coded, Complaints, check_from_pb, check_to_pb, decision_from_pb, decision_to_pb, manifest_from_pb,
+    measure_to_pb, policy_from_pb, policy_to_pb, present, spec_from_pb, spec_to_pb,
 };
-use crate::domain::id::{MAX_NAME, check_name, is_hidden, quoted};
-use crate::domain::run::DEFAULT_PROJECT;
+use crate::domain::id::is_digest;
+use crate::domain::run::{DEFAULT_PROJECT, RESERVED_PROJECTS};
+use crate::domain::subject::RESERVED_GROUPS;
+use crate::domain::text::{check_free_name, check_name, check_text, quoted, shown};
 use crate::domain::{
     Announcement, Delivery, Fault, Precision, ProbeGroup, Receipt, RunId, RunLabel, RunSpec, SnapshotId,
     SnapshotRef, Tensor, Unmeasured, WeightKind,
@@ -22,6 +24,8 @@ use std::sync::Arc;
 const MAX_KEY: usize = 128;
 /// Most probe groups of a run.
 const MAX_GROUPS: usize = 1_024;
+/// Most measures of a run: all of them are told with every list of runs.
+const MAX_MEASURES: usize = 256;
 
 /// Tensors of a stored probe by digest.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> Result<Arc<Vec<Tensor>>, Fault>;
@@ -49,17 +53,19 @@ pub fn open_run_from_pb(
 ) -> Result<(String, RunSpec), Fault> {
     let mut complaints = Complaints::default();
     complaints.keep("", check_key(&request.idempotency_key));
-    complaints.keep("", check_name("name", &request.name));
+    let name = name_of(&request);
+    complaints.keep("", check_name("name", &name));
+    complaints.keep("", at_most("measures", request.measures.len(), MAX_MEASURES));
     let measures = complaints.keep("", measures_from_pb(request.measures));
-    let delivery = complaints.keep("", Delivery::from_pb("delivery", request.delivery));
-    let precision = complaints.keep("", Precision::from_pb("precision", request.precision));
+    let delivery = complaints.keep("", Delivery::or_default("delivery", request.delivery));
+    let precision = complaints.keep("", Precision::or_default("precision", request.precision));
     let groups = complaints.keep("", groups_from_pb(request.groups, resolve));
     let label = complaints.keep("", label_from_pb(request.project, request.experiment, request.tags));
     let policy = complaints.keep("", request.policy.map(policy_from_pb).transpose());
     complaints.settle()?;
     let missing = || Fault::internal("a field is missing though nothing complained");
     let spec = RunSpec {
-        name: request.name,
+        name,
         config_json: request.config_json,
         groups: groups.ok_or_else(missing)?,
         measures: measures.ok_or_else(missing)?,
@@ -74,6 +80,23 @@ pub fn open_run_from_pb(
     Ok((request.idempotency_key, spec))
 }
 
+/// Who goes on with a run need not know its name. Where there is no such run, it is called by the key if that is a name.
+fn name_of(request: &pb::OpenRunRequest) -> String {
+    let pb::OpenRunRequest { name, idempotency_key: key, .. } = request;
+    match (name.is_empty() && request.resume, check_name("name", key)) {
+        (false, _) => name.clone(),
+        (true, Ok(())) => key.clone(),
+        (true, Err(_)) => "resumed".to_owned(),
+    }
+}
+
+fn at_most(field: &str, found: usize, most: usize) -> Result<(), Fault> {
+    match found <= most {
+        true => Ok(()),
+        false => Err(Fault::invalid(field, format!("found {found}, expected at most {most}"))),
+    }
+}
+
 /// Most tags of a run.
 const MAX_TAGS: usize = 32;
 
@@ -83,7 +106,7 @@ const MAX_TAGS: usize = 32;
 /// [`crate::domain::FaultKind::Invalid`] naming `project`.
 pub fn project_from_pb(project: String) -> Result<String, Fault> {
     let project = if project.is_empty() { DEFAULT_PROJECT.to_owned() } else { project };
-    check_name("project", &project)?;
+    check_free_name("project", &project, &RESERVED_PROJECTS)?;
     Ok(project)
 }
 
@@ -98,22 +121,10 @@ fn label_from_pb(
         complaints.keep("", check_name("experiment", &experiment));
     }
     let tags: BTreeMap<_, _> = tags.into_iter().collect();
-    if tags.len() > MAX_TAGS {
-        let found = tags.len();
-        complaints.keep(
-            "",
-            Err::<(), _>(Fault::invalid("tags", format!("found {found}, expected at most {MAX_TAGS}"))),
-        );
-    }
+    complaints.keep("", at_most("tags", tags.len(), MAX_TAGS));
     for (name, text) in &tags {
         complaints.keep("", check_name("tags", name));
-        let plain = text.len() <= MAX_NAME && !text.chars().any(is_hidden);
-        if !plain {
-            let found = quoted(text);
-            let expected = format!("at most {MAX_NAME} bytes without control characters");
-            let wrong = Fault::invalid(format!("tags.{name}"), format!("found {found}, expected {expected}"));
-            complaints.keep("", Err::<(), _>(wrong));
-        }
+        complaints.keep("", check_text(&format!("tags.{}", shown(name)), text));
     }
     complaints.settle()?;
     Ok(RunLabel { project, experiment, tags })
@@ -136,6 +147,7 @@ pub fn open_run_to_pb(key: String, spec: &RunSpec, groups: Vec<pb::ProbeGroup>) 
         experiment: spec.label.experiment.clone(),
         tags: spec.label.tags.clone().into_iter().collect(),
         policy: spec.policy.as_ref().map(policy_to_pb),
+        resume: false,
     }
 }
 
@@ -147,15 +159,12 @@ pub fn probe_to_pb(tensors: &[Tensor]) -> pb::Probe {
 }
 
 fn groups_from_pb(groups: Vec<pb::ProbeGroup>, resolve: Resolve<'_>) -> Result<Vec<ProbeGroup>, Fault> {
-    if groups.len() > MAX_GROUPS {
-        let found = groups.len();
-        return Err(Fault::invalid("groups", format!("found {found}, expected at most {MAX_GROUPS}")));
-    }
+    at_most("groups", groups.len(), MAX_GROUPS)?;
     let mut complaints = Complaints::default();
     let mut domain = Vec::with_capacity(groups.len());
     for (i, group) in groups.into_iter().enumerate() {
         let prefix = format!("groups[{i}].");
-        complaints.keep(&prefix, check_name("name", &group.name));
+        complaints.keep(&prefix, check_free_name("name", &group.name, &RESERVED_GROUPS));
         if let Some(tensors) = complaints.keep(&prefix, source_from_pb(group.source, resolve)) {
             domain.push(ProbeGroup { name: group.name, tensors });
         }
@@ -202,8 +211,12 @@ pub fn announcement_from_pb(begin: pb::BeginSnapshot) -> Result<Announcement, Fa
     let mut complaints = Complaints::default();
     let key = Some(begin.idempotency_key).filter(|key| !key.is_empty());
     complaints.keep("", key.as_deref().map_or(Ok(()), check_key));
-    let kind = complaints.keep("", WeightKind::from_pb("kind", begin.kind));
+    let kind = complaints.keep("", WeightKind::or_default("kind", begin.kind));
     let manifest = complaints.keep("", manifest_from_pb(begin.tensors, begin.aliases));
+    let digest = complaints.keep("", digest_from_pb("digest", begin.digest));
+    let check =
+        begin.model_check.map(check_from_pb).transpose().map_err(|fault| fault.within("model_check."));
+    let check = complaints.keep("", check);
     complaints.settle()?;
     let missing = || Fault::internal("a field is missing though nothing complained");
     Ok(Announcement {
@@ -214,7 +227,27 @@ pub fn announcement_from_pb(begin: pb::BeginSnapshot) -> Result<Announcement, Fa
         kind: kind.ok_or_else(missing)?,
         initialization: begin.initialization,
         manifest: manifest.ok_or_else(missing)?,
+        digest: digest.ok_or_else(missing)?,
+        check: check.ok_or_else(missing)?,
     })
+}
+
+/// A digest that a client may give.
+///
+/// # Errors
+/// [`crate::domain::FaultKind::Invalid`] naming `field`.
+pub fn digest_from_pb(field: &str, digest: String) -> Result<Option<String>, Fault> {
+    if digest.is_empty() {
+        return Ok(None);
+    }
+    match is_digest(&digest) {
+        true => Ok(Some(digest)),
+        false => {
+            let found = quoted(&digest);
+            let expected = "expected SHA-256 in 64 lower-case hexadecimal digits, or nothing";
+            Err(Fault::invalid(field, format!("found {found}, {expected}")))
+        }
+    }
 }
 
 /// The first frame of a snapshot.
@@ -230,6 +263,8 @@ pub fn announcement_to_pb(announcement: &Announcement) -> pb::BeginSnapshot {
         initialization: announcement.initialization,
         tensors: announcement.manifest.tensors().iter().map(spec_to_pb).collect(),
         aliases: announcement.manifest.aliases().iter().map(alias).collect(),
+        digest: announcement.digest.clone().unwrap_or_default(),
+        model_check: announcement.check.as_ref().map(check_to_pb),
     }
 }
 
@@ -260,6 +295,7 @@ pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
         unmeasured: receipt.unmeasured.iter().map(unmeasured).collect(),
         replaced: receipt.replaced.map(at_to_pb),
         repeated_upload: receipt.repeated,
+        warnings: receipt.warnings.clone(),
         decision: receipt.decision.as_deref().map(decision_to_pb),
         staleness: None,
     }
@@ -279,6 +315,7 @@ pub fn receipt_from_pb(receipt: pb::PushSnapshotResponse) -> Result<Receipt, Fau
         unmeasured: receipt.unmeasured.into_iter().map(unmeasured).collect(),
         replaced: receipt.replaced.map(|at| SnapshotRef { step: at.step, attempt: at.attempt }),
         repeated: receipt.repeated_upload,
+        warnings: receipt.warnings,
         decision: receipt.decision.map(decision_from_pb).transpose()?.map(Box::new),
     })
 }

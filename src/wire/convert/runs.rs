@@ -3,10 +3,10 @@
 //! Owns: nothing beside the conversion. May not touch: the registry.
 
 use super::{
-    Coded, Complaints, at_from_pb, at_to_pb, decision_from_pb, decision_to_pb, policy_from_pb, policy_to_pb,
-    spec_from_pb, spec_to_pb,
+    Coded, Complaints, at_from_pb, at_to_pb, checked_from_pb, checked_to_pb, decision_from_pb,
+    decision_to_pb, policy_from_pb, policy_to_pb, spec_from_pb, spec_to_pb,
 };
-use crate::domain::id::check_name;
+use crate::domain::text::{check_name, shown};
 use crate::domain::{
     Delivery, Fault, Latest, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision,
     RunId, RunLabel, RunSummary, Value, Work,
@@ -49,7 +49,9 @@ pub(super) fn parameters_from_pb(
     let mut domain = BTreeMap::new();
     for (name, value) in parameters {
         complaints.keep("parameters.", check_name("name", &name));
-        if let Some(value) = complaints.keep("", value_from_pb(&format!("parameters.{name}"), value)) {
+        if let Some(value) =
+            complaints.keep("", value_from_pb(&format!("parameters.{}", shown(&name)), value))
+        {
             domain.insert(name, value);
         }
     }
@@ -153,6 +155,7 @@ pub fn opened_to_pb(opened: &OpenedRun) -> pb::OpenRunResponse {
         parameters: opened.parameters.iter().map(spec_to_pb).collect(),
         created: opened.created,
         plan: plan_to_pb(&opened.measures, &opened.plan),
+        warnings: opened.warnings.clone(),
     }
 }
 
@@ -169,6 +172,7 @@ pub fn opened_from_pb(opened: pb::OpenRunResponse) -> Result<OpenedRun, Fault> {
         parameters,
         created: opened.created,
         plan: plan_from_pb(opened.plan),
+        warnings: opened.warnings,
     })
 }
 
@@ -211,6 +215,7 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
         last_accepted: run.last_accepted.map(at_to_pb),
         last_measured: run.last_measured.map(at_to_pb),
         opened_at: run.opened_at,
+        model_check: run.checked.as_ref().map(checked_to_pb),
     }
 }
 
@@ -248,5 +253,6 @@ pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
         last_accepted: run.last_accepted.map(|at| at_from_pb(Some(at))).transpose()?,
         last_measured: run.last_measured.map(|at| at_from_pb(Some(at))).transpose()?,
         opened_at: run.opened_at,
+        checked: run.model_check.map(checked_from_pb).transpose()?,
     })
 }

@@ -66,8 +66,8 @@ fn row_22_a_declared_length_must_be_that_of_shape_and_dtype() {
 
 #[test]
 fn every_wrong_field_of_a_run_is_named_at_once() {
-    let group = pb::ProbeGroup { name: "a/b".into(), source: None };
-    let request = pb::OpenRunRequest { groups: vec![group], ..Default::default() };
+    let group = pb::ProbeGroup { name: "a\nb".into(), source: None };
+    let request = pb::OpenRunRequest { groups: vec![group], delivery: 9, precision: 9, ..Default::default() };
     let fault = open_run_from_pb(request, &none).unwrap_err();
     let fields: Vec<_> = fault.violations.iter().map(|v| v.field.as_str()).collect();
     let expected = ["idempotency_key", "name", "delivery", "precision", "groups[0].name", "groups[0].source"];
@@ -105,6 +105,7 @@ fn reading() -> Reading {
         outcome: Outcome::Measured,
         value: Some(3.0),
         estimate: Estimate::of(&draws),
+        interval: Interval::of(&draws),
         rungs: vec![Rung { alpha: 0.1, value: 3.0, draws: draws.clone(), stderr: None }],
         draws,
         parts: vec![part("a", Some(1.0)), part("b", None)],
@@ -178,6 +179,7 @@ fn runs_and_snapshots_come_back_as_they_went() {
 
     let alias = Alias { name: "tied".into(), target: "w".into() };
     let announcement = Announcement {
+        digest: Some("ab".repeat(32)),
         run: RunId("r".into()),
         key: Some("k".into()),
         step: 3,
@@ -185,6 +187,7 @@ fn runs_and_snapshots_come_back_as_they_went() {
         kind: WeightKind::Swa,
         initialization: true,
         manifest: Manifest::new(vec![tensor_spec("w")], vec![alias]).unwrap(),
+        check: None,
     };
     assert_eq!(announcement_from_pb(announcement_to_pb(&announcement)).unwrap(), announcement);
 
@@ -196,6 +199,7 @@ fn runs_and_snapshots_come_back_as_they_went() {
         unmeasured: vec![Unmeasured { measure: "distance".into(), reason: "no initialization".into() }],
         replaced: Some(SnapshotRef { step: 2, attempt: 1 }),
         repeated: true,
+        warnings: vec!["left out".into()],
         decision: Some(Box::new(decision())),
     };
     assert_eq!(receipt_from_pb(receipt_to_pb(&receipt)).unwrap(), receipt);
@@ -233,6 +237,7 @@ fn summaries_come_back_as_they_went() {
         last_accepted: Some(SnapshotRef { step: 9, attempt: 2 }),
         last_measured: None,
         opened_at: 0.0,
+        checked: None,
     };
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {
@@ -242,6 +247,7 @@ fn summaries_come_back_as_they_went() {
         precision: Precision::F64,
         parameters: vec![tensor_spec("w")],
         created: true,
+        warnings: vec!["column \"idx\" is left out".into()],
     };
     assert_eq!(opened_from_pb(opened_to_pb(&opened)).unwrap(), opened);
 }
