@@ -32,7 +32,8 @@ fn the_terminal_shows_the_same() {
     assert!(one.starts_with("sam\n") && !one.contains("asam"), "{one}");
     let output = clino(&["sam", "sham"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("found \"sham\", expected some of loss"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("found \"sham\" (did you mean sam?), expected some of loss"), "{told}");
 }
 
 #[test]

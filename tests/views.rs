@@ -30,7 +30,7 @@ async fn open(clients: &mut Clients, request: pb::OpenRunRequest) -> String {
 }
 
 async fn close(clients: &mut Clients, run: &str) {
-    clients.runs.close_run(pb::CloseRunRequest { run_id: run.into() }).await.unwrap();
+    clients.runs.close_run(pb::CloseRunRequest { run_id: run.into(), resumable: false }).await.unwrap();
 }
 
 /// Pushes a snapshot and waits until it is measured.
@@ -455,7 +455,7 @@ async fn subjects_that_make_no_sense_are_refused() {
 
 fn clino(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clino"));
-    command.args(arguments).env_remove("CLINO_ADDR").stdin(Stdio::null());
+    command.args(arguments).env_remove("CLINO_ADDR").env_remove("COLUMNS").stdin(Stdio::null());
     command
 }
 
@@ -488,6 +488,102 @@ fn golden(name: &str, text: &str) {
         std::fs::write(&path, &text).unwrap();
     }
     assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{name}");
+}
+
+/// The same with so many columns.
+fn printed_in(columns: usize, arguments: &[&str]) -> String {
+    let output = clino(arguments).env("COLUMNS", columns.to_string()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_fit_into_80_columns_and_lose_no_number() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    sweep(&mut clients).await;
+    let long = "bert-large-uncased-finetuned-on-mnli-with-a-cosine-schedule";
+    let request =
+        pb::OpenRunRequest { name: long.into(), ..labelled("long", "red", "sweep", &[("lr", "1e-3")]) };
+    let run = open(&mut clients, request).await;
+    measured(&mut clients, &run, 1_000_000).await;
+    let numbers = |text: &str| -> Vec<String> {
+        let words = text.split_whitespace().filter(|word| word.parse::<f64>().is_ok());
+        words.map(str::to_owned).collect()
+    };
+    let address = daemon.http.as_str();
+    for arguments in [
+        &["runs", "--addr", address][..],
+        &["compare", "--addr", address, "--on", "sharpness@de"],
+        &["compare", "--addr", address, "--on", "sum(loss@de, -1*loss@en)"],
+        &[
+            "fleet",
+            address,
+            "unix:///nowhere/clino.sock",
+            "--once",
+            "--show",
+            "loss",
+            "loss@de",
+            "loss@en",
+            "sharpness",
+        ],
+        &["watch", "--addr", address, &run, "--once"],
+    ] {
+        let (whole, narrow) = (printed(arguments), printed_in(80, arguments));
+        let mut found = numbers(&narrow);
+        for number in numbers(&whole) {
+            let place = found.iter().position(|known| *known == number);
+            found.remove(place.unwrap_or_else(|| panic!("{number} is not in\n{narrow}\nbut in\n{whole}")));
+        }
+        printed_in(60, arguments);
+    }
+    // Nothing has a policy: a column of nothing is not shown, but stays in a pipe.
+    let runs = ["runs", "--addr", address];
+    assert!(!printed_in(80, &runs).contains("advice") && printed(&runs).contains("advice"));
+}
+
+#[tokio::test]
+async fn a_group_that_no_run_has_is_named_with_those_that_there_are() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    let compare = ["compare", "--addr", &daemon.http, "--on", "loss@fr"];
+    assert_eq!(printed(&compare).lines().count(), 2, "without runs there is nothing to name");
+    open(&mut clients, labelled("a", "red", "", &[])).await;
+    let output = clino(&compare).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("\"fr\"") && said.contains("\"de\", \"en\""), "{said}");
+    for good in ["loss@de", "loss@pooled", "mean(loss@*)", "sum(loss@de, -1*loss@en)"] {
+        printed(&["compare", "--addr", &daemon.http, "--on", good]);
+    }
+    let fleet = printed(&["fleet", &daemon.http, "--once", "--show", "loss@fr"]);
+    assert!(fleet.ends_with("no run has a group fr: there are de, en\n"), "{fleet}");
+    assert!(fleet.starts_with("1 daemon, 0 away; 1 run, 1 open\n"), "{fleet}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_one_line_ends_a_list_quietly() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    let run = open(&mut clients, labelled("a", "red", "", &[])).await;
+    measured(&mut clients, &run, 1).await;
+    for arguments in [
+        &["runs", "--addr", &daemon.http, "--format", "json"][..],
+        &["fleet", &daemon.http],
+        &["watch", "--addr", &daemon.http, &run],
+    ] {
+        let mut command = clino(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::with_capacity(1, command.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(!line.is_empty());
+        // What goes on hears of something new, and of nobody who reads it.
+        measured(&mut clients, &run, 2).await;
+        let output = command.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
 }
 
 /// Waits until the policy of a run has said something.

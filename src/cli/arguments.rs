@@ -2,6 +2,7 @@
 //!
 //! Owns: their grammar. May not touch: the catalogue, which checks what was parsed.
 
+use crate::domain::text::{quoted, unquoted};
 use crate::domain::{MeasureRequest, Precision, Value};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
@@ -83,15 +84,29 @@ fn extend(parameters: &mut BTreeMap<String, Value>, key: &str, piece: &str) -> R
     Ok(())
 }
 
-/// `[GROUP=]FILE`.
+/// `[GROUP=]FILE`, where a group with `=` in its name is quoted, as is one before a file that has it.
 ///
 /// # Errors
-/// Never; the signature is that of clap's parsers.
+/// A sentence for the terminal.
 pub fn probe(text: &str) -> Result<(String, PathBuf), String> {
-    Ok(match text.split_once('=') {
-        Some((group, file)) => (group.into(), file.into()),
-        None => (UNNAMED_GROUP.into(), text.into()),
-    })
+    // A file that is there is no group, whatever signs its path has.
+    if std::path::Path::new(text).exists() {
+        return Ok((UNNAMED_GROUP.into(), text.into()));
+    }
+    let named = named(text)?;
+    Ok(named.map_or((UNNAMED_GROUP.into(), text.into()), |(group, file)| (group, file.into())))
+}
+
+/// `NAME=TEXT`, where a name with `=` in it is quoted; `None` without a `=`.
+///
+/// # Errors
+/// A sentence for the terminal, for quotes that are not followed by `=`.
+pub fn named(text: &str) -> Result<Option<(String, &str)>, String> {
+    if !text.starts_with('"') {
+        return Ok(text.split_once('=').map(|(name, rest)| (name.to_owned(), rest)));
+    }
+    let named = unquoted(text).and_then(|(name, rest)| Some((name, rest.strip_prefix('=')?)));
+    named.map(Some).ok_or_else(|| format!("found {}, expected \"NAME\"=TEXT after the quote", quoted(text)))
 }
 
 #[cfg(test)]
@@ -120,5 +135,11 @@ mod tests {
     fn probes_may_be_named() {
         assert_eq!(probe("de=a.safetensors"), Ok(("de".into(), "a.safetensors".into())));
         assert_eq!(probe("a.safetensors"), Ok(("probe".into(), "a.safetensors".into())));
+        assert_eq!(probe("\"lr=1\"=a=b.safetensors"), Ok(("lr=1".into(), "a=b.safetensors".into())));
+        assert!(probe("\"lr=1").is_err());
+        let directory = tempfile::tempdir().expect("a folder");
+        let file = directory.path().join("lr=1.safetensors");
+        std::fs::write(&file, "").expect("a file");
+        assert_eq!(probe(file.to_str().expect("text")), Ok(("probe".into(), file)));
     }
 }

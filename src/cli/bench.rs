@@ -12,7 +12,7 @@ use crate::engine::{Bench, Done, Examination, Implementation};
 use clap::{Args, ValueEnum};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::time::Instant;
 
 /// Arguments of `clino bench`.
@@ -66,9 +66,8 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
         let Done { result, flops, bytes } = one(&mut bench, name)?;
         let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
         let answer = Line { name, seconds, cpu_seconds, result, flops, bytes };
-        let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, &answer).map_err(|error| Fault::internal(error.to_string()))?;
-        writeln!(out).and_then(|()| out.flush()).map_err(failed)?;
+        let line = serde_json::to_string(&answer).map_err(|error| Fault::internal(error.to_string()))?;
+        super::out::print(&format!("{line}\n"))?;
     }
     Ok(())
 }

@@ -3,11 +3,11 @@
 //! Owns: the choice of lines, and how parameters are laid out. May not touch: what is in a catalogue.
 
 use super::table::typed;
+use crate::domain::id::suggestion;
 use crate::domain::{Fault, ParameterInfo};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 /// Arguments of such a command.
 #[derive(Debug, Args)]
@@ -47,7 +47,9 @@ pub fn print<T: Serialize>(arguments: &Arguments, all: Vec<T>, look: &Look<T>) -
     let Arguments { names, format } = arguments;
     if let Some(name) = names.iter().find(|name| !all.iter().any(|line| (look.name)(line) == *name)) {
         let known: Vec<&str> = all.iter().map(look.name).collect();
-        return Err(Fault::invalid("NAME", format!("found {name:?}, expected some of {}", known.join(", "))));
+        let near = suggestion(name, known.iter().copied());
+        let expected = format!("found {name:?}{near}, expected some of {}", known.join(", "));
+        return Err(Fault::invalid("NAME", expected));
     }
     let asked = |line: &T| names.is_empty() || names.iter().any(|name| name == (look.name)(line));
     let chosen: Vec<T> = all.into_iter().filter(asked).collect();
@@ -56,8 +58,7 @@ pub fn print<T: Serialize>(arguments: &Arguments, all: Vec<T>, look: &Look<T>) -
         Format::Markdown => (look.markdown)(&chosen),
         Format::Json => serde_json::to_string_pretty(&chosen).unwrap_or_default() + "\n",
     };
-    let written = io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|error| Fault::internal(format!("stdout: {error}")))
+    super::out::print(&text)
 }
 
 /// A text in a cell of a table.

@@ -3,15 +3,14 @@
 //! Owns: the columns, and how a moment is typed. May not touch: which is the best (the daemon says so).
 
 use super::dial::Dial;
+use super::grid::{Column, Grid};
+use super::out::{columns, print, print_json};
 use super::row;
 use super::selection::{Format, Selection};
-use super::table::plain;
 use super::view::place;
-use super::watch::print;
-use crate::domain::id::shown;
+use crate::domain::text::{harmless, shown};
 use crate::domain::{ComparedRun, Comparison, Direction, Fault, Moment, Subject};
 use clap::{Args, ValueEnum};
-use comfy_table::CellAlignment;
 use serde_json::{Value as Json, json};
 
 /// Compares runs by any reading.
@@ -19,7 +18,8 @@ use serde_json::{Value as Json, json};
 pub struct Compare {
     #[command(flatten)]
     daemon: Dial,
-    /// By what: MEASURE[.PART][@GROUP], such as loss@de; several in mean(..), min(..), max(..) or sum(..).
+    /// By what: MEASURE[.PART][@GROUP], such as loss@de, or loss@"xlm-r/en" for a group with other signs;
+    /// several in mean(..), min(..), max(..) or sum(..).
     #[arg(long, value_name = "SUBJECT", value_parser = subject)]
     on: Subject,
     /// Which snapshot of each run: last, best, or step:N for the newest one up to step N.
@@ -70,20 +70,24 @@ impl Compare {
         let comparison = Comparison { filter, on, moment: self.moment, direction };
         let lines = self.daemon.connect().await?.compare(&comparison).await?;
         match self.format {
-            Format::Table => print(&table(&self.on, &lines)),
+            Format::Table => print(&table(&self.on, &lines).render(columns())),
             Format::Json => {
-                lines.iter().zip(1..).try_for_each(|(line, rank)| print(&format!("{}\n", json(line, rank))))
+                lines.iter().zip(1..).try_for_each(|(line, rank)| print_json(&json(line, rank).to_string()))
             }
         }
     }
 }
 
-fn table(on: &Subject, lines: &[ComparedRun]) -> String {
-    let value = format!("{on} ± standard error");
-    let mut table = plain(["", value.as_str(), "step", "name", "project", "experiment", "run"]);
+/// A row a run, the best first.
+pub(super) fn table(on: &Subject, lines: &[ComparedRun]) -> Grid {
+    let value = Column::number(&format!("{} ± standard error", harmless(&on.to_string()))).always();
+    let place_of = [Column::number(""), value, Column::number("step")];
+    let labels =
+        [Column::name("name"), Column::name("project"), Column::name("experiment"), Column::id("run")];
+    let mut table = Grid::new(1, place_of.into_iter().chain(labels));
     for (line, rank) in lines.iter().zip(1..) {
         let rank = line.point.map_or(String::new(), |_| rank.to_string());
-        table.add_row([
+        table.row([
             rank,
             line.point.map_or(row::NOTHING.into(), |point| row::value(&point)),
             line.point.map_or(row::NOTHING.into(), |point| place(point.at)),
@@ -93,12 +97,7 @@ fn table(on: &Subject, lines: &[ComparedRun]) -> String {
             shown(&line.run.0),
         ]);
     }
-    for column in [0, 1, 2] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    format!("{table}\n")
+    table
 }
 
 fn json(line: &ComparedRun, rank: usize) -> Json {

@@ -2,11 +2,13 @@
 //!
 //! Owns: the order in which a history is told again. May not touch: rules, the form of a history.
 
+use super::out::{out, unwritten};
 use super::policy;
 use super::trace::{Case, Told};
 use super::view::advice;
 use crate::decide::Bench;
 use crate::domain::series::{MOST_PAGES, PAGE};
+use crate::domain::text::{harmless, shown_json};
 use crate::domain::{
     Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureRequest, Mode, Peer, Point, Policy, RunId,
     Series, Subject, Term, Value, Want,
@@ -57,7 +59,7 @@ struct Answer<'a> {
 /// [`crate::domain::FaultKind::Invalid`] for a policy or a line that is not sound.
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let standard = arguments.policy.as_deref().map(policy::load).transpose()?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut lines = std::io::BufWriter::new(out());
     let mut input = super::trace::Reader::new(std::io::stdin().lock());
     while let Some(case) = input.next()? {
         let policy = case.policy.as_ref().or(standard.as_ref());
@@ -66,13 +68,13 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
         let runs = Replay::new(policy)?.over(&case)?;
         for (run, told) in &runs {
             let line = match arguments.format {
-                Format::Text => text(case.name.as_deref(), run, told),
-                Format::Json => json(case.name.as_deref(), run, told)?,
+                Format::Text => harmless(&text(case.name.as_deref(), run, told)),
+                Format::Json => shown_json(&json(case.name.as_deref(), run, told)?),
             };
-            writeln!(out, "{line}").map_err(|error| Fault::internal(format!("stdout: {error}")))?;
+            writeln!(lines, "{line}").map_err(|error| unwritten(&error))?;
         }
     }
-    out.flush().map_err(|error| Fault::internal(format!("stdout: {error}")))
+    lines.flush().map_err(|error| unwritten(&error))
 }
 
 fn json(case: Option<&str>, run: &RunId, told: &Run) -> Result<String, Fault> {

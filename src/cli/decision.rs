@@ -3,9 +3,12 @@
 //! Owns: the text of a decision. May not touch: rules.
 
 use super::dial::Dial;
+use super::out::{print, print_json};
 use super::view::advice;
+use super::words::count;
 use crate::client::Advised;
-use crate::domain::{Decision, Fault, RunId};
+use crate::domain::text::{harmless, shown};
+use crate::domain::{Decision, Fault};
 use clap::Args;
 use tokio_stream::StreamExt;
 
@@ -14,7 +17,7 @@ use tokio_stream::StreamExt;
 pub struct Ask {
     #[command(flatten)]
     daemon: Dial,
-    /// The run's id.
+    /// Which run: its id or the beginning of it, its name, or latest.
     run: String,
     /// As if nothing behind this step had been measured.
     #[arg(long, value_name = "STEP", conflicts_with = "follow")]
@@ -36,26 +39,30 @@ impl Ask {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<u8, Fault> {
-        let run = self.daemon.connect().await?.run(RunId(self.run.clone()));
+        let run = self.daemon.run(&self.run).await?;
         if self.follow {
             let mut decisions = std::pin::pin!(run.decisions(None).await?);
             while let Some((_, decision)) = decisions.next().await.transpose()? {
-                println!("{}", self.shown(&decision)?);
+                self.print(&decision)?;
             }
             return Ok(0);
         }
         let Advised { decision, snapshots_behind, steps_behind } = run.decide(self.as_of).await?;
-        println!("{}", self.shown(&decision)?);
+        self.print(&decision)?;
         if !self.json && snapshots_behind > 0 {
-            println!("{snapshots_behind} snapshots ({steps_behind} steps) are not measured yet");
+            let behind = count(snapshots_behind, "snapshot");
+            print(&format!("not measured yet: {behind} ({})\n", count(steps_behind, "step")))?;
         }
         Ok(if self.exit_code { code(&decision) } else { 0 })
     }
 
-    fn shown(&self, decision: &Decision) -> Result<String, Fault> {
+    fn print(&self, decision: &Decision) -> Result<(), Fault> {
         match self.json {
-            true => serde_json::to_string(decision).map_err(|error| Fault::internal(error.to_string())),
-            false => Ok(text(decision)),
+            true => {
+                let json = serde_json::to_string(decision);
+                print_json(&json.map_err(|error| Fault::internal(error.to_string()))?)
+            }
+            false => print(&format!("{}\n", text(decision))),
         }
     }
 }
@@ -71,7 +78,7 @@ fn code(decision: &Decision) -> u8 {
 
 /// Some lines for people.
 pub fn text(decision: &Decision) -> String {
-    let mut text = format!("{}: {}", advice(decision.advice), decision.sentence);
+    let mut text = format!("{}: {}", advice(decision.advice), harmless(&decision.sentence));
     if let Some(at) = decision.evaluated {
         text += &format!("\nlooked at up to step {}", at.step);
     }
@@ -79,17 +86,13 @@ pub fn text(decision: &Decision) -> String {
         text += &format!(", best at step {} ({value:.6})", at.step);
     }
     if decision.peer_count > 0 {
-        text += &format!(", compared with {} runs", decision.peer_count);
+        text += &format!(", compared with {}", count(decision.peer_count, "run"));
     }
     if let Some(step) = decision.next_check_step {
         text += &format!(", may change from step {step}");
     }
     if let Some(overridden) = &decision.overridden {
-        text += &format!(
-            "\noverridden by {}: {}",
-            overridden.by.escape_debug(),
-            overridden.reason.escape_debug()
-        );
+        text += &format!("\noverridden by {}: {}", shown(&overridden.by), shown(&overridden.reason));
     }
     text
 }
@@ -99,7 +102,7 @@ pub fn text(decision: &Decision) -> String {
 pub struct Override {
     #[command(flatten)]
     daemon: Dial,
-    /// The run's id.
+    /// Which run: its id or the beginning of it, its name, or latest.
     run: String,
     /// Why; kept with the run and in the audit log.
     #[arg(long)]
@@ -112,8 +115,7 @@ impl Override {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let run = self.daemon.connect().await?.run(RunId(self.run.clone()));
-        println!("{}", text(&run.take_back(&self.reason).await?));
-        Ok(())
+        let run = self.daemon.run(&self.run).await?;
+        print(&format!("{}\n", text(&run.take_back(&self.reason).await?)))
     }
 }

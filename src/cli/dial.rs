@@ -2,7 +2,8 @@
 //!
 //! Owns: reading of the files that are named. May not touch: what is asked.
 
-use crate::client::{Access, Client};
+use super::{given, which};
+use crate::client::{Access, Client, Run};
 use crate::config::{ClientAccess, client_access};
 use crate::domain::Fault;
 use clap::Args;
@@ -44,6 +45,16 @@ impl Dial {
     pub async fn connect(&self) -> Result<Client, Fault> {
         Client::connect_with(&self.addr, &self.shown.access()?).await
     }
+
+    /// Connects, and finds the run that is meant.
+    ///
+    /// # Errors
+    /// Those of [`Dial::connect`] and of [`which::run`].
+    pub async fn run(&self, text: &str) -> Result<Run, Fault> {
+        let client = self.connect().await?;
+        let run = which::run(&client, text).await?;
+        Ok(client.run(run))
+    }
 }
 
 impl Shown {
@@ -83,5 +94,6 @@ impl Shown {
 }
 
 fn read(field: &str, file: &Path) -> Result<Vec<u8>, Fault> {
-    std::fs::read(file).map_err(|error| Fault::invalid(field, format!("{}: {error}", file.display())))
+    given::bytes(file)
+        .map_err(|fault| Fault::invalid(field, format!("{}: {}", file.display(), fault.message)))
 }

@@ -4,8 +4,9 @@
 
 use super::dial::Shown;
 use super::fleet_view::{Fleet, Word};
+use super::out::{columns, lines, print, print_json};
 use super::selection::{Format, Selection, principal};
-use super::watch::{draw, print};
+use super::watch::draw;
 use crate::client::{Access, BEGINNING, Client};
 use crate::domain::{Fault, FaultKind, RunFilter, RunNews, Subject};
 use clap::Args;
@@ -22,8 +23,8 @@ const IN_FLIGHT: usize = 64;
 /// Pauses between calls to a daemon that is away: each twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Lines of a terminal that rows cannot have: headline, header, its line, how many more there are, the cursor's.
-const AROUND: usize = 5;
+/// Lines of a terminal that the picture cannot have: the cursor's.
+const CURSOR: usize = 1;
 
 /// Shows the runs of many daemons, as they change.
 #[derive(Debug, Clone, Args)]
@@ -89,32 +90,31 @@ impl Watch {
             };
             for word in words {
                 if self.format == Format::Json {
-                    say(&fleet, place, &word, Format::Json)?;
+                    say(&mut fleet, place, &word, Format::Json)?;
                 }
                 fleet.apply(place, word);
             }
         }
         match self.format {
             Format::Json => Ok(()),
-            Format::Table => print(&fleet.render(usize::MAX)),
+            Format::Table => print(&fleet.render(None, columns())),
         }
     }
 
-    async fn lines(&self, fleet: Fleet, mut words: Receiver<Heard>, format: Format) -> Result<(), Fault> {
+    async fn lines(&self, mut fleet: Fleet, mut words: Receiver<Heard>, format: Format) -> Result<(), Fault> {
         while let Some((place, word)) = words.recv().await {
-            say(&fleet, place, &word?, format)?;
+            say(&mut fleet, place, &word?, format)?;
         }
         Ok(())
     }
 }
 
 /// Prints a word as lines.
-fn say(fleet: &Fleet, place: usize, word: &Word, format: Format) -> Result<(), Fault> {
-    let lines = match format {
-        Format::Json => fleet.json(place, word).iter().map(ToString::to_string).collect(),
-        Format::Table => fleet.lines(place, word),
-    };
-    lines.iter().try_for_each(|line| print(&format!("{line}\n")))
+fn say(fleet: &mut Fleet, place: usize, word: &Word, format: Format) -> Result<(), Fault> {
+    match format {
+        Format::Json => fleet.json(place, word).iter().try_for_each(|line| print_json(&line.to_string())),
+        Format::Table => fleet.lines(place, word).iter().try_for_each(|line| print(&format!("{line}\n"))),
+    }
 }
 
 /// Draws over the picture before.
@@ -132,19 +132,15 @@ async fn live(mut fleet: Fleet, mut words: Receiver<Heard>) -> Result<(), Fault>
                 None => return Ok(()),
             },
             _ = ticks.tick(), if stale => {
-                (height, stale) = (draw(&fleet.render(room()), height)?, false);
+                (height, stale) = (draw(&fleet.render(room(), columns()), height)?, false);
             }
         }
     }
 }
 
-/// How many rows fit on the terminal: a picture that is higher could not be drawn over.
-fn room() -> usize {
-    let lines = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_row);
-    match usize::from(lines) {
-        0 => usize::MAX,
-        lines => lines.saturating_sub(AROUND).max(1),
-    }
+/// How many lines fit on the terminal: a picture that is higher could not be drawn over.
+fn room() -> Option<usize> {
+    lines().map(|lines| lines.saturating_sub(CURSOR).max(1))
 }
 
 /// Why a daemon does not answer; its address stands beside it.

@@ -2,13 +2,14 @@
 //!
 //! Owns: the rows and the lines. May not touch: terminals, connections.
 
+use super::grid::{Column, Grid};
 use super::row;
-use super::table::plain;
-use crate::domain::id::shown;
+use super::words::{count, within};
+use crate::domain::subject::EVERY_GROUP;
+use crate::domain::text::{harmless, shown};
 use crate::domain::{RunId, RunNews, RunSummary, Subject};
-use comfy_table::{CellAlignment, Table};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is heard of one daemon.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ struct Daemon {
     address: String,
     standing: Standing,
     runs: BTreeMap<RunId, RunSummary>,
+    /// What was printed of each run last.
+    told: BTreeMap<RunId, String>,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,7 @@ impl Fleet {
             address: address.clone(),
             standing: Standing::Called,
             runs: BTreeMap::new(),
+            told: BTreeMap::new(),
         };
         Self { daemons: addresses.iter().map(daemon).collect(), show }
     }
@@ -69,37 +73,89 @@ impl Fleet {
         }
     }
 
-    /// The picture: how many, then a row a run and a row for each daemon that has none to show; at most `rows` of them.
-    pub fn render(&self, rows: usize) -> String {
-        let head = ["daemon", "name", "project", "state", "step", "lag"].map(str::to_owned);
-        let subjects = self.show.iter().map(Subject::to_string);
-        let mut table = plain(head.into_iter().chain(subjects).chain(["advice".to_owned()]));
-        let (mut shown, mut hidden) = (0, 0);
-        for cells in self.daemons.iter().flat_map(|daemon| self.rows(daemon)) {
-            if shown < rows {
-                table.add_row(cells);
-                shown += 1;
-            } else {
-                hidden += 1;
+    /// The picture: how many, then a row a run and a row for each daemon that has none to show, in at most `lines` lines
+    /// and `room` columns where there are limits.
+    pub fn render(&self, lines: Option<usize>, room: Option<usize>) -> String {
+        let all: Vec<Vec<String>> =
+            self.daemons.iter().flat_map(|daemon| self.rows(daemon, room.is_some())).collect();
+        let around = format!("{}\n", self.headline());
+        let below = self.remarks(room.is_some());
+        let mut shown = all.len();
+        loop {
+            let mut grid = self.grid();
+            all[..shown].iter().for_each(|row| grid.row(row.iter().cloned()));
+            let more = match all.len() - shown {
+                0 => String::new(),
+                hidden => format!("and {}\n", count(hidden as u64, "more row")),
+            };
+            let table = grid.render(room);
+            let text = within(&around, room) + &table + &within(&(more + &below), room);
+            // A row may take a line in several blocks.
+            if shown <= 1 || lines.is_none_or(|lines| text.lines().count() <= lines) {
+                return text;
             }
+            let over = text.lines().count() - lines.unwrap_or(0);
+            shown -= over.div_ceil(table.matches("\n\n").count() + 1).clamp(1, shown - 1);
         }
-        align(&mut table, self.show.len());
-        let more = if hidden > 0 { format!("and {hidden} more rows\n") } else { String::new() };
-        format!("{}\n{table}\n{more}", self.headline())
+    }
+
+    fn grid(&self) -> Grid {
+        let first = [Column::address("daemon"), Column::name("name"), Column::name("project")];
+        let state = [Column::word("state"), Column::number("step"), Column::number("lag")];
+        let subjects = self.show.iter().map(|subject| Column::number(&harmless(&subject.to_string())));
+        Grid::new(2, first.into_iter().chain(state).chain(subjects).chain([Column::word("advice")]))
     }
 
     fn headline(&self) -> String {
         let away = self.daemons.iter().filter(|daemon| matches!(daemon.standing, Standing::Away(_))).count();
-        let here = self.daemons.iter().filter(|daemon| !matches!(daemon.standing, Standing::Away(_)));
-        let (runs, open) = here
-            .flat_map(|daemon| daemon.runs.values())
-            .fold((0, 0), |(runs, open), run| (runs + 1, open + usize::from(!run.closed)));
-        format!("{} daemons, {away} away; {runs} runs, {open} open", self.daemons.len())
+        let (runs, open) =
+            self.runs().fold((0u64, 0), |(runs, open), run| (runs + 1, open + usize::from(!run.closed)));
+        let daemons = count(self.daemons.len() as u64, "daemon");
+        format!("{daemons}, {away} away; {}, {open} open", count(runs, "run"))
+    }
+
+    /// The runs of the daemons that are here.
+    fn runs(&self) -> impl Iterator<Item = &RunSummary> {
+        let here = |daemon: &&Daemon| !matches!(daemon.standing, Standing::Away(_));
+        self.daemons.iter().filter(here).flat_map(|daemon| daemon.runs.values())
+    }
+
+    /// What has no place in the table: why daemons are away, where a cell has no room for it, and groups that no run has.
+    fn remarks(&self, narrow: bool) -> String {
+        let mut text = String::new();
+        for daemon in self.daemons.iter().filter(|_| narrow) {
+            if let Standing::Away(why) = &daemon.standing {
+                text += &format!("{} is away: {}\n", shown(&daemon.address), harmless(why));
+            }
+        }
+        let groups: BTreeSet<&str> =
+            self.runs().flat_map(|run| run.groups.iter().map(String::as_str)).collect();
+        for term in self.show.iter().flat_map(|subject| &subject.terms).filter(|_| !groups.is_empty()) {
+            let unknown = term.group.as_deref().filter(|group| {
+                ![EVERY_GROUP, crate::domain::reading::POOLED].contains(group) && !groups.contains(group)
+            });
+            if let Some(group) = unknown {
+                let known: Vec<String> = groups.iter().map(|group| shown(group)).collect();
+                text += &format!("no run has a group {}: there are {}\n", shown(group), known.join(", "));
+            }
+        }
+        text
+    }
+
+    /// How rows name a daemon: in a few columns without what all addresses begin with, and not at all where it is the only
+    /// one.
+    fn titled(&self, daemon: &Daemon, narrow: bool) -> String {
+        let address = shown(&daemon.address);
+        match (narrow, self.daemons.len()) {
+            (false, _) => address,
+            (true, 1) => String::new(),
+            (true, _) => address.split_once("://").map_or(address.as_str(), |(_, place)| place).to_owned(),
+        }
     }
 
     /// Those that take snapshots come first, each in the order in which they were opened.
-    fn rows(&self, daemon: &Daemon) -> Vec<Vec<String>> {
-        let address = shown(&daemon.address);
+    fn rows(&self, daemon: &Daemon, narrow: bool) -> Vec<Vec<String>> {
+        let address = self.titled(daemon, narrow);
         let note = |state: String| {
             let mut cells = vec![address.clone(), row::NOTHING.into(), row::NOTHING.into(), state];
             cells.resize(7 + self.show.len(), row::NOTHING.into());
@@ -107,7 +163,8 @@ impl Fleet {
         };
         match &daemon.standing {
             Standing::Called => note("called".into()),
-            Standing::Away(why) => note(format!("away: {}", shown(why))),
+            Standing::Away(_) if narrow => note("away".into()),
+            Standing::Away(why) => note(format!("away: {}", harmless(why))),
             Standing::Here if daemon.runs.is_empty() => note("no runs".into()),
             Standing::Here => {
                 let (open, closed): (Vec<_>, Vec<_>) = daemon.runs.values().partition(|run| !run.closed);
@@ -130,19 +187,29 @@ impl Fleet {
         cells
     }
 
-    /// A word of the daemon at `place` as lines for logs: one a change.
-    pub fn lines(&self, place: usize, word: &Word) -> Vec<String> {
+    /// A word of the daemon at `place` as lines for logs: one a change. A run of which nothing has changed that a line
+    /// tells has none.
+    pub fn lines(&mut self, place: usize, word: &Word) -> Vec<String> {
         let Some(daemon) = self.daemons.get(place) else { return Vec::new() };
         let address = shown(&daemon.address);
-        match word {
-            Word::Here => vec![format!("{address} is here")],
-            Word::Away(why) => vec![format!("{address} is away: {}", shown(why))],
-            Word::News(news) => {
-                let forgotten = |run: &RunId| format!("{address} forgot the run {}", shown(&run.0));
-                let runs = news.runs.iter().map(|run| self.line(&address, run));
-                runs.chain(news.forgotten.iter().map(forgotten)).collect()
-            }
+        let news = match word {
+            Word::Here => return vec![format!("{address} is here")],
+            Word::Away(why) => return vec![format!("{address} is away: {}", harmless(why))],
+            Word::News(news) => news,
+        };
+        let told: Vec<(RunId, String)> =
+            news.runs.iter().map(|run| (run.run.clone(), self.line(&address, run))).collect();
+        let daemon = &mut self.daemons[place];
+        let changed = told.into_iter().filter_map(|(run, line)| {
+            let before = daemon.told.insert(run, line.clone());
+            (before.as_ref() != Some(&line)).then_some(line)
+        });
+        let mut lines: Vec<String> = changed.collect();
+        for run in &news.forgotten {
+            daemon.told.remove(run);
+            lines.push(format!("{address} forgot the run {}", shown(&run.0)));
         }
+        lines
     }
 
     fn line(&self, address: &str, run: &RunSummary) -> String {
@@ -183,14 +250,6 @@ impl Fleet {
         body.insert("event".into(), "run".into());
         body.insert("values".into(), Json::Object(self.show.iter().map(value).collect()));
         Json::Object(body)
-    }
-}
-
-fn align(table: &mut Table, shown: usize) {
-    for column in 4..6 + shown {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
 }
 
@@ -239,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_row_a_run_and_a_row_for_each_daemon_without_any() {
-        let text = fleet().render(10);
+        let text = fleet().render(None, None);
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(text.lines().next(), Some("3 daemons, 1 away; 2 runs, 1 open"));
         assert_eq!(
@@ -259,27 +318,67 @@ mod tests {
 
     #[test]
     fn a_picture_is_no_higher_than_it_may_be() {
-        let text = fleet().render(2);
-        assert_eq!(text.lines().count(), 2 + 1 + 2 + 1, "{text}");
+        let text = fleet().render(Some(6), None);
+        assert_eq!(text.lines().count(), 1 + 2 + 2 + 1, "{text}");
         assert!(text.ends_with("and 2 more rows\n"));
+        assert!(!fleet().render(Some(7), None).contains("more"));
+        // Where columns move below, a row takes several lines.
+        for lines in 20..60 {
+            let text = fleet().render(Some(lines), Some(40));
+            assert!(text.lines().count() <= lines, "{lines}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_no_wider_than_it_may_be() {
+        for room in 40..120 {
+            let text = fleet().render(None, Some(room));
+            let widest = text.lines().map(crate::cli::words::width).max().unwrap();
+            assert!(widest <= room && text.contains("0.50000 ± 2.5e-1"), "{room}:\n{text}");
+            // The cell has no room for the reason.
+            let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(flat.contains("unix:///b is away: no daemon at"), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let mut fleet = Fleet::new(&["unix:///a".to_owned()], vec![]);
+        fleet.apply(0, Word::News(RunNews { runs: vec![measured()], forgotten: vec![] }));
+        assert_eq!(fleet.headline(), "1 daemon, 0 away; 1 run, 1 open");
+    }
+
+    #[test]
+    fn a_group_that_no_run_has_is_told() {
+        let mut fleet = Fleet::new(&["unix:///a".to_owned()], vec!["loss@fr".parse().unwrap()]);
+        assert!(!fleet.render(None, None).contains("no run has"));
+        fleet.apply(0, Word::News(RunNews { runs: vec![measured()], forgotten: vec![] }));
+        assert!(fleet.render(None, None).ends_with("no run has a group fr: there are de, en\n"));
     }
 
     #[test]
     fn what_a_daemon_forgets_goes_and_one_that_comes_back_tells_anew() {
         let mut fleet = fleet();
         fleet.apply(0, Word::News(RunNews { runs: vec![], forgotten: vec![RunId("r-1".into())] }));
-        assert!(!fleet.render(10).contains("first") && fleet.render(10).contains("second"));
+        assert!(!fleet.render(None, None).contains("first") && fleet.render(None, None).contains("second"));
         fleet.apply(0, Word::Here);
-        assert!(fleet.render(10).contains("no runs"));
+        assert!(fleet.render(None, None).contains("no runs"));
     }
 
     #[test]
     fn a_change_is_a_line_or_an_object() {
-        let fleet = fleet();
+        let mut fleet = fleet();
         let news = Word::News(RunNews { runs: vec![measured()], forgotten: vec![RunId("r-9".into())] });
         let said =
             "unix:///a second (p): measuring, step 30, lag 10, loss 0.50000 ± 2.5e-1, mean(loss@*) –, STOP";
         assert_eq!(fleet.lines(0, &news), [said, "unix:///a forgot the run r-9"]);
+        // Another snapshot came in, of which a line tells nothing.
+        let again = RunSummary { next_sequence: 9, ..measured() };
+        let again = Word::News(RunNews { runs: vec![again], forgotten: vec![] });
+        assert_eq!(fleet.lines(0, &again), [""; 0]);
+        let further = RunSummary { pending: 0, ..measured() };
+        let further = Word::News(RunNews { runs: vec![further], forgotten: vec![] });
+        assert!(fleet.lines(0, &further)[0].contains("second (p): open"));
         let objects = fleet.json(0, &news);
         assert_eq!(
             objects[0]["values"],

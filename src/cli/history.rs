@@ -2,18 +2,21 @@
 //!
 //! Owns: their flags, tables for the terminal, files that are written. May not touch: what is in the history.
 
+use super::grid::{Column, Grid};
+use super::out::{columns, out, print};
+use super::which;
 use crate::domain::Fault;
-use crate::publish::history::{COLUMNS, Cell, Csv, JsonLines, Parquet, Sheet, export, query, schema};
+use crate::domain::text::{harmless_lines, shown};
+use crate::publish::history::{self, COLUMNS, Cell, Csv, JsonLines, Parquet, Sheet, export, query, schema};
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `clino query`.
 #[derive(Debug, Args)]
 pub struct Query {
-    /// Directory of the history: what `clino serve` was given as --data
+    /// Directory of the history: what `clino serve` was given as --data; or a copy of its database
     #[arg(long, value_name = "DIRECTORY", required_unless_present = "schema")]
     data: Option<PathBuf>,
     /// One SELECT; --schema tells of tables and views
@@ -41,7 +44,7 @@ enum Format {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("form").required(true).args(["parquet", "csv", "jsonl"])))]
 pub struct Export {
-    /// Directory of the history: what `clino serve` was given as --data
+    /// Directory of the history: what `clino serve` was given as --data; or a copy of its database
     #[arg(long, value_name = "DIRECTORY")]
     data: PathBuf,
     /// Write a Parquet file
@@ -53,8 +56,8 @@ pub struct Export {
     /// Write lines of JSON; - is stdout
     #[arg(long, value_name = "FILE")]
     jsonl: Option<PathBuf>,
-    /// Only this run
-    #[arg(long, value_name = "ID")]
+    /// Only this run: its id or the beginning of it, its name, or latest
+    #[arg(long)]
     run: Option<String>,
     /// Only runs of this project
     #[arg(long)]
@@ -66,13 +69,13 @@ pub struct Export {
 /// # Errors
 /// [`crate::domain::FaultKind::Invalid`] for a statement that writes or that SQLite refuses.
 pub fn ask(arguments: &Query) -> Result<(), Fault> {
-    let stdout = || BufWriter::new(io::stdout());
+    let stdout = || BufWriter::new(out());
     let (Some(data), Some(sql), false) = (&arguments.data, &arguments.sql, arguments.schema) else {
-        let written = io::stdout().lock().write_all(schema().as_bytes());
-        return written.map_err(|error| Fault::internal(format!("stdout: {error}")));
+        return print(&schema());
     };
     let sheet: Box<dyn Sheet> = match arguments.format {
         Format::Table => Box::new(Terminal::default()),
+        Format::Csv if io::stdout().is_terminal() => Box::new(Visible(Csv::new(stdout()))),
         Format::Csv => Box::new(Csv::new(stdout())),
         Format::Jsonl => Box::new(JsonLines::new(stdout())),
     };
@@ -85,12 +88,20 @@ pub fn ask(arguments: &Query) -> Result<(), Fault> {
 /// [`crate::domain::FaultKind::NotFound`] without the history or the run; [`crate::domain::FaultKind::Invalid`] when the
 /// file cannot be made.
 pub fn write(arguments: &Export) -> Result<(), Fault> {
-    let chosen = (arguments.run.as_deref(), arguments.project.as_deref());
+    let run = arguments.run.as_deref().map(|run| {
+        let list = format!("`clino runs --data {}`", arguments.data.display());
+        which::choose(run, &history::runs(&arguments.data)?, &list)
+    });
+    let run = run.transpose()?;
+    let chosen = (run.as_ref().map(|run| run.0.as_str()), arguments.project.as_deref());
     let sheet: Box<dyn Sheet> = match (&arguments.parquet, &arguments.csv, &arguments.jsonl) {
         (Some(path), _, _) => {
             let file = File::create(path).map_err(|error| unwritable(path, &error))?;
             let parquet = Parquet::new(BufWriter::new(file), &COLUMNS);
             Box::new(parquet.map_err(|error| unwritable(path, &error))?)
+        }
+        (_, Some(path), _) if path == Path::new("-") && io::stdout().is_terminal() => {
+            Box::new(Visible(Csv::new(output(path)?)))
         }
         (_, Some(path), _) => Box::new(Csv::new(output(path)?)),
         (_, _, Some(path)) => Box::new(JsonLines::new(output(path)?)),
@@ -105,7 +116,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Fault {
 
 fn output(path: &Path) -> Result<Box<dyn Write>, Fault> {
     match path == Path::new("-") {
-        true => Ok(Box::new(BufWriter::new(io::stdout()))),
+        true => Ok(Box::new(BufWriter::new(out()))),
         false => {
             let file = File::create(path).map_err(|error| unwritable(path, &error))?;
             Ok(Box::new(BufWriter::new(file)))
@@ -113,25 +124,76 @@ fn output(path: &Path) -> Result<Box<dyn Write>, Fault> {
     }
 }
 
+/// Values on a terminal, which no program reads: what is hidden in them is escaped.
+struct Visible<S>(S);
+
+impl<S: Sheet> Sheet for Visible<S> {
+    fn head(&mut self, columns: &[String]) -> io::Result<()> {
+        let columns: Vec<_> = columns.iter().map(|column| shown(column)).collect();
+        self.0.head(&columns)
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+        let visible = |cell| match cell {
+            Cell::Text(text) => Cell::Text(harmless_lines(&text)),
+            cell => cell,
+        };
+        self.0.row(cells.into_iter().map(visible).collect())
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        Box::new(self.0).finish()
+    }
+}
+
 /// A table that is printed when it is complete, because widths depend on all rows.
 #[derive(Default)]
-struct Terminal(Table);
+struct Terminal {
+    columns: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
 
 impl Sheet for Terminal {
     fn head(&mut self, columns: &[String]) -> io::Result<()> {
-        self.0.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-        self.0.set_header(columns);
+        self.columns = columns.to_vec();
         Ok(())
     }
 
     fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
-        // Names that people chose may hold anything; a terminal must not obey them.
-        let shown = |cell: &Cell| cell.to_string().replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
-        self.0.add_row(cells.iter().map(shown));
+        self.rows.push(cells);
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> io::Result<()> {
-        writeln!(io::stdout().lock(), "{}", self.0)
+        out().write_all(self.table().render(columns()).as_bytes())
     }
+}
+
+impl Terminal {
+    fn table(&self) -> Grid {
+        let texts = |place: usize| self.rows.iter().any(|row| matches!(row.get(place), Some(Cell::Text(_))));
+        let column = |(place, title): (usize, &String)| match texts(place) {
+            true => Column::name(&shown(title)).always(),
+            false => Column::number(&shown(title)).always(),
+        };
+        let mut table = Grid::new(1, self.columns.iter().enumerate().map(column));
+        // Names that people chose may hold anything; a terminal must not obey them.
+        self.rows.iter().for_each(|row| table.row(row.iter().map(|cell| shown(&cell.to_string()))));
+        table
+    }
+}
+
+/// A table for tests of how it looks.
+#[cfg(test)]
+pub(super) fn screen(room: Option<usize>) -> String {
+    let cells = |name: &str, step: i64, value: Cell| {
+        let detail = r#"{"mean":0.012239,"draws":[0.0121,0.0123],"ended":"draws"}"#;
+        vec![Cell::Text(name.into()), Cell::Integer(step), value, Cell::Text(detail.into())]
+    };
+    let columns = ["run_name", "step", "value", "detail"].map(str::to_owned).into();
+    let rows = vec![
+        cells("bert-large-uncased-mnli-lr-1e-3", 120_300, Cell::Real(0.012_239_456_789_012_345)),
+        cells("two\nlines", 7, Cell::Null),
+    ];
+    Terminal { columns, rows }.table().render(room)
 }

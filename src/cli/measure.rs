@@ -1,33 +1,39 @@
 //! `clino measure`: the engine offline, on files.
 //!
-//! Owns: its arguments, the JSON and the table on stdout. May not touch: how a measure is computed.
+//! Owns: its arguments, the JSON and the lines on stdout. May not touch: how a measure is computed.
 
 use super::arguments;
 use super::files::TensorFile;
+use super::interrupt::Interrupt;
+use super::listing::Listing;
 use super::model::{HEADER, Model};
+use super::out::{columns, print, say};
+use super::progress::{Now, Progress};
+use super::words::count;
+use crate::domain::text::shown;
 use crate::domain::{
-    Admitted, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Planned, Reading, References, Work,
+    Admitted, Examiner, Fault, FaultKind, InMemory, MeasureRequest, ParameterSource, Planned, Reading,
+    References, RunSpec, Work,
 };
-use crate::engine::{Arrived, Examination, Stop};
-use crate::pipeline::{self, Memory};
+use crate::engine::{Arrived, Examination, Session, Stop, Task};
+use crate::pipeline::{self, Listener, Memory};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Arguments of `clino measure`.
+/// What is measured, of what: what `clino measure` and `clino plan` are told alike.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct Measured {
     #[command(flatten)]
-    model: Model,
+    pub model: Model,
     /// Parameters at initialization
     #[arg(long, value_name = "FILE")]
-    init: Option<PathBuf>,
+    pub init: Option<PathBuf>,
     /// Parameters of the snapshot before
     #[arg(long, value_name = "FILE")]
-    previous: Option<PathBuf>,
+    pub previous: Option<PathBuf>,
     /// What to measure; lists go on after commas [default: the standard set]
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", num_args = 1.., value_parser = arguments::measure)]
     measure: Vec<MeasureRequest>,
@@ -37,21 +43,44 @@ pub struct Arguments {
     /// Arithmetic: auto is f64 up to 1,048,576 parameters, f32 above
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::Auto)]
     precision: arguments::PrecisionName,
+    /// Seconds that all measures may take; what does not fit is skipped and said to be
+    #[arg(long, value_name = "SECONDS")]
+    pub budget: Option<f64>,
+}
+
+impl Measured {
+    /// As a run, checked.
+    ///
+    /// # Errors
+    /// Files that cannot be read; [`FaultKind::Invalid`] with every wrong field in the message.
+    pub fn admitted(&self) -> Result<(RunSpec, Admitted), Fault> {
+        let mut spec = self.model.specification(self.measure.clone(), self.seed, self.precision.into())?;
+        spec.budget = self.budget;
+        let admitted = Examination.examine(&spec).map_err(in_words)?;
+        Ok((spec, admitted))
+    }
+}
+
+/// Arguments of `clino measure`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    measured: Measured,
     /// Measures so many times, as snapshots of one run would be: searches begin where the last one ended, and the plan is
     /// what was counted and timed before; the last readings are given
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
-    /// Seconds that all measures may take; what does not fit is skipped and said to be
-    #[arg(long, value_name = "SECONDS")]
-    budget: Option<f64>,
     /// Of the readings on stdout
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+/// How answers look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
     Table,
+    /// For scripts: one object
     Json,
 }
 
@@ -61,7 +90,12 @@ struct Answer {
     readings: Vec<Reading>,
     /// What was predicted of each measure, cheapest first.
     plan: Vec<Line>,
+    /// What of the files is not as whoever made them may think.
+    warnings: Vec<String>,
     seconds: f64,
+    /// Why there are no more readings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// A measure and what it was predicted to do on one group, and to take on all of them.
@@ -72,64 +106,198 @@ struct Line {
     seconds: Option<f64>,
 }
 
-/// Measures and prints.
+/// Measures, and prints readings as they come; the answer is the exit code. Ended by a signal, it prints what it has.
 ///
 /// # Errors
 /// Bad files or parameters; nothing is printed on stdout then.
-pub fn run(arguments: Arguments) -> Result<(), Fault> {
-    let answer = answer(&arguments)?;
-    let printed = match arguments.format {
-        Format::Json => print_json(&answer),
-        Format::Table => writeln!(io::stdout().lock(), "{}", super::table::readings(&answer.readings)),
-    };
-    printed.map_err(|error| Fault::internal(format!("stdout: {error}")))
-}
-
-fn print_json(answer: &Answer) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, answer)?;
-    writeln!(out)
-}
-
-fn answer(arguments: &Arguments) -> Result<Answer, Fault> {
+pub fn run(arguments: Arguments) -> Result<u8, Fault> {
     let begun = Instant::now();
-    let model = &arguments.model;
-    let mut spec =
-        model.specification(arguments.measure.clone(), arguments.seed, arguments.precision.into())?;
-    spec.budget = arguments.budget;
-    let admitted = Examination.examine(&spec).map_err(in_words)?;
-    let references = References {
-        init: reference(arguments.init.as_deref(), &admitted)?,
-        previous: reference(arguments.previous.as_deref(), &admitted)?,
-    };
-    let mut snapshot = Some(model.snapshot()?);
-    let engine = model.engine()?;
-    let (mut memory, mut plan, mut readings) = (Memory::default(), admitted.plan.clone(), Vec::new());
-    for left in (0..arguments.repeat).rev() {
-        // The last time its bytes are freed as they are read.
-        let Some(snapshot) = (if left > 0 { snapshot.clone() } else { snapshot.take() }) else { break };
-        let arrived = Arrived { snapshot, references: references.clone(), statistics: None };
-        let session = engine.take(&admitted, arguments.seed, arrived);
-        let mut session = session.map_err(|fault| at(&model.snapshot, fault))?;
-        readings.clear();
-        let mut keep = |reading| readings.push(reading);
-        let costs = pipeline::evaluate(&mut session, &mut memory, spec.budget, &Stop::default(), &mut keep)?;
-        if left > 0 {
-            plan.iter_mut().zip(costs).for_each(|(line, cost)| *line = cost.unwrap_or(*line));
+    let (spec, admitted) = arguments.measured.admitted()?;
+    let mut desk = Desk::new(&arguments, &admitted);
+    let note = desk.passes(&admitted, spec.seed)?;
+    let code = if note.is_some() { desk.interrupt.as_ref().and_then(Interrupt::code) } else { None };
+    if arguments.format == Format::Json {
+        let line = |(measure, planned): (&MeasureRequest, &Planned)| Line {
+            measure: measure.name.clone(),
+            work: planned.work,
+            seconds: planned.seconds,
+        };
+        let plan = admitted.measures.iter().zip(&desk.plan).map(line).collect();
+        let readings = desk.newest.readings();
+        let warnings = desk.warnings;
+        print_json(&Answer { readings, plan, warnings, seconds: begun.elapsed().as_secs_f64(), note })?;
+    }
+    Ok(code.unwrap_or(0))
+}
+
+/// Prints an answer as one line of JSON.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print_json(answer: &impl Serialize) -> Result<(), Fault> {
+    let line = serde_json::to_string(answer).map_err(|error| Fault::internal(error.to_string()))?;
+    super::out::print_json(&line)
+}
+
+/// Readings as they were made last: those of the pass that is under way, then of the one before.
+#[derive(Default)]
+struct Newest {
+    before: Vec<Reading>,
+    now: Vec<Reading>,
+}
+
+impl Newest {
+    fn begin(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
+
+    /// Those of the pass before that the one under way has not made again: readings come in the same order in each.
+    fn older(&self) -> &[Reading] {
+        self.before.get(self.now.len()..).unwrap_or_default()
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        self.now.iter().chain(self.older()).cloned().collect()
+    }
+}
+
+/// Where passes are made and readings printed.
+struct Desk<'a> {
+    arguments: &'a Arguments,
+    /// What each measure is known to cost.
+    plan: Vec<Planned>,
+    memory: Memory,
+    newest: Newest,
+    stop: Stop,
+    interrupt: Option<Interrupt>,
+    /// What of the files is not as whoever made them may think.
+    warnings: Vec<String>,
+    /// How readings are printed, if they are.
+    listing: Option<Listing>,
+    /// Whether the pass under way is printed.
+    printing: bool,
+}
+
+impl<'a> Desk<'a> {
+    fn new(arguments: &'a Arguments, admitted: &Admitted) -> Self {
+        Self {
+            arguments,
+            plan: admitted.plan.clone(),
+            memory: Memory::default(),
+            newest: Newest::default(),
+            stop: Stop::default(),
+            interrupt: None,
+            warnings: Vec::new(),
+            listing: None,
+            printing: false,
         }
     }
-    let line = |(measure, planned): (&MeasureRequest, &Planned)| Line {
-        measure: measure.name.clone(),
-        work: planned.work,
-        seconds: planned.seconds,
-    };
-    let plan = admitted.measures.iter().zip(&plan).map(line).collect();
-    Ok(Answer { readings, plan, seconds: begun.elapsed().as_secs_f64() })
+
+    /// All passes; what is said where a signal ended them early.
+    fn passes(&mut self, admitted: &Admitted, seed: u64) -> Result<Option<String>, Fault> {
+        let measured = &self.arguments.measured;
+        let references = References {
+            init: reference(measured.init.as_deref(), admitted)?,
+            previous: reference(measured.previous.as_deref(), admitted)?,
+        };
+        let mut snapshot = Some(measured.model.snapshot()?);
+        let remarks = snapshot.iter().flat_map(|held| admitted.layout.remarks(held.manifest()));
+        self.warnings = admitted.warnings.iter().cloned().chain(remarks).collect();
+        self.warnings.iter().for_each(|warning| super::warn(warning));
+        let engine = measured.model.engine()?;
+        self.interrupt = Some(Interrupt::hear(self.stop.clone())?);
+        for left in (0..self.arguments.repeat).rev() {
+            // The last time its bytes are freed as they are read.
+            let Some(snapshot) = (if left > 0 { snapshot.clone() } else { snapshot.take() }) else { break };
+            let arrived = Arrived { snapshot, references: references.clone(), statistics: None };
+            let session = engine.take(admitted, seed, arrived);
+            let mut session = session.map_err(|fault| at(&measured.model.snapshot, fault))?;
+            match self.pass(&mut session, left) {
+                Ok(costs) if left > 0 => {
+                    let lines = self.plan.iter_mut().zip(costs);
+                    lines.for_each(|(line, cost)| *line = cost.unwrap_or(*line));
+                }
+                Ok(_) => {}
+                Err(fault) if fault.kind == FaultKind::Cancelled => {
+                    return self.cut_short(session.tasks().len()).map(Some);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(None)
+    }
+
+    /// One pass, with so many left behind it: the last one is printed as it goes.
+    fn pass(&mut self, session: &mut Session<'_>, left: u32) -> Result<Vec<Option<Planned>>, Fault> {
+        let tasks = session.tasks();
+        if self.arguments.format == Format::Table {
+            self.listing = Some(Listing::new(&tasks, columns()));
+        }
+        let listing = self.listing.as_ref().filter(|_| left == 0);
+        self.printing = listing.is_some();
+        listing.map_or(Ok(()), |listing| print(&listing.head()))?;
+        self.newest.begin();
+        let repeat = self.arguments.repeat;
+        let pass = if repeat > 1 { format!(" (pass {} of {repeat})", repeat - left) } else { String::new() };
+        let made = &mut self.newest.now;
+        let progress = Progress::begin();
+        let mut teller = Teller { listing, made, of: tasks.len(), pass, progress, failed: None };
+        let budget = self.arguments.measured.budget;
+        let costs = pipeline::evaluate(session, &mut self.memory, budget, &self.stop, &mut teller);
+        teller.failed.map_or(costs, Err)
+    }
+
+    /// What is said of a command that was ended early; prints what has not been printed.
+    fn cut_short(&self, tasks: usize) -> Result<String, Fault> {
+        let older = self.newest.older();
+        let made = count(tasks as u64, "reading");
+        let mut note = format!("interrupted: {} of {made} made", self.newest.now.len());
+        if !older.is_empty() {
+            note += &format!(" in this pass, {} are of the one before", older.len());
+        }
+        if let Some(listing) = &self.listing {
+            let head = if self.printing { String::new() } else { listing.head() };
+            let rows = if self.printing { older.to_vec() } else { self.newest.readings() };
+            let lines: String = rows.iter().map(|reading| listing.reading(reading)).collect();
+            print(&(head + &lines))?;
+            say(&format!("clino: {note}"));
+        }
+        Ok(note)
+    }
+}
+
+/// Tells what is measured now on standard error, and prints what was measured.
+struct Teller<'a> {
+    listing: Option<&'a Listing>,
+    made: &'a mut Vec<Reading>,
+    of: usize,
+    pass: String,
+    progress: Progress,
+    /// Why a line could not be printed.
+    failed: Option<Fault>,
+}
+
+impl Listener for Teller<'_> {
+    fn begins(&mut self, task: &Task, left: &dyn Fn() -> Option<f64>) {
+        let on = task.group.as_ref().map(|group| format!(" on {}", shown(group))).unwrap_or_default();
+        let what = format!("{}{on}{}", task.measure.name, self.pass);
+        let number = self.made.len() + 1;
+        self.progress.tell(Now { what, number, of: self.of, left: left(), since: Instant::now() });
+    }
+
+    fn made(&mut self, reading: Reading) {
+        if let Some(listing) = self.listing {
+            let line = listing.reading(&reading);
+            let printed = self.progress.aside(|| print(&line));
+            self.failed = self.failed.take().or(printed.err());
+        }
+        self.made.push(reading);
+    }
 }
 
 fn reference(path: Option<&Path>, admitted: &Admitted) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
     let Some(path) = path else { return Ok(None) };
-    let snapshot = TensorFile::open(path)?.snapshot(HEADER)?;
+    let snapshot = TensorFile::model(path)?.snapshot(HEADER)?;
     let held = InMemory::new(snapshot, &*admitted.layout).map_err(|fault| at(path, fault))?;
     Ok(Some(Arc::new(held)))
 }

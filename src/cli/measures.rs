@@ -68,6 +68,17 @@ depend on the seed of the run and their number alone, so that two snapshots are 
 `draws`, a target may be asked for: `stderr` or `rel_stderr`, with `max_draws` and `max_seconds`; the reading says under
 `ended` which of them it was.
 
+**Intervals.** Beside every standard error of a value stands an `interval` at 95 %: over the noise of the draws, with the
+probe as it is (of `gradient_noise`: over which examples are in the probe). It is the value and Student's t times the
+standard error, with a degree of freedom less than there are draws (3.2 standard errors of 4 draws, 2.4 of 8), and more on
+the long side of draws that are skewed (Hall's transformation). That of `sharpness` and its profile is corrected by how far
+the draws got, which is known on average: of a model of a few hundred parameters some draws end inside the ball and rise
+less, and 8 draws may hold none of them. A single draw has no interval. [coverage.md](coverage.md) says how often intervals
+hold.
+
+**Order.** Noise that is drawn for examples (the classes of `fisher_trace`, the batches of `gradient_noise`) is named by their
+content, equal ones by their rank: a probe in any order gives the same readings up to rounding. `tests/order.rs` holds that.
+
 **Invariance.** *Rescaling* is layer 0 of a ReLU network times 4 and layer 1 divided by 4, which leaves the function as it
 is; `tests/invariance.rs` holds what is said here of every measure's value.
 ";

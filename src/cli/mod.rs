@@ -12,16 +12,26 @@ mod dial;
 mod files;
 mod fleet;
 mod fleet_view;
+mod given;
+mod grid;
 mod history;
+mod interrupt;
+mod kinds;
+mod listing;
 mod measure;
 mod measures;
 mod model;
 mod open;
+mod out;
+mod plan;
 mod policy;
+mod progress;
 mod push;
 mod row;
 mod rules;
 mod runs;
+#[cfg(test)]
+mod screens_tests;
 mod selection;
 mod selftest;
 mod serve;
@@ -30,7 +40,10 @@ mod token;
 mod trace;
 mod view;
 mod watch;
+mod which;
+mod words;
 
+use crate::domain::text::{harmless, harmless_lines};
 use crate::domain::{Devices, Fault, FaultKind, Place};
 use crate::engine::Engine;
 use clap::{Parser, Subcommand};
@@ -80,6 +93,8 @@ enum Command {
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
     Measure(Box<measure::Arguments>),
+    /// Tell what measures will cost on this machine, before they run.
+    Plan(Box<plan::Arguments>),
     /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(catalogue::Arguments),
     /// Ask a history anything, in SQL.
@@ -103,6 +118,11 @@ fn all_processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Says on standard error what of a request is not as whoever made it may think.
+fn warn(sentence: &str) {
+    complain(&format!("warning: {sentence}"));
+}
+
 /// An engine on some devices; says so when it is on the CPU because a GPU cannot be used.
 ///
 /// # Errors
@@ -111,7 +131,7 @@ fn engine_at(threads: usize, devices: &Devices) -> Result<Engine, Fault> {
     let place = Place { threads, devices: devices.clone(), libraries: crate::config::cuda_libraries() };
     let (engine, instead) = Engine::open(&place)?;
     if let Some(reason) = instead {
-        eprintln!("clino: no GPU, computing on the CPU: {reason}");
+        out::say(&format!("clino: no GPU, computing on the CPU: {}", harmless(&reason)));
     }
     Ok(engine)
 }
@@ -136,7 +156,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Decision(ask) => answered(ask.run()),
         Command::Override(command) => talk(command.run()),
         Command::Close(close) => talk(close.run()),
-        Command::Measure(arguments) => told(measure::run(*arguments)),
+        Command::Measure(arguments) => coded(measure::run(*arguments)),
+        Command::Plan(arguments) => told(plan::run(&arguments)),
         Command::Measures(arguments) => told(measures::run(&arguments)),
         Command::Query(arguments) => told(history::ask(&arguments)),
         Command::Export(arguments) => told(history::write(&arguments)),
@@ -159,19 +180,33 @@ fn answered(command: impl Future<Output = Result<u8, Fault>>) -> ExitCode {
     let done = runtime
         .map_err(|error| Fault::internal(error.to_string()))
         .and_then(|runtime| runtime.block_on(command));
-    match done {
+    coded(done)
+}
+
+/// The exit code that a command ends with.
+fn coded(result: Result<u8, Fault>) -> ExitCode {
+    match result {
         Ok(code) => code.into(),
         Err(fault) => told(Err(fault)),
     }
 }
 
-/// A failure on standard error with every wrong field, and its exit code.
+/// Most bytes of a complaint: what stands in a file or comes from a daemon may be of any length.
+const COMPLAINT: usize = 16 << 10;
+
+/// A line on standard error, without anything hidden and of bounded length.
+fn complain(message: &str) {
+    let short = &message[..message.floor_char_boundary(COMPLAINT)];
+    let more = if short.len() < message.len() { "…" } else { "" };
+    out::say(&format!("clino: {}{more}", harmless_lines(short)));
+}
+
+/// A failure on standard error with every wrong field once, and its exit code.
 fn told(result: Result<(), Fault>) -> ExitCode {
     let Err(fault) = result else { return ExitCode::SUCCESS };
-    eprintln!("clino: {fault}");
-    for violation in fault.violations.iter().skip(1) {
-        eprintln!("clino: {}: {}", violation.field, violation.description);
-    }
+    complain(&fault.message);
+    let lines = fault.violations.iter().skip(1).map(|v| format!("{}: {}", v.field, v.description));
+    lines.filter(|line| !fault.message.contains(line.as_str())).for_each(|line| complain(&line));
     match fault.kind {
         FaultKind::Invalid => INPUT.into(),
         _ => FAILED.into(),

@@ -4,6 +4,7 @@
 
 use super::arguments;
 use super::files::TensorFile;
+use super::kinds;
 use crate::domain::{
     Delivery, Devices, Fault, MeasureRequest, Precision, RunLabel, RunSpec, Snapshot, SnapshotHeader,
     SnapshotRef, WeightKind,
@@ -19,10 +20,12 @@ pub const HEADER: SnapshotHeader =
 /// Arguments of commands without a daemon.
 #[derive(Debug, Args)]
 pub struct Model {
-    /// config.json of the model: bert, roberta, xlm-roberta sequence classifier, or mlp
+    /// config.json of the model, or its folder: bert, roberta, xlm-roberta sequence classifier, or an mlp as
+    /// {"model_type":"mlp","sizes":[8,32,3],"hidden_act":"relu"}
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Parameters to measure
+    /// Parameters to measure: safetensors, the index of their shards, or the folder of a model. Names are those of Hugging
+    /// Face's state_dict; of an mlp layers.0.weight, layers.0.bias, layers.1.weight … or those of an nn.Sequential
     #[arg(long, value_name = "FILE")]
     pub snapshot: PathBuf,
     /// Labelled examples, under the name of a group [default group: probe]
@@ -34,7 +37,7 @@ pub struct Model {
     /// Where to compute: cpu, cuda:0, several GPUs as cuda:0,cuda:1, or auto: the first GPU if it can be used, else the
     /// CPU
     #[arg(long, default_value_t = Devices::Cpu)]
-    device: Devices,
+    pub device: Devices,
 }
 
 impl Model {
@@ -48,8 +51,7 @@ impl Model {
         seed: u64,
         precision: Precision,
     ) -> Result<RunSpec, Fault> {
-        let config_json = std::fs::read_to_string(&self.config)
-            .map_err(|error| Fault::invalid(self.config.display().to_string(), error.to_string()))?;
+        let config_json = kinds::config(&self.config)?;
         let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
         let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
         let (name, delivery) = ("offline".into(), Delivery::Every);
@@ -73,7 +75,7 @@ impl Model {
     /// # Errors
     /// A file that cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Fault> {
-        TensorFile::open(&self.snapshot)?.snapshot(HEADER)
+        TensorFile::model(&self.snapshot)?.snapshot(HEADER)
     }
 
     /// An engine on the devices that were chosen; says so when it is on the CPU because a GPU cannot be used.

@@ -4,11 +4,17 @@
 
 use super::dial::Dial;
 use super::files::TensorFile;
+use super::grid::{Column, Grid};
+use super::kinds;
+use super::out::{columns, print, say};
+use super::row::NOTHING;
+use super::table::times;
+use super::view::titled;
 use super::{arguments, policy, selection};
 use crate::client::Plan;
-use crate::domain::id::quoted;
 use crate::domain::run::DEFAULT_PROJECT;
-use crate::domain::{Delivery, Fault, MeasureRequest, RunId, RunLabel};
+use crate::domain::text::{quoted, shown};
+use crate::domain::{Delivery, Fault, MeasureRequest, OpenedRun, RunLabel, Work};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,10 +32,12 @@ enum Snapshots {
 pub struct Open {
     #[command(flatten)]
     daemon: Dial,
-    /// The model: a Hugging Face config.json, or that of an mlp.
+    /// The model: a Hugging Face config.json or its folder, or that of an mlp:
+    /// {"model_type":"mlp","sizes":[8,32,3],"hidden_act":"relu"}.
     #[arg(long)]
     config: PathBuf,
-    /// A probe group: its name and a safetensors file with input_ids, attention_mask and labels.
+    /// A probe group: its name, in quotes where it has a =, and a safetensors file with input_ids, attention_mask and labels, for
+    /// an mlp inputs and labels.
     #[arg(long = "probe", value_name = "[GROUP=]FILE", value_parser = arguments::probe, required = true, num_args = 1..)]
     probes: Vec<(String, PathBuf)>,
     /// A measure of the catalogue with its parameters, such as sharpness:alpha=.01,draws=4; the default ones unless named.
@@ -71,15 +79,18 @@ pub struct Open {
 }
 
 impl Open {
-    /// Opens the run; its id is all that goes to standard output.
+    /// Opens the run; its id is all that goes to standard output, its plan goes to standard error.
     ///
     /// # Errors
     /// [`crate::domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let plan = self.plan()?;
         let run = self.daemon.connect().await?.open_run(&plan).await?;
-        println!("{}", run.id());
-        Ok(())
+        if let Some(opened) = run.opened() {
+            opened.warnings.iter().for_each(|warning| super::warn(warning));
+            say(planned(opened).render(columns()).trim_end());
+        }
+        print(&format!("{}\n", shown(&run.id().0)))
     }
 
     fn label(&self) -> Result<RunLabel, Fault> {
@@ -93,8 +104,7 @@ impl Open {
     }
 
     fn plan(&self) -> Result<Plan, Fault> {
-        let config = std::fs::read_to_string(&self.config)
-            .map_err(|error| Fault::invalid(self.config.display().to_string(), error.to_string()))?;
+        let config = kinds::config(&self.config)?;
         let delivery = match self.delivery {
             Snapshots::Latest => Delivery::Latest,
             Snapshots::Every => Delivery::Every,
@@ -116,12 +126,28 @@ impl Open {
     }
 }
 
+/// What each measure will do on one group, from the cheapest to the dearest, less what those before it have made; and the
+/// seconds that it took, where the run has measured before.
+pub(super) fn planned(opened: &OpenedRun) -> Grid {
+    let work = ["forwards", "backwards", "passes", "operations", "seconds"].map(Column::number);
+    let mut table = Grid::new(1, std::iter::once(Column::word("measure")).chain(work));
+    for (measure, planned) in opened.measures.iter().zip(&opened.plan) {
+        let Work { forwards, backwards, passes, operations } = planned.work;
+        let name = titled(&opened.measures, &measure.name, &measure.parameters);
+        let operations = if operations > 0.0 { format!("{operations:.1e}") } else { NOTHING.into() };
+        let seconds = planned.seconds.map_or(NOTHING.into(), |seconds| format!("{seconds:.3}"));
+        let times = [forwards, backwards, passes].map(times);
+        table.row(std::iter::once(name).chain(times).chain([operations, seconds]));
+    }
+    table
+}
+
 /// Closes a run: what waits is still measured, then its watchers end.
 #[derive(Debug, Clone, Args)]
 pub struct Close {
     #[command(flatten)]
     daemon: Dial,
-    /// The run's id.
+    /// Which run: its id or the beginning of it, its name, or latest.
     run: String,
 }
 
@@ -131,7 +157,6 @@ impl Close {
     /// # Errors
     /// What the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let client = self.daemon.connect().await?;
-        client.run(RunId(self.run.clone())).close().await.map(drop)
+        self.daemon.run(&self.run).await?.close().await.map(drop)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: which of TOML and JSON a file is. May not touch: rules, which check what was read.
 
+use super::given;
 use crate::domain::{Fault, Policy};
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use std::path::Path;
 /// [`crate::domain::FaultKind::Invalid`] naming the file, with the place in it.
 pub fn load(path: &Path) -> Result<Policy, Fault> {
     let wrong = |error: String| Fault::invalid(path.display().to_string(), error.trim_end().to_owned());
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = given::text(path)?;
     match path.extension() {
         Some(end) if end == "json" => serde_json::from_str(&text).map_err(|error| wrong(error.to_string())),
         _ => toml::from_str(&text).map_err(|error| wrong(error.to_string())),

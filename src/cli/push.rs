@@ -4,8 +4,10 @@
 
 use super::dial::Dial;
 use super::files::TensorFile;
+use super::out::say;
 use crate::client::{Blocks, CHUNK, Label};
-use crate::domain::{Fault, RunId, WeightKind};
+use crate::domain::text::{harmless, shown};
+use crate::domain::{Fault, WeightKind};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -29,7 +31,7 @@ enum Kind {
 pub struct Push {
     #[command(flatten)]
     daemon: Dial,
-    /// The run's id, as `clino open` printed it.
+    /// Which run: its id, as `clino open` printed it, or the beginning of it, its name, or latest.
     #[arg(long)]
     run: String,
     /// Optimizer step.
@@ -54,26 +56,27 @@ impl Push {
     /// # Errors
     /// [`crate::domain::FaultKind::Invalid`] naming the file when its header is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let weights = TensorFile::open(&self.file)?;
+        let weights = TensorFile::model(&self.file)?;
+        weights.check_parameters()?;
         let manifest = weights.manifest().clone();
-        let client = self.daemon.connect().await?;
         let kind = match self.kind {
             Kind::Live => WeightKind::Live,
             Kind::Master => WeightKind::Master,
             Kind::Ema => WeightKind::Ema,
             Kind::Swa => WeightKind::Swa,
         };
-        let label =
-            Label { step: self.step, attempt: self.attempt, kind, initialization: self.init, key: None };
-        let run = client.run(RunId(self.run.clone()));
+        let initialization = self.init;
+        let label = Label { attempt: self.attempt, kind, initialization, ..Label::step(self.step) };
+        let run = self.daemon.run(&self.run).await?;
         let receipt = run.push_blocks(label, manifest, blocks(weights)).await?;
         let at = super::view::place(receipt.at);
-        eprintln!("step {at}: received, {} will be measured", receipt.measures.join(" "));
+        say(&format!("step {at}: received, {} will be measured", harmless(&receipt.measures.join(" "))));
         for line in &receipt.unmeasured {
-            eprintln!("{} will not be measured: {}", line.measure, line.reason.escape_debug());
+            say(&format!("{} will not be measured: {}", shown(&line.measure), harmless(&line.reason)));
         }
+        receipt.warnings.iter().for_each(|warning| super::warn(warning));
         if let Some(replaced) = receipt.replaced {
-            eprintln!("it took the place of step {}, which was waiting", super::view::place(replaced));
+            say(&format!("it took the place of step {}, which was waiting", super::view::place(replaced)));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use super::table::with_stderr;
 use super::view::{advice, place};
-use crate::domain::id::shown;
+use crate::domain::text::shown;
 use crate::domain::{
     Estimate, Latest, MeasureRequest, Outcome, Point, Reading, RunSummary, SnapshotRef, Subject,
 };
@@ -15,6 +15,9 @@ pub const NOTHING: &str = "–";
 
 /// How a run is, in a word.
 pub fn state(run: &RunSummary) -> &'static str {
+    if run.checked.as_ref().is_some_and(|checked| !checked.agrees) {
+        return "mismatch";
+    }
     match (run.closed, run.pending) {
         (true, 0) => "closed",
         (true, _) => "closing",
@@ -97,6 +100,7 @@ pub fn json(run: &RunSummary) -> Map<String, Json> {
         "attempt": run.last_measured.map(|at| at.attempt),
         "lag_steps": lag(run),
         "opened_at": run.opened_at,
+        "model_check": run.checked,
         "advice": word(decision.map(|d| serialized(serde_json::to_value(d.advice)))),
         "reason": word(decision.map(|d| serialized(serde_json::to_value(d.reason)))),
         "sentence": decision.map(|d| d.sentence.clone()),

@@ -35,7 +35,8 @@ When a run should stop: the rules that a policy is made of, with their parameter
 a decision means, and how these rules compare with Optuna's.
 
 A rule looks at a **subject**, a number of each snapshot: `MEASURE[.PART][@GROUP]`, such as `loss@de`, or several joined by
-`mean(..)`, `min(..)`, `max(..)` or `sum(..)`. A **check** is a snapshot at which the subject has a value. Snapshots without
+`mean(..)`, `min(..)`, `max(..)` or `sum(..)`. A group may be quoted, `loss@\"xlm-r/en\"`, and has to be where its name has a
+comma. A **check** is a snapshot at which the subject has a value. Snapshots without
 one (skipped, failed, NaN, infinite) stop nothing and are not counted, except by `non_finite`. A run is **complete** when it
 was closed and its policy has not ended it.
 ";

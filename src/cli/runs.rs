@@ -1,23 +1,28 @@
-//! `clino runs`: the runs that a daemon holds.
+//! `clino runs`: the runs that a daemon holds, or a history.
 //!
 //! Owns: the columns. May not touch: how a run is put into words.
 
 use super::dial::Dial;
+use super::grid::{Column, Grid};
+use super::out::{columns, print, print_json};
 use super::row;
 use super::selection::{Format, Selection};
-use super::table::plain;
-use super::watch::print;
-use crate::domain::id::shown;
+use crate::domain::text::shown;
 use crate::domain::{Fault, Latest, RunSummary};
+use crate::publish::history;
 use clap::Args;
-use comfy_table::CellAlignment;
 use serde_json::{Value as Json, json};
+use std::path::PathBuf;
 
 /// Lists the runs that a daemon holds, oldest first.
 #[derive(Debug, Clone, Args)]
 pub struct Runs {
     #[command(flatten)]
     daemon: Dial,
+    /// Those of a history in place of a daemon's: the directory that `clino serve` was given as --data, or a copy of its
+    /// database.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "addr")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     selection: Selection,
     /// How they are printed.
@@ -29,21 +34,36 @@ impl Runs {
     /// Prints them.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What the daemon answers; those of [`history::runs`].
     pub async fn run(&self) -> Result<(), Fault> {
-        let runs = self.daemon.connect().await?.runs(&self.selection.filter()).await?;
+        let runs = self.found().await?;
         match self.format {
-            Format::Table => print(&table(&runs)),
-            Format::Json => runs.iter().try_for_each(|run| print(&format!("{}\n", json_line(run)))),
+            Format::Table => print(&table(&runs).render(columns())),
+            Format::Json => runs.iter().try_for_each(|run| print_json(&json_line(run).to_string())),
+        }
+    }
+
+    async fn found(&self) -> Result<Vec<RunSummary>, Fault> {
+        let filter = self.selection.filter();
+        match &self.data {
+            None => self.daemon.connect().await?.runs(&filter).await,
+            Some(data) => {
+                let all = history::runs(data)?;
+                Ok(all.into_iter().filter(|run| filter.matches(&run.label, run.closed)).collect())
+            }
         }
     }
 }
 
-fn table(runs: &[RunSummary]) -> String {
-    let header = ["name", "project", "experiment", "tags", "state", "step", "measured", "advice", "run"];
-    let mut table = plain(header);
+/// A row a run.
+pub(super) fn table(runs: &[RunSummary]) -> Grid {
+    let labels =
+        [Column::name("name"), Column::name("project"), Column::name("experiment"), Column::name("tags")];
+    let state = [Column::word("state"), Column::number("step"), Column::number("measured")];
+    let end = [Column::word("advice"), Column::id("run")];
+    let mut table = Grid::new(1, labels.into_iter().chain(state).chain(end));
     for run in runs {
-        table.add_row([
+        table.row([
             shown(&run.name),
             shown(&run.label.project),
             row::text(&run.label.experiment),
@@ -55,12 +75,7 @@ fn table(runs: &[RunSummary]) -> String {
             shown(&run.run.0),
         ]);
     }
-    for column in [5, 6] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    format!("{table}\n")
+    table
 }
 
 /// With the principal numbers of the snapshot that was measured last.

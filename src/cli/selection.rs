@@ -2,6 +2,7 @@
 //!
 //! Owns: their grammar. May not touch: which runs there are.
 
+use super::arguments::named;
 use crate::domain::{RunFilter, Subject};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -44,13 +45,13 @@ pub enum Format {
     Json,
 }
 
-/// `NAME=TEXT`.
+/// `NAME=TEXT`, where a name with `=` in it is quoted.
 ///
 /// # Errors
 /// A sentence for the terminal.
 pub fn tag(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, text)) if !name.is_empty() => Ok((name.into(), text.into())),
+    match named(text)? {
+        Some((name, text)) if !name.is_empty() => Ok((name, text.into())),
         _ => Err("expected NAME=TEXT".into()),
     }
 }
@@ -76,7 +77,8 @@ mod tests {
         assert_eq!(tag("lr=1e-3"), Ok(("lr".into(), "1e-3".into())));
         assert_eq!(tag("note=a=b"), Ok(("note".into(), "a=b".into())));
         assert_eq!(tag("note="), Ok(("note".into(), String::new())));
-        assert!(tag("lr").is_err() && tag("=x").is_err());
+        assert_eq!(tag("\"a=b\"=c"), Ok(("a=b".into(), "c".into())));
+        assert!(tag("lr").is_err() && tag("=x").is_err() && tag("\"a\"b").is_err());
     }
 
     #[test]

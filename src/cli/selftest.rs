@@ -134,8 +134,7 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
         (0, Err(_)) => "**failed**\n".to_owned(),
         (failed, _) => format!("**{failed} comparisons failed**\n"),
     };
-    let written = io::stdout().write_all(report.text.as_bytes());
-    written.map_err(|error| Fault::internal(format!("stdout: {error}")))?;
+    super::out::print(&report.text)?;
     outcome?;
     match report.failed {
         0 => Ok(()),

@@ -6,6 +6,7 @@ use super::{DATA, FAILED, OCCUPIED, USAGE};
 use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
 use crate::daemon::Daemon;
 use crate::domain::{Fault, FaultKind};
+use crate::engine::Engine;
 use crate::shutdown;
 use crate::telemetry::{self, Telemetry};
 use std::io::Write;
@@ -149,6 +150,10 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(fault) => return told(USAGE, &fault),
     };
+    // Before anybody is told an address.
+    if let Err(fault) = Engine::check(&config.place) {
+        return told(USAGE, &fault);
+    }
     let telemetry = match telemetry::install(&config.log, config.log_format, config.otlp.as_deref()) {
         Ok(telemetry) => telemetry,
         Err(message) => return told(USAGE, &Fault::new(FaultKind::Invalid, message)),
@@ -167,7 +172,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 }
 
 fn told(code: u8, fault: &Fault) -> ExitCode {
-    eprintln!("clino: {fault}");
+    super::complain(&fault.message);
     code.into()
 }
 

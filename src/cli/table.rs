@@ -2,9 +2,10 @@
 //!
 //! Owns: how numbers are rounded and laid out in a terminal. May not touch: where readings come from.
 
-use crate::domain::{Ended, Estimate, Reading, Value};
-use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Row, Table};
+use super::words::count;
+use crate::domain::text::{harmless, shown};
+use crate::domain::{Ended, Estimate, Interval, Reading, Value};
+use std::collections::BTreeMap;
 
 /// A number in five significant digits.
 pub fn number(x: f64) -> String {
@@ -13,6 +14,11 @@ pub fn number(x: f64) -> String {
         size if !(1e-4..1e6).contains(&size) => format!("{x:.3e}"),
         size => format!("{x:.*}", (4.0 - size.log10().floor()).clamp(0.0, 8.0) as usize),
     }
+}
+
+/// How often something is done.
+pub fn times(x: f64) -> String {
+    if x.fract() == 0.0 { format!("{x:.0}") } else { format!("{x:.1}") }
 }
 
 /// A value with its standard error in as many digits as the error leaves.
@@ -33,7 +39,7 @@ pub fn typed(value: &Value) -> String {
     match value {
         Value::Flag(flag) => flag.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) => shown(text),
         Value::Numbers(numbers) => numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(","),
     }
 }
@@ -42,10 +48,10 @@ pub fn typed(value: &Value) -> String {
 const OF_DRAWS: [&str; 5] = ["draws", "stderr", "rel_stderr", "max_draws", "max_seconds"];
 
 /// `key=value` of all parameters but those of the draws.
-fn parameters(reading: &Reading) -> String {
-    let told = reading.parameters.iter().filter(|(name, _)| !OF_DRAWS.contains(&name.as_str()));
+pub fn parameters(parameters: &BTreeMap<String, Value>) -> String {
+    let told = parameters.iter().filter(|(name, _)| !OF_DRAWS.contains(&name.as_str()));
     let pairs = told.map(|(name, value)| (name, typed(value))).filter(|(_, value)| !value.is_empty());
-    pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    pairs.map(|(name, value)| format!("{}={value}", shown(name))).collect::<Vec<_>>().join(" ")
 }
 
 /// How many draws were made and what ended them.
@@ -56,45 +62,28 @@ fn draws(reading: &Reading) -> Option<String> {
         Ended::MaxDraws => ", target not reached in max_draws",
         Ended::MaxSeconds => ", target not reached in max_seconds",
     };
-    Some(format!("{} draws{why}", reading.draws.len()))
+    Some(count(reading.draws.len() as u64, "draw") + why)
 }
 
-fn details(reading: &Reading) -> String {
+/// Between which numbers the value lies.
+fn interval(interval: &Interval) -> String {
+    format!("{} to {} at {} %", number(interval.low), number(interval.high), 100.0 * interval.level)
+}
+
+/// What there is beside the value, or why there is none.
+pub fn details(reading: &Reading) -> String {
     if let Some(reason) = &reading.reason {
-        return reason.clone();
+        return harmless(reason);
     }
     let parts = reading.parts.iter().skip(1);
-    let mut all: Vec<String> =
-        parts.map(|part| format!("{} {}", part.name, part.value.map_or("-".into(), number))).collect();
+    let mut all: Vec<String> = parts
+        .map(|part| format!("{} {}", shown(&part.name), part.value.map_or("-".into(), number)))
+        .collect();
     all.extend(reading.rungs.iter().map(|rung| format!("{} at {}", number(rung.value), rung.alpha)));
+    all.extend(reading.interval.as_ref().map(interval));
     all.extend(draws(reading));
-    all.extend(reading.remark.clone());
+    all.extend(reading.remark.as_deref().map(harmless));
     all.join(", ")
-}
-
-/// A table whose only line is that below its header.
-pub fn plain(header: impl Into<Row>) -> Table {
-    let mut table = Table::new();
-    let style = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header);
-    table
-}
-
-/// One row a reading.
-pub fn readings(readings: &[Reading]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["measure", "group", "value ± standard error", "parameters", "also"]);
-    for reading in readings {
-        let value = reading.value.map_or("-".into(), |value| with_error(value, reading.estimate.as_ref()));
-        let group = reading.group.as_deref().unwrap_or("");
-        table.add_row([&reading.measure, group, &value, &parameters(reading), &details(reading)]);
-    }
-    if let Some(column) = table.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //!
 //! Owns: the form of the entry as it is printed. May not touch: a token after it was printed; only its hash is kept.
 
+use super::given;
+use super::out::print;
 use crate::access::{Book, Scope, Token};
-use crate::domain::Fault;
+use crate::domain::{Fault, FaultKind};
 use clap::Args;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -52,11 +54,10 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
     match &arguments.append {
         Some(file) => {
             append(file, &entry)?;
-            println!("{}", token.reveal());
+            print(&format!("{}\n", token.reveal()))
         }
-        None => println!("{}\n\n{entry}", token.reveal()),
+        None => print(&format!("{}\n\n{entry}\n", token.reveal())),
     }
-    Ok(())
 }
 
 fn entry(arguments: &Arguments, token: &Token) -> String {
@@ -78,10 +79,10 @@ fn entry(arguments: &Arguments, token: &Token) -> String {
 
 fn append(file: &Path, entry: &str) -> Result<(), Fault> {
     let wrong = |error: std::io::Error| Fault::invalid("append", format!("{}: {error}", file.display()));
-    let before = match std::fs::read(file) {
+    let before = match given::bytes(file) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(wrong(error)),
+        Err(fault) if fault.kind == FaultKind::NotFound => Vec::new(),
+        Err(fault) => return Err(Fault::invalid("append", format!("{}: {}", file.display(), fault.message))),
     };
     let added = format!("{}{entry}", if before.is_empty() { "" } else { "\n" });
     Book::parse(&[&before, added.as_bytes()].concat())?;

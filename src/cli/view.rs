@@ -2,15 +2,20 @@
 //!
 //! Owns: the table and the lines. May not touch: terminals, connections.
 
-use super::table::{plain, typed, with_error};
-use crate::domain::id::shown;
+use super::grid::{Column, Grid};
+use super::table::{typed, with_error};
+use super::words::{count, shortened, width, within};
+use crate::domain::text::{harmless, shown};
 use crate::domain::{
-    Advice, Decision, Event, MeasureRequest, Outcome, Reading, RunSummary, Sequenced, SnapshotRef,
+    Advice, Decision, Event, MeasureRequest, ModelChecked, Outcome, Reading, RunSummary, Sequenced,
+    SnapshotRef, Value,
 };
-use comfy_table::{CellAlignment, Table};
+use std::collections::BTreeMap;
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 30;
+/// Columns of the run's name that are shown in any case.
+const NAME: usize = 12;
 
 /// Readings of one snapshot.
 #[derive(Debug, Clone)]
@@ -38,12 +43,15 @@ pub struct View {
     note: &'static str,
     /// What the policy said last.
     decided: Option<String>,
+    /// Why the run has no readings: its model is not what its configuration says.
+    mismatch: Option<String>,
 }
 
 impl View {
     /// Before any event.
     pub fn new(run: RunSummary) -> Self {
         let decided = run.decision.as_ref().map(decided);
+        let mismatch = run.checked.as_ref().filter(|checked| !checked.agrees).map(ModelChecked::reason);
         Self {
             run,
             shown: None,
@@ -54,6 +62,7 @@ impl View {
             lost: 0,
             note: "waiting for a snapshot",
             decided,
+            mismatch,
         }
     }
 
@@ -88,6 +97,9 @@ impl View {
                 }
                 self.note = "waiting for a snapshot";
             }
+            Event::Checked(checked) => {
+                self.mismatch = (!checked.agrees).then(|| checked.reason()).or(self.mismatch.take());
+            }
             Event::Decided(decision) => self.decided = Some(decided(decision)),
             Event::Gap { lost } => self.lost += lost,
             Event::Closed => self.note = "the run is closed",
@@ -108,15 +120,15 @@ impl View {
     }
 
     /// The picture: who and how far, what the policy said last, then a row a group and a column a measure, then what
-    /// concerns no group.
-    pub fn render(&self) -> String {
-        let mut text = format!("{}  {}  ({} parameters)\n", self.run.name, self.run.run, self.run.parameters);
+    /// concerns no group; in at most `room` columns where there is a limit.
+    pub fn render(&self, room: Option<usize>) -> String {
+        let mut text = self.headline(room);
         text += &format!(
             "snapshots: {} accepted, {} measured, {} skipped",
             self.accepted, self.measured, self.skipped
         );
         if self.lost > 0 {
-            text += &format!("; {} events lost", self.lost);
+            text += &format!("; {} lost", count(self.lost, "event"));
         }
         text.push('\n');
         match &self.building {
@@ -124,16 +136,23 @@ impl View {
             None => text += self.note,
         }
         text.push('\n');
-        if let Some(decided) = &self.decided {
-            text += &format!("{decided}\n");
+        for line in self.mismatch.iter().chain(&self.decided) {
+            text += &format!("{line}\n");
         }
-        if let Some(sheet) = self.shown.as_ref().or(self.building.as_ref()) {
-            text += &self.sheet(sheet);
-        }
-        text
+        let sheet = self.shown.as_ref().or(self.building.as_ref());
+        within(&text, room) + &sheet.map(|sheet| self.sheet(sheet, room)).unwrap_or_default()
     }
 
-    fn sheet(&self, sheet: &Sheet) -> String {
+    /// Name and id; the name is shortened where both do not fit.
+    fn headline(&self, room: Option<usize>) -> String {
+        let id = format!("{}  ({} parameters)", shown(&self.run.run.0), self.run.parameters);
+        let name = shown(&self.run.name);
+        let least = width(&name).min(NAME);
+        let most = room.map_or(usize::MAX, |room| room.saturating_sub(width(&id) + 2).max(least));
+        format!("{}  {id}\n", shortened(&name, most))
+    }
+
+    fn sheet(&self, sheet: &Sheet, room: Option<usize>) -> String {
         let mut text = format!("step {}", place(sheet.at));
         if let Some(seconds) = sheet.seconds {
             text += &format!(", measured in {seconds:.2} s");
@@ -142,10 +161,11 @@ impl View {
         let (weights, grouped): (Vec<_>, Vec<_>) =
             sheet.readings.iter().partition(|reading| reading.group.is_none());
         if !grouped.is_empty() {
-            text += &format!("{}\n", table(&self.run.measures, &grouped));
+            text += &table(&self.run.measures, &grouped).render(room);
         }
         for reading in weights {
-            text += &format!("{} {}\n", title(&self.run.measures, reading), cell(reading));
+            let line = format!("{} {}\n", title(&self.run.measures, reading), cell(reading));
+            text += &within(&line, room);
         }
         text
     }
@@ -168,7 +188,7 @@ pub fn place(at: SnapshotRef) -> String {
 }
 
 /// Rows are groups, columns are measures, both in the order of their first reading.
-fn table(measures: &[MeasureRequest], readings: &[&Reading]) -> Table {
+fn table(measures: &[MeasureRequest], readings: &[&Reading]) -> Grid {
     let mut columns: Vec<String> = Vec::new();
     let mut groups: Vec<&str> = Vec::new();
     for reading in readings {
@@ -181,35 +201,34 @@ fn table(measures: &[MeasureRequest], readings: &[&Reading]) -> Table {
             groups.push(group);
         }
     }
-    let mut table = plain(std::iter::once("group").chain(columns.iter().map(String::as_str)));
+    let numbers = columns.iter().map(|title| Column::number(title));
+    let mut table = Grid::new(1, std::iter::once(Column::name("group")).chain(numbers));
     for group in groups {
         let of = |column: &String| {
             let here = |r: &&&Reading| r.group.as_deref() == Some(group) && title(measures, r) == *column;
             readings.iter().find(here).map(|reading| cell(reading)).unwrap_or_default()
         };
-        table.add_row(std::iter::once(group.to_owned()).chain(columns.iter().map(of)));
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+        table.row(std::iter::once(shown(group)).chain(columns.iter().map(of)));
     }
     table
 }
 
-/// The measure's name, with the parameters that tell it from its namesakes in the same run.
 fn title(measures: &[MeasureRequest], reading: &Reading) -> String {
-    let namesakes: Vec<_> = measures.iter().filter(|m| m.name == reading.measure).collect();
-    let differs = |name: &String| {
-        let mut values = namesakes.iter().map(|m| m.parameters.get(name));
+    titled(measures, &reading.measure, &reading.parameters)
+}
+
+/// A measure's name, with the parameters that tell it from its namesakes in the same run.
+pub fn titled(measures: &[MeasureRequest], name: &str, parameters: &BTreeMap<String, Value>) -> String {
+    let namesakes: Vec<_> = measures.iter().filter(|m| m.name == name).collect();
+    let differs = |parameter: &String| {
+        let mut values = namesakes.iter().map(|m| m.parameters.get(parameter));
         let first = values.next();
         values.any(|value| Some(value) != first)
     };
-    let telling = reading.parameters.iter().filter(|(name, _)| differs(name));
-    let parts: Vec<_> = telling.map(|(name, value)| format!("{name}={}", typed(value))).collect();
-    if parts.is_empty() {
-        reading.measure.clone()
-    } else {
-        format!("{} {}", reading.measure, parts.join(" "))
-    }
+    let telling = parameters.iter().filter(|(parameter, _)| differs(parameter));
+    let parts: Vec<_> = telling.map(|(parameter, value)| format!("{parameter}={}", typed(value))).collect();
+    let name = shown(name);
+    if parts.is_empty() { name } else { format!("{name} {}", parts.join(" ")) }
 }
 
 /// Value and standard error of a reading, or why there is none in a word.
@@ -232,26 +251,32 @@ pub fn advice(advice: Advice) -> &'static str {
 
 /// A decision as a line.
 fn decided(decision: &Decision) -> String {
-    format!("{}: {}", advice(decision.advice), shown(&decision.sentence))
+    format!("{}: {}", advice(decision.advice), harmless(&decision.sentence))
+}
+
+/// A comparison of the trainer's model with its configuration as a line.
+fn checked(checked: &ModelChecked) -> String {
+    format!("step {}: {}", place(checked.snapshot), checked.sentence())
 }
 
 /// One event as a line for logs; readings and what became of snapshots.
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
         Event::Reading(reading) => {
-            let group = reading.group.as_deref().unwrap_or("weights");
-            let reason = reading.reason.as_deref().map(|reason| format!(" ({})", reason.escape_debug()));
+            let group = shown(reading.group.as_deref().unwrap_or("weights"));
+            let reason = reading.reason.as_deref().map(|reason| format!(" ({})", harmless(reason)));
             let (at, reason) = (place(reading.snapshot), reason.unwrap_or_default());
-            format!("step {at} {group} {} {}{reason}", reading.measure, cell(reading))
+            format!("step {at} {group} {} {}{reason}", shown(&reading.measure), cell(reading))
         }
         Event::Skipped { snapshot, reason } => {
-            format!("step {} skipped: {}", place(*snapshot), reason.escape_debug())
+            format!("step {} skipped: {}", place(*snapshot), harmless(reason))
         }
         Event::Finished { snapshot, seconds } => {
             format!("step {} measured in {seconds:.2} s", place(*snapshot))
         }
+        Event::Checked(checked) => self::checked(checked),
         Event::Decided(decision) => decided(decision),
-        Event::Gap { lost } => format!("{lost} events lost"),
+        Event::Gap { lost } => format!("{} lost", count(*lost, "event")),
         Event::Closed => "the run is closed".to_owned(),
         Event::Draining => "the daemon shuts down".to_owned(),
         Event::Accepted { .. } | Event::Started { .. } => return None,
@@ -282,6 +307,12 @@ pub fn json(sequenced: &Sequenced) -> Result<String, serde_json::Error> {
         }
         Event::Finished { snapshot, seconds } => {
             json!({"event": "finished", "step": snapshot.step, "attempt": snapshot.attempt, "seconds": seconds})
+        }
+        Event::Checked(checked) => {
+            let mut body = serde_json::to_value(checked)?;
+            body["event"] = Json::from("checked");
+            body["sentence"] = Json::from(checked.sentence());
+            body
         }
         Event::Decided(decision) => {
             let mut body = serde_json::to_value(decision)?;

@@ -1,8 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{Delivery, Estimate, Precision, RunId, RunLabel, Value};
-use std::collections::BTreeMap;
+use crate::domain::{Delivery, Estimate, Precision, RunId, RunLabel};
 
 pub(crate) fn run(measures: Vec<MeasureRequest>) -> RunSummary {
     RunSummary {
@@ -30,6 +29,7 @@ pub(crate) fn run(measures: Vec<MeasureRequest>) -> RunSummary {
         last_accepted: None,
         last_measured: None,
         opened_at: 0.0,
+        checked: None,
     }
 }
 
@@ -52,20 +52,20 @@ fn the_table_shows_the_newest_snapshot_that_is_measured_whole() {
     let (narrow, wide) = (measure("sharpness", 0.001), measure("sharpness", 0.01));
     let norm = measure("param_norm", 0.0);
     let mut view = View::new(run(vec![narrow.clone(), wide.clone(), norm.clone()]));
-    assert!(view.render().contains("waiting for a snapshot"));
+    assert!(view.render(None).contains("waiting for a snapshot"));
     let first = SnapshotRef { step: 10, attempt: 1 };
     view.apply(&Event::Started { snapshot: first, readings: 5 });
     for group in ["en", "de"] {
         view.apply(&reading(10, &narrow, Some(group), &[1.0, 3.0]));
         view.apply(&reading(10, &wide, Some(group), &[0.25, 0.25]));
     }
-    assert!(view.render().contains("4/5"), "{}", view.render());
+    assert!(view.render(None).contains("4/5"), "{}", view.render(None));
     view.apply(&reading(10, &norm, None, &[12.5]));
     view.apply(&Event::Finished { snapshot: first, seconds: 1.25 });
     view.apply(&Event::Started { snapshot: SnapshotRef { step: 20, attempt: 2 }, readings: 5 });
     view.apply(&Event::Skipped { snapshot: SnapshotRef { step: 15, attempt: 1 }, reason: "newer".into() });
     view.apply(&Event::Gap { lost: 3 });
-    let text = view.render();
+    let text = view.render(None);
     for expected in [
         "tiny  r-1",
         "1 measured, 1 skipped; 3 events lost",
@@ -102,9 +102,13 @@ fn the_newest_decision_is_one_line() {
     let mut before = run(vec![]);
     before.decision = Some(decision("the loss of de is \x1b[2J better"));
     let mut view = View::new(before);
-    assert!(view.render().contains("STOP: the loss of de is \\u{1b}[2J better\n"), "{}", view.render());
+    assert!(
+        view.render(None).contains("STOP: the loss of de is \\u{1b}[2J better\n"),
+        "{}",
+        view.render(None)
+    );
     view.apply(&Event::Decided(Box::new(decision("no improvement in 5 checks"))));
-    let text = view.render();
+    let text = view.render(None);
     assert!(text.contains("\nSTOP: no improvement in 5 checks\n") && !text.contains("better"), "{text}");
 }
 
@@ -127,5 +131,27 @@ pub(crate) fn decision(sentence: &str) -> Decision {
         overridden: None,
         history_digest: String::new(),
         policy_digest: String::new(),
+    }
+}
+
+#[test]
+fn a_picture_is_no_wider_than_the_terminal() {
+    let measures: Vec<MeasureRequest> = [0.001, 0.01, 0.1].map(|alpha| measure("sharpness", alpha)).into();
+    let named = RunSummary {
+        name: "bert-large-uncased-finetuned-lr-1e-3".into(),
+        run: RunId("01a213d0-4951-773d-9a61-3c0d79eafbf6".into()),
+        decision: Some(decision("no improvement of the loss on the group de in 5 checks, best at step 120")),
+        ..run(measures.clone())
+    };
+    let mut view = View::new(named);
+    let at = SnapshotRef { step: 10, attempt: 2 };
+    view.apply(&Event::Started { snapshot: at, readings: 3 });
+    for measure in &measures {
+        view.apply(&reading(10, measure, Some("en"), &[1.0, 3.0]));
+    }
+    for room in 50..160 {
+        let text = view.render(Some(room));
+        assert!(text.lines().all(|line| width(line) <= room), "{room}:\n{text}");
+        assert_eq!(text.matches("2.0000 ± 1.0e0").count(), 3, "{room}:\n{text}");
     }
 }

@@ -3,11 +3,14 @@
 //! Owns: the terminal. May not touch: what the table says.
 
 use super::dial::Dial;
+use super::out::{columns, print, print_json, put};
 use super::view::{self, View};
-use crate::client::{Client, Run};
-use crate::domain::{Event, Fault, FaultKind, RunFilter, RunId, RunSummary, Sequenced};
+use super::which::{self, LATEST};
+use crate::client::Run;
+use crate::domain::text::harmless_lines;
+use crate::domain::{Event, Fault, RunSummary, Sequenced};
 use clap::Args;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Pause between two pictures.
@@ -18,8 +21,9 @@ const FRAME: Duration = Duration::from_millis(100);
 pub struct Watch {
     #[command(flatten)]
     daemon: Dial,
-    /// Which run; the newest one unless named.
-    run: Option<String>,
+    /// Which run: its id or the beginning of it, its name, or latest, the one that was opened last.
+    #[arg(default_value = LATEST)]
+    run: String,
     /// Sequence number of the first event to show.
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -35,40 +39,30 @@ impl Watch {
     /// Runs until the run is closed.
     ///
     /// # Errors
-    /// What the daemon answers; [`FaultKind::Unavailable`] when it stays away for 30 seconds.
+    /// What the daemon answers; [`crate::domain::FaultKind::Unavailable`] when it stays away for 30 seconds.
     pub async fn run(&self) -> Result<(), Fault> {
         let client = self.daemon.connect().await?;
-        let summary = self.find(&client).await?;
-        let run = client.run(summary.run.clone());
+        let run = client.run(which::run(&client, &self.run).await?);
+        let summary = run.summary().await?;
         if self.once {
             return once(&run, summary).await;
         }
         if self.json {
-            let json = |event: &Sequenced| view::json(event).ok();
+            let json = |event: &Sequenced| view::json(event).map_or(Ok(()), |json| print_json(&json));
             return self.lines(&run, json).await;
         }
+        let line =
+            |event: &Sequenced| view::line(&event.event).map_or(Ok(()), |line| print(&format!("{line}\n")));
         match std::io::stdout().is_terminal() {
             true => self.table(&run, summary).await,
-            false => self.lines(&run, |event| view::line(&event.event)).await,
+            false => self.lines(&run, line).await,
         }
     }
 
-    async fn find(&self, client: &Client) -> Result<RunSummary, Fault> {
-        match &self.run {
-            Some(id) => client.run(RunId(id.clone())).summary().await,
-            None => {
-                let newest = client.runs(&RunFilter::default()).await?.pop();
-                newest.ok_or_else(|| Fault::new(FaultKind::NotFound, "the daemon holds no run"))
-            }
-        }
-    }
-
-    async fn lines(&self, run: &Run, line: impl Fn(&Sequenced) -> Option<String>) -> Result<(), Fault> {
+    async fn lines(&self, run: &Run, print: impl Fn(&Sequenced) -> Result<(), Fault>) -> Result<(), Fault> {
         let mut events = run.follow(Some(self.from));
         while let Some(event) = events.next().await? {
-            if let Some(line) = line(&event) {
-                print(&format!("{line}\n"))?;
-            }
+            print(&event)?;
         }
         Ok(())
     }
@@ -88,12 +82,12 @@ impl Watch {
                     None => break,
                 },
                 _ = ticks.tick(), if stale => {
-                    height = draw(&view.render(), height)?;
+                    height = draw(&view.render(columns()), height)?;
                     stale = false;
                 }
             }
         }
-        draw(&view.render(), height)?;
+        draw(&view.render(columns()), height)?;
         Ok(())
     }
 }
@@ -108,7 +102,7 @@ async fn once(run: &Run, summary: RunSummary) -> Result<(), Fault> {
         view.apply(&Event::Reading(Box::new(reading)));
     }
     view.show(seconds);
-    print(&view.render())
+    print(&view.render(columns()))
 }
 
 /// Draws a text over the picture before, which was `height` lines; gives the new height.
@@ -117,16 +111,6 @@ async fn once(run: &Run, summary: RunSummary) -> Result<(), Fault> {
 /// When standard output is closed.
 pub(super) fn draw(text: &str, height: usize) -> Result<usize, Fault> {
     let back = if height == 0 { String::new() } else { format!("\x1b[{height}A\x1b[J") };
-    print(&format!("{back}{text}"))?;
+    put(&format!("{back}{}", harmless_lines(text)))?;
     Ok(text.lines().count())
-}
-
-/// Writes to standard output at once.
-///
-/// # Errors
-/// [`FaultKind::Cancelled`] when nobody reads it.
-pub fn print(text: &str) -> Result<(), Fault> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| Fault::new(FaultKind::Cancelled, format!("standard output: {error}")))
 }

@@ -7,6 +7,7 @@ mod courier;
 mod slot;
 
 use crate::client::{Access, Label, Plan};
+use crate::domain::text::harmless;
 use crate::domain::{Advice, Decision, Delivery, RunId, Tensor};
 use slot::{Parcel, Slot};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub struct Sender {
 impl Sender {
     /// Begins to connect and to open the run, in the background. Warnings go to standard error.
     pub fn start(address: &str, plan: Plan) -> Self {
-        Self::start_with(address, plan, Arc::new(|warning| eprintln!("clino: {warning}")))
+        Self::start_with(address, plan, Arc::new(|warning| eprintln!("clino: {}", harmless(warning))))
     }
 
     /// [`Sender::start`] with warnings to `warn`: at most one that the daemon is away, and one that it refuses.

@@ -6,6 +6,7 @@ use super::access::{Access, Caller};
 use super::upload;
 use super::{Plan, Run};
 use crate::config::check_meeting;
+use crate::domain::text::quoted;
 use crate::domain::{Fault, FaultKind, ProbeGroup, RunId};
 use crate::wire::pb::decisions_client::DecisionsClient;
 use crate::wire::pb::probe_group::Source;
@@ -14,6 +15,7 @@ use crate::wire::pb::runs_client::RunsClient;
 use crate::wire::pb::snapshots_client::SnapshotsClient;
 use crate::wire::{convert, pb, status};
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -43,7 +45,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `http://host:port` or `unix:///path`, as nobody in particular. [`crate::config::client_address`] is
+    /// Connects to `http://host:port` or `unix:///path` (a path is taken as it stands, nothing in it is decoded), as nobody in particular. [`crate::config::client_address`] is
     /// where the commands look.
     ///
     /// # Errors
@@ -156,14 +158,23 @@ impl Client {
 
 fn endpoint(address: &str, access: &Access) -> Result<Endpoint, Fault> {
     let wrong = || {
-        let found = crate::domain::id::quoted(address);
-        Fault::invalid("addr", format!("found {found}, expected http(s)://HOST:PORT or unix:///PATH"))
+        let expected = "http(s)://HOST:PORT or unix:///PATH";
+        Fault::invalid("addr", format!("found {}, expected {expected}", quoted(address)))
     };
-    if !["http://", "https://", "unix:/"].iter().any(|scheme| address.starts_with(scheme)) {
-        return Err(wrong());
+    if let Some(socket) = relative(address) {
+        let expected = "expected the whole path of the socket, such as unix://";
+        let found = quoted(address);
+        return Err(Fault::invalid("addr", format!("found {found}, {expected}{}", socket.display())));
     }
-    check_meeting(address)?;
-    let mut endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| wrong())?;
+    let address = match address.strip_prefix("unix:") {
+        Some(place) => format!("unix://{}", socket(place).ok_or_else(wrong)?),
+        None if ["http://", "https://"].iter().any(|scheme| address.starts_with(scheme)) => {
+            address.to_owned()
+        }
+        None => return Err(wrong()),
+    };
+    check_meeting(&address)?;
+    let mut endpoint = Endpoint::from_shared(address.clone()).map_err(|_| wrong())?;
     if address.starts_with("https://") {
         let unusable = |error| Fault::invalid("ca", format!("TLS cannot be used: {}", root(&error)));
         endpoint = endpoint.tls_config(access.tls()?).map_err(unusable)?;
@@ -175,6 +186,20 @@ fn endpoint(address: &str, access: &Access) -> Result<Endpoint, Fault> {
         .max_frame_size(FRAME)
         .http2_keep_alive_interval(PING)
         .keep_alive_timeout(PONG))
+}
+
+/// The path of `unix:///PATH` and `unix:/PATH` behind their scheme. It is taken as it stands: a space is one, and so are
+/// `%20`, `?` and `#`.
+fn socket(place: &str) -> Option<&str> {
+    let path = place.strip_prefix("//").unwrap_or(place);
+    path.starts_with('/').then_some(path)
+}
+
+/// What an address with the path of a socket that does not begin at the root may mean: one in the current folder.
+fn relative(address: &str) -> Option<PathBuf> {
+    let path = address.strip_prefix("unix:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path.starts_with('/') { None } else { std::path::absolute(path).ok() }
 }
 
 fn away(address: &str, why: &str) -> Fault {

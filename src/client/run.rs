@@ -23,14 +23,16 @@ pub struct Label {
     pub kind: WeightKind,
     /// Whether these are the parameters before training, the reference of distances.
     pub initialization: bool,
-    /// A retry with the same key gets the first receipt, without sending the bytes again.
+    /// A retry with the same key and the same bytes gets the first receipt; with `digest`, without sending them again.
     pub key: Option<String>,
+    /// SHA-256 of all bytes in the order of the tensors, lower-case hexadecimal, for whoever has it anyway.
+    pub digest: Option<String>,
 }
 
 impl Label {
     /// The live weights after `step`.
     pub fn step(step: u64) -> Self {
-        Self { step, attempt: None, kind: WeightKind::Live, initialization: false, key: None }
+        Self { step, attempt: None, kind: WeightKind::Live, initialization: false, key: None, digest: None }
     }
 
     /// The weights before training, as step 0.
@@ -90,9 +92,12 @@ impl Run {
         manifest: Manifest,
         blocks: Blocks,
     ) -> Result<Receipt, Fault> {
-        let Label { step, attempt, kind, initialization, key } = label;
+        let Label { step, attempt, kind, initialization, key, digest } = label;
         let run = self.id.clone();
-        let announcement = Announcement { run, key, step, attempt, kind, initialization, manifest };
+        // Here is no model, only its parameters: there is nothing to check.
+        let check = None;
+        let announcement =
+            Announcement { run, key, step, attempt, kind, initialization, manifest, digest, check };
         let (frames, source) = upload::snapshot(&announcement, blocks);
         let answer = self.client.snapshots_service().push_snapshot(frames).await;
         source.outcome()?;
@@ -148,7 +153,7 @@ impl Run {
     /// # Errors
     /// What the daemon answers.
     pub async fn close(&self) -> Result<RunSummary, Fault> {
-        let request = pb::CloseRunRequest { run_id: self.id.0.clone() };
+        let request = pb::CloseRunRequest { run_id: self.id.0.clone(), resumable: false };
         let answer = self.client.runs_service().close_run(request).await;
         summary(answer.map_err(|s| self.client.fault(&s))?.into_inner().run)
     }

@@ -83,7 +83,7 @@ pub(super) fn snapshot(
     let spelling = Spelling {
         begin: Frame::Begin(convert::announcement_to_pb(announcement)),
         chunk: Frame::Chunk,
-        commit: || Frame::Commit(pb::Commit {}),
+        commit: || Frame::Commit(pb::Commit::default()),
     };
     let request = |frame| pb::PushSnapshotRequest { frame: Some(frame) };
     feed(spelling, request, blocks, announcement.manifest.total_bytes())
@@ -100,7 +100,7 @@ pub(super) fn probe(
     let spelling = Spelling {
         begin: Frame::Begin(convert::probe_manifest_to_pb(&manifest, project)),
         chunk: Frame::Chunk,
-        commit: || Frame::Commit(pb::Commit {}),
+        commit: || Frame::Commit(pb::Commit::default()),
     };
     let data: Vec<_> = group.tensors.iter().map(|tensor| Ok(tensor.data.clone())).collect();
     let request = |frame| pb::PutProbeRequest { frame: Some(frame) };

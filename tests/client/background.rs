@@ -48,7 +48,11 @@ fn a_daemon_that_comes_late_gets_the_initialization_and_the_newest_snapshot() {
     for step in 1..=10 {
         sender.snapshot(Label::step(step), parameters(&specs, step));
     }
-    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    while heard.lock().unwrap().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "a daemon that is away is told");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let daemon = daemon(directory.path());
     let run = sender.opened(PATIENCE).expect("the run opens once the daemon is there");
     let summary = sender.finish(PATIENCE);
@@ -79,17 +83,20 @@ fn a_trainer_goes_on_when_its_daemon_is_killed_and_when_another_takes_its_place(
     sender.snapshot(Label::initialization(), tensors.clone());
 
     // Snapshots of 16 MiB follow each other so closely that the daemon always is in the middle of one.
-    let (mut longest, mut steps) = (Duration::ZERO, 0);
+    let mut steps = 0;
     let mut train = |until: &dyn Fn(u64) -> bool| {
         while !until(steps) {
             steps += 1;
-            let start = Instant::now();
             sender.snapshot(Label::step(steps), tensors.clone());
-            longest = longest.max(start.elapsed());
             std::thread::sleep(Duration::from_millis(5));
         }
     };
+    train(&|steps| steps >= 30);
+    // While it is frozen in the middle of one nothing is taken from the sender: a trainer that waited for it would wait for
+    // ever.
+    daemon.signal("-STOP");
     train(&|steps| steps >= 60);
+    daemon.signal("-CONT");
     // Dropped, it is killed.
     drop(daemon);
     train(&|steps| steps >= 120);
@@ -100,8 +107,6 @@ fn a_trainer_goes_on_when_its_daemon_is_killed_and_when_another_takes_its_place(
     let run = second().expect("the run is opened again");
     train(&|steps| steps.is_multiple_of(50));
 
-    // A lock, and a few clones of handles.
-    assert!(longest < Duration::from_millis(100), "the trainer was held for {longest:?}");
     let summary = sender.finish(PATIENCE);
     assert_eq!((summary.left, summary.refused), (0, 0), "{summary:?}");
     assert!(summary.sent >= 2 && summary.outages == 1, "{summary:?}");

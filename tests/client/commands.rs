@@ -6,19 +6,19 @@ use clino::domain::{Dtype, TensorSpec};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-fn clino(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_clino")).args(arguments).output().unwrap()
+pub(crate) fn clino(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_clino")).args(arguments).env_remove("COLUMNS").output().unwrap()
 }
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn specs() -> Vec<TensorSpec> {
+pub(crate) fn specs() -> Vec<TensorSpec> {
     let spec = |name: &str, shape: &[u64]| TensorSpec {
         name: name.into(),
         dtype: Dtype::F32,
@@ -32,13 +32,13 @@ fn specs() -> Vec<TensorSpec> {
     ]
 }
 
-struct Case {
+pub(crate) struct Case {
     directory: tempfile::TempDir,
-    daemon: Daemon,
+    pub(crate) daemon: Daemon,
 }
 
 impl Case {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let daemon = crate::daemon(directory.path());
         std::fs::write(directory.path().join("config.json"), fixture::CONFIG).unwrap();
@@ -48,11 +48,16 @@ impl Case {
         Self { directory, daemon }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         text(&self.directory.path().join(name)).to_owned()
     }
 
     fn open(&self) -> Output {
+        self.open_as("by hand")
+    }
+
+    /// A run of this name.
+    pub(crate) fn open_as(&self, name: &str) -> Output {
         let probe = format!("en={}", self.path("probe.safetensors"));
         let config = self.path("config.json");
         let measures =
@@ -60,11 +65,11 @@ impl Case {
         let address = crate::address(&self.daemon);
         let mut arguments = vec!["open", "--addr", &address, "--config", &config, "--probe", &probe];
         arguments.extend(measures);
-        arguments.extend(["--delivery", "every", "--name", "by hand"]);
+        arguments.extend(["--delivery", "every", "--name", name]);
         clino(&arguments)
     }
 
-    fn push(&self, run: &str, file: &str, more: &[&str]) -> Output {
+    pub(crate) fn push(&self, run: &str, file: &str, more: &[&str]) -> Output {
         let (address, file) = (crate::address(&self.daemon), self.path(file));
         let mut arguments = vec!["push", "--addr", &address, "--run", run];
         arguments.extend(more);
@@ -81,6 +86,17 @@ fn a_run_without_any_library() {
     let run = String::from_utf8(opened.stdout).unwrap();
     assert_eq!(run.lines().count(), 1);
     let run = run.trim();
+    // Its plan stands beside it: a line a measure, the cheapest first.
+    let planned = String::from_utf8(opened.stderr).unwrap();
+    let words: Vec<Vec<&str>> = planned.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        words[0],
+        ["measure", "forwards", "backwards", "passes", "operations", "seconds"],
+        "{planned}"
+    );
+    let named: Vec<&str> = words[2..].iter().map(|line| line[0]).collect();
+    assert_eq!(named, ["distance", "loss", "sharpness"], "{planned}");
+    assert_eq!(words[3][1..4], ["1", "0", "0"], "{planned}");
 
     let address = crate::address(&case.daemon);
     let json = ["watch", "--addr", &address, run, "--json"];

@@ -5,10 +5,17 @@ mod background;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod copies;
 mod fixture;
+mod frozen;
 mod meeting;
+mod mistakes;
+mod naming;
 mod offline;
+mod probes;
 mod sdk;
+mod sockets;
+mod terminal;
 
 use common::Daemon;
 use std::path::Path;

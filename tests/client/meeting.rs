@@ -154,7 +154,8 @@ impl Strangers {
         let directory = tempfile::tempdir().unwrap();
         set_mode(directory.path(), 0o755);
         let binary = directory.path().join("clino");
-        std::fs::copy(env!("CARGO_BIN_EXE_clino"), &binary).unwrap();
+        // By a process of its own: a file that this one had open to write could not be run while another test starts one.
+        assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_clino")).arg(&binary).status().unwrap().success());
         let uid = 1_000_000 + 4 * std::process::id() + number;
         let folder = PathBuf::from(format!("/tmp/clino-{uid}"));
         Some(Self { directory, first: User { binary, runtime: None, uid: Some(uid) }, folder })

@@ -102,7 +102,7 @@ async fn refusals_name_the_fields() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon(directory.path());
     let client = Client::connect(&address(&daemon)).await.unwrap();
-    let wrong = Plan::new("a/b", fixture::CONFIG).group("a", probe(4, 7)).measure("sharpnes", []);
+    let wrong = Plan::new("a\nb", fixture::CONFIG).group("a", probe(4, 7)).measure("sharpnes", []);
     let fault = client.open_run(&wrong).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Invalid);
     assert!(fault.violations.iter().any(|violation| violation.field == "name"), "{fault:?}");
