@@ -25,7 +25,7 @@ cp -r "$here" "$work/source"
 "$venv/bin/pip" install --quiet --force-reinstall --no-deps "$work/source"
 
 cd "$here"
-"$venv/bin/ruff" check . ../../examples --config pyproject.toml
-"$venv/bin/ruff" format --check . ../../examples --config pyproject.toml
+"$venv/bin/ruff" check . ../../examples ../../scripts/coverage --config pyproject.toml
+"$venv/bin/ruff" format --check . ../../examples ../../scripts/coverage --config pyproject.toml
 "$venv/bin/mypy" --cache-dir "$work/mypy"
 "$venv/bin/pytest" -p no:cacheprovider "$@"

@@ -32,6 +32,8 @@ class FakeRun:
     receipts: dict[str, snapshots_pb2.PushSnapshotResponse] = field(default_factory=dict)
     events: list[reports_pb2.WatchResponse] = field(default_factory=list)
     closed: bool = False
+    # Whether its trainer closed it, and nobody else.
+    resumable: bool = False
     # What its policy says; receipts have it, and with `news` its watchers.
     decision: decisions_pb2.Decision | None = None
     # Pushes that were refused since it is STOP, and to be enforced.
@@ -134,9 +136,13 @@ class FakeDaemon:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "groups: unknown digest")
         self.opened += 1
         for run in self.runs.values():
-            if run.request.idempotency_key == request.idempotency_key:
+            if request.idempotency_key in (run.request.idempotency_key, run.id if request.resume else None):
+                if run.closed and request.resume:
+                    if not run.resumable:
+                        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "found a run that was closed for good")
+                    run.closed = False
                 return runs_pb2.OpenRunResponse(run_id=run.id, created=False, plan=run.plan())
-        run = FakeRun(f"run-{id(self):x}-{len(self.runs)}", request)
+        run = FakeRun(f"run-{id(self):x}-{self.opened}", request)
         self.runs[run.id] = run
         return runs_pb2.OpenRunResponse(run_id=run.id, created=True, plan=run.plan())
 
@@ -159,7 +165,7 @@ class FakeDaemon:
 
     def close_run(self, request: runs_pb2.CloseRunRequest, context: grpc.ServicerContext) -> runs_pb2.CloseRunResponse:
         run = self._find(request.run_id, context)
-        run.closed = True
+        run.closed, run.resumable = True, request.resumable
         self._tell(run, reports_pb2.WatchResponse(closed=reports_pb2.RunClosed()))
         return runs_pb2.CloseRunResponse()
 
@@ -210,11 +216,10 @@ class FakeDaemon:
                 if len(run.events) == place:
                     self._changed.wait(0.1)
                 news = run.events[place:]
-            for event in news:
-                yield event
-                if event.HasField("closed"):
-                    return
+            yield from news
             place += len(news)
+            if run.closed and place == len(run.events):
+                return
 
     # --- inside
 
@@ -232,6 +237,7 @@ class FakeDaemon:
             value=1.5,
             draws=[1.0, 2.0],
             estimate=reports_pb2.Estimate(mean=1.5, stderr=0.5, min=1.0, max=2.0),
+            interval=reports_pb2.Interval(low=0.5, high=2.5, level=0.95),
             parts=[reports_pb2.Part(name="first", value=1.5), reports_pb2.Part(name="none")],
             precision=types_pb2.PRECISION_F64,
             ended=reports_pb2.ENDED_TARGET,

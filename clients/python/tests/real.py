@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 class RealDaemon:
     """`clino serve` on a unix socket and a free port."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
-        self.socket = folder / "clino.sock"
+    def __init__(self, folder: Path, *flags: str, name: str = "clino.sock") -> None:
+        self.socket = folder / name
         self.unix = f"unix://{self.socket}"
         self._errors = (folder / "stderr").open("a")
         self._process = subprocess.Popen(

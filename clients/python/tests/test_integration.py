@@ -63,6 +63,33 @@ def test_readings_are_those_of_numpy(real: RealDaemon, way: str) -> None:
     assert {reading.precision for reading in found.values()} == {"f64"}
 
 
+@pytest.mark.parametrize("name", ["a b.sock", "a%20b.sock", "a?b.sock", "a#b.sock", "é 日.sock"])
+def test_row_60_a_socket_path_is_taken_as_it_stands(tmp_path: Path, name: str) -> None:
+    daemon, model = RealDaemon(tmp_path, name=name), Mlp()
+    try:
+        with clino.init(model.config, {"en": model.probe(4, 0)}, ["loss"], addr=daemon.unix, strict=True) as run:
+            run.snapshot(model.weights, 1)
+            assert run.finish(30)
+        assert by_name(run.readings(), 1)["loss", "en"].value == pytest.approx(model.facts(model.probe(4, 0))["loss"])
+    finally:
+        daemon.stop()
+
+
+def test_names_of_any_kind_are_data(real: RealDaemon) -> None:
+    model, group = Mlp(), "xlm-r/en (#1), lr=1e-3"
+    policy = [clino.Rule("threshold", f'loss@"{group}"', upper=1e9)]
+    options: dict[str, Any] = {"name": "sweep/7 + ünï", "project": "a/b", "experiment": "e=f", "tags": {"k/v": "(x)"}}
+    with clino.init(
+        model.config, {group: model.probe(4, 0)}, ["loss"], addr=real.unix, strict=True, policy=policy, **options
+    ) as run:
+        run.snapshot(model.weights, 1)
+        assert run.finish(30)
+    assert by_name(run.readings(), 1)["loss", group].value is not None
+    decision = run.decision()
+    assert decision is not None
+    assert not decision.stops
+
+
 def test_curvature_comes_with_its_runs_its_surface_its_work_and_what_ended_it(real: RealDaemon) -> None:
     model = Mlp()
     probes = {"en": model.probe(12, 0), "de": model.probe(9, 1)}
@@ -71,8 +98,8 @@ def test_curvature_comes_with_its_runs_its_surface_its_work_and_what_ended_it(re
         {"name": "hessian_density", "steps": 4, "runs": 2},
         {"name": "landscape", "dims": 2, "points": 5, "span": 0.5},
         {"name": "fisher_trace", "exact": True},
-        {"name": "hessian_trace", "rel_stderr": 0.1, "max_draws": 2000, "max_seconds": 30},
-        {"name": "hessian_trace", "stderr": 1e-9, "max_draws": 12},
+        {"name": "hessian_trace", "method": "hutchinson", "rel_stderr": 0.1, "max_draws": 2000, "max_seconds": 30},
+        {"name": "hessian_trace", "method": "hutchinson", "stderr": 1e-9, "max_draws": 12},
     ]
     names = [measure if isinstance(measure, str) else measure["name"] for measure in measures]
     with clino.init(model.config, probes, measures, addr=real.unix, strict=True) as run:

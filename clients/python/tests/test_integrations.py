@@ -17,7 +17,7 @@ from real import RealDaemon, needs_daemon
 from support import until
 
 import clino
-from clino.integrations._follower import Follower
+from clino.integrations._follower import Before, Follower
 
 FOLDER = Path(__file__).parent
 NOWHERE = "http://127.0.0.1:1"
@@ -242,9 +242,11 @@ def test_advice_is_told_once_and_ends_nothing(daemon: FakeDaemon, fit: Fit, capl
 
 
 def test_without_a_daemon_the_training_goes_on(fit: Fit, caplog: pytest.LogCaptureFixture) -> None:
-    step, _ = fit(addr=NOWHERE, policy=ENFORCED, timeout=1.0)
+    step, run = fit(addr=NOWHERE, policy=ENFORCED, timeout=1.0)
     assert step == STEPS
-    assert len(warnings(caplog)) == 1
+    assert run is not None
+    assert run.status == "failed"
+    assert len(warnings(caplog)) == 2, "that it is away, and that nothing was measured"
 
 
 @pytest.mark.parametrize("bad", [{"every": 0}, {"policy": "patience"}, {"config": "nowhere.json"}], ids=str)
@@ -265,10 +267,12 @@ def test_strict_users_hear_of_bad_arguments() -> None:
 def test_a_run_that_goes_on_from_a_checkpoint_has_no_initialization(daemon: FakeDaemon) -> None:
     follower = Follower({"en": mlp_probe()}, ["loss"], 10, {"addr": daemon.addr, "delivery": "every"})
     model = {"w": np.ones(3, np.float32)}
-    follower.begin(True, lambda: MLP, lambda: model, 30)
+    follower.at(30)
+    follower.begin(lambda: MLP, lambda: model, 30, Before())
     reached = [step for step in (30, 31, 40, 40, 41) if follower.reached(step, lambda: model)]
     assert reached == [40]
-    follower.end(40, lambda: model, 10.0)
+    follower.ends(40, lambda: model)
+    follower.end(40, 10.0)
     assert [(one.begin.step, one.begin.initialization) for one in daemon.run.received] == [(30, False), (40, False)]
 
 
@@ -277,9 +281,11 @@ def test_a_model_that_cannot_be_had_is_told(daemon: FakeDaemon, caplog: pytest.L
         raise AttributeError("it has no net")
 
     follower = Follower({"en": mlp_probe()}, ["loss"], 1, {"addr": daemon.addr})
-    follower.begin(True, lambda: MLP, gone, 0)
+    follower.at(0)
+    follower.begin(lambda: MLP, gone, 0, Before())
     assert follower.reached(1, gone)
-    follower.end(2, gone, 10.0)
+    follower.ends(2, gone)
+    follower.end(2, 10.0)
     assert warnings(caplog) == ["clino: it has no net"]
 
 

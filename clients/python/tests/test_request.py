@@ -15,7 +15,6 @@ from support import CONFIG
 
 from clino import _request
 from clino._settings import Settings, check_folder, mode_of, standard_socket
-from clino.v1 import types_pb2
 
 
 def test_a_config_in_each_of_its_forms(tmp_path: Path) -> None:
@@ -34,15 +33,6 @@ def test_a_config_in_each_of_its_forms(tmp_path: Path) -> None:
 def test_what_is_no_config(form: object) -> None:
     with pytest.raises((TypeError, ValueError), match="config: found"):
         _request.config_text(form)
-
-
-def test_probes_from_arrays_and_lists() -> None:
-    (group,) = _request.groups({"en": {"input_ids": [[5, 6], [7, 1]], "labels": np.array([0, 1], np.uint8)}})
-    tensors = {tensor.spec.name: tensor for tensor in group.probe.tensors}
-    assert group.name == "en"
-    assert tensors["input_ids"].spec.dtype == types_pb2.DTYPE_I64
-    assert list(tensors["input_ids"].spec.shape) == [2, 2]
-    assert np.frombuffer(tensors["labels"].data, "<i8").tolist() == [0, 1]
 
 
 def test_measures_with_parameters_of_every_kind() -> None:
@@ -150,7 +140,9 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.of("http://[::1]:80").target == "[::1]:80"
     assert Settings.of("localhost:5").target == "localhost:5"
     unix = Settings.of("unix:///run/clino/a b.sock")
-    assert unix.target == "unix:/run/clino/a b.sock"
+    assert unix.target == "unix:/run/clino/a%20b.sock"
+    assert unix.address == "unix:///run/clino/a b.sock"
+    assert Settings.of("unix:/run/a%20b?c#d.sock").target == "unix:/run/a%2520b%3Fc%23d.sock"
     assert ("grpc.default_authority", "localhost") in unix.options
     monkeypatch.setenv("CLINO_ADDR", "http://far:1")
     assert Settings.of(None).target == "far:1"

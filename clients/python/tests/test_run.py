@@ -55,6 +55,7 @@ def test_readings_are_typed(daemon: FakeDaemon) -> None:
         stderr=0.5,
         min=1.0,
         max=2.0,
+        interval=clino.Interval(0.5, 2.5, 0.95),
         ended="target",
         parts={"first": 1.5, "none": None},
         tensors={},
@@ -143,8 +144,8 @@ def test_every_waits_instead(daemon: FakeDaemon) -> None:
     daemon.hold.clear()
     run = begin(daemon.addr, delivery="every")
     assert not daemon.runs or daemon.run.request.delivery == runs_pb2.DELIVERY_EVERY
-    threading.Timer(0.5, daemon.hold.set).start()
     started = time.monotonic()
+    threading.Timer(0.5, daemon.hold.set).start()
     for step in range(4):
         run.snapshot(weights(step), step)
     assert time.monotonic() - started > 0.4

@@ -10,24 +10,41 @@
 
 Flow: `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender` takes from there and speaks through
 `_link` and `_daemon`; `_watcher` writes what comes back into `_journal`, from where `_run` reads it. The newest
-decision lies in `_verdict`, where the loop finds it without waiting. `clino.integrations` is for trainers of others.
+decision lies in `_verdict`, where the loop finds it without waiting. `_model_check` lets `_evaluation` ask a live
+module for a few losses, which the daemon compares. `clino.integrations` is for trainers of others.
 `clino.v1` holds the messages of the protocol.
 """
 
+from clino._access import VERSION
 from clino._decisions import Decision, Overridden, Snapshot, Staleness
 from clino._notices import ClinoError
 from clino._policy import Policy, PolicyLike, Rule, RuleLike
-from clino._readings import Event, Gap, Quadrature, Reading, Rung, SnapshotFinished, SnapshotSkipped, Surface
+from clino._readings import (
+    Event,
+    Gap,
+    Interval,
+    ModelChecked,
+    Quadrature,
+    Reading,
+    Rung,
+    SnapshotFinished,
+    SnapshotSkipped,
+    Surface,
+)
 from clino._request import MeasureLike
-from clino._run import Run, Stats, init
+from clino._run import Run, Stats, Status, init
 from clino._work import Planned, Work
+
+__version__ = VERSION
 
 __all__ = [
     "ClinoError",
     "Decision",
     "Event",
     "Gap",
+    "Interval",
     "MeasureLike",
+    "ModelChecked",
     "Overridden",
     "Planned",
     "Policy",
@@ -43,7 +60,9 @@ __all__ = [
     "SnapshotSkipped",
     "Staleness",
     "Stats",
+    "Status",
     "Surface",
     "Work",
+    "__version__",
     "init",
 ]

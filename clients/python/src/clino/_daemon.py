@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from clino._settings import Settings
 from clino._slot import Copy
+from clino._text import harmless
 from clino.v1 import decisions_pb2, reports_pb2, runs_pb2, snapshots_pb2, types_pb2
 
 # The largest that the protocol allows, and the fastest over a unix socket.
@@ -27,8 +28,8 @@ Reply = TypeVar("Reply", bound=Message)
 class Pending(Protocol[Answer]):
     """A call that is under way."""
 
-    def result(self) -> Answer:
-        """Wait for the answer; grpc.RpcError when there is none."""
+    def result(self, timeout: float | None = None) -> Answer:
+        """Wait for the answer; grpc.RpcError when there is none, grpc.FutureTimeoutError when it takes longer."""
 
     def cancel(self) -> bool:
         """Give it up."""
@@ -54,6 +55,18 @@ class Cancelled(grpc.RpcError):
     def details(self) -> str:
         """Who did it."""
         return "given up by the client"
+
+
+class Expired(grpc.RpcError):
+    """A call that took longer than it may; grpc itself can be late to say so."""
+
+    def code(self) -> grpc.StatusCode:
+        """Like that of a deadline which grpc noticed."""
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def details(self) -> str:
+        """What is known."""
+        return "no answer in time"
 
 
 class Trouble(Enum):
@@ -88,7 +101,7 @@ def trouble(error: grpc.RpcError) -> Trouble:
 
 def describe(error: grpc.RpcError) -> str:
     """Say what failed in one line: the daemon's sentence, or the code where it gave none."""
-    return error.details() or error.code().name
+    return harmless(error.details() or error.code().name)
 
 
 class Daemon:
@@ -103,15 +116,9 @@ class Daemon:
         else:
             self._channel = grpc.insecure_channel(settings.target, options)
 
-    def open_run(self, request: runs_pb2.OpenRunRequest, timeout: float) -> runs_pb2.OpenRunResponse:
+    def open_run(self, request: runs_pb2.OpenRunRequest, timeout: float) -> Pending[runs_pb2.OpenRunResponse]:
         """Open a run, or find the one that the same key opened."""
-        call = self._channel.unary_unary(
-            "/clino.v1.Runs/OpenRun",
-            runs_pb2.OpenRunRequest.SerializeToString,
-            runs_pb2.OpenRunResponse.FromString,
-        )
-        answer: runs_pb2.OpenRunResponse = call(request, timeout=timeout, metadata=self._access.metadata())
-        return answer
+        return self._asked("/clino.v1.Runs/OpenRun", request, runs_pb2.OpenRunResponse, timeout)
 
     def get_run(self, run_id: str, timeout: float) -> Pending[runs_pb2.GetRunResponse]:
         """Ask how a run stands."""
@@ -128,14 +135,10 @@ class Daemon:
         request = decisions_pb2.OverrideRequest(run_id=run_id, reason=reason)
         return self._asked("/clino.v1.Decisions/Override", request, decisions_pb2.OverrideResponse, timeout)
 
-    def close_run(self, run_id: str, timeout: float) -> None:
-        """No more snapshots of this run."""
-        call = self._channel.unary_unary(
-            "/clino.v1.Runs/CloseRun",
-            runs_pb2.CloseRunRequest.SerializeToString,
-            runs_pb2.CloseRunResponse.FromString,
-        )
-        call(runs_pb2.CloseRunRequest(run_id=run_id), timeout=timeout, metadata=self._access.metadata())
+    def close_run(self, run_id: str, timeout: float) -> Pending[runs_pb2.CloseRunResponse]:
+        """No more snapshots of this run, unless a trainer goes on with it."""
+        request = runs_pb2.CloseRunRequest(run_id=run_id, resumable=True)
+        return self._asked("/clino.v1.Runs/CloseRun", request, runs_pb2.CloseRunResponse, timeout)
 
     def put_probe(self, probe: runs_pb2.Probe, project: str) -> Pending[runs_pb2.PutProbeResponse]:
         """Store a probe that is too large to go with a run of a project."""

@@ -8,14 +8,28 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 
 from clino._decisions import Staleness
-from clino._readings import Event, Gap, Reading, SnapshotFinished, SnapshotSkipped
+from clino._readings import Event, Gap, ModelChecked, Reading, SnapshotFinished, SnapshotSkipped
 
 # Events kept for readers that come late; the oldest are dropped and reported to such a reader as a gap.
 CAPACITY = 65_536
 
+# Snapshots that may be measured without an answer to what was asked with them.
+PATIENCE = 3
+
 Ref = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Counts of snapshots: with a reading, skipped by the daemon, measured without any reading, and why the first."""
+
+    measured: int
+    skipped: int
+    unmeasured: int
+    reason: str | None
 
 
 class Journal:
@@ -28,10 +42,36 @@ class Journal:
         # Received by the daemon and not settled; and settled before the receipt was seen here.
         self._owed: set[Ref] = set()
         self._early: set[Ref] = set()
+        # What this process sent, and what of the run was measured and skipped.
+        self._sent: set[Ref] = set()
+        self._finished: set[Ref] = set()
+        self._skipped: set[Ref] = set()
+        self._unmeasured: dict[Ref, str] = {}
+        self._measured_any: set[Ref] = set()
         # Steps of the newest snapshots that the daemon has and has measured.
         self._received_step: int | None = None
         self._measured_step = 0
         self._ended = False
+        # What came of comparing the trainer's model with its configuration, once that was done; steps whose snapshots
+        # asked for it, and how many of those are measured without an answer.
+        self.checked: ModelChecked | None = None
+        self._asked: set[int] = set()
+        self._unanswered = 0
+
+    def asks(self, step: int) -> None:
+        """Note that the snapshot of a step asks for a comparison of the trainer's model with its configuration."""
+        with self._changed:
+            self._asked.add(step)
+
+    @property
+    def check_due(self) -> bool:
+        """Whether to ask for it; a daemon that does not answer thrice is one that does not know the question."""
+        return self.checked is None and self._unanswered < PATIENCE
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the trainer's model is not what its configuration says."""
+        return self.checked is not None and not self.checked.agrees
 
     def add(self, event: Event) -> None:
         """Append an event that the daemon told."""
@@ -40,14 +80,23 @@ class Journal:
             self._count += 1
             if isinstance(event, (SnapshotFinished, SnapshotSkipped)):
                 self._settle((event.step, event.attempt))
+            if isinstance(event, ModelChecked) and (self.checked is None or self.checked.agrees):
+                self.checked = event
             if isinstance(event, SnapshotFinished):
                 self._measured_step = event.step
+                self._unanswered += event.step in self._asked
+                self._finished.add((event.step, event.attempt))
+            elif isinstance(event, SnapshotSkipped):
+                self._skipped.add((event.step, event.attempt))
+            elif isinstance(event, Reading):
+                self._note((event.step, event.attempt), event)
             self._changed.notify_all()
 
     def received(self, ref: Ref) -> None:
         """Note that the daemon has a snapshot: readings of it are owed."""
         with self._changed:
             self._received_step = ref[0]
+            self._sent.add(ref)
             if ref in self._early:
                 self._early.discard(ref)
             else:
@@ -79,6 +128,14 @@ class Journal:
         with self._changed:
             return [event for event in self._events if isinstance(event, Reading)]
 
+    def outcome(self) -> Outcome:
+        """What became of the snapshots that this process sent."""
+        with self._changed:
+            measured = self._sent & self._finished & self._measured_any
+            reasons = [self._unmeasured[ref] for ref in sorted(self._sent & self._finished) if ref in self._unmeasured]
+            without = len(self._sent & self._finished) - len(measured)
+            return Outcome(len(measured), len(self._sent & self._skipped), without, reasons[0] if reasons else None)
+
     def wait_settled(self, deadline: float) -> bool:
         """Wait until every snapshot that the daemon received is measured or skipped."""
         with self._changed:
@@ -92,6 +149,13 @@ class Journal:
             lost: list[Event] = [Gap(first - index)] if index < first else []
             kept = list(self._events)[max(0, index - first) :]
             return lost + kept, self._count, more and not self._ended
+
+    def _note(self, ref: Ref, reading: Reading) -> None:
+        # What is undefined was measured, too: no number is what there is to be known.
+        if reading.outcome in ("measured", "undefined"):
+            self._measured_any.add(ref)
+        elif reading.reason is not None:
+            self._unmeasured.setdefault(ref, reading.reason)
 
     def _settle(self, ref: Ref) -> None:
         if ref in self._owed:

@@ -1,7 +1,8 @@
 """The run at the daemon: its channel, its id, its plan, its newest decision, and the calls that are under way.
 
-Owns: opening and forgetting the run. May not touch: the slot. The channel is made by the thread that first needs
-it, never by the trainer's: a channel that exists while a process forks its data loaders is grpc's classic hang.
+Owns: opening and forgetting the run. May not touch: which snapshot is sent. The channel is made by the thread that
+first needs it, never by the trainer's: a channel that exists while a process forks its data loaders is grpc's classic
+hang.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ from typing import Protocol
 
 import grpc
 
-from clino._daemon import Answer, Cancelled, Daemon, Pending
+from clino._daemon import Answer, Cancelled, Daemon, Expired, Pending
 from clino._decisions import Decision, decision_of
 from clino._request import INLINE
 from clino._settings import Settings
+from clino._slot import Copy
 from clino._verdict import Verdict
 from clino._work import Planned, plan_of
-from clino.v1 import decisions_pb2, runs_pb2
+from clino.v1 import decisions_pb2, runs_pb2, snapshots_pb2
 
 OPEN_TIMEOUT = 30.0
+# While an upload takes longer than this, the daemon is asked so often whether it is there, and has so long to answer.
+UPLOAD_PAUSE, ALIVE_TIMEOUT = 15.0, 5.0
+# How long hanging up may hold who does it.
+CLOSE_TIMEOUT = 0.2
 
 
 class Cancellable(Protocol):
@@ -40,6 +46,11 @@ class Link:
         self._calls: set[Cancellable] = set()
         self._run_id: str | None = None
         self._plan: tuple[Planned, ...] = ()
+        # What the daemon said of the run when it was opened, beside refusing it.
+        self.warnings: tuple[str, ...] = ()
+        # Whether this process went on with a run of another.
+        self.resumed = False
+        self._opened = False
         self.verdict = Verdict()
         self.stopped = False
 
@@ -59,6 +70,11 @@ class Link:
         return self._request.policy.mode == decisions_pb2.POLICY_MODE_ENFORCE
 
     @property
+    def wanted(self) -> str | None:
+        """Which run was to be gone on with, if one was."""
+        return self._request.idempotency_key if self._request.resume else None
+
+    @property
     def plan(self) -> tuple[Planned, ...]:
         """What the measures cost, as the daemon said it last."""
         return self._plan
@@ -76,10 +92,14 @@ class Link:
         """Open the run unless it is; the same key finds it where the daemon still has it."""
         if self._run_id is not None:
             return self._run_id
-        answer = self.daemon().open_run(self._whole_request(), OPEN_TIMEOUT)
+        answer = self.answer(self.daemon().open_run(self._whole_request(), OPEN_TIMEOUT), OPEN_TIMEOUT)
         with self._changed:
+            # A run that this process lost and found again is its own.
+            self.resumed |= self._request.resume and not answer.created and not self._opened
+            self._opened = True
             self._run_id = answer.run_id
             self._plan = plan_of(answer.plan)
+            self.warnings = tuple(answer.warnings)
             self._changed.notify_all()
         return answer.run_id
 
@@ -89,7 +109,7 @@ class Link:
         Gives the number of the run's next event.
         """
         mark = self.verdict.mark()
-        answer = self.answer(self.daemon().get_run(run_id, timeout))
+        answer = self.answer(self.daemon().get_run(run_id, timeout), timeout)
         with self._changed:
             if self._run_id == run_id:
                 self._plan = plan_of(answer.run.plan)
@@ -100,14 +120,38 @@ class Link:
     def decide(self, run_id: str, timeout: float) -> Decision:
         """Ask the daemon what the policy says."""
         mark = self.verdict.mark()
-        answer = self.answer(self.daemon().decide(run_id, timeout))
+        answer = self.answer(self.daemon().decide(run_id, timeout), timeout)
         decision = decision_of(answer.decision, answer.staleness)
         self.verdict.answered(decision, mark)
         return decision
 
+    def push(self, run_id: str, copy: Copy) -> snapshots_pb2.PushSnapshotResponse:
+        """Send a snapshot, however long the daemon takes, as long as it is there.
+
+        One that does not read may be measuring, or frozen: then no answer would ever come, nor an error.
+        """
+        call = self.daemon().push(run_id, copy)
+        self.begin(call)
+        try:
+            while True:
+                try:
+                    return call.result(UPLOAD_PAUSE)
+                except grpc.FutureTimeoutError:
+                    if not self._alive(run_id):
+                        call.cancel()
+                        raise Expired from None
+        except grpc.FutureCancelledError as error:
+            raise Cancelled from error
+        finally:
+            self.end(call)
+
+    def close_run(self, run_id: str, timeout: float) -> None:
+        """Tell the daemon that no more snapshots come."""
+        self.answer(self.daemon().close_run(run_id, timeout), timeout)
+
     def override(self, run_id: str, reason: str, timeout: float) -> Decision:
         """Take back a STOP."""
-        answer = self.answer(self.daemon().override(run_id, reason, timeout))
+        answer = self.answer(self.daemon().override(run_id, reason, timeout), timeout)
         decision = decision_of(answer.decision)
         self.verdict.told(decision)
         return decision
@@ -149,11 +193,18 @@ class Link:
         with self._changed:
             self._calls.discard(call)
 
-    def answer(self, call: Pending[Answer]) -> Answer:
-        """Wait for a call's answer; grpc.RpcError when there is none, also when stopping ended it."""
+    def answer(self, call: Pending[Answer], timeout: float | None = None) -> Answer:
+        """Wait for a call's answer; grpc.RpcError when there is none, also when stopping ended it.
+
+        The time limit is kept here: behind an upload that the daemon does not read, grpc's own deadline comes when
+        the connection is given up, a minute later.
+        """
         self.begin(call)
         try:
-            return call.result()
+            return call.result(timeout)
+        except grpc.FutureTimeoutError as error:
+            call.cancel()
+            raise Expired from error
         except grpc.FutureCancelledError as error:
             raise Cancelled from error
         finally:
@@ -169,11 +220,11 @@ class Link:
             call.cancel()
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; calls that a daemon does not let end are left to a thread that nobody waits for."""
         with self._changed:
             daemon, self._daemon = self._daemon, None
         if daemon is not None:
-            daemon.close()
+            _hang_up(daemon)
 
     def abandon(self) -> Daemon | None:
         """In a forked child: let go of everything without touching a lock that another thread may have held."""
@@ -181,6 +232,17 @@ class Link:
         self.verdict = Verdict()
         daemon, self._daemon = self._daemon, None
         return daemon
+
+    def _alive(self, run_id: str) -> bool:
+        """Whether the daemon answers anything, asked by a connection that no upload fills."""
+        daemon = Daemon(self._settings.apart())
+        try:
+            self.answer(daemon.get_run(run_id, ALIVE_TIMEOUT), ALIVE_TIMEOUT)
+        except grpc.RpcError as error:
+            return error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        finally:
+            _hang_up(daemon)
+        return True
 
     def _whole_request(self) -> runs_pb2.OpenRunRequest:
         """The request with large probes stored apart first: a daemon that restarted has forgotten them."""
@@ -191,3 +253,9 @@ class Link:
         for group in request.groups:
             group.digest = self.answer(self.daemon().put_probe(group.probe, request.project)).digest
         return request
+
+
+def _hang_up(daemon: Daemon) -> None:
+    closing = threading.Thread(target=daemon.close, name="clino-closing", daemon=True)
+    closing.start()
+    closing.join(CLOSE_TIMEOUT)

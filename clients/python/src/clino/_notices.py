@@ -6,7 +6,10 @@ Owns: the logger, the memory of what was said. May not touch: control flow of th
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+
+from clino._text import harmless
 
 LOG = logging.getLogger("clino")
 
@@ -16,15 +19,23 @@ class ClinoError(Exception):
 
 
 class Notices:
-    """Warnings of one run."""
+    """What is said of one run: errors cost readings, warnings do not yet."""
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
+        # The first error, as a user reads it.
+        self.error: str | None = None
         self._lock = threading.Lock()
         self._told: set[str] = set()
         self._pending: ClinoError | None = None
 
-    def tell(self, key: str, message: str) -> None:
+    def fail(self, key: str, message: str) -> None:
+        """Like `tell`, of what costs the run readings: as an error, which `run.error` keeps."""
+        with self._lock:
+            self.error = self.error or message.removeprefix("clino: ")
+        self.tell(key, message, logging.ERROR)
+
+    def tell(self, key: str, message: str, level: int = logging.WARNING) -> None:
         """Log `message` unless `key` was told before; strict: keep it for the next call of the user instead."""
         with self._lock:
             if self.strict:
@@ -33,7 +44,7 @@ class Notices:
             if key in self._told:
                 return
             self._told.add(key)
-        LOG.warning(message)
+        LOG.log(level, harmless(message))
 
     def tell_once(self, key: str, message: str) -> None:
         """Like `tell`, but strict users, too, get it once: it is no trouble that they could mend."""
@@ -43,7 +54,35 @@ class Notices:
             if not told and self.strict:
                 self._pending = self._pending or ClinoError(message)
         if not told and not self.strict:
-            LOG.warning(message)
+            LOG.warning(harmless(message))
+
+    def remark(self, message: str) -> None:
+        """Log `message` once; it is never raised, since the run goes on as it is."""
+        with self._lock:
+            told = message in self._told
+            self._told.add(message)
+        if not told:
+            LOG.warning(harmless(message))
+
+    def pend(self, message: str) -> None:
+        """Strict: keep it for the next call of the user."""
+        with self._lock:
+            if self.strict:
+                self._pending = self._pending or ClinoError(message)
+
+    def conclude(self, message: str, failed: bool) -> None:
+        """Say how the run ended, whatever logging is set to show; as an error where none was told of a failed one."""
+        with self._lock:
+            told = self.error is not None
+            if failed:
+                self.error = self.error or message.removeprefix("clino: ")
+        if failed and not told and not self.strict:
+            LOG.error(harmless(message))
+        elif LOG.isEnabledFor(logging.INFO) and LOG.hasHandlers():
+            LOG.info(harmless(message))
+        elif LOG.level == logging.NOTSET:
+            # Who does not want it either sets a level for this logger.
+            print(harmless(message), file=sys.stderr)
 
     def raise_pending(self) -> None:
         """Raise what went wrong in the background since the last call; nothing unless strict."""

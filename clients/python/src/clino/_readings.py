@@ -44,6 +44,15 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """Between which numbers a value lies, at a level of confidence (0.95)."""
+
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quadrature:
     """A spectral density as one run of Lanczos' iteration saw it: rising eigenvalues, and their shares of one."""
 
@@ -75,10 +84,10 @@ class Reading:
     """What one measure says of one snapshot on one probe group.
 
     `value` is the principal number, for random measures the mean of `draws`; it is None where `outcome` is not
-    `measured`, and `reason` says why; "skipped" is what did not fit into the budget. `ended` says what ended the
-    draws, and is None for measures without. `group` is None for measures of the weights alone and "pooled" for all
-    groups together. `remark` is what is to be known of the value. `seconds` is the time that the daemon took, and
-    `work` what it did in it; what readings share counts for the one that came first.
+    `measured`, and `reason` says why; "skipped" is what did not fit into the budget. `interval` stands beside every
+    `stderr`. `ended` says what ended the draws, and is None for measures without. `group` is None for measures of the
+    weights alone and "pooled" for all groups together. `remark` is what is to be known of the value. `seconds` is the
+    time that the daemon took, and `work` what it did in it; what readings share counts for the one that came first.
     """
 
     measure: str
@@ -93,6 +102,7 @@ class Reading:
     stderr: float | None
     min: float | None
     max: float | None
+    interval: Interval | None
     ended: Ended | None
     parts: Mapping[str, float | None]
     tensors: Mapping[str, Mapping[str, float | None]]
@@ -131,7 +141,25 @@ class Gap:
     lost: int
 
 
-Event = Reading | SnapshotFinished | SnapshotSkipped | Decision | Gap
+@dataclass(frozen=True, slots=True)
+class ModelChecked:
+    """What came of comparing the trainer's model with its configuration on `rows` examples of a group.
+
+    `trainer_loss` and `configured_loss` are mean cross-entropies in nats: by the live model, and by the daemon from
+    configuration and parameters. Where they do not agree the run has no readings; `sentence` says so for people.
+    """
+
+    step: int
+    attempt: int
+    group: str
+    rows: int
+    trainer_loss: float
+    configured_loss: float
+    agrees: bool
+    sentence: str
+
+
+Event = Reading | SnapshotFinished | SnapshotSkipped | Decision | ModelChecked | Gap
 
 
 def reading_of(message: reports_pb2.Reading) -> Reading:
@@ -150,6 +178,7 @@ def reading_of(message: reports_pb2.Reading) -> Reading:
         stderr=estimate.stderr if estimate and estimate.HasField("stderr") else None,
         min=estimate.min if estimate else None,
         max=estimate.max if estimate else None,
+        interval=_interval(message.interval) if message.HasField("interval") else None,
         ended=_ENDED.get(message.ended),
         parts=_parts(message.parts),
         tensors={entry.tensor: _parts(entry.parts) for entry in message.tensors},
@@ -161,6 +190,20 @@ def reading_of(message: reports_pb2.Reading) -> Reading:
         seconds=message.seconds,
         work=work_of(message.work),
         precision=types_pb2.Precision.Name(message.precision).removeprefix("PRECISION_").lower(),
+    )
+
+
+def checked_of(message: types_pb2.ModelChecked) -> ModelChecked:
+    """Make a ModelChecked of its message."""
+    return ModelChecked(
+        step=message.snapshot.step,
+        attempt=message.snapshot.attempt,
+        group=message.group,
+        rows=message.rows,
+        trainer_loss=message.trainer_loss,
+        configured_loss=message.configured_loss,
+        agrees=message.agrees,
+        sentence=message.sentence,
     )
 
 
@@ -177,6 +220,8 @@ def event_of(message: reports_pb2.WatchResponse) -> Event | None:
         return SnapshotSkipped(skipped.snapshot.step, skipped.snapshot.attempt, skipped.reason)
     if kind == "decided":
         return decision_of(message.decided)
+    if kind == "checked":
+        return checked_of(message.checked)
     if kind == "gap":
         return Gap(message.gap.lost)
     return None
@@ -188,6 +233,10 @@ def _parts(parts: Iterable[reports_pb2.Part]) -> dict[str, float | None]:
 
 def _rung(rung: reports_pb2.Rung) -> Rung:
     return Rung(rung.alpha, rung.value, tuple(rung.draws), rung.stderr if rung.HasField("stderr") else None)
+
+
+def _interval(interval: reports_pb2.Interval) -> Interval:
+    return Interval(interval.low, interval.high, interval.level)
 
 
 def _surface(surface: reports_pb2.Surface) -> Surface:

@@ -1,7 +1,8 @@
 """From what a user says of a run to what is asked of the daemon.
 
-Owns: the accepted forms of configuration, probes and measures. May not touch: the network. Every function raises
-ValueError or TypeError with the name of the argument at fault; what only the daemon can know, it checks.
+Owns: the accepted forms of configuration and measures (those of probes are in `_probes`). May not touch: the network.
+Every function raises ValueError or TypeError with the name of the argument at fault; what only the daemon can know, it
+checks.
 """
 
 from __future__ import annotations
@@ -22,14 +23,9 @@ MeasureLike = str | Mapping[str, object]
 
 # Probes beyond this many bytes together are stored apart, since one message holds 4 MiB.
 INLINE = 2 << 20
+# Longest name of a run's key, as the daemon takes it.
+MOST_KEY = 128
 
-_DTYPES = {
-    "int64": types_pb2.DTYPE_I64,
-    "int32": types_pb2.DTYPE_I32,
-    "float64": types_pb2.DTYPE_F64,
-    "float32": types_pb2.DTYPE_F32,
-    "float16": types_pb2.DTYPE_F16,
-}
 _PRECISIONS = {
     "auto": types_pb2.PRECISION_AUTO,
     "f32": types_pb2.PRECISION_F32,
@@ -56,18 +52,18 @@ def config_text(config: object) -> str:
     raise TypeError(f"config: found {type(config).__name__}, expected a mapping, a path, JSON text or a config object")
 
 
-def groups(probes: Mapping[str, Mapping[str, object]]) -> list[runs_pb2.ProbeGroup]:
-    """Take named groups of arrays: tensors, numpy arrays or nested lists."""
-    if not isinstance(probes, Mapping) or not probes:
-        raise ValueError("probes: expected a mapping of at least one group name to its arrays")
-    return [_group(name, arrays) for name, arrays in probes.items()]
-
-
 def measures(wanted: Iterable[MeasureLike] | None) -> list[runs_pb2.MeasureRequest]:
     """Take names, and mappings of `name` and parameters; None is the daemon's default set."""
     if isinstance(wanted, (str, Mapping)):
         raise TypeError("measures: expected a list of them")
     return [_measure(index, measure) for index, measure in enumerate(wanted or ())]
+
+
+def key(text: object) -> str:
+    """Take what names a run, at most 128 bytes; empty is none."""
+    if not isinstance(text, str) or len(text.encode()) > MOST_KEY:
+        raise ValueError(f"resume: found {text!r:.80}, expected a text of at most {MOST_KEY} bytes")
+    return text
 
 
 def precision(name: str) -> types_pb2.Precision:
@@ -119,28 +115,6 @@ def value_of(field: str, value: object) -> types_pb2.Value:
     if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (bytes, bytearray, memoryview)):
         return types_pb2.Value(numbers=types_pb2.Numbers(values=_numbers(field, value)))
     raise TypeError(f"{field}: found {type(value).__name__}, expected a number, text, flag or list of numbers")
-
-
-def _group(name: str, arrays: Mapping[str, object]) -> runs_pb2.ProbeGroup:
-    if not isinstance(arrays, Mapping):
-        raise TypeError(f"probes[{name!r}]: found {type(arrays).__name__}, expected a mapping of names to arrays")
-    tensors = [_probe_tensor(f"probes[{name!r}].{key}", key, arrays[key]) for key in sorted(arrays)]
-    return runs_pb2.ProbeGroup(name=name, probe=runs_pb2.Probe(tensors=tensors))
-
-
-def _probe_tensor(field: str, name: str, value: Any) -> runs_pb2.ProbeTensor:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    array = np.asarray(value)
-    if array.dtype.kind in "bui" and array.dtype.name not in _DTYPES:
-        array = array.astype(np.int64)
-    if array.dtype.name not in _DTYPES:
-        raise TypeError(f"{field}: found dtype {array.dtype}, expected one of {', '.join(_DTYPES)}")
-    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    spec = types_pb2.TensorSpec(
-        name=name, dtype=_DTYPES[array.dtype.name], shape=array.shape, byte_length=little.nbytes
-    )
-    return runs_pb2.ProbeTensor(spec=spec, data=little.tobytes())
 
 
 def _measure(index: int, measure: MeasureLike) -> runs_pb2.MeasureRequest:

@@ -16,22 +16,24 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, SupportsIndex, TypeVar
 
-from clino import _fork, _request, _tensors
+from clino import _fork, _probes, _request, _tensors
 from clino._decisions import Decision
-from clino._journal import Journal
+from clino._journal import Journal, Outcome
 from clino._link import Link
+from clino._model_check import Checker
 from clino._notices import ClinoError, Notices
 from clino._policy import PolicyLike, policy_of
 from clino._readings import Event, Reading
 from clino._request import MeasureLike
 from clino._sender import Sender
-from clino._settings import Mode, Settings, mode_of
+from clino._settings import Mode, Settings, check_of, mode_of
 from clino._slot import Copy, Slot
 from clino._watcher import Watcher
 from clino._work import Planned
 from clino.v1 import runs_pb2, snapshots_pb2
 
 Kind = Literal["live", "master", "ema", "swa"]
+Status = Literal["disabled", "waiting", "running", "away", "finished", "failed"]
 Result = TypeVar("Result")
 
 _KINDS = {
@@ -42,6 +44,8 @@ _KINDS = {
 }
 # How long a strict `init` waits for the daemon's word.
 STRICT_TIMEOUT = 30.0
+# How long a thread whose calls are ended may still hold the end of a run.
+JOIN_TIMEOUT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,13 @@ class Run:
         self._sender: Sender | None = None
         self._watcher: Watcher | None = None
         self._threads: list[threading.Thread] = []
+        self._checker = Checker([], False)
         self._key = uuid.uuid4().hex
+        # Of this process: keys of its snapshots are no one else's, also where the run is.
+        self._session = uuid.uuid4().hex
         self._inert = True
+        self._name = ""
+        self._finished: bool | None = None
         self._snapshots = self._failed = 0
         self._held = self._held_last = self._held_max = 0.0
 
@@ -89,7 +98,8 @@ class Run:
         `model` is a torch module, a state_dict, or a mapping of names to arrays. Give the model before training
         with `init=True`: distances are measured from it, and it is kept in memory for a daemon that restarts.
         `attempt` is 0 for the next free one of this step. Returns when the copy is made; with
-        `delivery="every"` it first waits for the snapshot before to leave, as long as the daemon is there.
+        `delivery="every"` it first waits for the snapshot before to leave, as long as the daemon is there: beside one
+        that is frozen, for about 20 seconds.
         """
         started = time.perf_counter()
         self._guard("arguments", lambda: self._snapshot(model, step, init, kind, attempt), None)
@@ -151,7 +161,10 @@ class Run:
     def finish(self, timeout: float = 60.0) -> bool:
         """Send what waits, close the run, wait for its last readings; True when all of that was done in time.
 
-        Without a daemon it gives up after a few tries. Calling it again is harmless.
+        False, too, when nothing of what was given was measured. Without a daemon it gives up after a few tries. It says
+        in one line how the run ended: in the log where that shows it, else on stderr (a level of the logger "clino"
+        ends that). Calling it again is harmless. A trainer that starts again may go on with the run:
+        `clino.init(resume=run.key)`.
         """
         return self._guard("finish", lambda: self._finish(timeout), False)
 
@@ -163,12 +176,45 @@ class Run:
         return self._link.run_id if self._link else None
 
     @property
+    def key(self) -> str:
+        """What `clino.init(resume=…)` takes to go on with this run in another process; known at once."""
+        return self._key
+
+    @property
+    def status(self) -> Status:
+        """How the run stands: "waiting" before the daemon has it, "away" while the daemon does not answer.
+
+        "failed" once readings are lost for sure: the run or all that was sent of it was refused, or it ended without a
+        measured snapshot.
+        """
+        if self._finished is not None:
+            return "finished" if self._finished else "failed"
+        sender = self._sender
+        if sender is None:
+            return "disabled" if self.error is None else "failed"
+        if sender.refused is not None or (self.error is not None and not sender.sent):
+            return "failed"
+        if sender.away:
+            return "away"
+        return "waiting" if self.id is None else "running"
+
+    @property
+    def error(self) -> str | None:
+        """The first thing that cost this run readings, as it was told; None where nothing did."""
+        return self._notices.error
+
+    @property
     def plan(self) -> tuple[Planned, ...]:
         """What each measure costs, in the order in which they are made, as far as it is known here.
 
         Empty until the run is open; then the daemon's prediction, until `ask_plan` or the end of the run renews it.
         """
         return self._link.plan if self._link else ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the daemon said of the run as it opened it, such as columns of a probe that the model does not read."""
+        return self._link.warnings if self._link else ()
 
     @property
     def stats(self) -> Stats:
@@ -197,14 +243,23 @@ class Run:
             # The error of the loop is the one to see, and soon.
             self.wind_up(_fork.AT_EXIT_TIMEOUT)
 
+    def __reduce__(self) -> tuple[Callable[[bool], Run], tuple[bool]]:
+        # A copy, as of a model or callback that holds the run, must neither send twice nor fail over a lock.
+        return _inert, (self._notices.strict,)
+
     # --- inside
 
-    def start(self, settings: Settings, request: runs_pb2.OpenRunRequest) -> None:
+    def start(self, settings: Settings, request: runs_pb2.OpenRunRequest, check: bool = False) -> None:
         """Begin to talk; nothing of it happens on this thread."""
         if settings.exposed and settings.access.token:
             self._notices.tell_once("token", "clino: the token can be read on its way: use https:// or unix://")
-        request.idempotency_key = self._key
-        request.name = request.name or f"run-{self._key[:8]}"
+        self._checker = Checker(request.groups, check)
+        if request.resume:
+            self._key = request.idempotency_key
+        else:
+            request.idempotency_key = self._key
+            request.name = request.name or f"run-{self._key[:8]}"
+        self._name = request.name or self._key
         self._slot = Slot(every=request.delivery == runs_pb2.DELIVERY_EVERY)
         self._link = link = Link(settings, request)
         self._sender = sender = Sender(link, self._slot, self._journal, self._notices)
@@ -251,6 +306,9 @@ class Run:
         self._notices.raise_pending()
         with self._lock:
             self._snapshots += 1
+            if self._journal.refuted:
+                self._failed += 1  # the daemon would refuse it, as it has said
+                return
             begin, plan = self._prepare(model, step, init, kind, attempt)
             buffer = self._slot.claim(plan.nbytes, init)
             if buffer is not None:
@@ -265,14 +323,17 @@ class Run:
             raise ValueError(f"kind: found {kind!r}, expected one of {', '.join(_KINDS)}")
         plan = _tensors.plan(model)
         begin = snapshots_pb2.BeginSnapshot(
-            idempotency_key=f"{self._key}/{self._snapshots}",
+            idempotency_key=f"{self._session}/{self._snapshots}",
             step=operator.index(step),
             attempt=operator.index(attempt),
             kind=_KINDS[kind],
             initialization=init,
             tensors=plan.specs(),
             aliases=plan.aliases,
+            model_check=self._checker.check(model) if self._journal.check_due else None,
         )
+        if begin.HasField("model_check"):
+            self._journal.asks(begin.step)
         return begin, plan
 
     def _readings(self, wait: float | None) -> list[Reading]:
@@ -307,7 +368,9 @@ class Run:
     def _finish(self, timeout: float, raising: bool = True) -> bool:
         sender, link, watcher = self._sender, self._link, self._watcher
         if self._inert or sender is None or link is None or watcher is None:
-            return sender is not None and sender.closed_run
+            if sender is None and self.error is not None and self._finished is None:
+                self._conclude(False, None)
+            return bool(self._finished)
         deadline = time.monotonic() + timeout
         self._inert = True
         self._slot.close()
@@ -316,16 +379,39 @@ class Run:
             self._threads[1].join(max(0.0, deadline - time.monotonic()))
         link.stop()
         for thread in self._threads:
-            thread.join(1.0)
+            thread.join(JOIN_TIMEOUT)
         link.close()
         self._journal.end()
         _fork.leave(self)
         whole = sender.closed_run and watcher.saw_end
-        if not whole and not sender.away and sender.refused is None and not watcher.refused:
-            self._notices.tell("finish", f"clino: not everything was measured within {timeout:g} s")
+        late = not whole and not sender.away and sender.refused is None and not watcher.refused
+        said = f"not everything was measured within {timeout:g} s"
+        self._conclude(whole, said if late else None)
+        if late:
+            self._notices.pend(f"clino: {said}")
         if raising:
             self._notices.raise_pending()
-        return whole
+        return bool(self._finished)
+
+    def _conclude(self, whole: bool, why: str | None) -> None:
+        """Settle whether the run went well, and say it in one line. What was told as an error is not told again."""
+        outcome, decision, watcher = self._journal.outcome(), self._decision, self._watcher
+        # Of a trainer that gave nothing, nothing is lost; nor of a run that its policy had ended.
+        ended = decision is not None and decision.enforced
+        self._finished = whole and (outcome.measured > 0 or not self._snapshots or ended)
+        unread = watcher is not None and watcher.refused
+        if unread:
+            why = "this client may not read what was measured"
+        elif why is None and not self._finished and self.error is None:
+            why = outcome.reason or self._sender_away()
+        line = summary(self.stats, outcome, decision) if self._sender else "nothing was measured, it never began"
+        message = " ".join(["clino: run", self._name]).rstrip() + f": {line}" + (f": {why}" if why else "")
+        self._notices.conclude(message, failed=not self._finished and not unread)
+
+    def _sender_away(self) -> str | None:
+        sender, link = self._sender, self._link
+        away = sender is not None and link is not None and sender.away
+        return f"no daemon at {link.address}" if away and link is not None else None
 
     def _guard(self, key: str, action: Callable[[], Result], otherwise: Result) -> Result:
         """Do it; what it raises is told once instead, unless the user wants it raised."""
@@ -335,17 +421,52 @@ class Run:
             if self._notices.strict:
                 raise
             self._failed += key == "arguments"
-            self._notices.tell(key, f"clino: {error}")
+            costs = key in ("arguments", "init")
+            (self._notices.fail if costs else self._notices.tell)(key, f"clino: {error}")
             return otherwise
+
+
+def summary(stats: Stats, outcome: Outcome, decision: Decision | None) -> str:
+    """Say in one line what became of the snapshots of a run."""
+    if not stats.snapshots:
+        return "no snapshot was given"
+    said = [f"{outcome.measured} of {stats.snapshots} snapshots measured"]
+    replaced = stats.replaced + outcome.skipped
+    rest = stats.snapshots - outcome.measured - replaced - outcome.unmeasured - stats.failed
+    said += [f"{replaced} replaced by newer ones"] if replaced else []
+    said += [f"{outcome.unmeasured} without any reading"] if outcome.unmeasured else []
+    said += [f"{stats.failed} failed"] if stats.failed else []
+    said += [f"{rest} not measured"] if rest > 0 else []
+    line = ", ".join(said)
+    return line if decision is None else f"{line}; last decision {decision.advice.upper()}"
+
+
+def _inert(strict: bool) -> Run:
+    """Make a run that does nothing."""
+    run = Run(strict)
+    run._journal.end()
+    return run
+
+
+def refused(check: Callable[[], object], strict: bool) -> Run | None:
+    """Run `check`; what it raises is told, and makes a run that has failed."""
+    run = _inert(strict)
+
+    def go() -> None:
+        check()
+
+    run.guarded(go)
+    return run if run.error is not None else None
 
 
 def init(
     config: object,
-    probes: Mapping[str, Mapping[str, object]],
+    probes: Mapping[str, object],
     measures: Iterable[MeasureLike] | None = None,
     *,
     seed: SupportsIndex = 0,
     name: str | None = None,
+    resume: str | None = None,
     project: str | None = None,
     experiment: str | None = None,
     tags: Mapping[str, object] | None = None,
@@ -358,23 +479,35 @@ def init(
     budget: float | None = None,
     gpu_only: bool = False,
     strict: bool = False,
+    check: bool | None = None,
 ) -> Run:
     """Begin a run: what is trained, on what it is probed, what is measured.
 
     `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names
     of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
-    mlp: `inputs` and `labels`). `measures` are names, or mappings of a `name` and parameters; None is the daemon's
-    default set. `budget` is how many seconds a snapshot may take: measures go from the cheapest to the dearest, and
-    what does not fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place.
+    mlp: `inputs` and `labels`): a mapping of them, an encoding or a data set of Hugging Face, or a list of rows.
+    Columns are tensors, arrays or lists; lists of different lengths are filled up on the right with the
+    configuration's padding, and a mask that is missing is made. `measures` are names, or mappings of a `name` and
+    parameters; None is the daemon's default set. `budget` is how many seconds a snapshot may take: measures go from
+    the cheapest to the dearest, and what does not fit comes back as skipped. With `gpu_only` nothing is measured on a
+    CPU in a GPU's place.
 
     `policy` says when the run should stop: a list of rules, each a `clino.Rule` or a mapping of a `name`, what it is
     `on` and parameters, or a `clino.Policy` of them that is to be enforced. `project` (else CLINO_PROJECT) is whose
     the run is, `experiment` which runs it is compared with, `tags` names and texts to find it by.
 
+    `resume` (else CLINO_RUN_ID) goes on with a run of a trainer that ended: a key of your own, under which a run begins
+    where there is none, or the `key` or `id` of a run. It must be opened with the same content; name and tags stay as
+    they were. Its initialization is kept, its policy goes on, and steps that come again are further attempts.
+
     `addr` (else CLINO_ADDR, else the socket at which this user's `clino serve` listens by default) is
     http://HOST:PORT, https://HOST:PORT or unix:///PATH, and `token` (else CLINO_TOKEN, else what the file
     CLINO_TOKEN_FILE holds) is shown there. `mode` (else CLINO_MODE)
     may be "disabled", which makes every call a no-op: give it on all ranks but one.
+
+    A torch module that is given to `snapshot` is evaluated on a few rows of the first probe group, until the daemon has
+    compared its losses with those of the configuration: where they differ there are no readings, and a warning says so.
+    With `check=False` (or CLINO_CHECK=0) that is left out. Nothing of the module or of random states is changed by it.
 
     Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
     daemon's word, and every trouble is raised: here, or by the next call on the run.
@@ -384,10 +517,17 @@ def init(
     def start() -> None:
         if mode_of(mode) == "disabled":
             return
+        config_json = _request.config_text(config)
+        groups, remarks = _probes.groups(probes, config_json)
+        for remark in remarks:
+            run._notices.remark(f"clino: {remark}")
+        wanted = resume or os.environ.get("CLINO_RUN_ID") or ""
         request = runs_pb2.OpenRunRequest(
+            idempotency_key=_request.key(wanted),
+            resume=bool(wanted),
             name=name or "",
-            config_json=_request.config_text(config),
-            groups=_request.groups(probes),
+            config_json=config_json,
+            groups=groups,
             measures=_request.measures(measures),
             seed=operator.index(seed),
             delivery=_request.delivery(delivery),
@@ -399,7 +539,7 @@ def init(
             tags=_request.tags(tags),
             policy=policy_of(policy),
         )
-        run.start(Settings.of(addr, token), request)
+        run.start(Settings.of(addr, token), request, check_of(check))
 
     run._guard("init", start, None)
     if run._inert:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -21,6 +22,7 @@ from clino._journal import Journal
 from clino._link import Link
 from clino._notices import LOG, Notices
 from clino._slot import Copy, Slot
+from clino.v1 import snapshots_pb2
 
 FIRST_PAUSE, LONGEST_PAUSE, CLOSING_PAUSE = 0.25, 15.0, 0.3
 TRIES, CLOSING_TRIES = 4, 3
@@ -68,7 +70,7 @@ class Sender:
             self._close_run()
         except Exception as error:  # the trainer goes on without this thread, whatever it met
             if not self._link.stopped:
-                self._notices.tell("sender", f"clino stopped sending: {error!r}")
+                self._notices.fail("sender", f"clino stopped sending: {error!r}")
         finally:
             self._slot.close()
             self.failed += self._slot.abandoned()
@@ -106,9 +108,12 @@ class Sender:
             run_id = self._link.ensure_open()
             if run_id != known:
                 self._reached()
+                for warning in self._link.warnings:
+                    self._notices.remark(f"clino: {warning}")
+                self._tell_new()
             stage = "initialization"
             if (initial := self._slot.initial_due()) is not None:
-                self._push(run_id, initial)
+                self._push(run_id, self._in_place(initial))
                 self._slot.initial_done(initial, keep=True)
             stage = "snapshot"
             if copy is not None:
@@ -124,17 +129,28 @@ class Sender:
     def _push(self, run_id: str, copy: Copy) -> None:
         mark = self._link.verdict.mark()
         try:
-            receipt = self._link.answer(self._link.daemon().push(run_id, copy))
+            receipt = self._link.push(run_id, copy)
         except grpc.RpcError as error:
             if trouble(error) is Trouble.LOST and not self._link.stopped:
                 self.lost(run_id)
             raise
         self._reached()
         self._journal.received((receipt.step, receipt.attempt))
+        for warning in receipt.warnings:
+            self._notices.remark(f"clino: {warning}")
         self.sent += 1
         self.bytes_sent += copy.buffer.nbytes
         if receipt.HasField("decision"):
             self._link.verdict.answered(decision_of(receipt.decision), mark)
+
+    def _in_place(self, initial: Copy) -> Copy:
+        """Of a run that goes on, what was trained already is no initialization: the one that it has is kept."""
+        if not self._link.resumed or initial.begin.step == 0:
+            return initial
+        begin = snapshots_pb2.BeginSnapshot()
+        begin.CopyFrom(initial.begin)
+        begin.initialization = False
+        return Copy(begin, initial.buffer)
 
     def lost(self, run_id: str) -> None:
         """The daemon forgot the run: open it again with the same key, and send the initialization again."""
@@ -188,6 +204,15 @@ class Sender:
         self.away = False
         self._slot.set_away(False)
 
+    def _tell_new(self) -> None:
+        """Who names a run by the daemon's id wants that one, and no other."""
+        wanted = self._link.wanted
+        if wanted is not None and not self._link.resumed and _is_run_id(wanted):
+            said = (
+                f"clino: resume: found no run {wanted} at this daemon: a new one has begun, and has its id as its key"
+            )
+            self._notices.tell("resume", said)
+
     def _missed(self, error: grpc.RpcError) -> None:
         if trouble(error) is Trouble.AWAY and not self._link.stopped:
             self.away = True
@@ -211,15 +236,16 @@ class Sender:
         if failure.stage == "open":
             if failure.trouble is not Trouble.AWAY:
                 self.refused = reason
-                self._notices.tell("open", f"clino: the daemon does not accept the run: {reason}")
+                self._notices.fail("open", f"clino: the daemon does not accept the run: {reason}")
         elif failure.stage == "initialization":
             if (initial := self._slot.initial_due()) is not None:
                 self._slot.initial_done(initial, keep=False)
             self.failed += 1
-            self._notices.tell("initialization", f"clino: the initialization was not accepted: {reason}")
+            self._notices.fail("initialization", f"clino: the initialization was not accepted: {reason}")
             return
         elif failure.error.code() is not grpc.StatusCode.FAILED_PRECONDITION or not self._stopped(reason):
-            self._notices.tell("snapshot", f"clino: a snapshot was not accepted: {reason}")
+            key = "check" if self._journal.refuted else "snapshot"
+            self._notices.fail(key, f"clino: a snapshot was not accepted: {reason}")
         if copy is not None:
             self.failed += 1
             self._slot.recycle(copy)
@@ -245,7 +271,15 @@ class Sender:
         if run_id is None or self._link.stopped:
             return
         try:
-            self._link.daemon().close_run(run_id, CLOSE_TIMEOUT)
+            self._link.close_run(run_id, CLOSE_TIMEOUT)
             self.closed_run = True
         except grpc.RpcError as error:
             LOG.debug("clino: closing the run: %s", describe(error))
+
+
+def _is_run_id(text: str) -> bool:
+    """Whether it looks like an id that a daemon makes."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,17 +1,17 @@
 """Where the daemon is and whether to speak to it.
 
-Owns: the environment (CLINO_ADDR, CLINO_MODE), the form of addresses, the socket of an address that nobody told, the
-options of a channel. May not touch: the network.
+Owns: the environment (CLINO_ADDR, CLINO_MODE, CLINO_CHECK), the form of addresses, the socket of an address that nobody
+told, the options of a channel. May not touch: the network.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from clino._access import NOBODY, Access
 
@@ -49,19 +49,23 @@ class Settings:
     # As people write it.
     address: str = ""
 
+    def apart(self) -> Settings:
+        """The same, by a connection that is shared with nothing."""
+        return replace(self, options=(*self.options, ("grpc.use_local_subchannel_pool", 1)))
+
     @staticmethod
     def of(addr: str | None, token: str | None = None) -> Settings:
         """Take `addr`, else CLINO_ADDR, else this user's socket; ValueError for any other form or a foreign folder."""
         access = Access.of(token)
         text = addr or os.environ.get("CLINO_ADDR") or _own_socket()
         if text.startswith("unix:"):
-            path = text.removeprefix("unix:")
-            path = path.removeprefix("//") if path.startswith("//") else path
+            path = text.removeprefix("unix:").removeprefix("//")
             if not path:
                 raise ValueError(f"addr: found {text!r}, expected a path after unix://")
             # Without this, grpc sends the percent-encoded path as :authority, which strict servers refuse.
             options = (*_OPTIONS, ("grpc.default_authority", "localhost"))
-            return Settings(f"unix:{path}", options, access, address=text)
+            # A path is taken as it stands; of a target grpc decodes %20 and drops what follows ? and #.
+            return Settings(f"unix:{quote(path)}", options, access, address=text)
         parts = urlsplit(text if "://" in text else f"http://{text}")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"addr: found {text!r}, expected http://HOST:PORT, https://HOST:PORT or unix:///PATH")
@@ -111,6 +115,18 @@ def _on_this_machine(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_of(check: bool | None) -> bool:
+    """Take `check`, else CLINO_CHECK, else True: whether the trainer's model is compared with its configuration."""
+    if check is not None:
+        return bool(check)
+    found = os.environ.get("CLINO_CHECK", "1").strip().lower()
+    if found in ("1", "true", "yes", "on", ""):
+        return True
+    if found in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"CLINO_CHECK: found {found!r}, expected 1 or 0")
 
 
 def mode_of(mode: str | None) -> Mode:

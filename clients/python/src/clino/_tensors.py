@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clino import _whole
 from clino.v1 import types_pb2
 
 Bytes = npt.NDArray[np.uint8]
@@ -34,7 +35,7 @@ class Source:
     name: str
     dtype: str
     shape: tuple[int, ...]
-    # Equal for two names of the same memory; None where that cannot be told.
+    # Equal for two names of the same memory or object; None where that cannot be told.
     identity: Hashable
     write: Callable[[Bytes], None]
 
@@ -84,12 +85,14 @@ def plan(model: object) -> Plan:
     """Name what a module, a state_dict or a mapping of arrays holds; TypeError or ValueError says what is wrong.
 
     Integer and boolean entries are buffers that no measure reads: they are left out. Larger dtypes come first, so
-    that every tensor is aligned to its own size in the common buffer.
+    that every tensor is aligned to its own size in the common buffer. A model of which this rank has only a part is
+    refused before anything is asked of it.
     """
     found = Plan()
     first: dict[Hashable, str] = {}
+    objects = _objects(model)
     for name, value in _entries(model).items():
-        source = _source(name, value)
+        source = _source(name, value, objects.get(name, value))
         if source is None:
             continue
         target = first.get(source.identity) if source.identity is not None else None
@@ -108,6 +111,7 @@ def plan(model: object) -> Plan:
 def _entries(model: object) -> Mapping[str, object]:
     torch = _torch()
     if torch is not None and isinstance(model, torch.nn.Module):
+        _whole.check_module(model)
         return dict(model.state_dict())
     if isinstance(model, Mapping):
         for name in model:
@@ -117,10 +121,18 @@ def _entries(model: object) -> Mapping[str, object]:
     raise TypeError(f"model: found {type(model).__name__}, expected a torch module or a mapping of names to arrays")
 
 
-def _source(name: str, value: object) -> Source | None:
+def _objects(model: object) -> Mapping[str, object]:
+    """The tensors of a module themselves: its state_dict has new ones in their place."""
+    torch = _torch()
+    if torch is None or not isinstance(model, torch.nn.Module):
+        return {}
+    return dict(_whole.tensors_of(model))
+
+
+def _source(name: str, value: object, holder: object) -> Source | None:
     torch = _torch()
     if torch is not None and isinstance(value, torch.Tensor):
-        return _torch_source(name, value, torch)
+        return _torch_source(name, value, holder)
     if name.endswith("_extra_state"):
         return None
     if not hasattr(value, "__array__"):
@@ -145,23 +157,53 @@ def _numpy_source(name: str, array: npt.NDArray[Any]) -> Source | None:
     return Source(name, dtype, array.shape, identity, write)
 
 
-def _torch_source(name: str, tensor: Any, torch: Any) -> Source | None:
+def _torch_source(name: str, tensor: Any, holder: object) -> Source | None:
+    torch = _torch()
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype.startswith(_COUNTS):
         return None
+    _whole.check_tensor(name, tensor)
     _check_dtype(name, dtype)
-    if hasattr(tensor, "full_tensor"):
-        raise TypeError(f"{name}: found a sharded tensor, expected full ones: gather them on every rank first")
-    if tensor.layout != torch.strided or tensor.is_meta:
-        raise TypeError(f"{name}: found a sparse or meta tensor, expected a dense one with its values")
+    _check_values(name, tensor)
 
     def write(place: Bytes) -> None:
         target = torch.from_numpy(place).view(tensor.dtype).view(tensor.shape)
         target.copy_(tensor.detach())
 
-    shape = tuple(tensor.shape)
-    identity = (tensor.data_ptr(), shape, tensor.stride(), dtype, str(tensor.device)) if tensor.numel() else None
-    return Source(name, dtype, shape, identity, write)
+    return Source(name, dtype, tuple(tensor.shape), _torch_identity(tensor, holder, dtype), write)
+
+
+def _torch_identity(tensor: Any, holder: object, dtype: str) -> Hashable:
+    if _is_wrapper(tensor):
+        # Its address says nothing: only the same object is the same memory for sure.
+        return ("object", id(holder))
+    if not tensor.numel() or not tensor.data_ptr():
+        return None
+    return (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), dtype, str(tensor.device))
+
+
+def _check_values(name: str, tensor: Any) -> None:
+    """TypeError for a tensor that has no dense values in memory."""
+    torch = _torch()
+    if tensor.layout != torch.strided or tensor.is_meta:
+        found = "a sparse or meta tensor"
+    elif any(base.__name__ == "FakeTensor" for base in type(tensor).__mro__):
+        found = "a fake tensor"
+    elif not _is_wrapper(tensor) and tensor.device.type in ("cpu", "cuda") and _released(tensor):
+        found = "a tensor whose memory was given back (offloaded or sharded)"
+    else:
+        return
+    raise TypeError(f"{name}: found {found}, expected a dense one with its values: load it first")
+
+
+def _is_wrapper(tensor: Any) -> bool:
+    """Whether it is a subclass that keeps its values in other tensors, as those of quantization do."""
+    torch = _torch()
+    return bool(type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__)
+
+
+def _released(tensor: Any) -> bool:
+    return bool(tensor.numel()) and tensor.untyped_storage().nbytes() == 0
 
 
 def _check_dtype(name: str, dtype: str) -> None:

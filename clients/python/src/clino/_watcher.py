@@ -12,8 +12,9 @@ from clino._decisions import Decision
 from clino._journal import Journal
 from clino._link import Link
 from clino._notices import LOG, Notices
-from clino._readings import event_of
+from clino._readings import ModelChecked, event_of
 from clino._sender import FIRST_PAUSE, LONGEST_PAUSE, Sender
+from clino.v1 import reports_pb2
 
 PLAN_TIMEOUT = 5.0
 
@@ -29,6 +30,10 @@ class Watcher:
         self.away = False
         self.refused = False
         self.saw_end = False
+        # Whether the newest event closed the run: the last one, unless a trainer went on with it.
+        self._closed = False
+        # Up to here events are older than this process, and so are their decisions.
+        self._older = 0
 
     def run(self) -> None:
         """Be the thread."""
@@ -37,13 +42,14 @@ class Watcher:
             while not self.saw_end and (run_id := self._link.wait_open()) is not None:
                 if run_id != watched:
                     watched, self._next = run_id, 0
+                    self._closed = False
                 self._follow(run_id)
                 if not self.saw_end:
                     self._link.pause(self._pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)
         except Exception as error:  # as for the sender
             if not self._link.stopped:
-                self._notices.tell("watcher", f"clino stopped reading: {error!r}")
+                self._notices.fail("watcher", f"clino stopped reading: {error!r}")
         finally:
             self._journal.end()
 
@@ -57,25 +63,33 @@ class Watcher:
                 # One that crashed may have lost its last events, and counts on from there.
                 self._next = min(self._next, there)
                 self.away = False
+            elif self._link.resumed and self._next == 0:
+                # What its policy said in the past may have been taken back since.
+                self._older = self._link.renew_plan(run_id, PLAN_TIMEOUT)
             call = self._link.daemon().watch(run_id, self._next)
             self._link.begin(call)
             for message in call:
                 self._pause = FIRST_PAUSE
                 self._next = message.sequence + 1
-                if message.HasField("closed"):
-                    self.saw_end = True
-                    self._renew_plan(run_id)
-                    return
-                event = event_of(message)
-                if isinstance(event, Decision):
-                    self._link.verdict.told(event)
-                if event is not None:
-                    self._journal.add(event)
+                self._take(message)
+            if self._closed:
+                self.saw_end = True
+                self._renew_plan(run_id)
         except grpc.RpcError as error:
             self._broken(run_id, error)
         finally:
             if call is not None:
                 self._link.end(call)
+
+    def _take(self, message: reports_pb2.WatchResponse) -> None:
+        self._closed = message.HasField("closed")
+        event = event_of(message)
+        if isinstance(event, Decision) and message.sequence >= self._older:
+            self._link.verdict.told(event)
+        if isinstance(event, ModelChecked) and not event.agrees:
+            self._notices.fail("check", f"clino: {event.sentence}")
+        if event is not None:
+            self._journal.add(event)
 
     def _broken(self, run_id: str, error: grpc.RpcError) -> None:
         LOG.debug("clino: watching: %s", describe(error))

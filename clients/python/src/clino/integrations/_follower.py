@@ -1,53 +1,136 @@
 """What the callbacks have in common: a run that follows a training.
 
-Owns: the order of calls on a run, what is said of a STOP. May not touch: any trainer.
+Owns: the order of calls on a run, when a snapshot is due, what is said of a STOP. May not touch: any trainer.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from clino import _fork
 from clino._notices import LOG
 from clino._policy import policy_of
 from clino._request import MeasureLike
-from clino._run import Run, init
+from clino._run import Kind, Run, init, refused
+from clino._text import harmless
 from clino.v1 import decisions_pb2
+
+# Of the letters of a name, which takes 128 bytes.
+MOST_NAME = 32
 
 Probes = Mapping[str, Mapping[str, object]]
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a trainer knows of a run before it is opened: the key of the one to go on with, and what it is called."""
+
+    run: str | None = None
+    name: str | None = None
+
+
 class Follower:
-    """Begins, is told of steps, ends. On ranks that do not send it has no run, and says the same of when to ask."""
+    """Begins, is told of steps, ends. On ranks that do not send it has no run, and says the same of when to ask.
+
+    A copy of it, however it is made, has the same arguments and no run: what it follows is another training.
+    """
 
     def __init__(
         self, probes: Probes, measures: Iterable[MeasureLike] | None, every: SupportsIndex, options: Mapping[str, Any]
     ) -> None:
         self._probes, self._measures, self._options = probes, measures, dict(options)
         self._every = self._checked(every)
-        self._last: int | None = None
+        # The step of the newest snapshot, at the beginning that of the training.
+        self._last = 0
         self._said: str | None = None
         # All ranks must know it without asking: they meet where there is something to agree on.
         self.enforced = _enforced(options.get("policy"))
         self.run: Run | None = None
+        # In place of one where there is nothing that can be followed.
+        self.failed: Run | None = None
+        # Of the run that was followed last: what it takes to go on with it.
+        self._key: str | None = None
 
-    def begin(self, sends: bool, config: Callable[[], object], model: Callable[[], object], step: int) -> None:
-        """Training begins at this step; at step 0 the parameters are those before training."""
-        self._last, self._said = step, None
-        if not sends or self._every is None:
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "run": None, "failed": None, "_said": None, "_last": 0, "_key": None}
+
+    @property
+    def groups(self) -> str:
+        """The names of the probe groups, by which callbacks of one trainer are told apart."""
+        return ",".join(sorted(map(str, self._probes)))
+
+    def at(self, step: int) -> None:
+        """Training begins at this step; what was followed before is over."""
+        self._last, self._said, self.run, self.failed = step, None, None, None
+
+    def begin(self, config: Callable[[], object], model: Callable[[], object], step: int, before: Before) -> None:
+        """Open a run, on the rank that sends; at step 0 the parameters are those before training.
+
+        A training that goes on goes on with its run, where that is known; `resume=False` begins another one.
+        """
+        if self._every is None:
             return
-        self.run = _opened(config, self._probes, self._measures, self._options)
-        self._push(model, step, step == 0)
+        options = dict(self._options)
+        if step > 0 and options.get("resume") is None:
+            options["resume"] = before.run or self._key
+        options["resume"] = options.get("resume") or None
+        options["name"] = options.get("name") or _name(before.name)
+        self.run, self.failed = self._opened(config, options)
+        self._key = self.run.key if self.run is not None else None
+        self._push(model, step, initial=step == 0)
 
-    def reached(self, step: int, model: Callable[[], object]) -> bool:
-        """A step is done; whether it is one at which a snapshot is left, which is the same on all ranks."""
-        if self._every is None or step % self._every != 0 or step == self._last:
+    def _opened(self, config: Callable[[], object], options: dict[str, Any]) -> tuple[Run | None, Run | None]:
+        found: list[object] = []
+        failed = refused(lambda: found.append(config()), bool(options.get("strict")))
+        if failed is not None:
+            return None, failed
+        return init(found[0], self._probes, self._measures, **options), None
+
+    def accepts(self, check: Callable[[], None]) -> bool:
+        """Whether `check` passes; what it raises is told. A rank that sends nothing still says when to agree."""
+        self.failed = refused(check, bool(self._options.get("strict")))
+        return self.failed is None
+
+    def reached(self, step: int, model: Callable[[], object], kind: Kind = "live") -> bool:
+        """A step is done; whether a multiple of `every` was reached or passed, which is the same on all ranks.
+
+        Steps may come in leaps: several optimizers count together, and a trainer may do several in one call.
+        """
+        if self._every is None or step // self._every <= self._last // self._every:
             return False
         self._last = step
-        self._push(model, step, False)
+        self._push(model, step, kind)
         return True
+
+    def ends(self, step: int, model: Callable[[], object], kind: Kind = "live") -> None:
+        """The last step is done, and the parameters are still those that it left."""
+        if self.run is not None and step != self._last and not self.run.should_stop():
+            self._last = step
+            self._push(model, step, kind)
+
+    def averaged(self, step: int, model: Callable[[], object], kind: Kind, timeout: float) -> None:
+        """The average was put in the place of the last step's parameters: it is a snapshot of its own kind."""
+        if self.run is not None and not self.run.should_stop():
+            # It would take the place of the one before, which may wait still.
+            self.run.readings(wait=timeout)
+            self._last = step
+            self._push(model, step, kind)
+
+    def end(self, step: int, timeout: float) -> None:
+        """Training is over, and the parameters are whatever they are."""
+        if self.run is None:
+            return
+        if step != self._last and not self.run.should_stop():
+            LOG.warning(
+                "clino: step %d, the last, is not measured: its parameters were replaced before the training ended "
+                "(by the best checkpoint's, or an average); the newest snapshot is that of step %d",
+                step,
+                self._last,
+            )
+        self.run.finish(timeout)
 
     def stop(self) -> bool:
         """Whether to end the training. Of a STOP that is only advice it says so, once."""
@@ -60,27 +143,18 @@ class Follower:
             self._said = decision.id
             does = "ends the training" if decision.enforced else "advises to end the training"
             best = "" if decision.best_step is None else f"; the best snapshot is that of step {decision.best_step}"
-            LOG.warning("clino %s: %s%s", does, decision.sentence, best)
+            LOG.warning("clino %s: %s%s", does, harmless(decision.sentence), best)
         return self.enforced and decision.enforced
-
-    def end(self, step: int, model: Callable[[], object], timeout: float) -> None:
-        """Training is over: the last parameters are measured, too."""
-        if self.run is None:
-            return
-        if step != self._last and not self.run.should_stop():
-            self._last = step
-            self._push(model, step, False)
-        self.run.finish(timeout)
 
     def break_off(self) -> None:
         """Training failed: the error of the loop is the one to see, and soon."""
         if self.run is not None:
             self.run.wind_up(_fork.AT_EXIT_TIMEOUT)
 
-    def _push(self, model: Callable[[], object], step: int, first: bool) -> None:
+    def _push(self, model: Callable[[], object], step: int, kind: Kind = "live", initial: bool = False) -> None:
         if self.run is not None:
             run = self.run
-            run.guarded(lambda: run.snapshot(model(), step, init=first))
+            run.guarded(lambda: run.snapshot(model(), step, init=initial, kind=kind))
 
     def _checked(self, every: SupportsIndex) -> int | None:
         try:
@@ -96,13 +170,27 @@ class Follower:
         return None
 
 
-def _opened(
-    config: Callable[[], object], probes: Probes, measures: Iterable[MeasureLike] | None, options: Mapping[str, Any]
-) -> Run:
-    found: list[object] = []
-    # What is wrong with them is told by `init`, which refuses None.
-    Run(bool(options.get("strict"))).guarded(lambda: found.append(config()))
-    return init(found[0] if found else None, probes, measures, **options)
+class Following:
+    """What every callback is beside its trainer's base class: it has a follower, which its copies do not share."""
+
+    _follower: Follower
+
+    @property
+    def run(self) -> Run | None:
+        """The run, on the rank that sends, once training has begun; one that has failed where nothing can be sent."""
+        return self._follower.run or self._follower.failed
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        follower = Follower.__new__(Follower)
+        follower.__dict__.update(self._follower.__getstate__())
+        return {**state, "_follower": follower}
+
+
+def _name(text: str | None) -> str | None:
+    """What a trainer calls itself, as a name that every daemon takes."""
+    plain = "".join(letter if letter.isalnum() or letter in " ._:-" else "-" for letter in text or "")
+    return plain.lstrip(" ._:-")[:MOST_NAME].strip() or None
 
 
 def _enforced(policy: Any) -> bool:

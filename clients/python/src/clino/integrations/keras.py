@@ -8,7 +8,7 @@ def weights(model):  # under the names of the config: those of PyTorch, whose ma
 
 model.fit(..., callbacks=[ClinoCallback(config, probes, weights=weights, every=200, policy=policy)])
 
-Owns: the count of batches, which is that of the steps. May not touch: the model, beyond reading it.
+Owns: which step it is, and whether the parameters are still those of it. May not touch: the model, beyond reading it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, SupportsIndex
 
+import google_crc32c
+import numpy as np
+from keras import ops
 from keras.callbacks import Callback
 
+from clino import _tensors
 from clino._request import MeasureLike
-from clino._run import Run
-from clino.integrations._follower import Follower, Probes
+from clino.integrations._follower import Before, Follower, Following, Probes
 
 
-class ClinoCallback(Callback):
-    """Sends a snapshot every `every` batches.
+class ClinoCallback(Following, Callback):
+    """Sends a snapshot every `every` steps of the optimizer, and the last one.
 
     Takes what `clino.init` takes, and `weights`: a function from the model to a mapping of names to arrays. The
     training is ended (`model.stop_training`) only where the policy is to be enforced and says STOP; of advice a
     warning tells once. With several processes, give it to one of them, and no policy that is to be enforced.
+
+    Steps are those of `optimizer.iterations`, however many of them Keras does in one call, and go on in a second
+    `fit`, which goes on with the run; in another process, `resume="a key of your own"` does. The last snapshot has the
+    parameters of the last step; the average that an optimizer with `use_ema` puts in their place is sent beside it, as
+    "ema".
     """
 
     def __init__(
@@ -47,25 +55,99 @@ class ClinoCallback(Callback):
         self._config = config
         self._weights = weights
         self._timeout = timeout
-        self._step = 0
+        self._begun = False
+        self._epoch = 0
+        # What `optimizer.iterations` lacks where a new optimizer goes on with the training of another.
+        self._before = 0
+        # The checksum of the parameters as the last step of an epoch left them.
+        self._left: int | None = None
 
-    @property
-    def run(self) -> Run | None:
-        """The run, once training has begun."""
-        return self._follower.run
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_model": None, "params": None, "_begun": False, "_left": None}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Open the run, and send the initialization."""
-        self._step = 0
-        self._follower.begin(True, lambda: self._config, lambda: self._weights(self.model), 0)
+        """Begin with the first epoch: until then callbacks may restore what they saved."""
+        self._begun, self._left = False, None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Open the run, and send the initialization unless training goes on."""
+        self._epoch, self._left = epoch, None
+        if not self._begun:
+            self._begun = True
+            self._before = epoch * (self._batches or 1) if epoch and not self._iterations else 0
+            self._follower.at(self._step)
+            self._follower.begin(lambda: self._config, self._current, self._step, Before())
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Send a snapshot if it is time, and end the training if it is to end."""
-        self._step += 1
-        self._follower.reached(self._step, lambda: self._weights(self.model))
+        self._follower.reached(self._step, self._current)
         if self._follower.stop():
             self.model.stop_training = True
+        if self.model.stop_training or (self._batches is not None and batch + 1 >= self._batches):
+            self._epoch_ends()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Send the last parameters if training is to end: others may be put in their place after this."""
+        if self._left is None:
+            self._epoch_ends()
+        elif self.model.stop_training:
+            self._send_last()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Send the last parameters, and wait for the last readings."""
-        self._follower.end(self._step, lambda: self._weights(self.model), self._timeout)
+        """Send the last parameters or the average in their place, and wait for the last readings."""
+        if self._follower.run is None:
+            return
+        if not self._send_last() and self._is_average():
+            self._follower.averaged(self._step, self._current, "ema", self._timeout)
+        self._follower.end(self._step, self._timeout)
+
+    @property
+    def _batches(self) -> int | None:
+        return (self.params or {}).get("steps")
+
+    @property
+    def _iterations(self) -> int:
+        optimizer = self.model.optimizer
+        return 0 if optimizer is None else int(ops.convert_to_numpy(optimizer.iterations))
+
+    @property
+    def _step(self) -> int:
+        return self._before + self._iterations
+
+    def _current(self) -> object:
+        return self._weights(self.model)
+
+    def _epoch_ends(self) -> None:
+        """Note what the last step of an epoch left; send it if it was the last of all."""
+        if self._follower.run is None:
+            return
+        self._left = self._checksum()
+        epochs = (self.params or {}).get("epochs")
+        if self.model.stop_training or (epochs is not None and self._epoch + 1 >= epochs):
+            self._follower.ends(self._step, self._current)
+
+    def _send_last(self) -> bool:
+        """Whether the parameters are those of the last step, which are sent unless they were."""
+        same = self._follower.run is not None and self._left is not None and self._checksum() == self._left
+        if same:
+            self._follower.ends(self._step, self._current)
+        return same
+
+    def _checksum(self) -> int | None:
+        """None where the parameters cannot be had, which is told when they are sent."""
+        try:
+            plan = _tensors.plan(self._current())
+        except Exception:
+            return None
+        buffer = np.empty(plan.nbytes, np.uint8)
+        plan.copy_into(buffer)
+        return int(google_crc32c.value(buffer.tobytes()))
+
+    def _is_average(self) -> bool:
+        """Whether the parameters are the average that the optimizer keeps."""
+        averages = getattr(self.model.optimizer, "_model_variables_moving_average", None)
+        held = self.model.trainable_variables
+        if not averages or len(averages) != len(held):
+            return False
+        pairs = zip(held, averages, strict=True)
+        return all(np.array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other)) for one, other in pairs)

@@ -16,20 +16,25 @@ from typing import Any, SupportsIndex
 import torch
 from transformers import TrainerCallback
 
+from clino import _whole
 from clino._request import MeasureLike
-from clino._run import Run
-from clino.integrations._follower import Follower, Probes
+from clino.integrations._follower import Before, Follower, Following, Probes
+from clino.integrations._sample import Sample
 
 
-class ClinoCallback(TrainerCallback):
-    """Sends a snapshot every `every` steps, from rank 0.
+class ClinoCallback(Following, TrainerCallback):
+    """Sends a snapshot every `every` steps, and the last one, from rank 0.
 
     Takes what `clino.init` takes; `config` is the model's own unless given. The training is ended
     (`control.should_training_stop`) only where the policy is to be enforced and says STOP; of advice a warning tells
     once. One process looks after every step, several agree after every snapshot: give the callback on all ranks,
     with the same arguments.
 
-    Sharded models (FSDP, ZeRO stage 3) are refused like any sharded tensor.
+    A training that goes on from a checkpoint goes on with the run that it was written in, and the run is called like
+    the training (`run_name`) unless a name is given.
+
+    The last snapshot has the parameters of the last step, also where `load_best_model_at_end` puts others in their
+    place. Sharded models (FSDP, ZeRO stage 3, tensor parallel) are refused before anything is asked of them.
     """
 
     def __init__(
@@ -43,27 +48,29 @@ class ClinoCallback(TrainerCallback):
         **options: Any,
     ) -> None:
         self._follower = Follower(probes, measures, every, options)
+        self._sample = Sample()
         self._config = config
         self._timeout = timeout
-
-    @property
-    def run(self) -> Run | None:
-        """The run, on the rank that sends, once training has begun."""
-        return self._follower.run
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Open the run, and send the initialization unless training goes on from a checkpoint."""
         config = self._config
-        self._follower.begin(
-            state.is_world_process_zero,
-            lambda: model.config if config is None else config,
-            lambda: model,
-            state.global_step,
-        )
+        self._sample = Sample()
+        self._follower.at(state.global_step)
+        if state.is_world_process_zero and self._follower.accepts(lambda: _whole.check_module(model)):
+            # Written into every checkpoint with the rest of the state.
+            kept, place = getattr(state, "stateful_callbacks", {}), f"clino {self._follower.groups}"
+            before = Before(kept.get(place, {}).get("run"), _run_name(args))
+            self._follower.begin(
+                lambda: model.config if config is None else config, lambda: model, state.global_step, before
+            )
+            if self._follower.run is not None:
+                kept[place] = {"run": self._follower.run.key}
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Send a snapshot if it is time, and end the training if it is to end."""
         reached = self._follower.reached(state.global_step, lambda: model)
+        self._note(state, control, model)
         alone = args.world_size == 1
         if not reached and not alone:
             return
@@ -73,9 +80,39 @@ class ClinoCallback(TrainerCallback):
         if stop:
             control.should_training_stop = True
 
+    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Send the last parameters if training is to end: the best checkpoint's are loaded after this."""
+        self._note(state, control, model)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Send the last parameters if training is to end, as at the end of an epoch."""
+        self._note(state, control, model)
+
+    def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Send the last parameters if training is to end, as at the end of an epoch."""
+        self._note(state, control, model)
+
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Send the last parameters, and wait for the last readings."""
-        self._follower.end(state.global_step, lambda: model, self._timeout)
+        """Send the last parameters where that was not done and they are still there; wait for the last readings."""
+        if self._follower.run is None:
+            return
+        if self._sample.same(model):
+            self._follower.ends(state.global_step, lambda: model)
+        self._follower.end(state.global_step, self._timeout)
+
+    def _note(self, state: Any, control: Any, model: Any) -> None:
+        """Remember what this step left; send it if it was the last one."""
+        if self._follower.run is None:
+            return
+        self._sample.take(state.global_step, model)
+        if control.should_training_stop and self._sample.same(model):
+            self._follower.ends(state.global_step, lambda: model)
+
+
+def _run_name(args: Any) -> str | None:
+    """The name that the user gave the training: older versions fill in the folder where there is none."""
+    name = getattr(args, "run_name", None)
+    return None if name == getattr(args, "output_dir", None) else name
 
 
 def _agreed(stop: bool, device: Any) -> bool:

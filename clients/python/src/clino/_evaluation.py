@@ -1,0 +1,253 @@
+"""What a live module says of a few rows: in evaluation mode, alone, and leaving everything as it was.
+
+Owns: the state of torch, numpy and Python that an evaluation could change. May not touch: gradients, other ranks.
+
+The module is evaluated in float64 where it is small and in float32 where it was trained in 16 bits, without autocast:
+the less rounding there is, the smaller the differences that can be told from it. Where that does not work, or memory is
+short, it is evaluated as it is, and the least precise format that any operation used is told.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from clino._model_check import Rows, UncheckedError
+
+# Parameters up to which the daemon computes in float64 by default; so does this.
+SMALL = 1 << 20
+# Bytes that the evaluation of a short row takes beside the parameters, roughly.
+LEAST_ROOM = 64 << 20
+# Bytes of attention for each pair of tokens: 64 heads in float32.
+PAIR = 256
+
+# Wrappers whose forward is a call of the module inside, and may be a collective.
+_WRAPPERS = {"DistributedDataParallel", "DataParallel", "DeepSpeedEngine", "OptimizedModule"}
+_SHARDED = {"FullyShardedDataParallel": "FSDP", "FSDPModule": "FSDP"}
+# From the most precise to the least.
+_FORMATS = {torch.float64: "float64", torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+_ORDER = list(_FORMATS)
+_PRECISE = ("float64", "float32")
+
+
+def losses(model: Any, rows: Rows) -> tuple[list[float], str]:
+    """Cross-entropy of each row in nats, and the least precise format of the evaluation.
+
+    UncheckedError or what the forward raises says why there are none.
+    """
+    module = unwrapped(model)
+    if (why := collective(module)) is not None:
+        raise UncheckedError(why)
+    parameters = list(module.parameters())
+    if not parameters:
+        raise UncheckedError("found a module without parameters")
+    device = parameters[0].device
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise UncheckedError("a CUDA graph is being captured")
+    tokens = max((array.shape[-1] for array in rows.columns.values()), default=1)
+    room, need = _room(device), LEAST_ROOM + PAIR * tokens * tokens
+    if room is not None and room < need:
+        raise UncheckedError(f"memory is short: {room >> 20} MiB are free, {need >> 20} MiB are needed")
+    coarse = None
+    with _undisturbed(module, device):
+        for target in _targets(parameters):
+            copies = sum(p.numel() for p in parameters if p.is_floating_point() and p.dtype != target)
+            if room is not None and room < need + copies * target.itemsize:
+                continue
+            try:
+                found = _evaluated(module, rows, target if copies else None)
+            except UncheckedError:
+                raise
+            except Exception:  # such as a kernel that only knows 16 bits
+                continue
+            if found[1] in _PRECISE:
+                return found
+            coarse = coarse or found
+        return coarse or _evaluated(module, rows, None)
+
+
+def unwrapped(module: Any) -> Any:
+    """The module inside wrappers for several processes and for compilation."""
+    while type(module).__name__ in _WRAPPERS:
+        inner = getattr(module, "_orig_mod", None) or getattr(module, "module", None)
+        if not isinstance(inner, torch.nn.Module):
+            break
+        module = inner
+    return module
+
+
+def collective(module: Any) -> str | None:
+    """Why the forward of a module would wait for other ranks; None where it would not."""
+    for part in module.modules():
+        for name in {base.__name__ for base in type(part).__mro__} & set(_SHARDED):
+            return f"its parameters are sharded over ranks ({_SHARDED[name]})"
+    for parameter in module.parameters():
+        if hasattr(parameter, "ds_id"):
+            return "its parameters are sharded over ranks (DeepSpeed ZeRO stage 3)"
+        if hasattr(parameter, "full_tensor"):
+            return "its parameters are sharded over ranks (DTensor)"
+        if getattr(parameter, "tensor_model_parallel", False):
+            return "its parameters are sharded over ranks (tensor parallel)"
+        if parameter.is_meta:
+            return "its parameters are not in memory (meta device)"
+    return None
+
+
+def _targets(parameters: list[Any]) -> list[torch.dtype]:
+    """In which formats it had better be evaluated; the second ignores autocast, which leaves float64 alone."""
+    size = sum(parameter.numel() for parameter in parameters)
+    return [torch.float64] if size <= SMALL else [torch.float32, torch.float64]
+
+
+def _room(device: torch.device) -> int | None:
+    """Bytes that can be had on a device; None where that is not known."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + cached)
+    if device.type != "cpu":
+        return None
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
+    except OSError:
+        return None
+
+
+def _evaluated(module: Any, rows: Rows, target: torch.dtype | None) -> tuple[list[float], str]:
+    """Row by row, which takes the least memory; with parameters and buffers in another format, if one is given."""
+    state = {} if target is None else _converted(module, target)
+    given = next(p for p in module.parameters() if p.is_floating_point())
+    found, formats = [], _Formats()
+    for row in range(len(rows.places)):
+        columns = {name: _tensor(array[row : row + 1], given, target) for name, array in rows.columns.items()}
+        # The features of an mlp are its one argument, whatever it is called there.
+        args, kwargs = ((columns["inputs"],), {}) if "inputs" in columns else ((), columns)
+        with formats:
+            output = torch.func.functional_call(module, state, args, kwargs) if state else module(*args, **kwargs)
+        found.append(_loss(_logits(output), int(rows.labels[row])))
+    return found, _FORMATS[formats.least]
+
+
+def _converted(module: Any, target: torch.dtype) -> dict[str, torch.Tensor]:
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {name: value.detach().to(target) for name, value in named if value.is_floating_point()}
+
+
+def _tensor(array: Any, given: Any, target: torch.dtype | None) -> torch.Tensor:
+    tensor = torch.from_numpy(np.array(array))
+    dtype = (target or given.dtype) if tensor.is_floating_point() else torch.int64
+    return tensor.to(given.device, dtype)
+
+
+def _logits(output: Any) -> Any:
+    if isinstance(output, Mapping) and "logits" in output:
+        output = output["logits"]
+    elif isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
+        found = f"shape {list(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UncheckedError(f"its forward of one row gives {found}, expected logits of shape [1, classes]")
+    return logits
+
+
+def _loss(logits: Any, label: int) -> float:
+    scores = logits.detach().cpu().double()
+    if label >= scores.shape[1]:
+        raise UncheckedError(f"its forward gives {scores.shape[1]} classes, and the probe has label {label}")
+    if bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3:
+        scores = scores.log()  # probabilities, as a module gives them whose forward is for inference
+    return float(torch.nn.functional.cross_entropy(scores, torch.tensor([label])))
+
+
+class _Formats(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the least precise format of what operations on floating-point numbers give."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.least = torch.float64
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = func(*args, **(kwargs or {}))
+        if any(_is_float(value) for value in torch.utils._pytree.tree_leaves(args)):
+            for value in torch.utils._pytree.tree_leaves(given):
+                if _is_float(value) and value.dtype in _FORMATS:
+                    self.least = max(self.least, value.dtype, key=_ORDER.index)
+        return given
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+@contextmanager
+def _undisturbed(module: Any, device: torch.device) -> Iterator[None]:
+    """In evaluation mode, without gradients and autocast; everything is afterwards as it was before."""
+    python, numpy = random.getstate(), np.random.get_state()
+    modes = [(part, part.training) for part in module.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(**_generators(module)))
+        stack.enter_context(torch.no_grad())
+        for kind in {"cpu", device.type}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(_whole_products())
+        stack.enter_context(_own_forward(module))
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        try:
+            for part, _ in modes:
+                part.training = False  # not eval(), which modules may override: some merge weights there
+            yield
+        finally:
+            for part, mode in modes:
+                part.training = mode
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _generators(module: Any) -> dict[str, Any]:
+    """Whose random state is kept, beside that of the CPU."""
+    devices = {parameter.device for parameter in module.parameters() if parameter.device.type != "cpu"}
+    if not devices:
+        return {"devices": []}
+    kind = next(iter(devices)).type
+    return {"devices": sorted(device.index or 0 for device in devices if device.type == kind), "device_type": kind}
+
+
+@contextmanager
+def _whole_products() -> Iterator[None]:
+    """Products of float32 in float32: TF32 has the digits of float16."""
+    before = torch.get_float32_matmul_precision()
+    if before == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _own_forward(module: Any) -> Iterator[None]:
+    """The forward that accelerate has wrapped into autocast, where it has."""
+    wrapped, own = module.__dict__.get("forward"), module.__dict__.get("_original_forward")
+    if wrapped is None or own is None:
+        yield
+        return
+    module.forward = own
+    try:
+        yield
+    finally:
+        module.forward = wrapped

@@ -1,0 +1,232 @@
+"""From the forms in which data come to the tensors of a probe: arrays, lists, data sets, encodings, rows.
+
+Owns: reading columns, filling up ragged rows, making masks. May not touch: the network, what a model makes of a probe
+(the daemon checks that). Every function raises ValueError or TypeError with the name of the column at fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clino.v1 import runs_pb2, types_pb2
+
+Array = npt.NDArray[Any]
+
+# What models read. Whatever else is numbers goes to the daemon, which names what its model does not read.
+COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "labels", "inputs")
+# What data sets call the labels, as the collators of Hugging Face take them.
+LABELS = ("label", "label_ids")
+# Columns that are filled up where rows are shorter than the longest, and with what, beside input_ids.
+FILLED = {"attention_mask": 0, "token_type_ids": 0}
+
+_DTYPES = {
+    "int64": types_pb2.DTYPE_I64,
+    "int32": types_pb2.DTYPE_I32,
+    "int16": types_pb2.DTYPE_I16,
+    "uint16": types_pb2.DTYPE_U16,
+    "int8": types_pb2.DTYPE_I8,
+    "uint8": types_pb2.DTYPE_U8,
+    "bool": types_pb2.DTYPE_BOOL,
+    "float64": types_pb2.DTYPE_F64,
+    "float32": types_pb2.DTYPE_F32,
+    "float16": types_pb2.DTYPE_F16,
+}
+# Padding of models whose configuration names none.
+_PADDING = {"bert": 0, "roberta": 1, "xlm-roberta": 1}
+
+
+def groups(probes: Mapping[str, object], config_json: str) -> tuple[list[runs_pb2.ProbeGroup], list[str]]:
+    """Take named groups in any of their forms; the second value says what was left out or made."""
+    if not isinstance(probes, Mapping) or not probes:
+        raise ValueError("probes: expected a mapping of at least one group name to its columns")
+    padding = _padding_of(config_json)
+    remarks: list[str] = []
+    return [_group(name, given, padding, remarks) for name, given in probes.items()], remarks
+
+
+def _group(name: str, given: object, padding: int | None, remarks: list[str]) -> runs_pb2.ProbeGroup:
+    field = f"probes[{name!r}]"
+    arrays: dict[str, Array] = {}
+    ragged: dict[str, list[Array]] = {}
+    for column, value in _labelled(_columns(field, given)).items():
+        try:
+            found = _read(f"{field}.{column}", value)
+        except (TypeError, ValueError) as error:
+            if column in COLUMNS:
+                raise
+            remarks.append(f"{error}; no model reads this column: it is left out")
+            continue
+        if isinstance(found, list):
+            ragged[column] = found
+        else:
+            arrays[column] = found
+    _fill(field, arrays, ragged, padding, remarks)
+    if "input_ids" in arrays and "attention_mask" not in arrays:
+        arrays["attention_mask"] = _mask(field, arrays["input_ids"], padding, remarks)
+    tensors = [_tensor(column, arrays[column]) for column in sorted(arrays)]
+    return runs_pb2.ProbeGroup(name=name, probe=runs_pb2.Probe(tensors=tensors))
+
+
+def _labelled(columns: Mapping[str, object]) -> dict[str, object]:
+    """The labels under the name that models read."""
+    named = dict(columns)
+    other = next((other for other in LABELS if other in named), None)
+    if "labels" not in named and other is not None:
+        named["labels"] = named.pop(other)
+    return named
+
+
+def _columns(field: str, given: Any) -> Mapping[str, object]:
+    """Names and values of a mapping, of a data set, or of rows that are mappings."""
+    columns = given
+    if hasattr(given, "column_names") and hasattr(given, "__len__"):
+        columns = given[:]
+    elif isinstance(given, Sequence) and given and all(isinstance(row, Mapping) for row in given):
+        columns = {column: _gather(f"{field}.{column}", column, given) for column in given[0]}
+    if not isinstance(columns, Mapping):
+        expected = "a mapping of names to columns, a data set of Hugging Face, or a list of rows with the same names"
+        raise TypeError(f"{field}: found {type(given).__name__}, expected {expected}")
+    return {str(column): value for column, value in columns.items()}
+
+
+def _gather(field: str, column: object, rows: Sequence[Any]) -> list[object]:
+    for index, row in enumerate(rows):
+        if column not in row:
+            raise ValueError(f"{field}: missing from row {index}, which row 0 has")
+    return [row[column] for row in rows]
+
+
+def _read(field: str, value: Any) -> Array | list[Array]:
+    """An array of numbers, or its rows where they differ in length."""
+    array = _plain(value)
+    if array is None or array.dtype.kind == "O":
+        rows = [_row(field, index, row) for index, row in enumerate(_listed(field, value))]
+        if not rows or any(row.shape[1:] != rows[0].shape[1:] or row.ndim != rows[0].ndim for row in rows):
+            raise ValueError(f"{field}: found rows of different shapes, expected numbers or rows of them")
+        if len({row.shape for row in rows}) > 1:
+            return rows
+        array = np.stack(rows)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{field}: found {_kind(array)}, expected numbers{_advice(field)}")
+    if array.dtype.kind == "u" and array.dtype.itemsize > 2:
+        if array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"{field}: found {array.max()}, expected integers below 2**63")
+        array = array.astype(np.int64)
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(f"{field}: found dtype {array.dtype}, expected one of {', '.join(_DTYPES)}: convert it")
+    return array
+
+
+def _row(field: str, index: int, value: Any) -> Array:
+    row = _plain(value)
+    if row is None and isinstance(value, Sequence):
+        try:
+            row = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(
+                f"{field}: found lists of different lengths within row {index}, expected numbers"
+            ) from error
+    if row is None or row.dtype.kind not in "biuf":
+        found = _kind(row) if row is not None else type(value).__name__
+        raise TypeError(f"{field}: found {found} at row {index}, expected numbers{_advice(field)}")
+    # An empty list is one of floats to numpy.
+    return row.astype(np.int64) if row.size == 0 else row
+
+
+def _plain(value: Any) -> Array | None:
+    """What is an array already, or a scalar; None where rows have to be looked at one by one."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    if hasattr(value, "__array__") or isinstance(value, (bool, int, float, str, bytes)):
+        array = np.asarray(value)
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    return None
+
+
+def _listed(field: str, value: Any) -> Iterable[object]:
+    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+        return value
+    raise TypeError(f"{field}: found {type(value).__name__}, expected an array, a tensor or a list")
+
+
+def _advice(field: str) -> str:
+    return (
+        ", the class of each example: map names by label2id of the configuration" if field.endswith(".labels") else ""
+    )
+
+
+def _kind(array: Array) -> str:
+    return "texts" if array.dtype.kind in "US" else f"dtype {array.dtype}"
+
+
+def _fill(
+    field: str, arrays: dict[str, Array], ragged: dict[str, list[Array]], padding: int | None, remarks: list[str]
+) -> None:
+    """Make tables of ragged columns, filled up on the right as far as the longest row."""
+    lengths = [len(row) for row in ragged.get("input_ids", ())]
+    for column, rows in ragged.items():
+        if column == "labels":
+            raise ValueError(
+                f"{field}.labels: found lists of different lengths, expected one class an example: labels of tokens "
+                "are not measured"
+            )
+        if column != "input_ids" and column not in FILLED:
+            if column in COLUMNS:
+                raise ValueError(f"{field}.{column}: found rows of different lengths, expected as many numbers in each")
+            remarks.append(f"{field}.{column}: found rows of different lengths, which no model reads: it is left out")
+            continue
+        _check_lengths(f"{field}.{column}", rows, lengths)
+        fill = FILLED.get(column, padding)
+        if fill is None:
+            raise ValueError(
+                f"{field}.input_ids: found rows of different lengths and no pad_token_id in the configuration: set it, "
+                "or fill the rows up"
+            )
+        table = np.full((len(rows), max(len(row) for row in rows)), fill, np.int64)
+        for index, row in enumerate(rows):
+            table[index, : len(row)] = row
+        arrays[column] = table
+    if "input_ids" in ragged and "attention_mask" not in arrays:
+        arrays["attention_mask"] = np.arange(max(lengths)) < np.array(lengths)[:, None]
+
+
+def _check_lengths(field: str, rows: list[Array], lengths: list[int]) -> None:
+    for index, (row, length) in enumerate(zip(rows, lengths, strict=False)):
+        if row.ndim != 1 or len(row) != length:
+            raise ValueError(
+                f"{field}: found shape {row.shape} at row {index}, expected {length} tokens as in input_ids"
+            )
+
+
+def _mask(field: str, ids: Array, padding: int | None, remarks: list[str]) -> Array:
+    """The mask of a table without one: padding does not count."""
+    mask: Array = np.ones(ids.shape, np.bool_) if padding is None else np.asarray(ids != padding)
+    if not mask.all():
+        remarks.append(f"{field}.attention_mask: made from input_ids, 0 where they are the padding {padding}")
+    return mask
+
+
+def _padding_of(config_json: str) -> int | None:
+    """The padding of a configuration; None where it has none, or is none: the daemon says what is wrong with it."""
+    try:
+        config = json.loads(config_json)
+    except ValueError:
+        return None
+    if not isinstance(config, dict):
+        return None
+    found = config.get("pad_token_id")
+    return found if isinstance(found, int) else _PADDING.get(str(config.get("model_type")))
+
+
+def _tensor(name: str, array: Array) -> runs_pb2.ProbeTensor:
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    spec = types_pb2.TensorSpec(
+        name=name, dtype=_DTYPES[array.dtype.name], shape=array.shape, byte_length=little.nbytes
+    )
+    return runs_pb2.ProbeTensor(spec=spec, data=little.tobytes())
