@@ -287,8 +287,8 @@ EACH = Work(1, 1, EXAMPLES, batch=1)
 MEASURES = {  # what each does for itself, and what is made once for all
     "loss, accuracy, entropy, margin": (Work(), OUTPUTS),
     "sharpness": (Work(), OUTPUTS | ascents(8, 0.001)),
-    "sharpness_profile": (Work(), OUTPUTS | ascents(2, 0.0005, 0.001, 0.002, 0.005, 0.01)),
-    "flat_radius": (Work(20, 10, 40), OUTPUTS | ascents(2, 0.001)),
+    "sharpness_profile": (Work(), OUTPUTS | ascents(4, 0.0005, 0.001, 0.002, 0.005, 0.01)),
+    "flat_radius": (Work(40, 20, 80), OUTPUTS | ascents(4, 0.001)),
     "sharpness_paper": (Work(), OUTPUTS | ascents(8, "paper")),
     "sam": (Work(1, 0, 4), OUTPUTS | SLOPE),
     "asam": (Work(1, 0, 4), OUTPUTS | SLOPE),
@@ -299,10 +299,10 @@ MEASURES = {  # what each does for itself, and what is made once for all
     "pac_bayes": (Work(140, 0, 141), OUTPUTS),
     "critical": (Work(5, 0, 6), OUTPUTS),
     "gradient_norm": (Work(), SLOPE),
-    "gradient_noise": (Work(1, 1, EXAMPLES / 8, batch=8), SLOPE),
+    "gradient_noise": (Work(1, 1, EXAMPLES / 4, batch=8), SLOPE),
     "fisher_trace": (Work(2, 2, 2 * EXAMPLES, batch=1), OUTPUTS | {("each",): EACH}),
-    "hessian_top": (Work(16, 16, 64), {}),
-    "hessian_trace": (Work(128, 128, 384), {}),
+    "hessian_top": (Work(36, 36, 726), {}),
+    "hessian_trace": (Work(192, 192, 7040), {}),
     "hessian_density": (Work(240, 240, 8400), {}),
     "landscape": (Work(20, 0, 42), OUTPUTS | {("filter", 0): Work(0, 0, 1)}),
 }
@@ -362,7 +362,7 @@ def layer_table() -> str:
 
 
 VECTORS, TENSORS, RESERVE = 9, 12, 0.05  # src/engine/footprint.rs, src/engine/device/cuda/gpus.rs
-KEPT = {"hessian_top": 3, "hessian_density": 33}  # `vectors` of the measures
+KEPT = {"hessian_density": 33}  # `vectors` of the measures that `max_mib` does not bound
 
 
 def graph(shape: Shape) -> int:

@@ -54,7 +54,7 @@ async fn follow(address: &str, run: RunId, seen: &mut Seen) -> Result<(), Fault>
             Event::Skipped { .. } => seen.skipped += 1,
             Event::Draining => println!("the daemon shuts down"),
             Event::Decided(decision) => println!("policy: {}", decision.sentence),
-            Event::Accepted { .. } | Event::Gap { .. } | Event::Closed => {}
+            Event::Accepted { .. } | Event::Checked(_) | Event::Gap { .. } | Event::Closed => {}
         }
     }
     Ok(())

@@ -171,7 +171,7 @@ fn each_measure_waits_as_often_as_it_says() {
         ("sharpness_paper:draws", [4, 8], 2),
         ("worst_case:iters", [5, 10], 2),
         ("worst_case:p=l2,iters", [5, 10], 3),
-        ("hessian_trace:rel_stderr=0,draws", [4, 8], 6),
+        ("hessian_trace:method=hutchinson,draws", [4, 8], 6),
     ] {
         let found = count.map(|count| waits(&format!("{measure}={count}")));
         println!("proof: {measure}={count:?}: the host waits {found:?} times");
