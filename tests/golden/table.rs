@@ -152,7 +152,8 @@ pub fn forms(expected: &Value, smooth: bool) -> Vec<Form> {
     let noises = [("exact=true", "gradient_noise_exact"), ("exact=false,batch=8", "gradient_noise")];
     for (options, key) in noises.into_iter().filter(|(_, key)| has(key)) {
         let pairs = move |reading: &Value, expected: &Value| gradient_noise(reading, &expected[key]);
-        all.push(form(format!("gradient_noise:{options}"), Class::Margin, pairs));
+        // A square less its own noise: what cancels leaves its rounding.
+        all.push(form(format!("gradient_noise:{options}"), Class::Difference, pairs));
     }
     if has("fisher_sampled") {
         all.push(draws("fisher_trace:exact=false", Class::Plain, "fisher_sampled", expected));
