@@ -11,7 +11,8 @@ from fake import FakeDaemon
 from support import begin, probes, until, weights
 
 from clino import _probes
-from clino._model_check import Checker, Rows, UncheckedError, rows_of
+from clino._model_check import Checker, rows_of
+from clino._rows import Rows, UncheckedError
 from clino._settings import check_of
 from clino.v1 import runs_pb2, types_pb2
 

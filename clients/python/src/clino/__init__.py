@@ -11,7 +11,7 @@
 Flow: `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender` takes from there and speaks through
 `_link` and `_daemon`; `_watcher` writes what comes back into `_journal`, from where `_run` reads it. The newest
 decision lies in `_verdict`, where the loop finds it without waiting. `_model_check` lets `_evaluation` ask a live
-module for a few losses, which the daemon compares. `clino.integrations` is for trainers of others.
+module for the losses of a few `_rows`, which the daemon compares. `clino.integrations` is for trainers of others.
 `clino.v1` holds the messages of the protocol.
 """
 

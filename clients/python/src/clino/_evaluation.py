@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clino._model_check import Rows, UncheckedError
+from clino import _whole
+from clino._rows import Rows, UncheckedError
 
 # Parameters up to which the daemon computes in float64 by default; so does this.
 SMALL = 1 << 20
@@ -30,7 +31,6 @@ PAIR = 256
 
 # Wrappers whose forward is a call of the module inside, and may be a collective.
 _WRAPPERS = {"DistributedDataParallel", "DataParallel", "DeepSpeedEngine", "OptimizedModule"}
-_SHARDED = {"FullyShardedDataParallel": "FSDP", "FSDPModule": "FSDP"}
 # From the most precise to the least.
 _FORMATS = {torch.float64: "float64", torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 _ORDER = list(_FORMATS)
@@ -43,14 +43,8 @@ def losses(model: Any, rows: Rows) -> tuple[list[float], str]:
     UncheckedError or what the forward raises says why there are none.
     """
     module = unwrapped(model)
-    if (why := collective(module)) is not None:
-        raise UncheckedError(why)
-    parameters = list(module.parameters())
-    if not parameters:
-        raise UncheckedError("found a module without parameters")
+    parameters = _parameters(module)
     device = parameters[0].device
-    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        raise UncheckedError("a CUDA graph is being captured")
     tokens = max((array.shape[-1] for array in rows.columns.values()), default=1)
     room, need = _room(device), LEAST_ROOM + PAIR * tokens * tokens
     if room is not None and room < need:
@@ -73,6 +67,22 @@ def losses(model: Any, rows: Rows) -> tuple[list[float], str]:
         return coarse or _evaluated(module, rows, None)
 
 
+def _parameters(module: Any) -> list[Any]:
+    """The parameters of a module that can be evaluated here and now."""
+    try:
+        _whole.check_module(module)
+    except TypeError as error:  # its forward would wait for other ranks
+        raise UncheckedError(str(error)) from error
+    parameters = list(module.parameters())
+    if not parameters:
+        raise UncheckedError("found a module without parameters")
+    if any(parameter.is_meta for parameter in parameters):
+        raise UncheckedError("its parameters are not in memory (meta device)")
+    if parameters[0].device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise UncheckedError("a CUDA graph is being captured")
+    return parameters
+
+
 def unwrapped(module: Any) -> Any:
     """The module inside wrappers for several processes and for compilation."""
     while type(module).__name__ in _WRAPPERS:
@@ -81,23 +91,6 @@ def unwrapped(module: Any) -> Any:
             break
         module = inner
     return module
-
-
-def collective(module: Any) -> str | None:
-    """Why the forward of a module would wait for other ranks; None where it would not."""
-    for part in module.modules():
-        for name in {base.__name__ for base in type(part).__mro__} & set(_SHARDED):
-            return f"its parameters are sharded over ranks ({_SHARDED[name]})"
-    for parameter in module.parameters():
-        if hasattr(parameter, "ds_id"):
-            return "its parameters are sharded over ranks (DeepSpeed ZeRO stage 3)"
-        if hasattr(parameter, "full_tensor"):
-            return "its parameters are sharded over ranks (DTensor)"
-        if getattr(parameter, "tensor_model_parallel", False):
-            return "its parameters are sharded over ranks (tensor parallel)"
-        if parameter.is_meta:
-            return "its parameters are not in memory (meta device)"
-    return None
 
 
 def _targets(parameters: list[Any]) -> list[torch.dtype]:

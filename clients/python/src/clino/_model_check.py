@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from clino import _probes
 from clino._notices import LOG
+from clino._rows import Rows, UncheckedError
 from clino.v1 import runs_pb2, snapshots_pb2, types_pb2
 
 # Rows that are compared: each has a loss of its own, so that a few tell as much as all.
@@ -22,20 +23,6 @@ ROWS = 8
 # While the daemon has not answered, evaluations take at most one part in so many of the trainer's time.
 SHARE = 10.0
 
-_NUMPY = {
-    types_pb2.DTYPE_I64: "<i8",
-    types_pb2.DTYPE_I32: "<i4",
-    types_pb2.DTYPE_F64: "<f8",
-    types_pb2.DTYPE_F32: "<f4",
-    types_pb2.DTYPE_F16: "<f2",
-    types_pb2.DTYPE_BOOL: "?",
-    types_pb2.DTYPE_U8: "u1",
-    types_pb2.DTYPE_I8: "i1",
-    types_pb2.DTYPE_U16: "<u2",
-    types_pb2.DTYPE_I16: "<i2",
-}
-# What the daemon looks at; it ignores others.
-_COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "inputs", "labels")
 _DTYPES = {
     "float64": types_pb2.DTYPE_F64,
     "float32": types_pb2.DTYPE_F32,
@@ -44,35 +31,15 @@ _DTYPES = {
 }
 
 
-class UncheckedError(Exception):
-    """Why a module is not evaluated."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A few examples of a probe group, as they are sent to the daemon."""
-
-    group: str
-    # Their places in the group, rising.
-    places: tuple[int, ...]
-    # By name, each [rows, …]; without the labels.
-    columns: Mapping[str, npt.NDArray[Any]]
-    labels: npt.NDArray[Any]
-
-
 def rows_of(groups: Iterable[runs_pb2.ProbeGroup]) -> Rows | None:
-    """Take rows from all over the first group; None where it is not here or in no form that this client knows."""
+    """Take rows from all over the first group; None where it is not here, or no probe."""
     group = next(iter(groups), None)
     if group is None or not group.HasField("probe"):
         return None
     found: dict[str, npt.NDArray[Any]] = {}
     for tensor in group.probe.tensors:
-        if tensor.spec.name not in _COLUMNS:
-            continue
-        if tensor.spec.dtype not in _NUMPY:
-            return None
-        flat = np.frombuffer(tensor.data, _NUMPY[tensor.spec.dtype])
-        found[tensor.spec.name] = flat.reshape(tuple(tensor.spec.shape))
+        if tensor.spec.name in _probes.COLUMNS:
+            found[tensor.spec.name] = _probes.array_of(tensor)
     labels = found.pop("labels", None)
     if labels is None or labels.ndim != 1 or not len(labels) or any(len(a) != len(labels) for a in found.values()):
         return None  # the daemon says what is wrong with it

@@ -37,31 +37,19 @@ class Notices:
 
     def tell(self, key: str, message: str, level: int = logging.WARNING) -> None:
         """Log `message` unless `key` was told before; strict: keep it for the next call of the user instead."""
-        with self._lock:
-            if self.strict:
-                self._pending = self._pending or ClinoError(message)
-                return
-            if key in self._told:
-                return
-            self._told.add(key)
-        LOG.log(level, harmless(message))
+        if self.strict:
+            self.pend(message)
+        elif self._is_first(key):
+            LOG.log(level, harmless(message))
 
     def tell_once(self, key: str, message: str) -> None:
         """Like `tell`, but strict users, too, get it once: it is no trouble that they could mend."""
-        with self._lock:
-            told = key in self._told
-            self._told.add(key)
-            if not told and self.strict:
-                self._pending = self._pending or ClinoError(message)
-        if not told and not self.strict:
-            LOG.warning(harmless(message))
+        if self._is_first(key):
+            self.pend(message) if self.strict else LOG.warning(harmless(message))
 
     def remark(self, message: str) -> None:
         """Log `message` once; it is never raised, since the run goes on as it is."""
-        with self._lock:
-            told = message in self._told
-            self._told.add(message)
-        if not told:
+        if self._is_first(message):
             LOG.warning(harmless(message))
 
     def pend(self, message: str) -> None:
@@ -69,6 +57,12 @@ class Notices:
         with self._lock:
             if self.strict:
                 self._pending = self._pending or ClinoError(message)
+
+    def _is_first(self, key: str) -> bool:
+        with self._lock:
+            told = key in self._told
+            self._told.add(key)
+        return not told
 
     def conclude(self, message: str, failed: bool) -> None:
         """Say how the run ended, whatever logging is set to show; as an error where none was told of a failed one."""

@@ -36,6 +36,7 @@ _DTYPES = {
     "float32": types_pb2.DTYPE_F32,
     "float16": types_pb2.DTYPE_F16,
 }
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 # Padding of models whose configuration names none.
 _PADDING = {"bert": 0, "roberta": 1, "xlm-roberta": 1}
 
@@ -222,6 +223,12 @@ def _padding_of(config_json: str) -> int | None:
         return None
     found = config.get("pad_token_id")
     return found if isinstance(found, int) else _PADDING.get(str(config.get("model_type")))
+
+
+def array_of(tensor: runs_pb2.ProbeTensor) -> Array:
+    """The array that a tensor of these probes was made of."""
+    dtype = np.dtype(_NAMES[tensor.spec.dtype]).newbyteorder("<")
+    return np.frombuffer(tensor.data, dtype).reshape(tuple(tensor.spec.shape))
 
 
 def _tensor(name: str, array: Array) -> runs_pb2.ProbeTensor:

@@ -30,7 +30,7 @@ def check_module(module: Any) -> None:
 def check_tensor(name: str, tensor: Any) -> None:
     """TypeError for a tensor of which this rank has a part only."""
     names = _bases(tensor)
-    if "DTensor" in names:
+    if "DTensor" in names or hasattr(tensor, "full_tensor"):
         raise TypeError(_refusal(name, "a sharded tensor (DTensor: FSDP2 or tensor parallel)", _GATHER))
     if any(base.startswith("ShardedTensor") for base in names):
         raise TypeError(_refusal(name, "a sharded tensor (ShardedTensor)", _GATHER))

@@ -1,0 +1,28 @@
+"""A few examples of a probe, as `_model_check` chooses and `_evaluation` evaluates them.
+
+Owns: their form, and why there is no evaluation. May not touch: which are chosen, how they are evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+
+class UncheckedError(Exception):
+    """Why a module is not evaluated."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A few examples of a probe group, as they are sent to the daemon."""
+
+    group: str
+    # Their places in the group, rising.
+    places: tuple[int, ...]
+    # By name, each [rows, …]; without the labels.
+    columns: Mapping[str, npt.NDArray[Any]]
+    labels: npt.NDArray[Any]
