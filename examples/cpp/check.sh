@@ -2,26 +2,15 @@
 # Compiles the client and asks a daemon at a unix socket: check.sh DAEMON_BINARY. Needs g++, protoc, gRPC for C++ and its
 # plugin (on Debian libgrpc++-dev and protobuf-compiler-grpc).
 set -euo pipefail
-binary=$(realpath "${1:?the clino program}")
+. "$(dirname "$0")/../with_daemon.sh"
 cd "$(dirname "$0")"
-work=$(mktemp -d)
-daemon=
-end() {
-    [ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
-    wait
-    rm -rf "$work"
-}
-trap end EXIT
 
 protoc -I ../../proto --cpp_out="$work" --grpc_out="$work" --plugin=protoc-gen-grpc="$(command -v grpc_cpp_plugin)" \
     ../../proto/clino/v1/{types,decisions,runs}.proto
 # shellcheck disable=SC2046 # flags are words
 g++ -std=c++17 -I "$work" runs.cpp "$work"/clino/v1/*.cc -o "$work/runs" $(pkg-config --cflags --libs grpc++ protobuf)
 
-mkfifo "$work/line"
-env -u CLINO_ADDR "$binary" serve --listen 127.0.0.1:0 --socket "$work/clino.sock" >"$work/line" 2>"$work/log" &
-daemon=$!
-read -r line <"$work/line" || { cat "$work/log"; exit 1; }
+serve
 printf '{"model_type":"mlp","sizes":[2,8,3],"hidden_act":"relu"}' >"$work/config.json"
 # A safetensors file with two examples of two features.
 python3 - "$work/probe.safetensors" <<'PYTHON'
