@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -212,6 +214,23 @@ def test_a_forward_that_may_wait_for_other_ranks_is_never_made(module: Any, word
     module.forward = lambda *_: pytest.fail("no forward")
     with pytest.raises(UncheckedError, match=word):
         evaluate(module, rows())
+
+
+def test_what_cannot_be_seen_into_is_left_out() -> None:
+    module = nn.Sequential(torch.jit.trace(nn.Linear(4, 3), torch.zeros(1, 4)))
+    with pytest.raises(UncheckedError, match="TorchScript"):
+        evaluate(module, rows())
+
+
+def test_the_compiler_is_not_loaded_for_an_evaluation() -> None:
+    program = (
+        "import sys, numpy, torch\n"
+        "from clino import _evaluation, _rows\n"
+        "rows = _rows.Rows('en', (0,), {'inputs': numpy.zeros((1, 4))}, numpy.zeros(1, int))\n"
+        "_evaluation.losses(torch.nn.Linear(4, 3), rows)\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_where_memory_is_short_it_is_left_out_and_said(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from clino import _whole
 from clino._rows import Rows, UncheckedError
@@ -78,6 +78,8 @@ def _parameters(module: Any) -> list[Any]:
         raise UncheckedError("found a module without parameters")
     if any(parameter.is_meta for parameter in parameters):
         raise UncheckedError("its parameters are not in memory (meta device)")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise UncheckedError("a part of it is compiled by TorchScript, and what formats it uses is not seen")
     if parameters[0].device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         raise UncheckedError("a CUDA graph is being captured")
     return parameters
@@ -160,14 +162,17 @@ def _loss(logits: Any, label: int) -> float:
     return float(torch.nn.functional.cross_entropy(scores, torch.tensor([label])))
 
 
-class _Formats(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the least precise format of what operations on floating-point numbers give."""
+class _Formats(TorchFunctionMode):
+    """Notes the least precise format of what operations on floating-point numbers give.
+
+    Not a TorchDispatchMode, which sees more: the first of a process loads the compiler, a second of the trainer's time.
+    """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.least = torch.float64
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = func(*args, **(kwargs or {}))
         if any(_is_float(value) for value in torch.utils._pytree.tree_leaves(args)):
             for value in torch.utils._pytree.tree_leaves(given):
