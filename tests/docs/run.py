@@ -94,7 +94,7 @@ def run(block: Block, folder: Path, variables: dict[str, str]) -> tuple[str, str
     command = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
     try:
         done = subprocess.run(
-            [*command, block.text], cwd=folder, env=variables, timeout=LIMIT, text=True, capture_output=True
+            [*command, block.text], check=False, cwd=folder, env=variables, timeout=LIMIT, text=True, capture_output=True
         )
     except subprocess.TimeoutExpired:
         return "", f"not ended after {LIMIT} s"
