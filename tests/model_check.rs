@@ -8,8 +8,6 @@ mod common;
 use clino::wire::pb;
 use common::{Clients, Daemon, Upload, blamed, command, numbers, quick};
 use pb::watch_response::Event;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Output;
 use tonic::{Code, Status};
 
@@ -76,14 +74,6 @@ fn clino(daemon: &Daemon, words: &[&str]) -> Output {
     let program = command().get_program().to_owned();
     let mut clino = std::process::Command::new(program);
     clino.args(words).env("CLINO_ADDR", &daemon.http).output().unwrap()
-}
-
-fn get(host: &str) -> String {
-    let mut stream = TcpStream::connect(host).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 fn refused(status: &Status, numbers: &[&str]) {
@@ -195,7 +185,7 @@ async fn comparisons_are_counted() {
         clients.push(checked(Upload::new(&run, 1), |check| check.losses[3] += by)).await.unwrap();
         measured(&mut clients, &run, 1).await;
     }
-    let page = get(daemon.metrics.as_ref().unwrap().rsplit("http://").next().unwrap());
+    let (_, page) = daemon.http_get("/metrics");
     for line in ["clino_model_checks_total 3.0\n", "clino_model_mismatches_total 1.0\n"] {
         assert!(page.contains(line), "{line}");
     }

@@ -10,15 +10,13 @@ use clino::client::Client;
 use clino::domain::text::{in_quotes, is_hidden, shown};
 use clino::domain::{Comparison, Direction, Moment, RunFilter, Subject};
 use clino::wire::pb;
-use common::{Clients, Daemon, PATIENCE, Upload, blamed, group, measure, open_request, quick};
+use common::{Clients, Daemon, Upload, blamed, group, measure, open_request, quick};
 use openmetrics::Exposition;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use pb::decisions_client::DecisionsClient;
 use pb::watch_response::Event;
 use prost::Message;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -94,15 +92,9 @@ fn hides(text: &str) -> bool {
 }
 
 fn scraped(daemon: &Daemon) -> Exposition {
-    let host = daemon.metrics.as_ref().unwrap().rsplit("http://").next().unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET /metrics/runs HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    assert!(!hides(body), "{body:?}");
-    Exposition::parse(body)
+    let (_, body) = daemon.http_get("/metrics/runs");
+    assert!(!hides(&body), "{body:?}");
+    Exposition::parse(&body)
 }
 
 /// The names of a run in an export, and its groups: `None` is of the weights.

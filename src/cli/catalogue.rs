@@ -3,7 +3,7 @@
 //! Owns: the choice of lines, and how parameters are laid out. May not touch: what is in a catalogue.
 
 use super::table::typed;
-use crate::domain::id::suggestion;
+use crate::domain::text::suggestion;
 use crate::domain::{Fault, ParameterInfo};
 use clap::{Args, ValueEnum};
 use serde::Serialize;

@@ -8,6 +8,7 @@ use super::out::{columns, print, print_json};
 use super::row;
 use super::selection::{Format, Selection};
 use super::view::place;
+use super::words::NOTHING;
 use crate::domain::text::{harmless, shown};
 use crate::domain::{ComparedRun, Comparison, Direction, Fault, Moment, Subject};
 use clap::{Args, ValueEnum};
@@ -89,8 +90,8 @@ pub(super) fn table(on: &Subject, lines: &[ComparedRun]) -> Grid {
         let rank = line.point.map_or(String::new(), |_| rank.to_string());
         table.row([
             rank,
-            line.point.map_or(row::NOTHING.into(), |point| row::value(&point)),
-            line.point.map_or(row::NOTHING.into(), |point| place(point.at)),
+            line.point.map_or(NOTHING.into(), |point| row::value(&point)),
+            line.point.map_or(NOTHING.into(), |point| place(point.at)),
             shown(&line.name),
             shown(&line.project),
             row::text(&line.experiment),

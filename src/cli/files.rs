@@ -4,8 +4,8 @@
 
 use super::given::{self, unreadable};
 use super::kinds;
-use crate::domain::id::quoted;
 use crate::domain::run::COLUMNS;
+use crate::domain::text::quoted;
 use crate::domain::{
     Dtype, Fault, FaultKind, Manifest, ProbeGroup, Snapshot, SnapshotHeader, Tensor, TensorSpec,
 };

@@ -4,7 +4,7 @@
 
 use super::grid::{Column, Grid};
 use super::row;
-use super::words::{count, within};
+use super::words::{NOTHING, count, within};
 use crate::domain::subject::EVERY_GROUP;
 use crate::domain::text::{harmless, shown};
 use crate::domain::{RunId, RunNews, RunSummary, Subject};
@@ -157,8 +157,8 @@ impl Fleet {
     fn rows(&self, daemon: &Daemon, narrow: bool) -> Vec<Vec<String>> {
         let address = self.titled(daemon, narrow);
         let note = |state: String| {
-            let mut cells = vec![address.clone(), row::NOTHING.into(), row::NOTHING.into(), state];
-            cells.resize(7 + self.show.len(), row::NOTHING.into());
+            let mut cells = vec![address.clone(), NOTHING.into(), NOTHING.into(), state];
+            cells.resize(7 + self.show.len(), NOTHING.into());
             vec![cells]
         };
         match &daemon.standing {
@@ -180,7 +180,7 @@ impl Fleet {
             shown(&run.label.project),
             row::state(run).to_owned(),
             row::step(run),
-            row::lag(run).map_or(row::NOTHING.into(), |lag| lag.to_string()),
+            row::lag(run).map_or(NOTHING.into(), |lag| lag.to_string()),
         ];
         cells.extend(self.show.iter().map(|subject| row::value(&row::observe(run, subject))));
         cells.push(row::said(run).to_owned());

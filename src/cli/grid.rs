@@ -5,8 +5,7 @@
 //! Where there is room nothing changes. Else columns in which nothing stands are hidden, then titles wrapped, ids cut to
 //! their beginnings, gaps narrowed, names shortened; what still does not fit comes below, beside the first columns again.
 
-use super::row::NOTHING;
-use super::words::{beginning, shortened, width, wrapped};
+use super::words::{NOTHING, beginning, shortened, width, wrapped};
 use comfy_table::presets;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 use std::collections::BTreeSet;

@@ -6,13 +6,10 @@ use super::given;
 use crate::domain::{Fault, FaultKind};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What a folder of a model holds, the best first.
 const MODEL: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
-/// Longest index that is read.
-const MOST_INDEX_BYTES: u64 = 64 << 20;
 
 const PICKLE: &str = "in Python: from safetensors.torch import save_file; \
                       save_file(torch.load(FILE, map_location=\"cpu\", weights_only=True), \"model.safetensors\")";
@@ -89,8 +86,8 @@ struct Index {
 
 fn shards(path: &Path) -> Result<Vec<PathBuf>, Fault> {
     let unsound = |why: String| Fault::new(FaultKind::Invalid, format!("{}: {why}", path.display()));
-    let file = given::open(path).map_err(|fault| unsound(fault.message))?;
-    let index: Index = serde_json::from_reader(file.take(MOST_INDEX_BYTES))
+    let bytes = given::bytes(path).map_err(|fault| unsound(fault.message))?;
+    let index: Index = serde_json::from_slice(&bytes)
         .map_err(|error| unsound(format!("not a sound index of shards: {error}")))?;
     let names: BTreeSet<PathBuf> = index.weight_map.into_values().collect();
     let outside = |name: &&PathBuf| name.file_name() != Some(name.as_os_str());

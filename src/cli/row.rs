@@ -4,14 +4,12 @@
 
 use super::table::with_stderr;
 use super::view::{advice, place};
+use super::words::NOTHING;
 use crate::domain::text::shown;
 use crate::domain::{
     Estimate, Latest, MeasureRequest, Outcome, Point, Reading, RunSummary, SnapshotRef, Subject,
 };
 use serde_json::{Map, Value as Json, json};
-
-/// What stands where there is nothing.
-pub const NOTHING: &str = "–";
 
 /// How a run is, in a word.
 pub fn state(run: &RunSummary) -> &'static str {

@@ -5,6 +5,8 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+/// What stands where there is nothing.
+pub const NOTHING: &str = "–";
 /// What stands for what was left out.
 const ELLIPSIS: &str = "…";
 

@@ -5,9 +5,9 @@
 use super::counsel::{Asked, Court};
 use super::parameters::Parameters;
 use super::rule::{self, RULES, Rule};
-use crate::domain::id::{quoted, suggestion};
 use crate::domain::reading::POOLED;
 use crate::domain::subject::EVERY_GROUP;
+use crate::domain::text::{quoted, suggestion};
 use crate::domain::{
     Fault, FaultKind, MeasureInfo, MeasureRequest, Policy, RuleRequest, Subject, Term, Value, Violation,
 };

@@ -2,8 +2,8 @@
 //!
 //! Owns: ranges, defaults, and the check of what was given. May not touch: what a parameter does.
 
-use crate::domain::id::{quoted, suggestion};
 use crate::domain::series::MOST_POINTS;
+use crate::domain::text::{quoted, suggestion};
 use crate::domain::{Direction, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
 

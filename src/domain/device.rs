@@ -39,7 +39,7 @@ impl FromStr for Devices {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let wrong = || {
             let expected = "auto, cpu, or cuda:N once or several times with commas";
-            Fault::invalid("device", format!("found {}, expected {expected}", super::id::quoted(text)))
+            Fault::invalid("device", format!("found {}, expected {expected}", super::text::quoted(text)))
         };
         match text.trim() {
             "cpu" => return Ok(Self::Cpu),

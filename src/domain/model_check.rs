@@ -47,7 +47,7 @@ impl ModelChecked {
             "the trainer's model is not what config_json says: on {rows} rows of {} its mean loss is \
              {trainer_loss:.6}, by the configuration and the same parameters {configured_loss:.6} (one row differs by \
              {difference:.1e}, rounding explains {tolerance:.1e})",
-            super::id::quoted(group)
+            super::text::quoted(group)
         )
     }
 
@@ -55,7 +55,7 @@ impl ModelChecked {
     pub fn sentence(&self) -> String {
         let Self { group, rows, trainer_loss, .. } = self;
         if self.agrees {
-            let group = super::id::quoted(group);
+            let group = super::text::quoted(group);
             return format!(
                 "the trainer's model is what config_json says: loss {trainer_loss:.6} on {rows} rows of {group}"
             );
@@ -74,7 +74,7 @@ impl ModelChecked {
              CLINO_CHECK=0 to measure what it says all the same; mean loss {trainer_loss:.6} by the trainer, \
              {configured_loss:.6} by config_json on {rows} rows of {} (one row differs by {difference:.1e}, rounding \
              explains {tolerance:.1e})",
-            super::id::quoted(group)
+            super::text::quoted(group)
         )
     }
 }

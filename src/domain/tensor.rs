@@ -2,7 +2,7 @@
 //!
 //! Owns: checked sizes, limits on what a client may declare. May not touch: what a tensor means to a model.
 
-use super::id::quoted;
+use super::text::quoted;
 use super::{Fault, FaultKind, Violation};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};

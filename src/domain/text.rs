@@ -169,6 +169,14 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
+/// Names in a row, the first `most` of many: `a, b and 3 more`.
+pub fn listed(names: impl ExactSizeIterator<Item = String>, most: usize) -> String {
+    let more = names.len().saturating_sub(most);
+    let told: Vec<String> = names.take(most).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", told.join(", "))
+}
+
 /// A whole text in quotes, as it is typed where other signs mean something: `\"` is a quote and `\\` a backslash.
 pub fn in_quotes(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -188,10 +196,46 @@ pub fn unquoted(typed: &str) -> Option<(String, &str)> {
     None
 }
 
+/// How alike two words are, at least, that are taken for the same one misspelled; 1 is equal.
+const NEAR: f64 = 0.6;
+
+/// The known word that `found` was probably meant to be; `None` where none is near. A word that was cut short counts:
+/// `hessian` for `hessian_top`.
+pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let found: String = found.chars().take(MAX_NAME).flat_map(char::to_lowercase).collect();
+    let alike = |word: &'a str| {
+        let cut = found.len() > 2 && (word.starts_with(&found) || found.starts_with(word));
+        let alike = strsim::normalized_damerau_levenshtein(&found, word);
+        (if cut { alike.max(NEAR) } else { alike }, word)
+    };
+    let near = known.into_iter().map(alike).filter(|(alike, _)| *alike >= NEAR);
+    near.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, word)| word)
+}
+
+/// What follows an unknown word in a message, before long lists that may be cut: ` (did you mean loss?)`, or nothing where
+/// no known word is near.
+pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(found, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_word_that_is_nearly_known_is_suggested() {
+        let known = ["loss", "sharpness", "sharpness_profile", "hessian_top", "hessian_trace"];
+        let near = |found: &str| nearest(found, known);
+        assert_eq!(near("sharpnes"), Some("sharpness"));
+        assert_eq!(near("Losss"), Some("loss"));
+        assert_eq!(near("hessian-trace"), Some("hessian_trace"));
+        assert_eq!(near("sharpness_profle"), Some("sharpness_profile"));
+        assert!(near("hessian").is_some_and(|near| near.starts_with("hessian_")));
+        assert_eq!((near("perplexity"), near(""), near("x")), (None, None, None));
+        assert_eq!(suggestion("los", known), " (did you mean loss?)");
+        assert_eq!(suggestion(&"é".repeat(1 << 20), known), "");
+    }
 
     /// Of each kind of what is hidden, one or two.
     const HIDDEN: &str = "\0\x07\x1b\x7f\u{85}\u{9b}\u{ad}\u{34f}\u{61c}\u{3164}\u{200b}\u{200d}\u{200e}\u{202e}\u{2028}\u{2029}\

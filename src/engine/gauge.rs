@@ -5,9 +5,9 @@
 
 use super::device::moments::Tensor;
 use super::device::pieces::PIECE;
-use super::network::layout::{ParameterLayout, Untied};
+use super::network::layout::{MOST_LISTED, ParameterLayout, Untied};
 use super::slot::Slot;
-use crate::domain::id::quoted;
+use crate::domain::text::{listed, quoted};
 use crate::domain::{
     Dtype, Fault, Gauge, Layout, Manifest, References, Snapshot, Statistics, TensorSpec, TensorStatistics,
 };
@@ -201,7 +201,7 @@ impl Layout for ParameterLayout {
     fn remarks(&self, manifest: &Manifest) -> Vec<String> {
         let left_out = self.left_out(manifest);
         let sentence = || {
-            let names = super::network::layout::listed(left_out.iter().map(|name| quoted(name)));
+            let names = listed(left_out.iter().map(|name| quoted(name)), MOST_LISTED);
             format!("left out, as this model does not read them: {names}")
         };
         if left_out.is_empty() { Vec::new() } else { vec![sentence()] }

@@ -70,6 +70,11 @@ pub trait Position: Sync {
     /// The tensors that are not tied to another, in the order of the names' bytes.
     fn slots(&self) -> &[Slot];
 
+    /// How many parameters these have.
+    fn parameters(&self) -> usize {
+        self.slots().iter().map(|slot| slot.len).sum()
+    }
+
     /// l2 norms of the tensors.
     fn norms(&self) -> &Norms;
 

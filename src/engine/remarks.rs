@@ -5,7 +5,7 @@
 use super::network::Network;
 use super::network::batch::{Batch, Inputs, Tokens};
 use super::plan::Group;
-use crate::domain::id::{quoted, suggestion};
+use crate::domain::text::{listed, quoted, suggestion};
 use crate::domain::{ProbeGroup, RunSpec};
 use std::collections::BTreeMap;
 
@@ -39,10 +39,7 @@ fn unread(groups: &[ProbeGroup], columns: &[&str]) -> Vec<String> {
 }
 
 fn named(groups: &[&str]) -> String {
-    let names: Vec<String> = groups.iter().take(MOST_NAMES).map(|name| quoted(name)).collect();
-    let more = groups.len().saturating_sub(MOST_NAMES);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("group {}{more}", names.join(", "))
+    format!("group {}", listed(groups.iter().map(|name| quoted(name)), MOST_NAMES))
 }
 
 /// Padding that is read as text: the mask does not hide it, or the row begins with it.

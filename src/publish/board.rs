@@ -28,6 +28,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Snapshots that were received and neither measured nor skipped.
+    pub fn pending(&self) -> u64 {
+        self.accepted.saturating_sub(self.measured + self.skipped)
+    }
+
     /// After an event at a place.
     pub(super) fn take(&mut self, sequence: u64, event: &Event) {
         match event {

@@ -112,7 +112,7 @@ impl ProbeStore {
         let mut shelf = self.lock();
         let used = shelf.tick();
         let stored = shelf.probes.get_mut(digest).ok_or_else(|| {
-            let found = crate::domain::id::quoted(digest);
+            let found = crate::domain::text::quoted(digest);
             let description = format!("found {found}, which is not held: put the probe again");
             Fault::field(FaultKind::Precondition, "digest", description)
         })?;

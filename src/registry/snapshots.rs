@@ -6,9 +6,9 @@ use super::fingerprint::announced;
 use super::ledger::same_content;
 use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
-use crate::domain::id::quoted;
 use crate::domain::meters::Metric;
 use crate::domain::tally::Happening;
+use crate::domain::text::quoted;
 use crate::domain::{
     Acceptance, Admitted, Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Manifest, ModelCheck,
     Receipt, Reference, References, RunId, SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,

@@ -6,9 +6,9 @@ use super::access::Pass;
 use super::convert::{compared_to_pb, comparison_from_pb};
 use super::desk::Desk;
 use super::pb;
-use crate::domain::id::{quoted, suggestion};
 use crate::domain::reading::POOLED;
 use crate::domain::subject::EVERY_GROUP;
+use crate::domain::text::{listed, quoted, suggestion};
 use crate::domain::{ComparedRun, Comparison, Fault, FaultKind, Moment, Point, RunId, Subject};
 use crate::registry::Run;
 use std::collections::BTreeSet;
@@ -74,13 +74,10 @@ fn grouped(runs: &[(Arc<Run>, bool)], on: &Subject) -> Result<(), Fault> {
     match unknown.filter(|_| !runs.is_empty()) {
         None => Ok(()),
         Some(group) => {
-            let listed: Vec<String> = known.iter().take(LISTED).map(|group| quoted(group)).collect();
-            let more = known.len().saturating_sub(LISTED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let description = format!(
-                "found the group {}, which none of these runs has: their groups are {}{more}",
+                "found the group {}, which none of these runs has: their groups are {}",
                 quoted(group),
-                listed.join(", ")
+                listed(known.iter().map(|group| quoted(group)), LISTED)
             );
             Err(Fault::invalid("on", description))
         }

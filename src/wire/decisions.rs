@@ -9,7 +9,7 @@ use super::outlet::{Outflow, Outlet};
 use super::pb;
 use crate::domain::text::sentence;
 use crate::domain::{Decision, Event, Fault, RunId, SnapshotRef};
-use crate::publish::{Hub, Progress, Watcher};
+use crate::publish::{Hub, Watcher};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -108,12 +108,11 @@ async fn blocking<T: Send + 'static>(
 
 /// How far what is measured of a run is behind what was received; `None` of a run that is gone.
 pub(super) fn staleness(hub: &Hub, run: &RunId) -> Option<pb::Staleness> {
-    let Progress { accepted, measured, skipped, last_accepted, last_measured, .. } =
-        hub.progress(run).ok()?;
+    let progress = hub.progress(run).ok()?;
     let step = |at: Option<SnapshotRef>| at.map_or(0, |at| at.step);
     Some(pb::Staleness {
-        snapshots: accepted.saturating_sub(measured + skipped),
-        steps: step(last_accepted).saturating_sub(step(last_measured)),
+        snapshots: progress.pending(),
+        steps: step(progress.last_accepted).saturating_sub(step(progress.last_measured)),
     })
 }
 

@@ -131,6 +131,7 @@ impl Desk {
     /// [`FaultKind::NotFound`] when it was forgotten meanwhile.
     pub fn summary(&self, run: &Run, closed: bool) -> Result<RunSummary, Fault> {
         let Standing { progress, latest, decision, checked } = self.hub.standing(&run.id)?;
+        let pending = progress.pending();
         let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
         Ok(RunSummary {
             run: run.id.clone(),
@@ -148,7 +149,7 @@ impl Desk {
             accepted,
             measured,
             skipped,
-            pending: accepted.saturating_sub(measured + skipped),
+            pending,
             next_sequence,
             label: run.label.clone(),
             policy: run.counsel.as_ref().map(|counsel| counsel.policy().clone()),

@@ -6,7 +6,7 @@ use super::access::Pass;
 use super::convert::{filter_from_pb, summary_to_pb};
 use super::desk::Desk;
 use super::pb;
-use crate::domain::id::quoted;
+use crate::domain::text::quoted;
 use crate::domain::{Fault, RunFilter};
 use crate::registry::Run;
 use prost::Message;

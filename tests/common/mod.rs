@@ -121,7 +121,7 @@ impl Daemon {
         }
     }
 
-    /// What `--http` answers at a path: the status and the body.
+    /// What `--http` answers at a path: the status and the body. Metrics that it gives are OpenMetrics.
     pub fn http_get(&self, path: &str) -> (u16, String) {
         let host = self.metrics.as_ref().unwrap().rsplit("http://").next().unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
@@ -130,7 +130,14 @@ impl Daemon {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+        if status == 200 && path.starts_with("/metrics") {
+            assert!(
+                head.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"),
+                "{head}"
+            );
+        }
+        (status, body.to_owned())
     }
 
     /// Waits until a line of `/metrics`, written as there with its labels, has at least this value.

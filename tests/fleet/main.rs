@@ -11,37 +11,12 @@ use common::{Daemon, PATIENCE, Upload, endless, open_request, quick};
 use openmetrics::Exposition;
 use pb::watch_response::Event;
 use sink::{Sink, attribute};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-/// Status and body of a GET.
-fn get(address: &str, path: &str) -> (u16, String) {
-    let host = address.rsplit("http://").next().unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-    if status == 200 && path.starts_with("/metrics") {
-        assert!(
-            head.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"),
-            "{head}"
-        );
-    }
-    (status, body.to_owned())
-}
-
 impl Daemon {
-    fn get(&self, path: &str) -> (u16, String) {
-        get(self.metrics.as_ref().unwrap(), path)
-    }
-
     fn scrape(&self) -> (Exposition, String) {
-        let (status, text) = self.get("/metrics");
+        let (status, text) = self.http_get("/metrics");
         assert_eq!(status, 200, "{text}");
         (Exposition::parse(&text), text)
     }
@@ -50,7 +25,7 @@ impl Daemon {
     fn until(&self, path: &str, status: u16) -> String {
         let began = Instant::now();
         loop {
-            let (found, body) = self.get(path);
+            let (found, body) = self.http_get(path);
             if found == status {
                 return body;
             }
@@ -134,7 +109,7 @@ async fn many_runs_and_projects_make_few_series() {
         ids.push(clients.runs.open_run(request).await.unwrap().into_inner().run_id);
     }
     let began = Instant::now();
-    let (_, text) = daemon.get("/metrics");
+    let (_, text) = daemon.http_get("/metrics");
     let took = began.elapsed();
     let found = Exposition::parse(&text);
     println!("{} series with {} runs, in {took:?}", found.0.len(), ids.len());
@@ -155,13 +130,13 @@ async fn row_47_probes_and_metrics_answer_while_the_engine_is_busy_and_while_it_
     let run = clients.open("busy", endless()).await;
     clients.push(Upload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Reading(_))).await;
-    assert_eq!(daemon.get("/livez"), (200, "alive\n".into()));
+    assert_eq!(daemon.http_get("/livez"), (200, "alive\n".into()));
     assert_eq!(daemon.scrape().0.get("clino_runs", &[("state", "measuring")]), 1.0);
     daemon.signal("-TERM");
     // The endless measure is stopped late in the grace; until then it is seen.
     let body = daemon.until("/readyz", 503);
     assert!(body.contains("draining: "), "{body}");
-    assert_eq!(daemon.get("/livez").0, 200);
+    assert_eq!(daemon.http_get("/livez").0, 200);
     assert_eq!((healthy(&daemon, "").await, healthy(&daemon, "liveness").await), (false, true));
     let found = daemon.scrape().0;
     assert_eq!(found.get("clino_ready", &[]), 0.0);
@@ -211,7 +186,7 @@ async fn metrics_of_runs_are_few_and_only_where_they_are_wanted() {
         clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
         runs.push(run);
     }
-    let scrape = || Exposition::parse(&daemon.get("/metrics/runs").1);
+    let scrape = || Exposition::parse(&daemon.http_get("/metrics/runs").1);
     let found = scrape();
     assert_eq!(found.all("clino_run_step").len(), 2);
     let last = [("run", runs[3].as_str()), ("name", "run 3"), ("project", "default"), ("experiment", "e")];
@@ -227,7 +202,7 @@ async fn metrics_of_runs_are_few_and_only_where_they_are_wanted() {
     assert_eq!(shown, [runs[1].clone(), runs[2].clone()]);
 
     let off = Daemon::start(&HTTP);
-    assert_eq!(off.get("/metrics/runs").0, 404);
+    assert_eq!(off.http_get("/metrics/runs").0, 404);
 }
 
 #[tokio::test]
@@ -238,14 +213,14 @@ async fn metrics_of_quiet_runs_expire() {
     let run = clients.open("quiet", quick()).await;
     clients.push(Upload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
-    assert_eq!(daemon.get("/metrics/runs"), (200, "# EOF\n".into()));
+    assert_eq!(daemon.http_get("/metrics/runs"), (200, "# EOF\n".into()));
 
     let flags = ["--http", "127.0.0.1:0", "--run-metrics", "9", "--run-metrics-expiry", "1s"];
     let daemon = Daemon::start(&flags);
     let mut clients = daemon.clients().await;
     let run = clients.open("quiet", quick()).await;
     let gauge = |step: u64| {
-        let found = daemon.get("/metrics/runs").1;
+        let found = daemon.http_get("/metrics/runs").1;
         if found == "# EOF\n" {
             return false;
         }
@@ -268,7 +243,7 @@ async fn metrics_of_quiet_runs_expire() {
             assert!(began.elapsed() < PATIENCE, "it does not expire");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert_eq!(daemon.get("/metrics/runs"), (200, "# EOF\n".into()));
+        assert_eq!(daemon.http_get("/metrics/runs"), (200, "# EOF\n".into()));
     }
 }
 

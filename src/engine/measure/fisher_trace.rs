@@ -4,8 +4,9 @@
 //! By default the sum over classes is sampled: the gradient under the label is known, and a draw takes one of the other
 //! classes of each example, with chances as their probabilities have it. (A model that is sure of itself would hardly
 //! ever draw another class than the label from all of them, though the trace is mostly made of those.) The noise that
-//! draws is named by the content of the example. What samples and labels have in common is computed once. Cost: a gradient for each example and class that comes up. The empirical trace goes to zero
-//! with the loss. Not invariant to a rescaling of layers.
+//! draws is named by the content of the example. What samples and labels have in common is computed once. Cost: a gradient
+//! for each example and class that comes up. The empirical trace goes to zero with the loss. Not invariant to a rescaling
+//! of layers.
 
 use super::cost::Common;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};

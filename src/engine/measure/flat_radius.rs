@@ -3,8 +3,9 @@
 //!
 //! By definition doubled or halved from 0.001 until the rise is bracketed, then bisected in log(alpha) until the
 //! bracket's ratio is below 1 + tolerance; the value is where a line between the bracket's ends reaches the rise.
-//! `evaluations` counts those questions. Most are answered without a draw: where the rise grows with the radius, radii that are known to lie above
-//! or below answer for all beyond them, and a look at where a line through the nearest two crosses makes them lie close.
+//! `evaluations` counts those questions. Most are answered without a draw: where the rise grows with the radius, radii
+//! that are known to lie above or below answer for all beyond them, and a look at where a line through the nearest two
+//! crosses makes them lie close.
 //! The profile's radii and the end of the last search serve as such. Where the rise does not grow, every question is
 //! looked at. The standard error is that of the rise over its slope, and beside it the bracket: as if the crossing lay
 //! anywhere in it with equal chance, its width over √12.

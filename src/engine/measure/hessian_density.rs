@@ -60,7 +60,7 @@ impl Measure for HessianDensity {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let position = scope.landscape.position();
-        let parameters = curvature::parameters(position);
+        let parameters = position.parameters();
         // There are no more directions than parameters.
         let steps = p.count("steps").min(parameters as u32);
         curvature::admit(position, steps)?;

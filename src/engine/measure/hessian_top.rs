@@ -84,7 +84,7 @@ fn basis(p: &Parameters, parameters: usize, bytes: usize) -> Result<Basis, Short
 
 fn limits(p: &Parameters, position: &dyn Position) -> Limits {
     let [step, last] = [Along::Krylov, Along::Top].map(|along| curvature::step(position, along));
-    let parameters = curvature::parameters(position);
+    let parameters = position.parameters();
     Limits { iters: p.count("iters"), tol: p.real("tol"), parameters, step, last }
 }
 
@@ -113,7 +113,7 @@ impl Measure for HessianTop {
         let found = if by_power {
             scope.walk(|point| ends::power(point, limits))?
         } else {
-            let basis = basis(p, curvature::parameters(position), curvature::vector_bytes(position))?;
+            let basis = basis(p, position.parameters(), curvature::vector_bytes(position))?;
             scope.walk(|point| ends::lanczos(point, limits, basis))?
         };
         let ends = found.top.iter().chain(&found.bottom);

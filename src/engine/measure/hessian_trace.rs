@@ -119,7 +119,7 @@ struct Drawn {
 
 fn by_hutchinson(scope: &mut Scope<'_>, p: &Parameters) -> Result<Drawn, Shortfall> {
     let position = scope.landscape.position();
-    let length = (curvature::parameters(position) as f64).sqrt();
+    let length = (position.parameters() as f64).sqrt();
     let h = curvature::step(position, Along::Random) / length;
     let tensors = position.slots().len();
     let made = draws::make(scope, p, |scope, draws| {
@@ -130,7 +130,7 @@ fn by_hutchinson(scope: &mut Scope<'_>, p: &Parameters) -> Result<Drawn, Shortfa
 
 fn by_sketch(scope: &mut Scope<'_>, p: &Parameters) -> Result<Drawn, Shortfall> {
     let position = scope.landscape.position();
-    let vectors = (p.count("sketch") as usize).min(curvature::parameters(position));
+    let vectors = (p.count("sketch") as usize).min(position.parameters());
     let [sketch_step, draws] = [Along::Krylov, Along::Random].map(|along| curvature::step(position, along));
     let (steps, clock) = (Steps { sketch: sketch_step, draws }, scope.clock);
     Ok(scope.walk(|point| {
@@ -203,7 +203,7 @@ impl Measure for HessianTrace {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let position = scope.landscape.position();
-        let parameters = curvature::parameters(position);
+        let parameters = position.parameters();
         let way = way(p, parameters, curvature::vector_bytes(position));
         let Drawn { made, sketched, vectors } = match way {
             Way::Hutchinson(_) => by_hutchinson(scope, p)?,

@@ -41,7 +41,7 @@ mod update;
 mod worst_case;
 
 use super::scope::Scope;
-use crate::domain::id::{quoted, suggestion};
+use crate::domain::text::{quoted, suggestion};
 use crate::domain::{Fault, FaultKind, MeasureInfo, MeasureRequest, Needs, Violation};
 pub use cost::{Common, Cost, Ground};
 use findings::part;

@@ -3,8 +3,8 @@
 //! Owns: ranges, defaults, and the check of a request. May not touch: what a parameter does.
 
 use super::shared::draws;
-use crate::domain::id::{quoted, suggestion};
 use crate::domain::reading::POOLED;
+use crate::domain::text::{quoted, suggestion};
 use crate::domain::{Fault, FaultKind, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
 

@@ -96,7 +96,7 @@ pub fn findings(scope: &mut Scope<'_>, ascent: &Ascent, p: &Parameters) -> Resul
         part("displacement", drawn.displacement()),
         part("base_loss", drawn.base_loss),
     ];
-    let parameters = scope.landscape.position().slots().iter().map(|slot| slot.len).sum();
+    let parameters = scope.landscape.position().parameters();
     let interval = reach::interval(&drawn, ascent, parameters);
     Ok(Findings { interval, ..Findings::draws(made.values, made.ended, parts) })
 }

@@ -50,7 +50,7 @@ impl Measure for SharpnessProfile {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let draws: Vec<u32> = (0..p.count("draws")).collect();
-        let parameters = scope.landscape.position().slots().iter().map(|slot| slot.len).sum();
+        let parameters = scope.landscape.position().parameters();
         let (mut rungs, mut interval) = (Vec::<Rung>::new(), None);
         for alpha in p.ladder("alphas") {
             let ascent = Ascent::at_radius(*alpha);

@@ -2,10 +2,10 @@
 //!
 //! Owns: canonical names, ranks, offsets, which tensors are tied. May not touch: values.
 
+pub use super::misfit::MOST as MOST_LISTED;
 use super::misfit::Misfit;
-pub use super::misfit::listed;
 use super::naming::{Habits, Naming};
-use crate::domain::id::quoted;
+use crate::domain::text::quoted;
 use crate::domain::{Dtype, Fault, FaultKind, Manifest, TensorSpec, Violation};
 use crate::engine::slot::{Slot, Tie};
 use std::collections::HashMap;

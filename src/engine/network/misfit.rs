@@ -3,11 +3,11 @@
 //! Owns: the sentence and its advice. May not touch: which names fit.
 
 use super::naming::Habits;
-use crate::domain::id::quoted;
+use crate::domain::text::{listed, quoted};
 use crate::domain::{TensorSpec, Violation};
 
-/// Most names in a list.
-const MOST: usize = 6;
+/// Most names of tensors in a list.
+pub const MOST: usize = 6;
 /// Segments of names that tell what a snapshot is of, and what to do with it.
 const KINDS: [(&str, &str); 7] = [
     (
@@ -40,8 +40,8 @@ pub struct Misfit<'a> {
 impl Misfit<'_> {
     /// What does not fit and what to do; `None` when all names do.
     pub fn violation(&self) -> Option<Violation> {
-        let strange = listed(self.strange.iter().map(|name| quoted(name)));
-        let missing = listed(self.missing.iter().map(|spec| format!("{} {:?}", spec.name, spec.shape)));
+        let strange = listed(self.strange.iter().map(|name| quoted(name)), MOST);
+        let missing = listed(self.missing.iter().map(|spec| format!("{} {:?}", spec.name, spec.shape)), MOST);
         let found = match (self.strange.is_empty(), self.missing.is_empty()) {
             (true, true) => return None,
             (false, true) => format!("found {strange}, which the model does not have"),
@@ -77,14 +77,6 @@ impl Misfit<'_> {
             |spec: &&TensorSpec| self.habits.head.iter().any(|beginning| spec.name.starts_with(beginning));
         !self.missing.is_empty() && self.missing.iter().all(head)
     }
-}
-
-/// Names in a row, the first few of many.
-pub fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(MOST);
-    let told: Vec<String> = names.take(MOST).collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", told.join(", "))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod naming;
 mod ops;
 mod probe;
 
-use crate::domain::id::suggestion;
+use crate::domain::text::suggestion;
 use crate::domain::{Fault, ProbeGroup};
 use crate::engine::device::real::Real;
 use batch::Batch;
@@ -133,7 +133,7 @@ pub fn build(config_json: &str) -> Result<(Arc<dyn Network>, String), Fault> {
     let Some(family) = family else {
         let known: Vec<&str> = ARCHITECTURES.iter().flat_map(|family| family.model_types).copied().collect();
         let near = suggestion(&model_type, known.iter().copied());
-        let found = crate::domain::id::quoted(&model_type);
+        let found = crate::domain::text::quoted(&model_type);
         let description = format!(
             "found {found}{near}, expected one of {}; docs/models.md says what fits",
             known.join(", ")
@@ -182,14 +182,14 @@ fn check_task(problem_type: Option<&str>) -> Result<(), Fault> {
         }
         Some(_) => "leave it out, or name the task as Hugging Face does",
     };
-    let found = crate::domain::id::quoted(problem_type.unwrap_or_default());
+    let found = crate::domain::text::quoted(problem_type.unwrap_or_default());
     let description = format!("found {found}, expected {SINGLE:?}: {why}");
     Err(Fault::invalid("config_json.problem_type", description))
 }
 
 fn activation(name: &str) -> Result<ops::Activation, Fault> {
     ops::Activation::named(name).ok_or_else(|| {
-        let found = crate::domain::id::quoted(name);
+        let found = crate::domain::text::quoted(name);
         let expected = ops::Activation::NAMES;
         Fault::invalid("config_json.hidden_act", format!("found {found}, expected {expected}"))
     })

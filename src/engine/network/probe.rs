@@ -2,7 +2,7 @@
 //!
 //! Owns: what a column may hold, and what to do where it does not. May not touch: batches, parameters.
 
-use crate::domain::id::quoted;
+use crate::domain::text::quoted;
 use crate::domain::{Dtype, Fault, ProbeGroup, Tensor};
 
 /// Of an example without a label: what losses of PyTorch leave out.

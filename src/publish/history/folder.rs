@@ -5,12 +5,13 @@
 
 use super::mark;
 use super::names::{self, BESIDE, DATABASE, LOCK, ROOMS};
+use super::private::{create_new, make};
 use crate::domain::id::is_digest;
 use crate::domain::{Fault, FaultKind};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, statfs};
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,19 +31,6 @@ pub(super) struct Folder {
 
 fn unusable(path: &Path) -> impl Fn(io::Error) -> Fault + '_ {
     |error| Fault::invalid("data", format!("{}: {error}", path.display()))
-}
-
-/// Opens a file to be written from its beginning, for this user alone whatever the umask. A link in its place is not
-/// followed.
-///
-/// # Errors
-/// Those of the disk.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW.bits() as i32;
-    let mut options = File::options();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
 }
 
 impl Folder {
@@ -77,9 +65,8 @@ impl Folder {
     /// # Errors
     /// Those of the disk.
     pub fn make_database(&self) -> io::Result<()> {
-        let mut options = File::options();
-        match options.write(true).create_new(true).mode(0o600).open(self.database()) {
-            Ok(file) => file.set_permissions(Permissions::from_mode(0o600)),
+        match create_new(&self.database()) {
+            Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
@@ -152,15 +139,6 @@ impl Folder {
         }
         Ok(())
     }
-}
-
-/// Makes a directory for this user alone, and those above it.
-fn make(path: &Path) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 fn lock(path: &Path) -> Result<File, Fault> {

@@ -5,12 +5,12 @@
 //! A commit whose last bytes did not reach the disk may be there after all when the database is opened again. So rows are
 //! replaced and counts are set, never added to.
 
-use super::database::Trouble;
 use super::event;
 use super::folder::Folder;
 use super::kept::Kept;
 use super::reading::Row;
 use super::tensors::{reference_digest, write_probe, write_reference};
+use super::trouble::Trouble;
 use crate::domain::{Acceptance, Event, Fault, RunId, RunRecord, Sequenced, SnapshotRef};
 use rusqlite::{Connection, named_params, params};
 use serde::Serialize;

@@ -3,11 +3,11 @@
 //! Owns: what is read at the start, and later when a run is taken up again. May not touch: events and readings, but for
 //! the latest.
 
-use super::database::Trouble;
 use super::event::decision_of;
 use super::kept::Kept;
 use super::read::{named, snapshot};
 use super::reading::Frame;
+use super::trouble::Trouble;
 use crate::domain::kept::MOST_RECEIPTS;
 use crate::domain::{
     Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, RunSummary, SnapshotRef,
@@ -57,6 +57,7 @@ impl Loaded {
     pub fn summary(self) -> RunSummary {
         let KeptRun { record, closed, .. } = self.run;
         let Standing { progress, latest, decision, checked } = self.standing;
+        let pending = progress.pending();
         let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
         RunSummary {
             run: record.id,
@@ -74,7 +75,7 @@ impl Loaded {
             accepted,
             measured,
             skipped,
-            pending: accepted.saturating_sub(measured + skipped),
+            pending,
             next_sequence,
             label: record.label,
             policy: record.policy,

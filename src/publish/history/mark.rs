@@ -2,8 +2,10 @@
 //!
 //! Owns: the mark, and which directories are refused. May not touch: anything in a directory that is not clino's.
 
-use super::database;
 use super::names::{DATABASE, LOCK, MARK, ROOMS, UNFINISHED_MARK, is_of_the_folder, is_tensors};
+use super::private::create;
+use super::reader::is_ours;
+use crate::domain::text::listed;
 use crate::domain::{Fault, FaultKind};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -63,12 +65,10 @@ fn names(path: &Path) -> io::Result<Vec<OsString>> {
 }
 
 fn foreign(path: &Path, names: &[OsString]) -> Fault {
-    let shown: Vec<_> = names.iter().take(SOME).map(|name| format!("{name:?}")).collect();
-    let more = if names.len() > SOME { format!(" and {} more", names.len() - SOME) } else { String::new() };
     let description = format!(
-        "found {}, which holds {}{more} and no history of clino: name an empty directory or a new one, such as {}",
+        "found {}, which holds {} and no history of clino: name an empty directory or a new one, such as {}",
         path.display(),
-        shown.join(", "),
+        listed(names.iter().map(|name| format!("{name:?}")), SOME),
         path.join("clino").display()
     );
     Fault::invalid("data", description)
@@ -113,7 +113,7 @@ fn is_lock(path: &Path) -> bool {
 fn is_older(path: &Path, names: &[OsString]) -> Result<bool, Fault> {
     let file = path.join(DATABASE);
     let is_file = fs::symlink_metadata(&file).is_ok_and(|found| found.is_file());
-    if is_file && database::is_ours(&file)? {
+    if is_file && is_ours(&file)? {
         return Ok(true);
     }
     let has = |name: &str| names.iter().any(|found| found == name);
@@ -138,7 +138,7 @@ pub(super) fn write(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let content = Mark { about: ABOUT.into(), version: VERSION, id: Uuid::now_v7().to_string() };
-    let mut file = super::folder::create(&unfinished)?;
+    let mut file = create(&unfinished)?;
     writeln!(file, "{}", serde_json::to_string_pretty(&content)?)?;
     file.sync_all()?;
     fs::rename(unfinished, mark)?;

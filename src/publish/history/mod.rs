@@ -16,13 +16,16 @@ mod kept;
 mod load;
 mod mark;
 mod names;
+mod private;
 mod query;
 mod read;
+mod reader;
 mod reading;
 mod resume;
 mod sheet;
 mod space;
 mod tensors;
+mod trouble;
 mod upkeep;
 mod writer;
 
@@ -41,14 +44,15 @@ use super::feed::Feed;
 use crate::domain::{
     Acceptance, Event, Fault, KeptRun, Reading, Report, RunRecord, Sequenced, SnapshotRef, Stretch,
 };
-use database::Readers;
 use folder::Folder;
+use reader::Readers;
 use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
+use trouble::Trouble;
 
 /// Beyond so many entries before the writer nothing new is taken on. What was taken on before may still add its own, which
 /// is bounded by the registry: nothing is dropped.
@@ -79,7 +83,7 @@ impl History {
             tracing::warn!(%data, "the history lies on a network: slower, and copies that are made while it runs are not sound");
         }
         let connection = database::open(&folder)?;
-        let loaded = load::runs(&connection, most_runs).map_err(database::Trouble::reading)?;
+        let loaded = load::runs(&connection, most_runs).map_err(Trouble::reading)?;
         let readers = Readers::new(folder.database());
         let store = Store {
             folder,
@@ -97,7 +101,7 @@ impl History {
     /// # Errors
     /// [`crate::domain::FaultKind::Unavailable`] when it cannot be read.
     pub fn worked(&self, window: Duration) -> Result<Vec<Worked>, Fault> {
-        load::worked(&self.connection, now(), window).map_err(database::Trouble::reading)
+        load::worked(&self.connection, now(), window).map_err(Trouble::reading)
     }
 
     /// The runs of earlier processes, oldest first.

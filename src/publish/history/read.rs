@@ -2,10 +2,10 @@
 //!
 //! Owns: every statement that reads rows of one run. May not touch: what is written.
 
-use super::database::Trouble;
 use super::event;
 use super::kept::Kept;
 use super::reading::{Frame, Row};
+use super::trouble::Trouble;
 use crate::domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, Stretch};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;

@@ -3,7 +3,7 @@
 //!
 //! Owns: how they are written, whole or not at all, and read. May not touch: which are kept.
 
-use super::folder::create;
+use super::private::create;
 use crate::domain::id::hex;
 use crate::domain::{Dtype, Fault, Layout, Manifest, ParameterSource, Reference, Tensor, TensorSpec};
 use safetensors::tensor::{Metadata, TensorInfo};

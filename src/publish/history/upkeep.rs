@@ -2,9 +2,9 @@
 //!
 //! Owns: how long runs are kept, and how much is done at once. May not touch: runs that have not ended.
 
-use super::database::Trouble;
 use super::folder::Folder;
 use super::now;
+use super::trouble::Trouble;
 use crate::domain::RunId;
 use rusqlite::{Connection, params};
 use std::collections::VecDeque;

@@ -2,8 +2,9 @@
 //!
 //! Owns: the writing connection, sequence numbers, what happens when the disk fails. May not touch: what is written.
 
-use super::database::{self, Trouble};
+use super::database;
 use super::insert::{Dated, Line, write, write_apart};
+use super::trouble::Trouble;
 use super::upkeep::{Upkeep, checkpoint};
 use super::{Entry, Store, What};
 use crate::domain::meters::{Meters, Metric};

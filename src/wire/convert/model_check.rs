@@ -3,7 +3,7 @@
 //! Owns: limits on rows. May not touch: which rows a run has (that is the registry's).
 
 use super::{Coded, Complaints, at_from_pb, at_to_pb};
-use crate::domain::id::check_name;
+use crate::domain::text::check_name;
 use crate::domain::{Dtype, Fault, ModelCheck, ModelChecked};
 use crate::wire::pb;
 

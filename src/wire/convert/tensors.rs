@@ -3,8 +3,8 @@
 //! Owns: the check of declared byte lengths. May not touch: the limits (those are the manifest's).
 
 use super::{Coded, Complaints};
-use crate::domain::id::quoted;
 use crate::domain::tensor::{MAX_RANK, MAX_TENSOR_NAME, MAX_TENSORS};
+use crate::domain::text::quoted;
 use crate::domain::{Alias, Dtype, Fault, Manifest, TensorSpec};
 use crate::wire::pb;
 use bytes::Bytes;

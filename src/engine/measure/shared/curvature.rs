@@ -84,12 +84,7 @@ pub fn room(p: &Parameters, bytes: usize) -> u32 {
 
 /// Bytes of a vector over all parameters.
 pub fn vector_bytes(position: &dyn Position) -> usize {
-    parameters(position) * if position.epsilon() < 1e-10 { 8 } else { 4 }
-}
-
-/// How many parameters there are.
-pub fn parameters(position: &dyn Position) -> usize {
-    position.slots().iter().map(|slot| slot.len).sum()
+    position.parameters() * if position.epsilon() < 1e-10 { 8 } else { 4 }
 }
 
 /// MiB that so many vectors take, rounded up.
@@ -112,7 +107,7 @@ pub fn admit(position: &dyn Position, vectors: u32) -> Result<(), Shortfall> {
     let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
     Err(Shortfall::Unavailable(format!(
         "{vectors} vectors of {} parameters take {:.1} GiB, more than {:.0}: ask for fewer steps",
-        parameters(position),
+        position.parameters(),
         gib(bytes),
         gib(MOST_BYTES)
     )))

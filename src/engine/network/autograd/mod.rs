@@ -50,7 +50,7 @@ impl Model {
             "mlp" => Ok(Self::Mlp(Mlp::read(config_json)?)),
             "bert" | "roberta" | "xlm-roberta" => Ok(Self::Encoder(Encoder::read(config_json)?)),
             other => {
-                let found = crate::domain::id::quoted(other);
+                let found = crate::domain::text::quoted(other);
                 Err(Fault::invalid("config_json.model_type", format!("found {found}, which candle has not")))
             }
         }

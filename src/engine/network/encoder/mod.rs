@@ -96,7 +96,7 @@ impl Config {
         match self.position_embedding_type.as_deref() {
             None | Some("absolute") => {}
             Some(other) => {
-                let found = crate::domain::id::quoted(other);
+                let found = crate::domain::text::quoted(other);
                 return wrong("position_embedding_type", format!("found {found}, expected \"absolute\""));
             }
         }
