@@ -4,8 +4,9 @@
 
 A block that opens with ```sh run or ```python run is run, in the order of its page, in one empty folder for each page.
 `clino` is on the path, this Python is `python`, and `repo` is a link to the checkout. A page that has the line
-<!-- with a daemon --> finds one at CLINO_ADDR, as a reader has who has typed `clino serve`. A block ```text shows is
-what the block before it printed: each of its lines must be there, where `…` stands for anything.
+<!-- with a daemon --> finds one at CLINO_ADDR, as a reader has who has typed `clino serve`; one that has the line
+<!-- with files: NAME … --> finds these files of a small BERT, as a reader has files of a model. A block ```text shows
+is what the block before it printed: each of its lines must be there, where `…` stands for anything.
 
 Exit status: 0 when every block ended well, 1 otherwise; what failed is printed with its page and line.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/huggingface.md", "docs/models.md", "docs/troubleshooting.md")
+FILES = re.compile(r"^<!-- with files: (.*) -->$", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LIMIT = 240
 
@@ -61,6 +64,15 @@ def daemon(binary: str, folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(60)
+
+
+def put_files(text: str, folder: Path) -> None:
+    """The files that a page wants its reader to have: those of a golden case under the page's names."""
+    case = REPO / "tests" / "cases" / "bert"
+    sources = {"config.json": "config.json", "init.safetensors": "init.safetensors"}
+    for name in " ".join(FILES.findall(text)).split():
+        source = "snapshot-0060.safetensors" if name.startswith("step-") else sources.get(name, "probe.safetensors")
+        shutil.copy(case / source, folder / name)
 
 
 def environment(binary: str, folder: Path, address: str | None) -> dict[str, str]:
@@ -109,6 +121,7 @@ def check(page: str, binary: str) -> tuple[int, list[str]]:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as open_until_the_end:
         folder = Path(name)
         (folder / "repo").symlink_to(REPO)
+        put_files(text, folder)
         with_daemon = "<!-- with a daemon -->" in text
         address = open_until_the_end.enter_context(daemon(binary, folder)) if with_daemon else None
         variables = environment(binary, folder, address)
