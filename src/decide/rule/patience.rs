@@ -90,7 +90,7 @@ fn optuna(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict
     let Some((best, recent)) = found else {
         let (have, needed) = (checks.len(), after + 1);
         let next = view.after((needed - have) as u64, start);
-        return Verdict::wait(format!("{have} checks, {needed} needed")).until(next);
+        return Verdict::wait(format!("{}, {needed} needed", many(have as u64, "check"))).until(next);
     };
     let stop = direction.better(direction.worsened(best.value, delta), recent.value);
     let sentence = format!(

@@ -10,7 +10,7 @@
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
 use crate::decide::statistics::trend;
-use crate::decide::view::{Verdict, View, short};
+use crate::decide::view::{Verdict, View, many, short};
 use crate::domain::{Direction, Reason};
 
 /// See the module.
@@ -52,7 +52,7 @@ impl Rule for Plateau {
         let checks = view.from(start);
         let missing = window.saturating_sub(checks.len() as u64);
         if missing > 0 {
-            let sentence = format!("{} checks, {window} needed", checks.len());
+            let sentence = format!("{}, {window} needed", many(checks.len() as u64, "check"));
             return Verdict::wait(sentence).until(view.after(missing, start));
         }
         let next = view.after(1, start);

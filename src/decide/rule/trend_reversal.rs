@@ -9,7 +9,7 @@ use super::plateau::{CONFIDENCE, WINDOW};
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::statistics::{Trend, trend};
-use crate::decide::view::{Verdict, View, short};
+use crate::decide::view::{Verdict, View, many, short};
 use crate::domain::{Direction, reading::POOLED};
 use crate::domain::{Reason, Subject, Violation};
 
@@ -62,7 +62,7 @@ impl Rule for TrendReversal {
         recent.reverse();
         let missing = window.saturating_sub(recent.len() as u64);
         if missing > 0 {
-            let sentence = format!("{} checks of both, {window} needed", recent.len());
+            let sentence = format!("{} of both, {window} needed", many(recent.len() as u64, "check"));
             return Verdict::wait(sentence).until(view.after(missing, start));
         }
         let next = view.after(1, start);

@@ -5,7 +5,7 @@
 use super::shared::signed_rank;
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters};
-use crate::decide::view::{Other, Used, Verdict, View, short};
+use crate::decide::view::{Other, Used, Verdict, View, many, short};
 use crate::domain::{Direction, Point, Reason, SnapshotRef};
 
 /// See the module.
@@ -57,7 +57,8 @@ impl Rule for Wilcoxon {
         let needed = parameters.count(N_STARTUP_STEPS.name).max(2);
         if (differences.len() as u64) < needed {
             let have = differences.len();
-            let sentence = format!("{have} values in common with {}, {needed} needed", rival.run);
+            let sentence =
+                format!("{} in common with {}, {needed} needed", many(have as u64, "value"), rival.run);
             return Verdict::wait(sentence).until(next).with(used);
         }
         if direction == Direction::Maximize {
