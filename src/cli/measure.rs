@@ -10,10 +10,10 @@ use super::model::{HEADER, Model};
 use super::out::{columns, print, say};
 use super::progress::{Now, Progress};
 use super::words::count;
-use crate::domain::text::shown;
+use crate::domain::text::{listed, shown};
 use crate::domain::{
-    Admitted, Examiner, Fault, FaultKind, InMemory, MeasureRequest, ParameterSource, Planned, Reading,
-    References, RunSpec, Work,
+    Admitted, Examiner, Fault, FaultKind, InMemory, Layout, MeasureRequest, ParameterSource, Planned,
+    Reading, References, RunSpec, Snapshot, Work,
 };
 use crate::engine::{Arrived, Examination, Session, Stop, Task};
 use crate::pipeline::{self, Listener, Memory};
@@ -23,12 +23,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Most names of parameters in a warning.
+const MOST_NAMED: usize = 6;
+
 /// What is measured, of what: what `clino measure` and `clino plan` are told alike.
 #[derive(Debug, Args)]
 pub struct Measured {
     #[command(flatten)]
     pub model: Model,
-    /// Parameters at initialization
+    /// Parameters at initialization; of a fine-tuned model the pretrained one, whose head may be another or missing
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
     /// Parameters of the snapshot before
@@ -196,14 +199,15 @@ impl<'a> Desk<'a> {
     /// All passes; what is said where a signal ended them early.
     fn passes(&mut self, admitted: &Admitted, seed: u64) -> Result<Option<String>, Fault> {
         let measured = &self.arguments.measured;
-        let references = References {
-            init: reference(measured.init.as_deref(), admitted)?,
-            previous: reference(measured.previous.as_deref(), admitted)?,
-        };
+        let layout = &*admitted.layout;
+        let init =
+            reference(measured.init.as_deref(), |snapshot| InMemory::initialization(snapshot, layout))?;
+        let previous = reference(measured.previous.as_deref(), |snapshot| InMemory::new(snapshot, layout))?;
         let mut snapshot = Some(measured.model.snapshot()?);
-        let remarks = snapshot.iter().flat_map(|held| admitted.layout.remarks(held.manifest()));
-        self.warnings = admitted.warnings.iter().cloned().chain(remarks).collect();
+        self.warnings = snapshot.iter().flat_map(|held| warnings(admitted, held)).collect();
+        self.warnings.extend(init.iter().filter_map(|init| lacking(&**init, layout)));
         self.warnings.iter().for_each(|warning| super::warn(warning));
+        let references = References { init, previous };
         let engine = measured.model.engine()?;
         self.interrupt = Some(Interrupt::hear(self.stop.clone())?);
         for left in (0..self.arguments.repeat).rev() {
@@ -295,11 +299,34 @@ impl Listener for Teller<'_> {
     }
 }
 
-fn reference(path: Option<&Path>, admitted: &Admitted) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
+/// What of a run and its snapshot is not as whoever made them may think.
+pub fn warnings(admitted: &Admitted, snapshot: &Snapshot) -> Vec<String> {
+    admitted.warnings.iter().cloned().chain(admitted.layout.remarks(snapshot.manifest())).collect()
+}
+
+/// What a snapshot is compared with, from the file where it is.
+fn reference(
+    path: Option<&Path>,
+    hold: impl FnOnce(Snapshot) -> Result<InMemory, Fault>,
+) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
     let Some(path) = path else { return Ok(None) };
     let snapshot = TensorFile::model(path)?.snapshot(HEADER)?;
-    let held = InMemory::new(snapshot, &*admitted.layout).map_err(|fault| at(path, fault))?;
+    let held = hold(snapshot).map_err(|fault| at(path, fault))?;
     Ok(Some(Arc::new(held)))
+}
+
+/// What is said of an initialization that lacks the head.
+fn lacking(init: &dyn ParameterSource, layout: &dyn Layout) -> Option<String> {
+    let parameters = layout.parameters().iter().enumerate();
+    let names: Vec<String> =
+        parameters.filter(|(index, _)| !init.has(*index)).map(|(_, spec)| spec.name.clone()).collect();
+    (!names.is_empty()).then(|| {
+        let names = listed(names.into_iter(), MOST_NAMED);
+        format!(
+            "the initialization has no {names} of these shapes: distances leave them out, and measures that need all of it \
+             go without"
+        )
+    })
 }
 
 fn at(path: &Path, fault: Fault) -> Fault {

@@ -6,7 +6,7 @@
 //! Owns: its arguments, the clock, what is made of both. May not touch: the plan, which is the engine's.
 
 use super::grid::{Column, Grid};
-use super::measure::{Format, Measured, print_json};
+use super::measure::{Format, Measured, print_json, warnings};
 use super::out::{columns, print};
 use super::progress::{Now, Progress};
 use super::table::{number, times};
@@ -106,9 +106,9 @@ fn answer(measured: &Measured) -> Result<Answer, Fault> {
         return Err(Fault::invalid("device", format!("{found} {instead}")));
     }
     let (spec, admitted) = measured.admitted()?;
-    admitted.warnings.iter().for_each(|warning| super::warn(warning));
     let parameters = admitted.layout.parameters().iter().filter_map(|tensor| tensor.numel()).sum();
     let snapshot = model.snapshot()?;
+    warnings(&admitted, &snapshot).iter().for_each(|warning| super::warn(warning));
     let fused = (spec.config_json.as_str(), Implementation::Fused);
     let mut bench = Bench::new(admitted.clone(), snapshot, model.threads(), fused)?;
     let tasks = bench.tasks()?;

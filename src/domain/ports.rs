@@ -110,6 +110,13 @@ pub trait Layout: Send + Sync + Debug {
     /// [`super::FaultKind::Precondition`] with a violation for each missing, unknown or misshapen tensor.
     fn arrange(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault>;
 
+    /// The same of an initialization, which may lack the head or have one of other shapes, as a pretrained model does:
+    /// `None` for a parameter of the head that is not in it.
+    ///
+    /// # Errors
+    /// Those of [`Layout::arrange`] for all other parameters.
+    fn arrange_initialization(&self, manifest: &Manifest) -> Result<Vec<Option<usize>>, Fault>;
+
     /// What of a manifest that can be arranged is not as whoever made it may think, a sentence each.
     fn remarks(&self, _manifest: &Manifest) -> Vec<String> {
         Vec::new()
@@ -142,6 +149,11 @@ pub struct References {
 
 /// Parameters that are read piece by piece: from memory, or from a file while they wait to be compared with.
 pub trait ParameterSource: Send + Sync + Debug {
+    /// Whether it has parameter `index` of the layout: an initialization may lack those of the head.
+    fn has(&self, _index: usize) -> bool {
+        true
+    }
+
     /// Hands over the bytes of elements `start..start + len` of parameter `index` of the layout, and their dtype.
     ///
     /// # Errors
@@ -247,7 +259,7 @@ pub trait Journal: Send + Sync + Debug {
 #[derive(Debug)]
 pub struct InMemory {
     snapshot: Snapshot,
-    places: Vec<usize>,
+    places: Vec<Option<usize>>,
 }
 
 impl InMemory {
@@ -256,12 +268,25 @@ impl InMemory {
     /// # Errors
     /// Those of [`Layout::arrange`].
     pub fn new(snapshot: Snapshot, layout: &dyn Layout) -> Result<Self, Fault> {
-        let places = layout.arrange(snapshot.manifest())?;
+        let places = layout.arrange(snapshot.manifest())?.into_iter().map(Some).collect();
+        Ok(Self { snapshot, places })
+    }
+
+    /// An initialization, which may be a pretrained model whose head is another one.
+    ///
+    /// # Errors
+    /// Those of [`Layout::arrange_initialization`].
+    pub fn initialization(snapshot: Snapshot, layout: &dyn Layout) -> Result<Self, Fault> {
+        let places = layout.arrange_initialization(snapshot.manifest())?;
         Ok(Self { snapshot, places })
     }
 }
 
 impl ParameterSource for InMemory {
+    fn has(&self, index: usize) -> bool {
+        self.places[index].is_some()
+    }
+
     fn read(
         &self,
         index: usize,
@@ -269,7 +294,9 @@ impl ParameterSource for InMemory {
         len: usize,
         with: &mut dyn FnMut(Dtype, &[u8]),
     ) -> Result<(), Fault> {
-        let place = self.places[index];
+        let Some(place) = self.places[index] else {
+            return Err(Fault::internal(format!("parameter {index} is not in these")));
+        };
         let dtype = self.snapshot.manifest().tensors()[place].dtype;
         let size = dtype.size() as usize;
         with(dtype, &self.snapshot.data()[place][start * size..(start + len) * size]);

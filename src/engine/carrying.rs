@@ -34,6 +34,10 @@ impl Layout for Carrying {
         self.layout.arrange(manifest)
     }
 
+    fn arrange_initialization(&self, manifest: &Manifest) -> Result<Vec<Option<usize>>, Fault> {
+        self.layout.arrange_initialization(manifest)
+    }
+
     fn remarks(&self, manifest: &Manifest) -> Vec<String> {
         self.layout.remarks(manifest)
     }

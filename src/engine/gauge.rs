@@ -198,6 +198,10 @@ impl Layout for ParameterLayout {
         self.places(manifest)
     }
 
+    fn arrange_initialization(&self, manifest: &Manifest) -> Result<Vec<Option<usize>>, Fault> {
+        self.places_but_head(manifest)
+    }
+
     fn remarks(&self, manifest: &Manifest) -> Vec<String> {
         let left_out = self.left_out(manifest);
         let sentence = || {

@@ -209,6 +209,12 @@ impl<T: Real> Snapped<T> {
         Ok(())
     }
 
+    /// The initialization, if it has every parameter.
+    fn whole_init(&self) -> Option<&dyn ParameterSource> {
+        let whole = self.weights.statistics.tensors.iter().all(|tensor| tensor.init.is_some());
+        self.references.init.as_deref().filter(|_| whole)
+    }
+
     fn make_spectra(&self, init: Option<&dyn ParameterSource>) -> Result<Vec<Spectrum>, Fault> {
         let slots = &self.weights.slots;
         let matrices: Vec<usize> = (0..slots.len()).filter(|i| slots[*i].columns().is_some()).collect();
@@ -249,8 +255,8 @@ impl<T: Real> Position for Snapped<T> {
     fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
         let init = match of {
             Matrices::Weights => None,
-            Matrices::Moves if self.references.init.is_none() => return Ok(Arc::default()),
-            Matrices::Moves => self.references.init.as_deref(),
+            Matrices::Moves if self.whole_init().is_none() => return Ok(Arc::default()),
+            Matrices::Moves => self.whole_init(),
         };
         let known = &self.spectra[of as usize];
         if let Some(spectra) = known.get() {
@@ -261,11 +267,11 @@ impl<T: Real> Position for Snapped<T> {
     }
 
     fn log_sums(&self, slope: f64, floor: f64) -> Result<Option<Vec<f64>>, Fault> {
-        let Some(init) = &self.references.init else { return Ok(None) };
+        let Some(init) = self.whole_init() else { return Ok(None) };
         let (slope, floor) = (slope * slope, floor * floor);
         let of = |slot: usize| {
             let mut sum = 0.0;
-            self.weights.beside(slot, &**init, |_, w, init| {
+            self.weights.beside(slot, init, |_, w, init| {
                 let logs = w.iter().zip(init).map(|(w, init)| {
                     let d = w.wide() - init;
                     libm::log(floor + slope * d * d)

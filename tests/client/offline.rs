@@ -1,6 +1,7 @@
 //! The daemon and `clino measure` say the same of the same files, to the bit.
 
 use crate::common::Daemon;
+use safetensors::{SafeTensors, serialize};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -126,6 +127,72 @@ fn the_daemon_and_the_files_agree_to_the_bit() {
 }
 
 /// `clino bench` with these lines on stdin.
+/// The file `from` without the tensors of the head, under the names that a body saved by itself has.
+fn body(from: &Path, into: &Path) {
+    let bytes = std::fs::read(from).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter().filter(|(name, _)| !name.starts_with("classifier."));
+    let bare = tensors.map(|(name, view)| (name.strip_prefix("bert.").unwrap().to_owned(), view));
+    std::fs::write(into, serialize(bare, None).unwrap()).unwrap();
+}
+
+#[test]
+fn a_pretrained_body_is_an_initialization_without_the_head() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/bert");
+    let directory = tempfile::tempdir().unwrap();
+    let pretrained = directory.path().join("pretrained.safetensors");
+    body(&case.join("init.safetensors"), &pretrained);
+    let answer = |init: &Path| -> Value {
+        let [config, snapshot, probe] =
+            ["config.json", "snapshot-0060.safetensors", "probe.safetensors"].map(|name| file(&case, name));
+        let out = clino(&[
+            "measure",
+            "--config",
+            &config,
+            "--snapshot",
+            &snapshot,
+            "--probe",
+            &probe,
+            "--init",
+            init.to_str().unwrap(),
+            "--format",
+            "json",
+            "--measure",
+            "distance",
+            "param_variance",
+            "pac_bayes:draws=2",
+        ]);
+        serde_json::from_str(&out).unwrap()
+    };
+    let (whole, body) = (answer(&case.join("init.safetensors")), answer(&pretrained));
+    assert_eq!(whole["warnings"], json!([]));
+    assert_eq!(
+        body["warnings"],
+        json!([
+            "the initialization has no classifier.bias, classifier.weight of these shapes: distances leave them out, \
+                and measures that need all of it go without"
+        ])
+    );
+    let reading = |answer: &Value, measure: &str| {
+        let readings = answer["readings"].as_array().unwrap();
+        readings.iter().find(|reading| reading["measure"] == measure).unwrap().clone()
+    };
+    // Tensor by tensor as with the whole of it, and over these tensors alone.
+    let [found, all] = [&body, &whole].map(|answer| reading(answer, "distance"));
+    let mut expected = all["tensors"].as_object().unwrap().clone();
+    expected.retain(|name, _| !name.starts_with("classifier."));
+    assert_eq!(found["tensors"], json!(expected));
+    let square: f64 = expected.values().map(|parts| parts["l2"].as_f64().unwrap().powi(2)).sum();
+    let l2 = found["parts"]["l2"].as_f64().unwrap();
+    assert!((l2 / square.sqrt() - 1.0).abs() < 1e-12, "{l2} {square}");
+    let [moved, all] =
+        [&body, &whole].map(|a| reading(a, "param_variance")["parts"]["delta"].as_f64().unwrap());
+    assert!(moved > 0.0 && moved < all, "{moved} {all}");
+    let bound = reading(&body, "pac_bayes");
+    assert_eq!(bound["outcome"], "unavailable");
+    assert_eq!(bound["reason"], format!("the initialization lacks 2 of {} parameters", expected.len() + 2));
+}
+
 fn bench(lines: &str, network: &str) -> std::process::Output {
     let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/bert");
     let mut child = Command::new(env!("CARGO_BIN_EXE_clino"))

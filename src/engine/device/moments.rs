@@ -339,6 +339,7 @@ impl Tensor<'_> {
     /// When a reference cannot be read back.
     pub fn piece(&self, start: usize, bytes: &[u8]) -> Result<TensorStatistics, Fault> {
         let References { init, previous } = self.references;
+        let init = init.as_ref().filter(|init| init.has(self.index));
         let len = bytes.len() / self.dtype.size() as usize;
         let mut sums = Sums::default();
         let mut add = |init: Option<Sent<'_>>, previous: Option<Sent<'_>>| {

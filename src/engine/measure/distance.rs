@@ -1,7 +1,8 @@
 //! `distance`: ‖w - w_init‖₂ over all parameters; relative to ‖w_init‖; sum and mean over the tensors' Frobenius norms;
 //! cosine between w and w_init; the greatest |w - w_init|.
 //!
-//! For fine-tuning, initialization is the pretrained checkpoint. Freshly initialized heads dominate the relative form.
+//! For fine-tuning, initialization is the pretrained checkpoint. Freshly initialized heads dominate the relative form;
+//! tensors that the initialization lacks, such as the head's in a pretrained body, are left out of all forms.
 //! Cost: 1 P over two sets of parameters.
 
 use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
@@ -43,10 +44,11 @@ impl Measure for Distance {
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let statistics = scope.landscape.position().statistics();
-        let against = statistics.iter().map(|t| t.init).collect::<Option<Vec<_>>>();
-        let Some(against) = against else {
+        let statistics: Vec<_> = statistics.iter().filter(|tensor| tensor.init.is_some()).collect();
+        let against: Vec<Against> = statistics.iter().filter_map(|tensor| tensor.init).collect();
+        if against.is_empty() {
             return Err(Shortfall::Unavailable("no initialization was given".into()));
-        };
+        }
         let total = |one: fn(&Against) -> f64| against.iter().map(one).sum::<f64>();
         let (square, init, dot) = (total(|a| a.delta.square), total(|a| a.init_square), total(|a| a.dot));
         let frobenius: Vec<f64> = against.iter().map(|a| a.delta.square.sqrt()).collect();
@@ -61,7 +63,7 @@ impl Measure for Distance {
             part("cosine", over(dot, own.sqrt() * init.sqrt())),
             part("max", against.iter().map(|a| a.farthest).fold(0.0, f64::max)),
         ]);
-        let tensor = |(t, norm): (&TensorStatistics, &f64)| TensorParts {
+        let tensor = |(t, norm): (&&TensorStatistics, &f64)| TensorParts {
             tensor: t.name.clone(),
             parts: vec![part("l2", *norm)],
         };

@@ -150,6 +150,18 @@ struct Matrices {
     logs: f64,
 }
 
+/// # Errors
+/// Unavailable when there is no initialization of every parameter.
+fn whole_initialization(position: &dyn Position) -> Result<(), Shortfall> {
+    let statistics = position.statistics();
+    let reason = match statistics.iter().filter(|tensor| tensor.init.is_none()).count() {
+        0 => return Ok(()),
+        all if all == statistics.len() => "no initialization was given".into(),
+        lacking => format!("the initialization lacks {lacking} of {} parameters", statistics.len()),
+    };
+    Err(Shortfall::Unavailable(reason))
+}
+
 fn matrices(position: &dyn Position, sigma: f64) -> Result<Option<Matrices>, Shortfall> {
     let Some(logs) = position.log_sums(sigma, FLOOR)? else { return Ok(None) };
     let mut all = Matrices { own: 0.0, moved: 0.0, elements: 0.0, logs: 0.0 };
@@ -187,9 +199,7 @@ impl Measure for PacBayes {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         base_loss(scope)?;
-        if scope.landscape.position().statistics().iter().any(|tensor| tensor.init.is_none()) {
-            return Err(Shortfall::Unavailable("no initialization was given".into()));
-        }
+        whole_initialization(scope.landscape.position())?;
         let outputs = scope.outputs()?;
         let (clean, examples) = (outputs.accuracy(), outputs.labels.len() as f64);
         let draws: Vec<u32> = (0..p.count("draws")).collect();

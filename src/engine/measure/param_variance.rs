@@ -36,8 +36,8 @@ impl Measure for ParamVariance {
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let statistics = scope.landscape.position().statistics();
         let pooled = |moments: fn(&TensorStatistics) -> Option<Moments>| {
-            let all = statistics.iter().map(moments).collect::<Option<Vec<_>>>()?;
-            Some(all.into_iter().fold(Moments::default(), Moments::join).variance())
+            let all = statistics.iter().filter_map(moments).reduce(Moments::join)?;
+            Some(all.variance())
         };
         let w = pooled(|t| Some(t.w));
         let delta = pooled(|t| t.init.map(|init| init.delta));

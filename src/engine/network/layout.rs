@@ -156,13 +156,34 @@ impl ParameterLayout {
     /// # Errors
     /// [`FaultKind::Precondition`] with a violation for each misshapen tensor, and one for all names that do not fit.
     pub fn places(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
-        let (tensors, naming) = (manifest.tensors(), self.naming(manifest));
+        Ok(self.placed(manifest, |_| false)?.into_iter().flatten().collect())
+    }
+
+    /// See [`crate::domain::Layout::arrange_initialization`].
+    ///
+    /// # Errors
+    /// Those of [`Self::places`] for all parameters but those of the head.
+    pub fn places_but_head(&self, manifest: &Manifest) -> Result<Vec<Option<usize>>, Fault> {
+        self.placed(manifest, |name| self.habits.is_head(name))
+    }
+
+    /// Where each parameter is; those of which `may_lack` is true may be missing or of another shape.
+    fn placed(
+        &self,
+        manifest: &Manifest,
+        may_lack: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Option<usize>>, Fault> {
+        let tensors = manifest.tensors();
+        let naming = self.naming(manifest);
         let mut violations = Vec::new();
         let mut places: Vec<Option<usize>> = vec![None; self.specs.len()];
         let mut known = vec![false; tensors.len()];
         let mut put = |name: &str, place: usize, field: String| {
             let canonical = naming.canonical(name);
             let Some(index) = self.index.get(&canonical) else { return self.unread(&canonical) };
+            if may_lack(&canonical) && self.fit(*index, place, &tensors[place]).is_some() {
+                return true;
+            }
             if places[*index].replace(place).is_some() {
                 violations.push(Violation { field, description: format!("found {} twice", quoted(name)) });
             } else {
@@ -187,12 +208,12 @@ impl ParameterLayout {
             self.specs.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(spec, _)| spec);
         let misfit = Misfit {
             strange: strange.collect(),
-            missing: missing.collect(),
+            missing: missing.filter(|spec| !may_lack(&spec.name)).collect(),
             rivals: &naming.rivals,
             habits: &self.habits,
         };
         match (misfit.violation(), violations.is_empty()) {
-            (None, true) => Ok(places.into_iter().flatten().collect()),
+            (None, true) => Ok(places),
             (misfit, _) => Err(together(misfit.into_iter().chain(violations).collect())),
         }
     }
@@ -282,6 +303,24 @@ mod tests {
         // A parameter of the model is none.
         let lacking = manifest(&[("b.weight", Dtype::F32, &[0, 3]), ("a.bias", Dtype::F64, &[2])], &[]);
         assert_eq!(layout().places(&lacking).expect_err("misfit").violations[0].field, "tensors[0].shape");
+    }
+
+    #[test]
+    fn an_initialization_may_lack_the_head_or_have_another_one() {
+        let habits = Habits { head: &["a."], ..Habits::default() };
+        let layout = layout().with(habits);
+        for head in [None, Some(("a.bias", Dtype::F32, &[3u64] as &[u64]))] {
+            let tensors: Vec<_> =
+                [("b.weight", Dtype::F32, &[2u64, 3] as &[u64])].into_iter().chain(head).collect();
+            let pretrained = manifest(&tensors, &[]);
+            assert_eq!(layout.places_but_head(&pretrained), Ok(vec![None, Some(0)]));
+            assert_eq!(layout.places(&pretrained).expect_err("no head").kind, FaultKind::Precondition);
+        }
+        let without_body = manifest(&[("a.bias", Dtype::F32, &[2])], &[]);
+        assert_eq!(
+            layout.places_but_head(&without_body).expect_err("no body").violations[0].field,
+            "tensors"
+        );
     }
 
     #[test]

@@ -73,9 +73,7 @@ impl Misfit<'_> {
     }
 
     fn lacks_head(&self) -> bool {
-        let head =
-            |spec: &&TensorSpec| self.habits.head.iter().any(|beginning| spec.name.starts_with(beginning));
-        !self.missing.is_empty() && self.missing.iter().all(head)
+        !self.missing.is_empty() && self.missing.iter().all(|spec| self.habits.is_head(&spec.name))
     }
 }
 

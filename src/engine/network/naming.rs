@@ -25,8 +25,17 @@ pub struct Habits {
     pub unread: &'static [&'static str],
     /// Beginnings of the names of the head, which a pretrained body lacks.
     pub head: &'static [&'static str],
+    /// What the names of the body begin with, and do not where it was saved by itself; empty: nothing.
+    pub body: &'static str,
     /// Of fully connected layers: how many there are. Their numbers may be any that rise.
     pub layers: usize,
+}
+
+impl Habits {
+    /// Whether a parameter belongs to the head.
+    pub fn is_head(&self, name: &str) -> bool {
+        self.head.iter().any(|beginning| name.starts_with(beginning))
+    }
 }
 
 /// The names of one manifest.
@@ -36,6 +45,8 @@ pub struct Naming {
     prefix: String,
     /// Numbers of the fully connected layers by what stands before `.weight` and `.bias`.
     layers: HashMap<String, usize>,
+    /// What is to be put before all names: that of a body that was saved by itself.
+    body: &'static str,
     /// Prefixes of which each would do.
     pub rivals: Vec<String>,
 }
@@ -51,6 +62,10 @@ impl Naming {
             }
         }
         let most = fits.values().map(BTreeSet::len).max().unwrap_or(0);
+        let of_body = plain.iter().filter(|name| known.contains_key(&format!("{}{name}", habits.body)));
+        if !habits.body.is_empty() && of_body.count() > most {
+            return Self { body: habits.body, ..Self::default() };
+        }
         if most < known.len()
             && let Some(layers) = counted(&plain, habits.layers)
         {
@@ -75,6 +90,9 @@ impl Naming {
             && let Some(layer) = self.layers.get(stem)
         {
             return format!("layers.{layer}.{part}");
+        }
+        if !self.body.is_empty() {
+            return format!("{}{name}", self.body);
         }
         name.strip_prefix(&self.prefix).map(str::to_owned).unwrap_or(name)
     }
@@ -156,6 +174,14 @@ mod tests {
         assert_eq!(canonical(&["a", "ema.a", "b", "ema.b"], &["a", "b"], 0), ["a", "ema.a", "b", "ema.b"]);
         assert_eq!(canonical(&["net.a", "net.b", "head.a"], &["a", "b"], 0), ["a", "b", "head.a"]);
         assert_eq!(canonical(&["x", "y.z"], &["a"], 0), ["x", "y.z"]);
+    }
+
+    #[test]
+    fn a_body_that_was_saved_by_itself_gets_the_name_it_has_in_the_model() {
+        let habits = Habits { body: "bert.", ..Habits::default() };
+        let naming = |names: &[&str]| Naming::of(names, &known(&BODY), &habits);
+        assert_eq!(naming(&["embeddings.LayerNorm.gamma"]).canonical("embeddings.LayerNorm.gamma"), BODY[0]);
+        assert_eq!(naming(&BODY).canonical(BODY[1]), BODY[1]);
     }
 
     #[test]

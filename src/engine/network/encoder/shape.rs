@@ -39,12 +39,14 @@ impl Family {
                 class: "BertForSequenceClassification of Hugging Face",
                 unread: &["cls.predictions.", "cls.seq_relationship.", "bert.embeddings.position_ids"],
                 head: &["classifier.", "bert.pooler."],
+                body: "bert.",
                 ..Habits::default()
             },
             Self::Roberta => Habits {
                 class: "RobertaForSequenceClassification or XLMRobertaForSequenceClassification of Hugging Face",
                 unread: &["lm_head.", "roberta.pooler.", "roberta.embeddings.position_ids"],
                 head: &["classifier."],
+                body: "roberta.",
                 ..Habits::default()
             },
         }
