@@ -4,8 +4,8 @@
 //! under load, both in one go on the same connections, what `/metrics` takes and how long it is, and the memory of the
 //! daemon before and after. `--replay N` then sends N more snapshots a run as fast as they are taken.
 
-use clino::client::{Client, Label, Plan, Run};
-use clino::domain::{Dtype, MeasureRequest, Policy, RuleRequest, RunLabel, Tensor, TensorSpec, Value};
+use clino_client::{Client, Label, Plan, Run};
+use clino_domain::{Dtype, MeasureRequest, Policy, RuleRequest, RunLabel, Tensor, TensorSpec, Value};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};

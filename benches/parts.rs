@@ -4,11 +4,11 @@
 //! models, and beside other programs, there are `clino bench` and `versus_pytorch`.
 #![allow(clippy::unwrap_used)]
 
-use clino::domain::{
+use clino_domain::{
     Delivery, Dtype, Examiner, Manifest, MeasureRequest, Precision, ProbeGroup, RunLabel, RunSpec, Snapshot,
     SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value, WeightKind,
 };
-use clino::engine::{Bench, Examination, Implementation};
+use clino_engine::{Bench, Examination, Implementation};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use std::sync::Arc;

@@ -39,7 +39,7 @@ CARDS = [
 GEMM, STREAM, LAUNCH, COPY = 0.6, 0.8, 5e-6, 10e9  # `assumptions` says what they are
 DIVISION, ELEMENTS, PASS, PASS_LAUNCHES, INDEX, TURN = 9, 1e8, 3, 2, 50, 4e-7
 EXAMPLES, LENGTH, CLASSES = 64, 128, 3
-PLACES, BATCH = 1 << 12, 1 << 10  # tokens of a forward on a GPU and of a batch: src/engine/network
+PLACES, BATCH = 1 << 12, 1 << 10  # tokens of a forward on a GPU and of a batch: crates/engine/src/network
 
 # Four normals, the usual way through nvcc 13.0's PTX: multiplications, other integers (with selections and
 # conversions to f32), operations in the element's type, divisions and roots, conversions to f64.
@@ -361,7 +361,7 @@ def layer_table() -> str:
     return table(["unit", "F moves", "divides", "launches", "B moves", "divides", "launches", "kept"], rows)
 
 
-VECTORS, TENSORS, RESERVE = 9, 12, 0.05  # src/engine/footprint.rs, src/engine/device/cuda/gpus.rs
+VECTORS, TENSORS, RESERVE = 9, 12, 0.05  # crates/engine/src/network/footprint.rs, crates/engine/src/placement/gpus.rs
 KEPT = {"hessian_density": 33}  # `vectors` of the measures that `max_mib` does not bound
 
 

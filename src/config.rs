@@ -5,12 +5,11 @@
 //! Flags go over `CLINO_*` variables, these over a TOML file, this over the defaults. Unknown keys are refused.
 
 mod access;
-mod meeting;
 
 pub use access::{Access, ClientAccess, Tls, client_access};
-pub use meeting::{check_folder, check_meeting, standard_socket};
 
-use crate::domain::{Devices, Fault, Place};
+use clino_client::endpoint::standard_socket;
+use clino_domain::{Devices, Fault, Place};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -23,16 +22,6 @@ const CLIENT_VARIABLES: [&str; 11] =
     ["addr", "project", "run_id", "mode", "check", "dir", "token", "token_file", "ca", "cert", "key"];
 /// Read here, but by itself.
 const OWN_VARIABLES: [&str; 2] = ["config", "cuda_lib_dir"];
-/// Where the clients look for the daemon.
-const ADDRESS_VARIABLE: &str = "CLINO_ADDR";
-
-/// Address of the daemon for clients that are not told another: `CLINO_ADDR`, or the socket where `clino serve` of this
-/// user listens by default.
-pub fn client_address() -> String {
-    let standard = || meeting::address_of(&standard_socket());
-    std::env::var(ADDRESS_VARIABLE).ok().filter(|address| !address.is_empty()).unwrap_or_else(standard)
-}
-
 /// Columns of the screen that COLUMNS names, as a shell sets it for its user.
 pub fn columns() -> Option<usize> {
     std::env::var("COLUMNS").ok()?.trim().parse().ok().filter(|columns| *columns > 0)
@@ -218,7 +207,7 @@ pub struct Config {
 /// Joins flags, environment, file and defaults. `file` is named by a flag; else `CLINO_CONFIG` names it.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] naming the key and where it came from.
+/// [`clino_domain::FaultKind::Invalid`] naming the key and where it came from.
 pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
     let mut figment = Figment::new();
     if let Some(file) =
@@ -233,7 +222,7 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
     let environment = Env::prefixed("CLINO_").filter(move |key| ours(&key.as_str().to_lowercase()));
     let raw: Raw =
         figment.merge(environment).merge(Serialized::defaults(flags)).extract().map_err(|error| {
-            Fault::new(crate::domain::FaultKind::Invalid, format!("configuration: {error}"))
+            Fault::new(clino_domain::FaultKind::Invalid, format!("configuration: {error}"))
         })?;
     validate(raw)
 }
@@ -354,6 +343,7 @@ fn bytes(field: &str, raw: Option<Quantity>, standard: u64) -> Result<u64, Fault
 mod tests {
     #![allow(clippy::unwrap_used, clippy::result_large_err)]
     use super::*;
+    use clino_client::endpoint::client_address;
     use figment::Jail;
 
     #[test]

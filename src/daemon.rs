@@ -9,12 +9,6 @@ use crate::access::{Gate, WINDOW};
 use crate::assembly::Spool;
 use crate::config::{Access, Config};
 use crate::decide::Bench;
-use crate::domain::budget::Budget;
-use crate::domain::meters::{Metric, Window};
-use crate::domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
-use crate::domain::tally::Tally;
-use crate::domain::{Devices, Examiner, Fault};
-use crate::engine::{Bounded, Device};
 use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
 use crate::publish::history::{History, Watermark};
@@ -23,6 +17,12 @@ use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
 use crate::systemd::{self, Watchdog};
 use crate::wire::{Certificates, Desk, Drain, Reception, Servers, routes};
+use clino_domain::budget::Budget;
+use clino_domain::meters::{Metric, Window};
+use clino_domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
+use clino_domain::tally::Tally;
+use clino_domain::{Devices, Examiner, Fault};
+use clino_engine::{Bounded, Device};
 use doors::{SocketFile, bind_tcp, bind_unix};
 use keeper::{Keeper, LAST_LINES, gate};
 use std::future::Future;
@@ -50,9 +50,9 @@ impl Daemon {
     /// Opens the history and binds every socket.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Exists`] when another process listens or works there,
-    /// [`crate::domain::FaultKind::Invalid`] when an address or directory cannot be used,
-    /// [`crate::domain::FaultKind::Precondition`] for a history that a newer clino has made.
+    /// [`clino_domain::FaultKind::Exists`] when another process listens or works there,
+    /// [`clino_domain::FaultKind::Invalid`] when an address or directory cannot be used,
+    /// [`clino_domain::FaultKind::Precondition`] for a history that a newer clino has made.
     pub fn bind(config: Config) -> Result<Self, Fault> {
         if !config.spool.is_dir() {
             let found = config.spool.display();
@@ -90,7 +90,7 @@ impl Daemon {
     /// Serves until `shutdown`, then drains. False when the engine had to be left behind at the end of the grace.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
+    /// [`clino_domain::FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
         let Self { config, tcp, unix, history, certificates, gate, tally, http, window } = self;
         let readiness = Arc::new(Readiness::default());
@@ -177,7 +177,8 @@ impl DeviceWatch {
         let (sound, hears) = watch::channel(true);
         let strict = matches!(devices, Devices::Cuda(_));
         let examiner = Bounded { strict, ..Bounded::default() };
-        let (tally, readiness) = (tally.clone(), readiness.clone());
+        let tally = tally.clone();
+        let readiness = readiness.clone();
         (Self { examiner, sound, tally, readiness, name: devices.to_string() }, hears)
     }
 }
@@ -232,7 +233,8 @@ fn memory(
 ) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
     let folders = config.data.iter().chain([&config.spool]).cloned().collect();
     let watermark = Watermark::new(folders, config.reserve);
-    let (counts, quotas) = (tally.clone(), Arc::new(gate.quotas.clone()));
+    let counts = tally.clone();
+    let quotas = Arc::new(gate.quotas.clone());
     let registry = |hub: &Arc<Hub>| {
         let bench = Arc::new(Bench::new(examiner.catalogue()));
         Registry::new(Arc::new(examiner), bench, hub.clone(), counts, config.runs).limited(quotas)
@@ -279,7 +281,9 @@ type Checked = oneshot::Receiver<Result<(), Fault>>;
 
 fn start_engine(config: &Config, desk: &Desk, devices: DeviceWatch) -> Result<(Pipeline, Checked), Fault> {
     let (sender, checked) = oneshot::channel();
-    let (registry, journal, tally) = (desk.registry.clone(), desk.hub.clone(), desk.tally.clone());
+    let registry = desk.registry.clone();
+    let journal = desk.hub.clone();
+    let tally = desk.tally.clone();
     let quota = Arc::new(desk.gate.quotas.clone());
     let neighbours = Neighbours { registry, journal, tally, quota, devices: Arc::new(devices) };
     // Nobody listens any more when the daemon is told to end before the check is made.

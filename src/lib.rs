@@ -7,12 +7,9 @@
 pub mod access;
 pub mod assembly;
 pub mod cli;
-pub mod client;
 pub mod config;
 pub mod daemon;
 pub mod decide;
-pub mod domain;
-pub mod engine;
 pub mod http;
 pub mod pipeline;
 pub mod publish;

@@ -2,7 +2,7 @@
 //!
 //! Owns: these messages and the thread that sends them. May not touch: what makes the daemon ready.
 
-use crate::domain::readiness::{DRAINING, ENGINE, Readiness};
+use clino_domain::readiness::{DRAINING, ENGINE, Readiness};
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};

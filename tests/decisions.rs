@@ -11,7 +11,7 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use clino::wire::pb;
+use clino_proto::pb;
 
 fn rule(name: &str, on: &str, parameters: &[(&str, f64)]) -> pb::Rule {
     pb::Rule { name: name.into(), on: on.into(), parameters: measure(name, parameters).parameters }
@@ -260,7 +260,7 @@ async fn a_run_is_compared_with_what_is_held_no_longer() {
     let policy =
         policy(pb::PolicyMode::Advise, vec![rule("median", "param_norm", &[("n_startup_trials", 1.0)])]);
     let mut long = Bench::open(&daemon, "long", policy.clone()).await;
-    let last = clino::domain::series::MOST_POINTS as u64 * 5 / 4;
+    let last = clino_domain::series::MOST_POINTS as u64 * 5 / 4;
     for step in 1..=last {
         long.clients.push(Upload::new(&long.run, step)).await.unwrap();
     }

@@ -5,7 +5,8 @@
 mod common;
 
 use bytes::Bytes;
-use clino::wire::{convert::chunk_to_pb, pb, status::from_status};
+use clino_domain::status::from_status;
+use clino_proto::{convert::chunk_to_pb, pb};
 use common::{Daemon, PATIENCE, Upload, blamed, group, open_request, quick, raw, spec};
 use pb::push_snapshot_request::Frame;
 use pb::watch_response::Event;

@@ -4,11 +4,11 @@
 
 mod common;
 
-use clino::domain::{Case, Event as Happened, Journal, Precision, Reading, SnapshotRef};
-use clino::domain::{Delivery, MeasureRequest, Planned, RunId, RunLabel, RunRecord, Work};
 use clino::publish::history::{DATABASE, History};
 use clino::publish::{Bounds, Hub};
-use clino::wire::pb;
+use clino_domain::{Case, Event as Happened, Journal, Precision, Reading, SnapshotRef};
+use clino_domain::{Delivery, MeasureRequest, Planned, RunId, RunLabel, RunRecord, Work};
+use clino_proto::pb;
 use common::{Clients, Daemon, PATIENCE, Upload, open_request, quick};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -606,8 +606,8 @@ async fn fill(directory: &Path, runs: usize) {
         for step in 0..20 {
             let at = SnapshotRef { step, attempt: 1 };
             let digest = "d".repeat(64);
-            let receipt = clino::domain::Receipt {
-                id: clino::domain::SnapshotId(format!("{number} {step}")),
+            let receipt = clino_domain::Receipt {
+                id: clino_domain::SnapshotId(format!("{number} {step}")),
                 at,
                 digest,
                 measures: vec![],
@@ -617,9 +617,9 @@ async fn fill(directory: &Path, runs: usize) {
                 warnings: vec![],
                 decision: None,
             };
-            let kind = clino::domain::WeightKind::Live;
-            let header = clino::domain::SnapshotHeader { at, kind, initialization: false };
-            hub.accept(&run, clino::domain::Acceptance { header, receipt, key: None, reference: None });
+            let kind = clino_domain::WeightKind::Live;
+            let header = clino_domain::SnapshotHeader { at, kind, initialization: false };
+            hub.accept(&run, clino_domain::Acceptance { header, receipt, key: None, reference: None });
             hub.append(&run, Happened::Started { snapshot: at, readings: 50 });
             for measure in &measures {
                 for group in ["en", "de", "fr", "es", "pooled"] {

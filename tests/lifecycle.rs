@@ -4,7 +4,7 @@
 
 mod common;
 
-use clino::wire::{convert::event_from_pb, pb};
+use clino_proto::{convert::event_from_pb, pb};
 use common::{Clients, Daemon, PATIENCE, Upload, blamed, endless, open_request, probe, quick};
 use pb::push_snapshot_request::Frame;
 use pb::watch_response::Event;
@@ -339,7 +339,7 @@ async fn a_probe_is_put_once_and_named_by_digest() {
     let probe = probe(1);
     let tensors = probe.tensors.iter().map(|tensor| tensor.spec.clone().unwrap()).collect();
     let data: Vec<u8> = probe.tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
-    let chunk = clino::wire::convert::chunk_to_pb(0, data.into());
+    let chunk = clino_proto::convert::chunk_to_pb(0, data.into());
     let frames = [
         ProbeFrame::Begin(pb::ProbeManifest { tensors, project: String::new() }),
         ProbeFrame::Chunk(chunk),

@@ -5,7 +5,7 @@
 
 mod common;
 
-use clino::wire::pb;
+use clino_proto::pb;
 use common::{Daemon, Upload, bytes_of, measure, numbers, open_request, spec};
 use pb::watch_response::Event;
 

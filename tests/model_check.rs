@@ -5,7 +5,7 @@
 
 mod common;
 
-use clino::wire::pb;
+use clino_proto::pb;
 use common::{Clients, Daemon, Upload, blamed, command, numbers, quick};
 use pb::watch_response::Event;
 use std::process::Output;

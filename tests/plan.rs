@@ -3,7 +3,7 @@
 
 mod common;
 
-use clino::wire::pb;
+use clino_proto::pb;
 use common::{Daemon, Upload, measure, open_request};
 use pb::watch_response::Event;
 use serde_json::Value;

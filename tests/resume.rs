@@ -4,8 +4,8 @@
 
 mod common;
 
-use clino::domain::RunId;
-use clino::wire::pb;
+use clino_domain::RunId;
+use clino_proto::pb;
 use common::{Clients, Daemon, Upload, open_request};
 use pb::watch_response::Event;
 use tempfile::TempDir;
@@ -94,13 +94,13 @@ async fn a_run_goes_on_after_its_trainer_and_the_daemon_have_ended() {
     assert!(refused.message().contains("closed for good"), "{}", refused.message());
 
     let address = format!("unix://{}", directory.path().join("clino.sock").display());
-    let client = clino::client::Client::connect(&address).await.unwrap();
+    let client = clino_client::Client::connect(&address).await.unwrap();
     let mut follow = client.run(RunId(run)).follow(Some(0));
     let mut ends = Vec::new();
     let mut place = 0;
     while let Some(event) = follow.next().await.unwrap() {
         assert_eq!(event.sequence, place);
-        ends.push(event.event == clino::domain::Event::Closed);
+        ends.push(event.event == clino_domain::Event::Closed);
         place += 1;
     }
     assert_eq!(

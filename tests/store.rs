@@ -5,7 +5,7 @@
 
 mod common;
 
-use clino::wire::pb;
+use clino_proto::pb;
 use common::{Daemon, PATIENCE, Upload, open_request, quick};
 use pb::push_snapshot_request::Frame;
 use pb::watch_response::Event;
@@ -349,7 +349,7 @@ async fn row_62_bytes_are_held_against_the_digest_that_was_announced() {
     let data: Vec<u8> = probe.tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
     let frames = [
         ProbeFrame::Begin(pb::ProbeManifest { tensors, ..Default::default() }),
-        ProbeFrame::Chunk(clino::wire::convert::chunk_to_pb(0, data.into())),
+        ProbeFrame::Chunk(clino_proto::convert::chunk_to_pb(0, data.into())),
         ProbeFrame::Commit(pb::Commit { digest: wrong }),
     ];
     let requests = frames.map(|frame| pb::PutProbeRequest { frame: Some(frame) });

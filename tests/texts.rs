@@ -6,10 +6,10 @@ mod common;
 #[allow(dead_code)]
 mod openmetrics;
 
-use clino::client::Client;
-use clino::domain::text::{in_quotes, is_hidden, shown};
-use clino::domain::{Comparison, Direction, Moment, RunFilter, Subject};
-use clino::wire::pb;
+use clino_client::Client;
+use clino_domain::text::{in_quotes, is_hidden, shown};
+use clino_domain::{Comparison, Direction, Moment, RunFilter, Subject};
+use clino_proto::pb;
 use common::{Clients, Daemon, Upload, blamed, group, measure, open_request, quick};
 use openmetrics::Exposition;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -389,7 +389,7 @@ fn plain(status: &Status) {
         matches!(status.code(), Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition),
         "{status:?}"
     );
-    let fault = clino::wire::status::from_status(status);
+    let fault = clino_domain::status::from_status(status);
     let texts = fault.violations.iter().flat_map(|violation| [&violation.field, &violation.description]);
     for text in texts.chain([&fault.message]) {
         assert!(text.chars().count() <= 301 && !text.chars().any(is_hidden), "{text:?}");

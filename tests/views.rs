@@ -3,9 +3,9 @@
 
 mod common;
 
-use clino::client::Client;
-use clino::domain::{Comparison, Direction, Moment, RunFilter, RunNews, RunSummary};
-use clino::wire::pb;
+use clino_client::Client;
+use clino_domain::{Comparison, Direction, Moment, RunFilter, RunNews, RunSummary};
+use clino_proto::pb;
 use common::{Clients, Daemon, PATIENCE, Upload, blamed, group, measure, open_request, quick};
 use pb::watch_response::Event;
 use std::collections::HashMap;
@@ -140,13 +140,13 @@ async fn a_page_fits_into_a_message_whatever_is_asked_for() {
     assert_eq!(names(&heard), expected);
 }
 
-async fn next(news: &mut (impl Stream<Item = Result<RunNews, clino::domain::Fault>> + Unpin)) -> RunNews {
+async fn next(news: &mut (impl Stream<Item = Result<RunNews, clino_domain::Fault>> + Unpin)) -> RunNews {
     timeout(PATIENCE, news.next()).await.expect("news come").expect("the stream goes on").unwrap()
 }
 
 /// News up to those that `enough` accepts, which are returned.
 async fn until(
-    news: &mut (impl Stream<Item = Result<RunNews, clino::domain::Fault>> + Unpin),
+    news: &mut (impl Stream<Item = Result<RunNews, clino_domain::Fault>> + Unpin),
     mut enough: impl FnMut(&RunNews) -> bool,
 ) -> RunNews {
     loop {
@@ -247,7 +247,7 @@ async fn rounds(
     clients: &mut Clients,
     runs: &[String],
     steps: std::ops::Range<u64>,
-    brisk: &mut (impl Stream<Item = Result<RunNews, clino::domain::Fault>> + Unpin),
+    brisk: &mut (impl Stream<Item = Result<RunNews, clino_domain::Fault>> + Unpin),
 ) -> u64 {
     let before = daemon.resident_bytes();
     for step in steps {

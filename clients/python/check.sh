@@ -6,6 +6,7 @@
 #   CHECK_VENV   where the environment lies (kept and reused); by default a fresh one that is removed
 #   CHECK_TORCH  0 leaves PyTorch out (5 GB installed on Linux: its package brings CUDA, and does not load without
 #                it); the tests that need it are then skipped
+#   CHECK_INSTALL_ONLY  1 makes the environment and checks nothing
 #   CHECK_INTEGRATIONS  0 leaves out transformers, Lightning and Keras (280 MB); their tests are then skipped
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,6 +24,7 @@ extras=test,lint
 cp -r "$here" "$work/source"
 "$venv/bin/pip" install --quiet "$work/source[$extras]"
 "$venv/bin/pip" install --quiet --force-reinstall --no-deps "$work/source"
+[ "${CHECK_INSTALL_ONLY:-0}" = 0 ] || exit 0
 
 cd "$here"
 "$venv/bin/ruff" check . ../../examples ../../scripts/coverage --config pyproject.toml

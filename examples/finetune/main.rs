@@ -11,9 +11,9 @@ mod train;
 mod watch;
 
 use clap::Parser;
-use clino::client::background::{Sender, Summary};
-use clino::client::{Label, Plan};
-use clino::domain::{Delivery, Dtype, Tensor, TensorSpec, Value};
+use clino_client::background::{Sender, Summary};
+use clino_client::{Label, Plan};
+use clino_domain::{Delivery, Dtype, Tensor, TensorSpec, Value};
 use daemon::Daemon;
 use network::Network;
 use std::error::Error;

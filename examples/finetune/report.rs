@@ -2,7 +2,7 @@
 //!
 //! Owns: layout. May not touch: where readings come from.
 
-use clino::domain::{Outcome, Reading, SnapshotRef};
+use clino_domain::{Outcome, Reading, SnapshotRef};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ColumnConstraint, LineStyle, Table, Width};
 
@@ -42,7 +42,7 @@ impl Sheet {
                 groups.push(group);
             }
         }
-        groups.sort_by_key(|group| *group == clino::domain::reading::POOLED);
+        groups.sort_by_key(|group| *group == clino_domain::reading::POOLED);
         groups
     }
 

@@ -3,8 +3,8 @@
 //! Owns: the reports. May not touch: training.
 
 use super::report::Sheet;
-use clino::client::Client;
-use clino::domain::{Event, Fault, RunId};
+use clino_client::Client;
+use clino_domain::{Event, Fault, RunId};
 use std::thread::JoinHandle;
 
 /// What was seen of a run.

@@ -5,9 +5,9 @@
 //! A call never waits for the disk. What the queue or the disk does not take is counted, and the count is written as soon
 //! as something can be.
 
-use crate::domain::tally::{Happening, Tally};
-use crate::domain::text::shown_json;
-use crate::domain::{Fault, RunId};
+use clino_domain::tally::{Happening, Tally};
+use clino_domain::text::shown_json;
+use clino_domain::{Fault, RunId};
 use rustix::fs::OFlags;
 use serde::Serialize;
 use std::fs::{File, OpenOptions, Permissions};
@@ -76,7 +76,7 @@ impl Audit {
     /// Appends to a file, which is made for its owner alone.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] when it cannot be opened.
+    /// [`clino_domain::FaultKind::Invalid`] when it cannot be opened.
     pub fn open(path: &Path, tally: Arc<Tally>) -> Result<Self, Fault> {
         let wrong = |error: std::io::Error| Fault::invalid(FIELD, format!("{}: {error}", path.display()));
         let file = append(path).map_err(wrong)?;
@@ -223,7 +223,7 @@ impl Writer {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::text::is_hidden;
+    use clino_domain::text::is_hidden;
     use std::os::unix::fs::PermissionsExt;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -249,7 +249,8 @@ mod tests {
         std::fs::rename(&path, &moved).unwrap();
         audit.record(&Record { event: "closed", ..record });
         audit.flush(PATIENCE);
-        let (before, after) = (lines(&moved), lines(&path));
+        let before = lines(&moved);
+        let after = lines(&path);
         assert_eq!((before.len(), after.len()), (1, 1));
         assert_eq!((&before[0]["run"], &before[0]["outcome"]), (&"r".into(), &OUTCOME.into()));
         let raw = std::fs::read_to_string(&moved).unwrap();

@@ -9,9 +9,9 @@ use super::peer::{Certificate, Peer};
 use super::quotas::{Quotas, Table};
 use super::tokens::{Book, Entry, check_mode};
 use super::watched::{Change, Watched};
-use crate::domain::tally::{Happening, Tally};
-use crate::domain::text::cut;
-use crate::domain::{Fault, FaultKind};
+use clino_domain::tally::{Happening, Tally};
+use clino_domain::text::cut;
+use clino_domain::{Fault, FaultKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -226,7 +226,9 @@ impl std::fmt::Debug for Gate {
 
 fn current(found: Option<&Entry>, otherwise: &str) -> Result<Identity, Fault> {
     let entry = found.ok_or_else(|| unknown(otherwise))?;
-    let (name, grants, expires) = (entry.name.clone(), entry.grants.clone(), entry.expires);
+    let name = entry.name.clone();
+    let grants = entry.grants.clone();
+    let expires = entry.expires;
     match expires.is_some_and(|expires| expires <= SystemTime::now()) {
         true => Err(unknown("found one that has expired, expected a new token")),
         false => Ok(Identity { name, grants, expires }),

@@ -5,7 +5,7 @@
 //! A token has 256 random bits. Slow hashes with salts protect passwords, which can be guessed; nobody guesses 256 bits,
 //! so that one SHA-256 hides a token as well and costs a call nothing.
 
-use crate::domain::id::hex;
+use clino_domain::id::hex;
 use sha2::{Digest, Sha256};
 use std::fmt;
 

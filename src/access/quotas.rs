@@ -3,10 +3,10 @@
 //! Owns: the counts, in memory. May not touch: runs, bytes, the engine; they tell what they use.
 
 use super::watched::Watched;
-use crate::domain::Fault;
-use crate::domain::quota::{Quota, exceeded};
-use crate::domain::run::RESERVED_PROJECTS;
-use crate::domain::text::check_free_name;
+use clino_domain::Fault;
+use clino_domain::quota::{Quota, exceeded};
+use clino_domain::run::RESERVED_PROJECTS;
+use clino_domain::text::check_free_name;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +68,7 @@ impl Table {
     /// Reads the text of a quotas file.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming the line or the key.
+    /// [`clino_domain::FaultKind::Invalid`] naming the line or the key.
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let wrong = |why: String| Fault::invalid(FIELD, why);
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("expected UTF-8".into()))?;
@@ -207,7 +207,7 @@ impl Quotas {
     /// One more upload of a snapshot of a project.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Quota`] when as many are open as may be, or its measure-seconds are used up.
+    /// [`clino_domain::FaultKind::Quota`] when as many are open as may be, or its measure-seconds are used up.
     pub fn upload(&self, project: &str) -> Result<Slot, Fault> {
         if let Some(limit) = self.limits(project).measure_seconds_per_hour {
             measured(project, usage(&mut self.lock(), project), limit, self.now())?;
@@ -218,7 +218,7 @@ impl Quotas {
     /// One more upload of a project that the engine does nothing for, such as that of a probe.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Quota`] when as many are open as may be.
+    /// [`clino_domain::FaultKind::Quota`] when as many are open as may be.
     pub fn slot(&self, project: &str) -> Result<Slot, Fault> {
         let limits = self.limits(project);
         let mut all = self.lock();
@@ -245,7 +245,7 @@ impl Quotas {
     /// Bytes of a snapshot or a probe of a project.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Quota`] when they do not fit beside those that it holds.
+    /// [`clino_domain::FaultKind::Quota`] when they do not fit beside those that it holds.
     pub fn hold(&self, project: &str, bytes: u64) -> Result<Hold, Fault> {
         let limits = self.limits(project);
         let mut all = self.lock();
@@ -329,7 +329,7 @@ fn measured(project: &str, usage: &mut Usage, limit: f64, now: Duration) -> Resu
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::FaultKind;
+    use clino_domain::FaultKind;
 
     fn quotas(text: &str) -> Quotas {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -374,7 +374,8 @@ mod tests {
     #[test]
     fn bytes_and_uploads_are_given_back() {
         let quotas = quotas("[default]\nuploads = 1\nsnapshot_bytes = 10");
-        let (slot, hold) = (quotas.upload("a").unwrap(), quotas.hold("a", 6).unwrap());
+        let slot = quotas.upload("a").unwrap();
+        let hold = quotas.hold("a", 6).unwrap();
         assert_eq!(subject(&quotas.upload("a").unwrap_err()), "project/a/uploads");
         assert_eq!(subject(&quotas.hold("a", 5).unwrap_err()), "project/a/snapshot_bytes");
         assert_eq!(subject(&quotas.hold("a", u64::MAX).unwrap_err()), "project/a/snapshot_bytes");

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{Fault, FaultKind};
+use clino_domain::{Fault, FaultKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +94,8 @@ fn with_a_file_everybody_is_an_entry() {
     ] {
         assert_eq!(name(&gate, authorization, &peer).unwrap(), expected);
     }
-    let (late, foreign) = (format!("Bearer {}", token(2).reveal()), format!("Bearer {}", token(3).reveal()));
+    let late = format!("Bearer {}", token(2).reveal());
+    let foreign = format!("Bearer {}", token(3).reveal());
     for (authorization, peer, expected) in [
         (None, tcp(), "found none"),
         (None, Peer::Unix { uid: None }, "found none"),

@@ -4,8 +4,8 @@
 
 use super::grants::{EVERY_PROJECT, Grants, Scope};
 use super::mint::{PREFIX, unhex};
-use crate::domain::Fault;
-use crate::domain::text::{check_name, quoted};
+use clino_domain::Fault;
+use clino_domain::text::{check_name, quoted};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -75,7 +75,7 @@ impl Book {
     /// Reads the text of a tokens file.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming the line or entry. No value of the file is repeated: somebody may have
+    /// [`clino_domain::FaultKind::Invalid`] naming the line or entry. No value of the file is repeated: somebody may have
     /// put a token there by mistake.
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let wrong = |why: String| Fault::invalid(FIELD, why);
@@ -133,13 +133,14 @@ impl Book {
 /// Refuses a file that others could read, or could put themselves into.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] naming the mode.
+/// [`clino_domain::FaultKind::Invalid`] naming the mode.
 pub(super) fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Fault> {
     let mode = metadata.mode() & 0o7777;
     match mode & (OTHERS | GROUP_WRITES) {
         0 => Ok(()),
         _ => {
-            let (file, found) = (path.display(), format!("{mode:04o}"));
+            let file = path.display();
+            let found = format!("{mode:04o}");
             let expected = "expected one that others cannot use and the group cannot write, such as 0600";
             Err(Fault::invalid(FIELD, format!("{file}: found mode {found}, {expected}")))
         }
@@ -162,7 +163,8 @@ fn entry(raw: RawEntry) -> Result<Entry, Fault> {
     }
     let expires =
         expires.map(|at| moment(&at).ok_or_else(|| wrong("expires: expected a date, or a time in UTC")));
-    let (expires, grants) = (expires.transpose()?, Arc::new(Grants::new(projects)));
+    let expires = expires.transpose()?;
+    let grants = Arc::new(Grants::new(projects));
     Ok(Entry { name, hashes, certificates, uid, grants, expires })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: the value that counts now; a broken file keeps the one before. May not touch: when it is looked at.
 
-use crate::domain::Fault;
+use clino_domain::Fault;
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata};
@@ -51,7 +51,7 @@ impl<T> Watched<T> {
     /// Reads the files and makes the first value; `check` looks at each before it is read.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming `what` when a file cannot be read or is not what it should be.
+    /// [`clino_domain::FaultKind::Invalid`] naming `what` when a file cannot be read or is not what it should be.
     pub fn open(what: &'static str, files: Vec<PathBuf>, check: Check, make: Make<T>) -> Result<Self, Fault> {
         let bytes = read(what, &files, check)?;
         let current = RwLock::new(Arc::new(make(&bytes)?));

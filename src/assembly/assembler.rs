@@ -2,11 +2,12 @@
 //!
 //! Owns: the order and integrity of chunks. May not touch: where the chunks come from.
 
+use super::HeldSnapshot;
 use super::spool::{Growing, Kept, Spool};
-use super::{HeldSnapshot, crc32c};
-use crate::domain::budget::Claim;
-use crate::domain::id::hex;
-use crate::domain::{Fault, FaultKind, Gauge, Manifest, SnapshotHeader, Statistics, Tensor};
+use clino_domain::budget::Claim;
+use clino_domain::crc32c;
+use clino_domain::id::hex;
+use clino_domain::{Fault, FaultKind, Gauge, Manifest, SnapshotHeader, Statistics, Tensor};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -80,7 +81,9 @@ impl Assembler {
     }
 
     fn check(&self, offset: u64, data: &[u8], checksum: u32) -> Result<(), Fault> {
-        let (length, due, total) = (data.len(), self.received, self.manifest.total_bytes());
+        let length = data.len();
+        let due = self.received;
+        let total = self.manifest.total_bytes();
         if offset != due {
             let description = format!("found {offset}, expected {due}");
             return Err(Fault::field(FaultKind::OutOfRange, "chunk.offset", description));
@@ -107,7 +110,8 @@ impl Assembler {
     /// # Errors
     /// [`FaultKind::Invalid`] when some are missing, telling how many came.
     pub fn commit(self) -> Result<Assembled, Fault> {
-        let (found, expected) = (self.received, self.manifest.total_bytes());
+        let found = self.received;
+        let expected = self.manifest.total_bytes();
         if found != expected {
             let description = format!("found {found} bytes, expected {expected}");
             return Err(Fault::invalid("commit", description).committed(found));

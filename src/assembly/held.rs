@@ -3,7 +3,7 @@
 //! Owns: where each tensor lies among the bytes. May not touch: when it is read.
 
 use super::Assembled;
-use crate::domain::{Dtype, Fault, Held, ParameterSource, Snapshot, SnapshotHeader, Statistics};
+use clino_domain::{Dtype, Fault, Held, ParameterSource, Snapshot, SnapshotHeader, Statistics};
 use std::sync::Arc;
 
 /// A received snapshot with the claim on its bytes.

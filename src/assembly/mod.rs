@@ -13,10 +13,5 @@ pub use assembler::{Assembled, Assembler, MAX_CHUNK};
 pub use held::HeldSnapshot;
 pub use spool::Spool;
 
-/// CRC-32/ISCSI (Castagnoli) of `data`.
-pub fn crc32c(data: &[u8]) -> u32 {
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, data) as u32
-}
-
 #[cfg(test)]
 mod tests;

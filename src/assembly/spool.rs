@@ -2,8 +2,8 @@
 //!
 //! Owns: the files. May not touch: what the bytes mean.
 
-use crate::domain::{Fault, FaultKind};
 use bytes::Bytes;
+use clino_domain::{Fault, FaultKind};
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::budget::Budget;
-use crate::domain::*;
+use clino_domain::budget::Budget;
+use clino_domain::*;
 use proptest::prelude::*;
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! Owns: their grammar. May not touch: the catalogue, which checks what was parsed.
 
-use crate::domain::text::{quoted, unquoted};
-use crate::domain::{MeasureRequest, Precision, Value};
 use clap::ValueEnum;
+use clino_domain::text::{quoted, unquoted};
+use clino_domain::{MeasureRequest, Precision, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -7,9 +7,9 @@
 
 use super::arguments;
 use super::model::Model;
-use crate::domain::{Examiner, Fault, MeasureRequest, Value};
-use crate::engine::{Bench, Done, Examination, Implementation};
 use clap::{Args, ValueEnum};
+use clino_domain::{Examiner, Fault, MeasureRequest, Value};
+use clino_engine::{Bench, Done, Examination, Implementation};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::io::{self, BufRead};
@@ -62,9 +62,11 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
         if name.is_empty() {
             continue;
         }
-        let (began, cpu) = (Instant::now(), cpu_seconds());
+        let began = Instant::now();
+        let cpu = cpu_seconds();
         let Done { result, flops, bytes } = one(&mut bench, name)?;
-        let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+        let seconds = began.elapsed().as_secs_f64();
+        let cpu_seconds = cpu_seconds() - cpu;
         let answer = Line { name, seconds, cpu_seconds, result, flops, bytes };
         let line = serde_json::to_string(&answer).map_err(|error| Fault::internal(error.to_string()))?;
         super::out::print(&format!("{line}\n"))?;

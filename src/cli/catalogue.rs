@@ -3,9 +3,9 @@
 //! Owns: the choice of lines, and how parameters are laid out. May not touch: what is in a catalogue.
 
 use super::table::typed;
-use crate::domain::text::suggestion;
-use crate::domain::{Fault, ParameterInfo};
 use clap::{Args, ValueEnum};
+use clino_domain::text::suggestion;
+use clino_domain::{Fault, ParameterInfo};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -42,7 +42,7 @@ pub struct Look<T> {
 /// Prints the lines that are asked for.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] for a name that the catalogue does not have.
+/// [`clino_domain::FaultKind::Invalid`] for a name that the catalogue does not have.
 pub fn print<T: Serialize>(arguments: &Arguments, all: Vec<T>, look: &Look<T>) -> Result<(), Fault> {
     let Arguments { names, format } = arguments;
     if let Some(name) = names.iter().find(|name| !all.iter().any(|line| (look.name)(line) == *name)) {

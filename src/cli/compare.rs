@@ -9,9 +9,9 @@ use super::row;
 use super::selection::{Format, Selection};
 use super::view::place;
 use super::words::NOTHING;
-use crate::domain::text::{harmless, shown};
-use crate::domain::{ComparedRun, Comparison, Direction, Fault, Moment, Subject};
 use clap::{Args, ValueEnum};
+use clino_domain::text::{harmless, shown};
+use clino_domain::{ComparedRun, Comparison, Direction, Fault, Moment, Subject};
 use serde_json::{Value as Json, json};
 
 /// Compares runs by any reading.
@@ -67,7 +67,8 @@ impl Compare {
             Best::Min => Direction::Minimize,
             Best::Max => Direction::Maximize,
         };
-        let (filter, on) = (self.selection.filter(), self.on.clone());
+        let filter = self.selection.filter();
+        let on = self.on.clone();
         let comparison = Comparison { filter, on, moment: self.moment, direction };
         let lines = self.daemon.connect().await?.compare(&comparison).await?;
         match self.format {

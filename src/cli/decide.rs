@@ -7,13 +7,13 @@ use super::policy;
 use super::trace::{Case, Told};
 use super::view::advice;
 use crate::decide::Bench;
-use crate::domain::series::{MOST_PAGES, PAGE};
-use crate::domain::text::{harmless, shown_json};
-use crate::domain::{
+use clap::{Args, ValueEnum};
+use clino_domain::series::{MOST_PAGES, PAGE};
+use clino_domain::text::{harmless, shown_json};
+use clino_domain::{
     Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureRequest, Mode, Peer, Point, Policy, RunId,
     Series, Subject, Term, Value, Want,
 };
-use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -56,7 +56,7 @@ struct Answer<'a> {
 /// Runs the command.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] for a policy or a line that is not sound.
+/// [`clino_domain::FaultKind::Invalid`] for a policy or a line that is not sound.
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let standard = arguments.policy.as_deref().map(policy::load).transpose()?;
     let mut lines = std::io::BufWriter::new(out());

@@ -6,10 +6,10 @@ use super::dial::Dial;
 use super::out::{print, print_json};
 use super::view::advice;
 use super::words::count;
-use crate::client::Advised;
-use crate::domain::text::{harmless, shown};
-use crate::domain::{Decision, Fault};
 use clap::Args;
+use clino_client::Advised;
+use clino_domain::text::{harmless, shown};
+use clino_domain::{Decision, Fault};
 use tokio_stream::StreamExt;
 
 /// What the policy of a run says. Exit code 0; with --exit-code it is 10 for STOP and 11 for not enough data.
@@ -68,7 +68,7 @@ impl Ask {
 }
 
 fn code(decision: &Decision) -> u8 {
-    use crate::domain::Advice::{Continue, NotEnoughData, Stop};
+    use clino_domain::Advice::{Continue, NotEnoughData, Stop};
     match decision.advice {
         Continue => 0,
         Stop => 10,

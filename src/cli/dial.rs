@@ -3,10 +3,10 @@
 //! Owns: reading of the files that are named. May not touch: what is asked.
 
 use super::{given, which};
-use crate::client::{Access, Client, Run};
 use crate::config::{ClientAccess, client_access};
-use crate::domain::Fault;
 use clap::Args;
+use clino_client::{Access, Client, Run};
+use clino_domain::Fault;
 use std::path::{Path, PathBuf};
 
 /// Where the daemon is, and who asks.
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub struct Dial {
     /// The daemon: http://HOST:PORT, https://HOST:PORT or unix:///PATH; also CLINO_ADDR. Without either it is the socket
     /// at which this user's clino serve listens by default.
-    #[arg(long, default_value_t = crate::config::client_address())]
+    #[arg(long, default_value_t = clino_client::endpoint::client_address())]
     addr: String,
     #[command(flatten)]
     shown: Shown,
@@ -41,7 +41,7 @@ impl Dial {
     /// Connects.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming a file that cannot be used, or those of [`Client::connect`].
+    /// [`clino_domain::FaultKind::Invalid`] naming a file that cannot be used, or those of [`Client::connect`].
     pub async fn connect(&self) -> Result<Client, Fault> {
         Client::connect_with(&self.addr, &self.shown.access()?).await
     }
@@ -61,7 +61,7 @@ impl Shown {
     /// What flags and variables name.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming a file that cannot be used.
+    /// [`clino_domain::FaultKind::Invalid`] naming a file that cannot be used.
     pub fn access(&self) -> Result<Access, Fault> {
         self.over(client_access())
     }

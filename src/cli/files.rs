@@ -4,12 +4,12 @@
 
 use super::given::{self, unreadable};
 use super::kinds;
-use crate::domain::run::COLUMNS;
-use crate::domain::text::quoted;
-use crate::domain::{
+use bytes::Bytes;
+use clino_domain::run::COLUMNS;
+use clino_domain::text::quoted;
+use clino_domain::{
     Dtype, Fault, FaultKind, Manifest, ProbeGroup, Snapshot, SnapshotHeader, Tensor, TensorSpec,
 };
-use bytes::Bytes;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::fs::File;
 use std::io::Read;
@@ -82,7 +82,8 @@ impl TensorFile {
     }
 
     fn of(paths: &[PathBuf]) -> Result<Self, Fault> {
-        let (mut files, mut headers) = (Vec::new(), Headers::default());
+        let mut files = Vec::new();
+        let mut headers = Headers::default();
         for (index, path) in paths.iter().enumerate() {
             let (file, data, metadata) = header(path).map_err(|fault| named(path, fault))?;
             headers.add(index, data, &metadata);
@@ -212,7 +213,8 @@ fn sound_header(file: &mut File, size: u64) -> Result<(u64, Metadata), Fault> {
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|error| malformed(&error.to_string()))?;
     let data = LENGTH_BYTES + length;
-    let (found, expected) = (size - data, metadata.data_len() as u64);
+    let found = size - data;
+    let expected = metadata.data_len() as u64;
     if found != expected {
         let why = format!(
             "found {found} bytes of data, expected {expected}: it was not copied or saved to the end"

@@ -7,9 +7,9 @@ use super::fleet_view::{Fleet, Word};
 use super::out::{columns, lines, print, print_json};
 use super::selection::{Format, Selection, principal};
 use super::watch::draw;
-use crate::client::{Access, BEGINNING, Client};
-use crate::domain::{Fault, FaultKind, RunFilter, RunNews, Subject};
 use clap::Args;
+use clino_client::{Access, BEGINNING, Client};
+use clino_domain::{Fault, FaultKind, RunFilter, RunNews, Subject};
 use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -31,7 +31,7 @@ const CURSOR: usize = 1;
 pub struct Watch {
     /// The daemons: http://HOST:PORT, https://HOST:PORT or unix:///PATH; one that is away is called again and again.
     /// Without any it is CLINO_ADDR, or the socket at which this user's clino serve listens by default.
-    #[arg(value_name = "ADDR", default_values_t = [crate::config::client_address()])]
+    #[arg(value_name = "ADDR", default_values_t = [clino_client::endpoint::client_address()])]
     addresses: Vec<String>,
     /// What is shown of each run: the principal number of a measure on a group; pooled unless a group is named.
     #[arg(long, value_name = "SUBJECT", value_parser = principal, num_args = 1.., default_values = ["loss", "sharpness"])]
@@ -56,14 +56,17 @@ impl Watch {
     /// # Errors
     /// [`FaultKind::Invalid`] for an address or a filter that no daemon understands. A daemon that is away is none.
     pub async fn run(&self) -> Result<(), Fault> {
-        let (access, fleet) = (self.shown.access()?, Fleet::new(&self.addresses, self.show.clone()));
+        let access = self.shown.access()?;
+        let fleet = Fleet::new(&self.addresses, self.show.clone());
         if self.once {
             return self.once(fleet, access).await;
         }
         let (sender, words) = channel(IN_FLIGHT);
         let mut listeners = JoinSet::new();
         for (place, address) in self.addresses.iter().enumerate() {
-            let (address, access, filter) = (address.clone(), access.clone(), self.selection.filter());
+            let address = address.clone();
+            let access = access.clone();
+            let filter = self.selection.filter();
             let listener = Listener { place, address, access, filter };
             listeners.spawn(listener.listen(sender.clone()));
         }
@@ -77,7 +80,8 @@ impl Watch {
     async fn once(&self, mut fleet: Fleet, access: Access) -> Result<(), Fault> {
         let mut asked = JoinSet::new();
         for (place, address) in self.addresses.iter().cloned().enumerate() {
-            let (access, filter) = (access.clone(), self.selection.filter());
+            let access = access.clone();
+            let filter = self.selection.filter();
             asked.spawn(async move { (place, ask(&address, &access, &filter).await) });
         }
         let mut answers = asked.join_all().await;
@@ -121,7 +125,8 @@ fn say(fleet: &mut Fleet, place: usize, word: &Word, format: Format) -> Result<(
 async fn live(mut fleet: Fleet, mut words: Receiver<Heard>) -> Result<(), Fault> {
     let mut ticks = tokio::time::interval(FRAME);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut height, mut stale) = (0, true);
+    let mut height = 0;
+    let mut stale = true;
     loop {
         tokio::select! {
             word = words.recv() => match word {

@@ -5,9 +5,9 @@
 use super::grid::{Column, Grid};
 use super::row;
 use super::words::{NOTHING, count, within};
-use crate::domain::subject::EVERY_GROUP;
-use crate::domain::text::{harmless, shown};
-use crate::domain::{RunId, RunNews, RunSummary, Subject};
+use clino_domain::subject::EVERY_GROUP;
+use clino_domain::text::{harmless, shown};
+use clino_domain::{RunId, RunNews, RunSummary, Subject};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -132,7 +132,7 @@ impl Fleet {
             self.runs().flat_map(|run| run.groups.iter().map(String::as_str)).collect();
         for term in self.show.iter().flat_map(|subject| &subject.terms).filter(|_| !groups.is_empty()) {
             let unknown = term.group.as_deref().filter(|group| {
-                ![EVERY_GROUP, crate::domain::reading::POOLED].contains(group) && !groups.contains(group)
+                ![EVERY_GROUP, clino_domain::reading::POOLED].contains(group) && !groups.contains(group)
             });
             if let Some(group) = unknown {
                 let known: Vec<String> = groups.iter().map(|group| shown(group)).collect();
@@ -258,7 +258,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::cli::view::tests::{decision, run};
-    use crate::domain::{Latest, RunLabel, SnapshotRef};
+    use clino_domain::{Latest, RunLabel, SnapshotRef};
 
     fn named(id: &str, name: &str) -> RunSummary {
         let label = RunLabel { project: "p".into(), ..RunLabel::default() };

@@ -2,7 +2,7 @@
 //!
 //! Owns: what may be read. May not touch: what is in there.
 
-use crate::domain::{Fault, FaultKind};
+use clino_domain::{Fault, FaultKind};
 use rustix::fs::OFlags;
 use std::fs::{File, FileType};
 use std::io::{self, Read};

@@ -5,10 +5,10 @@
 use super::grid::{Column, Grid};
 use super::out::{columns, out, print};
 use super::which;
-use crate::domain::Fault;
-use crate::domain::text::{harmless_lines, shown};
 use crate::publish::history::{self, COLUMNS, Cell, Csv, JsonLines, Parquet, Sheet, export, query, schema};
 use clap::{Args, ValueEnum};
+use clino_domain::Fault;
+use clino_domain::text::{harmless_lines, shown};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ pub struct Export {
 /// Answers one question.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] for a statement that writes or that SQLite refuses.
+/// [`clino_domain::FaultKind::Invalid`] for a statement that writes or that SQLite refuses.
 pub fn ask(arguments: &Query) -> Result<(), Fault> {
     let stdout = || BufWriter::new(out());
     let (Some(data), Some(sql), false) = (&arguments.data, &arguments.sql, arguments.schema) else {
@@ -85,7 +85,7 @@ pub fn ask(arguments: &Query) -> Result<(), Fault> {
 /// Writes the readings to a file.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::NotFound`] without the history or the run; [`crate::domain::FaultKind::Invalid`] when the
+/// [`clino_domain::FaultKind::NotFound`] without the history or the run; [`clino_domain::FaultKind::Invalid`] when the
 /// file cannot be made.
 pub fn write(arguments: &Export) -> Result<(), Fault> {
     let run = arguments.run.as_deref().map(|run| {

@@ -2,9 +2,9 @@
 //!
 //! Owns: what a signal means to a command. May not touch: what is kept.
 
-use crate::domain::Fault;
-use crate::engine::Stop;
 use crate::shutdown::Signals;
+use clino_domain::Fault;
+use clino_engine::Stop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -3,7 +3,7 @@
 //! Owns: telling kinds of files apart, and what to do with each. May not touch: tensors.
 
 use super::given;
-use crate::domain::{Fault, FaultKind};
+use clino_domain::{Fault, FaultKind};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -99,7 +99,8 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>, Fault> {
         None if shards.is_empty() => Err(unsound("found an index without tensors".into())),
         None => Ok(shards),
         Some(missing) => {
-            let (missing, all) = (missing.display(), shards.len());
+            let missing = missing.display();
+            let all = shards.len();
             Err(unsound(format!("{missing} is missing, one of its {all} shards: download all of them")))
         }
     }

@@ -4,9 +4,9 @@
 
 use super::table::{details, parameters, with_error};
 use super::words::{shortened, width, wrapped};
-use crate::domain::text::shown;
-use crate::domain::{MeasureRequest, Reading};
-use crate::engine::Task;
+use clino_domain::text::shown;
+use clino_domain::{MeasureRequest, Reading};
+use clino_engine::Task;
 
 const VALUE: &str = "value ± standard error";
 /// Columns of a group's name where there is little room.
@@ -101,7 +101,7 @@ fn aligned(text: &str, to: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Estimate, Precision, SnapshotRef, Value};
+    use clino_domain::{Estimate, Precision, SnapshotRef, Value};
 
     fn reading() -> Reading {
         let parameters = [("alpha".to_owned(), Value::Number(0.01)), ("draws".into(), Value::Number(2.0))];

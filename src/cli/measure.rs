@@ -10,14 +10,14 @@ use super::model::{HEADER, Model};
 use super::out::{columns, print, say};
 use super::progress::{Now, Progress};
 use super::words::count;
-use crate::domain::text::{listed, shown};
-use crate::domain::{
+use crate::pipeline::{self, Listener, Memory};
+use clap::{Args, ValueEnum};
+use clino_domain::text::{listed, shown};
+use clino_domain::{
     Admitted, Examiner, Fault, FaultKind, InMemory, Layout, MeasureRequest, ParameterSource, Planned,
     Reading, References, RunSpec, Snapshot, Work,
 };
-use crate::engine::{Arrived, Examination, Session, Stop, Task};
-use crate::pipeline::{self, Listener, Memory};
-use clap::{Args, ValueEnum};
+use clino_engine::{Arrived, Examination, Session, Stop, Task};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

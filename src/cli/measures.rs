@@ -3,14 +3,14 @@
 //! Owns: how the catalogue is laid out. May not touch: what is in it.
 
 use super::catalogue::{self, Arguments, Look, cell, parameter_lines, parameter_table};
-use crate::domain::{Examiner, Fault, MeasureInfo};
-use crate::engine::Examination;
+use clino_domain::{Examiner, Fault, MeasureInfo};
+use clino_engine::Examination;
 use std::fmt::Write as _;
 
 /// Prints the catalogue.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] for a name that it does not have.
+/// [`clino_domain::FaultKind::Invalid`] for a name that it does not have.
 pub fn run(arguments: &Arguments) -> Result<(), Fault> {
     catalogue::print(arguments, Examination.catalogue(), &Look { name: |info| info.name, text, markdown })
 }
@@ -88,7 +88,8 @@ fn markdown(chosen: &[MeasureInfo]) -> String {
     let _ = writeln!(out, "\n| measure | what it is | cost | stays under rescaling |\n|---|---|---|---|");
     for info in chosen {
         let stays = if info.rescaling { "yes" } else { "no" };
-        let (summary, cost) = (cell(info.summary), cell(info.cost));
+        let summary = cell(info.summary);
+        let cost = cell(info.cost);
         let _ = writeln!(out, "| [`{0}`](#{0}) | {summary} | {cost} | {stays} |", info.name);
     }
     chosen.iter().for_each(|info| section(&mut out, info));

@@ -43,10 +43,10 @@ mod watch;
 mod which;
 mod words;
 
-use crate::domain::text::{harmless, harmless_lines};
-use crate::domain::{Devices, Fault, FaultKind, Place};
-use crate::engine::Engine;
 use clap::{Parser, Subcommand};
+use clino_domain::text::{harmless, harmless_lines};
+use clino_domain::{Devices, Fault, FaultKind, Place};
+use clino_engine::Engine;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -63,7 +63,7 @@ pub const OCCUPIED: u8 = 75;
 
 /// A training-time daemon: parameter snapshots in, generalization measures with error bars out.
 #[derive(Debug, Parser)]
-#[command(name = "clino", version)]
+#[command(name = "clino", version, long_version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -5,12 +5,12 @@
 use super::arguments;
 use super::files::TensorFile;
 use super::kinds;
-use crate::domain::{
+use clap::Args;
+use clino_domain::{
     Delivery, Devices, Fault, MeasureRequest, Precision, RunLabel, RunSpec, Snapshot, SnapshotHeader,
     SnapshotRef, WeightKind,
 };
-use crate::engine::Engine;
-use clap::Args;
+use clino_engine::Engine;
 use std::path::PathBuf;
 
 /// Of a snapshot that belongs to no run.
@@ -54,7 +54,8 @@ impl Model {
         let config_json = kinds::config(&self.config)?;
         let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
         let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
-        let (name, delivery) = ("offline".into(), Delivery::Every);
+        let name = "offline".into();
+        let delivery = Delivery::Every;
         Ok(RunSpec {
             name,
             config_json,

@@ -11,11 +11,11 @@ use super::table::times;
 use super::view::titled;
 use super::words::NOTHING;
 use super::{arguments, policy, selection};
-use crate::client::Plan;
-use crate::domain::run::DEFAULT_PROJECT;
-use crate::domain::text::{quoted, shown};
-use crate::domain::{Delivery, Fault, MeasureRequest, OpenedRun, RunLabel, Work};
 use clap::{Args, ValueEnum};
+use clino_client::Plan;
+use clino_domain::run::DEFAULT_PROJECT;
+use clino_domain::text::{quoted, shown};
+use clino_domain::{Delivery, Fault, MeasureRequest, OpenedRun, RunLabel, Work};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -82,7 +82,7 @@ impl Open {
     /// Opens the run; its id is all that goes to standard output, its plan goes to standard error.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
+    /// [`clino_domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let plan = self.plan()?;
         let run = self.daemon.connect().await?.open_run(&plan).await?;

@@ -2,8 +2,8 @@
 //!
 //! Owns: what becomes of a command whose output nobody reads any more. May not touch: what is printed.
 
-use crate::domain::text::{harmless_lines, shown_json};
-use crate::domain::{Fault, FaultKind};
+use clino_domain::text::{harmless_lines, shown_json};
+use clino_domain::{Fault, FaultKind};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// Standard output. Where its reader has gone (`clino runs | head -1`) the command ends without a word, as filters do.

@@ -12,9 +12,9 @@ use super::progress::{Now, Progress};
 use super::table::{number, times};
 use super::view::titled;
 use super::words::{NOTHING, count, within};
-use crate::domain::{Admitted, Devices, Fault, MeasureRequest, Value, Work};
-use crate::engine::{Bench, Implementation, Task};
 use clap::Args;
+use clino_domain::{Admitted, Devices, Fault, MeasureRequest, Value, Work};
+use clino_engine::{Bench, Implementation, Task};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ struct Line {
 /// Times, and prints the plan.
 ///
 /// # Errors
-/// Those of `clino measure`; [`crate::domain::FaultKind::Invalid`] for a GPU.
+/// Those of `clino measure`; [`clino_domain::FaultKind::Invalid`] for a GPU.
 pub fn run(arguments: &Arguments) -> Result<(), Fault> {
     let answer = answer(&arguments.measured)?;
     match arguments.format {

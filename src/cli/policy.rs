@@ -3,13 +3,13 @@
 //! Owns: which of TOML and JSON a file is. May not touch: rules, which check what was read.
 
 use super::given;
-use crate::domain::{Fault, Policy};
+use clino_domain::{Fault, Policy};
 use std::path::Path;
 
 /// Reads a policy; a file that ends in `.json` is JSON, any other TOML.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] naming the file, with the place in it.
+/// [`clino_domain::FaultKind::Invalid`] naming the file, with the place in it.
 pub fn load(path: &Path) -> Result<Policy, Fault> {
     let wrong = |error: String| Fault::invalid(path.display().to_string(), error.trim_end().to_owned());
     let text = given::text(path)?;
@@ -23,7 +23,7 @@ pub fn load(path: &Path) -> Result<Policy, Fault> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::{Mode, Value};
+    use clino_domain::{Mode, Value};
 
     fn written(name: &str, text: &str) -> Result<Policy, Fault> {
         let folder = tempfile::tempdir().unwrap();

@@ -5,11 +5,11 @@
 use super::dial::Dial;
 use super::files::TensorFile;
 use super::out::say;
-use crate::client::{Blocks, CHUNK, Label};
-use crate::domain::text::{harmless, shown};
-use crate::domain::{Fault, WeightKind};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
+use clino_client::{Blocks, CHUNK, Label};
+use clino_domain::text::{harmless, shown};
+use clino_domain::{Fault, WeightKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl Push {
     /// Sends the file and says on standard error what will come of it.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming the file when its header is not sound, or what the daemon answers.
+    /// [`clino_domain::FaultKind::Invalid`] naming the file when its header is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let weights = TensorFile::model(&self.file)?;
         weights.check_parameters()?;
@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_in_the_order_of_its_manifest_in_pieces_of_a_chunk() {
-        let (long, short) = (CHUNK + 8, 4);
+        let long = CHUNK + 8;
+        let short = 4;
         let header = format!(
             r#"{{"b":{{"dtype":"F32","shape":[{}],"data_offsets":[0,{long}]}},"a":{{"dtype":"F32","shape":[1],"data_offsets":[{long},{}]}}}}"#,
             long / 4,

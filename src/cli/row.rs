@@ -5,8 +5,8 @@
 use super::table::with_stderr;
 use super::view::{advice, place};
 use super::words::NOTHING;
-use crate::domain::text::shown;
-use crate::domain::{
+use clino_domain::text::shown;
+use clino_domain::{
     Estimate, Latest, MeasureRequest, Outcome, Point, Reading, RunSummary, SnapshotRef, Subject,
 };
 use serde_json::{Map, Value as Json, json};

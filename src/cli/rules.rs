@@ -4,13 +4,13 @@
 
 use super::catalogue::{self, Arguments, Look, cell, parameter_lines, parameter_table};
 use crate::decide::Bench;
-use crate::domain::{Fault, Judge, RuleInfo};
+use clino_domain::{Fault, Judge, RuleInfo};
 use std::fmt::Write as _;
 
 /// Prints the list.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] for a name that it does not have.
+/// [`clino_domain::FaultKind::Invalid`] for a name that it does not have.
 pub fn run(arguments: &Arguments) -> Result<(), Fault> {
     catalogue::print(arguments, Bench::default().rules(), &Look { name: |info| info.name, text, markdown })
 }

@@ -7,10 +7,10 @@ use super::grid::{Column, Grid};
 use super::out::{columns, print, print_json};
 use super::row;
 use super::selection::{Format, Selection};
-use crate::domain::text::shown;
-use crate::domain::{Fault, Latest, RunSummary};
 use crate::publish::history;
 use clap::Args;
+use clino_domain::text::shown;
+use clino_domain::{Fault, Latest, RunSummary};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@ use super::view::View;
 use super::view::tests::{decision, run};
 use super::words::width;
 use super::{compare, history, open, plan, runs};
-use crate::domain::{
+use clino_domain::{
     ComparedRun, Estimate, Event, Latest, MeasureRequest, OpenedRun, Planned, Point, Precision, Reading,
     RunId, RunLabel, RunNews, RunSummary, SnapshotRef, Subject, Value, Work,
 };

@@ -3,8 +3,8 @@
 //! Owns: their grammar. May not touch: which runs there are.
 
 use super::arguments::named;
-use crate::domain::{RunFilter, Subject};
 use clap::{Args, ValueEnum};
+use clino_domain::{RunFilter, Subject};
 use std::collections::BTreeMap;
 
 /// Which runs; all unless told.

@@ -5,13 +5,13 @@
 
 use super::files::TensorFile;
 use super::model::HEADER;
-use crate::domain::{
+use crate::pipeline::{self, Memory};
+use clap::{Args, ValueEnum};
+use clino_domain::{
     Delivery, Devices, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, ProbeGroup,
     Reading, References, RunLabel, RunSpec, Snapshot,
 };
-use crate::engine::{Arrived, Check, Engine, Examination, Speed, Stop};
-use crate::pipeline::{self, Memory};
-use clap::{Args, ValueEnum};
+use clino_engine::{Arrived, Check, Engine, Examination, Speed, Stop};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -225,7 +225,8 @@ fn kernels(checks: &[Check], verbose: bool) -> String {
     let shown = |check: &&Check| verbose || !check.passes() || check.difference > 0.0;
     for check in checks.iter().filter(shown) {
         let Check { kernel, difference, allowed } = check;
-        let (found, most) = (size(*difference), size(*allowed));
+        let found = size(*difference);
+        let most = size(*allowed);
         text += &format!("| {kernel} | {found} | {most} | {} |\n", verdict(check.passes()));
     }
     text + "\n"
@@ -242,7 +243,8 @@ fn measures(compared: &BTreeMap<String, Compared>, precision: Precision) -> Stri
     );
     for (measure, found) in compared {
         let [there, here] = found.pair.map(|value| value.map_or("-".into(), super::table::number));
-        let (difference, allowed) = (size(found.difference), size(found.allowed));
+        let difference = size(found.difference);
+        let allowed = size(found.allowed);
         let verdict = verdict(found.passes);
         text += &format!("| {measure} | {there} | {here} | {difference} | {allowed} | {verdict} |\n");
     }
@@ -259,7 +261,8 @@ fn speeds(speeds: &[Speed]) -> String {
         "### Bandwidth\n\n| kernel | MB to move | ms | GB/s | of a copy |\n|---|---|---|---|---|\n",
     );
     for speed in speeds {
-        let (megabytes, milliseconds) = (speed.bytes as f64 * 1e-6, speed.seconds * 1e3);
+        let megabytes = speed.bytes as f64 * 1e-6;
+        let milliseconds = speed.seconds * 1e3;
         let share = 100.0 * rate(speed) / copy(speed);
         text += &format!(
             "| {} {} | {megabytes:.0} | {milliseconds:.3} | {:.0} | {share:.0} % |\n",
@@ -354,8 +357,12 @@ impl Files {
             [] => Examination.catalogue().iter().map(|info| every(info.name)).collect(),
             asked => asked.to_vec(),
         };
-        let (name, config_json, groups) = ("selftest".into(), self.config.into(), vec![self.probe.clone()]);
-        let (seed, delivery, budget) = (1234, Delivery::Every, None);
+        let name = "selftest".into();
+        let config_json = self.config.into();
+        let groups = vec![self.probe.clone()];
+        let seed = 1234;
+        let delivery = Delivery::Every;
+        let budget = None;
         let spec = RunSpec {
             name,
             config_json,
@@ -376,7 +383,8 @@ impl Files {
         let references = References { init: source(&self.init)?, previous: source(&self.previous)? };
         let arrived = Arrived { snapshot: self.snapshot.clone(), references, statistics: None };
         let mut session = engine.take(&admitted, seed, arrived)?;
-        let (mut memory, mut readings) = (Memory::default(), Vec::new());
+        let mut memory = Memory::default();
+        let mut readings = Vec::new();
         let mut keep = |reading| readings.push(reading);
         pipeline::evaluate(&mut session, &mut memory, None, &Stop::default(), &mut keep)?;
         Ok(readings)

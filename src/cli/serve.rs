@@ -5,10 +5,10 @@
 use super::{DATA, FAILED, OCCUPIED, USAGE};
 use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
 use crate::daemon::Daemon;
-use crate::domain::{Fault, FaultKind};
-use crate::engine::Engine;
 use crate::shutdown;
 use crate::telemetry::{self, Telemetry};
+use clino_domain::{Fault, FaultKind};
+use clino_engine::Engine;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -3,8 +3,8 @@
 //! Owns: how numbers are rounded and laid out in a terminal. May not touch: where readings come from.
 
 use super::words::count;
-use crate::domain::text::{harmless, shown};
-use crate::domain::{Ended, Estimate, Interval, Reading, Value};
+use clino_domain::text::{harmless, shown};
+use clino_domain::{Ended, Estimate, Interval, Reading, Value};
 use std::collections::BTreeMap;
 
 /// A number in five significant digits.

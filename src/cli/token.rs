@@ -5,8 +5,8 @@
 use super::given;
 use super::out::print;
 use crate::access::{Book, Scope, Token};
-use crate::domain::{Fault, FaultKind};
 use clap::Args;
+use clino_domain::{Fault, FaultKind};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -41,7 +41,7 @@ fn line(text: &str) -> Result<(String, Vec<Scope>), String> {
 /// Prints the token, and the entry unless it was appended.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] for a name, project or date that no tokens file can hold, or a file that cannot
+/// [`clino_domain::FaultKind::Invalid`] for a name, project or date that no tokens file can hold, or a file that cannot
 /// be appended to.
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let mut random = [0; 32];

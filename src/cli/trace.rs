@@ -2,7 +2,7 @@
 //!
 //! Owns: their form, and which lines make one snapshot. May not touch: what is made of them.
 
-use crate::domain::{
+use clino_domain::{
     Estimate, Fault, MeasureRequest, Outcome, Part, Point, Policy, Precision, Reading, RunId, SnapshotRef,
     Subject,
 };
@@ -154,7 +154,8 @@ impl<R: BufRead> Reader<R> {
             // A second value of the same subject is told as a snapshot of its own.
             Some(last) if last.run == run && last.at == at && !last.has(&line) => last,
             _ => {
-                let (values, readings) = Default::default();
+                let values = Default::default();
+                let readings = Default::default();
                 case.told.push(Told { run, at, values, readings, line: self.line });
                 let Some(last) = case.told.last_mut() else { return Ok(()) };
                 last

@@ -5,8 +5,8 @@
 use super::grid::{Column, Grid};
 use super::table::{typed, with_error};
 use super::words::{count, shortened, width, within};
-use crate::domain::text::{harmless, shown};
-use crate::domain::{
+use clino_domain::text::{harmless, shown};
+use clino_domain::{
     Advice, Decision, Event, MeasureRequest, ModelChecked, Outcome, Reading, RunSummary, Sequenced,
     SnapshotRef, Value,
 };
@@ -68,7 +68,9 @@ impl View {
 
     /// With the counts that the daemon keeps, for a single picture without events.
     pub fn counted(run: RunSummary) -> Self {
-        let (accepted, measured, skipped) = (run.accepted, run.measured, run.skipped);
+        let accepted = run.accepted;
+        let measured = run.measured;
+        let skipped = run.skipped;
         Self { accepted, measured, skipped, ..Self::new(run) }
     }
 
@@ -265,7 +267,8 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Reading(reading) => {
             let group = shown(reading.group.as_deref().unwrap_or("weights"));
             let reason = reading.reason.as_deref().map(|reason| format!(" ({})", harmless(reason)));
-            let (at, reason) = (place(reading.snapshot), reason.unwrap_or_default());
+            let at = place(reading.snapshot);
+            let reason = reason.unwrap_or_default();
             format!("step {at} {group} {} {}{reason}", shown(&reading.measure), cell(reading))
         }
         Event::Skipped { snapshot, reason } => {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::{Delivery, Estimate, Precision, RunId, RunLabel};
+use clino_domain::{Delivery, Estimate, Precision, RunId, RunLabel};
 
 pub(crate) fn run(measures: Vec<MeasureRequest>) -> RunSummary {
     RunSummary {
@@ -49,7 +49,8 @@ fn reading(step: u64, request: &MeasureRequest, group: Option<&str>, draws: &[f6
 
 #[test]
 fn the_table_shows_the_newest_snapshot_that_is_measured_whole() {
-    let (narrow, wide) = (measure("sharpness", 0.001), measure("sharpness", 0.01));
+    let narrow = measure("sharpness", 0.001);
+    let wide = measure("sharpness", 0.01);
     let norm = measure("param_norm", 0.0);
     let mut view = View::new(run(vec![narrow.clone(), wide.clone(), norm.clone()]));
     assert!(view.render(None).contains("waiting for a snapshot"));
@@ -117,7 +118,7 @@ pub(crate) fn decision(sentence: &str) -> Decision {
         id: String::new(),
         run: RunId("r-1".into()),
         advice: Advice::Stop,
-        reason: crate::domain::Reason::PatienceExhausted,
+        reason: clino_domain::Reason::PatienceExhausted,
         rule: "patience on loss@de".into(),
         sentence: sentence.into(),
         compared: vec![],
@@ -126,7 +127,7 @@ pub(crate) fn decision(sentence: &str) -> Decision {
         next_check_step: None,
         peers: vec![],
         peer_count: 0,
-        mode: crate::domain::Mode::Advise,
+        mode: clino_domain::Mode::Advise,
         latched: true,
         overridden: None,
         history_digest: String::new(),

@@ -6,10 +6,10 @@ use super::dial::Dial;
 use super::out::{columns, print, print_json, put};
 use super::view::{self, View};
 use super::which::{self, LATEST};
-use crate::client::Run;
-use crate::domain::text::harmless_lines;
-use crate::domain::{Event, Fault, RunSummary, Sequenced};
 use clap::Args;
+use clino_client::Run;
+use clino_domain::text::harmless_lines;
+use clino_domain::{Event, Fault, RunSummary, Sequenced};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Watch {
     /// Runs until the run is closed.
     ///
     /// # Errors
-    /// What the daemon answers; [`crate::domain::FaultKind::Unavailable`] when it stays away for 30 seconds.
+    /// What the daemon answers; [`clino_domain::FaultKind::Unavailable`] when it stays away for 30 seconds.
     pub async fn run(&self) -> Result<(), Fault> {
         let client = self.daemon.connect().await?;
         let run = client.run(which::run(&client, &self.run).await?);
@@ -71,7 +71,8 @@ impl Watch {
         let mut events = run.follow(Some(self.from));
         let mut view = View::new(summary);
         let mut ticks = tokio::time::interval(FRAME);
-        let (mut height, mut stale) = (0, true);
+        let mut height = 0;
+        let mut stale = true;
         loop {
             tokio::select! {
                 event = events.next() => match event? {

@@ -3,9 +3,9 @@
 //! Owns: how a run is named on the command line. May not touch: what is done with it.
 
 use super::words::{count, without_ellipsis};
-use crate::client::Client;
-use crate::domain::text::{quoted, shown};
-use crate::domain::{Fault, FaultKind, RunFilter, RunId, RunSummary};
+use clino_client::Client;
+use clino_domain::text::{quoted, shown};
+use clino_domain::{Fault, FaultKind, RunFilter, RunId, RunSummary};
 use uuid::Uuid;
 
 /// The run that was opened last.

@@ -3,7 +3,7 @@
 //! Owns: which addresses are safe to listen at. May not touch: sockets, the files that are named here.
 
 use super::{Quantity, Raw, Words, duration, positive};
-use crate::domain::Fault;
+use clino_domain::Fault;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn beyond_loopback_needs_tls_and_a_way_to_know_who_connects() {
-        let (cert, file) = (Some(PathBuf::from("c")), Some(PathBuf::from("f")));
+        let cert = Some(PathBuf::from("c"));
+        let file = Some(PathBuf::from("f"));
         let tls = Raw { tls_cert: cert.clone(), tls_key: cert.clone(), ..raw("0.0.0.0:1") };
         let tokens = Raw { tokens: file.clone(), ..raw("0.0.0.0:1") };
         let refused = |raw: &Raw| validate(raw.clone()).unwrap_err().message;

@@ -3,8 +3,9 @@
 //! Owns: the binding of sockets, the files of unix sockets and the folder of the standard one.
 //! May not touch: connections; a file that is no socket, and the socket of another process.
 
-use crate::config::{Config, check_folder};
-use crate::domain::{Fault, FaultKind};
+use crate::config::Config;
+use clino_client::endpoint::check_folder;
+use clino_domain::{Fault, FaultKind};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};

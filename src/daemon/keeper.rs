@@ -4,9 +4,9 @@
 
 use crate::access::{Gate, Settings};
 use crate::config::Access;
-use crate::domain::Fault;
-use crate::domain::tally::Tally;
 use crate::wire::{Certificates, TlsFiles};
+use clino_domain::Fault;
+use clino_domain::tally::Tally;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +32,8 @@ pub(super) fn gate(
     });
     let certificates = files.map(|files| Certificates::open(&files).map(Arc::new)).transpose()?;
     if let Some(certificates) = &certificates {
-        let (looking, trusting) = (certificates.clone(), certificates.clone());
+        let looking = certificates.clone();
+        let trusting = certificates.clone();
         gate = gate.watching(move || looking.look()).trusting(move |shown| trusting.trusts(shown));
     }
     Ok((Arc::new(gate), certificates))

@@ -5,10 +5,10 @@
 use super::counsel::{Asked, Court};
 use super::parameters::Parameters;
 use super::rule::{self, RULES, Rule};
-use crate::domain::reading::POOLED;
-use crate::domain::subject::EVERY_GROUP;
-use crate::domain::text::{quoted, suggestion};
-use crate::domain::{
+use clino_domain::reading::POOLED;
+use clino_domain::subject::EVERY_GROUP;
+use clino_domain::text::{quoted, suggestion};
+use clino_domain::{
     Fault, FaultKind, MeasureInfo, MeasureRequest, Policy, RuleRequest, Subject, Term, Value, Violation,
 };
 
@@ -39,7 +39,8 @@ pub fn admit(policy: &Policy, ground: Ground<'_>) -> Result<Court, Fault> {
         let description = format!("found {found}, expected 1 to {MOST_RULES}");
         return Err(Fault::invalid("policy.rules", description));
     }
-    let (mut violations, mut asked) = (Vec::new(), Vec::new());
+    let mut violations = Vec::new();
+    let mut asked = Vec::new();
     for (i, request) in policy.rules.iter().enumerate() {
         match one(request, ground) {
             Ok(found) => asked.push(found),

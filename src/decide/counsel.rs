@@ -6,7 +6,7 @@ use super::digest::{self, Own};
 use super::parameters::Parameters;
 use super::rule::Rule;
 use super::view::{Other, Track, Verdict, View, Wants};
-use crate::domain::{
+use clino_domain::{
     Advice, Counsel, Decision, Direction, Evidence, Mode, Point, Policy, Reason, RuleRequest, RunId,
     SnapshotRef, Subject, Want,
 };
@@ -60,7 +60,8 @@ impl Court {
         };
         let mut rules = Vec::with_capacity(asked.len());
         for asked in asked {
-            let (on, against) = (place(&asked.on), asked.against.as_ref().map(&mut place));
+            let on = place(&asked.on);
+            let against = asked.against.as_ref().map(&mut place);
             rules.push((asked, on, against));
         }
         let request = |(asked, ..): &(Asked, usize, Option<usize>)| RuleRequest {

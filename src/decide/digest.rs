@@ -3,8 +3,8 @@
 //! Owns: the bytes that are hashed. May not touch: what is looked at.
 
 use super::view::{Used, Verdict};
-use crate::domain::id::hex;
-use crate::domain::{Evidence, Point, Policy, SnapshotRef};
+use clino_domain::id::hex;
+use clino_domain::{Evidence, Point, Policy, SnapshotRef};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256, fed with numbers and texts that cannot run into each other.

@@ -17,7 +17,7 @@ mod rule;
 mod statistics;
 mod view;
 
-use crate::domain::{Counsel, Fault, Judge, MeasureInfo, MeasureRequest, Policy, RuleInfo};
+use clino_domain::{Counsel, Fault, Judge, MeasureInfo, MeasureRequest, Policy, RuleInfo};
 use std::sync::Arc;
 
 /// Knows every rule.

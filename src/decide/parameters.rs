@@ -2,9 +2,9 @@
 //!
 //! Owns: ranges, defaults, and the check of what was given. May not touch: what a parameter does.
 
-use crate::domain::series::MOST_POINTS;
-use crate::domain::text::{quoted, suggestion};
-use crate::domain::{Direction, ParameterInfo, Value, Violation};
+use clino_domain::series::MOST_POINTS;
+use clino_domain::text::{quoted, suggestion};
+use clino_domain::{Direction, ParameterInfo, Value, Violation};
 use std::collections::BTreeMap;
 
 /// A parameter with its default and range.
@@ -145,7 +145,7 @@ impl Parameters {
             let short: String = name.chars().take(64).collect();
             let near = suggestion(name, known.iter().copied());
             let description = format!("unknown{near}, expected {}", known.join(", "));
-            Violation { field: format!("parameters.{}", crate::domain::text::shown(&short)), description }
+            Violation { field: format!("parameters.{}", clino_domain::text::shown(&short)), description }
         });
         let mut violations: Vec<Violation> = unknown.collect();
         let mut all = BTreeMap::new();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::tests::{NAN, admit, on, point, rule};
-use crate::domain::{
+use clino_domain::{
     Advice, Counsel, Decision, Evidence, Overridden, Peer, Point, RuleRequest, RunId, Series, SnapshotRef,
 };
 use proptest::prelude::*;
@@ -129,7 +129,8 @@ fn ask(counsel: &Arc<dyn Counsel>, history: &History, reversed: bool) -> Decisio
     };
     let overridden = history.overridden.map(at);
     let run = RunId("own".into());
-    let (overridden, as_of) = (overridden.as_ref(), history.as_of);
+    let overridden = overridden.as_ref();
+    let as_of = history.as_of;
     counsel.decide(&Evidence { run: &run, own: &own, peers: &peers, overridden, as_of })
 }
 
@@ -140,7 +141,8 @@ proptest! {
     fn the_same_history_gives_the_same_bytes_in_any_order(history in histories()) {
         for request in all() {
             let counsel = admit(vec![request]);
-            let (one, other) = (ask(&counsel, &history, false), ask(&counsel, &history, true));
+            let one = ask(&counsel, &history, false);
+            let other = ask(&counsel, &history, true);
             prop_assert_eq!(&one, &other);
             prop_assert_eq!(serde_json::to_vec(&one).unwrap(), serde_json::to_vec(&other).unwrap());
         }
@@ -151,7 +153,8 @@ proptest! {
         let without = History { own: history.own.iter().copied().filter(Point::counts).collect(), ..history.clone() };
         for request in all() {
             let counsel = admit(vec![request]);
-            let (one, other) = (ask(&counsel, &history, false), ask(&counsel, &without, false));
+            let one = ask(&counsel, &history, false);
+            let other = ask(&counsel, &without, false);
             prop_assert_eq!((one.advice, one.compared, one.best), (other.advice, other.compared, other.best));
         }
     }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::tests::{admit, ask, point, rule};
-use crate::domain::{Advice, Counsel, Point, RuleRequest, Series, SnapshotRef};
+use clino_domain::{Advice, Counsel, Point, RuleRequest, Series, SnapshotRef};
 use proptest::prelude::*;
 
 /// Rules on a run's own series, with random parameters.
@@ -75,7 +75,8 @@ proptest! {
         breaks in breaks(),
     ) {
         let counsel = admit(vec![rule]);
-        let (whole, broken) = (measured(&values, &[]), measured(&values, &breaks));
+        let whole = measured(&values, &[]);
+        let broken = measured(&values, &breaks);
         prop_assert!(broken.len() >= whole.len());
         prop_assert_eq!(stop(&*counsel, &broken), stop(&*counsel, &whole));
     }

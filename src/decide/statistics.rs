@@ -4,7 +4,7 @@
 //!
 //! Elementary functions come from `libm`, so that every machine gives the same bits.
 
-pub use crate::domain::student::tail as student_tail;
+pub use clino_domain::student::tail as student_tail;
 
 /// Percentile `q` (0 to 100) of numbers in rising order, interpolated linearly; the arithmetic is that of NumPy, to the
 /// last bit. NaN of no numbers.
@@ -15,7 +15,9 @@ pub fn percentile(sorted: &[f64], q: f64) -> f64 {
     if place >= last as f64 {
         return sorted[last];
     }
-    let (a, b, t) = (sorted[below as usize], sorted[below as usize + 1], place - below);
+    let a = sorted[below as usize];
+    let b = sorted[below as usize + 1];
+    let t = place - below;
     let gap = b - a;
     if t >= 0.5 { b - gap * (1.0 - t) } else { a + gap * t }
 }
@@ -64,7 +66,8 @@ impl Trend {
 /// Weights are 1/σ² where every reading has a standard error σ above 0; the error of the slope b is then
 /// 1/√Σ w (x - x̄)². Else all weights are 1, and the error is √(Σ r²/(n - 2) / Σ (x - x̄)²) with the residuals r.
 pub fn trend(readings: &[(u64, f64, Option<f64>)]) -> Option<Trend> {
-    let (first, last) = (readings.first()?.0, readings.last()?.0);
+    let first = readings.first()?.0;
+    let last = readings.last()?.0;
     let freedom = readings.len().checked_sub(2).filter(|freedom| *freedom > 0)?;
     let sigma = |stderr: Option<f64>| stderr.filter(|sigma| sigma.is_finite() && *sigma > 0.0);
     let known = readings.iter().all(|(.., stderr)| sigma(*stderr).is_some());
@@ -79,7 +82,8 @@ pub fn trend(readings: &[(u64, f64, Option<f64>)]) -> Option<Trend> {
         .collect();
     let total: f64 = rows.iter().map(|[_, _, w]| w).sum();
     let mean = |of: fn(&[f64; 3]) -> f64| rows.iter().map(|row| row[2] * of(row)).sum::<f64>() / total;
-    let (x, y) = (mean(|row| row[0]), mean(|row| row[1]));
+    let x = mean(|row| row[0]);
+    let y = mean(|row| row[1]);
     let spread: f64 = rows.iter().map(|row| row[2] * (row[0] - x) * (row[0] - x)).sum();
     let rise = rows.iter().map(|row| row[2] * (row[0] - x) * (row[1] - y)).sum::<f64>() / spread;
     let residual = |row: &[f64; 3]| row[1] - y - rise * (row[0] - x);

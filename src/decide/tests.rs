@@ -3,8 +3,8 @@
 
 use super::Bench;
 use super::rule::RULES;
-use crate::domain::series::PAGE;
-use crate::domain::{
+use clino_domain::series::PAGE;
+use clino_domain::{
     Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureInfo, MeasureRequest, Mode, Needs, Overridden,
     Peer, Point, Policy, Reason, RuleRequest, RunId, Series, SnapshotRef, Value, Want,
 };
@@ -176,7 +176,9 @@ fn a_reversal_needs_both_trends() {
     let subjects: Vec<_> = counsel.subjects().iter().map(ToString::to_string).collect();
     assert_eq!(subjects, ["loss@de", "mean(loss@en, loss@fr)"]);
     assert_eq!(counsel.policy().rules[0].parameters["against"], Value::Text(subjects[1].clone()));
-    let (up, down, flat) = (series(&[1.0, 2.0, 3.0, 4.0]), series(&[4.0, 3.0, 2.0, 1.0]), series(&[1.0; 4]));
+    let up = series(&[1.0, 2.0, 3.0, 4.0]);
+    let down = series(&[4.0, 3.0, 2.0, 1.0]);
+    let flat = series(&[1.0; 4]);
     let says = |own: &Series, other: &Series| ask(&*counsel, &[own, other], &[], None).advice;
     assert_eq!(says(&up, &down), Advice::Stop);
     assert_eq!(says(&down, &down), Advice::Continue);
@@ -235,7 +237,9 @@ fn median_and_percentile_rank_the_best_value() {
 #[test]
 fn runs_that_were_stopped_are_not_complete() {
     let counsel = admit(vec![rule("median", "n_startup_trials=1")]);
-    let (own, peer, run) = (series(&[2.0]), series(&[1.0]), RunId("own".into()));
+    let own = series(&[2.0]);
+    let peer = series(&[1.0]);
+    let run = RunId("own".into());
     let says = |over, stopped| {
         let peers = [Peer { run: &RunId("p".into()), series: &[&peer], over, stopped }];
         let evidence = Evidence { run: &run, own: &[&own], peers: &peers, overridden: None, as_of: None };
@@ -275,7 +279,9 @@ fn one_in_eta_goes_on() {
 #[test]
 fn an_override_promotes() {
     let counsel = admit(vec![rule("successive_halving", "min_resource=1 reduction_factor=2")]);
-    let (own, peer, run) = (series(&[9.0, 9.0]), series(&[1.0, 1.0, 1.0, 1.0]), RunId("own".into()));
+    let own = series(&[9.0, 9.0]);
+    let peer = series(&[1.0, 1.0, 1.0, 1.0]);
+    let run = RunId("own".into());
     let says = |own: &Series, at: Option<u64>| {
         let peers = [Peer { run: &RunId("p".into()), series: &[&peer], over: true, stopped: false }];
         let at = at.map(|step| SnapshotRef { step, attempt: 1 });
@@ -330,7 +336,8 @@ fn the_first_rule_that_says_stop_decides() {
     ];
     let counsel = admit(rules);
     assert_eq!(counsel.subjects().len(), 2);
-    let (loss, norm) = (series(&[3.0, 2.0]), series(&[0.5, 2.0]));
+    let loss = series(&[3.0, 2.0]);
+    let norm = series(&[0.5, 2.0]);
     let found = ask(&*counsel, &[&loss, &norm], &[], None);
     assert_eq!((found.advice, found.rule.as_str()), (Advice::Stop, "threshold on norm.max"));
     // The best of the deciding rule's subject; of the first rule's where none says stop.
@@ -360,7 +367,8 @@ fn as_of_is_the_past() {
 #[test]
 fn an_override_begins_anew() {
     let counsel = admit(vec![rule("patience", "patience=2")]);
-    let (run, own) = (RunId("own".into()), series(&[1.0, 2.0, 2.0, 2.0, 2.0]));
+    let run = RunId("own".into());
+    let own = series(&[1.0, 2.0, 2.0, 2.0, 2.0]);
     let overridden =
         Overridden { at: Some(SnapshotRef { step: 3, attempt: 1 }), reason: "r".into(), by: "b".into() };
     let ask = |overridden, as_of| {
@@ -481,7 +489,7 @@ fn the_list_of_rules_holds() {
 
 #[test]
 fn what_is_held_no_more_still_counts() {
-    let many = crate::domain::series::MOST_POINTS as u64 * 2;
+    let many = clino_domain::series::MOST_POINTS as u64 * 2;
     let value = |step: u64| if step == 5 { 0.1 } else { 1.0 };
     let own = Series::of((1..=many).map(|step| point(step, value(step))));
     assert!(own.points()[0].at.step > 5);
@@ -492,7 +500,7 @@ fn what_is_held_no_more_still_counts() {
 
 #[test]
 fn what_peers_said_long_ago_is_wanted_once() {
-    let many = crate::domain::series::MOST_POINTS as u64 * 2;
+    let many = clino_domain::series::MOST_POINTS as u64 * 2;
     let long = Series::of((1..=many).map(|step| point(step, step as f64)));
     let rules = vec![
         rule("median", "n_startup_trials=1"),
@@ -501,7 +509,9 @@ fn what_peers_said_long_ago_is_wanted_once() {
         rule("wilcoxon", ""),
     ];
     let counsel = admit(rules);
-    let (own, run, peer) = (series(&[0.5; 7]), RunId("own".into()), RunId("peer".into()));
+    let own = series(&[0.5; 7]);
+    let run = RunId("own".into());
+    let peer = RunId("peer".into());
     let consider = |long: &Series| {
         let peers = [Peer { run: &peer, series: &[long], over: true, stopped: false }];
         counsel.consider(&Evidence { run: &run, own: &[&own], peers: &peers, overridden: None, as_of: None })

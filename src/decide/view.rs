@@ -2,7 +2,7 @@
 //!
 //! Owns: which points are looked at, the spacing of checks. May not touch: what is concluded from them.
 
-use crate::domain::{Advice, Direction, Missing, Peer, Point, Reason, RunId, Series, SnapshotRef, Want};
+use clino_domain::{Advice, Direction, Missing, Peer, Point, Reason, RunId, Series, SnapshotRef, Want};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -183,7 +183,10 @@ pub struct Verdict {
 
 impl Verdict {
     fn new(advice: Advice, reason: Reason, sentence: String) -> Self {
-        let (compared, peers, used, facts) = Default::default();
+        let compared = Default::default();
+        let peers = Default::default();
+        let used = Default::default();
+        let facts = Default::default();
         Self { advice, reason, sentence, compared, next: None, peers, used, facts }
     }
 

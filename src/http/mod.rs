@@ -11,14 +11,14 @@ mod text;
 pub use runs::RunMetrics;
 pub use sources::Sources;
 
-use crate::domain::meters::{Exposed, Family};
-use crate::domain::text::harmless;
-use crate::domain::{Fault, FaultKind};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use clino_domain::meters::{Exposed, Family};
+use clino_domain::text::harmless;
+use clino_domain::{Fault, FaultKind};
 use listener::Bounded;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};

@@ -2,7 +2,7 @@
 //!
 //! Owns: the reading of these figures. May not touch: who asks.
 
-use crate::domain::meters::{Meters, Metric};
+use clino_domain::meters::{Meters, Metric};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;

@@ -2,10 +2,10 @@
 //!
 //! Owns: which runs, and for how long. May not touch: the metrics of everybody.
 
-use crate::domain::Latest;
-use crate::domain::meters::{Family, RUN_METRICS, Sample};
 use crate::publish::{Hub, Standing};
 use crate::registry::{Registry, Run};
+use clino_domain::Latest;
+use clino_domain::meters::{Family, RUN_METRICS, Sample};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,13 +4,13 @@
 
 use super::process;
 use super::runs::RunMetrics;
-use crate::domain::Journal;
-use crate::domain::budget::Budget;
-use crate::domain::meters::{Exposed, Family, Meters, Metric};
-use crate::domain::readiness::{Readiness, SPOOL, STORE};
-use crate::domain::tally::{Happening, Tally};
 use crate::publish::Hub;
 use crate::registry::{Census, ProbeStore, Registry};
+use clino_domain::Journal;
+use clino_domain::budget::Budget;
+use clino_domain::meters::{Exposed, Family, Meters, Metric};
+use clino_domain::readiness::{Readiness, SPOOL, STORE};
+use clino_domain::tally::{Happening, Tally};
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;

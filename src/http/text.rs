@@ -2,8 +2,8 @@
 //!
 //! Owns: the hand-over to the library that writes it. May not touch: the numbers.
 
-use crate::domain::meters::{Definition, Family, Kind, Sample};
-use crate::domain::text::shown;
+use clino_domain::meters::{Definition, Family, Kind, Sample};
+use clino_domain::text::shown;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};

@@ -3,9 +3,9 @@
 //! Owns: the clock of readings, what a panic becomes, and what a budget leaves out. May not touch: runs, events.
 
 use super::forecast::{Costs, Forecast};
-use crate::domain::meters::SPANS;
-use crate::domain::{Fault, FaultKind, Outcome, Planned, Reading, Work};
-use crate::engine::{Hints, Limits, Session, Stop, Task};
+use clino_domain::meters::SPANS;
+use clino_domain::{Fault, FaultKind, Outcome, Planned, Reading, Work};
+use clino_engine::{Hints, Limits, Session, Stop, Task};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -51,7 +51,8 @@ pub fn evaluate(
     stop: &Stop,
     listener: &mut dyn Listener,
 ) -> Result<Vec<Option<Planned>>, Fault> {
-    let (began, tasks) = (Instant::now(), session.tasks());
+    let began = Instant::now();
+    let tasks = session.tasks();
     let mut costs = Costs::new(tasks.iter().map(|task| task.chosen + 1).max().unwrap_or(0));
     let mut told: Option<String> = None;
     for (place, task) in tasks.iter().enumerate() {

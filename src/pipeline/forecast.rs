@@ -4,8 +4,8 @@
 //!
 //! Owns: what a run has learned of its readings' times. May not touch: the plan itself, clocks.
 
-use crate::domain::{Planned, Reading, Work};
-use crate::engine::Task;
+use clino_domain::{Planned, Reading, Work};
+use clino_engine::Task;
 use std::collections::HashMap;
 
 /// What is known of one run.

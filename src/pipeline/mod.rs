@@ -10,14 +10,14 @@ mod tests;
 pub use evaluate::{Listener, Memory, evaluate};
 pub use forecast::Forecast;
 
-use crate::domain::meters::{Metric, SPANS};
-use crate::domain::quota::Quota;
-use crate::domain::tally::{Happening, Tally};
-use crate::domain::{
+use crate::registry::{Registry, Run, Work};
+use clino_domain::meters::{Metric, SPANS};
+use clino_domain::quota::Quota;
+use clino_domain::tally::{Happening, Tally};
+use clino_domain::{
     Event, Fault, FaultKind, Journal, ModelCheck, Outcome, Place, Reading, RunId, SnapshotRef,
 };
-use crate::engine::{Arrived, Device, Engine, Session, Stop};
-use crate::registry::{Registry, Run, Work};
+use clino_engine::{Arrived, Device, Engine, Session, Stop};
 use evaluate::{guarded, refuse};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl Pipeline {
     /// Waits for the end of the thread.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Internal`] when it panicked outside a measure.
+    /// [`clino_domain::FaultKind::Internal`] when it panicked outside a measure.
     pub fn join(self) -> Result<(), Fault> {
         self.thread.join().map_err(|_| Fault::internal("the engine's thread panicked"))
     }
@@ -128,8 +128,10 @@ struct Desk {
 impl Desk {
     fn work(mut self) {
         while let Some(work) = self.neighbours.registry.take() {
-            let (run, project) = (work.run.id.clone(), work.run.label.project.clone());
-            let (at, began) = (work.held.header().at, Instant::now());
+            let run = work.run.id.clone();
+            let project = work.run.label.project.clone();
+            let at = work.held.header().at;
+            let began = Instant::now();
             if let Err(fault) = self.measure(work) {
                 tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
                 self.neighbours.tally.meters.one(Metric::SnapshotsSkipped, &[&project]);

@@ -2,7 +2,7 @@
 
 use super::evaluate::guarded;
 use super::forecast::Known;
-use crate::domain::Work;
+use clino_domain::Work;
 
 #[test]
 fn row_41_a_panic_becomes_its_message() {
@@ -15,7 +15,8 @@ fn row_41_a_panic_becomes_its_message() {
 
 #[test]
 fn what_was_slow_once_is_not_left_out_for_ever() {
-    let (planned, cold) = (Work::of(5.0, 0.0, 6.0), Work::of(30.0, 0.0, 31.0));
+    let planned = Work::of(5.0, 0.0, 6.0);
+    let cold = Work::of(30.0, 0.0, 31.0);
     let fast = Known::after(None, 1.0, planned, planned);
     let mut slow = Known::after(Some(&fast), 9.0, planned, planned);
     assert_eq!(slow.seconds, 9.0);

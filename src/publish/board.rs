@@ -3,7 +3,7 @@
 //! Owns: records and their bounds. May not touch: the order of events (that is the log's).
 
 use super::log::{Bounds, weight};
-use crate::domain::{
+use clino_domain::{
     Decision, Event, Fault, FaultKind, Latest, ModelChecked, Reading, Report, Sequenced, SnapshotRef,
     SnapshotState, WeightKind,
 };

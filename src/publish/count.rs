@@ -3,9 +3,9 @@
 //! Owns: which event counts as what. May not touch: the events.
 
 use super::board::Board;
-use crate::domain::meters::Metric;
-use crate::domain::tally::Tally;
-use crate::domain::{Advice, Decision, Event, Outcome, Reading};
+use clino_domain::meters::Metric;
+use clino_domain::tally::Tally;
+use clino_domain::{Advice, Decision, Event, Outcome, Reading};
 
 /// Counts an event before it is on the board of its run.
 pub(super) fn count(tally: &Tally, event: &Event, board: &Board) {
@@ -59,7 +59,7 @@ fn is_not_finite(reading: &Reading) -> bool {
 mod tests {
     use super::super::{Bounds, Hub};
     use super::*;
-    use crate::domain::{
+    use clino_domain::{
         Case, Journal, MeasureRequest, Mode, Precision, Reason, RunId, SnapshotRef, WeightKind,
     };
     use std::collections::BTreeMap;
@@ -89,7 +89,8 @@ mod tests {
 
     fn hub() -> (Hub, RunId, Arc<Tally>) {
         let tally = Arc::new(Tally::default());
-        let (hub, run) = (Hub::new(Bounds::default()).counted(tally.clone()), RunId("r".into()));
+        let hub = Hub::new(Bounds::default()).counted(tally.clone());
+        let run = RunId("r".into());
         hub.open(crate::publish::tests::record(&run), Case::default());
         (hub, run, tally)
     }

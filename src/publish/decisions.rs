@@ -4,7 +4,7 @@
 
 use super::docket::Decided;
 use super::feed::{Feed, Hub, lock};
-use crate::domain::{
+use clino_domain::{
     Archive, Decision, Event, Fault, FaultKind, Journal, Reading, RunId, SnapshotRef, Stretch,
 };
 

@@ -7,8 +7,8 @@
 //! observed here has been archived before. A STOP is archived only after it was found, and nobody hears of it until then:
 //! a crash takes back nothing that anybody knows.
 
-use crate::domain::series::{MOST_PAGES, PAGE};
-use crate::domain::{
+use clino_domain::series::{MOST_PAGES, PAGE};
+use clino_domain::{
     Archive, Case, Counsel, Decision, Evidence, Fault, FaultKind, Mode, Overridden, Peer, Point, Reading,
     RunId, Series, SnapshotRef, Stretch, Subject, Want,
 };
@@ -353,7 +353,8 @@ impl Inner {
         let open = self.cases.get(run)?;
         let subjects = open.case.counsel.as_ref()?.subjects();
         let held = subjects.iter().filter_map(|subject| open.series.get(&subject.to_string()));
-        let (mut short, mut shown) = (false, 0);
+        let mut short = false;
+        let mut shown = 0;
         for Kept { series, .. } in held {
             short |= series.short_of(step);
             shown += series.until(step).len();

@@ -10,8 +10,8 @@ use super::docket::Docket;
 use super::history::{History, Kept, Loaded, Store, Watermark, What, start};
 use super::log::{Bounds, Log};
 use super::watcher::Watcher;
-use crate::domain::tally::Tally;
-use crate::domain::{
+use clino_domain::tally::Tally;
+use clino_domain::{
     Acceptance, Case, Event, Fault, Journal, Report, RunId, RunRecord, Sequenced, SnapshotHeader, SnapshotRef,
 };
 use std::collections::HashMap;
@@ -152,9 +152,12 @@ impl Hub {
         (standing, ended): (Standing, bool),
     ) -> Arc<Feed> {
         let next = standing.progress.next_sequence;
-        let (log, board) = (Log::new(self.bounds, next), Board::new(self.bounds, standing));
+        let log = Log::new(self.bounds, next);
+        let board = Board::new(self.bounds, standing);
         let state = State { log, board, sealed: ended, ended, changed: Instant::now() };
-        let (state, next, tally) = (Mutex::new(state), watch::Sender::new(next), self.tally.clone());
+        let state = Mutex::new(state);
+        let next = watch::Sender::new(next);
+        let tally = self.tally.clone();
         Arc::new(Feed { run, kept, state, tally, next })
     }
 
@@ -175,7 +178,7 @@ impl Hub {
     /// Waits until everything that has happened so far is durable; at once without a history.
     ///
     /// # Errors
-    /// [`Exhausted`](crate::domain::FaultKind::Exhausted) or [`Unavailable`](crate::domain::FaultKind::Unavailable)
+    /// [`Exhausted`](clino_domain::FaultKind::Exhausted) or [`Unavailable`](clino_domain::FaultKind::Unavailable)
     /// when the disk fails.
     pub async fn settled(&self) -> Result<(), Fault> {
         match self.store() {
@@ -187,7 +190,7 @@ impl Hub {
     /// Waits until a run, or a snapshot of it, is durable: whichever has that id.
     ///
     /// # Errors
-    /// Those of [`Hub::settled`]; [`Internal`](crate::domain::FaultKind::Internal) when it cannot be kept.
+    /// Those of [`Hub::settled`]; [`Internal`](clino_domain::FaultKind::Internal) when it cannot be kept.
     pub async fn kept(&self, run: &RunId, id: &str) -> Result<(), Fault> {
         self.settled().await?;
         let kept = self.feed(run).ok().and_then(|feed| feed.kept.clone());
@@ -197,7 +200,7 @@ impl Hub {
     /// How a run stands.
     ///
     /// # Errors
-    /// [`NotFound`](crate::domain::FaultKind::NotFound).
+    /// [`NotFound`](clino_domain::FaultKind::NotFound).
     pub fn standing(&self, run: &RunId) -> Result<Standing, Fault> {
         let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
         standing.decision = self.docket.last(run).or(standing.decision);
@@ -207,7 +210,7 @@ impl Hub {
     /// How far a run is.
     ///
     /// # Errors
-    /// [`NotFound`](crate::domain::FaultKind::NotFound).
+    /// [`NotFound`](clino_domain::FaultKind::NotFound).
     pub fn progress(&self, run: &RunId) -> Result<Progress, Fault> {
         Ok(lock(&self.feed(run)?.state).board.standing().progress)
     }
@@ -215,7 +218,7 @@ impl Hub {
     /// How long nothing has happened in a run.
     ///
     /// # Errors
-    /// [`NotFound`](crate::domain::FaultKind::NotFound).
+    /// [`NotFound`](clino_domain::FaultKind::NotFound).
     pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
         Ok(lock(&self.feed(run)?.state).changed.elapsed())
     }
@@ -223,7 +226,7 @@ impl Hub {
     /// What is known of a snapshot of a run; `None` is the one that was measured last. May read from disk.
     ///
     /// # Errors
-    /// [`NotFound`](crate::domain::FaultKind::NotFound) for an unknown run or snapshot.
+    /// [`NotFound`](clino_domain::FaultKind::NotFound) for an unknown run or snapshot.
     pub fn report(&self, run: &RunId, at: Option<SnapshotRef>) -> Result<Report, Fault> {
         let feed = self.feed(run)?;
         let (held, elsewhere) = {
@@ -239,8 +242,8 @@ impl Hub {
     /// A watcher of a run, from a sequence number or from now on. Of a run that has ended, "now" is its last event.
     ///
     /// # Errors
-    /// [`NotFound`](crate::domain::FaultKind::NotFound) for an unknown run,
-    /// [`Invalid`](crate::domain::FaultKind::Invalid) for a sequence number ahead of the run.
+    /// [`NotFound`](clino_domain::FaultKind::NotFound) for an unknown run,
+    /// [`Invalid`](clino_domain::FaultKind::Invalid) for a sequence number ahead of the run.
     pub fn watch(&self, run: &RunId, from: Option<u64>) -> Result<Watcher, Fault> {
         let feed = self.feed(run)?;
         let (next, ended) = {

@@ -2,7 +2,7 @@
 //!
 //! Owns: how many are kept. May not touch: who reads them.
 
-use crate::domain::{Event, Reading, Sequenced, TensorParts};
+use clino_domain::{Event, Reading, Sequenced, TensorParts};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -124,7 +124,7 @@ mod tests {
     fn bytes_bound_the_ring_but_the_newest_stays() {
         let mut log = log(1_000, 300);
         let skipped = |n| Event::Skipped {
-            snapshot: crate::domain::SnapshotRef { step: 1, attempt: 1 },
+            snapshot: clino_domain::SnapshotRef { step: 1, attempt: 1 },
             reason: "x".repeat(n),
         };
         log.append(skipped(10));

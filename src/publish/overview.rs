@@ -4,7 +4,7 @@
 
 use super::docket::recall;
 use super::feed::{Hub, lock};
-use crate::domain::{Fault, Point, RunId, Subject};
+use clino_domain::{Fault, Point, RunId, Subject};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ impl Hub {
     /// A subject on the snapshot of a run that was measured last, if its readings are held. May read from disk.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::NotFound`].
+    /// [`clino_domain::FaultKind::NotFound`].
     pub fn newest(&self, run: &RunId, subject: &Subject) -> Result<Option<Point>, Fault> {
         let feed = self.feed(run)?;
         let at = {
@@ -56,7 +56,7 @@ impl Hub {
     /// from disk.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::NotFound`].
+    /// [`clino_domain::FaultKind::NotFound`].
     pub fn seen(&self, run: &RunId, subject: &Subject) -> Result<Vec<Point>, Fault> {
         let found = recall(run, std::slice::from_ref(subject), None, self)?;
         Ok(found.into_iter().flat_map(|(_, points)| points).collect())
@@ -67,10 +67,10 @@ impl Hub {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::{
+    use crate::publish::Bounds;
+    use clino_domain::{
         Case, Event, FaultKind, Journal, MeasureRequest, Precision, Reading, SnapshotRef, WeightKind,
     };
-    use crate::publish::Bounds;
 
     fn measured(hub: &Hub, run: &RunId, step: u64) {
         let snapshot = SnapshotRef { step, attempt: 1 };

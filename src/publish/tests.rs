@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::*;
+use clino_domain::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,9 +57,12 @@ fn measured(hub: &Hub, run: &RunId, step: u64) {
 }
 
 pub(super) fn checked(step: u64, agrees: bool) -> ModelChecked {
-    let (tolerance, difference) = (1e-6, if agrees { 1e-9 } else { 0.5 });
-    let (trainer_loss, configured_loss) = (1.702, 1.702 + difference);
-    let (snapshot, group) = (at(step), "en".to_owned());
+    let tolerance = 1e-6;
+    let difference = if agrees { 1e-9 } else { 0.5 };
+    let trainer_loss = 1.702;
+    let configured_loss = 1.702 + difference;
+    let snapshot = at(step);
+    let group = "en".to_owned();
     ModelChecked { snapshot, group, rows: 8, trainer_loss, configured_loss, difference, tolerance, agrees }
 }
 

@@ -4,7 +4,7 @@
 
 use super::feed::Feed;
 use super::history::Store;
-use crate::domain::{Event, Sequenced};
+use clino_domain::{Event, Sequenced};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -79,7 +79,8 @@ impl Watcher {
 
 /// A page of rows, which are written in their order: what is missing between two of them is not there.
 fn with_gaps(page: Vec<Arc<Sequenced>>, place: u64) -> VecDeque<Arc<Sequenced>> {
-    let (mut due, mut events) = (place, VecDeque::with_capacity(page.len()));
+    let mut due = place;
+    let mut events = VecDeque::with_capacity(page.len());
     for event in page {
         let lost = event.sequence.saturating_sub(due);
         if lost > 0 {

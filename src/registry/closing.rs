@@ -5,7 +5,7 @@
 use super::fingerprint::{digests, fingerprint};
 use super::run::Run;
 use super::{Inner, Registry};
-use crate::domain::{Fault, FaultKind, RunId, RunSpec};
+use clino_domain::{Fault, FaultKind, RunId, RunSpec};
 use std::sync::Arc;
 
 impl Registry {

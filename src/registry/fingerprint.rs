@@ -3,8 +3,8 @@
 //! Owns: what counts as content. May not touch: the keys.
 
 use super::probe_digest;
-use crate::domain::id::hex;
-use crate::domain::{Announcement, RunSpec};
+use clino_domain::id::hex;
+use clino_domain::{Announcement, RunSpec};
 use sha2::{Digest, Sha256};
 
 /// Adds one text so that no two lists of texts give the same bytes.

@@ -2,8 +2,8 @@
 //!
 //! Owns: bounds of that memory. May not touch: the snapshots.
 
-use crate::domain::kept::MOST_RECEIPTS;
-use crate::domain::{Fault, FaultKind, Receipt, SnapshotRef};
+use clino_domain::kept::MOST_RECEIPTS;
+use clino_domain::{Fault, FaultKind, Receipt, SnapshotRef};
 use std::collections::{HashMap, VecDeque};
 
 /// So many lines of snapshots are remembered; snapshots of older ones are forgotten.
@@ -144,7 +144,7 @@ impl Receipts {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::SnapshotId;
+    use clino_domain::SnapshotId;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -183,7 +183,8 @@ mod tests {
     proptest! {
         #[test]
         fn lines_hold_what_a_set_holds(steps in vec((0u64..40, 1u32..3), 0..200)) {
-            let (mut attempts, mut set) = (Attempts::default(), BTreeSet::new());
+            let mut attempts = Attempts::default();
+            let mut set = BTreeSet::new();
             for (step, attempt) in steps {
                 attempts.take(SnapshotRef { step, attempt });
                 set.insert(SnapshotRef { step, attempt });

@@ -19,10 +19,10 @@ pub use probes::{ProbeStore, probe_digest};
 pub use run::Run;
 pub use snapshots::{Admission, Comparison, Room, Upload, Work};
 
-use crate::domain::meters::Metric;
-use crate::domain::quota::{Quota, Unlimited};
-use crate::domain::tally::{Happening, Tally};
-use crate::domain::{
+use clino_domain::meters::Metric;
+use clino_domain::quota::{Quota, Unlimited};
+use clino_domain::tally::{Happening, Tally};
+use clino_domain::{
     Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, MeasureRequest, Policy,
     RuleInfo, RunId, RunSpec, Vault,
 };
@@ -81,7 +81,8 @@ impl Registry {
         most_runs: usize,
     ) -> Self {
         let catalogue = examiner.catalogue();
-        let (inner, work) = (Mutex::default(), Condvar::new());
+        let inner = Mutex::default();
+        let work = Condvar::new();
         Self {
             examiner,
             judge,

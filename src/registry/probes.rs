@@ -2,9 +2,9 @@
 //!
 //! Owns: the bytes of probes that came by `PutProbe`. May not touch: what the tensors mean to a model.
 
-use crate::domain::budget::{Budget, Claim};
-use crate::domain::id::hex;
-use crate::domain::{Fault, FaultKind, Tensor};
+use clino_domain::budget::{Budget, Claim};
+use clino_domain::id::hex;
+use clino_domain::{Fault, FaultKind, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,7 +96,8 @@ impl ProbeStore {
         match shelf.probes.get_mut(&digest) {
             Some(stored) => stored.used = used,
             None => {
-                let (tensors, project) = (Arc::new(tensors), project.to_owned());
+                let tensors = Arc::new(tensors);
+                let project = project.to_owned();
                 let stored = Stored { tensors, project, used, _claim: claim };
                 shelf.probes.insert(digest.clone(), stored);
             }
@@ -112,7 +113,7 @@ impl ProbeStore {
         let mut shelf = self.lock();
         let used = shelf.tick();
         let stored = shelf.probes.get_mut(digest).ok_or_else(|| {
-            let found = crate::domain::text::quoted(digest);
+            let found = clino_domain::text::quoted(digest);
             let description = format!("found {found}, which is not held: put the probe again");
             Fault::field(FaultKind::Precondition, "digest", description)
         })?;

@@ -4,7 +4,7 @@
 
 use super::run::{Run, State, Unread};
 use super::{Entry, Inner, Registry};
-use crate::domain::{Case, Counsel, Fault, KeptRun, Ledger, RunId, RunRecord, Vault};
+use clino_domain::{Case, Counsel, Fault, KeptRun, Ledger, RunId, RunRecord, Vault};
 use std::sync::Arc;
 
 impl Registry {

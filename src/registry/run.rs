@@ -3,7 +3,7 @@
 //! Owns: these two structures. May not touch: other runs.
 
 use super::ledger::{Attempts, Receipts};
-use crate::domain::{
+use clino_domain::{
     Admitted, Counsel, Delivery, Fault, Held, KeptGroup, MeasureRequest, ModelCheck, ParameterSource,
     Planned, Precision, ProbeGroup, References, RunId, RunLabel, RunRecord, RunSpec, SnapshotRef,
 };
@@ -92,7 +92,7 @@ impl Run {
     /// What the examiner made of the specification.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Internal`] for a run that was not examined yet: every snapshot's announcement sees
+    /// [`clino_domain::FaultKind::Internal`] for a run that was not examined yet: every snapshot's announcement sees
     /// to it.
     pub fn admitted(&self) -> Result<&Admitted, Fault> {
         self.admitted.get().ok_or_else(|| Fault::internal("the run has not been examined"))

@@ -6,10 +6,10 @@ use super::fingerprint::announced;
 use super::ledger::same_content;
 use super::run::{Run, State, Waiting};
 use super::{Entry, Registry};
-use crate::domain::meters::Metric;
-use crate::domain::tally::Happening;
-use crate::domain::text::quoted;
-use crate::domain::{
+use clino_domain::meters::Metric;
+use clino_domain::tally::Happening;
+use clino_domain::text::quoted;
+use clino_domain::{
     Acceptance, Admitted, Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Manifest, ModelCheck,
     Receipt, Reference, References, RunId, SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
 };
@@ -183,7 +183,8 @@ impl Registry {
         let replaced = waiting.map(|older| older.held.header().at);
         let id = SnapshotId(Uuid::now_v7().to_string());
         let digest = digest.to_owned();
-        let (repeated, decision) = (false, None);
+        let repeated = false;
+        let decision = None;
         let receipt =
             Receipt { id, at, digest, measures, unmeasured, replaced, repeated, warnings, decision };
         let key = key.map(|key| (key, print));
@@ -273,7 +274,8 @@ impl Entry {
 
 /// Which measures will run on a snapshot that is received now, and why the others will not.
 fn outlook(admitted: &Admitted, state: &State, initialization: bool) -> (Vec<String>, Vec<Unmeasured>) {
-    let (mut will, mut will_not) = (Vec::new(), Vec::new());
+    let mut will = Vec::new();
+    let mut will_not = Vec::new();
     for (measure, needs) in admitted.measures.iter().zip(&admitted.needs) {
         let reason = if needs.init && !initialization && state.init.is_none() {
             Some("no initialization has been received")
@@ -303,7 +305,8 @@ fn repeated(state: &State, announcement: &Announcement, print: &str) -> Result<O
 /// Whether a check is about rows that the run has.
 fn check_rows(run: &Run, admitted: &Admitted, check: &ModelCheck) -> Result<(), Fault> {
     let Some(place) = run.groups.iter().position(|name| *name == check.group) else {
-        let (found, expected) = (quoted(&check.group), run.groups.join(", "));
+        let found = quoted(&check.group);
+        let expected = run.groups.join(", ");
         let description = format!("found {found}, expected one of the run's groups: {expected}");
         return Err(Fault::invalid("model_check.group", description));
     };

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::*;
+use clino_domain::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Layout for OneTensor {
 }
 
 const PLANNED: Planned =
-    Planned { work: crate::domain::Work::of(1.0, 0.0, 0.0), counted: false, seconds: None };
+    Planned { work: clino_domain::Work::of(1.0, 0.0, 0.0), counted: false, seconds: None };
 
 /// Knows no rules.
 #[derive(Debug)]
@@ -255,7 +255,8 @@ fn row_62_of_two_uploads_at_once_with_one_key_the_second_is_compared() {
         registry.commit(upload, room, digest, |header, _| Arc::new(Nothing(header)))
     });
     let answers: Vec<Result<Receipt, Fault>> = answers.collect();
-    let (first, second) = (answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap());
+    let first = answers[0].as_ref().unwrap();
+    let second = answers[1].as_ref().unwrap();
     assert!(second.repeated && second.id == first.id);
     assert_eq!(answers[2].as_ref().unwrap_err().kind, FaultKind::Exists);
 }
@@ -313,7 +314,8 @@ fn an_initialization_is_its_own_reference_and_a_second_one_counts_from_then_on()
 #[test]
 fn runs_take_turns() {
     let (registry, _) = registry(10);
-    let (a, b) = (open(&registry, "a"), open(&registry, "b"));
+    let a = open(&registry, "a");
+    let b = open(&registry, "b");
     push(&registry, announcement(&a, 1)).unwrap();
     push(&registry, announcement(&a, 2)).unwrap();
     push(&registry, announcement(&b, 1)).unwrap();
@@ -331,7 +333,9 @@ async fn every_snapshot_waits_for_room() {
         Admission::Welcome(upload) => upload,
         _ => panic!("no key was given"),
     };
-    let (first, second, third) = (welcome(1), welcome(2), welcome(3));
+    let first = welcome(1);
+    let second = welcome(2);
+    let third = welcome(3);
     let room = first.room().await.unwrap();
     registry.commit(first, room, "d", |header, _| Arc::new(Nothing(header))).unwrap();
     let wait = Duration::from_secs(3600);
@@ -402,7 +406,9 @@ fn probes_are_found_by_content_and_the_oldest_unused_make_room() {
     let store = ProbeStore::new(24);
     let tensors = |fill: u8| vec![Tensor::new(spec(), vec![fill; 8].into()).unwrap()];
     let put = |fill| store.put("p", tensors(fill), store.claim(8).unwrap());
-    let (a, b, c) = (put(1), put(2), put(3));
+    let a = put(1);
+    let b = put(2);
+    let c = put(3);
     assert_eq!(put_again(&store, tensors(1)), a);
     let used = store.get(&b).unwrap();
     put(4);
@@ -413,7 +419,7 @@ fn probes_are_found_by_content_and_the_oldest_unused_make_room() {
 }
 
 fn put_again(store: &ProbeStore, tensors: Vec<Tensor>) -> String {
-    store.put("p", tensors, crate::domain::budget::Budget::new(8).claim(8).unwrap())
+    store.put("p", tensors, clino_domain::budget::Budget::new(8).claim(8).unwrap())
 }
 
 #[test]
@@ -499,7 +505,8 @@ async fn whoever_waits_for_room_hears_that_the_run_is_closed_and_a_run_that_goes
         Admission::Welcome(upload) => upload,
         Admission::Repeated(_) | Admission::Compared(_) => panic!("no key"),
     };
-    let (first, second) = (welcome(1), welcome(2));
+    let first = welcome(1);
+    let second = welcome(2);
     let room = first.room().await.unwrap();
     registry.close(&run, true).unwrap();
     assert_eq!(second.room().await.unwrap_err().kind, FaultKind::Precondition);

@@ -3,7 +3,7 @@
 //!
 //! Owns: that translation. May not touch: the numbers.
 
-use crate::domain::meters::{Definition, Family, Kind, METRICS, Sample, Window};
+use clino_domain::meters::{Definition, Family, Kind, METRICS, Sample, Window};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use std::sync::{Arc, Mutex, PoisonError};

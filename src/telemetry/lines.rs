@@ -3,7 +3,7 @@
 //! Owns: the escaping of whole lines, whoever wrote them. May not touch: what is logged.
 
 use crate::config::LogFormat;
-use crate::domain::text::{escaped, shown_json};
+use clino_domain::text::{escaped, shown_json};
 use std::io::{Result, Write};
 use tracing_subscriber::fmt::MakeWriter;
 

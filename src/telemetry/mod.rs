@@ -9,7 +9,7 @@ mod lines;
 mod otlp;
 
 use crate::config::LogFormat;
-use crate::domain::meters::{SPANS, Window};
+use clino_domain::meters::{SPANS, Window};
 use lines::Lines;
 use otlp::Otlp;
 use std::io::{IsTerminal, stderr};

@@ -4,7 +4,7 @@
 //! Owns: exporters, their threads, who they say they are. May not touch: which spans and metrics there are.
 
 use super::bridge;
-use crate::domain::meters::{Metric, Window};
+use clino_domain::meters::{Metric, Window};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;

@@ -8,9 +8,9 @@ pub use crate::access::Scope;
 use super::desk::Desk;
 use super::version;
 use crate::access::{Credential, Gate, Identity, Peer, Record};
-use crate::domain::tally::{Happening, Tally};
-use crate::domain::{Fault, FaultKind, RunId};
 use crate::registry::Run;
+use clino_domain::tally::{Happening, Tally};
+use clino_domain::{Fault, FaultKind, RunId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -68,7 +68,8 @@ impl Caller {
     }
 
     fn record(&self, event: &str, who: &str, (project, run): (Option<&str>, Option<&RunId>), outcome: &str) {
-        let (peer, method) = (self.peer.to_string(), &*self.method);
+        let peer = self.peer.to_string();
+        let method = &*self.method;
         self.gate.audit.record(&Record { event, who, peer: &peer, method, project, run, outcome });
     }
 }
@@ -190,7 +191,8 @@ impl Desk {
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer::Unix { uid: None });
         let method =
             request.extensions().get::<Method>().map_or_else(|| Arc::from(""), |method| method.0.clone());
-        let (gate, generation) = (self.gate.clone(), self.gate.generation());
+        let gate = self.gate.clone();
+        let generation = self.gate.generation();
         let authorization = request.metadata().get("authorization").map(|value| value.as_encoded_bytes());
         let credential = gate.credential(authorization, &peer);
         let identity = credential.clone().and_then(|credential| gate.identify(&credential));
@@ -228,7 +230,8 @@ impl Desk {
 
     /// For a stream of a pass: in one project, or in any.
     pub fn watchman(&self, pass: &Pass, project: Option<&str>) -> Watchman {
-        let (pass, project) = (pass.clone(), project.map(str::to_owned));
+        let pass = pass.clone();
+        let project = project.map(str::to_owned);
         let mut watchman =
             Watchman { changes: pass.caller.gate.changes(), pass, project, next: Instant::now() };
         watchman.next += watchman.pause();

@@ -3,14 +3,14 @@
 //! Owns: where the compared values come from. May not touch: which is the best (that is the domain's).
 
 use super::access::Pass;
-use super::convert::{compared_to_pb, comparison_from_pb};
 use super::desk::Desk;
-use super::pb;
-use crate::domain::reading::POOLED;
-use crate::domain::subject::EVERY_GROUP;
-use crate::domain::text::{listed, quoted, suggestion};
-use crate::domain::{ComparedRun, Comparison, Fault, FaultKind, Moment, Point, RunId, Subject};
 use crate::registry::Run;
+use clino_domain::reading::POOLED;
+use clino_domain::subject::EVERY_GROUP;
+use clino_domain::text::{listed, quoted, suggestion};
+use clino_domain::{ComparedRun, Comparison, Fault, FaultKind, Moment, Point, RunId, Subject};
+use clino_proto::convert::{compared_to_pb, comparison_from_pb};
+use clino_proto::pb;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

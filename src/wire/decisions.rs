@@ -3,13 +3,13 @@
 //! Owns: the way of these requests. May not touch: what a policy says.
 
 use super::access::Scope;
-use super::convert::{decision_to_pb, rule_info_to_pb};
 use super::desk::Desk;
 use super::outlet::{Outflow, Outlet};
-use super::pb;
-use crate::domain::text::sentence;
-use crate::domain::{Decision, Event, Fault, RunId, SnapshotRef};
 use crate::publish::{Hub, Watcher};
+use clino_domain::text::sentence;
+use clino_domain::{Decision, Event, Fault, RunId, SnapshotRef};
+use clino_proto::convert::{decision_to_pb, rule_info_to_pb};
+use clino_proto::pb;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -63,8 +63,10 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let run = RunId(run_id);
         let (held, _) = self.0.run_for(&pass, &run)?;
         let reason = sentence("reason", &reason, MAX_REASON)?;
-        let (hub, by) = (self.0.hub.clone(), pass.name.clone());
-        let (subject, why) = (run.clone(), reason.clone());
+        let hub = self.0.hub.clone();
+        let by = pass.name.clone();
+        let subject = run.clone();
+        let why = reason.clone();
         let taken_back = blocking(move || hub.take_back(&subject, &why, &by)).await?;
         self.0.settled().await?;
         pass.audit("override", Some(&held.label.project), Some(&run), &format!("ok: {reason}"));
@@ -88,7 +90,8 @@ impl DecisionsService {
         if let (None, Some(decision)) = (as_of, self.0.hub.decided(run)) {
             return Ok(decision);
         }
-        let (hub, subject) = (self.0.hub.clone(), run.clone());
+        let hub = self.0.hub.clone();
+        let subject = run.clone();
         // Series may have to be read back from disk.
         let decision = blocking(move || hub.decide(&subject, as_of)).await?;
         if as_of.is_none() && decision.latched {

@@ -4,11 +4,11 @@
 
 use crate::access::{Gate, Hold};
 use crate::assembly::Spool;
-use crate::domain::budget::Budget;
-use crate::domain::tally::Tally;
-use crate::domain::{Fault, FaultKind, Journal, RunId, RunSummary};
 use crate::publish::{Hub, Progress, Standing};
 use crate::registry::{ProbeStore, Registry, Run};
+use clino_domain::budget::Budget;
+use clino_domain::tally::Tally;
+use clino_domain::{Fault, FaultKind, Journal, RunId, RunSummary};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;

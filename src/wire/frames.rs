@@ -3,12 +3,12 @@
 //! Owns: the order of frames and the patience between them. May not touch: what is uploaded.
 
 use super::access::Watchman;
-use super::convert::digest_from_pb;
 use super::desk::Desk;
-use super::pb;
 use crate::assembly::{Assembled, Assembler};
-use crate::domain::Fault;
-use crate::domain::meters::Metric;
+use clino_domain::Fault;
+use clino_domain::meters::Metric;
+use clino_proto::convert::digest_from_pb;
+use clino_proto::pb;
 use tonic::{Status, Streaming};
 
 /// One frame of an upload that begins with a `B`.

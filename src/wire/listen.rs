@@ -4,7 +4,7 @@
 
 use super::tls::{Certificates, read_certificate};
 use crate::access::Peer;
-use crate::domain::tally::{Happening, Tally};
+use clino_domain::tally::{Happening, Tally};
 use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -144,8 +144,10 @@ fn admit<D: Door>(door: &Arc<D>, reception: &Reception, raw: D::Raw, ready: &Sen
         tracing::debug!("a connection is closed: there are too many");
         return;
     };
-    let (door, ready, patience, tally) =
-        (door.clone(), ready.clone(), reception.patience, reception.tally.clone());
+    let door = door.clone();
+    let ready = ready.clone();
+    let patience = reception.patience;
+    let tally = reception.tally.clone();
     let greeting = door_greeting(door, raw, seat);
     tokio::spawn(async move {
         let greeted = tokio::time::timeout(patience, greeting).await;
@@ -166,7 +168,8 @@ async fn door_greeting<D: Door>(
     seat: OwnedSemaphorePermit,
 ) -> Result<Link<D::IO>> {
     let (mut io, peer) = door.greet(raw).await?;
-    let (mut ahead, mut found) = ([0; PREFACE.len()], 0);
+    let mut ahead = [0; PREFACE.len()];
+    let mut found = 0;
     while found < ahead.len() {
         match io.read(&mut ahead[found..]).await? {
             0 => return Err(Error::new(ErrorKind::UnexpectedEof, "it ended before it began")),

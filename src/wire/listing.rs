@@ -3,12 +3,12 @@
 //! Owns: the order and the ends of pages. May not touch: what a run means.
 
 use super::access::Pass;
-use super::convert::{filter_from_pb, summary_to_pb};
 use super::desk::Desk;
-use super::pb;
-use crate::domain::text::quoted;
-use crate::domain::{Fault, RunFilter};
 use crate::registry::Run;
+use clino_domain::text::quoted;
+use clino_domain::{Fault, RunFilter};
+use clino_proto::convert::{filter_from_pb, summary_to_pb};
+use clino_proto::pb;
 use prost::Message;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -32,7 +32,7 @@ impl Desk {
 /// One page.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] naming a field of the filter, or `page_token`.
+/// [`clino_domain::FaultKind::Invalid`] naming a field of the filter, or `page_token`.
 pub(super) fn page(
     desk: &Desk,
     pass: &Pass,
@@ -47,7 +47,9 @@ pub(super) fn page(
     };
     let all = desk.visible(pass, &filter);
     let begin = all.partition_point(|(run, _)| run.id.0 <= page_token);
-    let (mut page, mut bytes, mut last) = (pb::ListRunsResponse::default(), 0, None);
+    let mut page = pb::ListRunsResponse::default();
+    let mut bytes = 0;
+    let mut last = None;
     for (run, closed) in &all[begin..] {
         if page.runs.len() == most || bytes >= PAGE_BYTES {
             page.next_page_token = last.unwrap_or_default();

@@ -2,11 +2,11 @@
 //!
 //! Owns: when a call has ended and with which code, and its span. May not touch: what is called.
 
-use super::pb;
-use crate::domain::Event;
-use crate::domain::meters::{Metric, OTHER, SPANS};
-use crate::domain::tally::Tally;
 use bytes::Bytes;
+use clino_domain::Event;
+use clino_domain::meters::{Metric, OTHER, SPANS};
+use clino_domain::tally::Tally;
+use clino_proto::pb;
 use http_body::Frame;
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -43,7 +43,8 @@ fn methods() -> Methods {
         for service in &file.service {
             let full = format!("{}.{}", file.package(), service.name());
             for method in &service.method {
-                let (name, streams) = (method.name().to_owned(), method.server_streaming());
+                let name = method.name().to_owned();
+                let streams = method.server_streaming();
                 methods.insert(format!("/{full}/{name}"), Method { service: full.clone(), name, streams });
             }
         }

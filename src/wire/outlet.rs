@@ -6,9 +6,9 @@
 //! reads nothing for too long is cut, and told where to go on.
 
 use super::access::Watchman;
-use super::status::with_resume;
-use crate::domain::{Fault, FaultKind, Sequenced};
 use crate::publish::Watcher;
+use clino_domain::status::with_resume;
+use clino_domain::{Fault, FaultKind, Sequenced};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{OwnedPermit, Sender, channel};

@@ -3,13 +3,13 @@
 //! Owns: the pump from a cursor to a stream. May not touch: what happened.
 
 use super::access::{Scope, Watchman};
-use super::convert::{event_to_pb, report_to_pb};
 use super::desk::Desk;
 use super::observe::Ongoing;
 use super::outlet::{Outflow, Outlet};
-use super::pb;
-use crate::domain::{Fault, Report, RunId, SnapshotRef};
 use crate::publish::Watcher;
+use clino_domain::{Fault, Report, RunId, SnapshotRef};
+use clino_proto::convert::{event_to_pb, report_to_pb};
+use clino_proto::pb;
 use tonic::{Request, Response, Status, async_trait};
 
 pub(super) struct ReportsService(pub Desk);

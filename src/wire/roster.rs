@@ -6,11 +6,11 @@
 //! room to send it. So a slow reader gets the newest state of each run, and nothing grows for it but what it knows.
 
 use super::access::Pass;
-use super::convert::{filter_from_pb, summary_to_pb};
 use super::desk::Desk;
-use super::pb;
-use crate::domain::{Fault, RunFilter, RunId};
 use crate::registry::Run;
+use clino_domain::{Fault, RunFilter, RunId};
+use clino_proto::convert::{filter_from_pb, summary_to_pb};
+use clino_proto::pb;
 use prost::Message;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ struct Round {
 /// Begins to tell a watcher.
 ///
 /// # Errors
-/// [`crate::domain::FaultKind::Invalid`] naming a field of the filter, or `interval_seconds`.
+/// [`clino_domain::FaultKind::Invalid`] naming a field of the filter, or `interval_seconds`.
 pub(super) fn watch(desk: &Desk, pass: Pass, request: pb::WatchRunsRequest) -> Result<Answers, Fault> {
     let interval = interval(request.interval_seconds)?;
     let filter = filter_from_pb(request.filter)?;
@@ -65,7 +65,8 @@ pub(super) fn watch(desk: &Desk, pass: Pass, request: pb::WatchRunsRequest) -> R
 fn interval(seconds: Option<f64>) -> Result<Duration, Fault> {
     let seconds = seconds.unwrap_or(INTERVAL);
     if !INTERVALS.contains(&seconds) {
-        let (least, most) = (INTERVALS.start(), INTERVALS.end());
+        let least = INTERVALS.start();
+        let most = INTERVALS.end();
         let description = format!("found {seconds}, expected {least} to {most}");
         return Err(Fault::invalid("interval_seconds", description));
     }
@@ -75,7 +76,8 @@ fn interval(seconds: Option<f64>) -> Result<Duration, Fault> {
 impl Roster {
     /// Until the client has gone, may see no runs any more, or the daemon ends.
     async fn tell(mut self, interval: Duration, out: Out) {
-        let (mut changes, end) = (self.desk.hub.changes(), self.desk.hub.ended().clone());
+        let mut changes = self.desk.hub.changes();
+        let end = self.desk.hub.ended().clone();
         let mut watchman = self.desk.watchman(&self.pass, None);
         let mut first = true;
         loop {

@@ -3,20 +3,20 @@
 //! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the examiner's).
 
 use super::access::{Pass, Scope};
-use super::convert::{
-    info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, project_from_pb, summary_to_pb,
-};
 use super::desk::Desk;
 use super::frames::Frames;
 use super::observe::{Ongoing, span_of_run};
-use super::pb;
 use super::{compare, listing, roster};
 use crate::assembly::Assembler;
-use crate::domain::run::COLUMNS;
-use crate::domain::tally::Happening;
-use crate::domain::text::{quoted, suggestion};
-use crate::domain::{Fault, Manifest, OpenedRun, RunId, Tensor};
 use crate::registry::Run;
+use clino_domain::run::COLUMNS;
+use clino_domain::tally::Happening;
+use clino_domain::text::{quoted, suggestion};
+use clino_domain::{Fault, Manifest, OpenedRun, RunId, Tensor};
+use clino_proto::convert::{
+    info_to_pb, manifest_from_pb, open_run_from_pb, opened_to_pb, project_from_pb, summary_to_pb,
+};
+use clino_proto::pb;
 use tokio::task::block_in_place;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
@@ -49,7 +49,8 @@ impl pb::runs_server::Runs for RunsService {
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
         let _open = self.0.drain.enter()?;
         let pass = self.0.admit(&request, Scope::Push)?;
-        let (desk, request) = (self.0.clone(), request.into_inner());
+        let desk = self.0.clone();
+        let request = request.into_inner();
         // The examination may prepare megabytes of probes.
         let opened = tokio::task::spawn_blocking(move || open(&desk, &pass, request)).await;
         let defect = |error: tokio::task::JoinError| {
@@ -174,7 +175,8 @@ impl RunsService {
 fn unread(tensors: &[Tensor]) -> Vec<String> {
     let names = tensors.iter().map(|tensor| tensor.spec.name.as_str());
     let sentence = |name: &str| {
-        let (found, near) = (quoted(name), suggestion(name, COLUMNS));
+        let found = quoted(name);
+        let near = suggestion(name, COLUMNS);
         format!("column {found}{near} will be left out: models read {}", COLUMNS.join(", "))
     };
     names.filter(|name| !COLUMNS.contains(name)).take(MOST_WARNINGS).map(sentence).collect()

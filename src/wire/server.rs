@@ -7,12 +7,12 @@ use super::decisions::DecisionsService;
 use super::desk::Desk;
 use super::listen::{Door, Link, Local, Plain, Reception, Secured, receive};
 use super::observe::Observed;
-use super::pb;
 use super::reports::ReportsService;
 use super::runs::RunsService;
 use super::snapshots::SnapshotsService;
 use super::tls::Certificates;
-use crate::domain::tally::{Happening, Tally};
+use clino_domain::tally::{Happening, Tally};
+use clino_proto::pb;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
@@ -109,7 +109,8 @@ fn known(
 impl Servers {
     /// No listener yet.
     pub fn new(routes: Routes, reception: Reception, tally: Arc<Tally>) -> Self {
-        let (tasks, ending) = (JoinSet::new(), CancellationToken::new());
+        let tasks = JoinSet::new();
+        let ending = CancellationToken::new();
         Self { tasks, ending, routes: routes.prepare(), reception, certificates: None, tally }
     }
 

@@ -3,16 +3,16 @@
 //! Owns: the way of one upload. May not touch: what a snapshot means to its run (that is the registry's).
 
 use super::access::{Pass, Scope};
-use super::convert::{announcement_from_pb, receipt_to_pb};
 use super::decisions::staleness;
 use super::desk::{Desk, Drain};
 use super::frames::Frames;
 use super::observe::{Ongoing, span_of_run};
-use super::pb;
 use crate::assembly::Assembler;
-use crate::domain::tally::Happening;
-use crate::domain::{Fault, Receipt, RunId};
 use crate::registry::{Admission, Comparison, Room, Upload};
+use clino_domain::tally::Happening;
+use clino_domain::{Fault, Receipt, RunId};
+use clino_proto::convert::{announcement_from_pb, receipt_to_pb};
+use clino_proto::pb;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 

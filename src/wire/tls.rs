@@ -3,7 +3,7 @@
 //! Owns: what is offered and trusted, and the names in a client's certificate. May not touch: what a name may do.
 
 use crate::access::{Certificate, Change, Watched};
-use crate::domain::Fault;
+use clino_domain::Fault;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Certificates {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Invalid`] naming what cannot be used.
+    /// [`clino_domain::FaultKind::Invalid`] naming what cannot be used.
     pub fn open(files: &TlsFiles) -> Result<Self, Fault> {
         let paths = [&files.cert, &files.key].into_iter().chain(&files.clients).cloned().collect();
         let optional = files.optional;

@@ -3,15 +3,10 @@
 //! Owns: the oldest client that this daemon serves. May not touch: messages; fields that one side does not know are
 //! ignored.
 
-use crate::domain::{Fault, FaultKind};
+use clino_domain::{Fault, FaultKind};
+use clino_proto::version::{CLIENT, NEEDED, OWN};
 use tonic::metadata::MetadataMap;
 
-/// What a client says of itself.
-pub const CLIENT: &str = "clino-client-version";
-/// What a client says that it needs.
-pub const NEEDED: &str = "clino-min-daemon-version";
-/// This daemon.
-pub const OWN: &str = env!("CARGO_PKG_VERSION");
 /// The oldest client whose requests this daemon understands as they are meant.
 const OLDEST_CLIENT: &str = "0.1.0";
 

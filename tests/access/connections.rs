@@ -63,13 +63,12 @@ async fn row_14_connections_beyond_the_limit_are_closed_and_the_others_go_on() {
     idle.read_exact(&mut settings).await.unwrap();
     let mut third = TcpStream::connect(address(&daemon)).await.unwrap();
     assert!(is_closed(&mut third).await);
-    let away =
-        clino::client::Client::lazy(&daemon.http).unwrap().runs(&Default::default()).await.unwrap_err();
-    assert_eq!(away.kind, clino::domain::FaultKind::Unavailable, "{away}");
+    let away = clino_client::Client::lazy(&daemon.http).unwrap().runs(&Default::default()).await.unwrap_err();
+    assert_eq!(away.kind, clino_domain::FaultKind::Unavailable, "{away}");
     kept.open("l", crate::common::quick()).await;
     // A place that is given back is taken.
     drop((idle, kept));
-    let client = clino::client::Client::lazy(&daemon.http).unwrap();
+    let client = clino_client::Client::lazy(&daemon.http).unwrap();
     let again = async {
         while client.runs(&Default::default()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;

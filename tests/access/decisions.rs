@@ -2,7 +2,7 @@
 
 use crate::common::{Daemon, PATIENCE, Upload, measure, open_request, quick};
 use crate::fixture::{Files, daemon, entry, send, token, with};
-use clino::wire::pb;
+use clino_proto::pb;
 use pb::decisions_client::DecisionsClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};

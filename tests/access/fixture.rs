@@ -2,8 +2,8 @@
 
 use crate::common::{Clients, Daemon, PATIENCE, Upload, open_request, quick};
 use clino::access::Token;
-use clino::client::{Access, Client};
-use clino::wire::pb;
+use clino_client::{Access, Client};
+use clino_proto::pb;
 use pb::push_snapshot_request::Frame;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::os::unix::fs::PermissionsExt;
@@ -165,7 +165,7 @@ impl Authority {
 }
 
 /// Whether somebody can ask something.
-pub async fn ask(daemon: &Daemon, access: &Access) -> Result<usize, clino::domain::Fault> {
+pub async fn ask(daemon: &Daemon, access: &Access) -> Result<usize, clino_domain::Fault> {
     Ok(Client::connect_with(&daemon.http, access).await?.runs(&Default::default()).await?.len())
 }
 

@@ -2,8 +2,8 @@
 
 use crate::common::Daemon;
 use crate::fixture::{Files, daemon, entry, logging, open, push, token, with};
-use clino::client::{Access, Client};
-use clino::wire::pb;
+use clino_client::{Access, Client};
+use clino_proto::pb;
 use std::os::unix::fs::PermissionsExt;
 
 const MINE: &str = "projects = { mine = [\"push\", \"read\"] }";

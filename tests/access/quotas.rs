@@ -2,7 +2,7 @@
 
 use crate::common::{Clients, Daemon, Upload, blamed, endless, open_request, quick};
 use crate::fixture::{Files, eventually};
-use clino::wire::pb;
+use clino_proto::pb;
 use pb::push_snapshot_request::Frame;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -180,7 +180,7 @@ fn probe_frames(project: &str, seed: u32, count: usize) -> Vec<pb::PutProbeReque
     let data: Vec<u8> = probe.tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
     let frames = [
         Frame::Begin(pb::ProbeManifest { tensors, project: project.into() }),
-        Frame::Chunk(clino::wire::convert::chunk_to_pb(0, data.into())),
+        Frame::Chunk(clino_proto::convert::chunk_to_pb(0, data.into())),
         Frame::Commit(pb::Commit::default()),
     ];
     frames.into_iter().take(count).map(|frame| pb::PutProbeRequest { frame: Some(frame) }).collect()

@@ -2,9 +2,9 @@
 
 use crate::common::{Daemon, PATIENCE, Upload, quick};
 use crate::fixture::{Authority, Files, daemon, entry, eventually, open, token, with};
-use clino::client::Client;
-use clino::domain::{FaultKind, RunId};
-use clino::wire::pb;
+use clino_client::Client;
+use clino_domain::{FaultKind, RunId};
+use clino_proto::pb;
 use pb::push_snapshot_request::Frame;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;

@@ -2,8 +2,8 @@
 
 use crate::common::Daemon;
 use crate::fixture::{Authority, Files, ask, entry, token};
-use clino::client::{Access, Client};
-use clino::domain::FaultKind;
+use clino_client::{Access, Client};
+use clino_domain::FaultKind;
 use std::process::Command;
 
 const READ: &str = "projects = { \"*\" = [\"read\"] }";
@@ -85,7 +85,7 @@ async fn a_certificate_is_an_entry_of_the_tokens_file() {
     assert_eq!(foreign.kind, FaultKind::Unavailable, "{foreign}");
     // Its rights are those of its entry.
     let client = Client::connect_with(&daemon.http, &shows(&authority, "node-1", &[])).await.unwrap();
-    let fault = client.open_run(&clino::client::Plan::new("a", crate::common::CONFIG)).await.unwrap_err();
+    let fault = client.open_run(&clino_client::Plan::new("a", crate::common::CONFIG)).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
     let line = files.line("audit", |line| line["event"] == "denied" && line["who"] == "node").await;
     assert_eq!(line["method"], "/clino.v1.Runs/OpenRun");

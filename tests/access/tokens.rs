@@ -2,7 +2,8 @@
 
 use crate::common::{Clients, Daemon, Upload, open_request, quick, raw};
 use crate::fixture::{daemon, entry, open, push, send, token, with};
-use clino::wire::{pb, status::from_status};
+use clino_domain::status::from_status;
+use clino_proto::pb;
 use pb::decisions_client::DecisionsClient;
 use pb::push_snapshot_request::Frame;
 use prost::Message;
@@ -75,7 +76,7 @@ async fn row_44_scopes_hold_in_their_projects() {
         let fault = from_status(&answer.unwrap_err());
         assert_eq!(
             (fault.kind, fault.violations[0].field.as_str()),
-            (clino::domain::FaultKind::Denied, field)
+            (clino_domain::FaultKind::Denied, field)
         );
     };
     denied(open(&mut clients, &reader, ("k", "vision")).await, "authorization");

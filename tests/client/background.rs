@@ -2,9 +2,9 @@
 
 use crate::fixture::{self, parameters, plan};
 use crate::{address, daemon};
-use clino::client::background::{Sender, Warn};
-use clino::client::{Client, Label};
-use clino::domain::{Event, TensorSpec};
+use clino_client::background::{Sender, Warn};
+use clino_client::{Client, Label};
+use clino_domain::{Event, TensorSpec};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ fn specs(sizes: [u64; 3]) -> Vec<TensorSpec> {
     let [inputs, hidden, classes] = sizes;
     let spec = |name: &str, shape: &[u64]| TensorSpec {
         name: name.into(),
-        dtype: clino::domain::Dtype::F32,
+        dtype: clino_domain::Dtype::F32,
         shape: shape.to_vec(),
     };
     vec![
@@ -132,7 +132,7 @@ fn a_refused_snapshot_costs_one_warning_and_the_next_one_goes_through() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon(directory.path());
     let (warn, heard) = warnings();
-    let sender = Sender::start_with(&address(&daemon), plan().delivery(clino::domain::Delivery::Every), warn);
+    let sender = Sender::start_with(&address(&daemon), plan().delivery(clino_domain::Delivery::Every), warn);
     assert!(sender.opened(PATIENCE).is_some());
     for step in 1..=3 {
         sender.snapshot(Label::step(step), parameters(&specs([8, 17, 3]), 1));

@@ -2,7 +2,7 @@
 
 use crate::common::Daemon;
 use crate::fixture::{self, parameters, probe, save};
-use clino::domain::{Dtype, TensorSpec};
+use clino_domain::{Dtype, TensorSpec};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

@@ -1,8 +1,8 @@
 //! A small classifier with probes and parameters.
 
 use bytes::Bytes;
-use clino::client::Plan;
-use clino::domain::{Dtype, Tensor, TensorSpec, Value};
+use clino_client::Plan;
+use clino_domain::{Dtype, Tensor, TensorSpec, Value};
 use std::path::{Path, PathBuf};
 
 /// The model of most tests.

@@ -3,9 +3,9 @@
 use crate::common::Daemon;
 use crate::fixture::{LARGE, large_plan, parameters, plan};
 use crate::{address, daemon};
-use clino::client::background::Sender;
-use clino::client::{Client, Label, Run};
-use clino::domain::{Event, FaultKind, RunId, Tensor};
+use clino_client::background::Sender;
+use clino_client::{Client, Label, Run};
+use clino_domain::{Event, FaultKind, RunId, Tensor};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Every tensor of a probe is used or refused, at every door, and what is left out is named.
 
 use crate::common::{Daemon, open_request, probe as features, quick, spec};
-use clino::wire::{convert::chunk_to_pb, pb};
+use clino_proto::{convert::chunk_to_pb, pb};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;

@@ -3,8 +3,8 @@
 use crate::fixture::{self, parameters, plan, probe};
 use crate::{address, daemon};
 use bytes::Bytes;
-use clino::client::{CHUNK, Client, Label, Plan};
-use clino::domain::{
+use clino_client::{CHUNK, Client, Label, Plan};
+use clino_domain::{
     Dtype, Event, FaultKind, Outcome, Reading, RunFilter, Sequenced, SnapshotRef, SnapshotState, Tensor,
     TensorSpec, WeightKind,
 };
@@ -23,7 +23,7 @@ async fn a_run_from_opening_to_closing() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon(directory.path());
     let client = Client::connect(&address(&daemon)).await.unwrap();
-    let run = client.open_run(&plan().delivery(clino::domain::Delivery::Every)).await.unwrap();
+    let run = client.open_run(&plan().delivery(clino_domain::Delivery::Every)).await.unwrap();
     let specs = run.opened().unwrap().parameters.clone();
 
     let receipt = run.push(Label::initialization(), parameters(&specs, 1)).await.unwrap();
@@ -71,7 +71,7 @@ async fn tensors_in_many_pieces_and_of_every_size_arrive_as_they_are() {
     let bytes: Vec<u8> = tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
     assert!(bytes.len() > 10 * CHUNK);
     let specs = tensors.iter().map(|tensor| tensor.spec.clone()).collect();
-    let manifest = clino::domain::Manifest::new(specs, vec![]).unwrap();
+    let manifest = clino_domain::Manifest::new(specs, vec![]).unwrap();
     let whole = run.push(Label::step(1), tensors).await.unwrap();
     // Pieces that fit neither chunks nor tensors.
     let pieces: Vec<_> = bytes.chunks(700_001).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
@@ -120,7 +120,7 @@ async fn refusals_name_the_fields() {
         run.push(Label::step(1), vec![Tensor::new(spec, vec![0; 4].into()).unwrap()]).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Precondition);
     assert!(!fault.violations.is_empty(), "{fault:?}");
-    let unknown = client.run(clino::domain::RunId("no such run".into()));
+    let unknown = client.run(clino_domain::RunId("no such run".into()));
     assert!(matches!(unknown.summary().await.unwrap_err().kind, FaultKind::NotFound | FaultKind::Invalid));
 }
 
@@ -131,8 +131,8 @@ async fn a_source_that_breaks_off_is_told_and_leaves_no_trace() {
     let client = Client::connect(&address(&daemon)).await.unwrap();
     let run = client.open_run(&plan()).await.unwrap();
     let specs = run.opened().unwrap().parameters.clone();
-    let manifest = clino::domain::Manifest::new(specs.clone(), vec![]).unwrap();
-    let broken = || clino::domain::Fault::new(FaultKind::DataLoss, "the disk is gone");
+    let manifest = clino_domain::Manifest::new(specs.clone(), vec![]).unwrap();
+    let broken = || clino_domain::Fault::new(FaultKind::DataLoss, "the disk is gone");
     let blocks = vec![Ok(Bytes::from_static(&[0; 16])), Err(broken())];
     let fault = run.push_blocks(Label::step(1), manifest, Box::new(blocks.into_iter())).await.unwrap_err();
     assert_eq!(fault, broken());
@@ -148,7 +148,7 @@ async fn a_daemon_killed_in_the_middle_of_a_push_ends_it() {
     let run = client.open_run(&fixture::large_plan()).await.unwrap();
     let tensors = parameters(&run.opened().unwrap().parameters, 3);
     let specs = tensors.iter().map(|tensor| tensor.spec.clone()).collect();
-    let manifest = clino::domain::Manifest::new(specs, vec![]).unwrap();
+    let manifest = clino_domain::Manifest::new(specs, vec![]).unwrap();
     let bytes: Vec<u8> = tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();
     let pieces: Vec<_> = bytes.chunks(CHUNK).map(Bytes::copy_from_slice).collect();
     let blocks = pieces.into_iter().enumerate().map(move |(i, piece)| {

@@ -2,9 +2,9 @@
 
 use crate::common::{Daemon, PATIENCE};
 use crate::fixture::{parameters, plan};
-use clino::client::background::Sender;
-use clino::client::{Client, Label};
-use clino::domain::RunFilter;
+use clino_client::background::Sender;
+use clino_client::{Client, Label};
+use clino_domain::RunFilter;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;

@@ -4,7 +4,7 @@
 
 pub mod raw;
 
-use clino::wire::pb;
+use clino_proto::pb;
 use pb::push_snapshot_request::Frame;
 use pb::reports_client::ReportsClient;
 use pb::runs_client::RunsClient;
@@ -410,7 +410,7 @@ impl Upload {
         let mut frames = vec![Frame::Begin(self.begin.clone())];
         frames.extend(self.data.chunks(self.chunk).enumerate().map(|(i, data)| {
             let data = data.to_vec().into();
-            Frame::Chunk(clino::wire::convert::chunk_to_pb((i * self.chunk) as u64, data))
+            Frame::Chunk(clino_proto::convert::chunk_to_pb((i * self.chunk) as u64, data))
         }));
         frames.push(Frame::Commit(pb::Commit::default()));
         frames
@@ -419,5 +419,9 @@ impl Upload {
 
 /// Paths of the fields that a status blames.
 pub fn blamed(status: &Status) -> Vec<String> {
-    clino::wire::status::from_status(status).violations.into_iter().map(|violation| violation.field).collect()
+    clino_domain::status::from_status(status)
+        .violations
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect()
 }

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2] / "src/engine/device/cuda/kernels/clino.cu"
+SOURCE = pathlib.Path(__file__).resolve().parents[2] / "crates/engine/src/device/cuda/kernels/clino.cu"
 EXACT = ["-O3", "-std=c++17", "-fmad=false"]
 ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
 THREADS = 256
@@ -120,7 +120,7 @@ PAGE = """# The kernels, as nvcc makes them
 
 Registers of a thread by architecture, shared memory of a block, what is spilled, and the share of a multiprocessor's threads that
 blocks of {threads} can fill. Made by `tests/cuda-sim/gates.py --out docs/kernels.md` with nvcc {version}; CI holds it. What each kernel
-computes and moves stands in [its folder](../src/engine/device/cuda/kernels/README.md); `tests/cuda/main.rs` holds it to the CPU's bits
+computes and moves stands in [its folder](../crates/engine/src/device/cuda/kernels/README.md); `tests/cuda/main.rs` holds it to the CPU's bits
 and counts its bytes.
 
 """

@@ -2,7 +2,7 @@
 
 use super::common::{Daemon, Upload, measure, open_request};
 use super::standin::StandIn;
-use clino::wire::pb;
+use clino_proto::pb;
 use pb::watch_response::Event;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;

@@ -3,7 +3,7 @@
 use super::common::{Daemon, Upload, measure, open_request};
 use super::daemon::{is, ready, start};
 use super::standin::StandIn;
-use clino::wire::pb;
+use clino_proto::pb;
 use pb::watch_response::Event;
 use serde_json::Value;
 

@@ -6,7 +6,7 @@ mod common;
 mod openmetrics;
 mod sink;
 
-use clino::wire::pb;
+use clino_proto::pb;
 use common::{Daemon, PATIENCE, Upload, endless, open_request, quick};
 use openmetrics::Exposition;
 use pb::watch_response::Event;

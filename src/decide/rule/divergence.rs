@@ -7,7 +7,7 @@
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, short};
-use crate::domain::{Reason, Violation};
+use clino_domain::{Reason, Violation};
 
 /// See the module.
 pub struct Divergence;
@@ -44,7 +44,8 @@ impl Rule for Divergence {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (start, direction) = (parameters.count(START_STEP.name), parameters.direction());
+        let start = parameters.count(START_STEP.name);
+        let direction = parameters.direction();
         let buried = view.own.buried(direction).filter(|point| point.at.step >= start);
         let checks = view.from(start);
         let next = view.after(1, start);

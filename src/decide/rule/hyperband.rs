@@ -11,7 +11,7 @@ use super::successive_halving::{LONGEST, longest};
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_STEPS, Parameter, Parameters};
 use crate::decide::view::{Verdict, View};
-use crate::domain::{RunId, Violation};
+use clino_domain::{RunId, Violation};
 use crc_fast::CrcAlgorithm::Crc32IsoHdlc;
 
 /// See the module.
@@ -76,7 +76,8 @@ impl Rule for Hyperband {
 
 impl Hyperband {
     fn climb(&self, view: &View<'_>, parameters: &Parameters, max_resource: u64) -> Verdict {
-        let (least, factor) = (parameters.count(MIN_RESOURCE.name), parameters.count(FACTOR.name));
+        let least = parameters.count(MIN_RESOURCE.name);
+        let factor = parameters.count(FACTOR.name);
         let shares = shares(least, max_resource, factor);
         let study = parameters.word(STUDY.name);
         let Some(bracket) = bracket(&shares, study, view.run) else {

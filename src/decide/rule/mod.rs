@@ -20,7 +20,7 @@ mod wilcoxon;
 
 use super::parameters::{Parameter, Parameters};
 use super::view::{Verdict, View};
-use crate::domain::{RuleInfo, Subject, Violation};
+use clino_domain::{RuleInfo, Subject, Violation};
 
 /// All rules, in the order of the reference page: those of a run alone, then those across runs.
 pub static RULES: &[&dyn Rule] = &[

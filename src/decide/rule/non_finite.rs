@@ -8,7 +8,7 @@
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, many};
-use crate::domain::Reason;
+use clino_domain::Reason;
 
 /// See the module.
 pub struct NonFinite;
@@ -34,7 +34,8 @@ impl Rule for NonFinite {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (start, patience) = (parameters.count(START_STEP.name), parameters.count(PATIENCE.name));
+        let start = parameters.count(START_STEP.name);
+        let patience = parameters.count(PATIENCE.name);
         let observed = view.own.points.iter().filter(|point| point.at.step >= start);
         let mut told = observed.filter(|point| point.counts() || point.non_finite).rev().peekable();
         let next = view.after(1, start);

@@ -9,7 +9,7 @@
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, many, short};
-use crate::domain::{Point, Reason};
+use clino_domain::{Point, Reason};
 
 /// See the module.
 pub struct Patience;
@@ -57,12 +57,15 @@ impl Rule for Patience {
 }
 
 fn keras(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
-    let (start, direction) = (parameters.count(START_STEP.name), parameters.direction());
+    let start = parameters.count(START_STEP.name);
+    let direction = parameters.direction();
     let Some(first) = checks.first() else {
         return Verdict::wait("no value yet").until(view.after(1, start));
     };
-    let (patience, delta) = (parameters.count(PATIENCE.name).max(1), parameters.real(MIN_DELTA.name));
-    let (mut best, mut since) = (*first, 0);
+    let patience = parameters.count(PATIENCE.name).max(1);
+    let delta = parameters.real(MIN_DELTA.name);
+    let mut best = *first;
+    let mut since = 0;
     for check in &checks[1..] {
         if direction.better(check.value, direction.improved(best.value, delta)) {
             (best, since) = (*check, 0);
@@ -81,14 +84,17 @@ fn keras(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict 
 }
 
 fn optuna(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
-    let (start, direction) = (parameters.count(START_STEP.name), parameters.direction());
-    let (patience, delta) = (parameters.count(PATIENCE.name), parameters.real(MIN_DELTA.name));
+    let start = parameters.count(START_STEP.name);
+    let direction = parameters.direction();
+    let patience = parameters.count(PATIENCE.name);
+    let delta = parameters.real(MIN_DELTA.name);
     let after = patience as usize + 1;
     let split = checks.len().saturating_sub(after);
     let (before, late) = checks.split_at(split);
     let found = direction.best(before.iter().copied()).zip(direction.best(late.iter().copied()));
     let Some((best, recent)) = found else {
-        let (have, needed) = (checks.len(), after + 1);
+        let have = checks.len();
+        let needed = after + 1;
         let next = view.after((needed - have) as u64, start);
         return Verdict::wait(format!("{}, {needed} needed", many(have as u64, "check"))).until(next);
     };

@@ -7,7 +7,7 @@ use super::shared::ranking::{self, N_MIN_TRIALS, N_STARTUP_TRIALS};
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
 use crate::decide::view::{Verdict, View};
-use crate::domain::Reason;
+use clino_domain::Reason;
 
 /// See the module.
 pub struct Percentile;

@@ -11,7 +11,7 @@ use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
 use crate::decide::statistics::trend;
 use crate::decide::view::{Verdict, View, many, short};
-use crate::domain::{Direction, Reason};
+use clino_domain::{Direction, Reason};
 
 /// See the module.
 pub struct Plateau;
@@ -48,7 +48,8 @@ impl Rule for Plateau {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (start, window) = (parameters.count(START_STEP.name), parameters.count(WINDOW.name));
+        let start = parameters.count(START_STEP.name);
+        let window = parameters.count(WINDOW.name);
         let checks = view.from(start);
         let missing = window.saturating_sub(checks.len() as u64);
         if missing > 0 {

@@ -6,7 +6,7 @@ use super::shared::rungs::{BOOTSTRAP_COUNT, Ladder, MOST_RATE, reduction_factor}
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
 use crate::decide::view::{Other, Verdict, View};
-use crate::domain::Violation;
+use clino_domain::Violation;
 
 /// See the module.
 pub struct SuccessiveHalving;

@@ -6,7 +6,7 @@ use super::shared::calendar::{self, Due, INTERVAL_STEPS};
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, short};
-use crate::domain::{Reason, Violation};
+use clino_domain::{Reason, Violation};
 
 /// See the module.
 pub struct Threshold;
@@ -32,7 +32,8 @@ impl Rule for Threshold {
     }
 
     fn check(&self, parameters: &Parameters) -> Vec<Violation> {
-        let (lower, upper) = (parameters.number(LOWER.name), parameters.number(UPPER.name));
+        let lower = parameters.number(LOWER.name);
+        let upper = parameters.number(UPPER.name);
         let wrong = |name: &str, description: String| {
             vec![Violation { field: format!("parameters.{name}"), description }]
         };
@@ -46,7 +47,8 @@ impl Rule for Threshold {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (start, interval) = (parameters.count(START_STEP.name), parameters.count(INTERVAL_STEPS.name));
+        let start = parameters.count(START_STEP.name);
+        let interval = parameters.count(INTERVAL_STEPS.name);
         let next = calendar::next(view, start, interval);
         let Some(last) = view.checks.last() else { return Verdict::wait("no value yet") };
         match calendar::due(view, start, interval) {

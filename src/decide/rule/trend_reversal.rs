@@ -10,8 +10,8 @@ use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::statistics::{Trend, trend};
 use crate::decide::view::{Verdict, View, many, short};
-use crate::domain::{Direction, reading::POOLED};
-use crate::domain::{Reason, Subject, Violation};
+use clino_domain::{Direction, reading::POOLED};
+use clino_domain::{Reason, Subject, Violation};
 
 /// See the module.
 pub struct TrendReversal;
@@ -54,7 +54,8 @@ impl Rule for TrendReversal {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (start, window) = (parameters.count(START_STEP.name), parameters.count(WINDOW.name));
+        let start = parameters.count(START_STEP.name);
+        let window = parameters.count(WINDOW.name);
         let Some(against) = &view.against else { return Verdict::wait("nothing to compare with") };
         let pairs =
             view.from(start).iter().rev().filter_map(|point| Some((point, against.at(point.at.step)?)));
@@ -108,6 +109,6 @@ fn others(on: &Subject, groups: &[String]) -> Option<Subject> {
     let own = term.group.as_deref().filter(|group| *group != POOLED && groups.iter().any(|g| g == group))?;
     let rest = groups.iter().filter(|group| *group != own);
     let terms: Vec<_> =
-        rest.map(|group| crate::domain::Term { group: Some(group.clone()), ..term.clone() }).collect();
-    (!terms.is_empty()).then_some(Subject { join: crate::domain::subject::Join::Mean, terms })
+        rest.map(|group| clino_domain::Term { group: Some(group.clone()), ..term.clone() }).collect();
+    (!terms.is_empty()).then_some(Subject { join: clino_domain::subject::Join::Mean, terms })
 }

@@ -6,7 +6,7 @@ use super::shared::signed_rank;
 use super::{Description, Rule};
 use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters};
 use crate::decide::view::{Other, Used, Verdict, View, many, short};
-use crate::domain::{Direction, Point, Reason, SnapshotRef};
+use clino_domain::{Direction, Point, Reason, SnapshotRef};
 
 /// See the module.
 pub struct Wilcoxon;
@@ -42,7 +42,8 @@ impl Rule for Wilcoxon {
     }
 
     fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        let (direction, next) = (parameters.direction(), view.after(1, 0));
+        let direction = parameters.direction();
+        let next = view.after(1, 0);
         if view.checks.is_empty() {
             return Verdict::wait("no value yet");
         }
@@ -65,7 +66,8 @@ impl Rule for Wilcoxon {
             differences.iter_mut().for_each(|d| *d = -*d);
         }
         let p = signed_rank::greater(&differences);
-        let (own_mean, its_mean) = (mean(view.checks), mean(&its));
+        let own_mean = mean(view.checks);
+        let its_mean = mean(&its);
         let threshold = parameters.real(P_THRESHOLD.name);
         // For safety: whoever is better on average is not stopped.
         let stop = p < threshold && direction.better(its_mean, own_mean);

@@ -5,7 +5,7 @@
 use super::folder::Folder;
 use super::reader::{BUSY, has_our_tables, version};
 use super::trouble::Refused;
-use crate::domain::{Fault, FaultKind};
+use clino_domain::{Fault, FaultKind};
 use rusqlite::{Connection, ErrorCode, Transaction};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -113,7 +113,8 @@ fn unmade(error: std::io::Error) -> rusqlite::Error {
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Refused> {
     let found = version(connection)?;
     if found > STEPS.len() {
-        let (path, known) = (path.display(), STEPS.len());
+        let path = path.display();
+        let known = STEPS.len();
         let description = format!(
             "{path} has schema {found}, expected at most {known}: a newer clino has made it; use that one, or another \
              directory"

@@ -3,7 +3,7 @@
 //! Owns: these texts. May not touch: the database.
 
 use super::exact::Exact;
-use crate::domain::{Decision, Event, Fault, SnapshotRef, WeightKind};
+use clino_domain::{Decision, Event, Fault, SnapshotRef, WeightKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,10 @@ fn floats(decision: &mut Decision) -> Vec<&mut f64> {
 pub(super) fn columns(event: &Event) -> Result<Option<(&'static str, String)>, Fault> {
     Ok(Some(match event {
         Event::Accepted { snapshot: SnapshotRef { step, attempt }, kind, initialization } => {
-            let (step, attempt, kind, initialization) = (*step, *attempt, *kind, *initialization);
+            let step = *step;
+            let attempt = *attempt;
+            let kind = *kind;
+            let initialization = *initialization;
             ("accepted", text(&Accepted { step, attempt, kind, initialization })?)
         }
         Event::Skipped { snapshot: SnapshotRef { step, attempt }, reason } => {

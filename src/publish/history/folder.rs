@@ -6,8 +6,8 @@
 use super::mark;
 use super::names::{self, BESIDE, DATABASE, LOCK, ROOMS};
 use super::private::{create_new, make};
-use crate::domain::id::is_digest;
-use crate::domain::{Fault, FaultKind};
+use clino_domain::id::is_digest;
+use clino_domain::{Fault, FaultKind};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, statfs};
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, Write};

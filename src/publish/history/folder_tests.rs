@@ -4,9 +4,9 @@
 use super::folder::Folder;
 use super::tests::{acceptance, all, beside, end, hub, loss, measured};
 use super::*;
-use crate::domain::*;
 use crate::publish::tests::record;
 use crate::publish::{Bounds, Hub};
+use clino_domain::*;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
@@ -145,7 +145,8 @@ async fn row_51_a_link_in_the_place_of_a_file_is_not_followed() {
     let elsewhere = tempfile::tempdir().unwrap();
     with_a_probe(directory.path()).await;
     let name = format!("{}.safetensors", "ab".repeat(32));
-    let (precious, own) = (elsewhere.path().join(&name), directory.path().join("probes").join(&name));
+    let precious = elsewhere.path().join(&name);
+    let own = directory.path().join("probes").join(&name);
     std::fs::rename(&own, &precious).unwrap();
     std::os::unix::fs::symlink(&precious, &own).unwrap();
     let fault = History::open(directory.path(), None, 10).unwrap_err();
@@ -247,7 +248,7 @@ async fn row_63_a_row_that_cannot_be_written_is_set_aside_and_told() {
     let fault = before.kept(&unwanted, "unwanted").await.unwrap_err();
     assert!(fault.kind == FaultKind::Internal && fault.message.contains("not wanted"), "{fault}");
     assert_eq!(before.standing(&unwanted).unwrap().progress.next_sequence, 1);
-    assert_eq!(before.tally().meters.number(crate::domain::meters::Metric::HistoryDropped, &[]), 3.0);
+    assert_eq!(before.tally().meters.number(clino_domain::meters::Metric::HistoryDropped, &[]), 3.0);
     end(before);
 
     let (after, runs) = hub(directory.path());

@@ -11,7 +11,7 @@ use super::kept::Kept;
 use super::reading::Row;
 use super::tensors::{reference_digest, write_probe, write_reference};
 use super::trouble::Trouble;
-use crate::domain::{Acceptance, Event, Fault, RunId, RunRecord, Sequenced, SnapshotRef};
+use clino_domain::{Acceptance, Event, Fault, RunId, RunRecord, Sequenced, SnapshotRef};
 use rusqlite::{Connection, named_params, params};
 use serde::Serialize;
 use serde_json::json;
@@ -260,7 +260,8 @@ fn reading(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Res
 /// An event that is no reading, and what it changes.
 fn other(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Result<(), Trouble> {
     let Some((kind, body)) = event::columns(&sequenced.event)? else { return Ok(()) };
-    let (run, sequence) = (dated.kept.row()?, sequenced.sequence as i64);
+    let run = dated.kept.row()?;
+    let sequence = sequenced.sequence as i64;
     let sql = "INSERT OR REPLACE INTO events (run, sequence, kind, body) VALUES (?1, ?2, ?3, ?4)";
     connection.prepare_cached(sql)?.execute(params![run, sequence, kind, body])?;
     let change = |sql: &str, at: &SnapshotRef, value: &dyn rusqlite::ToSql| {

@@ -3,8 +3,8 @@
 //! Owns: these few facts. May not touch: rows.
 
 use super::reading::Frame;
-use crate::domain::{Event, Fault, MeasureRequest, Precision};
 use crate::publish::board::Progress;
+use clino_domain::{Event, Fault, MeasureRequest, Precision};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -47,7 +47,7 @@ impl Kept {
     /// Its number.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Internal`] when it has no row: its opening is always written first.
+    /// [`clino_domain::FaultKind::Internal`] when it has no row: its opening is always written first.
     pub(super) fn row(&self) -> Result<i64, Fault> {
         self.found().ok_or_else(|| Fault::internal("a run has no row in the history"))
     }

@@ -8,11 +8,11 @@ use super::kept::Kept;
 use super::read::{named, snapshot};
 use super::reading::Frame;
 use super::trouble::Trouble;
-use crate::domain::kept::MOST_RECEIPTS;
-use crate::domain::{
+use crate::publish::board::{Progress, Standing};
+use clino_domain::kept::MOST_RECEIPTS;
+use clino_domain::{
     Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, RunSummary, SnapshotRef,
 };
-use crate::publish::board::{Progress, Standing};
 use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -158,7 +158,8 @@ fn progress(row: &Row<'_>) -> Result<Progress, Trouble> {
 }
 
 fn loaded(row: &Row<'_>) -> Result<Loaded, Trouble> {
-    let (record, progress) = (record(row)?, progress(row)?);
+    let record = record(row)?;
+    let progress = progress(row)?;
     let decision: Option<String> = row.get("decision")?;
     let decision = decision.as_deref().map(decision_of).transpose()?;
     let checked: Option<String> = row.get("checked")?;

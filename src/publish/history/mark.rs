@@ -5,8 +5,8 @@
 use super::names::{DATABASE, LOCK, MARK, ROOMS, UNFINISHED_MARK, is_of_the_folder, is_tensors};
 use super::private::create;
 use super::reader::is_ours;
-use crate::domain::text::listed;
-use crate::domain::{Fault, FaultKind};
+use clino_domain::text::listed;
+use clino_domain::{Fault, FaultKind};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -133,7 +133,8 @@ fn holds_tensors_alone(path: &Path) -> bool {
 /// # Errors
 /// Those of the disk.
 pub(super) fn write(path: &Path) -> io::Result<()> {
-    let (mark, unfinished) = (path.join(MARK), path.join(UNFINISHED_MARK));
+    let mark = path.join(MARK);
+    let unfinished = path.join(UNFINISHED_MARK);
     if fs::symlink_metadata(&mark).is_ok() {
         return Ok(());
     }

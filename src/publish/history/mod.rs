@@ -41,7 +41,7 @@ pub use load::Worked;
 pub(super) use writer::start;
 
 use super::feed::Feed;
-use crate::domain::{
+use clino_domain::{
     Acceptance, Event, Fault, KeptRun, Reading, Report, RunRecord, Sequenced, SnapshotRef, Stretch,
 };
 use folder::Folder;
@@ -73,9 +73,9 @@ impl History {
     /// `most_runs` of them are taken up.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Exists`] when another daemon works there,
-    /// [`crate::domain::FaultKind::Precondition`] when a newer clino has made it,
-    /// [`crate::domain::FaultKind::Invalid`] when the directory cannot be used.
+    /// [`clino_domain::FaultKind::Exists`] when another daemon works there,
+    /// [`clino_domain::FaultKind::Precondition`] when a newer clino has made it,
+    /// [`clino_domain::FaultKind::Invalid`] when the directory cannot be used.
     pub fn open(directory: &Path, retain: Option<Duration>, most_runs: usize) -> Result<Self, Fault> {
         let folder = Folder::open(directory)?;
         if !folder.local {
@@ -99,7 +99,7 @@ impl History {
     /// What the engine has done for each project within a time, oldest first.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Unavailable`] when it cannot be read.
+    /// [`clino_domain::FaultKind::Unavailable`] when it cannot be read.
     pub fn worked(&self, window: Duration) -> Result<Vec<Worked>, Fault> {
         load::worked(&self.connection, now(), window).map_err(Trouble::reading)
     }
@@ -211,7 +211,7 @@ impl Store {
         let waiting = self.lock().entries.len();
         if waiting > CROWD {
             let message = format!("{waiting} events wait to be written: the disk of the history is too slow");
-            return Err(Fault::new(crate::domain::FaultKind::Exhausted, message));
+            return Err(Fault::new(clino_domain::FaultKind::Exhausted, message));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns: these names. May not touch: the files.
 
-use crate::domain::id::is_digest;
+use clino_domain::id::is_digest;
 
 /// Name of the database in the directory.
 pub const DATABASE: &str = "history.db";

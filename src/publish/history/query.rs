@@ -7,7 +7,7 @@ use super::names::DATABASE;
 use super::reader::reader;
 use super::sheet::{Cell, Kind, Sheet};
 use super::trouble::Trouble;
-use crate::domain::{Fault, FaultKind, RunSummary};
+use clino_domain::{Fault, FaultKind, RunSummary};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Statement, ToSql};
 use std::io;
@@ -147,7 +147,7 @@ pub fn export(
     let runs = runs.query_map([run, project], |row| row.get(0)).map_err(failed)?;
     let runs: Vec<String> = runs.collect::<Result<_, _>>().map_err(failed)?;
     if let (Some(run), true) = (run, runs.is_empty()) {
-        let description = format!("found {}, which is not in this history", crate::domain::text::quoted(run));
+        let description = format!("found {}, which is not in this history", clino_domain::text::quoted(run));
         return Err(Fault::field(FaultKind::NotFound, "run", description));
     }
     let names: Vec<_> = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();

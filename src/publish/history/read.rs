@@ -6,7 +6,7 @@ use super::event;
 use super::kept::Kept;
 use super::reading::{Frame, Row};
 use super::trouble::Trouble;
-use crate::domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, Stretch};
+use clino_domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, Stretch};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;

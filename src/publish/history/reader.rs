@@ -3,7 +3,7 @@
 //! Owns: how a file is opened that may not be written. May not touch: the schema, what the rows mean.
 
 use super::trouble::{Refused, Trouble};
-use crate::domain::Fault;
+use clino_domain::Fault;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

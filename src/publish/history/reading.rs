@@ -5,7 +5,7 @@
 //! SQLite has no NaN and no negative zero: such numbers stand under `odd` in `detail`, and their columns are NULL.
 
 use super::exact::{Exact, Pairs, exact, plain};
-use crate::domain::{
+use clino_domain::{
     Ended, Estimate, Fault, Interval, MeasureRequest, Outcome, Part, Precision, Quadrature, Reading, Rung,
     SnapshotRef, Surface, TensorParts, Value, Work,
 };
@@ -163,7 +163,7 @@ impl Row {
     /// The reading.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Internal`] when somebody has changed the row.
+    /// [`clino_domain::FaultKind::Internal`] when somebody has changed the row.
     pub fn reading(self, frame: &Frame) -> Result<Reading, Fault> {
         let wrong =
             |why: String| Fault::internal(format!("the history holds a reading that is damaged: {why}"));

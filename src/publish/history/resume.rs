@@ -5,10 +5,10 @@
 use super::Store;
 use super::load;
 use super::tensors::TensorFile;
-use crate::domain::{
+use crate::publish::feed::Hub;
+use clino_domain::{
     Fault, KeptGroup, Layout, Ledger, ParameterSource, ProbeGroup, RunId, RunRecord, RunSpec, Vault,
 };
-use crate::publish::feed::Hub;
 use std::sync::Arc;
 
 impl Store {

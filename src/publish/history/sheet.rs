@@ -3,8 +3,8 @@
 //! Owns: how cells are written in each form. May not touch: where rows come from.
 
 use super::exact::Exact;
-use crate::domain::id::hex;
-use crate::domain::text::shown_json;
+use clino_domain::id::hex;
+use clino_domain::text::shown_json;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the watermark. May not touch: what lies there.
 
-use crate::domain::{Fault, FaultKind};
+use clino_domain::{Fault, FaultKind};
 use std::path::PathBuf;
 
 /// Directories in which so many bytes must be free before more is taken on.
@@ -28,7 +28,8 @@ impl Watermark {
             let Ok(found) = rustix::fs::statvfs(folder) else { continue };
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             if free < self.reserve {
-                let (folder, reserve) = (folder.display(), self.reserve);
+                let folder = folder.display();
+                let reserve = self.reserve;
                 let message = format!(
                     "{free} bytes are free in {folder}, expected at least {reserve}: nothing new is taken on"
                 );

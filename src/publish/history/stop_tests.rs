@@ -3,9 +3,9 @@
 
 use super::tests::{beside, fill_disk, free_disk};
 use super::*;
-use crate::domain::*;
 use crate::publish::tests::record;
 use crate::publish::{Bounds, Hub};
+use clino_domain::*;
 
 const BOUNDS: Bounds = Bounds { events: 64, bytes: 1 << 20, records: 8, reports: 2 };
 

@@ -4,8 +4,8 @@
 //! Owns: how they are written, whole or not at all, and read. May not touch: which are kept.
 
 use super::private::create;
-use crate::domain::id::hex;
-use crate::domain::{Dtype, Fault, Layout, Manifest, ParameterSource, Reference, Tensor, TensorSpec};
+use clino_domain::id::hex;
+use clino_domain::{Dtype, Fault, Layout, Manifest, ParameterSource, Reference, Tensor, TensorSpec};
 use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -138,7 +138,7 @@ impl TensorFile {
     /// Opens a file that this module wrote.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Internal`] when it is missing or damaged.
+    /// [`clino_domain::FaultKind::Internal`] when it is missing or damaged.
     pub fn open(path: &Path) -> Result<Self, Fault> {
         Self::read(path).map_err(|error| Fault::internal(format!("{}: {error}", path.display())))
     }
@@ -159,7 +159,8 @@ impl TensorFile {
         if size - data != metadata.data_len() as u64 {
             return Err(other(format!("found {} bytes, expected {}", size - data, metadata.data_len())));
         }
-        let (mut specs, mut starts) = (Vec::new(), Vec::new());
+        let mut specs = Vec::new();
+        let mut starts = Vec::new();
         for name in metadata.offset_keys() {
             let Some(info) = metadata.info(&name) else { continue };
             let known = Dtype::ALL.into_iter().find(|dtype| stored(*dtype) == info.dtype);
@@ -180,7 +181,7 @@ impl TensorFile {
     /// All tensors.
     ///
     /// # Errors
-    /// [`crate::domain::FaultKind::Internal`] when they cannot be read.
+    /// [`clino_domain::FaultKind::Internal`] when they cannot be read.
     pub fn tensors(&self) -> Result<Vec<Tensor>, Fault> {
         let tensor = |(index, spec): (usize, &TensorSpec)| {
             Tensor::new(spec.clone(), self.bytes(index, 0, spec.byte_length().unwrap_or(0))?.into())

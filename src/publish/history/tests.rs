@@ -3,9 +3,9 @@
 use super::insert::{Dated, Line, write};
 use super::reading::{Frame, Row};
 use super::*;
-use crate::domain::*;
 use crate::publish::tests::{checked, record};
 use crate::publish::{Bounds, Hub};
+use clino_domain::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -400,7 +400,8 @@ async fn row_38_a_full_disk_refuses_what_is_new_and_recovers_alone() {
 #[tokio::test]
 async fn runs_that_are_too_old_go_with_their_files() {
     let directory = tempfile::tempdir().unwrap();
-    let (old, young) = (RunId("old".into()), RunId("young".into()));
+    let old = RunId("old".into());
+    let young = RunId("young".into());
     let (before, _) = hub(directory.path());
     for run in [&old, &young] {
         let spec = TensorSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1] };

@@ -2,7 +2,7 @@
 //!
 //! Owns: what each of it means to whoever waits. May not touch: the database.
 
-use crate::domain::{Fault, FaultKind};
+use clino_domain::{Fault, FaultKind};
 use rusqlite::ErrorCode;
 
 /// Why a database was not opened.

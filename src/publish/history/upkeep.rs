@@ -5,7 +5,7 @@
 use super::folder::Folder;
 use super::now;
 use super::trouble::Trouble;
-use crate::domain::RunId;
+use clino_domain::RunId;
 use rusqlite::{Connection, params};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -193,7 +193,8 @@ mod tests {
         checkpoint(&connection).unwrap();
         let size = || std::fs::metadata(folder.database()).unwrap().len();
         assert!(size() > 5_000 * 4_000, "{}", size());
-        let (mut upkeep, mut rounds) = (Upkeep::new(None), 0);
+        let mut upkeep = Upkeep::new(None);
+        let mut rounds = 0;
         while upkeep.littered {
             upkeep.work(&mut connection, &folder, &|_| true).unwrap();
             rounds += 1;

@@ -7,9 +7,9 @@ use super::insert::{Dated, Line, write, write_apart};
 use super::trouble::Trouble;
 use super::upkeep::{Upkeep, checkpoint};
 use super::{Entry, Store, What};
-use crate::domain::meters::{Meters, Metric};
-use crate::domain::{Event, Fault, RunId, Sequenced, SnapshotRef};
 use crate::publish::feed::{Feed, Hub};
+use clino_domain::meters::{Meters, Metric};
+use clino_domain::{Event, Fault, RunId, Sequenced, SnapshotRef};
 use rusqlite::Connection;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, Weak};
@@ -239,7 +239,7 @@ impl Batch {
         let line = match what {
             What::Open(record) => Line::Open(record),
             What::Accept(acceptance) => {
-                let crate::domain::SnapshotHeader { at, kind, initialization } = acceptance.header;
+                let clino_domain::SnapshotHeader { at, kind, initialization } = acceptance.header;
                 Line::Accept(acceptance, numbered(Event::Accepted { snapshot: at, kind, initialization }))
             }
             What::Event(event) => {

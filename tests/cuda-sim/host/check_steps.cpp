@@ -1,4 +1,4 @@
-// Steps and projections bit for bit against the formulas of src/engine/measure/shared/ascent.rs.
+// Steps and projections bit for bit against the formulas of crates/engine/src/measure/shared/ascent.rs.
 //
 // Owns: these comparisons. May not touch: kernels.
 #include "check.h"

@@ -1,6 +1,6 @@
 // Bits that the CPU's functions gave: what the kernels' noise and exponential have to equal.
 //
-// Made once by `Draw::each` of src/engine/noise.rs and `exp` of src/engine/device/functions.rs with fused instructions.
+// Made once by `Draw::each` of crates/engine/src/device/noise.rs and `exp` of crates/engine/src/device/functions.rs with fused instructions.
 //
 // Owns: those numbers, and how many are taken together. May not touch: the kernels.
 #pragma once

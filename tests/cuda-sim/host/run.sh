@@ -8,7 +8,7 @@ set -eu
 
 into=${1:?a folder to build in}
 here=$(cd "$(dirname "$0")" && pwd)
-kernels=$here/../../../src/engine/device/cuda/kernels
+kernels=$here/../../../crates/engine/src/device/cuda/kernels
 cxx=${CXX:-g++}
 mkdir -p "$into"
 into=$(cd "$into" && pwd)

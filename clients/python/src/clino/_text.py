@@ -1,6 +1,6 @@
 """Texts that others chose, as they are shown: in one line, with what is hidden in them escaped.
 
-Owns: which characters are hidden; src/domain/text.rs has the same. May not touch: texts that are only kept.
+Owns: which characters are hidden; crates/domain/src/text.rs has the same. May not touch: texts that are only kept.
 """
 
 from __future__ import annotations

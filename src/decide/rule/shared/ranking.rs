@@ -6,7 +6,7 @@ use super::calendar::{self, Due, INTERVAL_STEPS, N_WARMUP_STEPS};
 use crate::decide::parameters::{Kind, Parameter, Parameters};
 use crate::decide::statistics::percentile;
 use crate::decide::view::{Used, Verdict, View, many, short};
-use crate::domain::{Direction, Reason};
+use clino_domain::{Direction, Reason};
 
 /// Runs that must be complete.
 pub const N_STARTUP_TRIALS: Parameter = Parameter {
@@ -26,7 +26,8 @@ const COMPLETE: &str = "complete";
 
 /// Stops a run whose best value is worse than percentile `q` of the values of complete runs at the same step.
 pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -> Verdict {
-    let (start, interval) = (parameters.count(N_WARMUP_STEPS.name), parameters.count(INTERVAL_STEPS.name));
+    let start = parameters.count(N_WARMUP_STEPS.name);
+    let interval = parameters.count(INTERVAL_STEPS.name);
     let next = calendar::next(view, start, interval);
     let complete = view.peers.iter().filter(|other| other.complete && other.track.last().is_some()).count();
     let needed = (parameters.count(N_STARTUP_TRIALS.name) as usize).max(1);

@@ -10,7 +10,7 @@
 
 use crate::decide::parameters::{Kind, MOST_STEPS, Parameter};
 use crate::decide::view::{Other, Used, Verdict, View, short};
-use crate::domain::{Direction, Point, Reason};
+use clino_domain::{Direction, Point, Reason};
 
 /// How strict it is.
 pub const fn reduction_factor(default: u64) -> Parameter {

@@ -34,7 +34,8 @@ pub fn greater(differences: &[f64]) -> f64 {
 fn ranks(differences: &[f64]) -> (Vec<f64>, f64) {
     let mut order: Vec<usize> = (0..differences.len()).collect();
     order.sort_by(|a, b| differences[*a].abs().total_cmp(&differences[*b].abs()));
-    let (mut ranks, mut ties) = (vec![0.0; differences.len()], 0.0);
+    let mut ranks = vec![0.0; differences.len()];
+    let mut ties = 0.0;
     let mut done = 0;
     for tied in order.chunk_by(|a, b| differences[*a].abs() == differences[*b].abs()) {
         let t = tied.len() as f64;

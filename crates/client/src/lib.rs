@@ -1,0 +1,43 @@
+//! The Rust client: opens runs, pushes snapshots, follows what is measured.
+//!
+//! ```text
+//! trainer → Sender (never blocks) → Client → Run =gRPC=> daemon → Follow → readings, decisions
+//! ```
+//!
+//! Owns: connections, the cutting of tensors into frames, where the daemon is. May not touch: any stage of the daemon.
+//!
+//! A trainer that must never be held up takes [`background::Sender`]; everything else is here:
+//!
+//! ```no_run
+//! # async fn example(tensors: Vec<clino_domain::Tensor>) -> Result<(), clino_domain::Fault> {
+//! use clino_client::{Client, Label, Plan};
+//! let client = Client::connect(&clino_client::endpoint::client_address()).await?;
+//! let plan = Plan::new("my run", r#"{"model_type":"mlp","sizes":[8,16,3]}"#);
+//! let run = client.open_run(&plan).await?;
+//! let receipt = run.push(Label::step(100), tensors).await?;
+//! println!("{} measures will run", receipt.measures.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+pub mod background;
+mod connect;
+mod decisions;
+pub mod endpoint;
+mod fleet;
+mod follow;
+mod plan;
+mod run;
+mod upload;
+
+pub use access::{Access, Caller};
+pub use connect::{BEGINNING, Client, Line};
+pub use decisions::Advised;
+pub use follow::Follow;
+pub use plan::Plan;
+pub use run::{Label, Run};
+pub use upload::{Blocks, CHUNK};
+
+#[cfg(test)]
+mod tests;

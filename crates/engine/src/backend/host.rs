@@ -1,0 +1,254 @@
+//! The CPU: vectors in memory, networks written by hand.
+//!
+//! Owns: the buffers of one worker's forwards and backwards. May not touch: arithmetic over parameters, which is
+//! [`cpu`]'s, and who walks where.
+
+use super::{At, Backend, Ground, On, Scaled, Source};
+use crate::device::ascent::Order;
+use crate::device::cpu;
+use crate::device::filter;
+use crate::device::metric::Metric;
+use crate::device::noise::{Draw, Purpose};
+use crate::device::norms::Norms;
+use crate::device::slot::mirror;
+use crate::landscape::View;
+use crate::network::batch::Batch;
+use crate::network::{Pass, Passes};
+use crate::outputs::{cross_entropy, greatest, log_sum_exp};
+use clino_domain::Fault;
+
+/// A worker on the CPU; its point is allocated when it is first needed.
+pub struct Host<T> {
+    pass: Box<dyn Pass<T>>,
+    point: Vec<T>,
+    d_logits: Vec<T>,
+}
+
+impl<T> Host<T> {
+    /// A worker that computes with `pass`.
+    pub fn new(pass: Box<dyn Pass<T>>) -> Self {
+        Self { pass, point: Vec::new(), d_logits: Vec::new() }
+    }
+}
+
+fn parameters<'a, T>(on: On<'a, Host<T>>, point: &'a [T], at: At) -> &'a [T]
+where
+    T: Passes,
+{
+    match at {
+        At::Start => &on.weights.data,
+        At::Point => point,
+    }
+}
+
+/// Calls `with(row, label)` for the logits of every example of a few batches.
+pub fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl FnMut(&[f64], usize)) {
+    let labels = || batches.iter().flat_map(|batch| &batch.labels);
+    let mut row = vec![0.0; logits.len() / labels().count().max(1)];
+    for (logits, label) in logits.chunks_exact(row.len().max(1)).zip(labels()) {
+        row.iter_mut().zip(logits).for_each(|(wide, z)| *wide = z.wide());
+        with(&row, *label);
+    }
+}
+
+/// Derivative of the mean loss over `examples` along the logits of a few batches; returns the sum of their losses.
+pub fn loss_slopes<T: Passes>(logits: &[T], batches: &[&Batch], examples: f64, out: &mut Vec<T>) -> f64 {
+    out.clear();
+    let mut losses = 0.0;
+    each_example(logits, batches, |row, label| {
+        let total = log_sum_exp(row);
+        losses += total - row[label];
+        out.extend(row.iter().enumerate().map(|(class, z)| {
+            let target = if class == label { 1.0 } else { 0.0 };
+            T::of((libm::exp(z - total) - target) / examples)
+        }));
+    });
+    losses
+}
+
+impl<T: Passes> Backend for Host<T> {
+    type Element = T;
+    type Vector = Vec<T>;
+    type Scales = Vec<f64>;
+    type Unit = Metric;
+    type Squares = Norms;
+    type Losses = f64;
+    type Number = f64;
+    type Base = Vec<T>;
+
+    fn scales(&self, scales: &[f64]) -> Result<Vec<f64>, Fault> {
+        Ok(scales.to_vec())
+    }
+
+    fn unit(&self, metric: &Metric) -> Result<Metric, Fault> {
+        Ok(metric.clone())
+    }
+
+    fn vector(&self, on: On<'_, Self>) -> Result<Vec<T>, Fault> {
+        Ok(vec![T::ZERO; on.weights.data.len()])
+    }
+
+    fn write(&self, to: &mut Vec<T>, from: &[T]) -> Result<(), Fault> {
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn share(&self, gradient: Vec<T>, _: bool) -> Result<Vec<T>, Fault> {
+        Ok(gradient)
+    }
+
+    fn take_up(&self, from: &Vec<T>, to: &mut Vec<T>) -> Result<(), Fault> {
+        self.write(to, from)
+    }
+
+    fn reclaim(&self, base: Vec<T>) -> Option<Vec<T>> {
+        Some(base)
+    }
+
+    fn place(&mut self, on: On<'_, Self>, u: Source<'_, Self>, by: Scaled<'_, Self>) -> Result<(), Fault> {
+        let weights = &on.weights;
+        self.point.resize(weights.data.len(), T::ZERO);
+        let places = (&mut self.point[..], &weights.data[..]);
+        let by = cpu::Scaled { scales: by.scales, metric: by.unit };
+        match u {
+            Source::Noise(draw) => cpu::perturb(&weights.slots, places, draw, by),
+            Source::Vector(u) => cpu::displace(&weights.slots, places, u, by),
+        }
+        mirror(&weights.ties, &mut self.point);
+        Ok(())
+    }
+
+    fn gradient(&mut self, ground: Ground<'_, Self>, at: At, out: &mut Vec<T>) -> Result<f64, Fault> {
+        let examples = ground.examples();
+        let Self { pass, point, d_logits } = self;
+        let w = parameters(ground.snapped, point, at);
+        out.fill(T::ZERO);
+        let mut total = 0.0;
+        for group in ground.batches.chunks(pass.width()) {
+            ground.stop.check()?;
+            let logits = pass.forward(w, group, true);
+            total += loss_slopes(logits, group, examples as f64, d_logits);
+            pass.backward(w, group, d_logits, out);
+        }
+        for tie in &ground.snapped.weights.ties {
+            for i in 0..tie.len {
+                let mirrored = out[tie.mirror + i];
+                out[tie.original + i] += mirrored;
+            }
+        }
+        Ok(total / examples as f64)
+    }
+
+    fn loss(&self, losses: f64) -> Result<f64, Fault> {
+        Ok(losses)
+    }
+
+    fn look(&mut self, ground: Ground<'_, Self>, at: At) -> Result<View, Fault> {
+        let Self { pass, point, .. } = self;
+        let w = parameters(ground.snapped, point, at);
+        let mut total = 0.0;
+        let mut right = 0u32;
+        for group in ground.batches.chunks(pass.width()) {
+            ground.stop.check()?;
+            let logits = pass.forward(w, group, false);
+            each_example(logits, group, |row, label| {
+                total += cross_entropy(row, label);
+                right += u32::from(greatest(row) == label);
+            });
+        }
+        let examples = ground.examples() as f64;
+        Ok(View { loss: total / examples, accuracy: f64::from(right) / examples })
+    }
+
+    fn logits(&mut self, ground: Ground<'_, Self>) -> Result<Vec<f64>, Fault> {
+        let mut logits = Vec::new();
+        for group in ground.batches.chunks(self.pass.width()) {
+            ground.stop.check()?;
+            let found = self.pass.forward(&ground.snapped.weights.data, group, false);
+            logits.extend(found.iter().map(|z| z.wide()));
+        }
+        Ok(logits)
+    }
+
+    fn noise(&self, on: On<'_, Self>, out: &mut Vec<T>, draw: Draw) -> Result<(), Fault> {
+        cpu::noise(&on.weights.slots, out, draw);
+        Ok(())
+    }
+
+    fn noise_squares(&mut self, on: On<'_, Self>, draw: u32, purpose: Purpose) -> Result<Norms, Fault> {
+        Ok(Norms::clone(&on.noise_norms(draw, purpose)))
+    }
+
+    fn squares(&self, on: On<'_, Self>, x: &Vec<T>) -> Result<Norms, Fault> {
+        Ok(cpu::norms(&on.weights.slots, x))
+    }
+
+    fn to_metric(&self, on: On<'_, Self>, g: &mut Vec<T>, unit: &Metric) -> Result<Norms, Fault> {
+        Ok(match unit {
+            Metric::Plain => cpu::norms(&on.weights.slots, g),
+            metric => cpu::to_metric(&on.weights.slots, g, &on.weights.data, metric),
+        })
+    }
+
+    fn scale_and_perturb(
+        &self,
+        on: On<'_, Self>,
+        x: &mut Vec<T>,
+        factors: &Vec<f64>,
+        noise: Option<(Draw, &Vec<f64>)>,
+    ) -> Result<Norms, Fault> {
+        let noise = noise.map(|(draw, scales)| (draw, scales.as_slice()));
+        Ok(cpu::scale_and_perturb(&on.weights.slots, x, factors, noise))
+    }
+
+    fn combine(
+        &self,
+        on: On<'_, Self>,
+        (keep, x): (&Vec<f64>, &mut Vec<T>),
+        (factors, y): (&Vec<f64>, &Vec<T>),
+    ) -> Result<Norms, Fault> {
+        Ok(cpu::combine(&on.weights.slots, (keep, x), (factors, y)))
+    }
+
+    fn product(&self, on: On<'_, Self>, x: &Vec<T>, y: &Vec<T>) -> Result<f64, Fault> {
+        Ok(cpu::products(&on.weights.slots, x, y).iter().sum())
+    }
+
+    fn product_with_noise(&self, on: On<'_, Self>, x: &Vec<T>, draw: Draw) -> Result<f64, Fault> {
+        Ok(cpu::product_with_noise(&on.weights.slots, x, draw))
+    }
+
+    fn climb_box(&self, on: On<'_, Self>, u: &mut Vec<T>, g: &Vec<T>, size: [f64; 2]) -> Result<(), Fault> {
+        cpu::climb_box(&on.weights.slots, u, g, size);
+        Ok(())
+    }
+
+    fn add_direction(
+        &mut self,
+        on: On<'_, Self>,
+        u: &mut Vec<T>,
+        draw: u32,
+        coefficient: f64,
+    ) -> Result<(), Fault> {
+        let rows = on.filter(draw);
+        let noise = (on.draw(draw, Purpose::Direction), &*rows);
+        filter::add_direction(&on.weights.slots, u, noise, coefficient);
+        Ok(())
+    }
+
+    fn norms(&self, squares: Norms) -> Result<Norms, Fault> {
+        Ok(squares)
+    }
+
+    fn steps(&self, order: &Order<'_>, size: f64, squares: &Norms, _: &Vec<f64>) -> Result<Vec<f64>, Fault> {
+        Ok(order.scales(size, squares))
+    }
+
+    fn project(&self, order: &Order<'_>, squares: &Norms, _: &Vec<f64>) -> Result<(Vec<f64>, f64), Fault> {
+        Ok(order.pull(squares))
+    }
+
+    fn number(&self, number: f64) -> Result<f64, Fault> {
+        Ok(number)
+    }
+}

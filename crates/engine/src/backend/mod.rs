@@ -1,0 +1,251 @@
+//! What differs between devices: where vectors over all parameters lie, and who computes with them.
+//!
+//! A walker is written once, against this trait; [`host::Host`] is the CPU and the specification. Nothing here waits for
+//! a device but what returns numbers to the host: [`Backend::loss`], [`Backend::norms`], [`Backend::number`],
+//! [`Backend::product`], [`Backend::look`] and their like.
+//!
+//! Owns: the trait, and what a walker and a backend tell each other. May not touch: measures, who walks where.
+
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod host;
+
+use crate::device::ascent::Order;
+use crate::device::metric::Metric;
+use crate::device::noise::{Draw, Purpose};
+use crate::device::norms::Norms;
+use crate::landscape::{Slope, View};
+use crate::network::Passes;
+use crate::network::batch::Batch;
+use crate::stop::Stop;
+use crate::weights::Snapped;
+use clino_domain::Fault;
+use std::ops::Range;
+
+/// The gradient at w0 of some groups.
+pub struct Base<B: Backend> {
+    /// Its loss and norms.
+    pub slope: Slope,
+    /// Itself, where every worker finds it.
+    pub vector: B::Base,
+}
+
+/// What every walker on a group shares.
+pub struct Ground<'a, B: Backend> {
+    /// The snapshot.
+    pub snapped: &'a Snapped<B::Element>,
+    /// Which groups of the run the batches are; `None` for other cuts of them.
+    #[allow(dead_code, reason = "for backends that keep batches on a device")]
+    pub of: Option<&'a Range<usize>>,
+    /// Their batches.
+    pub batches: &'a [&'a Batch],
+    /// The gradient at w0 that was asked for last, and whether it is that of this group.
+    pub base: Option<(&'a Base<B>, bool)>,
+    /// Ends everything early.
+    pub stop: &'a Stop,
+}
+
+impl<B: Backend> Clone for Ground<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Ground<'_, B> {}
+
+impl<B: Backend> Ground<'_, B> {
+    /// Examples of the group.
+    pub fn examples(&self) -> usize {
+        self.batches.iter().map(|batch| batch.labels.len()).sum()
+    }
+}
+
+/// Which parameters a network is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// w0.
+    Start,
+    /// Those that were placed last.
+    Point,
+}
+
+/// A direction.
+pub enum Source<'a, B: Backend> {
+    /// Made as it is needed.
+    Noise(Draw),
+    /// As it lies there.
+    Vector(&'a B::Vector),
+}
+
+/// A scale for each slot, in the coordinates of a metric.
+pub struct Scaled<'a, B: Backend> {
+    /// By slot.
+    pub scales: &'a B::Scales,
+    /// T.
+    pub unit: &'a B::Unit,
+}
+
+/// The snapshot of a backend's walkers.
+pub type On<'a, B> = &'a Snapped<<B as Backend>::Element>;
+
+/// One worker's device. Every function may fail with a lost device or for want of memory, on the host never.
+pub trait Backend: Sized + Send {
+    /// Of the vectors.
+    type Element: Passes;
+    /// All parameters, flat.
+    type Vector: Send + Sync;
+    /// A number for each slot.
+    type Scales: Send;
+    /// T of a metric.
+    type Unit: Send;
+    /// Squares of l2 norms by slot.
+    type Squares: Send;
+    /// The losses of a gradient's examples.
+    type Losses;
+    /// One number.
+    type Number;
+    /// A gradient at w0 that all workers read.
+    type Base: Send + Sync;
+
+    /// Brings a number for each slot there.
+    fn scales(&self, scales: &[f64]) -> Result<Self::Scales, Fault>;
+
+    /// Brings T there.
+    fn unit(&self, metric: &Metric) -> Result<Self::Unit, Fault>;
+
+    /// A vector of zeros.
+    fn vector(&self, on: On<'_, Self>) -> Result<Self::Vector, Fault>;
+
+    /// Brings a vector there.
+    fn write(&self, to: &mut Self::Vector, from: &[Self::Element]) -> Result<(), Fault>;
+
+    /// Lays a gradient at w0 where all workers find it; `alone` when this is the only one.
+    fn share(&self, gradient: Self::Vector, alone: bool) -> Result<Self::Base, Fault>;
+
+    /// to = a gradient that was shared.
+    fn take_up(&self, from: &Self::Base, to: &mut Self::Vector) -> Result<(), Fault>;
+
+    /// Its memory, for the next one.
+    fn reclaim(&self, base: Self::Base) -> Option<Self::Vector>;
+
+    /// The point becomes w0 + T∘(scale * the direction).
+    fn place(&mut self, on: On<'_, Self>, u: Source<'_, Self>, by: Scaled<'_, Self>) -> Result<(), Fault>;
+
+    /// The point becomes w0 + Σ coefficient * (the filter-normalized direction of a draw), in one pass; false where it
+    /// has to be made of a vector.
+    fn place_on_plane(&mut self, _: On<'_, Self>, _terms: &[(u32, f64)]) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
+    /// out = the gradient of the mean loss.
+    ///
+    /// # Errors
+    /// Also a stop.
+    fn gradient(
+        &mut self,
+        ground: Ground<'_, Self>,
+        at: At,
+        out: &mut Self::Vector,
+    ) -> Result<Self::Losses, Fault>;
+
+    /// Their mean.
+    fn loss(&self, losses: Self::Losses) -> Result<f64, Fault>;
+
+    /// Mean loss and accuracy.
+    ///
+    /// # Errors
+    /// Also a stop.
+    fn look(&mut self, ground: Ground<'_, Self>, at: At) -> Result<View, Fault>;
+
+    /// Logits [examples, classes] at w0.
+    ///
+    /// # Errors
+    /// Also a stop.
+    fn logits(&mut self, ground: Ground<'_, Self>) -> Result<Vec<f64>, Fault>;
+
+    /// out = noise.
+    fn noise(&self, on: On<'_, Self>, out: &mut Self::Vector, draw: Draw) -> Result<(), Fault>;
+
+    /// Squares of a draw's noise; made once a snapshot.
+    fn noise_squares(
+        &mut self,
+        on: On<'_, Self>,
+        draw: u32,
+        purpose: Purpose,
+    ) -> Result<Self::Squares, Fault>;
+
+    /// Squares of a vector.
+    fn squares(&self, on: On<'_, Self>, x: &Self::Vector) -> Result<Self::Squares, Fault>;
+
+    /// g = T∘g; its squares.
+    fn to_metric(
+        &self,
+        on: On<'_, Self>,
+        g: &mut Self::Vector,
+        unit: &Self::Unit,
+    ) -> Result<Self::Squares, Fault>;
+
+    /// x = factor * x + scale * noise, or without noise; its squares.
+    fn scale_and_perturb(
+        &self,
+        on: On<'_, Self>,
+        x: &mut Self::Vector,
+        factors: &Self::Scales,
+        noise: Option<(Draw, &Self::Scales)>,
+    ) -> Result<Self::Squares, Fault>;
+
+    /// x = keep * x + factor * y; its squares.
+    fn combine(
+        &self,
+        on: On<'_, Self>,
+        x: (&Self::Scales, &mut Self::Vector),
+        y: (&Self::Scales, &Self::Vector),
+    ) -> Result<Self::Squares, Fault>;
+
+    /// x · y.
+    fn product(&self, on: On<'_, Self>, x: &Self::Vector, y: &Self::Vector) -> Result<f64, Fault>;
+
+    /// x · noise.
+    fn product_with_noise(&self, on: On<'_, Self>, x: &Self::Vector, draw: Draw) -> Result<f64, Fault>;
+
+    /// u = u + step * sign(g), pulled back to |u| ≤ bound.
+    fn climb_box(
+        &self,
+        on: On<'_, Self>,
+        u: &mut Self::Vector,
+        g: &Self::Vector,
+        size: [f64; 2],
+    ) -> Result<(), Fault>;
+
+    /// u = u + coefficient * (the filter-normalized direction of a draw).
+    fn add_direction(
+        &mut self,
+        on: On<'_, Self>,
+        u: &mut Self::Vector,
+        draw: u32,
+        coefficient: f64,
+    ) -> Result<(), Fault>;
+
+    /// Squares as norms, on the host.
+    fn norms(&self, squares: Self::Squares) -> Result<Norms, Fault>;
+
+    /// What brings a vector with these squares to `size` in the order's unit.
+    fn steps(
+        &self,
+        order: &Order<'_>,
+        size: f64,
+        squares: &Self::Squares,
+        radii: &Self::Scales,
+    ) -> Result<Self::Scales, Fault>;
+
+    /// What pulls a displacement with these squares back into the order's balls, and its norm afterwards.
+    fn project(
+        &self,
+        order: &Order<'_>,
+        squares: &Self::Squares,
+        radii: &Self::Scales,
+    ) -> Result<(Self::Scales, Self::Number), Fault>;
+
+    /// A number, on the host.
+    fn number(&self, number: Self::Number) -> Result<f64, Fault>;
+}

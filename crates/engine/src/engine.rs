@@ -1,0 +1,222 @@
+//! The devices: a pool of threads, and GPUs where there are some.
+//!
+//! Owns: on which device a snapshot is held. May not touch: which readings are made.
+
+use crate::backend::host::Host;
+use crate::device::check::{Check, Speed};
+use crate::examine::Device;
+use crate::model::Crew;
+use crate::placement::{Accelerated, Gpus, MISSING, Placement, Refused};
+use crate::plan::Plan;
+use crate::resident::OnDevice;
+use crate::weights::{AnyPrecision, Snapped, Weights};
+use clino_domain::{Devices, Fault, Place, Precision, References, Snapshot, Statistics};
+use std::sync::Arc;
+
+/// Stack of the threads of the pool: deep enough for any layer's arithmetic.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Owner of the device: on the CPU, a pool of threads. One named thread of the pipeline owns it.
+pub struct Engine {
+    pool: rayon::ThreadPool,
+    gpus: Arc<Gpus>,
+}
+
+/// A snapshot for the engine.
+#[derive(Debug)]
+pub struct Arrived {
+    /// All of it; its bytes are freed as they are converted.
+    pub snapshot: Snapshot,
+    /// What it is compared with.
+    pub references: References,
+    /// Made while it arrived; used if they were made against the same references.
+    pub statistics: Option<Arc<Statistics>>,
+}
+
+impl Engine {
+    /// An engine on the CPU; the numbers do not depend on `threads`.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when the system gives no threads.
+    pub fn new(threads: usize) -> Result<Self, Fault> {
+        let name = |i| format!("clino-cpu-{i}");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).thread_name(name);
+        let pool = pool.stack_size(STACK_BYTES).build();
+        let pool = pool.map_err(|error| Fault::internal(format!("no threads: {error}")))?;
+        Ok(Self { pool, gpus: Arc::default() })
+    }
+
+    /// Whether this build can compute at a place at all; whether the machine can is told when the engine opens there.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] naming `device` for a GPU in a build without GPUs.
+    pub fn check(place: &Place) -> Result<(), Fault> {
+        match (&place.devices, MISSING) {
+            (Devices::Cuda(_), Some(missing)) => {
+                Err(Fault::invalid("device", format!("found {}, but {missing}", place.devices)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An engine at a place; the second value says why it is on the CPU after all, when that was left to it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::check`] and [`Engine::new`], and [`FaultKind::Unavailable`] when a GPU that was named cannot be used.
+    pub fn open(place: &Place) -> Result<(Self, Option<String>), Fault> {
+        Self::check(place)?;
+        let mut engine = Self::new(place.threads)?;
+        match &place.devices {
+            Devices::Cpu => {}
+            Devices::Cuda(ordinals) => engine.gpus = Arc::new(Gpus::open(ordinals, &place.libraries)?),
+            Devices::Auto => match Gpus::open(&[0], &place.libraries) {
+                Ok(gpus) => engine.gpus = Arc::new(gpus),
+                Err(fault) => return Ok((engine, Some(fault.message))),
+            },
+        }
+        Ok((engine, None))
+    }
+
+    /// GPUs if there are any, threads, and the vectors in which they compute.
+    pub fn description(&self) -> String {
+        let threads = self.pool.current_num_threads();
+        let cpu = format!("{threads} threads, {} vectors", crate::device::widest::name());
+        self.gpus.description().map_or(cpu.clone(), |gpus| format!("{gpus}; {cpu}"))
+    }
+
+    /// Holds every kernel of the GPUs against the CPU.
+    ///
+    /// # Errors
+    /// A GPU that fails.
+    pub fn check_kernels(&self) -> Result<Vec<Check>, Fault> {
+        self.pool.install(|| self.gpus.check())
+    }
+
+    /// Times the kernels of the first GPU on so many elements; `clock` tells seconds.
+    ///
+    /// # Errors
+    /// A GPU that fails.
+    pub fn kernel_speeds(
+        &self,
+        elements: usize,
+        clock: &(dyn Fn() -> f64 + Sync),
+    ) -> Result<Vec<Speed>, Fault> {
+        self.pool.install(|| self.gpus.speeds(elements, &|| clock()))
+    }
+
+    /// What a report of an error should name of each GPU.
+    pub fn gpu_details(&self) -> Vec<String> {
+        self.gpus.details()
+    }
+
+    /// GPUs that failed for good.
+    pub fn lost(&self) -> Vec<String> {
+        self.gpus.lost()
+    }
+
+    /// Its GPUs; `None` on the CPU.
+    pub fn device(&self) -> Option<Device> {
+        Some(Device { gpus: self.gpus.clone(), room: self.gpus.room()? })
+    }
+
+    /// Brings a snapshot to the GPUs, or to the CPU where there are none or it does not fit; then with the reason.
+    /// `carried` is the number under which its parameters are there already.
+    fn hold<T: Accelerated>(&self, plan: &Plan, snapped: Snapped<T>, carried: Option<u64>) -> Placement
+    where
+        AnyPrecision: From<Snapped<T>>,
+    {
+        if self.gpus.description().is_none() && !plan.gpu_only {
+            return self.hold_on_cpu(plan, snapped, None);
+        }
+        match self.gpus.hold(plan, snapped, carried) {
+            Ok(placement) => placement,
+            Err(refused) => {
+                let Refused { fault, snapped } = *refused;
+                self.hold_on_cpu(plan, snapped, Some(fault.message))
+            }
+        }
+    }
+
+    /// Holds a snapshot on the CPU, though there are GPUs if `instead` says why.
+    fn hold_on_cpu<T: Accelerated>(
+        &self,
+        plan: &Plan,
+        snapped: Snapped<T>,
+        instead: Option<String>,
+    ) -> Placement
+    where
+        AnyPrecision: From<Snapped<T>>,
+    {
+        if plan.gpu_only {
+            let reason = instead.unwrap_or_else(|| "there is no GPU".into());
+            return Placement {
+                resident: None,
+                instead: Some(format!("{reason}; the run is for GPUs only")),
+                carried: false,
+            };
+        }
+        let crew = Crew::<Host<T>>::new(plan.network.clone(), self.pool.current_num_threads());
+        Placement { resident: Some(Box::new(OnDevice::new(snapped, crew))), instead, carried: false }
+    }
+
+    /// Runs `work` on the threads of the engine.
+    pub(crate) fn install<A: Send>(&self, work: impl FnOnce() -> A + Send) -> A {
+        self.pool.install(work)
+    }
+
+    /// A tiny computation with a known answer, on the threads that will do the work.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when the answer is wrong.
+    pub fn self_check(&self) -> Result<(), Fault> {
+        let words = self.pool.install(|| crate::device::noise::philox([0; 4], [0; 2]));
+        let rows = [1.0f64, 2.0, 3.0];
+        let loss = self.pool.install(|| crate::outputs::cross_entropy(&rows, 2));
+        if words[0] == 0x6627_E8D5 && (loss - 0.407_605_964_444_380_1).abs() < 1e-12 {
+            return Ok(());
+        }
+        Err(Fault::internal(format!("the engine computes {words:?} and {loss}")))
+    }
+
+    /// Converts a snapshot to the precision of its run and brings it to a device.
+    ///
+    /// # Errors
+    /// Those of [`clino_domain::Layout::arrange`].
+    pub(crate) fn place(&self, plan: &Plan, arrived: Arrived, seed: u64) -> Result<Placement, Fault> {
+        self.pool.install(|| match plan.precision {
+            Precision::F32 => self.convert::<f32>(plan, arrived, seed),
+            _ => self.convert::<f64>(plan, arrived, seed),
+        })
+    }
+
+    /// Brings a snapshot to the next best device: to what is left of the GPUs, or to the CPU.
+    pub(crate) fn place_again(&self, plan: &Plan, snapshot: AnyPrecision, to_cpu: bool) -> Placement {
+        match snapshot {
+            AnyPrecision::F32(snapped) => self.hold_again(plan, snapped, to_cpu),
+            AnyPrecision::F64(snapped) => self.hold_again(plan, snapped, to_cpu),
+        }
+    }
+
+    fn hold_again<T: Accelerated>(&self, plan: &Plan, snapped: Snapped<T>, to_cpu: bool) -> Placement
+    where
+        AnyPrecision: From<Snapped<T>>,
+    {
+        self.pool.install(|| match to_cpu {
+            true => self.hold_on_cpu(plan, snapped, Some("a reading had no memory on the GPU".into())),
+            false => self.hold(plan, snapped, None),
+        })
+    }
+
+    fn convert<T: Accelerated>(&self, plan: &Plan, arrived: Arrived, seed: u64) -> Result<Placement, Fault>
+    where
+        AnyPrecision: From<Snapped<T>>,
+    {
+        let Arrived { snapshot, references, statistics } = arrived;
+        let carried = statistics.as_ref().and_then(|statistics| statistics.carried);
+        let weights = Weights::<T>::new(plan.network.layout(), snapshot, &references, statistics)?;
+        // What no measure looks into is given back.
+        let references = if plan.elements { references } else { References::default() };
+        let snapped = Snapped::<T>::new(weights, plan.network.classes(), seed, references);
+        Ok(self.hold(plan, snapped, carried))
+    }
+}

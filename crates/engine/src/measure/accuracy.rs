@@ -1,0 +1,42 @@
+//! `accuracy` = share of the examples whose greatest score is that of their label; the first of equal scores counts.
+//!
+//! Cost: shared F. A step function: its resolution is one over the number of examples.
+
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall};
+use crate::scope::Scope;
+use clino_domain::Needs;
+
+/// See the module.
+pub struct Accuracy;
+
+static DESCRIPTION: Description = Description {
+    name: "accuracy",
+    summary: "Share of the examples that are classified right.",
+    formula: "share of the examples with argmax_c p(c) = y_i",
+    source: "definition",
+    parts: &[],
+    cost: "shared F",
+    rescaling: true,
+    invariance: "Invariant to whatever keeps the predictions.",
+    needs: Needs { probe: true, ..Needs::NONE },
+    parameters: &[],
+    standard: true,
+};
+
+impl Measure for Accuracy {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default().outputs()
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+        let outputs = scope.outputs()?;
+        if outputs.logits.iter().any(|z| z.is_nan()) {
+            return Err(Shortfall::Undefined("a score is not a number".into()));
+        }
+        Ok(Findings::value(outputs.accuracy()))
+    }
+}

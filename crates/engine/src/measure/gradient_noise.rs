@@ -1,0 +1,188 @@
+//! `gradient_noise`: the simple noise scale tr(Sigma) / ‖G‖² (McCandlish et al. 2018), Sigma the covariance of the
+//! gradients of single examples, G the gradient of all that the probe was drawn from.
+//!
+//! From two batch sizes, b and B: E‖g_b‖² = ‖G‖² + tr(Sigma) / b. Small batches are drawn by chance; the noise that
+//! draws them is named by the content of the examples, so that their order in the probe does not matter. With `exact`
+//! each batch is one example. Both tr(Sigma) and ‖G‖² are without bias; their ratio is not. Error bar and interval are
+//! over which examples are in the probe: by the jackknife, leaving out each small batch in turn, and by Fieller's
+//! theorem. Where ‖G‖² is not told from 0, as near interpolation, there is no number. Cost: F + B, in small batches. Not
+//! invariant to a rescaling of layers.
+
+use super::shared::ratio::Ratio;
+use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use crate::landscape::Share;
+use crate::scope::Scope;
+use clino_domain::{Needs, Work};
+
+/// See the module.
+pub struct GradientNoise;
+
+/// Small batches that there are at least, where the probe has so many examples: errors are taken over them.
+const BATCHES: usize = 8;
+/// Fewest that tell an error: without one of them there must be two sizes of batches.
+const FEWEST: usize = 3;
+
+static DESCRIPTION: Description = Description {
+    name: "gradient_noise",
+    summary: "Gradient noise scale: trace of the covariance of the examples' gradients over the squared gradient.",
+    formula: "tr Σ/‖G‖² with tr Σ = (mean_j ‖g_j‖² - ‖g‖²)/(mean_j 1/b_j - 1/B) over small batches j of b_j of the B examples, drawn by chance, and ‖G‖² = ‖g‖² - tr Σ/B. Both are unbiased, their ratio is not: by about its squared relative error. stderr: jackknife over the batches; interval: Fieller's; undefined where ‖G‖² is not told from 0",
+    source: "McCandlish et al. 2018 (arXiv 1812.06162), appendix A.1; Fieller 1954",
+    parts: &[
+        ("scale_unbiased", "tr Σ/‖G‖²"),
+        ("scale", "tr Σ/‖g‖², which is of this probe alone: ‖g‖² has tr Σ/B of noise in it"),
+        ("covariance_trace", "tr Σ"),
+        ("gradient_sq", "‖G‖²; may be negative"),
+        ("gradient_sq_stderr", "its standard error"),
+    ],
+    cost: "shared F + B, and F + B in small batches",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers.",
+    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
+    parameters: &[
+        Parameter { name: "exact", summary: "Each example a batch.", kind: Kind::Flag(false) },
+        Parameter {
+            name: "batch",
+            summary: "Most examples of a small batch; at most an eighth of the probe are taken.",
+            kind: Kind::Count { default: 8, least: 1, most: 1 << 20 },
+        },
+    ],
+    standard: false,
+};
+
+/// How many small batches.
+fn count(p: &Parameters, examples: usize) -> usize {
+    let most = if p.flag("exact") { 1 } else { p.count("batch") as usize };
+    examples.div_ceil(most.min(examples / BATCHES).max(1))
+}
+
+/// Examples in an order of chance, cut into parts whose sizes differ by one at most.
+fn parts(scope: &Scope<'_>, keys: &[u64], count: usize) -> Vec<Share> {
+    let position = scope.landscape.position();
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by_key(|i| (position.place(keys[*i]), keys[*i]));
+    let end = |i: usize| i * keys.len() / count;
+    let part = |i: usize| Share { examples: order[end(i)..end(i + 1)].to_vec(), label: None };
+    (0..count).map(part).collect()
+}
+
+/// A batch, of so many examples.
+#[derive(Debug, Clone, Copy)]
+struct Batch {
+    examples: f64,
+    /// ‖g_j‖².
+    square: f64,
+    /// g_j · g.
+    along: f64,
+}
+
+/// All examples, and sums over small batches.
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    examples: f64,
+    square: f64,
+    batches: f64,
+    squares: f64,
+    inverses: f64,
+}
+
+impl Whole {
+    fn new(square: f64, batches: &[Batch]) -> Self {
+        let sum = |of: fn(&Batch) -> f64| batches.iter().map(of).sum::<f64>();
+        Self {
+            examples: sum(|batch| batch.examples),
+            square,
+            batches: batches.len() as f64,
+            squares: sum(|batch| batch.square),
+            inverses: sum(|batch| 1.0 / batch.examples),
+        }
+    }
+
+    fn without(self, batch: &Batch) -> Self {
+        let left = self.examples - batch.examples;
+        let all = self.examples / left;
+        let own = batch.examples / left;
+        Self {
+            examples: left,
+            square: all * all * self.square - 2.0 * all * own * batch.along + own * own * batch.square,
+            batches: self.batches - 1.0,
+            squares: self.squares - batch.square,
+            inverses: self.inverses - 1.0 / batch.examples,
+        }
+    }
+
+    /// tr Σ and ‖G‖².
+    fn unbiased(&self) -> [f64; 2] {
+        let gap = self.inverses / self.batches - 1.0 / self.examples;
+        let trace = (self.squares / self.batches - self.square) / gap;
+        [trace, self.square - trace / self.examples]
+    }
+}
+
+fn findings(whole: &Whole, batches: &[Batch]) -> Findings {
+    let [trace, square] = whole.unbiased();
+    let plain = part("scale", trace / whole.square);
+    if batches.len() < FEWEST {
+        let reason =
+            format!("found {} examples, expected at least {FEWEST}: no error can be told", whole.examples);
+        let parts = vec![part("scale_unbiased", None), plain, part("covariance_trace", trace)];
+        let parts = parts.into_iter().chain([part("gradient_sq", square), part("gradient_sq_stderr", None)]);
+        return Findings { undetermined: Some(reason), ..Findings::parts(parts.collect()) };
+    }
+    let without: Vec<[f64; 2]> = batches.iter().map(|batch| whole.without(batch).unbiased()).collect();
+    let ratio = Ratio::jackknife([trace, square], &without);
+    let undetermined = (!ratio.is_told()).then(|| {
+        format!(
+            "undetermined: the squared gradient without its own noise is {square:.3e} ± {:.1e} over {} batches of the {} \
+             examples, which is not told from 0; a larger probe would tell",
+            ratio.below_stderr(),
+            batches.len(),
+            whole.examples
+        )
+    });
+    let scale = undetermined.is_none().then(|| ratio.value());
+    let parts = vec![
+        part("scale_unbiased", scale),
+        plain,
+        part("covariance_trace", trace),
+        part("gradient_sq", square),
+        part("gradient_sq_stderr", ratio.below_stderr()),
+    ];
+    let stderr = scale.map(|_| ratio.stderr());
+    let interval = ratio.interval();
+    Findings { stderr, interval, undetermined, ..Findings::parts(parts) }
+}
+
+impl Measure for GradientNoise {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn cost(&self, p: &Parameters, ground: &Ground) -> Cost {
+        let batches = count(p, ground.examples.max(1)) as f64;
+        Cost::own(Work::of(1.0, 1.0, 2.0 * batches)).slope()
+    }
+
+    fn vectors(&self, _: &Parameters, _: &Ground) -> u32 {
+        1
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+        let keys = scope.landscape.keys();
+        if keys.len() < 2 {
+            return Err(Shortfall::Undefined("the probe has a single example".into()));
+        }
+        let square = scope.slope()?.norms.squares.iter().sum::<f64>();
+        if square == 0.0 {
+            return Err(Shortfall::Undefined("the gradient is zero".into()));
+        }
+        let parts = parts(scope, &keys, count(p, keys.len()));
+        let found = scope.landscape.squares_and_products(&parts)?;
+        let batch = |(part, [square, along]): (&Share, [f64; 2])| Batch {
+            examples: part.examples.len() as f64,
+            square,
+            along,
+        };
+        let batches: Vec<Batch> = parts.iter().zip(found).map(batch).collect();
+        Ok(findings(&Whole::new(square, &batches), &batches))
+    }
+}

@@ -1,0 +1,74 @@
+//! `margin`: m_i = s(y_i) - max_{c ≠ y_i} s(c), with s the probabilities (Bassi, Ataman, Cho 2024) or the logits
+//! (Jiang et al. 2019: 10th percentile, here with its sign: the max(1, n / 10)-th smallest).
+//!
+//! Cost: shared F. Probability margins saturate at 1 late in training; logit margins grow with the scale of the logits
+//! without any change of prediction.
+
+use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
+use crate::outputs::{Outputs, best_other, log_sum_exp, tenth_percentile};
+use crate::scope::Scope;
+use clino_domain::Needs;
+
+/// See the module.
+pub struct Margin;
+
+static DESCRIPTION: Description = Description {
+    name: "margin",
+    summary: "Score of the label less the best other score: probability mean and least; logit mean, least and 10th percentile.",
+    formula: "m_i = s(y_i) - max over c ≠ y_i of s(c), s the probabilities or the logits; p10: the max(1, n/10)-th smallest",
+    source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928); Jiang et al. 2019 (arXiv 1912.02178)",
+    parts: &[
+        ("prob_mean", "mean margin of the probabilities"),
+        ("prob_min", "the least"),
+        ("logit_mean", "mean margin of the logits"),
+        ("logit_min", "the least"),
+        ("logit_p10", "their 10th percentile"),
+    ],
+    cost: "shared F",
+    rescaling: true,
+    invariance: "Invariant to whatever keeps the function; logit margins grow with the scale of the logits, probability margins saturate.",
+    needs: Needs { probe: true, ..Needs::NONE },
+    parameters: &[],
+    standard: true,
+};
+
+impl Measure for Margin {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+        Cost::default().outputs()
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+        let outputs = scope.outputs()?;
+        if outputs.classes < 2 {
+            return Err(Shortfall::Undefined("the model has a single class".into()));
+        }
+        if outputs.logits.iter().any(|z| !z.is_finite()) {
+            return Err(Shortfall::Undefined("a score is not finite".into()));
+        }
+        let (logit, prob) = margins(&outputs);
+        let n = logit.len();
+        let mean = |xs: &[f64]| xs.iter().sum::<f64>() / n as f64;
+        let least = |xs: &[f64]| xs.iter().copied().fold(f64::INFINITY, f64::min);
+        Ok(Findings::parts(vec![
+            part("prob_mean", mean(&prob)),
+            part("prob_min", least(&prob)),
+            part("logit_mean", mean(&logit)),
+            part("logit_min", least(&logit)),
+            part("logit_p10", tenth_percentile(&logit)),
+        ]))
+    }
+}
+
+/// Logit and probability margins of every example.
+fn margins(outputs: &Outputs) -> (Vec<f64>, Vec<f64>) {
+    let one = |(row, label): (&[f64], usize)| {
+        let best = best_other(row, label);
+        let total = log_sum_exp(row);
+        (row[label] - best, libm::exp(row[label] - total) - libm::exp(best - total))
+    };
+    outputs.examples().map(one).unzip()
+}

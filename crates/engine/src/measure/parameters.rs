@@ -1,0 +1,205 @@
+//! Parameters of measures: what may be given, what it is when it is not.
+//!
+//! Owns: ranges, defaults, and the check of a request. May not touch: what a parameter does.
+
+use super::shared::draws;
+use clino_domain::reading::POOLED;
+use clino_domain::text::{quoted, suggestion};
+use clino_domain::{Fault, FaultKind, ParameterInfo, Value, Violation};
+use std::collections::BTreeMap;
+
+/// A parameter with its default and range.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// As users write it.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Kind, default and range.
+    pub kind: Kind,
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A finite number above zero (or of at least zero) and at most `most`.
+    Real {
+        /// The default.
+        default: f64,
+        /// Whether zero is allowed.
+        zero: bool,
+        /// The greatest allowed.
+        most: f64,
+    },
+    /// A whole number.
+    Count {
+        /// The default.
+        default: u32,
+        /// The least allowed.
+        least: u32,
+        /// The greatest allowed.
+        most: u32,
+    },
+    /// One of several words; the first is the default.
+    Choice(&'static [&'static str]),
+    /// Yes or no.
+    Flag(bool),
+    /// The name of a probe group; empty, which is the default: the one that is measured.
+    Group,
+    /// Numbers above zero, in rising order.
+    Ladder {
+        /// The default.
+        default: &'static [f64],
+        /// The greatest allowed number.
+        most: f64,
+    },
+}
+
+/// Most rungs of a ladder.
+const MOST_RUNGS: usize = 64;
+
+impl Parameter {
+    fn default(&self) -> Value {
+        match &self.kind {
+            Kind::Real { default, .. } => Value::Number(*default),
+            Kind::Count { default, .. } => Value::Number(f64::from(*default)),
+            Kind::Choice(words) => Value::Text(words[0].into()),
+            Kind::Flag(default) => Value::Flag(*default),
+            Kind::Group => Value::Text(String::new()),
+            Kind::Ladder { default, .. } => Value::Numbers(default.to_vec()),
+        }
+    }
+
+    fn range(&self) -> String {
+        match &self.kind {
+            Kind::Real { zero: false, most, .. } => format!("a number above 0 and at most {most}"),
+            Kind::Real { zero: true, most, .. } => format!("a number from 0 to {most}"),
+            Kind::Count { least, most, .. } => format!("a whole number from {least} to {most}"),
+            Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::Flag(_) => "true or false".into(),
+            Kind::Group => "the name of a probe group, pooled, or nothing".into(),
+            Kind::Ladder { most, .. } => {
+                format!("1 to {MOST_RUNGS} rising numbers above 0 and at most {most}")
+            }
+        }
+    }
+
+    fn accepts(&self, value: &Value, groups: &[&str]) -> bool {
+        let above = |x: f64, most: f64| x > 0.0 && x <= most;
+        match (&self.kind, value) {
+            (Kind::Real { zero, most, .. }, Value::Number(x)) => above(*x, *most) || (*zero && *x == 0.0),
+            (Kind::Count { least, most, .. }, Value::Number(x)) => {
+                x.fract() == 0.0 && (f64::from(*least)..=f64::from(*most)).contains(x)
+            }
+            (Kind::Choice(words), Value::Text(word)) => words.contains(&word.as_str()),
+            (Kind::Flag(_), Value::Flag(_)) => true,
+            (Kind::Group, Value::Text(word)) => {
+                word.is_empty() || word == POOLED || groups.contains(&word.as_str())
+            }
+            (Kind::Ladder { most, .. }, Value::Numbers(xs)) => {
+                (1..=MOST_RUNGS).contains(&xs.len())
+                    && xs.iter().all(|x| above(*x, *most))
+                    && xs.windows(2).all(|pair| pair[0] < pair[1])
+            }
+            _ => false,
+        }
+    }
+
+    /// What a word that is not accepted was probably meant to be.
+    fn suggestion(&self, value: &Value, groups: &[&str]) -> String {
+        match (&self.kind, value) {
+            (Kind::Choice(words), Value::Text(word)) => suggestion(word, words.iter().copied()),
+            (Kind::Group, Value::Text(word)) => suggestion(word, groups.iter().copied()),
+            _ => String::new(),
+        }
+    }
+
+    /// Its line in the catalogue.
+    pub fn info(&self) -> ParameterInfo {
+        ParameterInfo { name: self.name, summary: self.summary, default: self.default(), range: self.range() }
+    }
+}
+
+/// Checked and complete parameters of one measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameters(BTreeMap<String, Value>);
+
+impl Parameters {
+    /// Checks what was given against what the measure takes, in a run with these probe groups.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] with a violation for each unknown name and each value out of range.
+    pub fn new(takes: &[Parameter], given: &BTreeMap<String, Value>, groups: &[&str]) -> Result<Self, Fault> {
+        let mut violations = Vec::new();
+        let mut wrong = |name: &str, description: String| {
+            violations.push(Violation { field: format!("parameters.{name}"), description });
+        };
+        for name in given.keys().filter(|name| !takes.iter().any(|p| p.name == name.as_str())) {
+            let known: Vec<&str> = takes.iter().map(|p| p.name).collect();
+            let near = suggestion(name, known.iter().copied());
+            let known = if known.is_empty() { "no parameters".into() } else { known.join(", ") };
+            let short: String = name.chars().take(64).collect();
+            wrong(&clino_domain::text::shown(&short), format!("unknown{near}, expected {known}"));
+        }
+        let mut all = BTreeMap::new();
+        for parameter in takes {
+            let value = given.get(parameter.name).cloned().unwrap_or_else(|| parameter.default());
+            // A single number is a ladder of one rung.
+            let value = match (&parameter.kind, value) {
+                (Kind::Ladder { .. }, Value::Number(x)) => Value::Numbers(vec![x]),
+                (_, value) => value,
+            };
+            if !parameter.accepts(&value, groups) {
+                let found = quoted(&serde_json::to_string(&value).unwrap_or_default());
+                let near = parameter.suggestion(&value, groups);
+                wrong(parameter.name, format!("found {found}{near}, expected {}", parameter.range()));
+            }
+            all.insert(parameter.name.to_owned(), value);
+        }
+        if violations.is_empty() {
+            violations.extend(draws::settle(given, &mut all));
+        }
+        if violations.is_empty() { Ok(Self(all)) } else { Err(Fault::of(FaultKind::Invalid, violations)) }
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> &BTreeMap<String, Value> {
+        &self.0
+    }
+
+    /// A real number.
+    ///
+    /// # Panics
+    /// When the measure did not declare it so; the same holds for the other getters.
+    pub fn real(&self, name: &str) -> f64 {
+        let Some(Value::Number(x)) = self.0.get(name) else { unreachable!("{name} is declared as a number") };
+        *x
+    }
+
+    /// A whole number.
+    pub fn count(&self, name: &str) -> u32 {
+        self.real(name) as u32
+    }
+
+    /// A word.
+    pub fn word(&self, name: &str) -> &str {
+        let Some(Value::Text(word)) = self.0.get(name) else {
+            unreachable!("{name} is declared as a choice")
+        };
+        word
+    }
+
+    /// Yes or no.
+    pub fn flag(&self, name: &str) -> bool {
+        let Some(Value::Flag(flag)) = self.0.get(name) else { unreachable!("{name} is declared as a flag") };
+        *flag
+    }
+
+    /// Rising numbers.
+    pub fn ladder(&self, name: &str) -> &[f64] {
+        let Some(Value::Numbers(xs)) = self.0.get(name) else {
+            unreachable!("{name} is declared as a ladder")
+        };
+        xs
+    }
+}

@@ -1,0 +1,86 @@
+//! `sharpness_paper`: perturb, ascend, project as the docstring of the paper's code intends it (Bassi, Ataman, Cho 2024):
+//! absolute noise, a raw gradient step, then the ball. For comparison with published numbers only.
+//!
+//! The noise is far longer than the radius, so that the draw is one random direction of the ball and its spread is of
+//! the size of its mean; `sharpness` is the stable form. Cost: 1 F + draws (2 F + B).
+
+use super::shared::ascent::{Ascent, RadiusOf, Region, Unit};
+use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
+use super::sharpness::{MOST_ALPHA, findings};
+use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
+use crate::scope::Scope;
+use clino_domain::Needs;
+
+/// See the module.
+pub struct SharpnessPaper;
+
+static DESCRIPTION: Description = Description {
+    name: "sharpness_paper",
+    summary: "The paper's sharpness as its docstring intends it: absolute noise, raw step, projection.",
+    formula: "mean of L(w0 + δ) - L(w0); e = noise n, δ = e + η g(w0 + e), pulled back to ‖δ‖ ≤ p with p = α ‖w0‖, or α Σ ‖w0_t‖; projection tensor: ‖δ_t‖ ≤ p for each tensor t",
+    source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928), published code",
+    parts: &[("value", "mean rise"), ("radius", "p"), ("displacement", "mean ‖δ‖"), ("base_loss", "L(w0)")],
+    cost: "shared F, and draws (2 F + B)",
+    rescaling: false,
+    invariance: "Moves with a rescaling of layers and with the scale of the logits.",
+    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
+    parameters: &[
+        Parameter {
+            name: "noise",
+            summary: "Standard deviation of the noise.",
+            kind: Kind::Real { default: 0.1, zero: true, most: 1e3 },
+        },
+        Parameter {
+            name: "eta",
+            summary: "Factor of the gradient.",
+            kind: Kind::Real { default: 0.05, zero: true, most: 1e6 },
+        },
+        Parameter {
+            name: "alpha",
+            summary: "Relative radius.",
+            kind: Kind::Real { default: 0.05, zero: false, most: MOST_ALPHA },
+        },
+        Parameter {
+            name: "radius",
+            summary: "Of the norm of all parameters, or of the sum of the tensors' norms.",
+            kind: Kind::Choice(&["global", "sum"]),
+        },
+        Parameter {
+            name: "projection",
+            summary: "Of all parameters together, or of each tensor.",
+            kind: Kind::Choice(&["global", "tensor"]),
+        },
+        draws::draws(8),
+        STDERR,
+        draws::rel_stderr(0.0),
+        MAX_DRAWS,
+        MAX_SECONDS,
+    ],
+    standard: false,
+};
+
+fn ascent(p: &Parameters) -> Ascent {
+    Ascent {
+        alpha: p.real("alpha"),
+        noise: p.real("noise"),
+        step: p.real("eta"),
+        steps: 1,
+        unit: Unit::Absolute,
+        radius_of: if p.word("radius") == "sum" { RadiusOf::Sum } else { RadiusOf::Global },
+        region: if p.word("projection") == "tensor" { Region::Tensor } else { Region::Global },
+    }
+}
+
+impl Measure for SharpnessPaper {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+        ascent(p).cost(draws::likely(p) as u32)
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+        findings(scope, &ascent(p), p)
+    }
+}

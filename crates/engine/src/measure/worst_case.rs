@@ -1,0 +1,75 @@
+//! `worst_case`: max L(w0 + T∘u) - L(w0) over ‖u‖_p ≤ rho, T = |w0| or 1 (Andriushchenko et al. 2023), by ascent in u.
+//!
+//! Step k is 2 rho (1 - k / iters) along the gradient (its sign in a box); the best loss seen counts. Cost: iters
+//! (F + B). In the adaptive form invariant to a rescaling of layers; parameters of zero stand still.
+
+use super::shared::climb::{Climb, Pace, Within};
+use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use crate::device::metric::Metric;
+use crate::scope::Scope;
+use clino_domain::Needs;
+
+/// See the module.
+pub struct WorstCase;
+
+/// Whether T = |w0| or 1.
+pub const ADAPTIVE: Parameter =
+    Parameter { name: "adaptive", summary: "T = |w0| instead of 1.", kind: Kind::Flag(true) };
+
+/// Number of ascent steps.
+pub const ITERS: Parameter = Parameter {
+    name: "iters",
+    summary: "Ascent steps.",
+    kind: Kind::Count { default: 20, least: 1, most: 10_000 },
+};
+
+static DESCRIPTION: Description = Description {
+    name: "worst_case",
+    summary: "Greatest rise of the loss found in a box or ball around w0, scaled by the parameters or not.",
+    formula: "max over ‖u‖_p ≤ ρ of L(w0 + T∘u) - L(w0), T = |w0| or 1, by projected ascent in u from 0",
+    source: "Andriushchenko et al. 2023 (arXiv 2302.07011), eq. 1",
+    parts: &[("value", "greatest rise"), ("rho", "the bound")],
+    cost: "shared F + B, and (iters - 1)(F + B) + F",
+    rescaling: true,
+    invariance: "Adaptive: invariant to a rescaling of layers. Not adaptive: not. Moves with the scale of the logits.",
+    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
+    parameters: &[
+        Parameter { name: "p", summary: "Norm that bounds u.", kind: Kind::Choice(&["linf", "l2"]) },
+        ADAPTIVE,
+        Parameter {
+            name: "rho",
+            summary: "Bound of u.",
+            kind: Kind::Real { default: 0.01, zero: false, most: 1e6 },
+        },
+        ITERS,
+    ],
+    standard: false,
+};
+
+/// T = |w0| or 1.
+pub fn metric(scope: &Scope<'_>, adaptive: bool) -> Metric {
+    match adaptive {
+        true => Metric::linear(1.0, 0.0, scope.landscape.position().slots().len()),
+        false => Metric::Plain,
+    }
+}
+
+impl Measure for WorstCase {
+    fn description(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+        Climb::cost(p.count("iters"))
+    }
+
+    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+        let metric = metric(scope, p.flag("adaptive"));
+        let within = if p.word("p") == "l2" { Within::Ball } else { Within::Box };
+        let rho = p.real("rho");
+        let steps = p.count("iters");
+        let pace = Pace::Falling;
+        let highest = Climb { metric, within, rho, steps, pace }.highest(scope)?;
+        Ok(Findings::parts(vec![part("value", highest), part("rho", rho)]))
+    }
+}

@@ -1,0 +1,182 @@
+//! The same networks a second time, as somebody would write them in candle, with gradients from candle's autograd.
+//! The hand-written networks are held against these: in value by the tests here, in speed by whoever measures.
+//!
+//! Parameters are found by their names alone, and shapes are read from the configuration again, so that a mistake in
+//! the places of the hand-written networks shows. Batches are padded back into rectangles. candle chooses its own
+//! threads (`RAYON_NUM_THREADS`).
+//!
+//! Owns: the second implementation of every architecture. May not touch: the hand-written arithmetic.
+
+mod encoder;
+mod mlp;
+mod ops;
+mod parameters;
+
+use super::batch::{Batch, Inputs};
+use super::examples::join;
+use super::layout::ParameterLayout;
+use super::{Network, Pass, Product};
+use crate::device::real::Real;
+use candle_core::{Result as Candle, Tensor, WithDType};
+use clino_domain::{Fault, ProbeGroup};
+use encoder::{Encoder, Rectangle};
+use mlp::Mlp;
+pub use parameters::Parameters;
+use std::sync::Arc;
+
+/// The arithmetic of one architecture.
+pub enum Model {
+    /// Fully connected.
+    Mlp(Mlp),
+    /// The BERT family.
+    Encoder(Encoder),
+}
+
+/// A batch as candle reads it, on the device of the parameters.
+pub enum Prepared {
+    /// Features [examples, inputs].
+    Features(Tensor),
+    /// Padded tokens.
+    Tokens(Rectangle),
+}
+
+impl Model {
+    /// The arithmetic of a model type, from a configuration that its hand-written network took.
+    ///
+    /// # Errors
+    /// [`clino_domain::FaultKind::Invalid`] for an architecture that is not written in candle.
+    pub fn read(model_type: &str, config_json: &str) -> Result<Self, Fault> {
+        match model_type {
+            "mlp" => Ok(Self::Mlp(Mlp::read(config_json)?)),
+            "bert" | "roberta" | "xlm-roberta" => Ok(Self::Encoder(Encoder::read(config_json)?)),
+            other => {
+                let found = clino_domain::text::quoted(other);
+                Err(Fault::invalid("config_json.model_type", format!("found {found}, which candle has not")))
+            }
+        }
+    }
+
+    /// Brings a batch to the device of the parameters.
+    pub fn prepare(&self, parameters: &Parameters, batch: &Batch) -> Candle<Prepared> {
+        match (self, &batch.inputs) {
+            (Self::Mlp(mlp), Inputs::Features(features)) => {
+                Ok(Prepared::Features(mlp.prepare(parameters, features)?))
+            }
+            (Self::Encoder(_), Inputs::Tokens(tokens)) => {
+                Ok(Prepared::Tokens(Rectangle::new(parameters, tokens)?))
+            }
+            _ => candle_core::bail!("the batch was cut by another network"),
+        }
+    }
+
+    /// Logits [examples, classes].
+    pub fn logits(&self, parameters: &Parameters, batch: &Prepared) -> Candle<Tensor> {
+        match (self, batch) {
+            (Self::Mlp(mlp), Prepared::Features(features)) => mlp.logits(parameters, features),
+            (Self::Encoder(encoder), Prepared::Tokens(tokens)) => encoder.logits(parameters, tokens),
+            _ => candle_core::bail!("the batch was prepared by another network"),
+        }
+    }
+}
+
+/// The network of [`super::build`] with candle's arithmetic: same layout, same classes, same batches.
+///
+/// # Errors
+/// Those of [`super::build`].
+pub fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
+    let (network, model_type) = super::build(config_json)?;
+    let model = Arc::new(Model::read(&model_type, config_json)?);
+    Ok(Arc::new(Autograd { network, model }))
+}
+
+struct Autograd {
+    /// The hand-written network: whatever is not arithmetic is its answer.
+    network: Arc<dyn Network>,
+    model: Arc<Model>,
+}
+
+impl Autograd {
+    fn pass<T: Real + WithDType>(&self) -> Box<dyn Pass<T>> {
+        let model = self.model.clone();
+        let layout = self.network.layout().clone();
+        Box::new(AutogradPass { model, layout, kept: None, logits: Vec::new() })
+    }
+}
+
+impl Network for Autograd {
+    fn layout(&self) -> &Arc<ParameterLayout> {
+        self.network.layout()
+    }
+
+    fn classes(&self) -> usize {
+        self.network.classes()
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        self.network.columns()
+    }
+
+    fn padding(&self) -> Option<u32> {
+        self.network.padding()
+    }
+
+    fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
+        self.network.batches(group)
+    }
+
+    fn products(&self, batch: &Batch) -> Vec<Product> {
+        self.network.products(batch)
+    }
+
+    fn pass_f32(&self, _threads: usize) -> Box<dyn Pass<f32>> {
+        self.pass()
+    }
+
+    fn pass_f64(&self, _threads: usize) -> Box<dyn Pass<f64>> {
+        self.pass()
+    }
+}
+
+struct AutogradPass<T> {
+    model: Arc<Model>,
+    layout: Arc<ParameterLayout>,
+    /// The last forward with `keep`: its variables and its logits [examples, classes], which hold the graph.
+    kept: Option<(Parameters, Tensor)>,
+    logits: Vec<T>,
+}
+
+impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
+    fn width(&self) -> usize {
+        usize::MAX
+    }
+
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
+        let batch = &join(batches);
+        // The graph before goes first: two of them would be the peak of memory.
+        self.kept = None;
+        let parameters = sound(Parameters::new(&self.layout, w, keep));
+        let batch = sound(self.model.prepare(&parameters, batch));
+        let logits = sound(self.model.logits(&parameters, &batch));
+        self.logits = sound(values(&logits));
+        self.kept = keep.then_some((parameters, logits));
+        &self.logits
+    }
+
+    fn backward(&mut self, _w: &[T], _batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+        let (parameters, logits) = self.kept.as_ref().expect("a forward with keep comes before a backward");
+        sound(parameters.add_gradient(&self.layout, (logits, d_logits), gradient));
+    }
+}
+
+/// The elements of a tensor, row-major.
+fn values<T: WithDType>(tensor: &Tensor) -> Candle<Vec<T>> {
+    tensor.flatten_all()?.to_vec1()
+}
+
+/// The one place where an error of candle becomes a panic: it can only be a mistake of this module.
+fn sound<V>(result: Candle<V>) -> V {
+    result.expect("the layout and the batch were checked against the configuration")
+}
+
+#[cfg(test)]
+mod tests;

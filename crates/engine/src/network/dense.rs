@@ -1,0 +1,101 @@
+//! Dense layers on rows: forward, backward along the rows, and the gradients of weight and bias over several batches.
+//!
+//! Owns: how such work is shared among threads without changing a bit. May not touch: what the layers are for.
+
+use super::ops::add_column_sums;
+use crate::device::gemm::{How, View, ViewMut, multiply};
+use crate::device::real::Real;
+use rayon::prelude::*;
+
+/// Rows of a weight whose gradient is one piece of work: fixed, so that it does not depend on the number of threads.
+const ROWS: usize = 256;
+
+/// A weight [outputs, inputs] with its bias [outputs] behind it, by their first element.
+#[derive(Debug, Clone, Copy)]
+pub struct Dense {
+    /// First element of the weight in the arena.
+    pub at: usize,
+    /// Length of a row of results.
+    pub outputs: usize,
+    /// Length of a row of inputs.
+    pub inputs: usize,
+}
+
+impl Dense {
+    /// Elements of weight and bias, which lie side by side.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.at..self.at + self.outputs * (self.inputs + 1)
+    }
+
+    fn weight<'a, T>(&self, w: &'a [T]) -> View<'a, T> {
+        View::rows(&w[self.at..], (self.outputs, self.inputs), self.inputs)
+    }
+
+    /// The bias.
+    pub fn bias<'a, T>(&self, w: &'a [T]) -> &'a [T] {
+        &w[self.at + self.outputs * self.inputs..][..self.outputs]
+    }
+
+    /// out [rows, outputs] = x [rows, inputs] times the transposed weight; without the bias.
+    pub fn forward<T: Real>(&self, w: &[T], x: &[T], out: &mut [T], threads: usize) {
+        let n = out.len() / self.outputs;
+        let out = ViewMut::rows(out, (n, self.outputs), self.outputs);
+        let x = View::rows(x, (n, self.inputs), self.inputs);
+        multiply(out, x, self.weight(w).t(), How { scale: T::ONE, add: false, threads });
+    }
+
+    /// dx [rows, inputs] = [dx +] d [rows, outputs] times the weight.
+    pub fn back<T: Real>(&self, w: &[T], d: &[T], dx: &mut [T], (add, threads): (bool, usize)) {
+        let n = d.len() / self.outputs;
+        let dx = ViewMut::rows(dx, (n, self.inputs), self.inputs);
+        let d = View::rows(d, (n, self.outputs), self.outputs);
+        multiply(dx, d, self.weight(w), How { scale: T::ONE, add, threads });
+    }
+}
+
+/// One batch's share in the gradient of a dense layer: d [rows, outputs] and x [rows, inputs].
+#[derive(Clone, Copy)]
+pub struct Share<'a, T> {
+    /// Derivative along the results.
+    pub d: &'a [T],
+    /// The inputs.
+    pub x: &'a [T],
+}
+
+/// The gradient of one dense layer in the making: its part of the gradient, and every batch's share in their order.
+pub struct Gradient<'a, T> {
+    /// The layer.
+    pub dense: Dense,
+    /// Gradients of weight and bias.
+    pub target: &'a mut [T],
+    /// Of every batch.
+    pub shares: Vec<Share<'a, T>>,
+}
+
+/// Adds all shares of all layers, batch by batch, with pieces of weights side by side.
+pub fn add_gradients<T: Real>(mut gradients: Vec<Gradient<'_, T>>, threads: usize) {
+    let mut jobs = Vec::new();
+    for Gradient { dense, target, shares } in &mut gradients {
+        let (weight, bias) = target.split_at_mut(dense.outputs * dense.inputs);
+        let pieces = weight.chunks_mut(ROWS * dense.inputs).zip(bias.chunks_mut(ROWS));
+        jobs.extend(pieces.enumerate().map(|(i, (weight, bias))| (*dense, &*shares, i * ROWS, weight, bias)));
+    }
+    each(threads, jobs, |(dense, shares, first, weight, bias)| {
+        for Share { d, x } in shares {
+            let n = x.len() / dense.inputs;
+            add_column_sums(d, dense.outputs, first, bias);
+            let d = View::rows(&d[first..], (n, bias.len()), dense.outputs);
+            let x = View::rows(x, (n, dense.inputs), dense.inputs);
+            let target = ViewMut::rows(&mut *weight, (bias.len(), dense.inputs), dense.inputs);
+            multiply(target, d.t(), x, How { scale: T::ONE, add: true, threads: 1 });
+        }
+    });
+}
+
+/// Does all `jobs`, side by side when there are several threads.
+pub fn each<J: Send>(threads: usize, jobs: Vec<J>, work: impl Fn(J) + Sync + Send) {
+    match threads {
+        0 | 1 => jobs.into_iter().for_each(work),
+        _ => jobs.into_par_iter().for_each(work),
+    }
+}

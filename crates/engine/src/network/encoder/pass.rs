@@ -1,0 +1,291 @@
+//! The whole encoder: embeddings, layers, classifier; forward and backward.
+//!
+//! Batches that are taken together go side by side, each through a workspace of its own with products on one thread;
+//! only the gradients of weights need all of them, and add them in their order.
+//!
+//! Owns: workspaces, and what is done side by side. May not touch: how weights were made.
+
+use super::layer::{Context, Layer, Place, Scratch};
+use super::shape::{LayerPlaces, Places, Shape};
+use crate::device::real::Real;
+use crate::network::batch::{Batch, Inputs, Tokens};
+use crate::network::dense::{Dense, Gradient, Share, add_gradients, each};
+use crate::network::ops::{add, add_bias};
+use crate::network::{Pass, Product, sized};
+use std::sync::Arc;
+
+/// One worker.
+pub struct EncoderPass<T> {
+    shape: Arc<Shape>,
+    places: Arc<Places>,
+    threads: usize,
+    spaces: Vec<Space<T>>,
+    logits: Vec<T>,
+}
+
+/// Activations of one batch. With `keep` every layer has its own; without, all layers share the first's.
+struct Space<T> {
+    /// Normalized embeddings before gain and shift [tokens, hidden], and 1 / deviation [tokens].
+    embedded: (Vec<T>, Vec<T>),
+    /// Input of each layer and the output of the last: [tokens, hidden].
+    streams: Vec<Vec<T>>,
+    /// Which of them is the output of the last.
+    last: usize,
+    layers: Vec<Layer<T>>,
+    /// What the dense layer makes of the first tokens: [examples, hidden].
+    pooled: Vec<T>,
+    logits: Vec<T>,
+    d_logits: Vec<T>,
+    d_pooled: Vec<T>,
+    d: Vec<T>,
+    scratch: Scratch<T>,
+}
+
+fn tokens(batch: &Batch) -> &Tokens {
+    let Inputs::Tokens(tokens) = &batch.inputs else { unreachable!("an encoder cuts tokens") };
+    tokens
+}
+
+/// Layer `i` of the stack.
+fn place(places: &Places, i: usize) -> Place<'_> {
+    Place { places: &places.layers[i], last: i + 1 == places.layers.len() }
+}
+
+/// The matrix products of a forward over `batch`.
+pub fn products(shape: &Shape, places: &Places, batch: &Batch) -> Vec<Product> {
+    let tokens = tokens(batch);
+    let mut all = Vec::new();
+    let dense = |dense: Dense, m| Product { m, n: dense.outputs, k: dense.inputs, times: 1 };
+    for i in 0..places.layers.len() {
+        let place = place(places, i);
+        let LayerPlaces { qkv, output, inner, outer, .. } = *place.places;
+        let rows = place.rows(tokens);
+        let width = shape.hidden / shape.heads;
+        all.push(dense(qkv, tokens.ids.len()));
+        all.extend([output, inner, outer].map(|layer| dense(layer, rows)));
+        for sequence in &tokens.sequences {
+            let m = if place.last { 1 } else { sequence.len };
+            all.push(Product { m, n: sequence.len, k: width, times: shape.heads });
+            all.push(Product { m, n: width, k: sequence.len, times: shape.heads });
+        }
+    }
+    all.extend([places.pooler, places.classifier].map(|layer| dense(layer, batch.labels.len())));
+    all
+}
+
+impl<T: Real> Space<T> {
+    fn new(layers: usize) -> Self {
+        let empty = Vec::new;
+        Self {
+            embedded: (empty(), empty()),
+            streams: vec![Vec::new(); layers + 1],
+            last: 0,
+            layers: (0..layers).map(|_| Layer::default()).collect(),
+            pooled: empty(),
+            logits: empty(),
+            d_logits: empty(),
+            d_pooled: empty(),
+            d: empty(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    fn embed(&mut self, cx: Context<'_, T>, at: &Places) {
+        let h = cx.shape.hidden;
+        let tokens = cx.tokens;
+        let n = tokens.ids.len();
+        let rows = sized(&mut self.embedded.0, n * h);
+        let places = tokens.ids.iter().zip(&tokens.types).zip(&tokens.positions);
+        for (row, ((id, kind), position)) in rows.chunks_exact_mut(h).zip(places) {
+            let of = |table: usize, index: u32| &cx.w[table + index as usize * h..][..h];
+            let word = of(at.words, *id);
+            let kind = of(at.types, *kind);
+            let position = of(at.positions, *position);
+            for (((x, a), b), c) in row.iter_mut().zip(word).zip(kind).zip(position) {
+                *x = *a + *b + *c;
+            }
+        }
+        let rstd = sized(&mut self.embedded.1, n);
+        cx.norm(at.norm).apply(rows, None, sized(&mut self.streams[0], n * h), rstd);
+    }
+
+    fn forward(&mut self, cx: Context<'_, T>, places: &Places, keep: bool) {
+        self.embed(cx, places);
+        let n = cx.tokens.ids.len();
+        let h = cx.shape.hidden;
+        for i in 0..places.layers.len() {
+            let place = place(places, i);
+            let (from, to, layer) = if keep { (i, i + 1, i) } else { (i % 2, (i + 1) % 2, 0) };
+            let mut input = Vec::new();
+            let mut output = Vec::new();
+            std::mem::swap(&mut input, &mut self.streams[from]);
+            std::mem::swap(&mut output, &mut self.streams[to]);
+            let rows = (&input[..n * h], sized(&mut output, place.rows(cx.tokens) * h));
+            self.layers[layer].forward(cx, place, rows, keep);
+            (self.streams[from], self.streams[to]) = (input, output);
+            self.last = to;
+        }
+        self.classify(cx, places);
+    }
+
+    fn classify(&mut self, cx: Context<'_, T>, at: &Places) {
+        let h = cx.shape.hidden;
+        let n = cx.tokens.sequences.len();
+        let pooled = sized(&mut self.pooled, n * h);
+        at.pooler.forward(cx.w, &self.streams[self.last][..n * h], pooled, 1);
+        add_bias(pooled, at.pooler.bias(cx.w));
+        pooled.iter_mut().for_each(|x| *x = x.tanh());
+        self.logits.resize(n * cx.shape.classes, T::ZERO);
+        at.classifier.forward(cx.w, pooled, &mut self.logits, 1);
+        add_bias(&mut self.logits, at.classifier.bias(cx.w));
+    }
+
+    fn classify_back(&mut self, cx: Context<'_, T>, at: &Places, d_logits: &[T]) {
+        let h = cx.shape.hidden;
+        let n = cx.tokens.sequences.len();
+        self.d_logits.clear();
+        self.d_logits.extend_from_slice(d_logits);
+        let d_pooled = sized(&mut self.d_pooled, n * h);
+        at.classifier.back(cx.w, d_logits, d_pooled, (false, 1));
+        for (d, p) in d_pooled.iter_mut().zip(&self.pooled) {
+            *d *= T::ONE - *p * *p;
+        }
+        at.pooler.back(cx.w, d_pooled, sized(&mut self.d, n * h), (false, 1));
+    }
+
+    fn embed_back(&mut self, cx: Context<'_, T>, at: &Places) {
+        let h = cx.shape.hidden;
+        let n = cx.tokens.ids.len();
+        let norms = sized(&mut self.scratch.norms, 2 * h);
+        norms.fill(T::ZERO);
+        let saved = (&mut self.embedded.0[..n * h], &self.embedded.1[..n]);
+        cx.norm(at.norm).back(&mut self.d[..n * h], saved, norms.split_at_mut(h));
+    }
+
+    /// Adds the gradients of the tables and of the embeddings' LayerNorm.
+    fn add_tables(&self, tokens: &Tokens, (at, h): (&Places, usize), gradient: &mut [T]) {
+        add(&mut gradient[at.norm..][..2 * h], &self.scratch.norms[..2 * h]);
+        let places = tokens.ids.iter().zip(&tokens.types).zip(&tokens.positions);
+        for (row, ((id, kind), position)) in self.d.chunks_exact(h).zip(places) {
+            for (table, index) in [(at.words, id), (at.types, kind), (at.positions, position)] {
+                add(&mut gradient[table + *index as usize * h..][..h], row);
+            }
+        }
+    }
+}
+
+impl<T: Real> EncoderPass<T> {
+    pub fn new(shape: Arc<Shape>, places: Arc<Places>, threads: usize) -> Self {
+        Self { shape, places, threads: threads.max(1), spaces: Vec::new(), logits: Vec::new() }
+    }
+
+    /// Runs `work` on every batch with its workspace, side by side.
+    fn each(
+        &mut self,
+        w: &[T],
+        batches: &[&Batch],
+        work: impl Fn(usize, &mut Space<T>, Context<'_, T>) + Sync + Send,
+    ) {
+        while self.spaces.len() < batches.len() {
+            self.spaces.push(Space::new(self.shape.layers));
+        }
+        let shape = &*self.shape;
+        let threads = self.threads / batches.len().max(1);
+        let jobs: Vec<_> = self.spaces.iter_mut().zip(batches).enumerate().collect();
+        each(self.threads, jobs, |(i, (space, batch))| {
+            work(i, space, Context { shape, w, tokens: tokens(batch), threads: threads.max(1) });
+        });
+    }
+
+    /// Adds all batches' shares in the gradients of layer `i`.
+    fn add_layer(&self, i: usize, batches: &[&Batch], gradient: &mut [T]) {
+        let place = place(&self.places, i);
+        let LayerPlaces { qkv, output, norm1, inner, outer, norm2 } = *place.places;
+        let used = || self.spaces.iter().zip(batches);
+        for (space, _) in used() {
+            let (norms1, norms2) = space.scratch.norms.split_at(2 * self.shape.hidden);
+            add(&mut gradient[norm1..][..norms1.len()], norms1);
+            add(&mut gradient[norm2..][..norms1.len()], norms2);
+        }
+        let shares: Vec<[Share<'_, T>; 4]> = used()
+            .map(|(space, batch)| {
+                let counts = (tokens(batch).ids.len(), place.rows(tokens(batch)));
+                space.layers[i].shares(&self.shape, counts, &space.streams[i], &space.scratch)
+            })
+            .collect();
+        // The largest first, so that threads end together.
+        let dense = [outer, inner, qkv, output];
+        let targets = gradient.get_disjoint_mut(dense.map(|dense| dense.range()));
+        let targets = targets.expect("parameters of a layout are disjoint");
+        let of = |(target, (dense, share)): (_, (_, usize))| Gradient {
+            dense,
+            target,
+            shares: shares.iter().map(|all| all[share]).collect(),
+        };
+        add_gradients(
+            targets.into_iter().zip(dense.into_iter().zip([3, 2, 0, 1])).map(of).collect(),
+            self.threads,
+        );
+    }
+
+    /// Adds all batches' shares in the gradients of pooler and classifier.
+    fn add_head(&self, batches: &[&Batch], gradient: &mut [T]) {
+        let at = &self.places;
+        let h = self.shape.hidden;
+        let classes = self.shape.classes;
+        let used = || self.spaces.iter().zip(batches).map(|(space, batch)| (space, batch.labels.len()));
+        let classifier = used()
+            .map(|(space, n)| Share { d: &space.d_logits[..n * classes], x: &space.pooled[..n * h] })
+            .collect();
+        let pooler = used()
+            .map(|(space, n)| Share { d: &space.d_pooled[..n * h], x: &space.streams[space.last][..n * h] })
+            .collect();
+        for (dense, shares) in [(at.classifier, classifier), (at.pooler, pooler)] {
+            let target = &mut gradient[dense.range()];
+            add_gradients(vec![Gradient { dense, target, shares }], self.threads);
+        }
+    }
+}
+
+impl<T: Real> Pass<T> for EncoderPass<T> {
+    fn width(&self) -> usize {
+        self.threads
+    }
+
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
+        let places = self.places.clone();
+        self.each(w, batches, |_, space, cx| space.forward(cx, &places, keep));
+        self.logits.clear();
+        for space in &self.spaces[..batches.len()] {
+            self.logits.extend_from_slice(&space.logits);
+        }
+        &self.logits
+    }
+
+    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+        let places = self.places.clone();
+        let classes = self.shape.classes;
+        let ends: Vec<usize> = batches
+            .iter()
+            .scan(0, |end, batch| {
+                *end += batch.labels.len() * classes;
+                Some(*end)
+            })
+            .collect();
+        self.each(w, batches, |i, space, cx| {
+            let own = ends[i] - batches[i].labels.len() * classes..ends[i];
+            space.classify_back(cx, &places, &d_logits[own]);
+        });
+        self.add_head(batches, gradient);
+        for i in (0..places.layers.len()).rev() {
+            self.each(w, batches, |_, space, cx| {
+                space.layers[i].backward(cx, place(&places, i), &mut space.d, &mut space.scratch);
+            });
+            self.add_layer(i, batches, gradient);
+        }
+        self.each(w, batches, |_, space, cx| space.embed_back(cx, &places));
+        for (space, batch) in self.spaces.iter().zip(batches) {
+            space.add_tables(tokens(batch), (&places, self.shape.hidden), gradient);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Examples one by one: what makes an example itself, and batches of some of them.
+//!
+//! What is drawn by chance for an example is named by its content, so that it does not depend on where in a probe the
+//! example stands. Owns: that name. May not touch: what is drawn.
+
+use super::batch::{Batch, Inputs, Tokens};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+
+/// SHA-256 of what a network reads of an example, and of its label.
+pub type Content = [u8; 32];
+
+/// Of every example, in their order. Little-endian: for each token that is read its id, type, position (u32 each) and
+/// whether it is masked (u32: 0 or 1), or for each feature its f64; then the label (u64).
+pub fn contents(batches: &[Batch]) -> Vec<Content> {
+    let of = |batch: &Batch, i: usize| {
+        let mut digest = Sha256::new();
+        match &batch.inputs {
+            Inputs::Features(features) => {
+                let width = features.len() / batch.labels.len().max(1);
+                features[i * width..(i + 1) * width].iter().for_each(|x| digest.update(x.to_le_bytes()));
+            }
+            Inputs::Tokens(tokens) => {
+                let sequence = &tokens.sequences[i];
+                for at in 0..sequence.len {
+                    let token = sequence.start + at;
+                    let masked = sequence.masked.get(at).is_some_and(|masked| *masked);
+                    let words =
+                        [tokens.ids[token], tokens.types[token], tokens.positions[token], masked.into()];
+                    words.iter().for_each(|word| digest.update(word.to_le_bytes()));
+                }
+            }
+        }
+        digest.update((batch.labels[i] as u64).to_le_bytes());
+        digest.finalize().into()
+    };
+    batches.iter().flat_map(|batch| (0..batch.labels.len()).map(move |i| of(batch, i))).collect()
+}
+
+/// A number for every example: the first eight bytes (little-endian) of SHA-256 over its content and how many of the
+/// same content come before it (u32). So equal examples have numbers of their own, the same ones in any order.
+pub fn keys<'a>(contents: impl Iterator<Item = &'a Content>) -> Vec<u64> {
+    let mut seen: HashMap<&Content, u32> = HashMap::new();
+    let key = |content: &'a Content| {
+        let before = seen.entry(content).or_default();
+        let digest = Sha256::new().chain_update(content).chain_update(before.to_le_bytes()).finalize();
+        *before += 1;
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(digest);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    };
+    contents.map(key).collect()
+}
+
+/// What bounds a batch: rows of features, or tokens.
+fn size(batch: &Batch) -> usize {
+    match &batch.inputs {
+        Inputs::Features(_) => batch.labels.len(),
+        Inputs::Tokens(tokens) => tokens.ids.len(),
+    }
+}
+
+/// Some of the examples, in batches no larger than the largest of those that they come from.
+pub fn pick(batches: &[&Batch], examples: &[usize]) -> Vec<Batch> {
+    let most = batches.iter().map(|batch| size(batch)).max().unwrap_or(0);
+    let mut ends = Vec::new();
+    batches.iter().for_each(|batch| ends.push(ends.last().unwrap_or(&0) + batch.labels.len()));
+    let one = |example: &usize| {
+        let place = ends.partition_point(|end| end <= example);
+        let at = example + batches[place].labels.len() - ends[place];
+        batches[place].slice(at..at + 1)
+    };
+    let mut found = Vec::new();
+    let mut together = Vec::new();
+    let mut taken = 0;
+    for single in examples.iter().map(one) {
+        if !together.is_empty() && taken + size(&single) > most {
+            found.push(std::mem::take(&mut together));
+            taken = 0;
+        }
+        taken += size(&single);
+        together.push(single);
+    }
+    found.push(together);
+    found.retain(|batch| !batch.is_empty());
+    found.iter().map(|batch| join(&batch.iter().collect::<Vec<_>>())).collect()
+}
+
+/// One batch of all examples.
+pub fn join(batches: &[&Batch]) -> Batch {
+    let labels = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
+    let mut features = Vec::new();
+    let mut tokens = Tokens::default();
+    for batch in batches {
+        match &batch.inputs {
+            Inputs::Features(more) => features.extend(more),
+            Inputs::Tokens(more) => tokens.append(more),
+        }
+    }
+    let inputs = if features.is_empty() { Inputs::Tokens(tokens) } else { Inputs::Features(features) };
+    Batch { inputs, labels }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{TokenTable, cut_features};
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn rows(rows: &[[f64; 2]], labels: &[usize]) -> Vec<Batch> {
+        cut_features(&rows.concat(), 2, labels)
+    }
+
+    fn keys_of(batches: &[Batch]) -> Vec<u64> {
+        keys(contents(batches).iter())
+    }
+
+    #[test]
+    fn keys_belong_to_examples_and_not_to_places() {
+        let [a, b] = [[1.0, 2.0], [2.0, 1.0]];
+        let found = keys_of(&rows(&[a, b, a, a], &[0, 0, 0, 1]));
+        assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 4, "an equal example has a key of its own");
+        let moved = keys_of(&rows(&[a, a, b, a], &[1, 0, 0, 0]));
+        assert_eq!(moved, [found[3], found[0], found[1], found[2]]);
+    }
+
+    #[test]
+    fn padding_is_no_content_and_masked_tokens_are() {
+        let table = |width: usize, ids: &[u32], mask: &[u32]| {
+            let positions = (0..ids.len()).map(|i| (i % width) as u32).collect();
+            let ids = ids.to_vec();
+            let mask = mask.to_vec();
+            TokenTable { width, types: vec![0; ids.len()], ids, mask, positions }.cut(&[1], 100)
+        };
+        let narrow = keys_of(&table(2, &[5, 6], &[1, 1]));
+        assert_eq!(narrow, keys_of(&table(4, &[5, 6, 9, 9], &[1, 1, 0, 0])));
+        assert_ne!(narrow, keys_of(&table(2, &[5, 6], &[0, 1])));
+        assert_ne!(narrow, keys_of(&table(3, &[5, 9, 6], &[1, 0, 1])), "the position is read");
+    }
+
+    #[test]
+    fn some_examples_come_in_batches_no_larger_than_before() {
+        let table = TokenTable {
+            width: 2,
+            ids: (1..13).collect(),
+            mask: [1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1].to_vec(),
+            types: vec![0; 12],
+            positions: [0, 1].repeat(6),
+        };
+        let all = table.cut(&[0, 1, 2, 3, 4, 5], 4);
+        let all: Vec<&Batch> = all.iter().collect();
+        let found = pick(&all, &[5, 0, 1, 3]);
+        assert_eq!(
+            found.iter().map(|batch| batch.labels.clone()).collect::<Vec<_>>(),
+            [vec![5, 0], vec![1, 3]]
+        );
+        let Inputs::Tokens(tokens) = &found[1].inputs else { panic!("tokens") };
+        assert_eq!(tokens.ids, [3, 7, 8]);
+        assert!(found.iter().all(|batch| size(batch) <= 4));
+    }
+}

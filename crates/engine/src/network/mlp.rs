@@ -1,0 +1,250 @@
+//! Fully connected classifiers: `layers.{i}.weight` [out, in], `layers.{i}.bias` [out], an activation between layers.
+//!
+//! Owns: forward and backward of the MLP. May not touch: other architectures.
+
+use super::batch::{Batch, Inputs, cut_features};
+use super::dense::{Dense, Gradient, Share, add_gradients, each};
+use super::layout::ParameterLayout;
+use super::naming::Habits;
+use super::ops::{Activation, add_bias, multiply_by};
+use super::probe::ProbeTensors;
+use super::{Architecture, Network, Pass, Product, activation, check_task, classes, parse, positive, sized};
+use crate::device::real::Real;
+use clino_domain::{Fault, ProbeGroup};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// Its line in the registry.
+pub const ARCHITECTURE: Architecture = Architecture { model_types: &["mlp"], build };
+
+const MOST_LAYERS: usize = 10_000;
+const MOST_UNITS: usize = 1 << 24;
+
+#[derive(Deserialize)]
+struct Config {
+    sizes: Vec<usize>,
+    #[serde(default = "relu")]
+    hidden_act: String,
+    problem_type: Option<String>,
+}
+
+/// What its configuration is.
+const EXPECTED: &str = "the sizes from the features to the classes and the activation, such as \
+                        {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";
+/// Whose names a snapshot should have.
+const NAMES: &str =
+    "an mlp (layers.0.weight, layers.0.bias, …) or nn.Sequential (0.weight, 0.bias, 2.weight, …)";
+/// What it reads of a probe.
+const COLUMNS: &[&str] = &["inputs", "labels"];
+
+fn relu() -> String {
+    "relu".into()
+}
+
+struct Mlp {
+    layout: Arc<ParameterLayout>,
+    layers: Arc<Vec<Dense>>,
+    activation: Activation,
+}
+
+fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
+    let config: Config = parse(config_json, EXPECTED)?;
+    if !(2..=MOST_LAYERS).contains(&config.sizes.len()) {
+        let found = config.sizes.len();
+        let description = format!("found {found} sizes, expected 2 to {MOST_LAYERS}");
+        return Err(Fault::invalid("config_json.sizes", description));
+    }
+    for (i, size) in config.sizes.iter().enumerate() {
+        positive(&format!("sizes[{i}]"), *size, MOST_UNITS)?;
+    }
+    let last = config.sizes.len() - 1;
+    classes(&format!("sizes[{last}]"), config.sizes[last], MOST_UNITS)?;
+    check_task(config.problem_type.as_deref())?;
+    let activation = activation(&config.hidden_act)?;
+    let mut tensors = Vec::new();
+    for (i, pair) in config.sizes.windows(2).enumerate() {
+        tensors.push((format!("layers.{i}.weight"), vec![pair[1], pair[0]]));
+        tensors.push((format!("layers.{i}.bias"), vec![pair[1]]));
+    }
+    let habits = Habits { class: NAMES, layers: last, ..Habits::default() };
+    let layout = ParameterLayout::new(tensors)?.with(habits);
+    let layer = |(i, pair): (usize, &[usize])| Dense {
+        at: layout.offset(&format!("layers.{i}.weight")),
+        outputs: pair[1],
+        inputs: pair[0],
+    };
+    let layers = Arc::new(config.sizes.windows(2).enumerate().map(layer).collect());
+    Ok(Arc::new(Mlp { layout: Arc::new(layout), layers, activation }))
+}
+
+impl Mlp {
+    fn pass<T: Real>(&self, threads: usize) -> Box<dyn Pass<T>> {
+        let layers = self.layers.clone();
+        let activation = self.activation;
+        Box::new(MlpPass {
+            layers,
+            activation,
+            threads: threads.max(1),
+            spaces: Vec::new(),
+            logits: Vec::new(),
+        })
+    }
+}
+
+impl Network for Mlp {
+    fn layout(&self) -> &Arc<ParameterLayout> {
+        &self.layout
+    }
+
+    fn classes(&self) -> usize {
+        self.layers[self.layers.len() - 1].outputs
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        COLUMNS
+    }
+
+    fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
+        let probe = ProbeTensors::new(group, COLUMNS)?;
+        let labels = probe.labels(self.classes())?;
+        let width = self.layers[0].inputs;
+        Ok(cut_features(&probe.features(labels.len(), width)?, width, &labels))
+    }
+
+    fn products(&self, batch: &Batch) -> Vec<Product> {
+        let m = batch.labels.len();
+        self.layers.iter().map(|layer| Product { m, n: layer.outputs, k: layer.inputs, times: 1 }).collect()
+    }
+
+    fn ones(&self) -> Option<Batch> {
+        let inputs = Inputs::Features(vec![1.0; self.layers[0].inputs]);
+        (self.activation == Activation::Relu).then(|| Batch { inputs, labels: vec![0] })
+    }
+
+    fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>> {
+        self.pass(threads)
+    }
+
+    fn pass_f64(&self, threads: usize) -> Box<dyn Pass<f64>> {
+        self.pass(threads)
+    }
+}
+
+struct MlpPass<T> {
+    layers: Arc<Vec<Dense>>,
+    activation: Activation,
+    threads: usize,
+    spaces: Vec<Space<T>>,
+    logits: Vec<T>,
+}
+
+/// Activations of one batch.
+struct Space<T> {
+    /// Input of each layer and the logits: [examples, units].
+    rows: Vec<Vec<T>>,
+    /// Derivative of each layer's activation: [examples, units].
+    slopes: Vec<Vec<T>>,
+    d: Vec<T>,
+    d_next: Vec<T>,
+}
+
+impl<T: Real> MlpPass<T> {
+    /// Runs `work` on every batch with its workspace and the threads that each product may use, side by side.
+    fn each(&mut self, batches: &[&Batch], work: impl Fn(usize, &mut Space<T>, usize) + Sync + Send) {
+        let n = self.layers.len();
+        let space = || Space {
+            rows: vec![Vec::new(); n + 1],
+            slopes: vec![Vec::new(); n],
+            d: Vec::new(),
+            d_next: Vec::new(),
+        };
+        self.spaces.resize_with(self.spaces.len().max(batches.len()), space);
+        let inner = (self.threads / batches.len().max(1)).max(1);
+        let jobs: Vec<_> = self.spaces.iter_mut().take(batches.len()).enumerate().collect();
+        each(self.threads, jobs, |(i, space)| work(i, space, inner));
+    }
+}
+
+impl<T: Real> Space<T> {
+    fn forward(
+        &mut self,
+        w: &[T],
+        batch: &Batch,
+        (layers, activation): (&[Dense], Activation),
+        how: (bool, usize),
+    ) {
+        let n = batch.labels.len();
+        let (keep, threads) = how;
+        let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
+        for (x, feature) in sized(&mut self.rows[0], features.len()).iter_mut().zip(features) {
+            *x = T::of(*feature);
+        }
+        for (i, layer) in layers.iter().enumerate() {
+            let (before, after) = self.rows.split_at_mut(i + 1);
+            let out = sized(&mut after[0], n * layer.outputs);
+            layer.forward(w, &before[i][..n * layer.inputs], out, threads);
+            if i + 1 == layers.len() {
+                add_bias(out, layer.bias(w));
+            } else {
+                let slopes = keep.then(|| sized(&mut self.slopes[i], n * layer.outputs));
+                activation.apply(out, layer.bias(w), slopes);
+            }
+        }
+    }
+
+    /// `d` goes from the gradient of the results of layer `i` to that of its inputs.
+    fn back(&mut self, w: &[T], n: usize, layer: &Dense, threads: usize) {
+        let next = sized(&mut self.d_next, n * layer.inputs);
+        layer.back(w, &self.d[..n * layer.outputs], next, (false, threads));
+        std::mem::swap(&mut self.d, &mut self.d_next);
+    }
+}
+
+impl<T: Real> Pass<T> for MlpPass<T> {
+    fn width(&self) -> usize {
+        self.threads
+    }
+
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
+        let layers = self.layers.clone();
+        let activation = self.activation;
+        self.each(batches, |i, space, threads| {
+            space.forward(w, batches[i], (&layers, activation), (keep, threads));
+        });
+        let classes = layers[layers.len() - 1].outputs;
+        self.logits.clear();
+        for (space, batch) in self.spaces.iter().zip(batches) {
+            self.logits.extend_from_slice(&space.rows[layers.len()][..batch.labels.len() * classes]);
+        }
+        &self.logits
+    }
+
+    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+        let layers = self.layers.clone();
+        let mut rest = d_logits;
+        for (space, batch) in self.spaces.iter_mut().zip(batches) {
+            let (own, behind) = rest.split_at(batch.labels.len() * layers[layers.len() - 1].outputs);
+            sized(&mut space.d, own.len()).copy_from_slice(own);
+            rest = behind;
+        }
+        for (i, dense) in layers.iter().enumerate().rev() {
+            if i + 1 < layers.len() {
+                self.each(batches, |b, space, _| {
+                    let n = batches[b].labels.len() * dense.outputs;
+                    multiply_by(&mut space.d[..n], &space.slopes[i][..n]);
+                });
+            }
+            let shares = self.spaces.iter().zip(batches).map(|(space, batch)| {
+                let n = batch.labels.len();
+                Share { d: &space.d[..n * dense.outputs], x: &space.rows[i][..n * dense.inputs] }
+            });
+            let target = &mut gradient[dense.range()];
+            add_gradients(vec![Gradient { dense: *dense, target, shares: shares.collect() }], self.threads);
+            if i > 0 {
+                self.each(batches, |b, space, threads| {
+                    space.back(w, batches[b].labels.len(), dense, threads)
+                });
+            }
+        }
+    }
+}

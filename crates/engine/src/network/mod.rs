@@ -1,0 +1,208 @@
+//! Models as functions of their parameters: from a configuration and a probe to logits and gradients.
+//!
+//! Owns: the traits of a network and the registry of architectures. May not touch: measures, noise, snapshots.
+//! A new architecture is one file and one line of [`ARCHITECTURES`].
+
+pub mod autograd;
+pub mod batch;
+pub mod dense;
+mod encoder;
+pub mod examples;
+pub mod footprint;
+pub mod layout;
+mod misfit;
+mod mlp;
+mod naming;
+mod ops;
+mod probe;
+
+use crate::device::real::Real;
+use batch::Batch;
+use clino_domain::text::suggestion;
+use clino_domain::{Fault, ProbeGroup};
+use layout::ParameterLayout;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// A family of models.
+pub struct Architecture {
+    /// Values of `model_type` that it serves.
+    pub model_types: &'static [&'static str],
+    /// Builds a network from the text of a config.json.
+    pub build: fn(&str) -> Result<Arc<dyn Network>, Fault>,
+}
+
+/// All of them.
+pub static ARCHITECTURES: &[Architecture] = &[mlp::ARCHITECTURE, encoder::ARCHITECTURE];
+
+/// A model without values: its parameters' layout and its arithmetic. Evaluation mode, no dropout.
+pub trait Network: Send + Sync {
+    /// Its parameters.
+    fn layout(&self) -> &Arc<ParameterLayout>;
+
+    /// Length of a row of logits.
+    fn classes(&self) -> usize;
+
+    /// Names of the probe tensors that it reads, all of them among [`clino_domain::run::COLUMNS`].
+    fn columns(&self) -> &'static [&'static str];
+
+    /// The token that fills rows up, for models that read tokens.
+    fn padding(&self) -> Option<u32> {
+        None
+    }
+
+    /// Checks the tensors of a group against the model and cuts them into batches of bounded size.
+    ///
+    /// # Errors
+    /// [`clino_domain::FaultKind::Invalid`] naming the tensor at fault.
+    fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault>;
+
+    /// The matrix products of a forward over `batch`.
+    fn products(&self, batch: &Batch) -> Vec<Product>;
+
+    /// One example of ones, for the path norm; `None` where a path has no meaning (all but ReLU networks).
+    fn ones(&self) -> Option<Batch> {
+        None
+    }
+
+    /// A worker in f32 whose products may use `threads`.
+    fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>>;
+
+    /// A worker in f64 whose products may use `threads`.
+    fn pass_f64(&self, threads: usize) -> Box<dyn Pass<f64>>;
+}
+
+/// `times` products of matrices [m, k] and [k, n].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Product {
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// Terms of each element.
+    pub k: usize,
+    /// How often.
+    pub times: usize,
+}
+
+/// One worker: activations of a few batches, allocated once.
+pub trait Pass<T>: Send {
+    /// How many batches it does side by side.
+    fn width(&self) -> usize;
+
+    /// Logits [examples, classes] of at most [`Pass::width`] batches, end to end, under the parameters `w`; with `keep`,
+    /// what [`Pass::backward`] needs.
+    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T];
+
+    /// After a forward of the same `w` and batches with `keep`: adds to `gradient` the derivative along the parameters
+    /// for the derivative `d_logits` [examples, classes] along the logits. Batches are added in their order, so that
+    /// it does not matter which of them go side by side.
+    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]);
+}
+
+/// The two precisions of a network.
+pub trait Passes: Real {
+    /// A worker in this precision.
+    fn pass(network: &dyn Network, threads: usize) -> Box<dyn Pass<Self>>;
+}
+
+impl Passes for f32 {
+    fn pass(network: &dyn Network, threads: usize) -> Box<dyn Pass<Self>> {
+        network.pass_f32(threads)
+    }
+}
+
+impl Passes for f64 {
+    fn pass(network: &dyn Network, threads: usize) -> Box<dyn Pass<Self>> {
+        network.pass_f64(threads)
+    }
+}
+
+#[derive(Deserialize)]
+struct ModelType {
+    model_type: String,
+}
+
+/// Builds the network that a config.json describes; the second value is its `model_type`.
+///
+/// # Errors
+/// [`clino_domain::FaultKind::Invalid`] naming the key of the configuration (`config_json.hidden_size`).
+pub fn build(config_json: &str) -> Result<(Arc<dyn Network>, String), Fault> {
+    let model_type = parse::<ModelType>(config_json, ANY)?.model_type;
+    let family = ARCHITECTURES.iter().find(|family| family.model_types.contains(&model_type.as_str()));
+    let Some(family) = family else {
+        let known: Vec<&str> = ARCHITECTURES.iter().flat_map(|family| family.model_types).copied().collect();
+        let near = suggestion(&model_type, known.iter().copied());
+        let found = clino_domain::text::quoted(&model_type);
+        let description = format!(
+            "found {found}{near}, expected one of {}; docs/models.md says what fits",
+            known.join(", ")
+        );
+        return Err(Fault::invalid("config_json.model_type", description));
+    };
+    Ok(((family.build)(config_json)?, model_type))
+}
+
+/// What any configuration may be.
+const ANY: &str = "the config.json of a Hugging Face model, or of an mlp such as \
+                   {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";
+
+fn parse<C: DeserializeOwned>(config_json: &str, expected: &str) -> Result<C, Fault> {
+    serde_json::from_str(config_json)
+        .map_err(|error| Fault::invalid("config_json", format!("{error}; expected {expected}")))
+}
+
+/// `value` when it lies in 1..=`most`.
+fn positive(key: &str, value: usize, most: usize) -> Result<usize, Fault> {
+    if (1..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(Fault::invalid(format!("config_json.{key}"), format!("found {value}, expected 1 to {most}")))
+}
+
+/// The number of classes, which a classifier has at least two of.
+fn classes(key: &str, found: usize, most: usize) -> Result<usize, Fault> {
+    if found == 1 {
+        let description = "found 1 label, expected at least 2: a model with one output is a regression, whose loss is not \
+             cross-entropy; clino measures classifiers and no regression yet. A yes-or-no question can be trained with \
+             two labels";
+        return Err(Fault::invalid(format!("config_json.{key}"), description));
+    }
+    positive(key, found, most)
+}
+
+/// The task that a configuration names, which must be that of one label an example.
+fn check_task(problem_type: Option<&str>) -> Result<(), Fault> {
+    const SINGLE: &str = "single_label_classification";
+    let why = match problem_type {
+        None | Some(SINGLE) => return Ok(()),
+        Some("regression") => "regression is not measured yet, only classifiers with one label an example",
+        Some("multi_label_classification") => {
+            "several labels an example are not measured yet, only classifiers with one"
+        }
+        Some(_) => "leave it out, or name the task as Hugging Face does",
+    };
+    let found = clino_domain::text::quoted(problem_type.unwrap_or_default());
+    let description = format!("found {found}, expected {SINGLE:?}: {why}");
+    Err(Fault::invalid("config_json.problem_type", description))
+}
+
+fn activation(name: &str) -> Result<ops::Activation, Fault> {
+    ops::Activation::named(name).ok_or_else(|| {
+        let found = clino_domain::text::quoted(name);
+        let expected = ops::Activation::NAMES;
+        Fault::invalid("config_json.hidden_act", format!("found {found}, expected {expected}"))
+    })
+}
+
+/// Makes the buffer at least `len` long and returns its first `len` elements.
+fn sized<T: Real>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, T::ZERO);
+    }
+    &mut buffer[..len]
+}
+
+#[cfg(test)]
+mod tests;

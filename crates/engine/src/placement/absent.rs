@@ -1,0 +1,87 @@
+//! A build without GPUs: there are none, and it says why.
+//!
+//! Owns: the sentence. May not touch: anything else.
+
+use super::{Placement, Refused};
+use crate::device::check::{Check, Speed};
+use crate::device::slot::Slot;
+use crate::gauge::Carry;
+pub use crate::network::Passes as Accelerated;
+use crate::plan::Plan;
+use crate::weights::Snapped;
+use clino_domain::{Fault, FaultKind, Precision};
+use std::path::PathBuf;
+
+/// Why this build has no GPUs.
+pub const MISSING: Option<&str> = Some(
+    "this clino was built without GPUs: build one with `cargo build --release --features cuda` (see docs/gpu.md), or leave \
+     --device out to compute on the CPU",
+);
+
+/// No GPUs.
+#[derive(Default)]
+pub struct Gpus;
+
+impl Gpus {
+    /// Never any.
+    ///
+    /// # Errors
+    /// Always [`FaultKind::Unavailable`].
+    pub fn open(_: &[usize], _: &[PathBuf]) -> Result<Self, Fault> {
+        Err(Fault::new(FaultKind::Unavailable, MISSING.unwrap_or_default()))
+    }
+
+    /// Their names; `None` without any.
+    pub fn description(&self) -> Option<String> {
+        None
+    }
+
+    /// Nothing to name.
+    pub fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Those that failed for good.
+    pub fn lost(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Bytes that a run may take on each; `None` without any.
+    pub fn room(&self) -> Option<u64> {
+        None
+    }
+
+    /// Nothing to check.
+    ///
+    /// # Errors
+    /// None.
+    pub fn check(&self) -> Result<Vec<Check>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// Nothing to time.
+    ///
+    /// # Errors
+    /// None.
+    pub fn speeds(&self, _: usize, _: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// Nobody to bring a snapshot there as it arrives.
+    pub fn carry(&self, _: Precision, _: &[Slot]) -> Option<Box<dyn Carry>> {
+        None
+    }
+
+    /// Brings a snapshot there.
+    ///
+    /// # Errors
+    /// Always, with the snapshot.
+    pub fn hold<T: Accelerated>(
+        &self,
+        _: &Plan,
+        snapped: Snapped<T>,
+        _: Option<u64>,
+    ) -> Result<Placement, Box<Refused<T>>> {
+        Err(Box::new(Refused { fault: Fault::internal("there are no GPUs"), snapped }))
+    }
+}

@@ -1,0 +1,202 @@
+//! The GPUs of one engine.
+//!
+//! Owns: which are used and which are lost. May not touch: what is computed there.
+
+use super::carry::Carrier;
+use super::{Accelerated, Placement, Refused};
+use crate::backend::cuda::Cuda;
+use crate::device::check::{Check, Speed};
+use crate::device::cuda::arena::{Arena, Vector};
+use crate::device::cuda::check;
+use crate::device::cuda::gpu::{Element, Gpu};
+use crate::device::cuda::libraries;
+use crate::device::slot::Slot;
+use crate::gauge::Carry;
+use crate::model::Crew;
+use crate::plan::Plan;
+use crate::resident::OnDevice;
+use crate::walker::Worker;
+use crate::weights::AnyPrecision;
+use crate::weights::Snapped;
+use clino_domain::{Dtype, Fault, FaultKind, Precision};
+use std::any::Any;
+use std::fmt::{Debug, Formatter};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Share of a GPU's memory that is left to the driver, to cuBLAS and to what fragments.
+const RESERVE: f64 = 0.05;
+
+/// See the module.
+#[derive(Default)]
+pub struct Gpus {
+    all: Vec<Arc<Gpu>>,
+    waiting: Waiting,
+}
+
+/// The snapshot that was carried last and is not measured yet: a newer one takes its place.
+#[derive(Default)]
+struct Waiting {
+    /// Its number, and its parameters on each GPU.
+    last: Mutex<Option<(u64, Box<dyn Any + Send>)>>,
+    count: AtomicU64,
+}
+
+impl Waiting {
+    fn put<T: Element>(&self, vectors: Vec<Vector<T>>) -> u64 {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        *self.lock() = Some((number, Box::new(vectors)));
+        number
+    }
+
+    fn take<T: Element>(&self, number: Option<u64>) -> Option<Vec<Vector<T>>> {
+        let mut last = self.lock();
+        let (_, vectors) = last.take_if(|(waiting, _)| Some(*waiting) == number)?;
+        vectors.downcast().ok().map(|vectors| *vectors)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, Box<dyn Any + Send>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A snapshot on its way to all GPUs.
+struct Carriers<T: Element> {
+    gpus: Arc<Gpus>,
+    all: Vec<Carrier<T>>,
+}
+
+impl<T: Element> Debug for Carriers<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Carriers").field(&self.all.len()).finish()
+    }
+}
+
+impl<T: Element> Carry for Carriers<T> {
+    fn piece(&mut self, at: (usize, usize), dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
+        self.all.iter_mut().try_for_each(|carrier| carrier.piece(at, dtype, bytes))
+    }
+
+    fn finish(self: Box<Self>) -> Option<u64> {
+        let vectors: Result<Vec<Vector<T>>, Fault> = self.all.into_iter().map(Carrier::finish).collect();
+        Some(self.gpus.waiting.put(vectors.ok()?))
+    }
+}
+
+impl Gpus {
+    /// Opens the GPUs with these numbers; NVIDIA's libraries are looked for in `folders` before the system's.
+    ///
+    /// # Errors
+    /// [`FaultKind::Unavailable`] with the first reason why one of them cannot be used.
+    pub fn open(ordinals: &[usize], folders: &[PathBuf]) -> Result<Self, Fault> {
+        libraries::look_in(folders.to_vec());
+        let all = ordinals.iter().map(|ordinal| Gpu::open(*ordinal).map(Arc::new));
+        Ok(Self { all: all.collect::<Result<_, _>>()?, waiting: Waiting::default() })
+    }
+
+    fn sound(&self) -> Vec<&Arc<Gpu>> {
+        self.all.iter().filter(|gpu| !gpu.is_lost()).collect()
+    }
+
+    /// Their names; `None` without any that can be used.
+    pub fn description(&self) -> Option<String> {
+        let names: Vec<String> = self.sound().iter().map(|gpu| gpu.description()).collect();
+        (!names.is_empty()).then(|| names.join("; "))
+    }
+
+    /// What a report of an error should name, a line for each.
+    pub fn details(&self) -> Vec<String> {
+        self.all.iter().map(|gpu| gpu.details()).collect()
+    }
+
+    /// Those that failed for good.
+    pub fn lost(&self) -> Vec<String> {
+        self.all.iter().filter(|gpu| gpu.is_lost()).map(|gpu| gpu.name()).collect()
+    }
+
+    /// Bytes that a run may take on each; `None` without any.
+    pub fn room(&self) -> Option<u64> {
+        let room = |gpu: &&Arc<Gpu>| (gpu.total() as f64 * (1.0 - RESERVE)) as u64;
+        self.sound().iter().map(room).min()
+    }
+
+    /// Brings a snapshot there, if it fits; says whether it was carried there before, under the number `carried`.
+    ///
+    /// # Errors
+    /// The reason why it cannot be held, with the snapshot.
+    pub fn hold<T: Accelerated>(
+        &self,
+        plan: &Plan,
+        snapped: Snapped<T>,
+        carried: Option<u64>,
+    ) -> Result<Placement, Box<Refused<T>>>
+    where
+        AnyPrecision: From<Snapped<T>>,
+    {
+        let carried = self.waiting.take(carried);
+        let was_there = carried.is_some();
+        match self.crew(plan, &snapped, carried) {
+            Ok(crew) => Ok(Placement {
+                resident: Some(Box::new(OnDevice::new(snapped, crew))),
+                instead: None,
+                carried: was_there,
+            }),
+            Err(fault) => Err(Box::new(Refused { fault, snapped })),
+        }
+    }
+
+    /// Holds every kernel of every GPU against the CPU.
+    ///
+    /// # Errors
+    /// No memory, or a lost device.
+    pub fn check(&self) -> Result<Vec<Check>, Fault> {
+        Ok(self.sound().into_iter().map(check::kernels).collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// Times the kernels of the first GPU on so many elements.
+    ///
+    /// # Errors
+    /// No memory, or a lost device.
+    pub fn speeds(&self, elements: usize, clock: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
+        self.sound().first().map_or_else(|| Ok(Vec::new()), |gpu| check::speeds(gpu, elements, clock))
+    }
+
+    /// Whoever brings a snapshot to all of them while it arrives; `None` when one has no memory for it now.
+    pub fn carry(self: &Arc<Self>, precision: Precision, slots: &[Slot]) -> Option<Box<dyn Carry>> {
+        match precision {
+            Precision::F32 => Some(Box::new(self.carriers::<f32>(slots)?)),
+            _ => Some(Box::new(self.carriers::<f64>(slots)?)),
+        }
+    }
+
+    fn carriers<T: Element>(self: &Arc<Self>, slots: &[Slot]) -> Option<Carriers<T>> {
+        let all = self.sound().into_iter().map(|gpu| Carrier::new(gpu, slots).ok());
+        let all: Vec<Carrier<T>> = all.collect::<Option<_>>()?;
+        (!all.is_empty()).then(|| Carriers { gpus: self.clone(), all })
+    }
+
+    fn crew<T: Accelerated>(
+        &self,
+        plan: &Plan,
+        snapped: &Snapped<T>,
+        carried: Option<Vec<Vector<T>>>,
+    ) -> Result<Crew<Cuda<T>>, Fault> {
+        // One for each GPU, unless one was lost meanwhile.
+        let carried = carried.filter(|carried| carried.len() == self.sound().len()).unwrap_or_default();
+        let mut carried = carried.into_iter();
+        let (_, total) = Arena::lay_out(&snapped.weights.slots);
+        let worker = |gpu: &Arc<Gpu>| {
+            // From before its memory is asked for.
+            let _stay = gpu.gate().stay((total * size_of::<T>()) as u64);
+            let model = plan.fits(gpu.free()?)?.clone();
+            let layout = plan.network.layout();
+            Ok(Worker::new(Cuda::new(gpu, model, layout, (snapped, carried.next()))?))
+        };
+        let workers: Vec<_> = self.sound().into_iter().map(worker).collect::<Result<_, Fault>>()?;
+        if workers.is_empty() {
+            return Err(Fault::new(FaultKind::Unavailable, "no GPU is left"));
+        }
+        Ok(Crew::of(plan.network.clone(), workers))
+    }
+}

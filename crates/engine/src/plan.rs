@@ -1,0 +1,190 @@
+//! What every snapshot of a run will need: network, batches, and measures in the order in which they are made, with what
+//! each will do.
+//!
+//! Owns: the order of measures and what they share. May not touch: snapshots, time.
+
+use crate::device::slot::Slot;
+use crate::measure::{Chosen, Common, Cost, Ground};
+use crate::network::batch::Batch;
+use crate::network::examples::{self, Content};
+use crate::network::footprint::Footprint;
+use crate::network::{Network, Product, autograd};
+use crate::spectrum;
+use clino_domain::{Admitted, Fault, FaultKind, Needs, Planned, Precision, Prepared, Work};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What the engine keeps of a run.
+pub struct Plan {
+    /// The model.
+    pub network: Arc<dyn Network>,
+    /// The same model in candle, for GPUs; `None` where it is not written.
+    pub twin: Option<Arc<autograd::Model>>,
+    /// Probe groups.
+    pub groups: Vec<Group>,
+    /// From the cheapest to the dearest.
+    pub measures: Vec<Chosen>,
+    /// What each of them will do on one group, less what those before it have made.
+    pub works: Vec<Work>,
+    /// The same on all groups together, which take over the scores that each of them has found.
+    joined: Vec<Work>,
+    /// Which of them had better come while the gradient at w0 is kept.
+    pub leaning: Vec<bool>,
+    /// Whether one looks into the references while it measures.
+    pub elements: bool,
+    /// Whether it is measured on GPUs or not at all.
+    pub gpu_only: bool,
+    /// What of the specification is not as whoever made it may think.
+    pub warnings: Vec<String>,
+    ground: Ground,
+    /// Never auto.
+    pub precision: Precision,
+}
+
+impl Plan {
+    /// What was prepared for an admitted run.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] for a run that something else admitted.
+    pub fn of(run: &Admitted) -> Result<Arc<Self>, Fault> {
+        let plan = run.prepared.0.clone().downcast::<Self>();
+        plan.map_err(|_| Fault::internal("the run was admitted by another engine"))
+    }
+
+    /// Puts measures in order and counts what each will do.
+    pub fn new(
+        (network, twin): (Arc<dyn Network>, Option<Arc<autograd::Model>>),
+        groups: Vec<Group>,
+        chosen: Vec<Chosen>,
+        precision: Precision,
+    ) -> Self {
+        let mut ground = ground(&*network, &groups, precision);
+        ground.init = chosen.iter().any(|measure| measure.needs().init || measure.needs().init_if_given);
+        let dear = |cost: &Cost| ground.operations(cost.total());
+        let mut costs: Vec<(Cost, Chosen)> =
+            chosen.into_iter().map(|measure| (measure.cost(&ground), measure)).collect();
+        costs.sort_by(|(a, _), (b, _)| dear(a).total_cmp(&dear(b)));
+        let mut done = HashSet::new();
+        let works = costs.iter().map(|(cost, _)| cost.after(&mut done)).collect();
+        let mut found = HashSet::from([Common::Outputs, Common::Examples]);
+        let joined = costs.iter().map(|(cost, _)| cost.after(&mut found)).collect();
+        let leaning = costs.iter().map(|(cost, _)| cost.leans_on_slope()).collect();
+        let measures: Vec<Chosen> = costs.into_iter().map(|(_, measure)| measure).collect();
+        let elements = measures.iter().any(|measure| measure.needs().elements);
+        Self {
+            network,
+            twin,
+            groups,
+            measures,
+            works,
+            joined,
+            leaning,
+            elements,
+            gpu_only: false,
+            warnings: Vec::new(),
+            ground,
+            precision,
+        }
+    }
+
+    /// The model in candle, if a GPU with `room` bytes can hold what the run takes.
+    ///
+    /// # Errors
+    /// [`FaultKind::Precondition`] for an architecture that is not written for GPUs, [`FaultKind::Exhausted`] with the
+    /// sum of what it takes.
+    pub fn fits(&self, room: u64) -> Result<&Arc<autograd::Model>, Fault> {
+        let size = element_bytes(self.precision) as u64;
+        let kept = self.measures.iter().map(|measure| measure.vectors(&self.ground)).max();
+        let batches = self.groups.iter().flat_map(|group| &group.batches);
+        Footprint::new(&*self.network, (size, u64::from(kept.unwrap_or(0))), batches).admit(room)?;
+        let missing = || Fault::new(FaultKind::Precondition, "this architecture is not written for GPUs");
+        self.twin.as_ref().ok_or_else(missing)
+    }
+
+    /// What is known of the run from now on.
+    pub fn admit(self, model_type: String) -> Admitted {
+        let needs: Vec<Needs> = self.measures.iter().map(Chosen::needs).collect();
+        let planned = |work: &Work| Planned { work: *work, counted: false, seconds: None };
+        Admitted {
+            model_type,
+            layout: self.network.layout().clone(),
+            measures: self.measures.iter().map(Chosen::request).collect(),
+            plan: self.works.iter().map(planned).collect(),
+            examples: (0..self.groups.len()).map(|i| self.examples(&(i..i + 1))).collect(),
+            precision: self.precision,
+            warnings: self.warnings.clone(),
+            needs_init: needs.iter().any(|needs| needs.init || needs.init_if_given),
+            needs_previous: needs.iter().any(|needs| needs.previous || needs.previous_if_given),
+            needs,
+            prepared: Prepared(Arc::new(self)),
+        }
+    }
+
+    /// Examples of a few groups.
+    pub fn examples(&self, groups: &Range<usize>) -> usize {
+        let batches = self.groups[groups.clone()].iter().flat_map(|group| &group.batches);
+        batches.map(|batch| batch.labels.len()).sum()
+    }
+
+    /// Floating-point operations of a measure on a few groups, roughly.
+    pub fn operations(&self, measure: usize, groups: &Range<usize>) -> f64 {
+        self.ground.operations(self.share(self.works[measure], groups))
+    }
+
+    /// What a measure will do on a few groups that come after one another, and then on all of them. A single group is all
+    /// of them: nothing is done twice.
+    pub fn expected(&self, measure: usize, groups: &Range<usize>, pooled: bool) -> Work {
+        match (pooled, self.groups.len()) {
+            (false, _) => self.share(self.works[measure], groups),
+            (true, 1) => Work::NONE,
+            (true, _) => self.joined[measure],
+        }
+    }
+
+    /// Work on a few groups, in forwards and backwards over all examples.
+    fn share(&self, work: Work, groups: &Range<usize>) -> Work {
+        let share = self.examples(groups) as f64 / self.ground.examples.max(1) as f64;
+        Work { forwards: share * work.forwards, backwards: share * work.backwards, ..work }
+    }
+}
+
+fn element_bytes(precision: Precision) -> usize {
+    if precision == Precision::F32 { 4 } else { 8 }
+}
+
+/// What the plan goes by.
+fn ground(network: &dyn Network, groups: &[Group], precision: Precision) -> Ground {
+    let batches = || groups.iter().flat_map(|group| &group.batches);
+    let products = batches().flat_map(|batch| network.products(batch));
+    let slots = network.layout().slots();
+    let spectrum = |slot: &Slot| slot.columns().map(|columns| spectrum::operations((slot.rows, columns)));
+    Ground {
+        examples: batches().map(|batch| batch.labels.len()).sum(),
+        classes: network.classes(),
+        spectra: slots.iter().filter_map(spectrum).sum(),
+        forward: products.map(|Product { m, n, k, times }| 2.0 * (m * n * k * times) as f64).sum(),
+        parameters: network.layout().total(),
+        vector_bytes: network.layout().total() * element_bytes(precision),
+        init: false,
+        path_norm: network.ones().is_some(),
+    }
+}
+
+/// A probe group, checked and cut.
+pub struct Group {
+    /// Unique in its run.
+    pub name: String,
+    /// Its examples.
+    pub batches: Vec<Batch>,
+    /// What each of them is.
+    pub contents: Vec<Content>,
+}
+
+impl Group {
+    /// Of these examples.
+    pub fn new(name: String, batches: Vec<Batch>) -> Self {
+        let contents = examples::contents(&batches);
+        Self { name, batches, contents }
+    }
+}

@@ -1,0 +1,177 @@
+//! Singular values of matrices, from the eigenvalues of the smaller Gram matrix in f64.
+//!
+//! Squares of singular values below 2^-52 n of the largest are the rounding of the products, and count as zero.
+//!
+//! Owns: Gram matrices and their eigenvalues. May not touch: what is read off a spectrum.
+
+use crate::device::gemm::{How, View, ViewMut, multiply};
+#[cfg(test)]
+use crate::device::real::Real;
+use clino_domain::Fault;
+use faer::{Mat, Side};
+
+/// Elements of a matrix that are widened at once.
+const BLOCK: usize = 1 << 18;
+
+/// Squared singular values of one matrix.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spectrum {
+    /// Index of the tensor among the slots.
+    pub slot: usize,
+    /// Squares of the singular values, greatest first: as many as the shorter side is long.
+    pub squares: Vec<f64>,
+    /// Square of the Frobenius norm.
+    pub frobenius: f64,
+}
+
+impl Spectrum {
+    /// Square of the spectral norm.
+    pub fn top(&self) -> f64 {
+        self.squares.first().copied().unwrap_or(0.0)
+    }
+
+    /// ‖W‖_F² / ‖W‖₂²; `None` for a matrix of zeros.
+    pub fn stable_rank(&self) -> Option<f64> {
+        (self.top() > 0.0).then(|| self.frobenius / self.top())
+    }
+}
+
+/// The spectrum of a matrix [rows, columns] that `read(start, out)` gives piece by piece, row-major and in f64.
+///
+/// # Errors
+/// What `read` answers; [`clino_domain::FaultKind::Internal`] when the iteration for eigenvalues does not end.
+pub fn of(
+    slot: usize,
+    (rows, columns): (usize, usize),
+    mut read: impl FnMut(usize, &mut [f64]) -> Result<(), Fault>,
+) -> Result<Spectrum, Fault> {
+    let tall = rows >= columns;
+    let side = rows.min(columns);
+    let mut gram = vec![0.0; side * side];
+    let mut frobenius = 0.0;
+    if tall {
+        let step = (BLOCK / columns).max(1);
+        let mut block = vec![0.0; step.min(rows) * columns];
+        for first in (0..rows).step_by(step) {
+            let here = step.min(rows - first);
+            let block = &mut block[..here * columns];
+            read(first * columns, block)?;
+            frobenius += square(block);
+            let a = View::rows(block, (here, columns), columns);
+            add_product(&mut gram, side, a.t(), a);
+        }
+    } else {
+        let mut whole = vec![0.0; rows * columns];
+        read(0, &mut whole)?;
+        frobenius = square(&whole);
+        let a = View::rows(&whole, (rows, columns), columns);
+        add_product(&mut gram, side, a, a.t());
+    }
+    Ok(Spectrum { slot, squares: eigenvalues(&gram, side)?, frobenius })
+}
+
+/// Floating-point operations of [`of`], roughly: the products and the reduction to a tridiagonal form.
+pub fn operations((rows, columns): (usize, usize)) -> f64 {
+    let short = rows.min(columns) as f64;
+    let long = rows.max(columns) as f64;
+    2.0 * short * short * long + 4.0 * short * short * short
+}
+
+fn square(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum()
+}
+
+fn add_product(gram: &mut [f64], side: usize, a: View<'_, f64>, b: View<'_, f64>) {
+    multiply(ViewMut::rows(gram, (side, side), side), a, b, How { scale: 1.0, add: true, threads: 1 });
+}
+
+/// Eigenvalues of a Gram matrix, greatest first, none below zero.
+fn eigenvalues(gram: &[f64], side: usize) -> Result<Vec<f64>, Fault> {
+    if gram.iter().any(|x| !x.is_finite()) {
+        return Ok(vec![f64::INFINITY; side]);
+    }
+    let matrix = Mat::from_fn(side, side, |i, j| gram[i * side + j]);
+    let found = matrix.self_adjoint_eigenvalues(Side::Lower);
+    let mut found = found.map_err(|error| Fault::internal(format!("no eigenvalues: {error:?}")))?;
+    found.sort_by(|a, b| b.total_cmp(a));
+    let least = found.first().map_or(0.0, |top| top * side as f64 * f64::EPSILON);
+    found.iter_mut().for_each(|x| *x = if *x > least { *x } else { 0.0 });
+    Ok(found)
+}
+
+/// Eigenvalues of a symmetric matrix of `n` rows in rising order, each with its eigenvector.
+///
+/// # Errors
+/// [`clino_domain::FaultKind::Internal`] when the iteration does not end.
+pub fn symmetric(n: usize, element: impl Fn(usize, usize) -> f64) -> Result<Vec<(f64, Vec<f64>)>, Fault> {
+    let found = Mat::from_fn(n, n, element).self_adjoint_eigen(Side::Lower);
+    let found = found.map_err(|error| Fault::internal(format!("no eigenvalues: {error:?}")))?;
+    let vector = |j: usize| (0..n).map(|i| found.U()[(i, j)]).collect();
+    let values = found.S().column_vector().iter().copied().enumerate();
+    Ok(values.map(|(j, value)| (value, vector(j))).collect())
+}
+
+/// Eigenvalues of a symmetric tridiagonal matrix in rising order, and the squares of the first elements of its
+/// eigenvectors: nodes and weights of a Gauss quadrature.
+///
+/// # Errors
+/// [`clino_domain::FaultKind::Internal`] when the iteration does not end.
+pub fn quadrature(diagonal: &[f64], beside: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Fault> {
+    let found = symmetric(diagonal.len(), |i, j| match i.abs_diff(j) {
+        0 => diagonal[i],
+        1 => beside[i.min(j)],
+        _ => 0.0,
+    })?;
+    Ok(found.into_iter().map(|(node, vector)| (node, vector[0] * vector[0])).unzip())
+}
+
+/// Reads elements of a slice that holds the whole matrix.
+#[cfg(test)]
+pub fn from_slice<T: Real>(data: &[T]) -> impl FnMut(usize, &mut [f64]) -> Result<(), Fault> + '_ {
+    |start, out| {
+        out.iter_mut().zip(&data[start..]).for_each(|(out, x)| *out = x.wide());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagonal_shows_its_singular_values() {
+        for (rows, columns) in [(3, 3), (5, 3), (3, 5)] {
+            let mut w = vec![0.0f64; rows * columns];
+            [3.0, -4.0, 0.0].iter().enumerate().for_each(|(i, x)| w[i * columns + i] = *x);
+            let found = of(2, (rows, columns), from_slice(&w)).expect("finite");
+            let expected = [16.0, 9.0, 0.0];
+            assert!(found.squares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+            assert_eq!(
+                (found.frobenius, found.stable_rank(), found.slot),
+                (25.0, Some(25.0 / found.top()), 2)
+            );
+        }
+        let zero = of(0, (2, 2), from_slice(&[0.0f32; 4])).expect("finite");
+        assert_eq!((zero.top(), zero.stable_rank()), (0.0, None));
+    }
+
+    #[test]
+    fn blocks_of_a_tall_matrix_add_up() {
+        // Orthogonal columns: sin and cos of the row, longer than one block.
+        let rows = BLOCK;
+        let angle = |i: usize| std::f64::consts::TAU * i as f64 / rows as f64;
+        let w: Vec<f64> = (0..rows).flat_map(|i| [angle(i).sin(), 2.0 * angle(i).cos()]).collect();
+        let found = of(0, (rows, 2), from_slice(&w)).expect("finite");
+        assert!((found.squares[0] - 2.0 * rows as f64).abs() < 1e-6 * rows as f64);
+        assert!((found.squares[1] - 0.5 * rows as f64).abs() < 1e-6 * rows as f64);
+    }
+
+    #[test]
+    fn a_quadrature_has_its_moments() {
+        let (nodes, weights) = quadrature(&[1.0, 2.0, 4.0], &[0.5, 0.25]).expect("finite");
+        let moment = |k: i32| nodes.iter().zip(&weights).map(|(x, w)| w * x.powi(k)).sum::<f64>();
+        assert!((moment(0) - 1.0).abs() < 1e-14);
+        assert!((moment(1) - 1.0).abs() < 1e-14);
+        assert!((moment(2) - 1.25).abs() < 1e-14);
+    }
+}

@@ -1,0 +1,493 @@
+//! A point that walks around w0 in the buffers of one worker, on whatever device that is.
+//!
+//! u is kept as noise that can be made again, or as a vector once a gradient has come in; the gradient's buffer becomes
+//! u's, so that the usual single step needs two buffers as large as the parameters. Its scales are applied on the way to
+//! the perturbed copy.
+//!
+//! Owns: u, the gradient and the vectors that are kept. May not touch: w0 (which it only reads), a device's arithmetic.
+
+use crate::backend::{At, Backend, Ground, Scaled, Source};
+use crate::device::ascent::{Order, Reached, Unit};
+use crate::device::metric::Metric;
+use crate::device::noise::Purpose;
+use crate::device::norms::Norms;
+use crate::landscape::{Along, Kept, Point, Slope, Vectors, View};
+use clino_domain::Fault;
+
+/// Buffers of one worker; vectors are allocated when they are first needed and stay.
+pub struct Worker<B: Backend> {
+    /// Its device.
+    pub backend: B,
+    /// The last gradient.
+    pub gradient: Option<B::Vector>,
+    direction: Option<B::Vector>,
+}
+
+impl<B: Backend> Worker<B> {
+    /// A worker on a device.
+    pub fn new(backend: B) -> Self {
+        Self { backend, gradient: None, direction: None }
+    }
+
+    /// Computes the gradient of the mean loss into [`Worker::gradient`].
+    ///
+    /// # Errors
+    /// A stop, or a lost device.
+    pub fn find_gradient(&mut self, ground: Ground<'_, B>, at: At) -> Result<B::Losses, Fault> {
+        let mut gradient = room(&self.backend, &mut self.gradient, ground)?;
+        let losses = self.backend.gradient(ground, at, &mut gradient)?;
+        self.gradient = Some(gradient);
+        ground.snapped.meter.forward(ground.examples());
+        ground.snapped.meter.backward(ground.examples());
+        Ok(losses)
+    }
+}
+
+/// The vector that is there, or a new one.
+fn room<B: Backend>(
+    backend: &B,
+    known: &mut Option<B::Vector>,
+    ground: Ground<'_, B>,
+) -> Result<B::Vector, Fault> {
+    known.take().map_or_else(|| backend.vector(ground.snapped), Ok)
+}
+
+/// Where u is.
+#[derive(Clone, Copy)]
+enum Direction {
+    Zero,
+    Noise(u32, Purpose),
+    /// In [`Walker::plane`].
+    Plane,
+    /// In the worker's `direction`.
+    Stored,
+    Kept(Kept),
+}
+
+/// The loss that comes with a gradient.
+enum Loss<B: Backend> {
+    Known(f64),
+    There(B::Losses),
+}
+
+/// See the module.
+pub struct Walker<'a, B: Backend> {
+    ground: Ground<'a, B>,
+    worker: &'a mut Worker<B>,
+    metric: Metric,
+    /// The metric, once it is on the device.
+    unit: Option<B::Unit>,
+    direction: Direction,
+    /// Of the direction, by slot.
+    scales: Vec<f64>,
+    /// The scales, once they are on the device; after a projection there, only these.
+    sizes: Option<B::Scales>,
+    /// Whether the worker's point is w0 + T∘u.
+    placed: bool,
+    /// Draws of directions normalized by filter, and their coefficients.
+    plane: Vec<(u32, f64)>,
+    kept: Vec<Option<B::Vector>>,
+}
+
+/// What a defect of a measure would be: a gradient before any was computed, a vector after its release.
+const DEFECT: &str = "a vector is used after it is made and before it is released";
+
+fn vector<V>(kept: &[Option<V>], Kept(index): Kept) -> &V {
+    kept[index].as_ref().expect(DEFECT)
+}
+
+impl<'a, B: Backend> Walker<'a, B> {
+    /// A point at w0.
+    pub fn new(ground: Ground<'a, B>, worker: &'a mut Worker<B>) -> Self {
+        let metric = Metric::Plain;
+        let direction = Direction::Zero;
+        let scales = Vec::new();
+        let plane = Default::default();
+        let kept = Default::default();
+        Self {
+            ground,
+            worker,
+            metric,
+            unit: None,
+            direction,
+            scales,
+            sizes: None,
+            placed: false,
+            plane,
+            kept,
+        }
+    }
+
+    /// Back to w0, in plain coordinates, with nothing kept.
+    pub fn reset(&mut self) {
+        self.kept.clear();
+        self.measure_in(Metric::Plain);
+    }
+
+    fn tensors(&self) -> usize {
+        self.ground.snapped.weights.slots.len()
+    }
+
+    fn turn(&mut self, direction: Direction, scales: Vec<f64>) {
+        // A direction that is not stored leaves its buffer to the next gradient.
+        if !matches!(direction, Direction::Stored) && self.worker.gradient.is_none() {
+            self.worker.gradient = self.worker.direction.take();
+        }
+        self.direction = direction;
+        self.rescale(scales);
+    }
+
+    fn rescale(&mut self, scales: Vec<f64>) {
+        (self.scales, self.sizes, self.placed) = (scales, None, false);
+    }
+
+    fn turn_to_stored(&mut self, direction: B::Vector) {
+        let before = self.worker.direction.replace(direction);
+        // The next gradient has a buffer then.
+        self.worker.gradient = self.worker.gradient.take().or(before);
+        self.turn(Direction::Stored, vec![1.0; self.tensors()]);
+    }
+
+    /// u is `direction` scaled by numbers that lie on the device.
+    fn turn_there(&mut self, direction: Direction, sizes: B::Scales) {
+        self.turn(direction, Vec::new());
+        self.sizes = Some(sizes);
+    }
+
+    fn at_start(&self) -> bool {
+        matches!(self.direction, Direction::Zero)
+    }
+
+    /// Brings scales and metric to the device.
+    fn bring(&mut self) -> Result<(), Fault> {
+        let backend = &self.worker.backend;
+        if self.sizes.is_none() {
+            self.sizes = Some(backend.scales(&self.scales)?);
+        }
+        if self.unit.is_none() {
+            self.unit = Some(backend.unit(&self.metric)?);
+        }
+        Ok(())
+    }
+
+    /// Makes a vector of what is on a plane.
+    fn store(&mut self) -> Result<(), Fault> {
+        let snapped = self.ground.snapped;
+        let mut u = self.worker.backend.vector(snapped)?;
+        for (draw, coefficient) in &self.plane {
+            self.worker.backend.add_direction(snapped, &mut u, *draw, *coefficient)?;
+            snapped.meter.pass();
+        }
+        let scales = std::mem::take(&mut self.scales);
+        self.turn_to_stored(u);
+        self.rescale(scales);
+        Ok(())
+    }
+
+    fn place(&mut self) -> Result<At, Fault> {
+        if self.at_start() {
+            return Ok(At::Start);
+        }
+        if matches!(self.direction, Direction::Plane) && !self.placed {
+            let whole = self.metric == Metric::Plain && self.scales.iter().all(|scale| *scale == 1.0);
+            self.placed = whole && self.worker.backend.place_on_plane(self.ground.snapped, &self.plane)?;
+            if !self.placed {
+                self.store()?;
+            }
+        }
+        if !self.placed {
+            self.bring()?;
+            let snapped = self.ground.snapped;
+            let Worker { backend, direction, .. } = &mut *self.worker;
+            let u = match self.direction {
+                Direction::Noise(draw, purpose) => Source::Noise(snapped.draw(draw, purpose)),
+                Direction::Kept(kept) => Source::Vector(vector(&self.kept, kept)),
+                _ => Source::Vector(direction.as_ref().expect(DEFECT)),
+            };
+            let by = Scaled {
+                scales: self.sizes.as_ref().expect("brought"),
+                unit: self.unit.as_ref().expect("brought"),
+            };
+            backend.place(snapped, u, by)?;
+            snapped.meter.pass();
+            self.placed = true;
+        }
+        Ok(At::Point)
+    }
+
+    fn keep(&mut self, vector: B::Vector) -> Kept {
+        let free = self.kept.iter().position(Option::is_none).unwrap_or(self.kept.len());
+        if free == self.kept.len() {
+            self.kept.push(None);
+        }
+        self.kept[free] = Some(vector);
+        Kept(free)
+    }
+
+    /// The gradient that is kept for w0, if it is that of this group.
+    fn known_slope(&mut self) -> Result<Option<f64>, Fault> {
+        let Some((base, _)) = self.ground.base.filter(|(_, own)| *own && self.at_start()) else {
+            return Ok(None);
+        };
+        let Worker { backend, gradient, .. } = &mut *self.worker;
+        let mut known = room(backend, gradient, self.ground)?;
+        backend.take_up(&base.vector, &mut known)?;
+        *gradient = Some(known);
+        self.ground.snapped.meter.pass();
+        Ok(Some(base.slope.loss))
+    }
+
+    /// Computes the gradient along u; its loss and squares stay on the device.
+    fn slope_there(&mut self) -> Result<(Loss<B>, B::Squares), Fault> {
+        let ground = self.ground;
+        let loss = match self.known_slope()? {
+            Some(loss) => Loss::Known(loss),
+            None => {
+                let at = self.place()?;
+                Loss::There(self.worker.find_gradient(ground, at)?)
+            }
+        };
+        ground.snapped.meter.pass();
+        let Worker { backend, gradient, .. } = &mut *self.worker;
+        let gradient = gradient.as_mut().expect(DEFECT);
+        if self.metric == Metric::Plain {
+            return Ok((loss, backend.squares(ground.snapped, gradient)?));
+        }
+        if self.unit.is_none() {
+            self.unit = Some(backend.unit(&self.metric)?);
+        }
+        let unit = self.unit.as_ref().expect("brought");
+        Ok((loss, backend.to_metric(ground.snapped, gradient, unit)?))
+    }
+
+    /// u = u + steps * gradient; its squares stay on the device.
+    fn ascend_there(&mut self, steps: &B::Scales) -> Result<B::Squares, Fault> {
+        let snapped = self.ground.snapped;
+        if matches!(self.direction, Direction::Plane) {
+            self.store()?;
+        }
+        if !self.at_start() {
+            self.bring()?;
+        }
+        let Worker { backend, gradient, direction } = &mut *self.worker;
+        snapped.meter.pass();
+        let mut g = gradient.take().expect(DEFECT);
+        let sizes = self.sizes.as_ref();
+        let squares = match self.direction {
+            Direction::Zero => backend.scale_and_perturb(snapped, &mut g, steps, None)?,
+            Direction::Noise(draw, purpose) => {
+                let noise = sizes.map(|sizes| (snapped.draw(draw, purpose), sizes));
+                backend.scale_and_perturb(snapped, &mut g, steps, noise)?
+            }
+            Direction::Stored | Direction::Plane => {
+                let mut u = direction.take().expect(DEFECT);
+                let squares = backend.combine(snapped, (sizes.expect("brought"), &mut u), (steps, &g))?;
+                *gradient = Some(std::mem::replace(&mut g, u));
+                squares
+            }
+            Direction::Kept(kept) => {
+                let from = (sizes.expect("brought"), vector(&self.kept, kept));
+                backend.combine(snapped, (steps, &mut g), from)?
+            }
+        };
+        self.turn_to_stored(g);
+        Ok(squares)
+    }
+}
+
+impl<B: Backend> Point for Walker<'_, B> {
+    fn measure_in(&mut self, metric: Metric) {
+        (self.metric, self.unit) = (metric, None);
+        self.turn(Direction::Zero, Vec::new());
+    }
+
+    fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Result<Norms, Fault> {
+        let backend = &mut self.worker.backend;
+        let squares = backend.noise_squares(self.ground.snapped, draw, purpose)?;
+        backend.norms(squares)
+    }
+
+    fn perturb(&mut self, draw: u32, purpose: Purpose, scales: &[f64]) {
+        self.turn(Direction::Noise(draw, purpose), scales.to_vec());
+    }
+
+    fn follow(&mut self, along: Along) -> Result<bool, Fault> {
+        let ground = self.ground;
+        let Worker { backend, direction, .. } = &mut *self.worker;
+        let mut u = room(backend, direction, ground)?;
+        match (along, ground.base) {
+            (Along::Gradient, None) => return Ok(false),
+            (Along::Gradient, Some((base, _))) => {
+                backend.take_up(&base.vector, &mut u)?;
+                ground.snapped.meter.pass();
+            }
+            (Along::Update, _) => match ground.snapped.update()? {
+                Some(update) => backend.write(&mut u, &update)?,
+                None => return Ok(false),
+            },
+        }
+        self.turn_to_stored(u);
+        Ok(true)
+    }
+
+    fn on_plane(&mut self, terms: &[(u32, f64)]) {
+        self.plane = terms.to_vec();
+        self.turn(Direction::Plane, vec![1.0; self.tensors()]);
+    }
+
+    fn plane_product(&mut self, [a, b]: [u32; 2]) -> Result<f64, Fault> {
+        self.on_plane(&[(a, 1.0)]);
+        self.store()?;
+        let first = self.worker.direction.take().expect(DEFECT);
+        self.on_plane(&[(b, 1.0)]);
+        self.store()?;
+        let second = self.worker.direction.as_ref().expect(DEFECT);
+        let product = self.worker.backend.product(self.ground.snapped, &first, second)?;
+        self.turn(Direction::Zero, Vec::new());
+        Ok(product)
+    }
+
+    fn stretch(&mut self, scale: f64) {
+        self.rescale(vec![scale; self.tensors()]);
+    }
+
+    fn shrink(&mut self, factors: &[f64]) {
+        let scales = self.scales.iter().zip(factors).map(|(scale, factor)| scale * factor).collect();
+        self.rescale(scales);
+    }
+
+    fn gradient(&mut self) -> Result<Slope, Fault> {
+        let (loss, squares) = self.slope_there()?;
+        let backend = &self.worker.backend;
+        let loss = match loss {
+            Loss::Known(loss) => loss,
+            Loss::There(losses) => backend.loss(losses)?,
+        };
+        Ok(Slope { loss, norms: backend.norms(squares)? })
+    }
+
+    fn ascend(&mut self, scales: &[f64]) -> Result<Norms, Fault> {
+        let steps = self.worker.backend.scales(scales)?;
+        let squares = self.ascend_there(&steps)?;
+        self.worker.backend.norms(squares)
+    }
+
+    fn ascend_in_box(&mut self, step: f64, bound: f64) -> Result<(), Fault> {
+        let snapped = self.ground.snapped;
+        let Worker { backend, gradient, direction } = &mut *self.worker;
+        let mut u = match self.direction {
+            Direction::Stored => direction.take().expect(DEFECT),
+            // Boxes are climbed from w0.
+            _ => backend.vector(snapped)?,
+        };
+        backend.climb_box(snapped, &mut u, gradient.as_ref().expect(DEFECT), [step, bound])?;
+        snapped.meter.pass();
+        self.turn_to_stored(u);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: &Order<'_>) -> Result<Reached, Fault> {
+        let snapped = self.ground.snapped;
+        let radii = self.worker.backend.scales(order.radii)?;
+        let constant = |size: f64| vec![size; order.radii.len()];
+        match order.unit {
+            Unit::Absolute => self.perturb(order.draw, Purpose::Gauss, &constant(order.noise)),
+            Unit::Radius => {
+                let squares = self.worker.backend.noise_squares(snapped, order.draw, Purpose::Gauss)?;
+                let sizes = self.worker.backend.steps(order, order.noise, &squares, &radii)?;
+                self.turn_there(Direction::Noise(order.draw, Purpose::Gauss), sizes);
+            }
+        }
+        let mut displacement = None;
+        for _ in 0..order.steps {
+            let (_, squares) = self.slope_there()?;
+            let steps = match order.unit {
+                Unit::Absolute => self.worker.backend.scales(&constant(order.step))?,
+                Unit::Radius => self.worker.backend.steps(order, order.step, &squares, &radii)?,
+            };
+            let squares = self.ascend_there(&steps)?;
+            let (sizes, left) = self.worker.backend.project(order, &squares, &radii)?;
+            (self.sizes, displacement) = (Some(sizes), Some(left));
+        }
+        let loss = self.look()?.loss;
+        let displacement = displacement.map_or(Ok(0.0), |left| self.worker.backend.number(left))?;
+        Ok(Reached { loss, displacement })
+    }
+
+    fn look(&mut self) -> Result<View, Fault> {
+        let at = self.place()?;
+        let view = self.worker.backend.look(self.ground, at)?;
+        self.ground.snapped.meter.forward(self.ground.examples());
+        Ok(view)
+    }
+}
+
+impl<B: Backend> Vectors for Walker<'_, B> {
+    fn keep_gradient(&mut self) -> Kept {
+        let gradient = self.worker.gradient.take().expect(DEFECT);
+        self.keep(gradient)
+    }
+
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
+        let snapped = self.ground.snapped;
+        let backend = &self.worker.backend;
+        let mut noise = backend.vector(snapped)?;
+        backend.noise(snapped, &mut noise, snapped.draw(draw, purpose))?;
+        snapped.meter.pass();
+        Ok(self.keep(noise))
+    }
+
+    fn keep_zeros(&mut self) -> Result<Kept, Fault> {
+        let zeros = self.worker.backend.vector(self.ground.snapped)?;
+        Ok(self.keep(zeros))
+    }
+
+    fn release(&mut self, Kept(index): Kept) {
+        let freed = self.kept[index].take();
+        // The next gradient has a buffer then.
+        if self.worker.gradient.is_none() {
+            self.worker.gradient = freed;
+        }
+    }
+
+    fn go(&mut self, vector: Kept, scale: f64) {
+        self.turn(Direction::Kept(vector), vec![scale; self.tensors()]);
+    }
+
+    fn scale(&mut self, Kept(index): Kept, factor: f64) -> Result<(), Fault> {
+        let snapped = self.ground.snapped;
+        let backend = &self.worker.backend;
+        let factors = backend.scales(&vec![factor; self.tensors()])?;
+        let vector = self.kept[index].as_mut().expect(DEFECT);
+        backend.scale_and_perturb(snapped, vector, &factors, None)?;
+        snapped.meter.pass();
+        Ok(())
+    }
+
+    fn combine(&mut self, (to, keep): (Kept, f64), (from, factor): (Kept, f64)) -> Result<(), Fault> {
+        let snapped = self.ground.snapped;
+        let backend = &self.worker.backend;
+        let constant = |scale: f64| backend.scales(&vec![scale; self.tensors()]);
+        let keep = constant(keep)?;
+        let factors = constant(factor)?;
+        let mut target = self.kept[to.0].take().expect(DEFECT);
+        backend.combine(snapped, (&keep, &mut target), (&factors, vector(&self.kept, from)))?;
+        snapped.meter.pass();
+        self.kept[to.0] = Some(target);
+        Ok(())
+    }
+
+    fn product(&mut self, a: Kept, b: Kept) -> Result<f64, Fault> {
+        let snapped = self.ground.snapped;
+        snapped.meter.pass();
+        self.worker.backend.product(snapped, vector(&self.kept, a), vector(&self.kept, b))
+    }
+
+    fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> Result<f64, Fault> {
+        let snapped = self.ground.snapped;
+        let Worker { backend, gradient, .. } = &*self.worker;
+        snapped.meter.pass();
+        let draw = snapped.draw(draw, purpose);
+        backend.product_with_noise(snapped, gradient.as_ref().expect(DEFECT), draw)
+    }
+}
