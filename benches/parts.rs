@@ -73,7 +73,7 @@ fn bench(threads: usize, implementation: Implementation) -> Bench {
     let config_json = std::fs::read_to_string(model.join("config.json")).unwrap();
     let admitted = Examination.examine(&specification(&config_json)).unwrap();
     let snapshot = snapshot(&std::fs::read(model.join("init.safetensors")).unwrap());
-    Bench::new(admitted, snapshot, threads, (&config_json, implementation)).unwrap()
+    Bench::new(admitted, snapshot, threads, &config_json, implementation).unwrap()
 }
 
 #[divan::bench(args = THREADS)]

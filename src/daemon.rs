@@ -95,7 +95,7 @@ impl Daemon {
         let Self { config, tcp, unix, history, certificates, gate, tally, http, window } = self;
         let readiness = Arc::new(Readiness::default());
         let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
-        let desk = desk(&config, history, gate.clone(), (tally.clone(), watch.examiner.clone()))?;
+        let desk = desk(&config, history, gate.clone(), tally.clone(), watch.examiner.clone())?;
         let _keeper = Keeper::start(gate.clone(), &config.access).map_err(internal)?;
         let sources = Arc::new(sources(&config, &desk, &readiness));
         window.open(sources.clone());
@@ -205,9 +205,10 @@ fn desk(
     config: &Config,
     history: Option<History>,
     gate: Arc<Gate>,
-    (tally, examiner): (Arc<Tally>, Bounded),
+    tally: Arc<Tally>,
+    examiner: Bounded,
 ) -> Result<Desk, Fault> {
-    let (hub, registry) = memory(config, history, &gate, (tally.clone(), examiner))?;
+    let (hub, registry) = memory(config, history, &gate, tally.clone(), examiner)?;
     Ok(Desk {
         gate,
         registry,
@@ -229,7 +230,8 @@ fn memory(
     config: &Config,
     history: Option<History>,
     gate: &Gate,
-    (tally, examiner): (Arc<Tally>, Bounded),
+    tally: Arc<Tally>,
+    examiner: Bounded,
 ) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
     let folders = config.data.iter().chain([&config.spool]).cloned().collect();
     let watermark = Watermark::new(folders, config.reserve);

@@ -122,5 +122,5 @@ fn bench(arguments: &Arguments) -> Result<Bench, Fault> {
     };
     let snapshot = model.snapshot()?;
     let admitted = Examination.examine(&spec)?;
-    Bench::new(admitted, snapshot, model.threads(), (&spec.config_json, implementation))
+    Bench::new(admitted, snapshot, model.threads(), &spec.config_json, implementation)
 }

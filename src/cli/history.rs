@@ -93,7 +93,7 @@ pub fn write(arguments: &Export) -> Result<(), Fault> {
         which::choose(run, &history::runs(&arguments.data)?, &list)
     });
     let run = run.transpose()?;
-    let chosen = (run.as_ref().map(|run| run.0.as_str()), arguments.project.as_deref());
+    let run = run.as_ref().map(|run| run.0.as_str());
     let sheet: Box<dyn Sheet> = match (&arguments.parquet, &arguments.csv, &arguments.jsonl) {
         (Some(path), _, _) => {
             let file = File::create(path).map_err(|error| unwritable(path, &error))?;
@@ -107,7 +107,7 @@ pub fn write(arguments: &Export) -> Result<(), Fault> {
         (_, _, Some(path)) => Box::new(JsonLines::new(output(path)?)),
         _ => return Err(Fault::invalid("form", "found none, expected --parquet, --csv or --jsonl")),
     };
-    export(&arguments.data, chosen, sheet)
+    export(&arguments.data, run, arguments.project.as_deref(), sheet)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Fault {

@@ -109,8 +109,8 @@ fn answer(measured: &Measured) -> Result<Answer, Fault> {
     let parameters = admitted.layout.parameters().iter().filter_map(|tensor| tensor.numel()).sum();
     let snapshot = model.snapshot()?;
     warnings(&admitted, &snapshot).iter().for_each(|warning| super::warn(warning));
-    let fused = (spec.config_json.as_str(), Implementation::Fused);
-    let mut bench = Bench::new(admitted.clone(), snapshot, model.threads(), fused)?;
+    let config = spec.config_json.as_str();
+    let mut bench = Bench::new(admitted.clone(), snapshot, model.threads(), config, Implementation::Fused)?;
     let tasks = bench.tasks()?;
     let rates = rates(&mut bench, parameters)?;
     let plan = plan(&admitted, &tasks, rates, measured);

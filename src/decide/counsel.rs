@@ -105,7 +105,7 @@ impl<'a> Bench<'a> {
             own: self.tracks[on],
             checks: &self.checks[on],
             against: against.map(|place| self.tracks[place]),
-            peers: others.map(|place| Other::new((*place, &peers[*place]), on, as_of, &self.wants)).collect(),
+            peers: others.map(|place| Other::new(*place, &peers[*place], on, as_of, &self.wants)).collect(),
             behind: self.behind,
         }
     }

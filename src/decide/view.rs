@@ -79,12 +79,7 @@ pub struct Other<'a> {
 
 impl<'a> Other<'a> {
     /// A subject of a peer, up to a step.
-    pub fn new(
-        (place, peer): (usize, &Peer<'a>),
-        subject: usize,
-        until: Option<u64>,
-        wants: &'a Wants,
-    ) -> Self {
+    pub fn new(place: usize, peer: &Peer<'a>, subject: usize, until: Option<u64>, wants: &'a Wants) -> Self {
         let track = Track::new(peer.series.get(subject).copied(), None, until);
         Self { place, run: peer.run, track, complete: peer.over && !peer.stopped, subject, wants }
     }

@@ -269,7 +269,7 @@ impl Docket {
         let past = as_of.map(|step| self.past(run, step, archive)).transpose()?.flatten();
         let mut pass = 0;
         loop {
-            let missing = match self.lock().decide(run, (as_of, &past), pass < MOST_PAGES)? {
+            let missing = match self.lock().decide(run, as_of, &past, pass < MOST_PAGES)? {
                 Ok(decided) => return Ok(decided),
                 Err(missing) => missing,
             };
@@ -372,7 +372,8 @@ impl Inner {
     fn decide(
         &mut self,
         run: &RunId,
-        (as_of, past): (Option<u64>, &Option<Vec<Series>>),
+        as_of: Option<u64>,
+        past: &Option<Vec<Series>>,
         thorough: bool,
     ) -> Result<Result<Decided, Vec<Missing>>, Fault> {
         let open = self.cases.get(run).ok_or_else(Fault::unknown_run)?;

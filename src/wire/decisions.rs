@@ -50,7 +50,7 @@ impl pb::decisions_server::Decisions for DecisionsService {
         let watcher = self.0.hub.watch(&run, from_sequence)?;
         let (outlet, outflow) = Outlet::new(watchman, self.0.patience);
         let first = from_sequence.is_none().then(|| (watcher.place().saturating_sub(1), standing));
-        tokio::spawn(pump((self.0.hub.clone(), run), watcher, first, outlet));
+        tokio::spawn(pump(self.0.hub.clone(), run, watcher, first, outlet));
         Ok(Response::new(outflow))
     }
 
@@ -121,7 +121,8 @@ pub(super) fn staleness(hub: &Hub, run: &RunId) -> Option<pb::Staleness> {
 
 /// Ends with the run, with the daemon, or with its reader.
 async fn pump(
-    (hub, run): (Arc<Hub>, RunId),
+    hub: Arc<Hub>,
+    run: RunId,
     mut watcher: Watcher,
     first: Option<(u64, Decision)>,
     mut outlet: Outlet<pb::WatchDecisionsResponse>,

@@ -74,7 +74,7 @@ impl Sender {
         let theirs = slot.clone();
         let address = address.to_owned();
         let access = access.clone();
-        let courier = move || courier::run(&theirs, (&address, &access), &plan);
+        let courier = move || courier::run(&theirs, &address, &access, &plan);
         if let Err(error) = std::thread::Builder::new().name("clino-sender".into()).spawn(courier) {
             slot.give_up(&format!("no thread for sending: {error}"));
         }

@@ -181,7 +181,8 @@ impl Bench {
         admitted: Admitted,
         snapshot: Snapshot,
         threads: usize,
-        (config_json, implementation): (&str, Implementation),
+        config_json: &str,
+        implementation: Implementation,
     ) -> Result<Self, Fault> {
         let engine = Engine::new(threads)?;
         let plan = Plan::of(&admitted)?;

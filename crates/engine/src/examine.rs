@@ -35,7 +35,7 @@ impl Examination {
         {
             let precision = settle(spec.precision, network.layout().total());
             let twin = network::autograd::Model::read(&model_type, &spec.config_json).ok().map(Arc::new);
-            let mut plan = Plan::new((network, twin), groups, measures, precision);
+            let mut plan = Plan::new(network, twin, groups, measures, precision);
             plan.gpu_only = spec.gpu_only;
             plan.warnings = crate::remarks::remarks(spec, &*plan.network, &plan.groups);
             return Ok((plan, model_type));

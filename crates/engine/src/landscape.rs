@@ -255,7 +255,7 @@ pub trait Vectors {
     ///
     /// # Errors
     /// A lost device.
-    fn combine(&mut self, to: (Kept, f64), from: (Kept, f64)) -> Result<(), Fault>;
+    fn combine(&mut self, to: Kept, keep: f64, from: Kept, factor: f64) -> Result<(), Fault>;
 
     /// a · b.
     ///

@@ -54,7 +54,8 @@ impl Plan {
 
     /// Puts measures in order and counts what each will do.
     pub fn new(
-        (network, twin): (Arc<dyn Network>, Option<Arc<autograd::Model>>),
+        network: Arc<dyn Network>,
+        twin: Option<Arc<autograd::Model>>,
         groups: Vec<Group>,
         chosen: Vec<Chosen>,
         precision: Precision,
@@ -97,7 +98,7 @@ impl Plan {
         let size = element_bytes(self.precision) as u64;
         let kept = self.measures.iter().map(|measure| measure.vectors(&self.ground)).max();
         let batches = self.groups.iter().flat_map(|group| &group.batches);
-        Footprint::new(&*self.network, (size, u64::from(kept.unwrap_or(0))), batches).admit(room)?;
+        Footprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches).admit(room)?;
         let missing = || Fault::new(FaultKind::Precondition, "this architecture is not written for GPUs");
         self.twin.as_ref().ok_or_else(missing)
     }

@@ -300,7 +300,7 @@ impl Point for Place<'_> {
         for (draw, coefficient) in terms {
             let draw = self.of.draw(*draw, Purpose::Direction);
             let rows = filter::scales(&weights, &filter::noise_row_norms::<f64>(slots, draw));
-            filter::add_direction(slots, &mut u, (draw, &rows), *coefficient);
+            filter::add_direction(slots, &mut u, draw, &rows, *coefficient);
         }
         self.set(u);
     }
@@ -397,11 +397,7 @@ impl Vectors for Place<'_> {
         Ok(())
     }
 
-    fn combine(
-        &mut self,
-        (Kept(to), keep): (Kept, f64),
-        (Kept(from), factor): (Kept, f64),
-    ) -> Result<(), Fault> {
+    fn combine(&mut self, Kept(to): Kept, keep: f64, Kept(from): Kept, factor: f64) -> Result<(), Fault> {
         let from = self.kept[from].clone();
         self.kept[to].iter_mut().zip(from).for_each(|(x, y)| *x = keep * *x + factor * y);
         Ok(())

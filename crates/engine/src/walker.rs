@@ -464,7 +464,7 @@ impl<B: Backend> Vectors for Walker<'_, B> {
         Ok(())
     }
 
-    fn combine(&mut self, (to, keep): (Kept, f64), (from, factor): (Kept, f64)) -> Result<(), Fault> {
+    fn combine(&mut self, to: Kept, keep: f64, from: Kept, factor: f64) -> Result<(), Fault> {
         let snapped = self.ground.snapped;
         let backend = &self.worker.backend;
         let constant = |scale: f64| backend.scales(&vec![scale; self.tensors()]);

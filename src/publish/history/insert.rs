@@ -105,7 +105,7 @@ fn line(connection: &Connection, dated: &Dated, files: &HashMap<String, String>)
         Line::Open(record) => dated.kept.is_row(open(connection, record)?),
         Line::Accept(acceptance, sequenced) => {
             let file = files.get(&acceptance.receipt.id.0);
-            accept(connection, dated, (acceptance, sequenced.sequence), file)?;
+            accept(connection, dated, acceptance, sequenced.sequence, file)?;
             other(connection, dated, sequenced)?;
         }
         Line::Event(sequenced) => match &sequenced.event {
@@ -203,7 +203,8 @@ fn open(connection: &Connection, record: &RunRecord) -> Result<i64, Trouble> {
 fn accept(
     connection: &Connection,
     dated: &Dated,
-    (acceptance, sequence): (&Acceptance, u64),
+    acceptance: &Acceptance,
+    sequence: u64,
     file: Option<&String>,
 ) -> Result<(), Trouble> {
     let Acceptance { header, receipt, key, .. } = acceptance;

@@ -261,7 +261,7 @@ impl Store {
         stretch: Stretch,
         with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault> {
-        self.readers.with(|connection| read::stretch(connection, (kept, measures), stretch, with))
+        self.readers.with(|connection| read::stretch(connection, kept, measures, stretch, with))
     }
 }
 

@@ -134,7 +134,8 @@ pub fn runs(data: &Path) -> Result<Vec<RunSummary>, Fault> {
 /// [`FaultKind::NotFound`] without a history, or for a run that it does not hold.
 pub fn export(
     directory: &Path,
-    (run, project): (Option<&str>, Option<&str>),
+    run: Option<&str>,
+    project: Option<&str>,
     mut sheet: Box<dyn Sheet + '_>,
 ) -> Result<(), Fault> {
     let connection = open(directory)?;

@@ -46,7 +46,8 @@ fn row(row: &rusqlite::Row<'_>) -> Result<Row, Trouble> {
 /// Hands over readings of a run, in the order in which they were made.
 fn readings(
     connection: &Connection,
-    (condition, values): (&str, &[&dyn rusqlite::ToSql]),
+    condition: &str,
+    values: &[&dyn rusqlite::ToSql],
     frame: &Frame,
     with: &mut dyn FnMut(u64, Reading),
 ) -> Result<(), Trouble> {
@@ -74,7 +75,7 @@ pub(super) fn page(
     let values = params![run, from as i64, most as i64];
     let mut keep = |sequence, event| found.push(Arc::new(Sequenced { sequence, event }));
     let condition = "sequence >= ?2 ORDER BY sequence LIMIT ?3";
-    readings(&moment, (condition, values), &kept.frame, &mut |sequence, reading| {
+    readings(&moment, condition, values, &kept.frame, &mut |sequence, reading| {
         keep(sequence, Event::Reading(Box::new(reading)));
     })?;
     let sql = "SELECT sequence, kind, body FROM events WHERE run = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
@@ -110,7 +111,7 @@ pub(super) fn report(connection: &Connection, kept: &Kept, at: SnapshotRef) -> R
         // One that is being measured has no end yet.
         let condition = "sequence > ?2 AND sequence < ?3 AND step = ?4 AND attempt = ?5 ORDER BY sequence";
         let values = params![run, started, finished.unwrap_or(i64::MAX), at.step as i64, at.attempt];
-        readings(connection, (condition, values), &kept.frame, &mut |_, reading| made.push(reading))?;
+        readings(connection, condition, values, &kept.frame, &mut |_, reading| made.push(reading))?;
     }
     Ok(Report { snapshot: at, kind: named(&kind)?, state: named(&state)?, readings: made, reason })
 }
@@ -141,7 +142,7 @@ pub(super) fn recall(
         }
         with(at, &readings.iter().collect::<Vec<_>>());
     };
-    readings(&moment, (condition, params![run, wanted]), &kept.frame, &mut |_, reading| {
+    readings(&moment, condition, params![run, wanted], &kept.frame, &mut |_, reading| {
         let at = reading.snapshot;
         if !measured.contains(&at) {
             return;
@@ -166,7 +167,8 @@ pub(super) fn recall(
 /// measured.
 pub(super) fn stretch(
     connection: &Connection,
-    (kept, measures): (&Kept, &[String]),
+    kept: &Kept,
+    measures: &[String],
     stretch: Stretch,
     with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
 ) -> Result<(), Trouble> {
@@ -183,7 +185,7 @@ pub(super) fn stretch(
         let mut made = Vec::new();
         let condition = "sequence > ?2 AND sequence < ?3 AND step = ?4 AND attempt = ?5 ORDER BY sequence";
         let values = params![run, started, finished, at.step as i64, at.attempt];
-        readings(&moment, (condition, values), &kept.frame, &mut |_, reading| {
+        readings(&moment, condition, values, &kept.frame, &mut |_, reading| {
             if measures.contains(&reading.measure) {
                 made.push(reading);
             }

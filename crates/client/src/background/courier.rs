@@ -21,7 +21,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-pub(super) fn run(slot: &Arc<Slot>, (address, access): (&str, &Access), plan: &Plan) {
+pub(super) fn run(slot: &Arc<Slot>, address: &str, access: &Access, plan: &Plan) {
     let _ending = Ending(slot);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -32,12 +32,12 @@ pub(super) fn run(slot: &Arc<Slot>, (address, access): (&str, &Access), plan: &P
             // An abandoned sender drops whatever it is doing; the daemon keeps nothing of half a push.
             biased;
             () = slot.abandoned() => {}
-            () = deliver(slot, (address, access), plan) => {}
+            () = deliver(slot, address, access, plan) => {}
         }
     });
 }
 
-async fn deliver(slot: &Slot, (address, access): (&str, &Access), plan: &Plan) {
+async fn deliver(slot: &Slot, address: &str, access: &Access, plan: &Plan) {
     let client = match Client::lazy_with(address, access) {
         Ok(client) => client,
         Err(fault) => return slot.give_up(&fault.to_string()),

@@ -231,8 +231,8 @@ impl<T: Passes> Backend for Host<T> {
         coefficient: f64,
     ) -> Result<(), Fault> {
         let rows = on.filter(draw);
-        let noise = (on.draw(draw, Purpose::Direction), &*rows);
-        filter::add_direction(&on.weights.slots, u, noise, coefficient);
+        let draw = on.draw(draw, Purpose::Direction);
+        filter::add_direction(&on.weights.slots, u, draw, &rows, coefficient);
         Ok(())
     }
 

@@ -18,11 +18,7 @@ pub type Rows = Vec<Vec<f64>>;
 
 /// Calls `with(row, elements)` for the runs of `start..start + len` that lie in one row of `columns` elements.
 #[inline(always)]
-fn each_row(
-    columns: usize,
-    (start, len): (usize, usize),
-    mut with: impl FnMut(usize, std::ops::Range<usize>),
-) {
+fn each_row(columns: usize, start: usize, len: usize, mut with: impl FnMut(usize, std::ops::Range<usize>)) {
     let mut at = 0;
     while at < len {
         let row = (start + at) / columns;
@@ -47,7 +43,8 @@ fn join(slots: &[Slot], parts: Vec<(usize, Vec<(usize, f64)>)>) -> Rows {
 fn add_squares<T: Real>(columns: usize, start: usize, x: &[T], into: &mut Vec<(usize, f64)>) {
     each_row(
         columns,
-        (start, x.len()),
+        start,
+        x.len(),
         #[inline(always)]
         |row, run| {
             let square: f64 = x[run].iter().map(|x| x.wide() * x.wide()).sum();
@@ -97,7 +94,7 @@ pub fn scales(weights: &Rows, noise: &Rows) -> Rows {
 }
 
 /// u = u + coefficient * (the filter-normalized direction of a draw).
-pub fn add_direction<T: Real>(slots: &[Slot], u: &mut [T], (draw, rows): (Draw, &Rows), coefficient: f64) {
+pub fn add_direction<T: Real>(slots: &[Slot], u: &mut [T], draw: Draw, rows: &Rows, coefficient: f64) {
     #[inline(always)]
     fn kernel<M: MulAdd, T: Real>(
         m: M,
@@ -115,7 +112,8 @@ pub fn add_direction<T: Real>(slots: &[Slot], u: &mut [T], (draw, rows): (Draw, 
             |first, noise: &[T]| {
                 each_row(
                     columns,
-                    (start + first, noise.len()),
+                    start + first,
+                    noise.len(),
                     #[inline(always)]
                     |row, run| {
                         let scale = T::of(coefficient * rows[row]);
@@ -152,7 +150,7 @@ mod tests {
         let weights = row_norms(&slots, &w);
         let rows = scales(&weights, &noise_row_norms::<f64>(&slots, draw));
         let mut u = vec![0.0; w.len()];
-        add_direction(&slots, &mut u, (draw, &rows), 2.0);
+        add_direction(&slots, &mut u, draw, &rows, 2.0);
         let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
         for (row, expected) in weights[0].iter().enumerate() {
             let found = norm(&u[row * 7_001..][..7_001]);

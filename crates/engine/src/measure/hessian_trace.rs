@@ -98,7 +98,7 @@ impl Sketch {
         let u = point.keep_noise(draw, Purpose::Sign)?;
         for q in &self.basis {
             let along = point.product(u, *q)?;
-            point.combine((u, 1.0), (*q, -along))?;
+            point.combine(u, 1.0, *q, -along)?;
         }
         let square = point.product(u, u)?;
         point.scale(u, over(1.0, square.sqrt()))?;

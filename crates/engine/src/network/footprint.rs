@@ -30,7 +30,8 @@ impl Footprint {
     /// [`PLACES`].
     pub fn new<'a>(
         network: &dyn Network,
-        (size, kept): (u64, u64),
+        size: u64,
+        kept: u64,
         batches: impl Iterator<Item = &'a Batch>,
     ) -> Self {
         let vector = network.layout().total() as u64 * size;

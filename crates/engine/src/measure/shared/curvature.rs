@@ -51,7 +51,7 @@ pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault>
     point.go(v, -step);
     point.gradient()?;
     let down = point.keep_gradient();
-    point.combine((up, 0.5 / step), (down, -0.5 / step))?;
+    point.combine(up, 0.5 / step, down, -0.5 / step)?;
     point.release(down);
     Ok(up)
 }

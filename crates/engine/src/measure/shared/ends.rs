@@ -157,7 +157,7 @@ fn rayleigh(point: &mut dyn Point, v: Kept, step: f64) -> Result<End, Fault> {
     point.scale(v, over(1.0, norm))?;
     let product = curvature::product(point, v, step)?;
     let value = point.product(v, product)?;
-    point.combine((product, 1.0), (v, -value))?;
+    point.combine(product, 1.0, v, -value)?;
     let residual = point.product(product, product)?.sqrt();
     point.release(v);
     point.release(product);
@@ -187,7 +187,7 @@ fn drive(point: &mut dyn Point, limits: Limits, shift: f64) -> Result<Found, Fau
     while found.products < limits.iters && !found.settled {
         let next = curvature::product(point, v, limits.last)?;
         if shift != 0.0 {
-            point.combine((next, 1.0), (v, -shift))?;
+            point.combine(next, 1.0, v, -shift)?;
         }
         let value = point.product(v, next)?;
         let square = point.product(next, next)?;

@@ -115,7 +115,7 @@ impl<'p> Lanczos<'p> {
         for _ in 0..2 {
             for q in &self.basis {
                 let along = self.point.product(next, *q)?;
-                self.point.combine((next, 1.0), (*q, -along))?;
+                self.point.combine(next, 1.0, *q, -along)?;
             }
         }
         let length = self.point.product(next, next)?.sqrt();
@@ -144,7 +144,7 @@ impl<'p> Lanczos<'p> {
     fn vector(&mut self, ritz: &Ritz) -> Result<Kept, Fault> {
         let sum = self.point.keep_zeros()?;
         for (q, share) in self.basis.iter().zip(&ritz.coordinates) {
-            self.point.combine((sum, 1.0), (*q, *share))?;
+            self.point.combine(sum, 1.0, *q, *share)?;
         }
         Ok(sum)
     }

@@ -53,7 +53,7 @@ impl<'a> Attention<'a> {
         T::of(1.0 / (self.width() as f64).sqrt())
     }
 
-    fn head(&self, (i, sequence): (usize, &Sequence), head: usize) -> Head {
+    fn head(&self, i: usize, sequence: &Sequence, head: usize) -> Head {
         let row = if self.first_only { i } else { sequence.start };
         Head {
             len: sequence.len,
@@ -77,7 +77,7 @@ impl<'a> Attention<'a> {
         let width = self.width();
         let mut tables = tables;
         for (i, sequence) in self.tokens.sequences.iter().enumerate() {
-            for head in (0..self.heads).map(|head| self.head((i, sequence), head)) {
+            for head in (0..self.heads).map(|head| self.head(i, sequence, head)) {
                 let shape = (head.asking, head.len);
                 let (table, rest) = std::mem::take(&mut tables).split_at_mut(shape.0 * shape.1);
                 tables = rest;
@@ -103,7 +103,7 @@ impl<'a> Attention<'a> {
         }
         let mut tables = tables;
         for (i, sequence) in self.tokens.sequences.iter().enumerate() {
-            for head in (0..self.heads).map(|head| self.head((i, sequence), head)) {
+            for head in (0..self.heads).map(|head| self.head(i, sequence, head)) {
                 let shape = (head.asking, head.len);
                 let (p, rest) = tables.split_at(shape.0 * shape.1);
                 tables = rest;

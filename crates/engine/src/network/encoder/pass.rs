@@ -163,7 +163,7 @@ impl<T: Real> Space<T> {
     }
 
     /// Adds the gradients of the tables and of the embeddings' LayerNorm.
-    fn add_tables(&self, tokens: &Tokens, (at, h): (&Places, usize), gradient: &mut [T]) {
+    fn add_tables(&self, tokens: &Tokens, at: &Places, h: usize, gradient: &mut [T]) {
         add(&mut gradient[at.norm..][..2 * h], &self.scratch.norms[..2 * h]);
         let places = tokens.ids.iter().zip(&tokens.types).zip(&tokens.positions);
         for (row, ((id, kind), position)) in self.d.chunks_exact(h).zip(places) {
@@ -285,7 +285,7 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
         }
         self.each(w, batches, |_, space, cx| space.embed_back(cx, &places));
         for (space, batch) in self.spaces.iter().zip(batches) {
-            space.add_tables(tokens(batch), (&places, self.shape.hidden), gradient);
+            space.add_tables(tokens(batch), &places, self.shape.hidden, gradient);
         }
     }
 }

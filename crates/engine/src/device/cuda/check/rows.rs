@@ -29,7 +29,7 @@ pub fn check<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     let mut found = bed.arena.vector()?;
     for i in 0..2 {
         let coefficient = [0.5, -0.25][i];
-        filter::add_direction(&bed.slots, &mut wanted, (draws[i], &own[i]), coefficient);
+        filter::add_direction(&bed.slots, &mut wanted, draws[i], &own[i], coefficient);
         bed.arena.add_direction(&mut found, (draws[i], &there[i]), coefficient)?;
     }
     bed.elements("add_direction", &found, &wanted)?;
