@@ -13,7 +13,7 @@ impl Hub {
     pub(super) fn told(&self, feed: &Feed, event: &Event) -> Option<Event> {
         match event {
             Event::Closed => self.docket.close(feed.run()),
-            Event::Finished { snapshot, .. } => return self.measured(feed, *snapshot),
+            Event::Finished { .. } => return self.measured(feed.run()),
             Event::Decided(decision) => self.docket.tell(feed.run(), decision),
             _ => {}
         }
@@ -27,9 +27,7 @@ impl Hub {
     }
 
     /// A snapshot is measured: what the run's policy says of it, if that is news.
-    fn measured(&self, feed: &Feed, at: SnapshotRef) -> Option<Event> {
-        let run = feed.run();
-        self.docket.observe(run, at, &lock(&feed.state).board.readings(&at));
+    fn measured(&self, run: &RunId) -> Option<Event> {
         match self.docket.decide(run, None, self) {
             Ok(Decided { decision, news }) => news.then(|| Event::Decided(Box::new(decision))),
             Err(fault) if fault.kind == FaultKind::Precondition => None,

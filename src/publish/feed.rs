@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Hub {
     bounds: Bounds,
     feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
-    pub(super) docket: Docket,
+    pub(super) docket: Arc<Docket>,
     watermark: Watermark,
     kept_in: Option<KeptIn>,
     /// Counts what happens in all runs: wakes whoever watches many of them.
@@ -69,6 +69,7 @@ pub(super) struct Feed {
     kept: Option<Arc<Kept>>,
     pub(super) state: Mutex<State>,
     tally: Arc<Tally>,
+    docket: Arc<Docket>,
     /// Place of the next event: wakes watchers.
     next: watch::Sender<u64>,
 }
@@ -134,7 +135,7 @@ impl Hub {
 
     fn take_up(&self, store: &Store, loaded: Loaded) {
         let Loaded { run, kept, standing, pending, ended } = loaded;
-        let feed = self.new_feed(run.record.id, Some(kept), (standing, ended));
+        let feed = self.new_feed(run.record.id, Some(kept), standing, ended);
         lock(&self.feeds).insert(feed.run.clone(), feed.clone());
         for snapshot in pending {
             let reason = "the daemon ended before it was measured".to_owned();
@@ -145,12 +146,7 @@ impl Hub {
         }
     }
 
-    fn new_feed(
-        &self,
-        run: RunId,
-        kept: Option<Arc<Kept>>,
-        (standing, ended): (Standing, bool),
-    ) -> Arc<Feed> {
+    fn new_feed(&self, run: RunId, kept: Option<Arc<Kept>>, standing: Standing, ended: bool) -> Arc<Feed> {
         let next = standing.progress.next_sequence;
         let log = Log::new(self.bounds, next);
         let board = Board::new(self.bounds, standing);
@@ -158,7 +154,8 @@ impl Hub {
         let state = Mutex::new(state);
         let next = watch::Sender::new(next);
         let tally = self.tally.clone();
-        Arc::new(Feed { run, kept, state, tally, next })
+        let docket = self.docket.clone();
+        Arc::new(Feed { run, kept, state, tally, docket, next })
     }
 
     pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
@@ -316,7 +313,7 @@ impl Journal for Hub {
         self.docket.open(&record.id, case, None);
         let run = record.id.clone();
         let kept = self.store().map(|_| Arc::new(Kept::new(record.measures.clone(), record.precision)));
-        let feed = self.new_feed(run.clone(), kept, (Standing::default(), false));
+        let feed = self.new_feed(run.clone(), kept, Standing::default(), false);
         lock(&self.feeds).insert(run, feed.clone());
         if let Some(store) = self.store() {
             store.push(feed, What::Open(Box::new(record)));
@@ -422,7 +419,7 @@ impl Feed {
     }
 
     /// Without a history: told at once, unless the last event has been told.
-    fn tell_now(&self, event: Event) -> Option<Arc<Sequenced>> {
+    pub(super) fn tell_now(&self, event: Event) -> Option<Arc<Sequenced>> {
         let mut state = lock(&self.state);
         if state.ended {
             return None;
@@ -443,6 +440,10 @@ impl Feed {
         count(&self.tally, &sequenced.event, &state.board);
         state.log.keep(sequenced);
         state.board.apply(sequenced);
+        // Before anybody hears of it: whoever does may ask for the decision at once.
+        if let Event::Finished { snapshot, .. } = &sequenced.event {
+            self.docket.observe(&self.run, *snapshot, &state.board.readings(snapshot));
+        }
         self.next.send_replace(sequenced.sequence + 1);
     }
 }

@@ -71,11 +71,17 @@ fn loss() -> Reading {
     Reading { value: Some(2.0), ..Reading::blank(loss, None, AT, Precision::F64) }
 }
 
+fn events() -> [Event; 4] {
+    [
+        Event::Accepted { snapshot: AT, kind: WeightKind::Ema, initialization: false },
+        Event::Started { snapshot: AT, readings: 1 },
+        Event::Reading(Box::new(loss())),
+        Event::Finished { snapshot: AT, seconds: 0.5 },
+    ]
+}
+
 fn measured(hub: &Hub, run: &RunId) {
-    hub.append(run, Event::Accepted { snapshot: AT, kind: WeightKind::Ema, initialization: false });
-    hub.append(run, Event::Started { snapshot: AT, readings: 1 });
-    hub.append(run, Event::Reading(Box::new(loss())));
-    hub.append(run, Event::Finished { snapshot: AT, seconds: 0.5 });
+    events().into_iter().for_each(|event| hub.append(run, event));
 }
 
 fn silent(hub: &Hub, run: &RunId) {
@@ -127,6 +133,19 @@ async fn a_stop_is_spoken_of_when_it_is_durable() {
     again.resume(&run, case());
     assert_eq!(again.decided(&run), hub.decided(&run));
     assert!(again.refusal(&run).is_some());
+}
+
+/// Watchers are woken before the hub asks the policy, and one of them may ask first.
+#[tokio::test]
+async fn a_snapshot_that_watchers_have_heard_of_counts_in_a_decision() {
+    let directory = tempfile::tempdir().unwrap();
+    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
+    let feed = hub.feed(&run).unwrap();
+    for event in events() {
+        assert!(feed.tell_now(event).is_some());
+    }
+    let decision = hub.docket.decide(&run, None, hub.as_ref()).unwrap().decision;
+    assert_eq!((decision.advice, decision.evaluated), (Advice::Stop, Some(AT)));
 }
 
 #[tokio::test]
