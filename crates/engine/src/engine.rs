@@ -37,7 +37,7 @@ impl Engine {
     /// An engine on the CPU; the numbers do not depend on `threads`.
     ///
     /// # Errors
-    /// [`FaultKind::Internal`] when the system gives no threads.
+    /// [`clino_domain::FaultKind::Internal`] when the system gives no threads.
     pub fn new(threads: usize) -> Result<Self, Fault> {
         let name = |i| format!("clino-cpu-{i}");
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).thread_name(name);
@@ -49,7 +49,7 @@ impl Engine {
     /// Whether this build can compute at a place at all; whether the machine can is told when the engine opens there.
     ///
     /// # Errors
-    /// [`FaultKind::Invalid`] naming `device` for a GPU in a build without GPUs.
+    /// [`clino_domain::FaultKind::Invalid`] naming `device` for a GPU in a build without GPUs.
     pub fn check(place: &Place) -> Result<(), Fault> {
         match (&place.devices, MISSING) {
             (Devices::Cuda(_), Some(missing)) => {
@@ -62,7 +62,7 @@ impl Engine {
     /// An engine at a place; the second value says why it is on the CPU after all, when that was left to it.
     ///
     /// # Errors
-    /// Those of [`Engine::check`] and [`Engine::new`], and [`FaultKind::Unavailable`] when a GPU that was named cannot be used.
+    /// Those of [`Engine::check`] and [`Engine::new`], and [`clino_domain::FaultKind::Unavailable`] when a GPU that was named cannot be used.
     pub fn open(place: &Place) -> Result<(Self, Option<String>), Fault> {
         Self::check(place)?;
         let mut engine = Self::new(place.threads)?;
@@ -167,7 +167,7 @@ impl Engine {
     /// A tiny computation with a known answer, on the threads that will do the work.
     ///
     /// # Errors
-    /// [`FaultKind::Internal`] when the answer is wrong.
+    /// [`clino_domain::FaultKind::Internal`] when the answer is wrong.
     pub fn self_check(&self) -> Result<(), Fault> {
         let words = self.pool.install(|| crate::device::noise::philox([0; 4], [0; 2]));
         let rows = [1.0f64, 2.0, 3.0];

@@ -76,7 +76,7 @@ class Settings:
 
 
 def standard_socket(runtime: str | None, uid: int) -> str:
-    """Say where `clino serve` of a user listens by default; crates/client/src/endpoint.rs has the same, docs/access.md why."""
+    """Say where `clino serve` of a user listens by default, as crates/client/src/endpoint.rs does."""
     if runtime is not None and runtime.startswith("/"):
         return f"{runtime.rstrip('/')}/clino/clino.sock"
     return "/run/clino/clino.sock" if uid == 0 else f"{_SHARED}/clino-{uid}/clino.sock"
