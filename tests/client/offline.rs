@@ -161,6 +161,7 @@ fn a_pretrained_body_is_an_initialization_without_the_head() {
             "distance",
             "param_variance",
             "pac_bayes:draws=2",
+            "norm_bounds",
         ]);
         serde_json::from_str(&out).unwrap()
     };
@@ -188,9 +189,14 @@ fn a_pretrained_body_is_an_initialization_without_the_head() {
     let [moved, all] =
         [&body, &whole].map(|a| reading(a, "param_variance")["parts"]["delta"].as_f64().unwrap());
     assert!(moved > 0.0 && moved < all, "{moved} {all}");
-    let bound = reading(&body, "pac_bayes");
-    assert_eq!(bound["outcome"], "unavailable");
-    assert_eq!(bound["reason"], format!("the initialization lacks 2 of {} parameters", expected.len() + 2));
+    for measure in ["pac_bayes", "norm_bounds"] {
+        let bound = reading(&body, measure);
+        assert_eq!(bound["outcome"], "unavailable");
+        assert_eq!(
+            bound["reason"],
+            format!("the initialization lacks 2 of {} parameters", expected.len() + 2)
+        );
+    }
 }
 
 fn bench(lines: &str, network: &str) -> std::process::Output {

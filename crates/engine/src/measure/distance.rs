@@ -5,6 +5,7 @@
 //! tensors that the initialization lacks, such as the head's in a pretrained body, are left out of all forms.
 //! Cost: 1 P over two sets of parameters.
 
+use super::shared::initialization::lacking;
 use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
 use crate::scope::Scope;
 use clino_domain::{Against, Needs, TensorParts, TensorStatistics};
@@ -43,20 +44,20 @@ impl Measure for Distance {
     }
 
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
-        let statistics = scope.landscape.position().statistics();
-        let statistics: Vec<_> = statistics.iter().filter(|tensor| tensor.init.is_some()).collect();
-        let against: Vec<Against> = statistics.iter().filter_map(|tensor| tensor.init).collect();
-        if against.is_empty() {
-            return Err(Shortfall::Unavailable("no initialization was given".into()));
+        let position = scope.landscape.position();
+        let compared: Vec<(&TensorStatistics, Against)> =
+            position.statistics().iter().filter_map(|tensor| Some((tensor, tensor.init?))).collect();
+        if compared.is_empty() {
+            return Err(lacking(position));
         }
-        let total = |one: fn(&Against) -> f64| against.iter().map(one).sum::<f64>();
+        let total = |one: fn(&Against) -> f64| compared.iter().map(|(_, against)| one(against)).sum::<f64>();
         let square = total(|a| a.delta.square);
         let init = total(|a| a.init_square);
         let dot = total(|a| a.dot);
-        let frobenius: Vec<f64> = against.iter().map(|a| a.delta.square.sqrt()).collect();
+        let frobenius: Vec<f64> = compared.iter().map(|(_, a)| a.delta.square.sqrt()).collect();
         let sum = frobenius.iter().sum::<f64>();
         let count = frobenius.len() as f64;
-        let own: f64 = statistics.iter().map(|t| t.w.square).sum();
+        let own: f64 = compared.iter().map(|(tensor, _)| tensor.w.square).sum();
         let over = |a: f64, b: f64| (b > 0.0).then(|| a / b);
         let mut findings = Findings::parts(vec![
             part("l2", square.sqrt()),
@@ -64,13 +65,13 @@ impl Measure for Distance {
             part("sum_frobenius", sum),
             part("mean_frobenius", sum / count),
             part("cosine", over(dot, own.sqrt() * init.sqrt())),
-            part("max", against.iter().map(|a| a.farthest).fold(0.0, f64::max)),
+            part("max", compared.iter().map(|(_, a)| a.farthest).fold(0.0, f64::max)),
         ]);
-        let tensor = |(t, norm): (&&TensorStatistics, &f64)| TensorParts {
-            tensor: t.name.clone(),
+        let tensor = |((tensor, _), norm): (&(&TensorStatistics, Against), &f64)| TensorParts {
+            tensor: tensor.name.clone(),
             parts: vec![part("l2", *norm)],
         };
-        findings.tensors = statistics.iter().zip(&frobenius).map(tensor).collect();
+        findings.tensors = compared.iter().zip(&frobenius).map(tensor).collect();
         Ok(findings)
     }
 }

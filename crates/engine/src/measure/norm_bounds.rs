@@ -6,6 +6,7 @@
 //! they are weak for transformers. With `adjust` every row is adjusted to the sample size as in the published tables.
 //! Cost: singular values of every matrix and of its move, shared F, and 1 F for the path norm.
 
+use super::shared::initialization::lacking;
 use super::spectrum::{spectra, with_spectra};
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
 use crate::landscape::Matrices;
@@ -123,7 +124,7 @@ impl Measure for NormBounds {
         let own = spectra(scope, Matrices::Weights)?;
         let moved = spectra(scope, Matrices::Moves)?;
         if moved.is_empty() {
-            return Err(Shortfall::Unavailable("no initialization was given".into()));
+            return Err(lacking(scope.landscape.position()));
         }
         if let Some(zero) = own.iter().find(|spectrum| spectrum.top() == 0.0) {
             let name = &scope.landscape.position().slots()[zero.slot].name;

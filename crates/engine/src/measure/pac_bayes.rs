@@ -8,6 +8,7 @@
 //! Cost: at most 2 * 15 * draws F. The magnitude-aware form is invariant to a rescaling of layers but for its floor.
 
 use super::shared::climb::base_loss;
+use super::shared::initialization::lacking;
 use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
 use crate::device::metric::Metric;
 use crate::device::noise::Purpose;
@@ -152,18 +153,6 @@ struct Matrices {
     logs: f64,
 }
 
-/// # Errors
-/// Unavailable when there is no initialization of every parameter.
-fn whole_initialization(position: &dyn Position) -> Result<(), Shortfall> {
-    let statistics = position.statistics();
-    let reason = match statistics.iter().filter(|tensor| tensor.init.is_none()).count() {
-        0 => return Ok(()),
-        all if all == statistics.len() => "no initialization was given".into(),
-        lacking => format!("the initialization lacks {lacking} of {} parameters", statistics.len()),
-    };
-    Err(Shortfall::Unavailable(reason))
-}
-
 fn matrices(position: &dyn Position, sigma: f64) -> Result<Option<Matrices>, Shortfall> {
     let Some(logs) = position.log_sums(sigma, FLOOR)? else { return Ok(None) };
     let mut all = Matrices { own: 0.0, moved: 0.0, elements: 0.0, logs: 0.0 };
@@ -201,7 +190,10 @@ impl Measure for PacBayes {
 
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         base_loss(scope)?;
-        whole_initialization(scope.landscape.position())?;
+        let position = scope.landscape.position();
+        if position.statistics().iter().any(|tensor| tensor.init.is_none()) {
+            return Err(lacking(position));
+        }
         let outputs = scope.outputs()?;
         let clean = outputs.accuracy();
         let examples = outputs.labels.len() as f64;
@@ -210,7 +202,7 @@ impl Measure for PacBayes {
         let plain = search(false).run(scope)?;
         let aware = search(true).run(scope)?;
         let Some(all) = matrices(scope.landscape.position(), aware.sigma)? else {
-            return Err(Shortfall::Unavailable("no initialization was given".into()));
+            return Err(lacking(scope.landscape.position()));
         };
         let [init, orig, mag_init, mag_orig] = bounds(&all, [plain.sigma, aware.sigma], examples);
         let flat = |sigma: f64| 1.0 / (sigma * sigma);

@@ -7,6 +7,7 @@ pub mod climb;
 pub mod curvature;
 pub mod draws;
 pub mod ends;
+pub mod initialization;
 pub mod lanczos;
 pub mod power_law;
 pub mod ratio;
