@@ -5,11 +5,6 @@ use clino_domain::budget::Budget;
 use clino_domain::*;
 use proptest::prelude::*;
 
-#[test]
-fn the_checksum_is_that_of_the_catalogue() {
-    assert_eq!(crc32c(b"123456789"), 0xe306_9283);
-}
-
 fn manifest(lengths: &[u64]) -> Manifest {
     let spec = |(i, length): (usize, &u64)| TensorSpec {
         name: format!("t{i}"),

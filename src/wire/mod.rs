@@ -1,4 +1,4 @@
-//! The gRPC edge: services, limits, and the one place where protobuf and domain meet.
+//! The gRPC edge: services and limits. Protobuf and domain meet in [`clino_proto`].
 //!
 //! Owns: streams, calls, who may make them. May not touch: the engine, the pipeline.
 

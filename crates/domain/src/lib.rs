@@ -1,7 +1,8 @@
-//! Nouns of clino as plain data, and the two traits by which stages meet without an import.
+//! Nouns of clino as plain data, and the traits by which stages meet without an import.
 //!
-//! Owns: identifiers, faults, tensors and manifests, run specifications, snapshots, readings and events.
-//! May not touch: any other folder, tonic, prost, tokio, candle; no clock, no environment, no logging.
+//! Owns: identifiers, faults, tensors and manifests, run specifications, snapshots, readings and events; with the feature
+//! `tonic`, which status a fault becomes. May not touch: any other crate of clino, prost, tokio, candle; no clock, no
+//! environment, no logging.
 
 pub mod answer;
 pub mod budget;

@@ -316,6 +316,11 @@ mod tests {
     }
 
     #[test]
+    fn the_checksum_is_that_of_the_catalogue() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
     fn integers_of_every_width_are_read_exactly() {
         let read = |dtype: Dtype, bytes: &[u8]| {
             let integers = dtype.integers(bytes).expect("an integer");
