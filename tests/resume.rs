@@ -112,6 +112,24 @@ async fn a_run_goes_on_after_its_trainer_and_the_daemon_have_ended() {
 }
 
 #[tokio::test]
+async fn a_second_run_of_a_name_that_was_meant_to_go_on_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = start(&directory, false);
+    let mut clients = daemon.clients().await;
+    let named = |key: &str, resume| pb::OpenRunRequest { name: "later".into(), resume, ..request(key) };
+    let mut open = async |request| clients.runs.open_run(request).await.unwrap().into_inner();
+    let first = open(named("a key of its own", false)).await;
+    assert_eq!(first.warnings, [""; 0]);
+    let second = open(named("later", true)).await;
+    let [warning] = &second.warnings[..] else { panic!("{:?}", second.warnings) };
+    assert!(second.created && warning.contains(&first.run_id), "{warning}");
+    assert!(warning.contains("resume it by its id"), "{warning}");
+    let again = open(named("later", true)).await;
+    assert_eq!((again.run_id, again.warnings.len()), (second.run_id, 0), "this one goes on");
+    assert_eq!(open(named(&first.run_id, true)).await.run_id, first.run_id, "as the warning says");
+}
+
+#[tokio::test]
 async fn who_closed_a_run_is_remembered_across_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(&directory, true);

@@ -549,7 +549,9 @@ async fn a_group_that_no_run_has_is_named_with_those_that_there_are() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let compare = ["compare", "--addr", &daemon.http, "--on", "loss@fr"];
-    assert_eq!(printed(&compare).lines().count(), 2, "without runs there is nothing to name");
+    assert_eq!(printed(&compare), "no runs yet: a trainer opens one, or `clino open` does\n");
+    let elsewhere = ["runs", "--addr", &daemon.http, "--project", "nano"];
+    assert_eq!(printed(&elsewhere), "no run fits --project, --experiment, --tag and --open\n");
     open(&mut clients, labelled("a", "red", "", &[])).await;
     let output = clino(&compare).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -561,6 +563,31 @@ async fn a_group_that_no_run_has_is_named_with_those_that_there_are() {
     let fleet = printed(&["fleet", &daemon.http, "--once", "--show", "loss@fr"]);
     assert!(fleet.ends_with("no run has a group fr: there are de, en\n"), "{fleet}");
     assert!(fleet.starts_with("1 daemon, 0 away; 1 run, 1 open\n"), "{fleet}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_takes_nothing_says_why() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    let run = open(&mut clients, labelled("a", "red", "", &[])).await;
+    let watch = ["watch", "--addr", &daemon.http, &run, "--once"];
+    assert!(printed(&watch).contains("waiting for a snapshot"), "nothing is no mistake");
+    for step in [1, 2] {
+        let mut upload = Upload::new(&run, step);
+        upload.begin.tensors[0].name = "fc1.weight".into();
+        clients.push(upload).await.unwrap_err();
+    }
+    let said = printed(&watch);
+    assert!(said.contains("2 uploads refused; the last: tensors: expected the names of an mlp"), "{said}");
+    let listed = printed(&["runs", "--addr", &daemon.http]);
+    assert!(listed.contains(" refused "), "{listed}");
+    let json = printed(&["runs", "--addr", &daemon.http, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["refused"], 2);
+    assert!(json["refusal"].as_str().unwrap().contains("fc1.weight"), "{json}");
+    measured(&mut clients, &run, 3).await;
+    let listed = printed(&["runs", "--addr", &daemon.http]);
+    assert!(listed.contains(" open "), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

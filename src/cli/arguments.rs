@@ -42,6 +42,10 @@ pub fn measure(text: &str) -> Result<MeasureRequest, String> {
     if name.is_empty() {
         return Err("expected NAME or NAME:key=value,…".into());
     }
+    if name.contains(',') {
+        let several = name.replace(',', " ");
+        return Err(format!("found {name:?}, expected one measure: separate several by spaces, {several}"));
+    }
     let mut parameters: BTreeMap<String, Value> = BTreeMap::new();
     let mut last: Option<String> = None;
     for piece in rest.into_iter().flat_map(|rest| rest.split(',')) {
@@ -126,7 +130,17 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for bad in ["", ":a=1", "loss:", "loss:1", "loss:=1", "loss:a=1,a=2", "loss:a=x,1", "loss:a=1,x"] {
+        for bad in [
+            "",
+            ":a=1",
+            "loss,accuracy",
+            "loss:",
+            "loss:1",
+            "loss:=1",
+            "loss:a=1,a=2",
+            "loss:a=x,1",
+            "loss:a=1,x",
+        ] {
             assert!(measure(bad).is_err(), "{bad}");
         }
     }

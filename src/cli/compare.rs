@@ -8,9 +8,9 @@ use super::out::{columns, print, print_json};
 use super::row;
 use super::selection::{Format, Selection};
 use super::view::place;
-use super::words::NOTHING;
+use super::words::{count, within};
 use clap::{Args, ValueEnum};
-use clino_domain::text::{harmless, shown};
+use clino_domain::text::{harmless, listed, shown};
 use clino_domain::{ComparedRun, Comparison, Direction, Fault, Moment, Subject};
 use serde_json::{Value as Json, json};
 
@@ -35,6 +35,9 @@ pub struct Compare {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
+
+/// Most runs without a value that are named.
+const MOST_NAMED: usize = 8;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Best {
@@ -72,7 +75,8 @@ impl Compare {
         let comparison = Comparison { filter, on, moment: self.moment, direction };
         let lines = self.daemon.connect().await?.compare(&comparison).await?;
         match self.format {
-            Format::Table => print(&table(&self.on, &lines).render(columns())),
+            Format::Table if lines.is_empty() => print(self.selection.none()),
+            Format::Table => print(&text(&self.on, &lines, columns())),
             Format::Json => {
                 lines.iter().zip(1..).try_for_each(|(line, rank)| print_json(&json(line, rank).to_string()))
             }
@@ -80,26 +84,43 @@ impl Compare {
     }
 }
 
-/// A row a run, the best first.
-pub(super) fn table(on: &Subject, lines: &[ComparedRun]) -> Grid {
-    let value = Column::number(&format!("{} ± standard error", harmless(&on.to_string()))).always();
-    let place_of = [Column::number(""), value, Column::number("step")];
-    let labels =
-        [Column::name("name"), Column::name("project"), Column::name("experiment"), Column::id("run")];
+/// A row a run that has a value, the best first, and a line for the others.
+pub(super) fn text(on: &Subject, lines: &[ComparedRun], room: Option<usize>) -> String {
+    let without = lines.iter().filter(|line| line.point.is_none()).map(|line| shown(&line.name));
+    let without: Vec<String> = without.collect();
+    let said = match without.len() {
+        0 => String::new(),
+        number => {
+            let on = harmless(&on.to_string());
+            let names = listed(without.into_iter(), MOST_NAMED);
+            format!("no value of {on} in {}: {names}\n", count(number as u64, "run"))
+        }
+    };
+    let table = table(on, lines).map(|table| table.render(room)).unwrap_or_default();
+    table + &within(&said, room)
+}
+
+fn table(on: &Subject, lines: &[ComparedRun]) -> Option<Grid> {
+    let value = Column::number(&harmless(&on.to_string()));
+    let place_of =
+        [Column::number(""), value, Column::number("step"), Column::name("name"), Column::id("run")];
+    let labels = [Column::name("project"), Column::name("experiment")];
     let mut table = Grid::new(1, place_of.into_iter().chain(labels));
-    for (line, rank) in lines.iter().zip(1..) {
-        let rank = line.point.map_or(String::new(), |_| rank.to_string());
+    let ranked = lines.iter().filter_map(|line| Some((line, line.point?))).zip(1..);
+    let mut any = false;
+    for ((line, point), rank) in ranked {
+        any = true;
         table.row([
-            rank,
-            line.point.map_or(NOTHING.into(), |point| row::value(&point)),
-            line.point.map_or(NOTHING.into(), |point| place(point.at)),
+            rank.to_string(),
+            row::value(&point),
+            place(point.at),
             shown(&line.name),
+            shown(&line.run.0),
             shown(&line.project),
             row::text(&line.experiment),
-            shown(&line.run.0),
         ]);
     }
-    table
+    any.then_some(table)
 }
 
 fn json(line: &ComparedRun, rank: usize) -> Json {

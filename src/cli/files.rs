@@ -148,7 +148,7 @@ impl TensorFile {
         Snapshot::new(header, self.manifest.clone(), self.all()?)
     }
 
-    /// All tensors as a probe group. Of columns that no model reads those of foreign dtypes are left out, which is told.
+    /// All tensors as a probe group, a column `label` as the labels where there are no `labels`. Of columns that no model reads those of foreign dtypes are left out, which is told.
     ///
     /// # Errors
     /// [`FaultKind::Invalid`] for a column of a dtype that clino does not read; those of [`TensorFile::read_at`].
@@ -167,9 +167,19 @@ impl TensorFile {
                 quoted(column)
             ));
         }
-        let specs = self.manifest.tensors().iter().cloned();
-        let tensors = specs.zip(self.all()?).map(|(spec, data)| Tensor { spec, data }).collect();
+        let mut specs = self.manifest.tensors().to_vec();
+        name_labels(&mut specs);
+        let tensors = specs.into_iter().zip(self.all()?).map(|(spec, data)| Tensor { spec, data }).collect();
         Ok(ProbeGroup { name: name.into(), tensors: Arc::new(tensors) })
+    }
+}
+
+/// Data sets have `label` where models have `labels`.
+fn name_labels(columns: &mut [TensorSpec]) {
+    if columns.iter().all(|column| column.name != "labels")
+        && let Some(label) = columns.iter_mut().find(|column| column.name == "label")
+    {
+        label.name = "labels".into();
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
         // The one that is open goes first; of its mean a group is missing.
         assert_eq!(
             rows[3],
-            ["unix:///a", "second", "p", "measuring", "30", "10", "0.50000", "±", "2.5e-1", "–", "STOP"]
+            ["unix:///a", "second", "p", "measuring", "30", "10", "0.50000", "±", "0.25", "–", "STOP"]
         );
         assert_eq!(rows[4][..4], ["unix:///a", "first", "p", "closed"]);
         assert!(rows[5].starts_with(&["unix:///b", "–", "–", "away:"]), "{text}");
@@ -334,7 +334,7 @@ mod tests {
         for room in 40..120 {
             let text = fleet().render(None, Some(room));
             let widest = text.lines().map(crate::cli::words::width).max().unwrap();
-            assert!(widest <= room && text.contains("0.50000 ± 2.5e-1"), "{room}:\n{text}");
+            assert!(widest <= room && text.contains("0.50000 ± 0.25"), "{room}:\n{text}");
             // The cell has no room for the reason.
             let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(flat.contains("unix:///b is away: no daemon at"), "{text}");
@@ -370,7 +370,7 @@ mod tests {
         let mut fleet = fleet();
         let news = Word::News(RunNews { runs: vec![measured()], forgotten: vec![RunId("r-9".into())] });
         let said =
-            "unix:///a second (p): measuring, step 30, lag 10, loss 0.50000 ± 2.5e-1, mean(loss@*) –, STOP";
+            "unix:///a second (p): measuring, step 30, lag 10, loss 0.50000 ± 0.25, mean(loss@*) –, STOP";
         assert_eq!(fleet.lines(0, &news), [said, "unix:///a forgot the run r-9"]);
         // Another snapshot came in, of which a line tells nothing.
         let again = RunSummary { next_sequence: 9, ..measured() };

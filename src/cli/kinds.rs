@@ -36,6 +36,12 @@ const BEGINNINGS: [(&[u8], &str, &str); 10] = [
     (b"{", "JSON", "give the file of tensors that belongs to it"),
 ];
 
+const TEXT: (&str, &str) = (
+    "a text, such as a CSV file",
+    "save its columns as tensors, in Python: from safetensors.numpy import save_file; save_file({\"input_ids\": …, \
+     \"labels\": …}, \"probe.safetensors\")",
+);
+
 /// The folder's or index's files of tensors, or the file itself.
 ///
 /// # Errors
@@ -114,9 +120,14 @@ pub fn mistaken(beginning: &[u8]) -> Option<Fault> {
         return Some(Fault::new(FaultKind::Invalid, message));
     }
     let known = BEGINNINGS.iter().find(|(mark, ..)| beginning.starts_with(mark));
-    known.map(|(_, found, advice)| {
-        Fault::new(FaultKind::Invalid, format!("found {found}, expected safetensors: {advice}"))
-    })
+    let text = || is_text(beginning).then_some(TEXT);
+    let (found, advice) = known.map(|(_, found, advice)| (*found, *advice)).or_else(text)?;
+    Some(Fault::new(FaultKind::Invalid, format!("found {found}, expected safetensors: {advice}")))
+}
+
+/// Whether bytes are the beginning of a text: none of them is a control character but blanks and line ends.
+fn is_text(beginning: &[u8]) -> bool {
+    beginning.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..))
 }
 
 #[cfg(test)]
@@ -184,6 +195,9 @@ mod tests {
             message(b"").unwrap(),
             "found an empty file, expected safetensors: it was not written to the end, save it again"
         );
+        let csv = message(b"text,label\r\ngut,1\n").unwrap();
+        assert!(csv.starts_with("found a text, such as a CSV file, expected safetensors: save its"), "{csv}");
         assert_eq!(message(&[8, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(message(b"text\x00"), None);
     }
 }

@@ -130,7 +130,7 @@ mod tests {
             let text = text(Some(room));
             assert!(text.lines().all(|line| width(line) <= room), "{room}:\n{text}");
             let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(flat.contains("sharpness en 0.50000 ± 2.5e-1 alpha=0.01"), "{text}");
+            assert!(flat.contains("sharpness en 0.50000 ± 0.25 alpha=0.01"), "{text}");
             assert!(flat.contains("that it does not fit into one line of a terminal"), "{text}");
         }
         assert_eq!(text(None).lines().count(), 3);

@@ -14,8 +14,8 @@ use crate::pipeline::{self, Listener, Memory};
 use clap::{Args, ValueEnum};
 use clino_domain::text::{listed, shown};
 use clino_domain::{
-    Admitted, Examiner, Fault, FaultKind, InMemory, Layout, MeasureRequest, ParameterSource, Planned,
-    Reading, References, RunSpec, Snapshot, Work,
+    Admitted, Examiner, Fault, FaultKind, InMemory, MeasureRequest, ParameterSource, Planned, Reading,
+    References, RunSpec, Snapshot, Work,
 };
 use clino_engine::{Arrived, Examination, Session, Stop, Task};
 use serde::Serialize;
@@ -205,7 +205,7 @@ impl<'a> Desk<'a> {
         let previous = reference(measured.previous.as_deref(), |snapshot| InMemory::new(snapshot, layout))?;
         let mut snapshot = Some(measured.model.snapshot()?);
         self.warnings = snapshot.iter().flat_map(|held| warnings(admitted, held)).collect();
-        self.warnings.extend(init.iter().filter_map(|init| lacking(&**init, layout)));
+        self.warnings.extend(init.iter().filter_map(|init| lacking(&**init, admitted)));
         self.warnings.iter().for_each(|warning| super::warn(warning));
         let references = References { init, previous };
         let engine = measured.model.engine()?;
@@ -316,15 +316,19 @@ fn reference(
 }
 
 /// What is said of an initialization that lacks the head.
-fn lacking(init: &dyn ParameterSource, layout: &dyn Layout) -> Option<String> {
-    let parameters = layout.parameters().iter().enumerate();
-    let names: Vec<String> =
-        parameters.filter(|(index, _)| !init.has(*index)).map(|(_, spec)| spec.name.clone()).collect();
+fn lacking(init: &dyn ParameterSource, admitted: &Admitted) -> Option<String> {
+    let parameters = admitted.layout.parameters().iter().enumerate();
+    let lacking = parameters.filter(|(index, _)| !init.has(*index));
+    let names: Vec<String> = lacking.map(|(_, spec)| format!("{} {:?}", spec.name, spec.shape)).collect();
     (!names.is_empty()).then(|| {
-        let names = listed(names.into_iter(), MOST_NAMED);
+        let compared = admitted.measures.iter().zip(&admitted.needs);
+        let compared = compared.filter(|(_, needs)| needs.init || needs.init_if_given);
+        let measures: Vec<&str> = compared.map(|(measure, _)| measure.name.as_str()).collect();
         format!(
-            "the initialization has no {names} of these shapes: distances leave them out, and measures that need all of it \
-             go without"
+            "the initialization has no {}: the measures that compare with it ({}) leave them out, or are unavailable where \
+             they need all of it",
+            listed(names.into_iter(), MOST_NAMED),
+            measures.join(", ")
         )
     })
 }

@@ -16,6 +16,9 @@ pub fn state(run: &RunSummary) -> &'static str {
     if run.checked.as_ref().is_some_and(|checked| !checked.agrees) {
         return "mismatch";
     }
+    if run.accepted == 0 && run.refusals.count > 0 {
+        return "refused";
+    }
     match (run.closed, run.pending) {
         (true, 0) => "closed",
         (true, _) => "closing",
@@ -99,6 +102,8 @@ pub fn json(run: &RunSummary) -> Map<String, Json> {
         "lag_steps": lag(run),
         "opened_at": run.opened_at,
         "model_check": run.checked,
+        "refused": run.refusals.count,
+        "refusal": (run.refusals.count > 0).then_some(&run.refusals.last),
         "advice": word(decision.map(|d| serialized(serde_json::to_value(d.advice)))),
         "reason": word(decision.map(|d| serialized(serde_json::to_value(d.reason)))),
         "sentence": decision.map(|d| d.sentence.clone()),

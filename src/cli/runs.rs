@@ -38,6 +38,7 @@ impl Runs {
     pub async fn run(&self) -> Result<(), Fault> {
         let runs = self.found().await?;
         match self.format {
+            Format::Table if runs.is_empty() => print(self.selection.none()),
             Format::Table => print(&table(&runs).render(columns())),
             Format::Json => runs.iter().try_for_each(|run| print_json(&json_line(run).to_string())),
         }
@@ -58,21 +59,21 @@ impl Runs {
 /// A row a run.
 pub(super) fn table(runs: &[RunSummary]) -> Grid {
     let labels =
-        [Column::name("name"), Column::name("project"), Column::name("experiment"), Column::name("tags")];
+        [Column::name("name"), Column::id("run"), Column::name("project"), Column::name("experiment")];
     let state = [Column::word("state"), Column::number("step"), Column::number("measured")];
-    let end = [Column::word("advice"), Column::id("run")];
+    let end = [Column::word("advice"), Column::name("tags")];
     let mut table = Grid::new(1, labels.into_iter().chain(state).chain(end));
     for run in runs {
         table.row([
             shown(&run.name),
+            shown(&run.run.0),
             shown(&run.label.project),
             row::text(&run.label.experiment),
-            row::tags(run),
             row::state(run).into(),
             row::step(run),
             format!("{} of {}", run.measured, run.accepted),
             row::said(run).into(),
-            shown(&run.run.0),
+            row::tags(run),
         ]);
     }
     table

@@ -8,8 +8,8 @@ use super::view::tests::{decision, run};
 use super::words::width;
 use super::{compare, history, open, plan, runs};
 use clino_domain::{
-    ComparedRun, Estimate, Event, Latest, MeasureRequest, OpenedRun, Planned, Point, Precision, Reading,
-    RunId, RunLabel, RunNews, RunSummary, SnapshotRef, Subject, Value, Work,
+    ComparedRun, Estimate, Event, Latest, MeasureRequest, OpenedRun, Outcome, Planned, Point, Precision,
+    Reading, Refusals, RunId, RunLabel, RunNews, RunSummary, SnapshotRef, Subject, Value, Work,
 };
 use std::path::Path;
 
@@ -46,7 +46,11 @@ fn three() -> Vec<RunSummary> {
         RunSummary {
             run: RunId(IDS[place].into()),
             name: NAMES[place].into(),
-            label: RunLabel { project: "translation".into(), ..RunLabel::default() },
+            label: RunLabel {
+                project: "translation".into(),
+                tags: if measured { [("lr".into(), "1e-3".into())].into() } else { Default::default() },
+                ..RunLabel::default()
+            },
             accepted: if measured { 1204 } else { 0 },
             measured: if measured { 1187 } else { 0 },
             pending: u64::from(place == 0),
@@ -79,7 +83,7 @@ fn compared() -> String {
     };
     let lines: Vec<_> = three().into_iter().enumerate().map(|(place, run)| line(place, run)).collect();
     let on = "sum(loss@xlm-r-en, -1*loss@xlm-r-de)".parse().unwrap();
-    compare::table(&on, &lines).render(Some(ROOM))
+    compare::text(&on, &lines, Some(ROOM))
 }
 
 fn fleet() -> String {
@@ -133,6 +137,33 @@ fn watch() -> String {
     view.render(Some(ROOM))
 }
 
+fn refused() -> String {
+    let why = "tensors: these are LoRA adapters: send the model with them merged, in PEFT \
+               copy.deepcopy(model).merge_and_unload()";
+    let refusals = Refusals { count: 12, last: why.into() };
+    View::counted(RunSummary { refusals, ..three().remove(2) }).render(Some(ROOM))
+}
+
+fn undefined() -> String {
+    let watched = RunSummary { measures: measures(), ..three().remove(0) };
+    let mut view = View::counted(watched);
+    view.apply(&Event::Started { snapshot: at(120_300), readings: 15 });
+    let reason = "1 of 387 parameters not finite, the first of them in layers.0.weight".to_owned();
+    for reading in readings(&measures()[..2]) {
+        let reason = Some(reason.clone());
+        let outcome = Outcome::Undefined;
+        view.apply(&Event::Reading(Box::new(Reading {
+            value: None,
+            estimate: None,
+            reason,
+            outcome,
+            ..reading
+        })));
+    }
+    view.show(1.5);
+    view.render(Some(ROOM))
+}
+
 fn measured() -> String {
     let measures = measures();
     let readings = readings(&measures);
@@ -172,6 +203,8 @@ fn every_table_fits_into_80_columns() {
         ("clino compare --on 'sum(loss@xlm-r-en, -1*loss@xlm-r-de)'", compared()),
         ("clino fleet", fleet()),
         ("clino watch", watch()),
+        ("clino watch --once (nothing fits)", refused()),
+        ("clino watch --once (not finite)", undefined()),
         ("clino measure", measured()),
         ("clino open (its plan)", opened()),
         ("clino plan --budget 60", plan::text(&plan::example(), Some(ROOM))),

@@ -25,6 +25,14 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// What is said where there is no run.
+    pub fn none(&self) -> &'static str {
+        match self.filter() == RunFilter::default() {
+            true => "no runs yet: a trainer opens one, or `clino open` does\n",
+            false => "no run fits --project, --experiment, --tag and --open\n",
+        }
+    }
+
     /// What is asked of a daemon.
     pub fn filter(&self) -> RunFilter {
         RunFilter {

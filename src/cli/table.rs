@@ -29,8 +29,17 @@ pub fn with_error(value: f64, estimate: Option<&Estimate>) -> String {
 /// A value with its standard error, where it is known.
 pub fn with_stderr(value: f64, stderr: Option<f64>) -> String {
     match stderr {
-        Some(error) => format!("{} ± {:.1e}", number(value), error),
+        Some(error) => format!("{} ± {}", number(value), deviation(error)),
         None => number(value),
+    }
+}
+
+/// A standard error in two significant digits: as short as it can be beside a [`number`].
+fn deviation(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        size if !(1e-3..1e5).contains(&size) => format!("{x:.1e}"),
+        size => format!("{x:.*}", (1.0 - size.log10().floor()).clamp(0.0, 4.0) as usize),
     }
 }
 
@@ -88,11 +97,13 @@ pub fn details(reading: &Reading) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use super::{deviation, number};
 
     #[test]
     fn numbers_have_five_digits() {
         let shown = [0.0, 1.0, 0.123_456_78, 1234.567, 1e-7, -2.5e9].map(number);
         assert_eq!(shown, ["0", "1.0000", "0.12346", "1234.6", "1.000e-7", "-2.500e9"]);
+        let shown = [0.0, 1.0, 6.25, 0.031, 0.001, 9.7e-5, 123.4, 2.5e9].map(deviation);
+        assert_eq!(shown, ["0", "1.0", "6.2", "0.031", "0.0010", "9.7e-5", "123", "2.5e9"]);
     }
 }

@@ -7,15 +7,22 @@ use super::table::{typed, with_error};
 use super::words::{count, shortened, width, within};
 use clino_domain::text::{harmless, shown};
 use clino_domain::{
-    Advice, Decision, Event, MeasureRequest, ModelChecked, Outcome, Reading, RunSummary, Sequenced,
+    Advice, Decision, Event, MeasureRequest, ModelChecked, Outcome, Reading, Refusals, RunSummary, Sequenced,
     SnapshotRef, Value,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 30;
+/// Parameters that say how far a measure looks around the weights.
+const RADII: [&str; 5] = ["alpha", "eps", "rho", "rise", "sigma"];
+/// Most lines that say why readings have no value.
+const MOST_REASONS: usize = 8;
 /// Columns of the run's name that are shown in any case.
 const NAME: usize = 12;
+
+const WAITING: &str = "waiting for a snapshot";
+const CLOSED: &str = "the run is closed";
 
 /// Readings of one snapshot.
 #[derive(Debug, Clone)]
@@ -60,7 +67,7 @@ impl View {
             measured: 0,
             skipped: 0,
             lost: 0,
-            note: "waiting for a snapshot",
+            note: WAITING,
             decided,
             mismatch,
         }
@@ -71,13 +78,24 @@ impl View {
         let accepted = run.accepted;
         let measured = run.measured;
         let skipped = run.skipped;
-        Self { accepted, measured, skipped, ..Self::new(run) }
+        let note = if run.closed { CLOSED } else { WAITING };
+        Self { accepted, measured, skipped, note, ..Self::new(run) }
+    }
+
+    /// Whether any snapshot was received.
+    pub fn has_begun(&self) -> bool {
+        self.accepted > 0
+    }
+
+    /// The same run as the daemon knows it now.
+    pub fn renew(&mut self, run: RunSummary) {
+        self.run = run;
     }
 
     /// Shows what has come of the snapshot in the engine as a whole that took `seconds`.
     pub fn show(&mut self, seconds: f64) {
         self.shown = self.building.take().map(|sheet| Sheet { seconds: Some(seconds), ..sheet });
-        self.note = if self.run.closed { "the run is closed" } else { "" };
+        self.note = if self.run.closed { CLOSED } else { "" };
     }
 
     /// Takes one event in.
@@ -97,14 +115,14 @@ impl View {
                     sheet.seconds = Some(*seconds);
                     self.shown = Some(sheet);
                 }
-                self.note = "waiting for a snapshot";
+                self.note = WAITING;
             }
             Event::Checked(checked) => {
                 self.mismatch = (!checked.agrees).then(|| checked.reason()).or(self.mismatch.take());
             }
             Event::Decided(decision) => self.decided = Some(decided(decision)),
             Event::Gap { lost } => self.lost += lost,
-            Event::Closed => self.note = "the run is closed",
+            Event::Closed => self.note = CLOSED,
             Event::Draining => self.note = "the daemon shuts down",
         }
     }
@@ -141,8 +159,17 @@ impl View {
         for line in self.mismatch.iter().chain(&self.decided) {
             text += &format!("{line}\n");
         }
+        text += &self.refusals();
         let sheet = self.shown.as_ref().or(self.building.as_ref());
         within(&text, room) + &sheet.map(|sheet| self.sheet(sheet, room)).unwrap_or_default()
+    }
+
+    fn refusals(&self) -> String {
+        let Refusals { count: number, last } = &self.run.refusals;
+        match number {
+            0 => String::new(),
+            number => format!("{} refused; the last: {}\n", count(*number, "upload"), harmless(last)),
+        }
     }
 
     /// Name and id; the name is shortened where both do not fit.
@@ -164,13 +191,41 @@ impl View {
             sheet.readings.iter().partition(|reading| reading.group.is_none());
         if !grouped.is_empty() {
             text += &table(&self.run.measures, &grouped).render(room);
+            text += &within(&radii(&self.run.measures), room);
         }
         for reading in weights {
             let line = format!("{} {}\n", title(&self.run.measures, reading), cell(reading));
             text += &within(&line, room);
         }
-        text
+        text + &within(&reasons(&sheet.readings), room)
     }
+}
+
+/// How far measures look around the weights, as a line; where one measure does so twice its titles say it.
+fn radii(measures: &[MeasureRequest]) -> String {
+    let told = |measure: &MeasureRequest| {
+        let alone = measures.iter().filter(|other| other.name == measure.name).count() == 1;
+        let parameters =
+            measure.parameters.iter().filter(|(name, _)| alone && RADII.contains(&name.as_str()));
+        let parts: Vec<_> = parameters.map(|(name, value)| format!("{name}={}", typed(value))).collect();
+        (!parts.is_empty()).then(|| format!("{} {}", shown(&measure.name), parts.join(" ")))
+    };
+    let all: Vec<String> = measures.iter().filter_map(told).collect();
+    if all.is_empty() { String::new() } else { format!("with {}\n", all.join(", ")) }
+}
+
+/// Why readings have no value, a line for each reason.
+fn reasons(readings: &[Reading]) -> String {
+    let mut measures: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for reading in readings.iter().filter(|reading| reading.value.is_none()) {
+        let Some(reason) = &reading.reason else { continue };
+        measures.entry((reading.outcome.name(), reason)).or_default().insert(&reading.measure);
+    }
+    let line = |((outcome, reason), names): (&(&str, &str), &BTreeSet<&str>)| {
+        let names: Vec<_> = names.iter().map(|name| shown(name)).collect();
+        format!("{} {outcome}: {}\n", names.join(", "), harmless(reason))
+    };
+    measures.iter().take(MOST_REASONS).map(line).collect()
 }
 
 fn progress(sheet: &Sheet) -> String {
@@ -280,7 +335,7 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Checked(checked) => self::checked(checked),
         Event::Decided(decision) => decided(decision),
         Event::Gap { lost } => format!("{} lost", count(*lost, "event")),
-        Event::Closed => "the run is closed".to_owned(),
+        Event::Closed => CLOSED.to_owned(),
         Event::Draining => "the daemon shuts down".to_owned(),
         Event::Accepted { .. } | Event::Started { .. } => return None,
     })

@@ -30,6 +30,7 @@ pub(crate) fn run(measures: Vec<MeasureRequest>) -> RunSummary {
         last_measured: None,
         opened_at: 0.0,
         checked: None,
+        refusals: Refusals::default(),
     }
 }
 
@@ -75,8 +76,8 @@ fn the_table_shows_the_newest_snapshot_that_is_measured_whole() {
         "step 10, measured in 1.25 s",
         "sharpness alpha=0.001",
         "sharpness alpha=0.01",
-        "2.0000 ± 1.0e0",
-        "0.25000 ± 0.0e0",
+        "2.0000 ± 1.0",
+        "0.25000 ± 0",
         "param_norm 12.500",
     ] {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
@@ -153,6 +154,6 @@ fn a_picture_is_no_wider_than_the_terminal() {
     for room in 50..160 {
         let text = view.render(Some(room));
         assert!(text.lines().all(|line| width(line) <= room), "{room}:\n{text}");
-        assert_eq!(text.matches("2.0000 ± 1.0e0").count(), 3, "{room}:\n{text}");
+        assert_eq!(text.matches("2.0000 ± 1.0").count(), 3, "{room}:\n{text}");
     }
 }

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Pause between two pictures.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// Pause between two questions why nothing comes.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Shows what is measured, as it is measured, until the run is closed.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
@@ -71,6 +74,7 @@ impl Watch {
         let mut events = run.follow(Some(self.from));
         let mut view = View::new(summary);
         let mut ticks = tokio::time::interval(FRAME);
+        let mut looks = tokio::time::interval(LOOK);
         let mut height = 0;
         let mut stale = true;
         loop {
@@ -82,6 +86,11 @@ impl Watch {
                     }
                     None => break,
                 },
+                // A refused upload is no event.
+                _ = looks.tick(), if !view.has_begun() => {
+                    view.renew(run.summary().await?);
+                    stale = true;
+                }
                 _ = ticks.tick(), if stale => {
                     height = draw(&view.render(columns()), height)?;
                     stale = false;
@@ -94,6 +103,9 @@ impl Watch {
 }
 
 async fn once(run: &Run, summary: RunSummary) -> Result<(), Fault> {
+    if summary.measured == 0 {
+        return print(&View::counted(summary).render(columns()));
+    }
     let report = run.report(None).await?;
     let readings = u32::try_from(report.readings.len()).unwrap_or(u32::MAX);
     let seconds = report.readings.iter().map(|reading| reading.seconds).sum();

@@ -1,7 +1,7 @@
 //! A training that starts again from a checkpoint stops where it would have stopped without that.
 #![allow(clippy::unwrap_used)]
 
-use super::tests::{admit, ask, point, rule};
+use super::tests::{admit, ask, on, point, rule};
 use clino_domain::{Advice, Counsel, Point, RuleRequest, Series, SnapshotRef};
 use proptest::prelude::*;
 
@@ -16,6 +16,7 @@ fn rules() -> impl Strategy<Value = RuleRequest> {
         1 => (3u32..7).prop_map(|n| rule("plateau", &format!("window={n}"))),
         1 => (1u32..8).prop_map(|n| rule("divergence", &format!("factor={}", f64::from(n) / 4.0))),
         1 => (4u32..9).prop_map(|n| rule("threshold", &format!("upper={}", f64::from(n) / 2.0))),
+        2 => (3u32..7).prop_map(|n| on("trend_reversal", "loss@de", &format!("window={n} confidence=0.7"))),
     ]
 }
 
@@ -48,17 +49,26 @@ fn measured(values: &[f64], breaks: &[(usize, usize, bool)]) -> Vec<(Point, bool
     order
 }
 
+/// What another subject was then: better where this one is worse, but not always as much.
+fn opposed(point: &Point) -> Point {
+    Point { value: 5.0 - point.value + (point.at.step / 10 % 3) as f64 / 4.0, ..*point }
+}
+
 /// The step at which a policy says STOP.
 fn stop(counsel: &dyn Counsel, order: &[(Point, bool)]) -> Option<u64> {
     let mut seen = Vec::new();
-    let mut series = Series::default();
+    let mut own = Series::default();
+    let mut against = Series::default();
     for (point, read_back) in order {
         seen.push(*point);
-        series.push(*point);
+        own.push(*point);
+        against.push(opposed(point));
         if *read_back {
-            series = Series::of(seen.iter().copied());
+            own = Series::of(seen.iter().copied());
+            against = Series::of(seen.iter().map(opposed));
         }
-        if ask(counsel, &[&series], &[], None).advice == Advice::Stop {
+        let series = [&own, &against];
+        if ask(counsel, &series[..counsel.subjects().len()], &[], None).advice == Advice::Stop {
             return Some(point.at.step);
         }
     }
@@ -80,6 +90,13 @@ proptest! {
         prop_assert!(broken.len() >= whole.len());
         prop_assert_eq!(stop(&*counsel, &broken), stop(&*counsel, &whole));
     }
+}
+
+#[test]
+fn a_reversal_is_found_in_what_was_measured_again() {
+    let counsel = admit(vec![on("trend_reversal", "loss@de", "window=4 confidence=0.7")]);
+    let order = measured(&[1.0, 2.0, 3.0, 4.0], &[(3, 2, true)]);
+    assert_eq!(stop(&*counsel, &order), Some(40), "so that the rule stops some of the trainings above");
 }
 
 #[test]

@@ -155,7 +155,8 @@ impl Kept {
 }
 
 fn no_policy() -> Fault {
-    let description = "found a run without a policy, expected one that was opened with a policy";
+    let description = "found a run without a policy, which decides nothing: open one with a policy, in Python \
+                       clino.init(policy=…), by hand `clino open --policy FILE`";
     Fault::field(FaultKind::Precondition, "run_id", description)
 }
 

@@ -4,8 +4,8 @@
 
 use super::fingerprint::{digests, fingerprint};
 use super::run::Run;
-use super::{Inner, Registry};
-use clino_domain::{Fault, FaultKind, RunId, RunSpec};
+use super::{Inner, Registry, group_names};
+use clino_domain::{Counsel, Fault, FaultKind, RunId, RunSpec};
 use std::sync::Arc;
 
 impl Registry {
@@ -34,12 +34,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`FaultKind::Precondition`] for a run that was closed for good; [`FaultKind::Exists`] where something else of the
-    /// specification is not that of the run; those of [`Registry::open`].
+    /// specification is not that of the run, naming `resume`; those of [`Registry::open`].
     pub fn go_on(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
         let Some(run) = self.known(key, &spec.label.project) else { return self.open(key, spec) };
         let spec = as_before(&run, spec);
         if fingerprint(&spec, &digests(&spec)) != run.fingerprint {
-            return Err(Fault::field(FaultKind::Exists, "idempotency_key", another(&run, &spec)));
+            return Err(Fault::field(FaultKind::Exists, "resume", self.another(&run, &spec)?));
         }
         if run.admitted().is_err() {
             run.admit(self.examiner.examine(&spec)?);
@@ -47,6 +47,22 @@ impl Registry {
         self.journal.room()?;
         self.reopen(&mut self.lock(), &run)?;
         Ok((run, false))
+    }
+
+    /// What to say of a new run that was meant to go on with an earlier one: another run of its name, which was not opened
+    /// by its key, is probably the one that was meant.
+    pub fn namesake(&self, run: &Run) -> Option<String> {
+        let inner = self.lock();
+        let same = |other: &&Run| {
+            other.id != run.id && other.name == run.name && other.label.project == run.label.project
+        };
+        let runs = inner.order.iter().rev().filter_map(|id| inner.runs.get(id));
+        let other = runs.map(|entry| &*entry.run).find(same)?;
+        Some(format!(
+            "resume: found no run that began with this key, and run {} of the same name, which began without it: a new run \
+             has begun; to go on with the other one, resume it by its id, and give the key from the first start on",
+            other.id
+        ))
     }
 
     /// The run that a key opened in a project, or whose id it is.
@@ -58,6 +74,40 @@ impl Registry {
         (entry.run.label.project == project).then(|| entry.run.clone())
     }
 
+    /// Why a run is not the one that a specification asks for; or what is wrong with the specification.
+    fn another(&self, run: &Run, spec: &RunSpec) -> Result<String, Fault> {
+        let now = self.examiner.examine(spec)?;
+        let counsel = self.counsel(spec.policy.as_ref(), &now.measures, &group_names(spec))?;
+        let policy =
+            |counsel: &Option<Arc<dyn Counsel>>| counsel.as_ref().map(|counsel| counsel.policy().clone());
+        let fields = [
+            ("model_type", now.model_type != run.model_type),
+            ("groups", group_names(spec) != run.groups),
+            ("measures", now.measures != run.measures),
+            ("precision", now.precision != run.precision),
+            ("policy", policy(&counsel) != policy(&run.counsel)),
+            ("seed", spec.seed != run.seed),
+            ("delivery", spec.delivery != run.delivery),
+            ("budget_seconds", spec.budget != run.budget),
+            ("experiment", spec.label.experiment != run.label.experiment),
+        ];
+        let differing = fields.into_iter().filter(|(_, differs)| *differs);
+        let mut other: Vec<_> = differing.map(|(field, _)| field.to_owned()).collect();
+        let parameters = now.parameter_count();
+        if parameters != run.parameter_count {
+            other.push(format!("{parameters} parameters, then {}", run.parameter_count));
+        }
+        if other.is_empty() {
+            other.push("its config or its probes".to_owned());
+        }
+        Ok(format!(
+            "found run {}, which was opened with other content ({}), expected the same as then: ask for the same, or begin a \
+             new run, without resume or with another key",
+            run.id,
+            other.join(", ")
+        ))
+    }
+
     fn reopen(&self, inner: &mut Inner, run: &Run) -> Result<(), Fault> {
         let state = &inner.entry(&run.id)?.state;
         if !state.closed {
@@ -66,10 +116,10 @@ impl Registry {
         if !state.resumable {
             let description = format!(
                 "found run {}, which was closed for good, expected one that is open or that its trainer closed; \
-                 begin a new run with another key",
+                 begin a new run, without resume or with another key",
                 run.id
             );
-            return Err(Fault::field(FaultKind::Precondition, "idempotency_key", description));
+            return Err(Fault::field(FaultKind::Precondition, "resume", description));
         }
         if inner.stopped {
             return Err(Fault::new(FaultKind::Unavailable, "the daemon shuts down"));
@@ -90,27 +140,4 @@ fn as_before(run: &Run, mut spec: RunSpec) -> RunSpec {
     spec.name.clone_from(&run.name);
     spec.label.tags.clone_from(&run.label.tags);
     spec
-}
-
-/// What is known of the difference.
-fn another(run: &Run, spec: &RunSpec) -> String {
-    let mut other = Vec::new();
-    let groups: Vec<_> = spec.groups.iter().map(|group| &group.name).collect();
-    let known = [
-        ("groups", groups != run.groups.iter().collect::<Vec<_>>()),
-        ("seed", spec.seed != run.seed),
-        ("delivery", spec.delivery != run.delivery),
-        ("budget_seconds", spec.budget != run.budget),
-        ("experiment", spec.label.experiment != run.label.experiment),
-    ];
-    other.extend(known.into_iter().filter_map(|(field, differs)| differs.then_some(field)));
-    let what = match other.is_empty() {
-        true => "its config, probes, measures, precision or policy".to_owned(),
-        false => other.join(", "),
-    };
-    format!(
-        "found run {}, which was opened with other content ({what}), expected the same content; \
-         repeat it, or begin a new run with another key",
-        run.id
-    )
 }

@@ -48,6 +48,10 @@ pub struct Registry {
     work: Condvar,
 }
 
+fn group_names(spec: &RunSpec) -> Vec<String> {
+    spec.groups.iter().map(|group| group.name.clone()).collect()
+}
+
 #[derive(Default)]
 struct Inner {
     runs: HashMap<RunId, Entry>,
@@ -135,8 +139,7 @@ impl Registry {
         }
         self.journal.room()?;
         let admitted = self.examiner.examine(&spec)?;
-        let groups: Vec<_> = spec.groups.iter().map(|group| group.name.clone()).collect();
-        let counsel = self.counsel(spec.policy.as_ref(), &admitted.measures, &groups)?;
+        let counsel = self.counsel(spec.policy.as_ref(), &admitted.measures, &group_names(&spec))?;
         let record = run::record((key.to_owned(), print), &spec, digests, &admitted, counsel.as_deref());
         let run = Arc::new(Run::of(&record, counsel));
         run.admit(admitted);

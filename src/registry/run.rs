@@ -5,7 +5,7 @@
 use super::ledger::{Attempts, Receipts};
 use clino_domain::{
     Admitted, Counsel, Delivery, Fault, Held, KeptGroup, MeasureRequest, ModelCheck, ParameterSource,
-    Planned, Precision, ProbeGroup, References, RunId, RunLabel, RunRecord, RunSpec, SnapshotRef,
+    Planned, Precision, ProbeGroup, References, Refusals, RunId, RunLabel, RunRecord, RunSpec, SnapshotRef,
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -48,6 +48,8 @@ pub struct Run {
     planned: Vec<Planned>,
     /// What each measure cost on the snapshot that was measured last.
     counted: Mutex<Vec<Option<Planned>>>,
+    /// Uploads that this process refused.
+    refusals: Mutex<Refusals>,
     pub(super) key: String,
     pub(super) fingerprint: String,
     /// One place for the snapshot that waits; only [`Delivery::Every`] queues for it.
@@ -77,6 +79,7 @@ impl Run {
             admitted: OnceLock::new(),
             planned: record.plan.clone(),
             counted: Mutex::new(vec![None; record.measures.len()]),
+            refusals: Mutex::default(),
             key: record.key.clone(),
             fingerprint: record.fingerprint.clone(),
             room: Arc::new(Semaphore::new(1)),
@@ -116,6 +119,17 @@ impl Run {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.iter_mut().zip(costs).for_each(|(line, cost)| *line = cost.or(*line));
     }
+
+    /// Remembers that an upload was refused, and why.
+    pub fn refuse(&self, why: &str) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        *refusals = Refusals { count: refusals.count + 1, last: why.to_owned() };
+    }
+
+    /// Uploads that this process refused.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A new run as it is kept; `digests` are those of its probe groups.
@@ -139,7 +153,7 @@ pub(super) fn record(
         name: spec.name.clone(),
         label: spec.label.clone(),
         model_type: admitted.model_type.clone(),
-        parameters: admitted.layout.parameters().iter().filter_map(|spec| spec.numel()).sum(),
+        parameters: admitted.parameter_count(),
         config_json: spec.config_json.clone(),
         groups: spec.groups.iter().zip(digests).map(group).collect(),
         measures: admitted.measures.clone(),

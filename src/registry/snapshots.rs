@@ -98,7 +98,9 @@ pub struct Work {
 }
 
 fn closed() -> Fault {
-    Fault::field(FaultKind::Precondition, "run_id", "found a run that is closed, expected an open one")
+    let description = "found a run that is closed, which takes no more snapshots: open another one, or this one again with \
+                       resume if its trainer closed it";
+    Fault::field(FaultKind::Precondition, "run_id", description)
 }
 
 impl Registry {

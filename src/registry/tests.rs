@@ -489,6 +489,8 @@ fn a_run_of_other_content_is_not_gone_on_with() {
     let fault = registry.go_on("k", other).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Exists);
     assert!(fault.message.contains("seed") && fault.message.contains(&run.0), "{}", fault.message);
+    assert_eq!(fault.violations[0].field, "resume", "what its user wrote");
+    assert!(!fault.message.contains("measures"), "they are the same: {}", fault.message);
     let renamed = registry.go_on("k", run_spec("another name", Delivery::Every)).unwrap();
     assert_eq!((renamed.0.name.as_str(), renamed.1), ("a", false), "a name is no content");
     let mut elsewhere = run_spec("a", Delivery::Every);

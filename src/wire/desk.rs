@@ -158,6 +158,7 @@ impl Desk {
             last_accepted,
             last_measured,
             checked,
+            refusals: run.refusals(),
             opened_at: run.opened_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         })
     }

@@ -127,7 +127,8 @@ fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedR
         pass.audit("resumed", Some(&project), Some(&run.id), "ok");
         tracing::info!(run = %run.id, name = run.name, "a run goes on");
     }
-    let opened = opened(&run, created)?;
+    let mut opened = opened(&run, created)?;
+    opened.warnings.extend((created && resume).then(|| desk.registry.namesake(&run)).flatten());
     for warning in opened.warnings.iter().filter(|_| created) {
         tracing::warn!(run = %run.id, warning, "a run is not quite as it was meant");
     }

@@ -8,13 +8,13 @@ use super::desk::{Desk, Drain};
 use super::frames::Frames;
 use super::observe::{Ongoing, span_of_run};
 use crate::assembly::Assembler;
-use crate::registry::{Admission, Comparison, Room, Upload};
+use crate::registry::{Admission, Comparison, Room, Run, Upload};
 use clino_domain::tally::Happening;
 use clino_domain::{Fault, Receipt, RunId};
 use clino_proto::convert::{announcement_from_pb, receipt_to_pb};
 use clino_proto::pb;
 use std::sync::Arc;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 pub(super) struct SnapshotsService(pub Desk);
 
@@ -53,6 +53,23 @@ impl SnapshotsService {
         let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
         let begin = frames.begin().await?;
         let (run, _) = desk.run_for(pass, &RunId(begin.run_id.clone()))?;
+        let answer = self.take(&run, begin, frames, pass).await;
+        if let Err(status) = &answer
+            && is_refusal(status.code())
+        {
+            run.refuse(status.message());
+        }
+        answer
+    }
+
+    async fn take(
+        &self,
+        run: &Run,
+        begin: pb::BeginSnapshot,
+        mut frames: Frames<'_, pb::PushSnapshotRequest>,
+        pass: &Pass,
+    ) -> Result<pb::PushSnapshotResponse, Status> {
+        let desk = &self.0;
         let project = &run.label.project;
         frames.watched_by(desk.watchman(pass, Some(project)));
         span_of_run(&begin.run_id, Some(begin.step));
@@ -83,6 +100,12 @@ impl SnapshotsService {
         self.0.kept(run, &receipt.id.0).await?;
         Ok(advised(&self.0, run, receipt))
     }
+}
+
+/// Whether an upload that ends so would end so again: a run whose uploads do has no readings, and shows why.
+fn is_refusal(code: Code) -> bool {
+    use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, OutOfRange};
+    matches!(code, InvalidArgument | FailedPrecondition | AlreadyExists | OutOfRange)
 }
 
 /// Takes the bytes of a repeated upload and keeps none of them.

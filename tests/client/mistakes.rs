@@ -201,8 +201,16 @@ fn of_probes(desk: &mut Desk) {
     desk.mistake(
         "labels under another name",
         "bert",
+        spoiled(|columns| rename(columns, |name| name.replace("labels", "lables"))),
+    );
+    desk.mistake(
+        "labels as a data set calls them",
+        "bert",
         spoiled(|columns| rename(columns, |name| name.replace("labels", "label"))),
     );
+    desk.mistake("a table of texts", "bert", |desk| {
+        std::fs::write(desk.at("probe.safetensors"), "text,label\ngut,1\nschlecht,0\n").unwrap();
+    });
     desk.mistake("no mask", "bert", spoiled(|columns| columns.retain(|column| column.0 != "attention_mask")));
     desk.mistake(
         "unsigned integers of 32 bits",
@@ -236,6 +244,7 @@ fn of_words(desk: &mut Desk) {
         "sharpness:scope=layers",
         "critical:direction=gradient,of=eng",
         "hessian",
+        "loss,accuracy",
     ] {
         let output = desk.measure(&[words]);
         desk.tell(&format!("--measure {words}"), &output);

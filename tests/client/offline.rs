@@ -170,8 +170,9 @@ fn a_pretrained_body_is_an_initialization_without_the_head() {
     assert_eq!(
         body["warnings"],
         json!([
-            "the initialization has no classifier.bias, classifier.weight of these shapes: distances leave them out, \
-                and measures that need all of it go without"
+            "the initialization has no classifier.bias [3], classifier.weight [3, 16]: the measures that compare with it \
+                (param_variance, distance, norm_bounds, pac_bayes) leave them out, or are unavailable where they need all \
+                of it"
         ])
     );
     let reading = |answer: &Value, measure: &str| {

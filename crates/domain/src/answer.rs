@@ -80,6 +80,17 @@ pub struct RunSummary {
     pub opened_at: f64,
     /// Whether the trainer's model computes what the configuration says; `None` until that was compared.
     pub checked: Option<ModelChecked>,
+    /// Uploads of snapshots that were refused since the daemon started.
+    pub refusals: Refusals,
+}
+
+/// Uploads that were refused.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refusals {
+    /// How many.
+    pub count: u64,
+    /// Why the last one was, a sentence; empty where none was.
+    pub last: String,
 }
 
 /// The principal number of a measure on a group.

@@ -33,7 +33,7 @@ pub mod tensor;
 pub mod text;
 pub mod work;
 
-pub use answer::{Latest, OpenedRun, Receipt, Report, RunSummary, Unmeasured};
+pub use answer::{Latest, OpenedRun, Receipt, Refusals, Report, RunSummary, Unmeasured};
 pub use decision::{
     Advice, Decision, Evidence, Mode, Overridden, Peer, Policy, Reason, RuleInfo, RuleRequest, Want,
 };

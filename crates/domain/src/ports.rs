@@ -50,6 +50,13 @@ pub struct Admitted {
     pub prepared: Prepared,
 }
 
+impl Admitted {
+    /// Number of parameters of the model.
+    pub fn parameter_count(&self) -> u64 {
+        self.layout.parameters().iter().filter_map(|spec| spec.numel()).sum()
+    }
+}
+
 /// Something that only its maker looks into.
 #[derive(Clone)]
 pub struct Prepared(pub Arc<dyn Any + Send + Sync>);

@@ -11,7 +11,8 @@ use super::trouble::Trouble;
 use crate::publish::board::{Progress, Standing};
 use clino_domain::kept::MOST_RECEIPTS;
 use clino_domain::{
-    Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, RunId, RunLabel, RunRecord, RunSummary, SnapshotRef,
+    Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, Refusals, RunId, RunLabel, RunRecord, RunSummary,
+    SnapshotRef,
 };
 use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
@@ -85,6 +86,7 @@ impl Loaded {
             last_measured,
             opened_at: record.opened_at,
             checked,
+            refusals: Refusals::default(),
         }
     }
 }

@@ -231,6 +231,10 @@ const MOST_TOLD: usize = 4;
 
 /// A refusal whose message tells the first violations, since a trainer's log shows nothing else.
 fn together(mut violations: Vec<Violation>) -> Fault {
+    let shapes = violations.iter_mut().filter(|violation| violation.field.ends_with(".shape"));
+    if let Some(last) = shapes.take(MOST_TOLD).last() {
+        last.description += " by config_json: send the configuration of this very model";
+    }
     let told = violations.iter().take(MOST_TOLD).map(|v| format!("{}: {}", v.field, v.description));
     let mut message = told.collect::<Vec<_>>().join("; ");
     if violations.len() > MOST_TOLD {
@@ -287,7 +291,8 @@ mod tests {
         assert_eq!(
             fault.message,
             "tensors: expected the names in docs/models.md; found \"c\", which the model does not have, and no a.bias [2]; \
-             tensors[0].shape: found [3, 2] for \"b.weight\", expected [2, 3]"
+             tensors[0].shape: found [3, 2] for \"b.weight\", expected [2, 3] by config_json: send the \
+             configuration of this very model"
         );
     }
 

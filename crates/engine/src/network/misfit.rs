@@ -62,6 +62,11 @@ impl Misfit<'_> {
         if let Some((_, advice)) = told {
             return (*advice).into();
         }
+        if self.labels_tokens() {
+            return "the head of a token classifier (…ForTokenClassification), one label a token, which is not measured: \
+                    docs/models.md lists the tasks that are"
+                .into();
+        }
         if self.lacks_head() {
             return "this is a pretrained body without the classifier's head: make the classifier first \
                     (AutoModelForSequenceClassification.from_pretrained) and send that"
@@ -69,8 +74,18 @@ impl Misfit<'_> {
         }
         match self.habits.class {
             "" => "expected the names in docs/models.md".into(),
-            class => format!("expected the names of {class}, see docs/models.md"),
+            class => format!(
+                "expected the names of {class}: rename the tensors as you send them, or see docs/models.md what fits"
+            ),
         }
+    }
+
+    /// Whether a part of the head is there, and what is between it and the body is not.
+    fn labels_tokens(&self) -> bool {
+        let is_classifier = |name: &str| name.split('.').any(|segment| segment == "classifier");
+        let has_all = !self.missing.iter().any(|spec| is_classifier(&spec.name));
+        let has_another = self.strange.iter().any(|name| is_classifier(name));
+        self.lacks_head() && (has_all || has_another)
     }
 
     fn lacks_head(&self) -> bool {
@@ -166,19 +181,36 @@ mod tests {
     }
 
     #[test]
+    fn the_head_of_a_token_classifier_is_no_missing_head() {
+        let tokens = "tensors: the head of a token classifier (…ForTokenClassification), one label a token";
+        let bert = said(BERT, without("bert.pooler."));
+        assert!(bert.starts_with(tokens), "{bert}");
+        let xlm = BERT.replace(r#""model_type":"bert""#, r#""model_type":"xlm-roberta""#);
+        let roberta = said(&xlm, |specs| {
+            with(&["classifier.weight", "classifier.bias"])(without("classifier.")(specs))
+        });
+        assert!(roberta.starts_with(tokens), "{roberta}");
+        for (config, head) in [(BERT, "bert.pooler."), (&*xlm, "classifier.")] {
+            let bare = said(config, |specs| without("classifier.")(without(head)(specs)));
+            assert!(bare.starts_with("tensors: this is a pretrained body"), "{bare}");
+        }
+    }
+
+    #[test]
     fn names_that_do_not_fit_are_listed_with_those_that_would() {
         let other = |specs| renamed(specs, |name| name.replace("layers.", "fc"));
         assert_eq!(
             said(MLP, other),
             "tensors: expected the names of an mlp (layers.0.weight, layers.0.bias, …) or nn.Sequential (0.weight, \
-             0.bias, 2.weight, …), see docs/models.md; found \"fc0.bias\", \"fc0.weight\", \"fc1.bias\", \"fc1.weight\", \
+             0.bias, 2.weight, …): rename the tensors as you send them, or see docs/models.md what fits; found \"fc0.bias\", \"fc0.weight\", \"fc1.bias\", \"fc1.weight\", \
              which the model does not have, and no layers.0.bias [4], layers.0.weight [4, 2], layers.1.bias [3], \
              layers.1.weight [3, 4]"
         );
         let message = said(BERT, |specs| renamed(specs, |name| name.replace("bert.", "distilbert.")));
         assert!(message.contains("\"distilbert.embeddings.LayerNorm.bias\", "), "{message}");
         assert!(message.contains(" and 17 more, which the model does not have, and no "), "{message}");
-        let advice = "tensors: expected the names of BertForSequenceClassification of Hugging Face, see docs/models.md; found";
+        let advice = "tensors: expected the names of BertForSequenceClassification of Hugging Face: rename the tensors as you \
+             send them, or see docs/models.md what fits; found";
         assert!(message.starts_with(advice), "{message}");
     }
 }

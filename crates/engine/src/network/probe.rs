@@ -2,7 +2,7 @@
 //!
 //! Owns: what a column may hold, and what to do where it does not. May not touch: batches, parameters.
 
-use clino_domain::text::quoted;
+use clino_domain::text::{nearest, quoted};
 use clino_domain::{Dtype, Fault, ProbeGroup, Tensor};
 
 /// Of an example without a label: what losses of PyTorch leave out.
@@ -40,7 +40,12 @@ impl<'a> ProbeTensors<'a> {
             let named = self.tensors.iter().map(|tensor| quoted(&tensor.spec.name));
             let there: Vec<_> = named.take(8).collect();
             let there = if there.is_empty() { "nothing".into() } else { there.join(", ") };
-            Fault::invalid(name, format!("missing from the probe, which has {there}; expected {what}"))
+            let near = nearest(name, self.tensors.iter().map(|tensor| tensor.spec.name.as_str()));
+            let rename = near.map(|near| format!("; rename {} to {name}", quoted(near))).unwrap_or_default();
+            Fault::invalid(
+                name,
+                format!("missing from the probe, which has {there}; expected {what}{rename}"),
+            )
         })
     }
 

@@ -10,7 +10,7 @@ use crate::pb;
 use clino_domain::text::{check_name, shown};
 use clino_domain::{
     Delivery, Fault, Latest, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision,
-    RunId, RunLabel, RunSummary, Value, Work,
+    Refusals, RunId, RunLabel, RunSummary, Value, Work,
 };
 use std::collections::BTreeMap;
 
@@ -216,6 +216,8 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
         last_measured: run.last_measured.map(at_to_pb),
         opened_at: run.opened_at,
         model_check: run.checked.as_ref().map(checked_to_pb),
+        refused: run.refusals.count,
+        refusal: run.refusals.last.clone(),
     }
 }
 
@@ -254,5 +256,6 @@ pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
         last_measured: run.last_measured.map(|at| at_from_pb(Some(at))).transpose()?,
         opened_at: run.opened_at,
         checked: run.model_check.map(checked_from_pb).transpose()?,
+        refusals: Refusals { count: run.refused, last: run.refusal },
     })
 }

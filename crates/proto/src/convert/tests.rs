@@ -238,6 +238,7 @@ fn summaries_come_back_as_they_went() {
         last_measured: None,
         opened_at: 0.0,
         checked: None,
+        refusals: Refusals { count: 2, last: "tensors: found none".into() },
     };
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {
