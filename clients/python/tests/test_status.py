@@ -16,7 +16,7 @@ from support import CONFIG, begin, probes, until, weights
 
 import clino
 from clino._journal import Outcome
-from clino._run import Stats, summary
+from clino._summary import Stats, summary
 
 NOWHERE = "http://127.0.0.1:1"
 

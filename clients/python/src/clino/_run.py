@@ -7,27 +7,25 @@ May not touch: grpc.
 from __future__ import annotations
 
 import operator
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, SupportsIndex, TypeVar
 
-from clino import _fork, _probes, _request, _tensors
+from clino import _fork, _tensors
 from clino._decisions import Decision
-from clino._journal import Journal, Outcome
+from clino._journal import Journal
 from clino._link import Link
 from clino._model_check import Checker
 from clino._notices import ClinoError, Notices
-from clino._policy import PolicyLike, policy_of
 from clino._readings import Event, Reading
-from clino._request import MeasureLike
 from clino._sender import Sender
-from clino._settings import Mode, Settings, check_of, mode_of
+from clino._settings import Settings
 from clino._slot import Copy, Slot
+from clino._summary import Stats, summary
 from clino._watcher import Watcher
 from clino._work import Planned
 from clino.v1 import runs_pb2, snapshots_pb2
@@ -46,24 +44,6 @@ _KINDS = {
 STRICT_TIMEOUT = 30.0
 # How long a thread whose calls are ended may still hold the end of a run.
 JOIN_TIMEOUT = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counts of a run so far; times in seconds."""
-
-    # Calls of snapshot(), and the time that they held the trainer: all together, the last, the longest.
-    snapshots: int
-    held_seconds: float
-    held_last: float
-    held_max: float
-    # Received by the daemon (an initialization that was sent again counts again), and their bytes.
-    sent: int
-    bytes_sent: int
-    # Given up for a newer one while the sender was busy or the daemon away.
-    replaced: int
-    # Refused by the daemon, bad arguments, or not sent at the end.
-    failed: int
 
 
 class Run:
@@ -245,7 +225,7 @@ class Run:
 
     def __reduce__(self) -> tuple[Callable[[bool], Run], tuple[bool]]:
         # A copy, as of a model or callback that holds the run, must neither send twice nor fail over a lock.
-        return _inert, (self._notices.strict,)
+        return inert, (self._notices.strict,)
 
     # --- inside
 
@@ -274,6 +254,16 @@ class Run:
             thread.start()
         if self._notices.strict:
             self._check_start(sender)
+
+    def prepare(self, action: Callable[[], None]) -> None:
+        """Do what begins the run: what it raises is told, and makes a run that has failed."""
+        self._guard("init", action, None)
+        if self._inert:
+            self._journal.end()
+
+    def remark(self, message: str) -> None:
+        """Say what is to be known of the readings."""
+        self._notices.remark(f"clino: {message}")
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do something for this run in the loop of a callback: what it raises is told like any bad argument."""
@@ -426,122 +416,8 @@ class Run:
             return otherwise
 
 
-def summary(stats: Stats, outcome: Outcome, decision: Decision | None) -> str:
-    """Say in one line what became of the snapshots of a run."""
-    if not stats.snapshots:
-        return "no snapshot was given"
-    said = [f"{outcome.measured} of {stats.snapshots} snapshots measured"]
-    replaced = stats.replaced + outcome.skipped
-    rest = stats.snapshots - outcome.measured - replaced - outcome.unmeasured - stats.failed
-    said += [f"{replaced} replaced by newer ones"] if replaced else []
-    said += [f"{outcome.unmeasured} without any reading"] if outcome.unmeasured else []
-    said += [f"{stats.failed} failed"] if stats.failed else []
-    said += [f"{rest} not measured"] if rest > 0 else []
-    line = ", ".join(said)
-    return line if decision is None else f"{line}; last decision {decision.advice.upper()}"
-
-
-def _inert(strict: bool) -> Run:
+def inert(strict: bool) -> Run:
     """Make a run that does nothing."""
     run = Run(strict)
-    run._journal.end()
-    return run
-
-
-def refused(check: Callable[[], object], strict: bool) -> Run | None:
-    """Run `check`; what it raises is told, and makes a run that has failed."""
-    run = _inert(strict)
-
-    def go() -> None:
-        check()
-
-    run.guarded(go)
-    return run if run.error is not None else None
-
-
-def init(
-    config: object,
-    probes: Mapping[str, object],
-    measures: Iterable[MeasureLike] | None = None,
-    *,
-    seed: SupportsIndex = 0,
-    name: str | None = None,
-    resume: str | None = None,
-    project: str | None = None,
-    experiment: str | None = None,
-    tags: Mapping[str, object] | None = None,
-    policy: PolicyLike | None = None,
-    addr: str | None = None,
-    token: str | None = None,
-    mode: Mode | None = None,
-    delivery: Literal["latest", "every"] = "latest",
-    precision: Literal["auto", "f32", "f64"] = "auto",
-    budget: float | None = None,
-    gpu_only: bool = False,
-    strict: bool = False,
-    check: bool | None = None,
-) -> Run:
-    """Begin a run: what is trained, on what it is probed, what is measured.
-
-    `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names
-    of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
-    mlp: `inputs` and `labels`): a mapping of them, an encoding or a data set of Hugging Face, or a list of rows.
-    Columns are tensors, arrays or lists; lists of different lengths are filled up on the right with the
-    configuration's padding, and a mask that is missing is made. `measures` are names, or mappings of a `name` and
-    parameters; None is the daemon's default set. `budget` is how many seconds a snapshot may take: measures go from
-    the cheapest to the dearest, and what does not fit comes back as skipped. With `gpu_only` nothing is measured on a
-    CPU in a GPU's place.
-
-    `policy` says when the run should stop: a list of rules, each a `clino.Rule` or a mapping of a `name`, what it is
-    `on` and parameters, or a `clino.Policy` of them that is to be enforced. `project` (else CLINO_PROJECT) is whose
-    the run is, `experiment` which runs it is compared with, `tags` names and texts to find it by.
-
-    `resume` (else CLINO_RUN_ID) goes on with a run of a trainer that ended: a key of your own, under which a run begins
-    where there is none, or the `key` or `id` of a run. It must be opened with the same content; name and tags stay as
-    they were. Its initialization is kept, its policy goes on, and steps that come again are further attempts.
-
-    `addr` (else CLINO_ADDR, else the socket at which this user's `clino serve` listens by default) is
-    http://HOST:PORT, https://HOST:PORT or unix:///PATH, and `token` (else CLINO_TOKEN, else what the file
-    CLINO_TOKEN_FILE holds) is shown there. `mode` (else CLINO_MODE)
-    may be "disabled", which makes every call a no-op: give it on all ranks but one.
-
-    A torch module that is given to `snapshot` is evaluated on a few rows of the first probe group, until the daemon has
-    compared its losses with those of the configuration: where they differ there are no readings, and a warning says so.
-    With `check=False` (or CLINO_CHECK=0) that is left out. Nothing of the module or of random states is changed by it.
-
-    Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
-    daemon's word, and every trouble is raised: here, or by the next call on the run.
-    """
-    run = Run(strict)
-
-    def start() -> None:
-        if mode_of(mode) == "disabled":
-            return
-        config_json = _request.config_text(config)
-        groups, remarks = _probes.groups(probes, config_json)
-        for remark in remarks:
-            run._notices.remark(f"clino: {remark}")
-        wanted = resume or os.environ.get("CLINO_RUN_ID") or ""
-        request = runs_pb2.OpenRunRequest(
-            idempotency_key=_request.key(wanted),
-            resume=bool(wanted),
-            name=name or "",
-            config_json=config_json,
-            groups=groups,
-            measures=_request.measures(measures),
-            seed=operator.index(seed),
-            delivery=_request.delivery(delivery),
-            precision=_request.precision(precision),
-            budget_seconds=_request.budget(budget),
-            gpu_only=gpu_only,
-            project=project or os.environ.get("CLINO_PROJECT", ""),
-            experiment=experiment or "",
-            tags=_request.tags(tags),
-            policy=policy_of(policy),
-        )
-        run.start(Settings.of(addr, token), request, check_of(check))
-
-    run._guard("init", start, None)
-    if run._inert:
-        run._journal.end()
+    run.prepare(lambda: None)
     return run

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from clino import _fork
+from clino._init import init, refused
 from clino._notices import LOG
 from clino._policy import policy_of
 from clino._request import MeasureLike
-from clino._run import Kind, Run, init, refused
+from clino._run import Kind, Run
 from clino._text import harmless
 from clino.v1 import decisions_pb2
 
