@@ -5,12 +5,11 @@ Owns: the arguments of `clino.init`. May not touch: what the loop calls afterwar
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, SupportsIndex
 
-from clino import _probes, _request
+from clino import _arguments, _probes, _request
 from clino._policy import PolicyLike, policy_of
 from clino._request import MeasureLike
 from clino._run import Run, inert
@@ -95,17 +94,17 @@ def init(
         request = runs_pb2.OpenRunRequest(
             idempotency_key=_request.key(wanted),
             resume=bool(wanted),
-            name=name or "",
+            name=_arguments.text("name", name),
             config_json=config_json,
             groups=groups,
             measures=_request.measures(measures),
-            seed=operator.index(seed),
+            seed=_arguments.whole("seed", seed, _arguments.MOST_64, _arguments.SEED_ADVICE),
             delivery=_request.delivery(delivery),
             precision=_request.precision(precision),
             budget_seconds=_request.budget(budget),
-            gpu_only=gpu_only,
-            project=project or os.environ.get("CLINO_PROJECT", ""),
-            experiment=experiment or "",
+            gpu_only=_arguments.flag("gpu_only", gpu_only),
+            project=_arguments.text("project", project) or os.environ.get("CLINO_PROJECT", ""),
+            experiment=_arguments.text("experiment", experiment),
             tags=_request.tags(tags),
             policy=policy_of(policy),
         )

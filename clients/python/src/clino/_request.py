@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from clino._arguments import found_of
 from clino.v1 import runs_pb2, types_pb2
 
 MeasureLike = str | Mapping[str, object]
@@ -68,15 +69,15 @@ def key(text: object) -> str:
 
 def precision(name: str) -> types_pb2.Precision:
     """Take auto, f32 or f64."""
-    if name not in _PRECISIONS:
-        raise ValueError(f"precision: found {name!r}, expected one of {', '.join(_PRECISIONS)}")
+    if not isinstance(name, str) or name not in _PRECISIONS:
+        raise ValueError(f"precision: found {found_of(name, _PRECISIONS)}, expected one of {', '.join(_PRECISIONS)}")
     return _PRECISIONS[name]
 
 
 def delivery(name: str) -> runs_pb2.Delivery:
     """Take latest or every."""
-    if name not in _DELIVERIES:
-        raise ValueError(f"delivery: found {name!r}, expected one of {', '.join(_DELIVERIES)}")
+    if not isinstance(name, str) or name not in _DELIVERIES:
+        raise ValueError(f"delivery: found {found_of(name, _DELIVERIES)}, expected one of {', '.join(_DELIVERIES)}")
     return _DELIVERIES[name]
 
 

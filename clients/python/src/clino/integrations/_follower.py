@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from clino import _fork
+from clino._arguments import Kind
 from clino._init import init, refused
 from clino._notices import LOG
 from clino._policy import policy_of
 from clino._request import MeasureLike
-from clino._run import Kind, Run
+from clino._run import Run
 from clino._text import harmless
 from clino.v1 import decisions_pb2
 
@@ -125,11 +126,9 @@ class Follower:
         if self.run is None:
             return
         if step != self._last and not self.run.should_stop():
-            LOG.warning(
-                "clino: step %d, the last, is not measured: its parameters were replaced before the training ended "
-                "(by the best checkpoint's, or an average); the newest snapshot is that of step %d",
-                step,
-                self._last,
+            self.run.remark(
+                f"step {step}, the last, is not measured: its parameters were replaced before the training ended "
+                f"(by the best checkpoint's, or an average); the newest snapshot is that of step {self._last}"
             )
         self.run.finish(timeout)
 
