@@ -30,7 +30,7 @@ def refused(check: Callable[[], object], strict: bool) -> Run | None:
 
 def init(
     config: object,
-    probes: Mapping[str, object],
+    probes: object,
     measures: Iterable[MeasureLike] | None = None,
     *,
     seed: SupportsIndex = 0,

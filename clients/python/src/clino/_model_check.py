@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clino import _probes
+from clino._forms import COLUMNS
 from clino._rows import MODULE, Rows, UncheckedError
 from clino._text import bounded
 from clino.v1 import runs_pb2, snapshots_pb2, types_pb2
@@ -38,7 +39,7 @@ def rows_of(groups: Iterable[runs_pb2.ProbeGroup]) -> Rows | None:
         return None
     found: dict[str, npt.NDArray[Any]] = {}
     for tensor in group.probe.tensors:
-        if tensor.spec.name in _probes.COLUMNS:
+        if tensor.spec.name in COLUMNS:
             found[tensor.spec.name] = _probes.array_of(tensor)
     labels = found.pop("labels", None)
     if labels is None or labels.ndim != 1 or not len(labels) or any(len(a) != len(labels) for a in found.values()):

@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 
 from clino import _fork
 from clino._arguments import Kind
+from clino._forms import UNNAMED
 from clino._init import init, refused
 from clino._notices import LOG
 from clino._policy import policy_of
@@ -23,7 +24,8 @@ from clino.v1 import decisions_pb2
 # Of the letters of a name, which takes 128 bytes.
 MOST_NAME = 32
 
-Probes = Mapping[str, Mapping[str, object]]
+# In any of the forms that `clino.init` takes.
+Probes = object
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Follower:
     @property
     def groups(self) -> str:
         """The names of the probe groups, by which callbacks of one trainer are told apart."""
-        return ",".join(sorted(map(str, self._probes)))
+        named = self._probes if isinstance(self._probes, Mapping) else (UNNAMED,)
+        return ",".join(sorted(map(str, named)))
 
     def at(self, step: int) -> None:
         """Training begins at this step; what was followed before is over."""
