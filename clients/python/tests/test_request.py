@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -11,28 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from real import BIN, needs_daemon
-from support import CONFIG
 
 from clino import _request
 from clino._settings import Settings, check_folder, mode_of, standard_socket
-
-
-def test_a_config_in_each_of_its_forms(tmp_path: Path) -> None:
-    class HfLike:
-        def to_dict(self) -> dict[str, Any]:
-            return {**CONFIG, "dtype": np.dtype("float32")}
-
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIG))
-    for form in (CONFIG, json.dumps(CONFIG), str(path), path, tmp_path):
-        assert json.loads(_request.config_text(form)) == CONFIG
-    assert json.loads(_request.config_text(HfLike())) == {**CONFIG, "dtype": "float32"}
-
-
-@pytest.mark.parametrize("form", ["nowhere.json", 7, None])
-def test_what_is_no_config(form: object) -> None:
-    with pytest.raises((TypeError, ValueError), match="config: found"):
-        _request.config_text(form)
 
 
 def test_measures_with_parameters_of_every_kind() -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, SupportsIndex
 
-from clino import _arguments, _probes, _request
+from clino import _arguments, _config, _probes, _request
 from clino._policy import PolicyLike, policy_of
 from clino._request import MeasureLike
 from clino._run import Run, inert
@@ -86,7 +86,7 @@ def init(
     def start() -> None:
         if mode_of(mode) == "disabled":
             return
-        config_json = _request.config_text(config)
+        config_json = _config.text_of(config)
         groups, remarks = _probes.groups(probes, config_json)
         for remark in remarks:
             run.remark(remark)

@@ -1,17 +1,15 @@
 """From what a user says of a run to what is asked of the daemon.
 
-Owns: the accepted forms of configuration and measures (those of probes are in `_probes`). May not touch: the network.
+Owns: the accepted forms of measures and of what else is said of a run (those of configurations are in `_config`, those
+of probes in `_forms`). May not touch: the network.
 Every function raises ValueError or TypeError with the name of the argument at fault; what only the daemon can know, it
 checks.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -33,24 +31,6 @@ _PRECISIONS = {
     "f64": types_pb2.PRECISION_F64,
 }
 _DELIVERIES = {"latest": runs_pb2.DELIVERY_LATEST, "every": runs_pb2.DELIVERY_EVERY}
-
-
-def config_text(config: object) -> str:
-    """Take a mapping, a path of a config.json or of its folder, JSON text, or a Hugging Face config."""
-    if isinstance(config, Mapping):
-        return json.dumps(dict(config))
-    if isinstance(config, str) and config.lstrip().startswith("{"):
-        return config
-    if isinstance(config, (str, os.PathLike)):
-        path = Path(config)
-        path = path / "config.json" if path.is_dir() else path
-        if not path.is_file():
-            raise ValueError(f"config: found no file {str(path)!r}, expected a config.json, its text or a mapping")
-        return path.read_text(encoding="utf-8")
-    if hasattr(config, "to_dict"):
-        # Not to_json_string: it leaves out what equals a default of the library.
-        return json.dumps(config.to_dict(), default=str)
-    raise TypeError(f"config: found {type(config).__name__}, expected a mapping, a path, JSON text or a config object")
 
 
 def measures(wanted: Iterable[MeasureLike] | None) -> list[runs_pb2.MeasureRequest]:
