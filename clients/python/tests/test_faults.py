@@ -239,7 +239,7 @@ BAD: list[dict[str, Any]] = [
     {"config": "nowhere.json"},
     {"probes": {}},
     {"probes": {"en": {"labels": ["a", "b"]}}},
-    {"measures": "loss"},
+    {"measures": "loss,accuracy"},
     {"seed": "x"},
     {"seed": -1},
     {"addr": "ftp://host"},

@@ -6,14 +6,19 @@ ValueError or TypeError with the name of the argument at fault, what was found, 
 
 from __future__ import annotations
 
+import inspect
 import operator
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from clino.v1 import snapshots_pb2
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 Kind = Literal["live", "master", "ema", "swa"]
 
 _KINDS = {
@@ -107,3 +112,25 @@ def seconds(field: str, given: object) -> float:
 def limit(field: str, given: object) -> float | None:
     """As above, or None for no limit."""
     return None if given is None else seconds(field, given)
+
+
+def names_checked(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Have a misspelled argument of a function told with the name that may be meant."""
+    known = list(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def call(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        check_names(function.__name__, kwargs, known)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def check_names(function: str, given: Iterable[str], known: Iterable[str], more: Iterable[str] = ()) -> None:
+    """TypeError for the first name that is none of the known ones; `more` are such that may be meant, too."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, [*known, *more], 1)
+            advice = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(known)}"
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}: {advice}")

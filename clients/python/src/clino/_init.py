@@ -28,10 +28,11 @@ def refused(check: Callable[[], object], strict: bool) -> Run | None:
     return run if run.error is not None else None
 
 
+@_arguments.names_checked
 def init(
     config: object,
     probes: object,
-    measures: Iterable[MeasureLike] | None = None,
+    measures: str | Iterable[MeasureLike] | None = None,
     *,
     seed: SupportsIndex = 0,
     name: str | None = None,

@@ -15,7 +15,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from clino._arguments import found_of
+from clino._arguments import found_of, shown
+from clino._grammar import measure_of
 from clino.v1 import runs_pb2, types_pb2
 
 MeasureLike = str | Mapping[str, object]
@@ -33,11 +34,16 @@ _PRECISIONS = {
 _DELIVERIES = {"latest": runs_pb2.DELIVERY_LATEST, "every": runs_pb2.DELIVERY_EVERY}
 
 
+_MEASURES = '["loss", {"name": "sharpness", "alpha": 0.002}]'
+
+
 def measures(wanted: Iterable[MeasureLike] | None) -> list[runs_pb2.MeasureRequest]:
-    """Take names, and mappings of `name` and parameters; None is the daemon's default set."""
+    """Take names, texts as of the command line, and mappings of `name` and parameters; None is the default set."""
     if isinstance(wanted, (str, Mapping)):
-        raise TypeError("measures: expected a list of them")
-    return [_measure(index, measure) for index, measure in enumerate(wanted or ())]
+        return [_measure("measures", wanted)]
+    if wanted is not None and not isinstance(wanted, Iterable):
+        raise TypeError(f"measures: found {shown(wanted)}, expected a list of measures, such as {_MEASURES}")
+    return [_measure(f"measures[{index}]", measure) for index, measure in enumerate(wanted or ())]
 
 
 def key(text: object) -> str:
@@ -98,13 +104,14 @@ def value_of(field: str, value: object) -> types_pb2.Value:
     raise TypeError(f"{field}: found {type(value).__name__}, expected a number, text, flag or list of numbers")
 
 
-def _measure(index: int, measure: MeasureLike) -> runs_pb2.MeasureRequest:
+def _measure(field: str, measure: object) -> runs_pb2.MeasureRequest:
     if isinstance(measure, str):
-        return runs_pb2.MeasureRequest(name=measure)
+        return measure_of(field, measure)
     if not isinstance(measure, Mapping) or not isinstance(measure.get("name"), str):
-        raise ValueError(f"measures[{index}]: expected a name, or a mapping with a name and parameters")
-    parameters = {key: value_of(f"measures[{index}].{key}", value) for key, value in measure.items() if key != "name"}
-    return runs_pb2.MeasureRequest(name=str(measure["name"]), parameters=parameters)
+        found = "a mapping without a name" if isinstance(measure, Mapping) else shown(measure)
+        raise ValueError(f"{field}: found {found}, expected a name, or a name with parameters, as in {_MEASURES}")
+    parameters = {str(key): value_of(f"{field}.{key}", value) for key, value in measure.items() if key != "name"}
+    return runs_pb2.MeasureRequest(name=measure["name"], parameters=parameters)
 
 
 def _numbers(field: str, values: Sequence[object] | npt.NDArray[Any]) -> list[float]:

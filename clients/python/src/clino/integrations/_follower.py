@@ -5,13 +5,14 @@ Owns: the order of calls on a run, when a snapshot is due, what is said of a STO
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from clino import _fork
-from clino._arguments import Kind
+from clino._arguments import Kind, check_names
 from clino._forms import UNNAMED
 from clino._init import init, refused
 from clino._notices import LOG
@@ -23,6 +24,10 @@ from clino.v1 import decisions_pb2
 
 # Of the letters of a name, which takes 128 bytes.
 MOST_NAME = 32
+
+# What callbacks leave to `clino.init`, and what they have themselves.
+OWN = ("config", "probes", "measures", "every", "timeout", "model", "weights")
+OPTIONS = [name for name in inspect.signature(init).parameters if name not in OWN]
 
 # In any of the forms that `clino.init` takes.
 Probes = object
@@ -45,6 +50,7 @@ class Follower:
     def __init__(
         self, probes: Probes, measures: Iterable[MeasureLike] | None, every: SupportsIndex, options: Mapping[str, Any]
     ) -> None:
+        check_names("ClinoCallback", options, OPTIONS, OWN)
         self._probes, self._measures, self._options = probes, measures, dict(options)
         self._every = self._checked(every)
         # The step of the newest snapshot, at the beginning that of the training.
