@@ -14,6 +14,7 @@ from fake import FakeDaemon
 from support import begin, until, weights
 
 import clino
+from clino._policy import policy_of
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -188,3 +189,43 @@ def test_long_sentences_keep_their_end(daemon: FakeDaemon) -> None:
         assert run.error.endswith("; clino measures lists them")
         assert len(run.error) < 4_100
         assert (long in run.error) == (sentence == long)
+
+
+# --- policies
+
+RULES = '[clino.Rule("patience", "loss@pooled", patience=3)]'
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("patience", f"policy: found 'patience' (str), expected a list of rules: give {RULES}"),
+        (clino.Rule("patience", "loss@en"), f"policy: found Rule, expected a list of rules: give {RULES}"),
+        (["patience"], f"policy.rules[0]: found 'patience' (str), expected a clino.Rule or a mapping: give {RULES}"),
+        ([{"name": "patience"}], f"policy.rules[0]: found no on, expected a name and what it is on: give {RULES}"),
+        ({"rule": []}, f"policy: found 'rule', expected rules and mode: give {{'rules': {RULES}}}"),
+        ({"mode": "advise"}, f"policy: found no rules, expected rules and mode: give {{'rules': {RULES}}}"),
+        ({"rules": [], "mode": "enforced"}, "policy.mode: found 'enforced' (did you mean enforce?), expected one of"),
+    ],
+)
+def test_what_is_no_policy_is_told_what_is(policy: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as raised:
+        policy_of(policy)
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": "x"}, f"seed: found 'x' (str), expected {ONE}: leave it out for 0"),
+        ({"name": 7}, "name: found 7 (int), expected a text: give str(…) of it"),
+        ({"project": 7}, "project: found 7 (int), expected a text: give str(…) of it"),
+        ({"gpu_only": "yes"}, "gpu_only: found 'yes' (str), expected True or False"),
+        ({"delivery": "evry"}, "delivery: found 'evry' (did you mean every?), expected one of latest, every"),
+        ({"precision": 64}, "precision: found 64 (int), expected one of auto, f32, f64"),
+        ({"resume": 7}, "resume: found 7 (int), expected a text of at most 128 bytes: a key of your own, or run.key"),
+        ({"tags": ["a"]}, "tags: found list, expected a mapping of names to texts, such as {'lr': 0.001}"),
+    ],
+)
+def test_other_arguments_of_a_run_are_named(arguments: dict[str, Any], message: str) -> None:
+    assert begin("http://127.0.0.1:1", **arguments).error == message

@@ -49,7 +49,8 @@ def measures(wanted: Iterable[MeasureLike] | None) -> list[runs_pb2.MeasureReque
 def key(text: object) -> str:
     """Take what names a run, at most 128 bytes; empty is none."""
     if not isinstance(text, str) or len(text.encode()) > MOST_KEY:
-        raise ValueError(f"resume: found {text!r:.80}, expected a text of at most {MOST_KEY} bytes")
+        advice = "a key of your own, or run.key of the run to go on with"
+        raise ValueError(f"resume: found {shown(text)}, expected a text of at most {MOST_KEY} bytes: {advice}")
     return text
 
 
@@ -85,7 +86,9 @@ def tags(wanted: Mapping[str, object] | None) -> dict[str, str]:
     if wanted is None:
         return {}
     if not isinstance(wanted, Mapping):
-        raise TypeError(f"tags: found {type(wanted).__name__}, expected a mapping of names to texts")
+        raise TypeError(
+            f"tags: found {type(wanted).__name__}, expected a mapping of names to texts, such as {{'lr': 0.001}}"
+        )
     return {str(name): str(text) for name, text in wanted.items()}
 
 

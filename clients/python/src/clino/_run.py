@@ -21,6 +21,7 @@ from clino._journal import Journal
 from clino._link import Link
 from clino._model_check import Checker
 from clino._notices import ClinoError, Notices
+from clino._policy import NO_POLICY
 from clino._readings import Event, Reading
 from clino._sender import Sender
 from clino._settings import Settings
@@ -94,11 +95,12 @@ class Run:
         It does not matter whether the policy is to be enforced: who asks wants to act. False while nothing is known,
         while the daemon is away, and of a run that the daemon has forgotten.
         """
-        decision = self._decision
-        return decision is not None and decision.stops and not self._away
+        self._check_policy()
+        return self.stops
 
     def decision(self) -> Decision | None:
         """The newest decision that is known here, without asking; None without a policy, and before the first one."""
+        self._check_policy()
         decision = self._decision
         return replace(decision, staleness=self._journal.staleness()) if decision else None
 
@@ -234,6 +236,16 @@ class Run:
         return inert, (self._notices.strict,)
 
     # --- inside
+
+    @property
+    def stops(self) -> bool:
+        """As `should_stop`, for who has to ask without knowing whether there is a policy."""
+        decision = self._decision
+        return decision is not None and decision.stops and not self._away
+
+    def _check_policy(self) -> None:
+        if self._link is not None and not self._link.decides:
+            self._notices.mention("policy", f"there are no decisions: {NO_POLICY}")
 
     def start(self, settings: Settings, request: runs_pb2.OpenRunRequest, check: bool = False) -> None:
         """Begin to talk; nothing of it happens on this thread."""

@@ -21,6 +21,7 @@ from clino._decisions import Decision, decision_of
 from clino._journal import Journal
 from clino._link import Link
 from clino._notices import LOG, Notices
+from clino._policy import NO_POLICY
 from clino._slot import Copy, Slot
 from clino.v1 import snapshots_pb2
 
@@ -169,6 +170,8 @@ class Sender:
 
     def ask_decision(self, timeout: float) -> Decision | None:
         """What the policy says now, as above; None without an answer."""
+        if self._lacks_policy("the daemon did not decide"):
+            return None
         deadline = time.monotonic() + timeout
         run_id = self._link.wait_open(timeout)
         if run_id is None:
@@ -179,12 +182,19 @@ class Sender:
 
     def override(self, reason: str, timeout: float) -> Decision | None:
         """Take back a STOP, as above; None when that was not done."""
+        if self._lacks_policy("nothing was overridden"):
+            return None
         run_id = self._link.run_id
         if run_id is None:
             self._notices.tell("override", "clino: nothing was overridden: the run is not open")
             return None
         said = "nothing was overridden"
         return self._ask("override", said, run_id, lambda: self._link.override(run_id, reason, timeout))
+
+    def _lacks_policy(self, said: str) -> bool:
+        if not self._link.decides:
+            self._notices.tell(said, f"clino: {said}: {NO_POLICY}")
+        return not self._link.decides
 
     def _ask(self, key: str, said: str, run_id: str, question: Callable[[], Result]) -> Result | None:
         try:

@@ -118,13 +118,13 @@ class Follower:
 
     def ends(self, step: int, model: Callable[[], object], kind: Kind = "live") -> None:
         """The last step is done, and the parameters are still those that it left."""
-        if self.run is not None and step != self._last and not self.run.should_stop():
+        if self.run is not None and step != self._last and not self.run.stops:
             self._last = step
             self._push(model, step, kind)
 
     def averaged(self, step: int, model: Callable[[], object], kind: Kind, timeout: float) -> None:
         """The average was put in the place of the last step's parameters: it is a snapshot of its own kind."""
-        if self.run is not None and not self.run.should_stop():
+        if self.run is not None and not self.run.stops:
             # It would take the place of the one before, which may wait still.
             self.run.readings(wait=timeout)
             self._last = step
@@ -134,7 +134,7 @@ class Follower:
         """Training is over, and the parameters are whatever they are."""
         if self.run is None:
             return
-        if step != self._last and not self.run.should_stop():
+        if step != self._last and not self.run.stops:
             self.run.remark(
                 f"step {step}, the last, is not measured: its parameters were replaced before the training ended "
                 f"(by the best checkpoint's, or an average); the newest snapshot is that of step {self._last}"
@@ -143,7 +143,7 @@ class Follower:
 
     def stop(self) -> bool:
         """Whether to end the training. Of a STOP that is only advice it says so, once."""
-        if self.run is None or not self.run.should_stop():
+        if self.run is None or not self.run.stops:
             return False
         decision = self.run.decision()
         if decision is None:
