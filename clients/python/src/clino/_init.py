@@ -53,21 +53,23 @@ def init(
 ) -> Run:
     """Begin a run: what is trained, on what it is probed, what is measured.
 
-    `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names
-    of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
-    mlp: `inputs` and `labels`): a mapping of them, an encoding or a data set of Hugging Face, or a list of rows.
-    Columns are tensors, arrays or lists; lists of different lengths are filled up on the right with the
-    configuration's padding, and a mask that is missing is made. `measures` are names, or mappings of a `name` and
-    parameters; None is the daemon's default set. `budget` is how many seconds a snapshot may take: measures go from
-    the cheapest to the dearest, and what does not fit comes back as skipped. With `gpu_only` nothing is measured on a
-    CPU in a GPU's place.
+    `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names of
+    groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an mlp:
+    `inputs` and `labels`): a mapping of them, an encoding or a data set of Hugging Face, a data frame, a pair (x, y),
+    or a list of rows. A single group may be given without a name, and is called "probe" then. Columns are tensors,
+    arrays or lists; lists of different lengths are filled up on the right with the configuration's padding, and a mask
+    that is missing is made. `measures` are names, names with parameters as on the command line
+    ("sharpness:alpha=0.002,draws=4"), or mappings of a `name` and parameters; None is the daemon's default set.
+    `budget` is how many seconds a snapshot may take: measures go from the cheapest to the dearest, and what does not
+    fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place.
 
     `policy` says when the run should stop: a list of rules, each a `clino.Rule` or a mapping of a `name`, what it is
     `on` and parameters, or a `clino.Policy` of them that is to be enforced. `project` (else CLINO_PROJECT) is whose
     the run is, `experiment` which runs it is compared with, `tags` names and texts to find it by.
 
     `resume` (else CLINO_RUN_ID) goes on with a run of a trainer that ended: a key of your own, under which a run begins
-    where there is none, or the `key` or `id` of a run. It must be opened with the same content; name and tags stay as
+    where there is none, or the `key` or `id` of a run. Give the same key from the first start on: a run that was opened
+    with `name` alone is not gone on with by that name. It must be opened with the same content; name and tags stay as
     they were. Its initialization is kept, its policy goes on, and steps that come again are further attempts.
 
     `addr` (else CLINO_ADDR, else the socket at which this user's `clino serve` listens by default) is
@@ -76,7 +78,8 @@ def init(
     may be "disabled", which makes every call a no-op: give it on all ranks but one.
 
     A torch module that is given to `snapshot` is evaluated on a few rows of the first probe group, until the daemon has
-    compared its losses with those of the configuration: where they differ there are no readings, and a warning says so.
+    compared its losses with those of the configuration: where they differ there are no readings, and an error says so;
+    where it cannot be evaluated, `run.warnings` says why.
     With `check=False` (or CLINO_CHECK=0) that is left out. Nothing of the module or of random states is changed by it.
 
     Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
