@@ -74,6 +74,9 @@ class FakeDaemon:
         # Metadata of every call, by method.
         self.metadata: dict[str, dict[str, str]] = {}
         self.on_commit: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
+        # What is remarked of a run that is opened, and of a snapshot.
+        self.open_warnings: list[str] = []
+        self.push_warnings: list[str] = []
         self.pushes = 0
         self._changed = threading.Condition()
         self._server = grpc.server(futures.ThreadPoolExecutor(16), interceptors=[_Listener(self)])
@@ -144,14 +147,18 @@ class FakeDaemon:
                 return runs_pb2.OpenRunResponse(run_id=run.id, created=False, plan=run.plan())
         run = FakeRun(f"run-{id(self):x}-{self.opened}", request)
         self.runs[run.id] = run
-        return runs_pb2.OpenRunResponse(run_id=run.id, created=True, plan=run.plan())
+        return runs_pb2.OpenRunResponse(run_id=run.id, created=True, plan=run.plan(), warnings=self.open_warnings)
 
     def get_run(self, request: runs_pb2.GetRunRequest, context: grpc.ServicerContext) -> runs_pb2.GetRunResponse:
         self.on_get(request, context)
         run = self._find(request.run_id, context)
         return runs_pb2.GetRunResponse(
             run=runs_pb2.RunSummary(
-                run_id=run.id, plan=run.plan(), decision=run.decision, next_sequence=len(run.events)
+                run_id=run.id,
+                plan=run.plan(),
+                decision=run.decision,
+                next_sequence=len(run.events),
+                closed=run.closed,
             )
         )
 
@@ -178,6 +185,10 @@ class FakeDaemon:
             receipt = snapshots_pb2.PushSnapshotResponse(repeated_upload=True)
             receipt.MergeFrom(run.receipts[begin.idempotency_key])
             return receipt
+        if run.closed:
+            context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "run_id: found a run that is closed, expected an open one"
+            )
         if run.ended:
             run.refused += 1
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "run_id: its policy said STOP; override it to go on")
@@ -197,7 +208,9 @@ class FakeDaemon:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tensors: not the bytes of the manifest")
         attempt = begin.attempt or 1 + sum(one.begin.step == begin.step for one in run.received)
         run.received.append(Received(begin, data, attempt))
-        receipt = snapshots_pb2.PushSnapshotResponse(step=begin.step, attempt=attempt, decision=run.decision)
+        receipt = snapshots_pb2.PushSnapshotResponse(
+            step=begin.step, attempt=attempt, decision=run.decision, warnings=self.push_warnings
+        )
         run.receipts[begin.idempotency_key] = receipt
         self._measure(run, types_pb2.SnapshotRef(step=begin.step, attempt=attempt))
         self.on_commit(number, context)

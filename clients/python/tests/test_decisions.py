@@ -61,11 +61,25 @@ def test_without_a_policy_nothing_stops(daemon: FakeDaemon, caplog: pytest.LogCa
     with opened(daemon, None) as run:
         run.snapshot(weights(), 0)
         assert not daemon.run.request.HasField("policy")
-        assert not run.should_stop()
-        assert run.decision() is None
-        assert warnings(caplog) == []
+        for _ in range(3):
+            assert not run.should_stop()
+            assert run.decision() is None
         assert run.ask_decision() is None
-    assert "without a policy" in warnings(caplog)[0]
+        assert run.override("go on") is None
+    none = (
+        'the run has no policy: give clino.init one, such as policy=[clino.Rule("patience", "loss@pooled", patience=3)]'
+    )
+    assert warnings(caplog) == [
+        f"clino: there are no decisions: {none}",
+        f"clino: the daemon did not decide: {none}",
+        f"clino: nothing was overridden: {none}",
+    ]
+    assert run.warnings == (), "it is nothing of the readings"
+    strict = opened(daemon, None, strict=True, resume="another")
+    assert not strict.should_stop(), "nothing is raised for asking"
+    with pytest.raises(clino.ClinoError, match="the run has no policy: give"):
+        strict.ask_decision()
+    assert strict.finish()
 
 
 def test_a_stop_comes_with_the_events(daemon: FakeDaemon) -> None:

@@ -239,7 +239,7 @@ BAD: list[dict[str, Any]] = [
     {"config": "nowhere.json"},
     {"probes": {}},
     {"probes": {"en": {"labels": ["a", "b"]}}},
-    {"measures": "loss"},
+    {"measures": "loss,accuracy"},
     {"seed": "x"},
     {"seed": -1},
     {"addr": "ftp://host"},
@@ -274,11 +274,11 @@ def test_bad_arguments_of_init_warn_once_or_raise(bad: dict[str, Any], caplog: p
 def test_bad_snapshots_warn_once_or_raise(daemon: FakeDaemon, caplog: pytest.LogCaptureFixture) -> None:
     bad: list[tuple[Any, Any]] = [("model.pt", 0), ({"w": object()}, 0), (weights(), 1.5), (weights(), -1)]
     with begin(daemon.addr) as run:
-        for model, step in bad:
+        for model, step in [*bad, *bad, (weights(), 2.5), (weights(), -2)]:
             run.snapshot(model, step)
         run.snapshot(weights(), 0)
-    assert len(warnings(caplog)) == 1
-    assert (run.stats.failed, run.stats.sent) == (4, 1)
+    assert len(warnings(caplog)) == 4, "each mistake once"
+    assert (run.stats.failed, run.stats.sent) == (10, 1)
     with begin(daemon.addr, strict=True) as run:
         for model, step in bad:
             with pytest.raises((TypeError, ValueError)):

@@ -148,6 +148,7 @@ def test_weights_that_a_callback_swaps_in_are_not_sent_under_the_last_step(
     assert sent(daemon)[1:] == [(4, "live", norms[4])]
     assert len(warnings(caplog)) == 1
     assert "step 6, the last, is not measured" in warnings(caplog)[0]
+    assert "step 6, the last, is not measured" in ours.run.warnings[0]
 
 
 # --- Lightning

@@ -14,6 +14,8 @@ from support import begin, probes, until, weights
 
 from clino import _probes
 from clino._model_check import Checker, rows_of
+from clino._notices import Notices
+from clino._output import PROBABILITIES, SIGMOID
 from clino._rows import Rows, UncheckedError
 from clino._settings import check_of
 from clino.v1 import runs_pb2, types_pb2
@@ -55,7 +57,8 @@ class Noisy(nn.Module):  # type: ignore[misc, name-defined]
 def evaluate(module: Any, rows: Rows) -> tuple[list[float], str]:
     from clino import _evaluation
 
-    return _evaluation.losses(module, rows)
+    found = _evaluation.losses(module, rows)
+    return found.losses, found.dtype
 
 
 def reference(module: Any, rows: Rows) -> list[float]:
@@ -237,12 +240,13 @@ def test_where_memory_is_short_it_is_left_out_and_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("clino._evaluation._room", lambda device: 1 << 20)
-    checker = Checker(groups(probes()), True)
+    checker = Checker(groups(probes()), True, Notices(False).remark)
     assert checker.check(nn.Linear(4, 3)) is None
     assert checker.check(nn.Linear(4, 3)) is None
     assert [record.getMessage() for record in caplog.records] == [
         "clino: the model is not compared with its configuration: memory is short: 1 MiB are free, 64 MiB are needed; "
-        "give clino the module whose forward takes the probe's columns and gives logits, or check=False"
+        "readings are of what the configuration says, and may be of another model than the trainer's: free some, or "
+        "say by check=False that it need not be compared"
     ]
 
 
@@ -250,23 +254,133 @@ def test_where_memory_is_short_it_is_left_out_and_said(
     ("forward", "words"),
     [
         (lambda self, batch, index: batch["x"], "TypeError: "),
-        (lambda self, x: x.sum(), "shape [], expected logits"),
-        (lambda self, x: {"loss": x}, "dict, expected logits"),
-        (lambda self, x: x[:, :1], "1 classes, and the probe has label 1"),
+        (lambda self, x: x.sum(), "shape [], a single number such as a loss, expected logits"),
+        (lambda self, x: x[0], "shape [4], expected logits of shape [1, classes]"),
+        (lambda self, x: {"loss": x, "score": x}, "a dict of loss, score, none of which is called logits, expected"),
+        (lambda self, x: {}, "a dict of nothing, none of which is called logits, expected"),
     ],
 )
 def test_what_gives_no_scores_is_left_out_and_said(forward: Any, words: str, caplog: pytest.LogCaptureFixture) -> None:
     module = type("Other", (nn.Linear,), {"forward": forward})(4, 3)
-    checker = Checker(groups(probes()), True)
+    notices = Notices(False)
+    checker = Checker(groups(probes()), True, notices.remark)
     assert checker.check(module) is None
     assert checker.check(module) is None
     (said,) = (record.getMessage() for record in caplog.records)
     assert words in said
     assert said.endswith("or check=False")
+    assert [f"clino: {remark}" for remark in notices.remarks] == [said]
+
+
+def test_fewer_classes_than_labels_are_said_with_both_numbers() -> None:
+    with pytest.raises(UncheckedError, match="its forward gives 1 class, and the probe has label 2") as raised:
+        evaluate(nn.Linear(4, 1), rows())
+    assert raised.value.advice == "labels are from 0 to 0: compare the probe's with the model's num_labels"
+
+
+TASKS: list[tuple[str, dict[str, Any], str]] = [
+    ("BertForTokenClassification", {}, "[1, 6, 3], a label for each of 6 tokens: a token classifier, which is not"),
+    ("BertForTokenClassification", {"num_labels": 16}, "[1, 6, 16], a label for each of 6 tokens: a token classifier"),
+    ("BertForMaskedLM", {}, "[1, 6, 50], a score for each word of the vocabulary: a language model, which is not"),
+    ("BertForPreTraining", {}, "scores of words: a language model as in pretraining, which is not measured"),
+    (
+        "BertForQuestionAnswering",
+        {"num_labels": 2},
+        "the two ends of an answer: a model for question answering",
+    ),
+    ("BertModel", {}, "the hidden states: a body without a classifier's head, which is not measured"),
+    ("BertModel", {"return_dict": False}, "[1, 6, 16], the hidden states: a body without a classifier's head"),
+]
+
+
+@pytest.mark.parametrize(("kind", "more", "words"), TASKS)
+def test_a_model_for_another_task_is_called_by_it(kind: str, more: dict[str, Any], words: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.BertConfig(**{**sizes, "intermediate_size": 16, "num_labels": 3, **more})
+    columns = {"input_ids": np.ones((4, 6), int), "attention_mask": np.ones((4, 6), int)}
+    found = rows_of(groups({"en": {**columns, "labels": np.arange(4) % 3}}))
+    assert found is not None
+    with pytest.raises(UncheckedError) as raised:
+        evaluate(getattr(transformers, kind)(config), found)
+    assert words in str(raised.value)
+    assert "docs/models.md" in raised.value.advice
+
+
+def remarks(module: Any, examples: int = 20) -> list[str]:
+    """What is said of a module once the second snapshot was looked at."""
+    notices = Notices(False)
+    checker = Checker(groups(probes(examples)), True, notices.remark)
+    for _ in range(2):
+        checker._seconds = 0.0
+        checker.check(module)
+    return notices.remarks
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("examples", [1, 20])
+def test_a_softmax_at_the_end_is_said_once(dtype: Any, examples: int) -> None:
+    module = nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1)).to(dtype)
+    assert remarks(module, examples) == [PROBABILITIES]
+    with torch.no_grad():  # so sure that other classes have none
+        module[0].weight.mul_(1e5)
+    assert remarks(module, examples) == [PROBABILITIES]
+
+
+def test_a_softmax_in_few_digits_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clino._evaluation._room", lambda device: (64 << 20) + 256 * 16)
+    assert remarks(nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1)).bfloat16()) == [PROBABILITIES]
+
+
+def test_a_sigmoid_at_the_end_is_said() -> None:
+    assert remarks(nn.Sequential(nn.Sequential(nn.Linear(4, 3), nn.Sigmoid()))) == [SIGMOID]
+
+
+class Gated(nn.Module):  # type: ignore[misc, name-defined]
+    """Has a Sigmoid that stands last, and does not end in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 3)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Any) -> Any:
+        return self.body(x) * 3 * self.gate(x[:, :1]) + 1
+
+
+class Positive(nn.Module):  # type: ignore[misc, name-defined]
+    """Scores of at least 0 whose sum is 1 in some rows, and not in all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 3)
+
+    def forward(self, x: Any) -> Any:
+        scores = self.body(x).softmax(-1)
+        return torch.where(x[:, :1] > 0, scores, 1.01 * scores)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Linear(4, 3),
+        nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(-1)),
+        nn.Sequential(nn.Linear(4, 3), nn.ReLU()),
+        Gated(),
+        Positive(),
+    ],
+    ids=["linear", "log-softmax", "relu", "gated", "positive"],
+)
+def test_logits_of_any_sort_raise_no_alarm(module: Any) -> None:
+    torch.manual_seed(0)
+    assert remarks(module) == []
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    assert remarks(module) == []
 
 
 def test_losses_that_are_not_finite_are_not_told_and_a_later_snapshot_is_asked_again() -> None:
-    checker = Checker(groups(probes()), True)
+    checker = Checker(groups(probes()), True, Notices(False).remark)
     module = nn.Linear(4, 3)
     with torch.no_grad():
         module.bias.fill_(float("nan"))
@@ -281,7 +395,7 @@ def test_losses_that_are_not_finite_are_not_told_and_a_later_snapshot_is_asked_a
 
 
 def test_evaluations_take_a_small_share_of_the_time() -> None:
-    checker = Checker(groups(probes()), True)
+    checker = Checker(groups(probes()), True, Notices(False).remark)
     assert checker.check(nn.Linear(4, 3)) is not None
     checker._seconds = 1e6
     assert checker.check(nn.Linear(4, 3)) is None

@@ -70,7 +70,7 @@ def test_there_is_no_plan_before_a_run_is_open(caplog: pytest.LogCaptureFixture)
         assert (off.plan, off.ask_plan()) == ((), ())
     away, lost = warnings(caplog)
     assert "no daemon" in away
-    assert lost.endswith("no snapshot was given: no daemon at http://127.0.0.1:1")
+    assert "no snapshot was given: no daemon at http://127.0.0.1:1 (Connection refused): start one with" in lost
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.PERMISSION_DENIED])
@@ -106,7 +106,10 @@ def test_who_asks_for_the_plan_waits_no_longer_than_said(daemon: FakeDaemon, cap
     assert time.monotonic() - started < 30
     held.set()
     assert run.ask_plan(timeout="soon") == (PREDICTED,)  # type: ignore[arg-type]
-    assert len(warnings(caplog)) == 1
+    late, wrong = warnings(caplog)
+    assert "the daemon did not tell the plan" in late
+    assert late.endswith(": give it a longer timeout")
+    assert "timeout: found 'soon'" in wrong
     assert "did not tell the plan" in warnings(caplog)[0]
     daemon.on_get = lambda request, context: None
     assert run.finish()

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections import UserDict
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -169,7 +171,7 @@ WRONG: list[tuple[Any, str]] = [
     ([{"labels": 0}, {"label": 1}], "probes['en'].labels: missing from row 1, which row 0 has"),
     (
         "data.csv",
-        "probes['en']: found str, expected a mapping of names to columns, a data set of Hugging Face, or a list",
+        "probes['en']: found str, expected a mapping of names to columns, a data set of Hugging Face, a data frame, ",
     ),
 ]
 
@@ -186,10 +188,138 @@ def test_ragged_lists_need_a_padding() -> None:
         lists(RAGGED, json.dumps({"model_type": "other"}))
 
 
-@pytest.mark.parametrize("wrong", [None, {}, [1]])
-def test_probes_are_a_mapping(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="probes: expected a mapping of at least one group name to its columns"):
-        _probes.groups(wrong, BERT)
+MLP_CONFIG = json.dumps({"model_type": "mlp"})
+FEATURES, CLASSES = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), np.array([0, 2, 1])
+
+
+class Frame:
+    """What clino uses of a data frame."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self._columns = columns
+        self.columns = list(columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._columns
+
+    def __getitem__(self, name: str) -> Any:
+        column = np.empty(len(self._columns[name]), object)
+        column[:] = self._columns[name]
+        return SimpleNamespace(to_numpy=lambda: column)
+
+
+class Tensors:
+    """What clino uses of a TensorDataset."""
+
+    def __init__(self, *tensors: Any) -> None:
+        self.tensors = tensors
+
+
+NAMED: dict[str, Any] = {"inputs": FEATURES, "labels": CLASSES}
+PAIRS: dict[str, Any] = {
+    "pair": (FEATURES, CLASSES),
+    "classes in a column": (FEATURES, CLASSES[:, None]),
+    "pair of lists": (FEATURES.tolist(), CLASSES),
+    "list": [FEATURES, CLASSES],
+    "tensors": Tensors(FEATURES, CLASSES),
+    "rows": [(row, label) for row, label in zip(FEATURES, CLASSES, strict=True)],
+    "frame": Frame({"inputs": FEATURES.tolist(), "label": CLASSES.tolist()}),
+}
+
+
+@pytest.mark.parametrize("form", PAIRS)
+@pytest.mark.parametrize("named", [True, False])
+def test_pairs_and_frames_are_groups(form: str, named: bool) -> None:
+    given = PAIRS[form]
+    (group,), remarks = _probes.groups({"val": given} if named else given, MLP_CONFIG)
+    found = read(group)
+    assert group.name == ("val" if named else "probe")
+    assert (found["inputs"] == FEATURES).all()
+    assert (found["labels"].ravel() == CLASSES).all()
+    assert remarks == []
+
+
+def test_a_pair_for_a_transformer_is_its_tokens() -> None:
+    found, _ = lists((np.array([[5, 6], [7, 0]]), np.array([0, 1])))
+    assert found == {"input_ids": [[5, 6], [7, 0]], "attention_mask": [[True, True], [True, False]], "labels": [0, 1]}
+
+
+def test_pairs_of_torch_are_groups() -> None:
+    torch = pytest.importorskip("torch")
+    x, y = torch.tensor(FEATURES), torch.tensor(CLASSES)
+    for given in ((x, y), torch.utils.data.TensorDataset(x, y), [(x[i], y[i]) for i in range(3)]):
+        (group,), _ = _probes.groups({"val": given}, MLP_CONFIG)
+        assert read(group)["labels"].tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("given", [NAMED, UserDict(NAMED), Dataset(NAMED), [{"inputs": [1.0], "label": 0}]])
+def test_examples_without_a_group_are_one(given: Any) -> None:
+    (group,), _ = _probes.groups(given, MLP_CONFIG)
+    assert group.name == "probe"
+    assert sorted(read(group)) == ["inputs", "labels"]
+
+
+def test_a_group_may_be_called_like_a_column() -> None:
+    found, _ = _probes.groups({"labels": NAMED, "inputs": Dataset(NAMED)}, MLP_CONFIG)
+    assert [group.name for group in found] == ["labels", "inputs"]
+
+
+EXAMPLE = '{"inputs": x, "labels": y}'
+GROUPS = f'probes={{"val": {EXAMPLE}}}'
+
+
+class Loader:
+    dataset, batch_size = (), 4
+
+
+class Rows:
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Any:
+        return FEATURES[index], CLASSES[index]
+
+
+NO_GROUPS: list[tuple[Any, str, str]] = [
+    (None, "probes: found NoneType, expected at least one group", GROUPS),
+    ({}, "probes: found an empty dict, expected at least one group", GROUPS),
+    ([], "probes: found an empty list, expected at least one group", GROUPS),
+    ({0: NAMED}, "probes: found a group called 0, expected a text as its name", GROUPS),
+    ({**NAMED, "val": NAMED}, "probes: found columns (inputs, labels) beside groups (val), expected groups", GROUPS),
+    (7, "probes: found int, expected a mapping of names to columns", f"give {EXAMPLE}"),
+    (FEATURES, "probes: found ndarray, expected", f"give it a name, and the classes: {EXAMPLE}"),
+    ({"val": FEATURES}, "probes['val']: found ndarray, expected", f"give it a name, and the classes: {EXAMPLE}"),
+    (
+        {"val": Loader()},
+        "probes['val']: found Loader, expected",
+        f"(loader.dataset) where that is one of these, or the columns: {EXAMPLE}",
+    ),
+    (
+        {"val": Rows()},
+        "probes['val']: found Rows, expected",
+        '[dataset[i] for i in range(256)], each {"labels": …, …} or (x, y)',
+    ),
+    ({"val": iter([NAMED])}, "probes['val']: found list_iterator, expected", 'each {"labels": …, …} or (x, y)'),
+    (
+        {"val": Tensors(FEATURES, FEATURES, CLASSES)},
+        "probes['val']: found Tensors, expected",
+        f"its tensors by name: {EXAMPLE}",
+    ),
+    ({"val": "data.csv"}, "probes['val']: found str, expected", f"give what the file holds: {EXAMPLE}"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "first", "last"), NO_GROUPS)
+def test_what_is_no_group_is_told_what_is(wrong: Any, first: str, last: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as raised:
+        _probes.groups(wrong, MLP_CONFIG)
+    assert str(raised.value).startswith(first)
+    assert str(raised.value).endswith(last)
+
+
+def test_a_transformers_example_has_its_columns() -> None:
+    with pytest.raises(TypeError, match=re.escape('give {"input_ids": ids, "attention_mask": mask, "labels": y}')):
+        _probes.groups(7, BERT)
 
 
 @pytest.fixture
@@ -216,12 +346,12 @@ def test_more_columns_cost_no_run_and_are_told_once(served: RealDaemon, caplog: 
         (loss, _) = run.readings(wait=30)
     assert loss.value == pytest.approx(math.log(3))
     unread = 'column "idx" of group "en" is left out: this model reads inputs, labels'
-    assert run.warnings == (unread,)
+    assert run.warnings == (
+        "probes['en'].text: found texts at row 0, expected numbers; no model reads this column: it is left out",
+        unread,
+    )
     messages = [record.getMessage() for record in caplog.records]
-    assert messages == [
-        "clino: probes['en'].text: found texts at row 0, expected numbers; no model reads this column: it is left out",
-        f"clino: {unread}",
-    ]
+    assert messages == [f"clino: {warning}" for warning in run.warnings]
 
 
 @needs_daemon
@@ -244,7 +374,5 @@ def test_labels_of_another_task_are_refused_before_training(served: RealDaemon, 
 
 @needs_daemon
 def test_one_label_is_refused_before_training(served: RealDaemon) -> None:
-    with pytest.raises(
-        clino.ClinoError, match=r"config_json.sizes\[1\]: found 1 label, expected at least 2: a model with"
-    ):
+    with pytest.raises(clino.ClinoError, match=r"config.sizes\[1\]: found 1 label, expected at least 2: a model with"):
         clino.init({**MLP, "sizes": [2, 1]}, {"en": inputs()}, ["loss"], addr=served.unix, strict=True)

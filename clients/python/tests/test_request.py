@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -11,28 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from real import BIN, needs_daemon
-from support import CONFIG
 
+import clino
 from clino import _request
 from clino._settings import Settings, check_folder, mode_of, standard_socket
-
-
-def test_a_config_in_each_of_its_forms(tmp_path: Path) -> None:
-    class HfLike:
-        def to_dict(self) -> dict[str, Any]:
-            return {**CONFIG, "dtype": np.dtype("float32")}
-
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIG))
-    for form in (CONFIG, json.dumps(CONFIG), str(path), path, tmp_path):
-        assert json.loads(_request.config_text(form)) == CONFIG
-    assert json.loads(_request.config_text(HfLike())) == {**CONFIG, "dtype": "float32"}
-
-
-@pytest.mark.parametrize("form", ["nowhere.json", 7, None])
-def test_what_is_no_config(form: object) -> None:
-    with pytest.raises((TypeError, ValueError), match="config: found"):
-        _request.config_text(form)
+from clino.integrations._follower import Follower
 
 
 def test_measures_with_parameters_of_every_kind() -> None:
@@ -130,10 +112,82 @@ def test_what_is_no_budget(given: Any) -> None:
         _request.budget(given)
 
 
-@pytest.mark.parametrize("wanted", ["loss", [{"alpha": 1}], [{"name": "loss", "x": object()}]])
-def test_what_is_no_measure(wanted: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="measures"):
+def test_measures_as_the_command_line_has_them() -> None:
+    profile, paper, fisher, plain = _request.measures(
+        ["sharpness_profile:alphas=.0005,.001,1e-2,draws=2", "sharpness_paper:radius=sum", "f:exact=true", "loss"]
+    )
+    assert profile.name == "sharpness_profile"
+    assert list(profile.parameters["alphas"].numbers.values) == [0.0005, 0.001, 0.01]
+    assert profile.parameters["draws"].number == 2.0
+    assert paper.parameters["radius"].text == "sum"
+    assert fisher.parameters["exact"].flag
+    assert (plain.name, len(plain.parameters)) == ("loss", 0)
+    for text, kind in [("m:x=1_000", "text"), ("m:x= 1", "text"), ("m:x=-inf", "number"), ("m:x=", "text")]:
+        assert _request.measures([text])[0].parameters["x"].WhichOneof("kind") == kind
+    assert _request.measures("loss") == _request.measures(["loss"])
+    assert _request.measures("sharpness:alpha=.002") == _request.measures([{"name": "sharpness", "alpha": 0.002}])
+    assert _request.measures({"name": "loss"}) == _request.measures(["loss"])
+
+
+AS_IN = 'expected a name, or a name with parameters, as in ["loss", {"name": "sharpness", "alpha": 0.002}]'
+SUCH = "such as 'sharpness:alpha=0.002,draws=4'"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ([{"alpha": 1}], f"measures[0]: found a mapping without a name, {AS_IN}"),
+        ({"sharpness": {"alpha": 1}}, f"measures: found a mapping without a name, {AS_IN}"),
+        (["loss", ("sharpness", 2)], f"measures[1]: found tuple, {AS_IN}"),
+        (7, 'measures: found 7 (int), expected a list of measures, such as ["loss", {"name": "sharpness", "alpha": '),
+        ([{"name": "loss", "x": object()}], "measures[0].x: found object, expected a number, text, flag or list"),
+        (
+            "loss,accuracy",
+            "measures: found 'loss,accuracy', expected one measure: give a list of them, measures=[\"loss\", "
+            '"accuracy"]',
+        ),
+        (
+            ["loss, margin"],
+            "measures[0]: found 'loss, margin', expected one measure: give a list of them, "
+            'measures=["loss", "margin"]',
+        ),
+        ("", "measures: found '', expected a name before the parameters"),
+        ([":a=1"], f"measures[0]: found ':a=1', expected a name before the parameters, {SUCH}"),
+        (["loss:"], f"measures[0]: found '' in 'loss:', expected key=value, {SUCH}"),
+        (["loss:1"], f"measures[0]: found '1' in 'loss:1', expected key=value, {SUCH}"),
+        (["loss:=1"], f"measures[0]: found '=1' in 'loss:=1', expected key=value, {SUCH}"),
+        (["loss:a=1,=2"], f"measures[0]: found '=2' in 'loss:a=1,=2', expected key=value, {SUCH}"),
+        (["loss:a=1,a=2"], f"measures[0].a: found it twice in 'loss:a=1,a=2', expected each parameter once, {SUCH}"),
+        (["loss:a=x,1"], "measures[0].a: found 'x' among 'x,1', expected a list of numbers"),
+        (["loss:a=1,x"], "measures[0].a: found 'x' among '1,x', expected a list of numbers"),
+    ],
+)
+def test_what_is_no_measure_is_named(wanted: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as raised:
         _request.measures(wanted)
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("measure", "did you mean measures?"),
+        ("probe", "did you mean probes?"),
+        ("x", "expected some of config, probes"),
+    ],
+)
+def test_a_misspelled_argument_is_told_the_name_that_may_be_meant(name: str, advice: str) -> None:
+    options: dict[str, Any] = {name: 1}
+    with pytest.raises(TypeError) as raised:
+        clino.init({}, {}, **options)
+    assert str(raised.value).startswith(f"init() got an unexpected keyword argument {name!r}: {advice}")
+
+
+def test_a_misspelled_argument_of_a_callback_is_told_before_training() -> None:
+    for name, near in [("measure", "measures"), ("evry", "every"), ("polcy", "policy")]:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}': did you mean {near}"):
+            Follower({}, None, 1, {name: 1})
+    Follower({}, None, 1, {"policy": None, "strict": True, "resume": "k"})
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,10 @@ def test_an_id_that_the_daemon_does_not_have_is_said(daemon: FakeDaemon, caplog:
     run.snapshot(weights(), 1)
     assert run.finish()
     assert f"found no run {wanted} at this daemon: a new one has begun" in caplog.text
+    (warning,) = run.warnings
+    assert warning.startswith(f"resume: found no run {wanted} at this daemon")
+    with pytest.raises(clino.ClinoError, match="resume: found no run"):
+        begin(daemon.addr, resume=wanted.replace("ab", "cd"), strict=True)
 
 
 def test_an_old_stop_that_was_taken_back_stops_nobody(daemon: FakeDaemon) -> None:

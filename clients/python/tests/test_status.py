@@ -16,7 +16,7 @@ from support import CONFIG, begin, probes, until, weights
 
 import clino
 from clino._journal import Outcome
-from clino._run import Stats, summary
+from clino._summary import Stats, summary
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -87,7 +87,7 @@ def test_a_refused_run_is_an_error_once_and_finish_is_false(
     for step in range(3):
         run.snapshot(weights(), step)
     assert not run.finish()
-    told = ["clino: the daemon does not accept the run: config_json: found a model that is not supported"]
+    told = ["clino: the daemon does not accept the run: config: found a model that is not supported"]
     assert errors(caplog) == told
     assert run.error == told[0].removeprefix("clino: ")
     assert run.status == "failed"
@@ -126,7 +126,11 @@ def test_a_daemon_that_never_came_is_an_error_in_the_end(caplog: pytest.LogCaptu
     assert not run.finish(5)
     assert len(errors(caplog)) == 1
     assert "0 of 1 snapshots measured" in errors(caplog)[0]
-    assert f"no daemon at {NOWHERE}" in errors(caplog)[0]
+    absent = (
+        f"no daemon at {NOWHERE} (Connection refused): start one with `clino serve`, or name another with addr= or "
+    )
+    assert errors(caplog)[0].endswith(f"{absent}CLINO_ADDR")
+    assert run.error == f"{absent}CLINO_ADDR"
     assert run.status == "failed"
 
 

@@ -5,6 +5,7 @@ Owns: the channel, the paths of methods, the sorting of status codes. May not to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Protocol, TypeVar
@@ -15,11 +16,14 @@ from google.protobuf.message import Message
 
 from clino._settings import Settings
 from clino._slot import Copy
-from clino._text import harmless
+from clino._text import bounded, harmless
 from clino.v1 import decisions_pb2, reports_pb2, runs_pb2, snapshots_pb2, types_pb2
 
 # The largest that the protocol allows, and the fastest over a unix socket.
 CHUNK = 1 << 20
+
+# Of what grpc says where nobody listens, the end is what the system said; the address stands beside it anyway.
+_UNCONNECTED = re.compile(r"(?:connect failed:.* error|Failed to connect to remote host): (\w[^:]*)$")
 
 Answer = TypeVar("Answer", bound=Message, covariant=True)
 Reply = TypeVar("Reply", bound=Message)
@@ -101,7 +105,9 @@ def trouble(error: grpc.RpcError) -> Trouble:
 
 def describe(error: grpc.RpcError) -> str:
     """Say what failed in one line: the daemon's sentence, or the code where it gave none."""
-    return harmless(error.details() or error.code().name)
+    details = error.details() or error.code().name
+    found = _UNCONNECTED.search(details)
+    return bounded(harmless(found.group(1) if found else details))
 
 
 class Daemon:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from clino import _whole
+from clino._output import PROBABILITIES, SIGMOID, are_probabilities, end_in_sigmoid, scores_of
 from clino._rows import Rows, UncheckedError
 
 # Parameters up to which the daemon computes in float64 by default; so does this.
@@ -31,14 +33,24 @@ PAIR = 256
 
 # Wrappers whose forward is a call of the module inside, and may be a collective.
 _WRAPPERS = {"DistributedDataParallel", "DataParallel", "DeepSpeedEngine", "OptimizedModule"}
+LESS = "free some, or say by check=False that it need not be compared"
 # From the most precise to the least.
 _FORMATS = {torch.float64: "float64", torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 _ORDER = list(_FORMATS)
 _PRECISE = ("float64", "float32")
 
 
-def losses(model: Any, rows: Rows) -> tuple[list[float], str]:
-    """Cross-entropy of each row in nats, and the least precise format of the evaluation.
+@dataclass(frozen=True)
+class Evaluation:
+    """Cross-entropy of each row in nats, the least precise format of any operation, and what else was seen."""
+
+    losses: list[float]
+    dtype: str
+    remark: str | None
+
+
+def losses(model: Any, rows: Rows) -> Evaluation:
+    """Evaluate a module on a few rows.
 
     UncheckedError or what the forward raises says why there are none.
     """
@@ -48,7 +60,7 @@ def losses(model: Any, rows: Rows) -> tuple[list[float], str]:
     tokens = max((array.shape[-1] for array in rows.columns.values()), default=1)
     room, need = _room(device), LEAST_ROOM + PAIR * tokens * tokens
     if room is not None and room < need:
-        raise UncheckedError(f"memory is short: {room >> 20} MiB are free, {need >> 20} MiB are needed")
+        raise UncheckedError(f"memory is short: {room >> 20} MiB are free, {need >> 20} MiB are needed", LESS)
     coarse = None
     with _undisturbed(module, device):
         for target in _targets(parameters):
@@ -61,7 +73,7 @@ def losses(model: Any, rows: Rows) -> tuple[list[float], str]:
                 raise
             except Exception:  # such as a kernel that only knows 16 bits
                 continue
-            if found[1] in _PRECISE:
+            if found.dtype in _PRECISE:
                 return found
             coarse = coarse or found
         return coarse or _evaluated(module, rows, None)
@@ -72,16 +84,17 @@ def _parameters(module: Any) -> list[Any]:
     try:
         _whole.check_module(module)
     except TypeError as error:  # its forward would wait for other ranks
-        raise UncheckedError(str(error)) from error
+        raise UncheckedError(str(error), "or check=False") from error
     parameters = list(module.parameters())
     if not parameters:
         raise UncheckedError("found a module without parameters")
     if any(parameter.is_meta for parameter in parameters):
-        raise UncheckedError("its parameters are not in memory (meta device)")
+        raise UncheckedError("its parameters are not in memory (meta device)", "load them first")
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        raise UncheckedError("a part of it is compiled by TorchScript, and what formats it uses is not seen")
+        why = "a part of it is compiled by TorchScript, and what formats it uses is not seen"
+        raise UncheckedError(why, "give the module as it was before, or check=False")
     if parameters[0].device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        raise UncheckedError("a CUDA graph is being captured")
+        raise UncheckedError("a CUDA graph is being captured", "give a snapshot before or after that, or check=False")
     return parameters
 
 
@@ -115,7 +128,7 @@ def _room(device: torch.device) -> int | None:
         return None
 
 
-def _evaluated(module: Any, rows: Rows, target: torch.dtype | None) -> tuple[list[float], str]:
+def _evaluated(module: Any, rows: Rows, target: torch.dtype | None) -> Evaluation:
     """Row by row, which takes the least memory; with parameters and buffers in another format, if one is given."""
     state = {} if target is None else _converted(module, target)
     given = next(p for p in module.parameters() if p.is_floating_point())
@@ -126,8 +139,25 @@ def _evaluated(module: Any, rows: Rows, target: torch.dtype | None) -> tuple[lis
         args, kwargs = ((columns["inputs"],), {}) if "inputs" in columns else ((), columns)
         with formats:
             output = torch.func.functional_call(module, state, args, kwargs) if state else module(*args, **kwargs)
-        found.append(_loss(_logits(output), int(rows.labels[row])))
-    return found, _FORMATS[formats.least]
+        found.append(scores_of(output, module).detach().cpu().double())
+    return _compared(module, torch.cat(found), rows.labels, formats.least)
+
+
+def _compared(module: Any, scores: Any, labels: Any, least: torch.dtype) -> Evaluation:
+    """The losses of scores, which may be probabilities already, as of a module whose forward is for inference."""
+    classes, most = scores.shape[1], int(labels.max())
+    if most >= classes:
+        why = f"its forward gives {classes} class{'es' if classes > 1 else ''}, and the probe has label {most}"
+        raise UncheckedError(
+            why, f"labels are from 0 to {classes - 1}: compare the probe's with the model's num_labels"
+        )
+    remark = None
+    if are_probabilities(scores, least):
+        scores, remark = scores.log(), PROBABILITIES
+    elif end_in_sigmoid(scores, module):
+        remark = SIGMOID
+    losses = torch.nn.functional.cross_entropy(scores, torch.tensor(labels.astype(np.int64)), reduction="none")
+    return Evaluation(losses.tolist(), _FORMATS[least], remark)
 
 
 def _converted(module: Any, target: torch.dtype) -> dict[str, torch.Tensor]:
@@ -139,27 +169,6 @@ def _tensor(array: Any, given: Any, target: torch.dtype | None) -> torch.Tensor:
     tensor = torch.from_numpy(np.array(array))
     dtype = (target or given.dtype) if tensor.is_floating_point() else torch.int64
     return tensor.to(given.device, dtype)
-
-
-def _logits(output: Any) -> Any:
-    if isinstance(output, Mapping) and "logits" in output:
-        output = output["logits"]
-    elif isinstance(output, (tuple, list)) and output:
-        output = output[0]
-    logits = getattr(output, "logits", output)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
-        found = f"shape {list(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UncheckedError(f"its forward of one row gives {found}, expected logits of shape [1, classes]")
-    return logits
-
-
-def _loss(logits: Any, label: int) -> float:
-    scores = logits.detach().cpu().double()
-    if label >= scores.shape[1]:
-        raise UncheckedError(f"its forward gives {scores.shape[1]} classes, and the probe has label {label}")
-    if bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3:
-        scores = scores.log()  # probabilities, as a module gives them whose forward is for inference
-    return float(torch.nn.functional.cross_entropy(scores, torch.tensor([label])))
 
 
 class _Formats(TorchFunctionMode):

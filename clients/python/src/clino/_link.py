@@ -12,11 +12,13 @@ from typing import Protocol
 
 import grpc
 
-from clino._daemon import Answer, Cancelled, Daemon, Expired, Pending
+from clino._daemon import Answer, Cancelled, Daemon, Expired, Pending, describe
 from clino._decisions import Decision, decision_of
+from clino._fields import named
 from clino._request import INLINE
 from clino._settings import Settings
 from clino._slot import Copy
+from clino._text import bounded, harmless
 from clino._verdict import Verdict
 from clino._work import Planned, plan_of
 from clino.v1 import decisions_pb2, runs_pb2, snapshots_pb2
@@ -59,6 +61,21 @@ class Link:
         """Where the daemon should be."""
         return self._settings.address
 
+    def said(self, sentence: str) -> str:
+        """What the daemon said, with the names of this package."""
+        return named(bounded(harmless(sentence)), [group.name for group in self._request.groups])
+
+    def describe(self, error: grpc.RpcError) -> str:
+        """Say what failed, as above."""
+        return self.said(describe(error))
+
+    def absence(self, error: grpc.RpcError) -> str:
+        """Say why the daemon was not reached, and what to do."""
+        if error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED):
+            return f"the daemon at {self.address} takes nothing now: {self.describe(error)}"
+        advice = "start one with `clino serve`, or name another with addr= or CLINO_ADDR"
+        return f"no daemon at {self.address} ({self.describe(error)}): {advice}"
+
     @property
     def run_id(self) -> str | None:
         """The daemon's name of the run while it is open there."""
@@ -68,6 +85,11 @@ class Link:
     def enforces(self) -> bool:
         """Whether the run's policy is to be enforced."""
         return self._request.policy.mode == decisions_pb2.POLICY_MODE_ENFORCE
+
+    @property
+    def decides(self) -> bool:
+        """Whether the run has a policy."""
+        return self._request.HasField("policy")
 
     @property
     def wanted(self) -> str | None:
@@ -99,7 +121,7 @@ class Link:
             self._opened = True
             self._run_id = answer.run_id
             self._plan = plan_of(answer.plan)
-            self.warnings = tuple(answer.warnings)
+            self.warnings = tuple(map(self.said, answer.warnings))
             self._changed.notify_all()
         return answer.run_id
 
@@ -144,6 +166,10 @@ class Link:
             raise Cancelled from error
         finally:
             self.end(call)
+
+    def is_closed(self, run_id: str, timeout: float) -> bool:
+        """Ask the daemon whether the run takes no more snapshots."""
+        return self.answer(self.daemon().get_run(run_id, timeout), timeout).run.closed
 
     def close_run(self, run_id: str, timeout: float) -> None:
         """Tell the daemon that no more snapshots come."""

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from clino import _probes
-from clino._notices import LOG
-from clino._rows import Rows, UncheckedError
+from clino._forms import COLUMNS
+from clino._rows import MODULE, Rows, UncheckedError
+from clino._text import bounded
 from clino.v1 import runs_pb2, snapshots_pb2, types_pb2
 
 # Rows that are compared: each has a loss of its own, so that a few tell as much as all.
@@ -38,7 +39,7 @@ def rows_of(groups: Iterable[runs_pb2.ProbeGroup]) -> Rows | None:
         return None
     found: dict[str, npt.NDArray[Any]] = {}
     for tensor in group.probe.tensors:
-        if tensor.spec.name in _probes.COLUMNS:
+        if tensor.spec.name in COLUMNS:
             found[tensor.spec.name] = _probes.array_of(tensor)
     labels = found.pop("labels", None)
     if labels is None or labels.ndim != 1 or not len(labels) or any(len(a) != len(labels) for a in found.values()):
@@ -50,7 +51,8 @@ def rows_of(groups: Iterable[runs_pb2.ProbeGroup]) -> Rows | None:
 class Checker:
     """Evaluates the modules of one run until the daemon has compared one."""
 
-    def __init__(self, groups: Iterable[runs_pb2.ProbeGroup], wanted: bool) -> None:
+    def __init__(self, groups: Iterable[runs_pb2.ProbeGroup], wanted: bool, remark: Callable[[str], None]) -> None:
+        self._remark = remark
         self._rows = rows_of(groups) if wanted else None
         self._seconds, self._ended = 0.0, -float("inf")
 
@@ -63,22 +65,30 @@ class Checker:
         if started - self._ended < SHARE * self._seconds:
             return None
         try:
-            return _message(self._rows, model)
+            return self._compared(self._rows, model)
+        except UncheckedError as error:
+            self._give_up(str(error), error.advice)
+            return None
         except Exception as error:  # whatever a forward may raise
-            self._rows = None
-            why = str(error) if isinstance(error, UncheckedError) else f"{type(error).__name__}: {str(error)[:200]}"
-            advice = "give clino the module whose forward takes the probe's columns and gives logits, or check=False"
-            LOG.warning("clino: the model is not compared with its configuration: %s; %s", why, advice)
+            self._give_up(f"{type(error).__name__}: {bounded(str(error))}", MODULE)
             return None
         finally:
             self._ended = time.monotonic()
             self._seconds = self._ended - started
 
+    def _compared(self, rows: Rows, model: object) -> snapshots_pb2.ModelCheck | None:
+        from clino import _evaluation  # imports torch, which is there
 
-def _message(rows: Rows, model: object) -> snapshots_pb2.ModelCheck | None:
-    from clino import _evaluation  # imports torch, which is there
+        found = _evaluation.losses(model, rows)
+        if found.remark is not None:
+            self._remark(found.remark)
+        if not np.isfinite(found.losses).all():
+            return None
+        return snapshots_pb2.ModelCheck(
+            group=rows.group, rows=rows.places, losses=found.losses, dtype=_DTYPES[found.dtype]
+        )
 
-    losses, dtype = _evaluation.losses(model, rows)
-    if not np.isfinite(losses).all():
-        return None
-    return snapshots_pb2.ModelCheck(group=rows.group, rows=rows.places, losses=losses, dtype=_DTYPES[dtype])
+    def _give_up(self, why: str, advice: str) -> None:
+        self._rows = None
+        doubt = "readings are of what the configuration says, and may be of another model than the trainer's"
+        self._remark(f"the model is not compared with its configuration: {why}; {doubt}: {advice}")

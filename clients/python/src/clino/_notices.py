@@ -23,8 +23,9 @@ class Notices:
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
-        # The first error, as a user reads it.
+        # The first error, as a user reads it; and what is to be known of the readings.
         self.error: str | None = None
+        self.remarks: list[str] = []
         self._lock = threading.Lock()
         self._told: set[str] = set()
         self._pending: ClinoError | None = None
@@ -48,9 +49,15 @@ class Notices:
             self.pend(message) if self.strict else LOG.warning(harmless(message))
 
     def remark(self, message: str) -> None:
-        """Log `message` once; it is never raised, since the run goes on as it is."""
+        """Say once what is to be known of the readings, and keep it; never raised, since the run goes on as it is."""
         if self._is_first(message):
-            LOG.warning(harmless(message))
+            self.remarks.append(message)
+            LOG.warning("clino: %s", harmless(message))
+
+    def mention(self, key: str, message: str) -> None:
+        """Log `message` once; never raised, and nothing of the readings."""
+        if self._is_first(key):
+            LOG.warning("clino: %s", harmless(message))
 
     def pend(self, message: str) -> None:
         """Strict: keep it for the next call of the user."""
@@ -64,12 +71,15 @@ class Notices:
             self._told.add(key)
         return not told
 
-    def conclude(self, message: str, failed: bool) -> None:
-        """Say how the run ended, whatever logging is set to show; as an error where none was told of a failed one."""
+    def conclude(self, message: str, failed: bool, cause: str | None = None) -> None:
+        """Say how the run ended, whatever logging is set to show; as an error where none was told of a failed one.
+
+        The error that is kept then is its cause, where one is known.
+        """
         with self._lock:
             told = self.error is not None
             if failed:
-                self.error = self.error or message.removeprefix("clino: ")
+                self.error = self.error or cause or message.removeprefix("clino: ")
         if failed and not told and not self.strict:
             LOG.error(harmless(message))
         elif LOG.isEnabledFor(logging.INFO) and LOG.hasHandlers():

@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from clino._arguments import found_of, shown
 from clino._decisions import PolicyMode
 from clino._request import value_of
 from clino.v1 import decisions_pb2
+
+# As a sentence shows a policy.
+EXAMPLE = '[clino.Rule("patience", "loss@pooled", patience=3)]'
+NO_POLICY = f"the run has no policy: give clino.init one, such as policy={EXAMPLE}"
 
 _MODES = {"advise": decisions_pb2.POLICY_MODE_ADVISE, "enforce": decisions_pb2.POLICY_MODE_ENFORCE}
 
@@ -52,10 +57,10 @@ def policy_of(wanted: PolicyLike | None) -> decisions_pb2.Policy | None:
     if wanted is None:
         return None
     policy = _policy(wanted)
-    if policy.mode not in _MODES:
-        raise ValueError(f"policy.mode: found {policy.mode!r}, expected one of {', '.join(_MODES)}")
+    if not isinstance(policy.mode, str) or policy.mode not in _MODES:
+        raise ValueError(f"policy.mode: found {found_of(policy.mode, _MODES)}, expected one of {', '.join(_MODES)}")
     if isinstance(policy.rules, (str, Mapping, Rule)) or not isinstance(policy.rules, Sequence):
-        raise TypeError("policy: expected a list of rules, or a clino.Policy of one")
+        raise TypeError(f"policy: found {shown(policy.rules)}, expected a list of rules: give {EXAMPLE}")
     rules = [_rule(f"policy.rules[{index}]", rule) for index, rule in enumerate(policy.rules)]
     return decisions_pb2.Policy(mode=_MODES[policy.mode], rules=rules)
 
@@ -64,7 +69,10 @@ def _policy(wanted: PolicyLike) -> Policy:
     if isinstance(wanted, Policy):
         return wanted
     if isinstance(wanted, Mapping):
-        # What is wrong with them is said like that of a policy.
+        unknown = next((str(key) for key in wanted if key not in ("rules", "mode")), None)
+        if unknown is not None or "rules" not in wanted:
+            found = "no rules" if unknown is None else f"{unknown!r}"
+            raise ValueError(f"policy: found {found}, expected rules and mode: give {{'rules': {EXAMPLE}}}")
         return Policy(**{str(key): value for key, value in wanted.items()})  # type: ignore[arg-type]
     return Policy(wanted)
 
@@ -76,8 +84,9 @@ def _rule(field: str, rule: RuleLike) -> decisions_pb2.Rule:
     elif isinstance(rule, Rule):
         name, on, parameters = rule.name, rule.on, dict(rule.parameters)
     else:
-        raise TypeError(f"{field}: found {type(rule).__name__}, expected a clino.Rule or a mapping")
+        raise TypeError(f"{field}: found {shown(rule)}, expected a clino.Rule or a mapping: give {EXAMPLE}")
     if not isinstance(name, str) or not isinstance(on, str):
-        raise ValueError(f"{field}: expected a name, and the reading that it is on, such as 'loss@pooled'")
+        missing = "name" if not isinstance(name, str) else "on"
+        raise ValueError(f"{field}: found no {missing}, expected a name and what it is on: give {EXAMPLE}")
     values = {key: value_of(f"{field}.{key}", value) for key, value in parameters.items()}
     return decisions_pb2.Rule(name=name, on=on, parameters=values)

@@ -1,7 +1,8 @@
-"""From the forms in which data come to the tensors of a probe: arrays, lists, data sets, encodings, rows.
+"""From named columns to the tensors of a probe: arrays, lists, ragged rows.
 
-Owns: reading columns, filling up ragged rows, making masks. May not touch: the network, what a model makes of a probe
-(the daemon checks that). Every function raises ValueError or TypeError with the name of the column at fault.
+Owns: reading columns, filling up ragged rows, making masks (`_forms` has the forms of groups). May not touch: the
+network, what a model makes of a probe (the daemon checks that). Every function raises ValueError or TypeError with the
+name of the column at fault.
 """
 
 from __future__ import annotations
@@ -13,14 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clino._forms import COLUMNS, LABELS, columns_of, groups_of
 from clino.v1 import runs_pb2, types_pb2
 
 Array = npt.NDArray[Any]
 
-# What models read. Whatever else is numbers goes to the daemon, which names what its model does not read.
-COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "labels", "inputs")
-# What data sets call the labels, as the collators of Hugging Face take them.
-LABELS = ("label", "label_ids")
 # Columns that are filled up where rows are shorter than the longest, and with what, beside input_ids.
 FILLED = {"attention_mask": 0, "token_type_ids": 0}
 
@@ -41,20 +39,26 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _PADDING = {"bert": 0, "roberta": 1, "xlm-roberta": 1}
 
 
-def groups(probes: Mapping[str, object], config_json: str) -> tuple[list[runs_pb2.ProbeGroup], list[str]]:
-    """Take named groups in any of their forms; the second value says what was left out or made."""
-    if not isinstance(probes, Mapping) or not probes:
-        raise ValueError("probes: expected a mapping of at least one group name to its columns")
-    padding = _padding_of(config_json)
+def groups(probes: object, config_json: str) -> tuple[list[runs_pb2.ProbeGroup], list[str]]:
+    """Take groups in any of their forms; the second value says what was left out or made."""
+    config = _read_config(config_json)
+    features = "inputs" if config.get("model_type", "mlp") == "mlp" else "input_ids"
+    found = groups_of(probes, features)
     remarks: list[str] = []
-    return [_group(name, given, padding, remarks) for name, given in probes.items()], remarks
+    made = []
+    for name, given in found.items():
+        field = f"probes[{name!r}]" if isinstance(probes, Mapping) and probes.get(name) is given else "probes"
+        columns = _labelled(columns_of(field, given, features))
+        made.append(_group(field, name, columns, _padding_of(config), remarks))
+    return made, remarks
 
 
-def _group(name: str, given: object, padding: int | None, remarks: list[str]) -> runs_pb2.ProbeGroup:
-    field = f"probes[{name!r}]"
+def _group(
+    field: str, name: str, columns: Mapping[str, object], padding: int | None, remarks: list[str]
+) -> runs_pb2.ProbeGroup:
     arrays: dict[str, Array] = {}
     ragged: dict[str, list[Array]] = {}
-    for column, value in _labelled(_columns(field, given)).items():
+    for column, value in columns.items():
         try:
             found = _read(f"{field}.{column}", value)
         except (TypeError, ValueError) as error:
@@ -80,26 +84,6 @@ def _labelled(columns: Mapping[str, object]) -> dict[str, object]:
     if "labels" not in named and other is not None:
         named["labels"] = named.pop(other)
     return named
-
-
-def _columns(field: str, given: Any) -> Mapping[str, object]:
-    """Names and values of a mapping, of a data set, or of rows that are mappings."""
-    columns = given
-    if hasattr(given, "column_names") and hasattr(given, "__len__"):
-        columns = given[:]
-    elif isinstance(given, Sequence) and given and all(isinstance(row, Mapping) for row in given):
-        columns = {column: _gather(f"{field}.{column}", column, given) for column in given[0]}
-    if not isinstance(columns, Mapping):
-        expected = "a mapping of names to columns, a data set of Hugging Face, or a list of rows with the same names"
-        raise TypeError(f"{field}: found {type(given).__name__}, expected {expected}")
-    return {str(column): value for column, value in columns.items()}
-
-
-def _gather(field: str, column: object, rows: Sequence[Any]) -> list[object]:
-    for index, row in enumerate(rows):
-        if column not in row:
-            raise ValueError(f"{field}: missing from row {index}, which row 0 has")
-    return [row[column] for row in rows]
 
 
 def _read(field: str, value: Any) -> Array | list[Array]:
@@ -213,14 +197,16 @@ def _mask(field: str, ids: Array, padding: int | None, remarks: list[str]) -> Ar
     return mask
 
 
-def _padding_of(config_json: str) -> int | None:
-    """The padding of a configuration; None where it has none, or is none: the daemon says what is wrong with it."""
+def _read_config(config_json: str) -> Mapping[str, Any]:
+    """A configuration; empty where it is none: the daemon says what is wrong with it."""
     try:
         config = json.loads(config_json)
     except ValueError:
-        return None
-    if not isinstance(config, dict):
-        return None
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _padding_of(config: Mapping[str, Any]) -> int | None:
     found = config.get("pad_token_id")
     return found if isinstance(found, int) else _PADDING.get(str(config.get("model_type")))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clino._decisions import Decision, decision_of
+from clino._fields import named
 from clino._work import Work, work_of
 from clino.v1 import reports_pb2, types_pb2
 
@@ -185,7 +186,7 @@ def reading_of(message: reports_pb2.Reading) -> Reading:
         rungs=tuple(_rung(rung) for rung in message.rungs),
         runs=tuple(Quadrature(tuple(run.nodes), tuple(run.weights)) for run in message.runs),
         surface=_surface(message.surface) if message.HasField("surface") else None,
-        reason=message.reason or None,
+        reason=named(message.reason) or None,
         remark=message.remark or None,
         seconds=message.seconds,
         work=work_of(message.work),
@@ -203,7 +204,7 @@ def checked_of(message: types_pb2.ModelChecked) -> ModelChecked:
         trainer_loss=message.trainer_loss,
         configured_loss=message.configured_loss,
         agrees=message.agrees,
-        sentence=message.sentence,
+        sentence=named(message.sentence),
     )
 
 

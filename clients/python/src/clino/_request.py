@@ -1,22 +1,22 @@
 """From what a user says of a run to what is asked of the daemon.
 
-Owns: the accepted forms of configuration and measures (those of probes are in `_probes`). May not touch: the network.
+Owns: the accepted forms of measures and of what else is said of a run (those of configurations are in `_config`, those
+of probes in `_forms`). May not touch: the network.
 Every function raises ValueError or TypeError with the name of the argument at fault; what only the daemon can know, it
 checks.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
+from clino._arguments import found_of, shown
+from clino._grammar import measure_of
 from clino.v1 import runs_pb2, types_pb2
 
 MeasureLike = str | Mapping[str, object]
@@ -34,49 +34,37 @@ _PRECISIONS = {
 _DELIVERIES = {"latest": runs_pb2.DELIVERY_LATEST, "every": runs_pb2.DELIVERY_EVERY}
 
 
-def config_text(config: object) -> str:
-    """Take a mapping, a path of a config.json or of its folder, JSON text, or a Hugging Face config."""
-    if isinstance(config, Mapping):
-        return json.dumps(dict(config))
-    if isinstance(config, str) and config.lstrip().startswith("{"):
-        return config
-    if isinstance(config, (str, os.PathLike)):
-        path = Path(config)
-        path = path / "config.json" if path.is_dir() else path
-        if not path.is_file():
-            raise ValueError(f"config: found no file {str(path)!r}, expected a config.json, its text or a mapping")
-        return path.read_text(encoding="utf-8")
-    if hasattr(config, "to_dict"):
-        # Not to_json_string: it leaves out what equals a default of the library.
-        return json.dumps(config.to_dict(), default=str)
-    raise TypeError(f"config: found {type(config).__name__}, expected a mapping, a path, JSON text or a config object")
+_MEASURES = '["loss", {"name": "sharpness", "alpha": 0.002}]'
 
 
 def measures(wanted: Iterable[MeasureLike] | None) -> list[runs_pb2.MeasureRequest]:
-    """Take names, and mappings of `name` and parameters; None is the daemon's default set."""
+    """Take names, texts as of the command line, and mappings of `name` and parameters; None is the default set."""
     if isinstance(wanted, (str, Mapping)):
-        raise TypeError("measures: expected a list of them")
-    return [_measure(index, measure) for index, measure in enumerate(wanted or ())]
+        return [_measure("measures", wanted)]
+    if wanted is not None and not isinstance(wanted, Iterable):
+        raise TypeError(f"measures: found {shown(wanted)}, expected a list of measures, such as {_MEASURES}")
+    return [_measure(f"measures[{index}]", measure) for index, measure in enumerate(wanted or ())]
 
 
 def key(text: object) -> str:
     """Take what names a run, at most 128 bytes; empty is none."""
     if not isinstance(text, str) or len(text.encode()) > MOST_KEY:
-        raise ValueError(f"resume: found {text!r:.80}, expected a text of at most {MOST_KEY} bytes")
+        advice = "a key of your own, or run.key of the run to go on with"
+        raise ValueError(f"resume: found {shown(text)}, expected a text of at most {MOST_KEY} bytes: {advice}")
     return text
 
 
 def precision(name: str) -> types_pb2.Precision:
     """Take auto, f32 or f64."""
-    if name not in _PRECISIONS:
-        raise ValueError(f"precision: found {name!r}, expected one of {', '.join(_PRECISIONS)}")
+    if not isinstance(name, str) or name not in _PRECISIONS:
+        raise ValueError(f"precision: found {found_of(name, _PRECISIONS)}, expected one of {', '.join(_PRECISIONS)}")
     return _PRECISIONS[name]
 
 
 def delivery(name: str) -> runs_pb2.Delivery:
     """Take latest or every."""
-    if name not in _DELIVERIES:
-        raise ValueError(f"delivery: found {name!r}, expected one of {', '.join(_DELIVERIES)}")
+    if not isinstance(name, str) or name not in _DELIVERIES:
+        raise ValueError(f"delivery: found {found_of(name, _DELIVERIES)}, expected one of {', '.join(_DELIVERIES)}")
     return _DELIVERIES[name]
 
 
@@ -98,7 +86,9 @@ def tags(wanted: Mapping[str, object] | None) -> dict[str, str]:
     if wanted is None:
         return {}
     if not isinstance(wanted, Mapping):
-        raise TypeError(f"tags: found {type(wanted).__name__}, expected a mapping of names to texts")
+        raise TypeError(
+            f"tags: found {type(wanted).__name__}, expected a mapping of names to texts, such as {{'lr': 0.001}}"
+        )
     return {str(name): str(text) for name, text in wanted.items()}
 
 
@@ -117,13 +107,14 @@ def value_of(field: str, value: object) -> types_pb2.Value:
     raise TypeError(f"{field}: found {type(value).__name__}, expected a number, text, flag or list of numbers")
 
 
-def _measure(index: int, measure: MeasureLike) -> runs_pb2.MeasureRequest:
+def _measure(field: str, measure: object) -> runs_pb2.MeasureRequest:
     if isinstance(measure, str):
-        return runs_pb2.MeasureRequest(name=measure)
+        return measure_of(field, measure)
     if not isinstance(measure, Mapping) or not isinstance(measure.get("name"), str):
-        raise ValueError(f"measures[{index}]: expected a name, or a mapping with a name and parameters")
-    parameters = {key: value_of(f"measures[{index}].{key}", value) for key, value in measure.items() if key != "name"}
-    return runs_pb2.MeasureRequest(name=str(measure["name"]), parameters=parameters)
+        found = "a mapping without a name" if isinstance(measure, Mapping) else shown(measure)
+        raise ValueError(f"{field}: found {found}, expected a name, or a name with parameters, as in {_MEASURES}")
+    parameters = {str(key): value_of(f"{field}.{key}", value) for key, value in measure.items() if key != "name"}
+    return runs_pb2.MeasureRequest(name=measure["name"], parameters=parameters)
 
 
 def _numbers(field: str, values: Sequence[object] | npt.NDArray[Any]) -> list[float]:

@@ -11,9 +11,16 @@ from typing import Any
 
 import numpy.typing as npt
 
+# What to do where nothing else is known.
+MODULE = "give clino the module whose forward takes the probe's columns and gives logits, or check=False"
+
 
 class UncheckedError(Exception):
-    """Why a module is not evaluated."""
+    """Why a module is not evaluated, and what to do."""
+
+    def __init__(self, why: str, advice: str | None = None) -> None:
+        super().__init__(why)
+        self.advice = advice or MODULE
 
 
 @dataclass(frozen=True)

@@ -6,64 +6,39 @@ May not touch: grpc.
 
 from __future__ import annotations
 
-import operator
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, SupportsIndex, TypeVar
 
-from clino import _fork, _probes, _request, _tensors
+from clino import _arguments, _fork, _tensors
+from clino._arguments import Kind
 from clino._decisions import Decision
-from clino._journal import Journal, Outcome
+from clino._journal import Journal
 from clino._link import Link
 from clino._model_check import Checker
 from clino._notices import ClinoError, Notices
-from clino._policy import PolicyLike, policy_of
+from clino._policy import NO_POLICY
 from clino._readings import Event, Reading
-from clino._request import MeasureLike
 from clino._sender import Sender
-from clino._settings import Mode, Settings, check_of, mode_of
+from clino._settings import Settings
 from clino._slot import Copy, Slot
+from clino._summary import Stats, summary
+from clino._text import bounded, kind
 from clino._watcher import Watcher
 from clino._work import Planned
 from clino.v1 import runs_pb2, snapshots_pb2
 
-Kind = Literal["live", "master", "ema", "swa"]
 Status = Literal["disabled", "waiting", "running", "away", "finished", "failed"]
 Result = TypeVar("Result")
 
-_KINDS = {
-    "live": snapshots_pb2.WEIGHT_KIND_LIVE,
-    "master": snapshots_pb2.WEIGHT_KIND_MASTER,
-    "ema": snapshots_pb2.WEIGHT_KIND_EMA,
-    "swa": snapshots_pb2.WEIGHT_KIND_SWA,
-}
 # How long a strict `init` waits for the daemon's word.
 STRICT_TIMEOUT = 30.0
 # How long a thread whose calls are ended may still hold the end of a run.
 JOIN_TIMEOUT = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counts of a run so far; times in seconds."""
-
-    # Calls of snapshot(), and the time that they held the trainer: all together, the last, the longest.
-    snapshots: int
-    held_seconds: float
-    held_last: float
-    held_max: float
-    # Received by the daemon (an initialization that was sent again counts again), and their bytes.
-    sent: int
-    bytes_sent: int
-    # Given up for a newer one while the sender was busy or the daemon away.
-    replaced: int
-    # Refused by the daemon, bad arguments, or not sent at the end.
-    failed: int
 
 
 class Run:
@@ -78,7 +53,7 @@ class Run:
         self._sender: Sender | None = None
         self._watcher: Watcher | None = None
         self._threads: list[threading.Thread] = []
-        self._checker = Checker([], False)
+        self._checker = Checker([], False, self.remark)
         self._key = uuid.uuid4().hex
         # Of this process: keys of its snapshots are no one else's, also where the run is.
         self._session = uuid.uuid4().hex
@@ -91,18 +66,24 @@ class Run:
     # --- what the loop calls
 
     def snapshot(
-        self, model: object, step: SupportsIndex, *, init: bool = False, kind: Kind = "live", attempt: SupportsIndex = 0
+        self,
+        model: object,
+        step: SupportsIndex | float,
+        *,
+        init: bool = False,
+        kind: Kind = "live",
+        attempt: SupportsIndex | float = 0,
     ) -> None:
         """Copy the parameters of `model` to the host and leave them to be sent.
 
         `model` is a torch module, a state_dict, or a mapping of names to arrays. Give the model before training
         with `init=True`: distances are measured from it, and it is kept in memory for a daemon that restarts.
-        `attempt` is 0 for the next free one of this step. Returns when the copy is made; with
-        `delivery="every"` it first waits for the snapshot before to leave, as long as the daemon is there: beside one
-        that is frozen, for about 20 seconds.
+        `step` is an integer of Python, numpy or torch; `attempt` is 0 for the next free one of the step. Returns when
+        the copy is made; with `delivery="every"` it first waits for the snapshot before to leave, as long as the daemon
+        is there: beside one that is frozen, for about 20 seconds.
         """
         started = time.perf_counter()
-        self._guard("arguments", lambda: self._snapshot(model, step, init, kind, attempt), None)
+        self._guard("arguments", lambda: self._snapshot(model, lambda: _begin(step, attempt, kind, init)), None)
         held = time.perf_counter() - started
         self._held_last = held
         self._held += held
@@ -114,11 +95,12 @@ class Run:
         It does not matter whether the policy is to be enforced: who asks wants to act. False while nothing is known,
         while the daemon is away, and of a run that the daemon has forgotten.
         """
-        decision = self._decision
-        return decision is not None and decision.stops and not self._away
+        self._check_policy()
+        return self.stops
 
     def decision(self) -> Decision | None:
         """The newest decision that is known here, without asking; None without a policy, and before the first one."""
+        self._check_policy()
         decision = self._decision
         return replace(decision, staleness=self._journal.staleness()) if decision else None
 
@@ -127,14 +109,14 @@ class Run:
 
         It speaks of the snapshots that are measured: `readings(wait=…)` waits for the last one.
         """
-        return self._guard("decision", lambda: self._ask(lambda sender: sender.ask_decision(timeout)), None)
+        return self._ask("decision", timeout, lambda sender, limit: sender.ask_decision(limit))
 
     def override(self, reason: str, timeout: float = 5.0) -> Decision | None:
         """Take back a STOP for a reason, which the daemon keeps; what the policy says then, None when it was not done.
 
         The rules begin anew behind what is measured.
         """
-        return self._guard("override", lambda: self._ask(lambda sender: sender.override(reason, timeout)), None)
+        return self._ask("override", timeout, lambda sender, limit: sender.override(reason, limit))
 
     def readings(self, wait: float | None = None) -> list[Reading]:
         """All readings so far, oldest first; with `wait`, after at most so many seconds for those still to come."""
@@ -146,8 +128,10 @@ class Run:
         Ends when the run is over, or after `timeout` seconds without an event.
         """
         index, more = 0, True
+        nothing: float | None = 0.0
+        limit = self._guard("watch", lambda: _arguments.limit("timeout", timeout), nothing)
         while more:
-            events, index, more = self._journal.after(index, timeout)
+            events, index, more = self._journal.after(index, limit)
             yield from events
 
     def ask_plan(self, timeout: float = 5.0) -> tuple[Planned, ...]:
@@ -155,7 +139,7 @@ class Run:
 
         After the first snapshot it has counted work and seconds. Without an answer it is what was known before.
         """
-        self._guard("plan", lambda: self._ask_plan(timeout), None)
+        self._ask("plan", timeout, lambda sender, limit: sender.renew_plan(limit))
         return self.plan
 
     def finish(self, timeout: float = 60.0) -> bool:
@@ -166,7 +150,7 @@ class Run:
         ends that). Calling it again is harmless. A trainer that starts again may go on with the run:
         `clino.init(resume=run.key)`.
         """
-        return self._guard("finish", lambda: self._finish(timeout), False)
+        return self._guard("finish", lambda: self._finish(_arguments.seconds("timeout", timeout)), False)
 
     # --- what there is to see
 
@@ -213,8 +197,12 @@ class Run:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the daemon said of the run as it opened it, such as columns of a probe that the model does not read."""
-        return self._link.warnings if self._link else ()
+        """What is to be known of the readings, each once: what the daemon and this package remarked.
+
+        Such as columns of a probe that the model does not read, or why the trainer's model was not compared with its
+        configuration.
+        """
+        return tuple(self._notices.remarks)
 
     @property
     def stats(self) -> Stats:
@@ -245,15 +233,25 @@ class Run:
 
     def __reduce__(self) -> tuple[Callable[[bool], Run], tuple[bool]]:
         # A copy, as of a model or callback that holds the run, must neither send twice nor fail over a lock.
-        return _inert, (self._notices.strict,)
+        return inert, (self._notices.strict,)
 
     # --- inside
+
+    @property
+    def stops(self) -> bool:
+        """As `should_stop`, for who has to ask without knowing whether there is a policy."""
+        decision = self._decision
+        return decision is not None and decision.stops and not self._away
+
+    def _check_policy(self) -> None:
+        if self._link is not None and not self._link.decides:
+            self._notices.mention("policy", f"there are no decisions: {NO_POLICY}")
 
     def start(self, settings: Settings, request: runs_pb2.OpenRunRequest, check: bool = False) -> None:
         """Begin to talk; nothing of it happens on this thread."""
         if settings.exposed and settings.access.token:
             self._notices.tell_once("token", "clino: the token can be read on its way: use https:// or unix://")
-        self._checker = Checker(request.groups, check)
+        self._checker = Checker(request.groups, check, self.remark)
         if request.resume:
             self._key = request.idempotency_key
         else:
@@ -274,6 +272,16 @@ class Run:
             thread.start()
         if self._notices.strict:
             self._check_start(sender)
+
+    def prepare(self, action: Callable[[], None]) -> None:
+        """Do what begins the run: what it raises is told, and makes a run that has failed."""
+        self._guard("init", action, None)
+        if self._inert:
+            self._journal.end()
+
+    def remark(self, message: str) -> None:
+        """Say what is to be known of the readings."""
+        self._notices.remark(message)
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do something for this run in the loop of a callback: what it raises is told like any bad argument."""
@@ -300,8 +308,9 @@ class Run:
             self.wind_up(0.0)
             raise
 
-    def _snapshot(self, model: object, step: SupportsIndex, init: bool, kind: Kind, attempt: SupportsIndex) -> None:
+    def _snapshot(self, model: object, begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> None:
         if self._inert:
+            self._check_over()
             return
         self._notices.raise_pending()
         with self._lock:
@@ -309,37 +318,37 @@ class Run:
             if self._journal.refuted:
                 self._failed += 1  # the daemon would refuse it, as it has said
                 return
-            begin, plan = self._prepare(model, step, init, kind, attempt)
-            buffer = self._slot.claim(plan.nbytes, init)
+            begin, plan = self._prepare(model, begun())
+            buffer = self._slot.claim(plan.nbytes, begin.initialization)
             if buffer is not None:
                 plan.copy_into(buffer)
             if buffer is None or not self._slot.offer(Copy(begin, buffer)):
                 self._failed += 1
 
+    def _check_over(self) -> None:
+        if self._sender is not None and self._finished is not None:
+            self._snapshots += 1
+            advice = f"finish() comes last; begin another one, or go on with it: clino.init(…, resume={self._key!r})"
+            raise ClinoError(f"snapshot: the run is finished, and takes no more: {advice}")
+
     def _prepare(
-        self, model: object, step: SupportsIndex, init: bool, kind: Kind, attempt: SupportsIndex
+        self, model: object, begin: snapshots_pb2.BeginSnapshot
     ) -> tuple[snapshots_pb2.BeginSnapshot, _tensors.Plan]:
-        if kind not in _KINDS:
-            raise ValueError(f"kind: found {kind!r}, expected one of {', '.join(_KINDS)}")
         plan = _tensors.plan(model)
-        begin = snapshots_pb2.BeginSnapshot(
-            idempotency_key=f"{self._session}/{self._snapshots}",
-            step=operator.index(step),
-            attempt=operator.index(attempt),
-            kind=_KINDS[kind],
-            initialization=init,
-            tensors=plan.specs(),
-            aliases=plan.aliases,
-            model_check=self._checker.check(model) if self._journal.check_due else None,
-        )
-        if begin.HasField("model_check"):
+        begin.idempotency_key = f"{self._session}/{self._snapshots}"
+        begin.tensors.extend(plan.specs())
+        begin.aliases.extend(plan.aliases)
+        check = self._checker.check(model) if self._journal.check_due else None
+        if check is not None:
+            begin.model_check.CopyFrom(check)
             self._journal.asks(begin.step)
         return begin, plan
 
     def _readings(self, wait: float | None) -> list[Reading]:
         if wait is not None and not self._inert:
-            deadline = time.monotonic() + wait
-            self._slot.wait_idle(wait)
+            limit = _arguments.seconds("wait", wait)
+            deadline = time.monotonic() + limit
+            self._slot.wait_idle(limit)
             self._journal.wait_settled(deadline)
         return self._journal.readings()
 
@@ -352,18 +361,16 @@ class Run:
         sender, watcher = self._sender, self._watcher
         return sender is None or watcher is None or sender.away or watcher.away
 
-    def _ask(self, question: Callable[[Sender], Decision | None]) -> Decision | None:
-        if self._inert or self._sender is None:
-            return None
-        decision = question(self._sender)
-        self._notices.raise_pending()
-        return decision
+    def _ask(self, key: str, timeout: float, question: Callable[[Sender, float], Result | None]) -> Result | None:
+        def ask() -> Result | None:
+            sender = self._sender
+            if self._inert or sender is None:
+                return None
+            answer = question(sender, _arguments.seconds("timeout", timeout))
+            self._notices.raise_pending()
+            return answer
 
-    def _ask_plan(self, timeout: float) -> None:
-        if self._inert or self._sender is None:
-            return
-        self._sender.renew_plan(timeout)
-        self._notices.raise_pending()
+        return self._guard(key, ask, None)
 
     def _finish(self, timeout: float, raising: bool = True) -> bool:
         sender, link, watcher = self._sender, self._link, self._watcher
@@ -385,7 +392,8 @@ class Run:
         _fork.leave(self)
         whole = sender.closed_run and watcher.saw_end
         late = not whole and not sender.away and sender.refused is None and not watcher.refused
-        said = f"not everything was measured within {timeout:g} s"
+        advice = "give finish() a longer timeout, or read on with `clino watch`"
+        said = f"not everything was measured within {timeout:g} s: {advice}"
         self._conclude(whole, said if late else None)
         if late:
             self._notices.pend(f"clino: {said}")
@@ -396,6 +404,7 @@ class Run:
     def _conclude(self, whole: bool, why: str | None) -> None:
         """Settle whether the run went well, and say it in one line. What was told as an error is not told again."""
         outcome, decision, watcher = self._journal.outcome(), self._decision, self._watcher
+        absence = self._sender.absence if self._sender is not None else None
         # Of a trainer that gave nothing, nothing is lost; nor of a run that its policy had ended.
         ended = decision is not None and decision.enforced
         self._finished = whole and (outcome.measured > 0 or not self._snapshots or ended)
@@ -403,15 +412,10 @@ class Run:
         if unread:
             why = "this client may not read what was measured"
         elif why is None and not self._finished and self.error is None:
-            why = outcome.reason or self._sender_away()
+            why = outcome.reason or absence
         line = summary(self.stats, outcome, decision) if self._sender else "nothing was measured, it never began"
         message = " ".join(["clino: run", self._name]).rstrip() + f": {line}" + (f": {why}" if why else "")
-        self._notices.conclude(message, failed=not self._finished and not unread)
-
-    def _sender_away(self) -> str | None:
-        sender, link = self._sender, self._link
-        away = sender is not None and link is not None and sender.away
-        return f"no daemon at {link.address}" if away and link is not None else None
+        self._notices.conclude(message, not self._finished and not unread, absence)
 
     def _guard(self, key: str, action: Callable[[], Result], otherwise: Result) -> Result:
         """Do it; what it raises is told once instead, unless the user wants it raised."""
@@ -422,126 +426,23 @@ class Run:
                 raise
             self._failed += key == "arguments"
             costs = key in ("arguments", "init")
-            (self._notices.fail if costs else self._notices.tell)(key, f"clino: {error}")
+            # Each mistake once, not each step that has it.
+            told = f"{key} {type(error).__name__} {kind(str(error))}"
+            (self._notices.fail if costs else self._notices.tell)(told, f"clino: {bounded(str(error))}")
             return otherwise
 
 
-def summary(stats: Stats, outcome: Outcome, decision: Decision | None) -> str:
-    """Say in one line what became of the snapshots of a run."""
-    if not stats.snapshots:
-        return "no snapshot was given"
-    said = [f"{outcome.measured} of {stats.snapshots} snapshots measured"]
-    replaced = stats.replaced + outcome.skipped
-    rest = stats.snapshots - outcome.measured - replaced - outcome.unmeasured - stats.failed
-    said += [f"{replaced} replaced by newer ones"] if replaced else []
-    said += [f"{outcome.unmeasured} without any reading"] if outcome.unmeasured else []
-    said += [f"{stats.failed} failed"] if stats.failed else []
-    said += [f"{rest} not measured"] if rest > 0 else []
-    line = ", ".join(said)
-    return line if decision is None else f"{line}; last decision {decision.advice.upper()}"
+def _begin(step: object, attempt: object, kind: object, init: object) -> snapshots_pb2.BeginSnapshot:
+    return snapshots_pb2.BeginSnapshot(
+        step=_arguments.whole("step", step, _arguments.MOST_64, _arguments.STEP_ADVICE),
+        attempt=_arguments.whole("attempt", attempt, _arguments.MOST_32, _arguments.ATTEMPT_ADVICE),
+        kind=_arguments.kind_of(kind),
+        initialization=_arguments.flag("init", init),
+    )
 
 
-def _inert(strict: bool) -> Run:
+def inert(strict: bool) -> Run:
     """Make a run that does nothing."""
     run = Run(strict)
-    run._journal.end()
-    return run
-
-
-def refused(check: Callable[[], object], strict: bool) -> Run | None:
-    """Run `check`; what it raises is told, and makes a run that has failed."""
-    run = _inert(strict)
-
-    def go() -> None:
-        check()
-
-    run.guarded(go)
-    return run if run.error is not None else None
-
-
-def init(
-    config: object,
-    probes: Mapping[str, object],
-    measures: Iterable[MeasureLike] | None = None,
-    *,
-    seed: SupportsIndex = 0,
-    name: str | None = None,
-    resume: str | None = None,
-    project: str | None = None,
-    experiment: str | None = None,
-    tags: Mapping[str, object] | None = None,
-    policy: PolicyLike | None = None,
-    addr: str | None = None,
-    token: str | None = None,
-    mode: Mode | None = None,
-    delivery: Literal["latest", "every"] = "latest",
-    precision: Literal["auto", "f32", "f64"] = "auto",
-    budget: float | None = None,
-    gpu_only: bool = False,
-    strict: bool = False,
-    check: bool | None = None,
-) -> Run:
-    """Begin a run: what is trained, on what it is probed, what is measured.
-
-    `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names
-    of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an
-    mlp: `inputs` and `labels`): a mapping of them, an encoding or a data set of Hugging Face, or a list of rows.
-    Columns are tensors, arrays or lists; lists of different lengths are filled up on the right with the
-    configuration's padding, and a mask that is missing is made. `measures` are names, or mappings of a `name` and
-    parameters; None is the daemon's default set. `budget` is how many seconds a snapshot may take: measures go from
-    the cheapest to the dearest, and what does not fit comes back as skipped. With `gpu_only` nothing is measured on a
-    CPU in a GPU's place.
-
-    `policy` says when the run should stop: a list of rules, each a `clino.Rule` or a mapping of a `name`, what it is
-    `on` and parameters, or a `clino.Policy` of them that is to be enforced. `project` (else CLINO_PROJECT) is whose
-    the run is, `experiment` which runs it is compared with, `tags` names and texts to find it by.
-
-    `resume` (else CLINO_RUN_ID) goes on with a run of a trainer that ended: a key of your own, under which a run begins
-    where there is none, or the `key` or `id` of a run. It must be opened with the same content; name and tags stay as
-    they were. Its initialization is kept, its policy goes on, and steps that come again are further attempts.
-
-    `addr` (else CLINO_ADDR, else the socket at which this user's `clino serve` listens by default) is
-    http://HOST:PORT, https://HOST:PORT or unix:///PATH, and `token` (else CLINO_TOKEN, else what the file
-    CLINO_TOKEN_FILE holds) is shown there. `mode` (else CLINO_MODE)
-    may be "disabled", which makes every call a no-op: give it on all ranks but one.
-
-    A torch module that is given to `snapshot` is evaluated on a few rows of the first probe group, until the daemon has
-    compared its losses with those of the configuration: where they differ there are no readings, and a warning says so.
-    With `check=False` (or CLINO_CHECK=0) that is left out. Nothing of the module or of random states is changed by it.
-
-    Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
-    daemon's word, and every trouble is raised: here, or by the next call on the run.
-    """
-    run = Run(strict)
-
-    def start() -> None:
-        if mode_of(mode) == "disabled":
-            return
-        config_json = _request.config_text(config)
-        groups, remarks = _probes.groups(probes, config_json)
-        for remark in remarks:
-            run._notices.remark(f"clino: {remark}")
-        wanted = resume or os.environ.get("CLINO_RUN_ID") or ""
-        request = runs_pb2.OpenRunRequest(
-            idempotency_key=_request.key(wanted),
-            resume=bool(wanted),
-            name=name or "",
-            config_json=config_json,
-            groups=groups,
-            measures=_request.measures(measures),
-            seed=operator.index(seed),
-            delivery=_request.delivery(delivery),
-            precision=_request.precision(precision),
-            budget_seconds=_request.budget(budget),
-            gpu_only=gpu_only,
-            project=project or os.environ.get("CLINO_PROJECT", ""),
-            experiment=experiment or "",
-            tags=_request.tags(tags),
-            policy=policy_of(policy),
-        )
-        run.start(Settings.of(addr, token), request, check_of(check))
-
-    run._guard("init", start, None)
-    if run._inert:
-        run._journal.end()
+    run.prepare(lambda: None)
     return run

@@ -21,6 +21,7 @@ from clino._decisions import Decision, decision_of
 from clino._journal import Journal
 from clino._link import Link
 from clino._notices import LOG, Notices
+from clino._policy import NO_POLICY
 from clino._slot import Copy, Slot
 from clino.v1 import snapshots_pb2
 
@@ -52,6 +53,8 @@ class Sender:
     def __init__(self, link: Link, slot: Slot, journal: Journal, notices: Notices) -> None:
         self._link, self._slot, self._journal, self._notices = link, slot, journal, notices
         self.away = False
+        # Why the daemon was not reached, and what to do, while it is away.
+        self.absence: str | None = None
         self.sent = self.failed = self.bytes_sent = 0
         # Why the daemon will not have the run, once it said so.
         self.refused: str | None = None
@@ -109,7 +112,7 @@ class Sender:
             if run_id != known:
                 self._reached()
                 for warning in self._link.warnings:
-                    self._notices.remark(f"clino: {warning}")
+                    self._notices.remark(warning)
                 self._tell_new()
             stage = "initialization"
             if (initial := self._slot.initial_due()) is not None:
@@ -137,7 +140,7 @@ class Sender:
         self._reached()
         self._journal.received((receipt.step, receipt.attempt))
         for warning in receipt.warnings:
-            self._notices.remark(f"clino: {warning}")
+            self._notices.remark(self._link.said(warning))
         self.sent += 1
         self.bytes_sent += copy.buffer.nbytes
         if receipt.HasField("decision"):
@@ -167,6 +170,8 @@ class Sender:
 
     def ask_decision(self, timeout: float) -> Decision | None:
         """What the policy says now, as above; None without an answer."""
+        if self._lacks_policy("the daemon did not decide"):
+            return None
         deadline = time.monotonic() + timeout
         run_id = self._link.wait_open(timeout)
         if run_id is None:
@@ -177,12 +182,19 @@ class Sender:
 
     def override(self, reason: str, timeout: float) -> Decision | None:
         """Take back a STOP, as above; None when that was not done."""
+        if self._lacks_policy("nothing was overridden"):
+            return None
         run_id = self._link.run_id
         if run_id is None:
             self._notices.tell("override", "clino: nothing was overridden: the run is not open")
             return None
         said = "nothing was overridden"
         return self._ask("override", said, run_id, lambda: self._link.override(run_id, reason, timeout))
+
+    def _lacks_policy(self, said: str) -> bool:
+        if not self._link.decides:
+            self._notices.tell(said, f"clino: {said}: {NO_POLICY}")
+        return not self._link.decides
 
     def _ask(self, key: str, said: str, run_id: str, question: Callable[[], Result]) -> Result | None:
         try:
@@ -195,23 +207,24 @@ class Sender:
             elif error.code() is grpc.StatusCode.UNAVAILABLE:
                 self._tell_away(error)
             else:
-                self._notices.tell(key, f"clino: {said}: {describe(error)}")
+                late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+                advice = ": give it a longer timeout" if late else ""
+                self._notices.tell(key, f"clino: {said}: {self._link.describe(error)}{advice}")
             return None
 
     def _reached(self) -> None:
         if self.away:
             LOG.info("clino: the daemon is back")
-        self.away = False
+        self.away, self.absence = False, None
         self._slot.set_away(False)
 
     def _tell_new(self) -> None:
         """Who names a run by the daemon's id wants that one, and no other."""
         wanted = self._link.wanted
         if wanted is not None and not self._link.resumed and _is_run_id(wanted):
-            said = (
-                f"clino: resume: found no run {wanted} at this daemon: a new one has begun, and has its id as its key"
-            )
-            self._notices.tell("resume", said)
+            said = f"resume: found no run {wanted} at this daemon: a new one has begun, and has its id as its key"
+            self._notices.remark(said)
+            self._notices.pend(f"clino: {said}")
 
     def _missed(self, error: grpc.RpcError) -> None:
         if trouble(error) is Trouble.AWAY and not self._link.stopped:
@@ -220,9 +233,8 @@ class Sender:
             self._tell_away(error)
 
     def _tell_away(self, error: grpc.RpcError) -> None:
-        where = f"no daemon at {self._link.address} ({describe(error)})"
-        advice = "start one with `clino serve`, or name another with addr= or CLINO_ADDR"
-        self._notices.tell("away", f"clino: {where}: {advice}; training goes on, and clino keeps trying")
+        self.absence = self._link.absence(error)
+        self._notices.tell("away", f"clino: {self.absence}; training goes on, and clino keeps trying")
 
     def _given_up(self, failure: Failure, tries: int) -> bool:
         if failure.trouble is Trouble.REFUSED:
@@ -232,23 +244,42 @@ class Sender:
         return tries >= TRIES
 
     def _drop(self, failure: Failure, copy: Copy | None) -> None:
-        reason = describe(failure.error)
-        if failure.stage == "open":
-            if failure.trouble is not Trouble.AWAY:
-                self.refused = reason
-                self._notices.fail("open", f"clino: the daemon does not accept the run: {reason}")
+        reason = self._link.describe(failure.error)
+        if failure.trouble is Trouble.AWAY:
+            # Of a run that was never open the end says it, with all that it cost.
+            if failure.stage != "open":
+                self._notices.fail("lost", f"clino: {self.absence or reason}; what was not sent yet is given up")
+        elif failure.stage == "open":
+            self.refused = reason
+            self._notices.fail("open", f"clino: the daemon does not accept the run: {reason}")
         elif failure.stage == "initialization":
             if (initial := self._slot.initial_due()) is not None:
                 self._slot.initial_done(initial, keep=False)
             self.failed += 1
             self._notices.fail("initialization", f"clino: the initialization was not accepted: {reason}")
             return
-        elif failure.error.code() is not grpc.StatusCode.FAILED_PRECONDITION or not self._stopped(reason):
+        elif failure.error.code() is not grpc.StatusCode.FAILED_PRECONDITION or not self._ended(reason):
             key = "check" if self._journal.refuted else "snapshot"
             self._notices.fail(key, f"clino: a snapshot was not accepted: {reason}")
         if copy is not None:
             self.failed += 1
             self._slot.recycle(copy)
+
+    def _ended(self, reason: str) -> bool:
+        """Whether the daemon takes no more snapshots whatever they are; that is said once."""
+        return self._stopped(reason) or self._closed()
+
+    def _closed(self) -> bool:
+        run_id = self._link.run_id
+        try:
+            if run_id is None or not self._link.is_closed(run_id, VERDICT_TIMEOUT):
+                return False
+        except grpc.RpcError as error:
+            LOG.debug("clino: asking whether the run is closed: %s", describe(error))
+            return False
+        advice = "begin another one by clino.init(…), without resume= or with another key"
+        self._notices.fail("closed", f"clino: the run was closed elsewhere, and takes no more snapshots: {advice}")
+        return True
 
     def _stopped(self, reason: str) -> bool:
         """Whether the daemon takes no more snapshots since the policy said STOP; that is said once, not as trouble."""

@@ -5,6 +5,7 @@ Owns: which tensors are sent, their order, ties between them, and the copy. May 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def plan(model: object) -> Plan:
             first[source.identity] = name
         found.sources.append(source)
     if not found.sources:
-        raise ValueError("model: found no floating-point tensor, expected at least one")
+        raise ValueError("model: found no floating-point tensor, expected at least one: give the model that is trained")
     found.sources.sort(key=lambda source: -_FLOATS[source.dtype][1])
     return found
 
@@ -118,7 +119,28 @@ def _entries(model: object) -> Mapping[str, object]:
             if not isinstance(name, str):
                 raise TypeError(f"model: found a key {name!r}, expected names of tensors")
         return model
-    raise TypeError(f"model: found {type(model).__name__}, expected a torch module or a mapping of names to arrays")
+    expected = "expected a torch module or a mapping of names to arrays"
+    raise TypeError(f"model: found {type(model).__name__}, {expected}: {_advice(model)}")
+
+
+def _advice(given: Any) -> str:
+    """What to give in the place of what is no model."""
+    if isinstance(given, (str, os.PathLike)):
+        return "load the file first, and give the model or its state_dict"
+    if hasattr(given, "param_groups"):
+        return "give the model that this optimizer trains"
+    if isinstance(getattr(given, "model", None), _modules()):
+        return "give its .model"
+    if hasattr(given, "layers") and hasattr(given, "get_weights"):
+        return (
+            "give {name: array} under the names of the configuration, as ClinoCallback of clino.integrations.keras does"
+        )
+    return "give the model that is trained, or model.state_dict()"
+
+
+def _modules() -> tuple[type, ...]:
+    torch = _torch()
+    return () if torch is None else (torch.nn.Module,)
 
 
 def _objects(model: object) -> Mapping[str, object]:
@@ -136,8 +158,15 @@ def _source(name: str, value: object, holder: object) -> Source | None:
     if name.endswith("_extra_state"):
         return None
     if not hasattr(value, "__array__"):
-        raise TypeError(f"{name}: found {type(value).__name__}, expected an array or a tensor")
+        raise TypeError(f"{name}: found {type(value).__name__}, expected an array or a tensor{_entry(name, value)}")
     return _numpy_source(name, np.asarray(value))
+
+
+def _entry(name: str, value: object) -> str:
+    """What to do about an entry of a mapping that is none of a model."""
+    if isinstance(value, (Mapping, *_modules())):
+        return f": of a checkpoint give the part that has the parameters, such as checkpoint[{name!r}]"
+    return ": give the model's state_dict, and leave out what else stands beside it"
 
 
 def _numpy_source(name: str, array: npt.NDArray[Any]) -> Source | None:

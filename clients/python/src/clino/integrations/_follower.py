@@ -5,23 +5,32 @@ Owns: the order of calls on a run, when a snapshot is due, what is said of a STO
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from clino import _fork
+from clino._arguments import Kind, check_names
+from clino._forms import UNNAMED
+from clino._init import init, refused
 from clino._notices import LOG
 from clino._policy import policy_of
 from clino._request import MeasureLike
-from clino._run import Kind, Run, init, refused
+from clino._run import Run
 from clino._text import harmless
 from clino.v1 import decisions_pb2
 
 # Of the letters of a name, which takes 128 bytes.
 MOST_NAME = 32
 
-Probes = Mapping[str, Mapping[str, object]]
+# What callbacks leave to `clino.init`, and what they have themselves.
+OWN = ("config", "probes", "measures", "every", "timeout", "model", "weights")
+OPTIONS = [name for name in inspect.signature(init).parameters if name not in OWN]
+
+# In any of the forms that `clino.init` takes.
+Probes = object
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class Follower:
     def __init__(
         self, probes: Probes, measures: Iterable[MeasureLike] | None, every: SupportsIndex, options: Mapping[str, Any]
     ) -> None:
+        check_names("ClinoCallback", options, OPTIONS, OWN)
         self._probes, self._measures, self._options = probes, measures, dict(options)
         self._every = self._checked(every)
         # The step of the newest snapshot, at the beginning that of the training.
@@ -60,7 +70,8 @@ class Follower:
     @property
     def groups(self) -> str:
         """The names of the probe groups, by which callbacks of one trainer are told apart."""
-        return ",".join(sorted(map(str, self._probes)))
+        named = self._probes if isinstance(self._probes, Mapping) else (UNNAMED,)
+        return ",".join(sorted(map(str, named)))
 
     def at(self, step: int) -> None:
         """Training begins at this step; what was followed before is over."""
@@ -107,13 +118,13 @@ class Follower:
 
     def ends(self, step: int, model: Callable[[], object], kind: Kind = "live") -> None:
         """The last step is done, and the parameters are still those that it left."""
-        if self.run is not None and step != self._last and not self.run.should_stop():
+        if self.run is not None and step != self._last and not self.run.stops:
             self._last = step
             self._push(model, step, kind)
 
     def averaged(self, step: int, model: Callable[[], object], kind: Kind, timeout: float) -> None:
         """The average was put in the place of the last step's parameters: it is a snapshot of its own kind."""
-        if self.run is not None and not self.run.should_stop():
+        if self.run is not None and not self.run.stops:
             # It would take the place of the one before, which may wait still.
             self.run.readings(wait=timeout)
             self._last = step
@@ -123,18 +134,16 @@ class Follower:
         """Training is over, and the parameters are whatever they are."""
         if self.run is None:
             return
-        if step != self._last and not self.run.should_stop():
-            LOG.warning(
-                "clino: step %d, the last, is not measured: its parameters were replaced before the training ended "
-                "(by the best checkpoint's, or an average); the newest snapshot is that of step %d",
-                step,
-                self._last,
+        if step != self._last and not self.run.stops:
+            self.run.remark(
+                f"step {step}, the last, is not measured: its parameters were replaced before the training ended "
+                f"(by the best checkpoint's, or an average); the newest snapshot is that of step {self._last}"
             )
         self.run.finish(timeout)
 
     def stop(self) -> bool:
         """Whether to end the training. Of a STOP that is only advice it says so, once."""
-        if self.run is None or not self.run.should_stop():
+        if self.run is None or not self.run.stops:
             return False
         decision = self.run.decision()
         if decision is None:

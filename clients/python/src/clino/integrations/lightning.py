@@ -16,8 +16,8 @@ from functools import reduce
 from typing import Any, SupportsIndex
 
 from clino import _whole
+from clino._arguments import Kind
 from clino._request import MeasureLike
-from clino._run import Kind
 from clino.integrations._follower import Before, Follower, Following, Probes
 from clino.integrations._sample import Sample
 
