@@ -33,18 +33,35 @@ const DOMAIN: &str = "clino";
 const COMMITTED: &str = "committed_size";
 /// When a client may try again what a limit refused.
 const RETRY: Duration = Duration::from_secs(1);
-/// A status travels in HTTP/2 trailers, which clients bound: at most so many violations …
+/// A status travels in HTTP/2 trailers, of which gRPC's own clients take 8 KiB without complaint: at most so many bytes of the
+/// message and of a violation …
+const MOST_BYTES: usize = 1_000;
+/// … so many of all violations together, which are told twice where they are preconditions, and so many violations.
+const MOST_BYTES_OF_ALL: usize = 1_500;
 const MOST_VIOLATIONS: usize = 16;
-/// … and so many characters of each text.
-const MOST_CHARACTERS: usize = 300;
 
-/// What a client will show, whatever it shows it in: in one line, without anything hidden.
+/// What a client will show, whatever it shows it in: in one line, without anything hidden. The middle of a long text is left out,
+/// for what is wrong stands at the beginning and what to do at the end.
 fn short(text: &str) -> String {
     let text = harmless(text);
-    match text.char_indices().nth(MOST_CHARACTERS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    if text.len() <= MOST_BYTES {
+        return text;
     }
+    let head = text.floor_char_boundary(MOST_BYTES * 2 / 3);
+    let tail = text.ceil_char_boundary(text.len() - MOST_BYTES / 3 + " … ".len());
+    format!("{} … {}", &text[..head], &text[tail..])
+}
+
+/// The first violations, as many as there is room for.
+fn told(violations: &[Violation]) -> Vec<(String, String)> {
+    let short = violations.iter().take(MOST_VIOLATIONS).map(|v| (short(&v.field), short(&v.description)));
+    let mut bytes = 0;
+    let fits = |(field, description): &(String, String)| {
+        let first = bytes == 0;
+        bytes += field.len() + description.len();
+        first || bytes <= MOST_BYTES_OF_ALL
+    };
+    short.take_while(fits).collect()
 }
 
 fn details(fault: &Fault, reason: &str) -> ErrorDetails {
@@ -53,19 +70,18 @@ fn details(fault: &Fault, reason: &str) -> ErrorDetails {
         metadata.insert(COMMITTED.to_owned(), committed.to_string());
     }
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-    let violations = || fault.violations.iter().take(MOST_VIOLATIONS);
-    if !fault.violations.is_empty() {
-        let field = |v: &Violation| FieldViolation::new(short(&v.field), short(&v.description));
-        details.set_bad_request(violations().map(field).collect::<Vec<_>>());
-    }
-    if fault.kind == FaultKind::Precondition && !fault.violations.is_empty() {
-        let state =
-            |v: &Violation| PreconditionViolation::new("STATE", short(&v.field), short(&v.description));
-        details.set_precondition_failure(violations().map(state).collect::<Vec<_>>());
+    let violations = told(&fault.violations);
+    if fault.kind == FaultKind::Precondition && !violations.is_empty() {
+        let state = |(field, why): &(String, String)| PreconditionViolation::new("STATE", field, why);
+        details.set_precondition_failure(violations.iter().map(state).collect::<Vec<_>>());
     }
     if fault.kind == FaultKind::Quota {
-        let quota = |v: &Violation| QuotaViolation::new(short(&v.field), short(&v.description));
-        details.set_quota_failure(violations().map(quota).collect::<Vec<_>>());
+        let quota = |(field, why): &(String, String)| QuotaViolation::new(field, why);
+        details.set_quota_failure(violations.iter().map(quota).collect::<Vec<_>>());
+    }
+    if !violations.is_empty() {
+        let field = |(field, why): (String, String)| FieldViolation::new(field, why);
+        details.set_bad_request(violations.into_iter().map(field).collect::<Vec<_>>());
     }
     if matches!(fault.kind, FaultKind::Exhausted | FaultKind::Quota | FaultKind::Unavailable) {
         details.set_retry_info(Some(fault.retry.unwrap_or(RETRY)));
@@ -158,8 +174,20 @@ mod tests {
     fn a_status_stays_small_whatever_the_fault_repeats() {
         let violation = Violation { field: "é".repeat(100_000), description: "x".repeat(100_000) };
         let status = to_status(&Fault::of(FaultKind::Precondition, vec![violation; 1_000]));
-        assert!(status.message().len() < 1_000);
-        assert!(status.details().len() < 48_000, "{}", status.details().len());
+        assert!(status.message().len() <= MOST_BYTES);
+        // In base64, beside the message and in one header with it.
+        assert!(status.details().len() * 4 / 3 + 3 * MOST_BYTES < 12_000, "{}", status.details().len());
+        let usual = Violation { field: "tensors[3].shape".into(), description: "x".repeat(200) };
+        let status = to_status(&Fault::of(FaultKind::Precondition, vec![usual; 1_000]));
+        assert!(
+            status.details().len() * 4 / 3 + status.message().len() < 7_000,
+            "{}",
+            status.details().len()
+        );
+        let long = format!("a: found b, expected one of {}; do this", "measure, ".repeat(1_000));
+        let cut = to_status(&Fault::new(FaultKind::Invalid, long));
+        assert!(cut.message().starts_with("a: found b, expected one of measure"), "{}", cut.message());
+        assert!(cut.message().ends_with("measure, ; do this"), "{}", cut.message());
         let hidden = to_status(&Fault::invalid("tags.a\u{202e}b", "found\n\u{2028}\u{e0041}\x1b[2J"));
         let text = format!("{} {:?}", hidden.message(), hidden.get_error_details());
         assert!(!text.chars().any(crate::text::is_hidden), "{text}");
