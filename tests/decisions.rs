@@ -197,7 +197,7 @@ async fn decisions_are_watched() {
     assert_eq!(second.staleness, Some(pb::Staleness::default()));
     assert_eq!(second.decision.as_ref().unwrap().advice(), pb::Advice::Stop);
     bench.close().await;
-    let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
+    let end = tokio::time::timeout(common::PATIENCE, stream.message()).await.unwrap();
     assert!(end.unwrap().is_none());
     let again = pb::WatchDecisionsRequest { from_sequence: Some(second.sequence), ..request };
     let mut stream = bench.decisions.watch_decisions(again).await.unwrap().into_inner();

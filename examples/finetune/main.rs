@@ -4,18 +4,17 @@
 //! and prints loss, accuracy, margin, distance and sharpness with error bars as they come back.
 
 mod daemon;
-mod network;
 mod report;
 mod text;
 mod train;
+mod unigram;
 mod watch;
 
 use clap::Parser;
 use clino_client::background::{Sender, Summary};
 use clino_client::{Label, Plan};
-use clino_domain::{Delivery, Dtype, Tensor, TensorSpec, Value};
+use clino_domain::{Delivery, Tensor, Value};
 use daemon::Daemon;
-use network::Network;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
@@ -77,9 +76,10 @@ fn example(options: &Options) -> Result<(), Box<dyn Error>> {
 
     let sender = Sender::start(&address, plan(options, &text, &data)?);
     let watcher = sender.opened(Duration::from_secs(10)).map(|run| watch::start(&address, run));
-    let network = Network::open(&data.join("nano/init.safetensors"), 2, 2)?;
+    let config = std::fs::read_to_string(data.join("nano/config.json"))?;
+    let training = Training::new(&config, &data.join("nano/init.safetensors"))?;
     let begun = Instant::now();
-    let held = train(options, network, &rows, &sender)?;
+    let held = train(options, training, &rows, &sender)?;
     println!("trained for {:.1} s; waiting for what is still to be measured", begun.elapsed().as_secs_f64());
 
     let sent = sender.finish(PATIENCE);
@@ -109,18 +109,7 @@ fn plan(options: &Options, text: &Text, data: &Path) -> Result<Plan, Box<dyn Err
 /// Rows spread evenly over a file, as the tensors of a probe group.
 fn probe(rows: &[&Row]) -> Result<Vec<Tensor>, Box<dyn Error>> {
     let stride = (rows.len() / PROBE).max(1);
-    let batch = Batch::of(rows.iter().copied().step_by(stride).take(PROBE));
-    let (examples, tokens) = (batch.examples() as u64, batch.tokens as u64);
-    let tensor = |name: &str, shape: &[u64], values: &[u32]| {
-        let spec = TensorSpec { name: name.into(), dtype: Dtype::I64, shape: shape.to_vec() };
-        let bytes: Vec<u8> = values.iter().flat_map(|value| i64::from(*value).to_le_bytes()).collect();
-        Tensor::new(spec, bytes.into())
-    };
-    Ok(vec![
-        tensor("input_ids", &[examples, tokens], &batch.ids)?,
-        tensor("attention_mask", &[examples, tokens], &batch.mask)?,
-        tensor("labels", &[examples], &batch.labels)?,
-    ])
+    Batch::of(rows.iter().copied().step_by(stride).take(PROBE)).tensors()
 }
 
 /// How long clino held the trainer.
@@ -131,39 +120,31 @@ struct Held {
     longest: Duration,
 }
 
-fn train(options: &Options, network: Network, rows: &[Row], sender: &Sender) -> Result<Held, Box<dyn Error>> {
+fn train(
+    options: &Options,
+    mut training: Training,
+    rows: &[Row],
+    sender: &Sender,
+) -> Result<Held, Box<dyn Error>> {
     let mut held = Held::default();
-    let mut snapshot = |label: Label, network: &Network| -> Result<(), Box<dyn Error>> {
+    let mut snapshot = |label: Label, training: &Training| -> Result<(), Box<dyn Error>> {
         let start = Instant::now();
-        sender.snapshot(label, host_copy(network)?);
+        sender.snapshot(label, training.host_copy()?);
         held.snapshots += 1;
         held.total += start.elapsed();
         held.longest = held.longest.max(start.elapsed());
         Ok(())
     };
-    let mut training = Training::new(network)?;
-    snapshot(Label::initialization(), training.network())?;
+    snapshot(Label::initialization(), &training)?;
     for epoch in 0..options.epochs {
         for batch in train::epoch(rows, options.seed + epoch) {
             training.step(&batch)?;
             if training.steps().is_multiple_of(options.interval) {
-                snapshot(Label::step(training.steps()), training.network())?;
+                snapshot(Label::step(training.steps()), &training)?;
             }
         }
     }
     Ok(held)
-}
-
-/// The parameters as bytes that no longer change when the training goes on.
-fn host_copy(network: &Network) -> Result<Vec<Tensor>, Box<dyn Error>> {
-    let copy = |(name, variable): (&String, &candle_core::Var)| {
-        let shape = variable.dims().iter().map(|axis| *axis as u64).collect();
-        let spec = TensorSpec { name: name.clone(), dtype: Dtype::F32, shape };
-        let values = variable.flatten_all()?.to_vec1::<f32>()?;
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Ok(Tensor::new(spec, bytes.into())?)
-    };
-    network.parameters().iter().map(copy).collect()
 }
 
 fn conclude(seen: &watch::Seen, sent: &Summary, held: &Held) {

@@ -2,10 +2,11 @@
 //!
 //! Owns: how a text is framed for the model. May not touch: the model, clino.
 
+use super::unigram::Unigram;
+use clino_domain::{Dtype, Tensor, TensorSpec};
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
-use tokenizers::Tokenizer;
 
 /// Opens a text.
 const BEGIN: u32 = 0;
@@ -29,14 +30,14 @@ pub struct Row {
 
 /// The nano tokenizer with the map of code points that comes before it.
 pub struct Text {
-    tokenizer: Tokenizer,
+    unigram: Unigram,
     replacements: HashMap<char, String>,
 }
 
 impl Text {
     /// Reads `tokenizer.json` and `normalize.json` in `directory`.
     pub fn open(directory: &Path) -> Result<Self, Box<dyn Error>> {
-        let tokenizer = Tokenizer::from_file(directory.join("tokenizer.json")).map_err(|e| e.to_string())?;
+        let unigram = Unigram::open(&directory.join("tokenizer.json"))?;
         let map: HashMap<String, String> =
             serde_json::from_str(&std::fs::read_to_string(directory.join("normalize.json"))?)?;
         let mut replacements = HashMap::new();
@@ -45,19 +46,23 @@ impl Text {
             let from = char::from_u32(point).ok_or_else(|| format!("{point} is no code point"))?;
             replacements.insert(from, text);
         }
-        Ok(Self { tokenizer, replacements })
+        Ok(Self { unigram, replacements })
     }
 
-    /// Token ids of a text, framed and cut to what the model can hold.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Box<dyn Error>> {
+    /// A text as the tokenizer takes it: code points replaced, white space squeezed.
+    pub fn normalized(&self, text: &str) -> String {
         let mapped: String = text
             .chars()
             .map(|c| self.replacements.get(&c).cloned().unwrap_or_else(|| c.to_string()))
             .collect();
-        let squeezed = mapped.split_whitespace().collect::<Vec<_>>().join(" ");
-        let pieces = self.tokenizer.encode(squeezed, false).map_err(|e| e.to_string())?;
-        let body = pieces.get_ids().iter().take(MAX_TOKENS - 2).copied();
-        Ok(std::iter::once(BEGIN).chain(body).chain(std::iter::once(END)).collect())
+        mapped.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Token ids of a text, framed and cut to what the model can hold.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let pieces = self.unigram.encode(&self.normalized(text));
+        let body = pieces.into_iter().take(MAX_TOKENS - 2);
+        std::iter::once(BEGIN).chain(body).chain(std::iter::once(END)).collect()
     }
 
     /// All rows of a tab-separated file with the header `text label lang concept`.
@@ -67,7 +72,7 @@ impl Text {
         let row = |(i, line): (usize, &str)| {
             let fields: Vec<&str> = line.split('\t').collect();
             let [text, label, language, _concept] = fields[..] else { return Err(wrong(i).into()) };
-            Ok(Row { ids: self.encode(text)?, label: label.parse()?, language: language.to_owned() })
+            Ok(Row { ids: self.encode(text), label: label.parse()?, language: language.to_owned() })
         };
         content.lines().enumerate().skip(1).map(row).collect()
     }
@@ -103,5 +108,20 @@ impl Batch {
     /// Number of rows.
     pub fn examples(&self) -> usize {
         self.labels.len()
+    }
+
+    /// The tensors of a probe group.
+    pub fn tensors(&self) -> Result<Vec<Tensor>, Box<dyn Error>> {
+        let shape = [self.examples() as u64, self.tokens as u64];
+        let tensor = |name: &str, shape: &[u64], values: &[u32]| {
+            let spec = TensorSpec { name: name.into(), dtype: Dtype::I64, shape: shape.to_vec() };
+            let bytes: Vec<u8> = values.iter().flat_map(|value| i64::from(*value).to_le_bytes()).collect();
+            Tensor::new(spec, bytes.into())
+        };
+        Ok(vec![
+            tensor("input_ids", &shape, &self.ids)?,
+            tensor("attention_mask", &shape, &self.mask)?,
+            tensor("labels", &shape[..1], &self.labels)?,
+        ])
     }
 }

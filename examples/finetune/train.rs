@@ -1,55 +1,99 @@
 //! The training loop: AdamW, seeded shuffling, one loss a step.
 //!
-//! Owns: the optimizer and the order of the rows. May not touch: clino.
+//! Owns: the optimizer and the order of the rows. May not touch: clino's daemon.
 
-use super::network::Network;
 use super::text::{Batch, Row};
-use candle_core::{Result, Var, bail};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use clino_domain::{
+    Dtype, ProbeGroup, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, WeightKind,
+};
+use clino_engine::Gradients;
+use safetensors::SafeTensors;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Rows of a step.
 pub const BATCH: usize = 32;
 const LEARNING_RATE: f64 = 1e-3;
+const WEIGHT_DECAY: f64 = 0.01;
+/// Of the means of the gradient and of its square.
+const DECAYS: [f64; 2] = [0.9, 0.999];
+const EPSILON: f64 = 1e-8;
 
 /// A network in training.
 pub struct Training {
-    network: Network,
-    optimizer: AdamW,
+    model: Gradients,
+    /// Running means of the gradient and of its square, element by element.
+    means: Vec<f64>,
+    squares: Vec<f64>,
     steps: u64,
 }
 
 impl Training {
-    /// Begins at the parameters of `network`.
-    pub fn new(network: Network) -> Result<Self> {
-        let variables: Vec<Var> = network.parameters().values().cloned().collect();
-        let settings = ParamsAdamW { lr: LEARNING_RATE, weight_decay: 0.01, ..ParamsAdamW::default() };
-        Ok(Self { network, optimizer: AdamW::new(variables, settings)?, steps: 0 })
+    /// Begins at the parameters of a safetensors file.
+    pub fn new(config_json: &str, weights: &Path) -> Result<Self, Box<dyn Error>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut model = Gradients::new(config_json, read(weights)?, threads)?;
+        let zeros = vec![0.0; model.elements().0.len()];
+        Ok(Self { model, means: zeros.clone(), squares: zeros, steps: 0 })
     }
 
     /// One step on a batch; gives the loss before it.
-    pub fn step(&mut self, batch: &Batch) -> Result<f32> {
-        let loss = self.network.loss(batch)?;
-        let gradients = loss.backward()?;
-        // A parameter that the graph lost would silently stay at its initial value.
-        for (name, variable) in self.network.parameters() {
-            if gradients.get(variable).is_none() {
-                bail!("{name} got no gradient");
-            }
-        }
-        self.optimizer.step(&gradients)?;
+    pub fn step(&mut self, batch: &Batch) -> Result<f64, Box<dyn Error>> {
+        let examples = ProbeGroup { name: "batch".into(), tensors: Arc::new(batch.tensors()?) };
+        let loss = self.model.of(&examples)?;
         self.steps += 1;
-        loss.to_scalar()
+        self.descend();
+        Ok(loss)
     }
 
-    /// The network as it is now.
-    pub fn network(&self) -> &Network {
-        &self.network
+    /// AdamW (Loshchilov and Hutter 2019, algorithm 2).
+    fn descend(&mut self) {
+        let steps = self.steps as f64;
+        let [first, second] = DECAYS;
+        let rate = LEARNING_RATE / (1.0 - first.powf(steps));
+        let unbiased = 1.0 - second.powf(steps);
+        let (parameters, gradient) = self.model.elements();
+        let moments = self.means.iter_mut().zip(&mut self.squares);
+        for ((w, g), (mean, square)) in parameters.iter_mut().zip(gradient).zip(moments) {
+            let g = f64::from(*g);
+            *mean = first * *mean + (1.0 - first) * g;
+            *square = second * *square + (1.0 - second) * g * g;
+            let decayed = f64::from(*w) * (1.0 - LEARNING_RATE * WEIGHT_DECAY);
+            *w = (decayed - rate * *mean / ((*square / unbiased).sqrt() + EPSILON)) as f32;
+        }
+    }
+
+    /// The parameters as bytes that no longer change when the training goes on.
+    pub fn host_copy(&self) -> Result<Vec<Tensor>, Box<dyn Error>> {
+        let copy = |(spec, values): (&TensorSpec, &[f32])| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Ok(Tensor::new(TensorSpec { dtype: Dtype::F32, ..spec.clone() }, bytes.into())?)
+        };
+        self.model.parameters().map(copy).collect()
     }
 
     /// Steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
+}
+
+/// The tensors of a file, which are in f32.
+fn read(weights: &Path) -> Result<Snapshot, Box<dyn Error>> {
+    let bytes = std::fs::read(weights)?;
+    let tensor = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+        let shape = view.shape().iter().map(|axis| *axis as u64).collect();
+        let spec = TensorSpec { name, dtype: Dtype::F32, shape };
+        Tensor::new(spec, view.data().to_vec().into())
+    };
+    let tensors = SafeTensors::deserialize(&bytes)?.tensors().into_iter().map(tensor);
+    let header = SnapshotHeader {
+        at: SnapshotRef { step: 0, attempt: 1 },
+        kind: WeightKind::Live,
+        initialization: true,
+    };
+    Ok(Snapshot::of(header, tensors.collect::<Result<_, _>>()?)?)
 }
 
 /// The batches of one epoch: every row once, in an order that the seed fixes.

@@ -69,6 +69,7 @@ const LAYERS: &[&str] = &[
     "engine",
     "model_check",
     "session",
+    "gradients",
     "bench",
 ];
 

@@ -1,5 +1,6 @@
 //! A trainer beside a daemon that comes and goes.
 
+use crate::common::PATIENCE;
 use crate::fixture::{self, parameters, plan};
 use crate::{address, daemon};
 use clino_client::background::{Sender, Warn};
@@ -7,8 +8,6 @@ use clino_client::{Client, Label};
 use clino_domain::{Event, TensorSpec};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Warnings as they come.
 fn warnings() -> (Warn, Arc<Mutex<Vec<String>>>) {

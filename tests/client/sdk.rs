@@ -1,5 +1,6 @@
 //! The Rust client against a real daemon.
 
+use crate::common::PATIENCE;
 use crate::fixture::{self, parameters, plan, probe};
 use crate::{address, daemon};
 use bytes::Bytes;
@@ -158,7 +159,7 @@ async fn a_daemon_killed_in_the_middle_of_a_push_ends_it() {
         Ok(piece)
     });
     let push = run.push_blocks(Label::step(1), manifest, Box::new(blocks));
-    let fault = tokio::time::timeout(Duration::from_secs(10), push).await.unwrap().unwrap_err();
+    let fault = tokio::time::timeout(PATIENCE, push).await.unwrap().unwrap_err();
     assert!(
         matches!(fault.kind, FaultKind::Unavailable | FaultKind::Internal | FaultKind::Cancelled),
         "{fault:?}"
@@ -182,7 +183,7 @@ async fn a_follower_hears_that_the_daemon_drains_and_gives_up_in_time() {
     assert_eq!(follow.next().await.unwrap().unwrap().event, Event::Draining);
     // A follower that is back before the daemon is gone hears it once more.
     let fault = loop {
-        match tokio::time::timeout(Duration::from_secs(10), follow.next()).await.unwrap() {
+        match tokio::time::timeout(PATIENCE, follow.next()).await.unwrap() {
             Ok(event) => assert_eq!(event.unwrap().event, Event::Draining),
             Err(fault) => break fault,
         }

@@ -107,6 +107,15 @@ impl Snapshot {
         Ok(Self { header, manifest, data })
     }
 
+    /// Of tensors with their bytes.
+    ///
+    /// # Errors
+    /// [`super::FaultKind::Invalid`] for a name that comes twice.
+    pub fn of(header: SnapshotHeader, tensors: Vec<Tensor>) -> Result<Self, Fault> {
+        let (specs, data) = tensors.into_iter().map(|tensor| (tensor.spec, tensor.data)).unzip();
+        Self::new(header, Manifest::new(specs, Vec::new())?, data)
+    }
+
     /// Step, attempt, kind.
     pub fn header(&self) -> &SnapshotHeader {
         &self.header

@@ -8,10 +8,12 @@ use crate::device::gemm::{How, View, ViewMut, multiply};
 #[cfg(test)]
 use crate::device::real::Real;
 use clino_domain::Fault;
-use faer::{Mat, Side};
+use nalgebra::{DMatrix, SymmetricEigen};
 
 /// Elements of a matrix that are widened at once.
 const BLOCK: usize = 1 << 18;
+/// Steps of the QR iteration for each eigenvalue, of which two or three are usual.
+const ITERATIONS: usize = 60;
 
 /// Squared singular values of one matrix.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +41,7 @@ impl Spectrum {
 /// The spectrum of a matrix [rows, columns] that `read(start, out)` gives piece by piece, row-major and in f64.
 ///
 /// # Errors
-/// What `read` answers; [`clino_domain::FaultKind::Internal`] when the iteration for eigenvalues does not end.
+/// What `read` answers.
 pub fn of(
     slot: usize,
     (rows, columns): (usize, usize),
@@ -67,7 +69,7 @@ pub fn of(
         let a = View::rows(&whole, (rows, columns), columns);
         add_product(&mut gram, side, a, a.t());
     }
-    Ok(Spectrum { slot, squares: eigenvalues(&gram, side)?, frobenius })
+    Ok(Spectrum { slot, squares: eigenvalues(&gram, side), frobenius })
 }
 
 /// Floating-point operations of [`of`], roughly: the products and the reduction to a tridiagonal form.
@@ -86,29 +88,39 @@ fn add_product(gram: &mut [f64], side: usize, a: View<'_, f64>, b: View<'_, f64>
 }
 
 /// Eigenvalues of a Gram matrix, greatest first, none below zero.
-fn eigenvalues(gram: &[f64], side: usize) -> Result<Vec<f64>, Fault> {
-    if gram.iter().any(|x| !x.is_finite()) {
-        return Ok(vec![f64::INFINITY; side]);
-    }
-    let matrix = Mat::from_fn(side, side, |i, j| gram[i * side + j]);
-    let found = matrix.self_adjoint_eigenvalues(Side::Lower);
-    let mut found = found.map_err(|error| Fault::internal(format!("no eigenvalues: {error:?}")))?;
+fn eigenvalues(gram: &[f64], side: usize) -> Vec<f64> {
+    let Some((matrix, scale)) = scaled(side, |i, j| gram[i * side + j]) else {
+        return vec![f64::INFINITY; side];
+    };
+    let mut found: Vec<f64> = matrix.symmetric_eigenvalues().iter().map(|x| x * scale).collect();
     found.sort_by(|a, b| b.total_cmp(a));
     let least = found.first().map_or(0.0, |top| top * side as f64 * f64::EPSILON);
     found.iter_mut().for_each(|x| *x = if *x > least { *x } else { 0.0 });
-    Ok(found)
+    found
+}
+
+/// A matrix whose greatest element is 1, so that no square overflows, and what it is to be multiplied with; `None` when an
+/// element is not finite. A matrix of zeros stays one.
+fn scaled(n: usize, element: impl Fn(usize, usize) -> f64) -> Option<(DMatrix<f64>, f64)> {
+    let matrix = DMatrix::from_fn(n, n, element);
+    let greatest = matrix.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    let scale = if greatest > 0.0 { greatest } else { 1.0 };
+    matrix.iter().all(|x| x.is_finite()).then(|| (matrix / scale, scale))
 }
 
 /// Eigenvalues of a symmetric matrix of `n` rows in rising order, each with its eigenvector.
 ///
 /// # Errors
-/// [`clino_domain::FaultKind::Internal`] when the iteration does not end.
+/// [`clino_domain::FaultKind::Internal`] when an element is not finite, and when the iteration does not end.
 pub fn symmetric(n: usize, element: impl Fn(usize, usize) -> f64) -> Result<Vec<(f64, Vec<f64>)>, Fault> {
-    let found = Mat::from_fn(n, n, element).self_adjoint_eigen(Side::Lower);
-    let found = found.map_err(|error| Fault::internal(format!("no eigenvalues: {error:?}")))?;
-    let vector = |j: usize| (0..n).map(|i| found.U()[(i, j)]).collect();
-    let values = found.S().column_vector().iter().copied().enumerate();
-    Ok(values.map(|(j, value)| (value, vector(j))).collect())
+    let none = |why: &str| Fault::internal(format!("no eigenvalues: {why}"));
+    let (matrix, scale) = scaled(n, element).ok_or_else(|| none("an element is not finite"))?;
+    let found = SymmetricEigen::try_new(matrix, f64::EPSILON, ITERATIONS * n.max(1));
+    let found = found.ok_or_else(|| none("the iteration did not end"))?;
+    let vectors = found.eigenvectors.column_iter().map(|vector| vector.iter().copied().collect());
+    let mut pairs: Vec<(f64, Vec<f64>)> = found.eigenvalues.iter().map(|x| x * scale).zip(vectors).collect();
+    pairs.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    Ok(pairs)
 }
 
 /// Eigenvalues of a symmetric tridiagonal matrix in rising order, and the squares of the first elements of its
@@ -153,6 +165,22 @@ mod tests {
         }
         let zero = of(0, (2, 2), from_slice(&[0.0f32; 4])).expect("finite");
         assert_eq!((zero.top(), zero.stable_rank()), (0.0, None));
+    }
+
+    #[test]
+    fn eigenvalues_come_in_rising_order_and_nothing_overflows() {
+        for scale in [1.0, 1e-160, 1e300] {
+            let found = symmetric(2, |i, j| if i == j { 2.0 * scale } else { -scale }).expect("finite");
+            let close = |found: f64, expected: f64| (found / scale - expected).abs() < 1e-14;
+            assert!(close(found[0].0, 1.0) && close(found[1].0, 3.0), "{found:?}");
+            assert!((found[1].1[0] + found[1].1[1]).abs() < 1e-14, "{found:?}");
+        }
+        assert_eq!(symmetric(1, |_, _| 0.0).expect("finite")[0].0, 0.0);
+        assert!(symmetric(2, |_, _| f64::NAN).is_err());
+        let wide = of(0, (2, 2), from_slice(&[1e150, 0.0, 0.0, 1e149])).expect("finite");
+        assert!((wide.squares[1] / 1e298 - 1.0).abs() < 1e-14, "{wide:?}");
+        let infinite = of(0, (1, 2), from_slice(&[1e200, 1e200])).expect("read");
+        assert_eq!(infinite.squares, [f64::INFINITY]);
     }
 
     #[test]

@@ -1,0 +1,74 @@
+//! Fine-tunes the nano BERT with candle and pushes its snapshots to a daemon that runs.
+//!
+//! `clino serve & cargo run --release -p clino-example-candle -- --addr http://127.0.0.1:7411`
+//!
+//! Nothing but `plan`, `host_copy` and the calls of the sender knows of clino: the rest is any training with candle.
+
+use candle_core::Var;
+use clap::Parser;
+use clino_client::background::Sender;
+use clino_client::{Label, Plan};
+use clino_domain::{Dtype, Tensor, TensorSpec};
+use clino_example_candle::network::Network;
+use clino_example_candle::text::{Batch, rows};
+use clino_example_candle::train::Training;
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+use tokenizers::Tokenizer;
+
+/// Rows of a step, and of the probe.
+const BATCH: usize = 32;
+const PROBE: usize = 64;
+
+/// Fine-tunes on English, beside a daemon.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The daemon.
+    #[arg(long)]
+    addr: String,
+    /// Passes over the 966 English texts.
+    #[arg(long, default_value_t = 2)]
+    epochs: u64,
+    /// Steps between snapshots.
+    #[arg(long, default_value_t = 20)]
+    interval: u64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
+    let tokenizer =
+        Tokenizer::from_file(data.join("nano/tokenizer.json")).map_err(|error| error.to_string())?;
+    let dev = rows(&tokenizer, &data.join("emoji8/dev.tsv"))?;
+    let train = rows(&tokenizer, &data.join("emoji8/train.tsv"))?;
+    let config = std::fs::read_to_string(data.join("nano/config.json"))?;
+
+    let plan = Plan::new("candle", config).group("en", Batch::of(&dev[..PROBE]).tensors()?);
+    let sender = Sender::start(&options.addr, plan.measure("loss", []).measure("sharpness", []));
+    let mut training = Training::new(Network::open(&data.join("nano/init.safetensors"), 2, 2)?)?;
+    sender.snapshot(Label::initialization(), host_copy(training.network())?);
+    for _ in 0..options.epochs {
+        for rows in train.chunks(BATCH) {
+            let loss = training.step(&Batch::of(rows))?;
+            if training.steps().is_multiple_of(options.interval) {
+                println!("step {}: loss {loss:.4}", training.steps());
+                sender.snapshot(Label::step(training.steps()), host_copy(training.network())?);
+            }
+        }
+    }
+    println!("{:?}", sender.finish(Duration::from_secs(30)));
+    Ok(())
+}
+
+/// The parameters as bytes that no longer change when the training goes on.
+fn host_copy(network: &Network) -> Result<Vec<Tensor>, Box<dyn Error>> {
+    let copy = |(name, variable): (&String, &Var)| {
+        let shape = variable.dims().iter().map(|axis| *axis as u64).collect();
+        let spec = TensorSpec { name: name.clone(), dtype: Dtype::F32, shape };
+        let values = variable.flatten_all()?.to_vec1::<f32>()?;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Ok(Tensor::new(spec, bytes.into())?)
+    };
+    network.parameters().iter().map(copy).collect()
+}

@@ -1,0 +1,130 @@
+//! The trainer in candle against the oracle, and the example's own trainer (`examples/finetune`) against candle and `tokenizers`.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[allow(dead_code)]
+#[path = "../../finetune/text.rs"]
+mod text;
+#[allow(dead_code)]
+#[path = "../../finetune/train.rs"]
+mod train;
+#[allow(dead_code)]
+#[path = "../../finetune/unigram.rs"]
+mod unigram;
+
+use candle_core::Var;
+use clino_domain::{ProbeGroup, Snapshot, SnapshotHeader, SnapshotRef, Tensor, WeightKind};
+use clino_engine::Gradients;
+use clino_example_candle::network::Network;
+use clino_example_candle::text::{Batch, Row, rows};
+use clino_example_candle::train::Training;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokenizers::Tokenizer;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn data(name: &str) -> PathBuf {
+    root().join("examples/data").join(name)
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_file(data("nano/tokenizer.json")).unwrap()
+}
+
+fn english() -> Vec<Row> {
+    rows(&tokenizer(), &data("emoji8/train.tsv")).unwrap()
+}
+
+fn flat(variable: &Var) -> Vec<f32> {
+    variable.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+}
+
+#[test]
+fn the_examples_own_tokenizer_cuts_every_text_as_the_library_does() {
+    let library = tokenizer();
+    let own = text::Text::open(&data("nano")).unwrap();
+    let unigram = unigram::Unigram::open(&data("nano/tokenizer.json")).unwrap();
+    let mut texts = 0;
+    for file in ["train", "dev", "test"] {
+        let content = std::fs::read_to_string(data(&format!("emoji8/{file}.tsv"))).unwrap();
+        for line in content.lines().skip(1) {
+            let words = own.normalized(line.split('\t').next().unwrap());
+            let expected = library.encode(words.as_str(), false).unwrap();
+            assert_eq!(unigram.encode(&words), expected.get_ids(), "{words}");
+            texts += 1;
+        }
+    }
+    assert_eq!(texts, 966 + 160 + 17 * 439);
+    for odd in ["", " ", "\u{2581}", "ΩΩ Ωa", "a\u{2581}b", "\u{10ffff}\u{10ffff}"] {
+        let expected = library.encode(odd, false).unwrap();
+        assert_eq!(unigram.encode(odd), expected.get_ids(), "{odd:?}");
+    }
+}
+
+#[test]
+fn the_network_is_the_one_of_the_oracle() {
+    let case = root().join("tests/cases/nano");
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(case.join("expected.json")).unwrap()).unwrap();
+    for run in ["run1", "run2", "run3"] {
+        let network = Network::open(&case.join(format!("{run}.safetensors")), 2, 2).unwrap();
+        let loss = network.loss(&Batch::of(&english()[..64])).unwrap().to_scalar::<f32>().unwrap();
+        let oracle = expected["snapshots"][run]["outputs"]["loss"].as_f64().unwrap();
+        assert!((f64::from(loss) - oracle).abs() < 2e-6 * (1.0 + oracle), "{run}: {loss} against {oracle}");
+    }
+}
+
+#[test]
+fn a_step_moves_every_parameter() {
+    let weights = data("nano/init.safetensors");
+    let mut training = Training::new(Network::open(&weights, 2, 2).unwrap()).unwrap();
+    for rows in english().chunks(32).take(3) {
+        training.step(&Batch::of(rows)).unwrap();
+    }
+    let before = Network::open(&weights, 2, 2).unwrap();
+    for (name, after) in training.network().parameters() {
+        assert!(flat(after).iter().all(|value| value.is_finite()), "{name}");
+        assert_ne!(flat(&before.parameters()[name]), flat(after), "{name} stayed where it was");
+    }
+}
+
+#[test]
+fn the_engines_gradient_is_that_of_candle() {
+    let batch = Batch::of(&english()[..32]);
+    let network = Network::open(&data("nano/init.safetensors"), 2, 2).unwrap();
+    let loss = network.loss(&batch).unwrap();
+    let gradients = loss.backward().unwrap();
+
+    let tensors = network.parameters().iter().map(|(name, variable)| {
+        let shape = variable.dims().iter().map(|axis| *axis as u64).collect();
+        let spec = clino_domain::TensorSpec { name: name.clone(), dtype: clino_domain::Dtype::F32, shape };
+        let bytes: Vec<u8> = flat(variable).iter().flat_map(|x| x.to_le_bytes()).collect();
+        Tensor::new(spec, bytes.into()).unwrap()
+    });
+    let at = SnapshotRef { step: 0, attempt: 1 };
+    let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
+    let snapshot = Snapshot::of(header, tensors.collect()).unwrap();
+    let config = std::fs::read_to_string(data("nano/config.json")).unwrap();
+    let mut model = Gradients::new(&config, snapshot, 2).unwrap();
+    let examples = ProbeGroup { name: "batch".into(), tensors: Arc::new(batch.tensors().unwrap()) };
+    let own = model.of(&examples).unwrap();
+    assert!((own - f64::from(loss.to_scalar::<f32>().unwrap())).abs() < 1e-5, "{own} {loss}");
+    // A small step down the engine's gradient lowers the loss by what candle's gradient says.
+    let (parameters, gradient) = model.elements();
+    let square: f64 = gradient.iter().map(|g| f64::from(*g).powi(2)).sum();
+    let found: f64 = network
+        .parameters()
+        .values()
+        .map(|variable| {
+            let gradient = gradients.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>()
+        })
+        .sum();
+    assert!((square / found - 1.0).abs() < 1e-4, "{square} {found}");
+    let step = 1e-3 / square;
+    parameters.iter_mut().zip(gradient).for_each(|(w, g)| *w -= (step * f64::from(*g)) as f32);
+    let lower = model.of(&examples).unwrap();
+    assert!(((own - lower) / 1e-3 - 1.0).abs() < 0.05, "{own} {lower}");
+}
