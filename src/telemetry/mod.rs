@@ -4,8 +4,13 @@
 //!
 //! Lines are escaped as a whole, and written by a thread of their own: a pipe that nobody reads costs lines, and never stops the daemon.
 
+#[cfg(feature = "otlp")]
 mod bridge;
 mod lines;
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "absent.rs"]
 mod otlp;
 
 use crate::config::LogFormat;
@@ -48,11 +53,8 @@ pub fn install(filter: &str, format: LogFormat, otlp: Option<&str>) -> Result<Te
         LogFormat::Json => lines.json().boxed(),
     };
     let otlp = otlp.map(Otlp::new).transpose().map_err(|error| format!("otlp: {error}"))?;
-    let traces = otlp.as_ref().map(|otlp| {
-        let layer = tracing_opentelemetry::layer().with_tracer(otlp.tracer());
-        let plain = layer.with_location(false).with_threads(false).with_target(false);
-        plain.with_tracked_inactivity(false).with_filter(Targets::new().with_target(SPANS, LevelFilter::INFO))
-    });
+    let spans = Targets::new().with_target(SPANS, LevelFilter::INFO);
+    let traces = otlp.as_ref().map(|otlp| otlp.layer().with_filter(spans));
     let layers = tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces);
     layers.try_init().map_err(|error| error.to_string())?;
     Ok(Telemetry { otlp, _lines: guard })

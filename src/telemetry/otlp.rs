@@ -14,11 +14,14 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::registry::LookupSpan;
 use uuid::Uuid;
 
 /// The name of traces and metrics.
@@ -89,8 +92,10 @@ impl Otlp {
     }
 
     /// What makes spans.
-    pub fn tracer(&self) -> SdkTracer {
-        self.traces.tracer(SCOPE)
+    pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
+        let layer = tracing_opentelemetry::layer().with_tracer(self.traces.tracer(SCOPE));
+        let plain = layer.with_location(false).with_threads(false).with_target(false);
+        plain.with_tracked_inactivity(false)
     }
 
     /// Sends what is seen through a window, from now on.
