@@ -3,14 +3,11 @@
 //! Owns: the optimizer and the order of the rows. May not touch: clino's daemon.
 
 use super::text::{Batch, Row};
-use clino_domain::{
-    Dtype, ProbeGroup, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, WeightKind,
-};
+use clino_domain::{Dtype, ProbeGroup, Snapshot, SnapshotHeader, Tensor, TensorSpec};
 use clino_engine::Gradients;
 use safetensors::SafeTensors;
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Rows of a step.
 pub const BATCH: usize = 32;
@@ -40,8 +37,7 @@ impl Training {
 
     /// One step on a batch; gives the loss before it.
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Box<dyn Error>> {
-        let examples = ProbeGroup { name: "batch".into(), tensors: Arc::new(batch.tensors()?) };
-        let loss = self.model.of(&examples)?;
+        let loss = self.model.of(&ProbeGroup::new("batch", batch.tensors()?))?;
         self.steps += 1;
         self.descend();
         Ok(loss)
@@ -83,17 +79,11 @@ impl Training {
 fn read(weights: &Path) -> Result<Snapshot, Box<dyn Error>> {
     let bytes = std::fs::read(weights)?;
     let tensor = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
-        let shape = view.shape().iter().map(|axis| *axis as u64).collect();
-        let spec = TensorSpec { name, dtype: Dtype::F32, shape };
-        Tensor::new(spec, view.data().to_vec().into())
+        let shape: Vec<u64> = view.shape().iter().map(|axis| *axis as u64).collect();
+        Tensor::named(&name, Dtype::F32, &shape, view.data().to_vec())
     };
     let tensors = SafeTensors::deserialize(&bytes)?.tensors().into_iter().map(tensor);
-    let header = SnapshotHeader {
-        at: SnapshotRef { step: 0, attempt: 1 },
-        kind: WeightKind::Live,
-        initialization: true,
-    };
-    Ok(Snapshot::of(header, tensors.collect::<Result<_, _>>()?)?)
+    Ok(Snapshot::of(SnapshotHeader::live(0), tensors.collect::<Result<_, _>>()?)?)
 }
 
 /// The batches of one epoch: every row once, in an order that the seed fixes.

@@ -7,8 +7,7 @@ use super::files::TensorFile;
 use super::kinds;
 use clap::Args;
 use clino_domain::{
-    Delivery, Devices, Fault, MeasureRequest, Precision, RunLabel, RunSpec, Snapshot, SnapshotHeader,
-    SnapshotRef, WeightKind,
+    Devices, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, WeightKind,
 };
 use clino_engine::Engine;
 use std::path::PathBuf;
@@ -54,21 +53,7 @@ impl Model {
         let config_json = kinds::config(&self.config)?;
         let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
         let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
-        let name = "offline".into();
-        let delivery = Delivery::Every;
-        Ok(RunSpec {
-            name,
-            config_json,
-            groups,
-            measures,
-            seed,
-            delivery,
-            precision,
-            budget: None,
-            gpu_only: false,
-            label: RunLabel::default(),
-            policy: None,
-        })
+        Ok(RunSpec { measures, seed, precision, ..RunSpec::new(config_json, groups) })
     }
 
     /// The parameters.

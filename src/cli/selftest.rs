@@ -8,8 +8,8 @@ use super::model::HEADER;
 use crate::pipeline::{self, Memory};
 use clap::{Args, ValueEnum};
 use clino_domain::{
-    Delivery, Devices, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, ProbeGroup,
-    Reading, References, RunLabel, RunSpec, Snapshot,
+    Devices, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, ProbeGroup, Reading,
+    References, RunSpec, Snapshot,
 };
 use clino_engine::{Arrived, Check, Engine, Examination, Speed, Stop};
 use std::collections::BTreeMap;
@@ -357,32 +357,15 @@ impl Files {
             [] => Examination.catalogue().iter().map(|info| every(info.name)).collect(),
             asked => asked.to_vec(),
         };
-        let name = "selftest".into();
-        let config_json = self.config.into();
-        let groups = vec![self.probe.clone()];
-        let seed = 1234;
-        let delivery = Delivery::Every;
-        let budget = None;
-        let spec = RunSpec {
-            name,
-            config_json,
-            groups,
-            measures,
-            seed,
-            delivery,
-            precision,
-            budget,
-            gpu_only: false,
-            label: RunLabel::default(),
-            policy: None,
-        };
+        let plain = RunSpec::new(self.config, vec![self.probe.clone()]);
+        let spec = RunSpec { measures, seed: 1234, precision, ..plain };
         let admitted = Examination.examine(&spec)?;
         let source = |snapshot: &Snapshot| -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
             Ok(Some(Arc::new(InMemory::new(snapshot.clone(), &*admitted.layout)?)))
         };
         let references = References { init: source(&self.init)?, previous: source(&self.previous)? };
         let arrived = Arrived { snapshot: self.snapshot.clone(), references, statistics: None };
-        let mut session = engine.take(&admitted, seed, arrived)?;
+        let mut session = engine.take(&admitted, spec.seed, arrived)?;
         let mut memory = Memory::default();
         let mut readings = Vec::new();
         let mut keep = |reading| readings.push(reading);

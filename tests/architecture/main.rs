@@ -70,6 +70,7 @@ const LAYERS: &[&str] = &[
     "model_check",
     "session",
     "gradients",
+    "readings",
     "bench",
 ];
 

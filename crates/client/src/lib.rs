@@ -16,6 +16,10 @@
 //! let run = client.open_run(&plan).await?;
 //! let receipt = run.push(Label::step(100), tensors).await?;
 //! println!("{} measures will run", receipt.measures.len());
+//! let mut events = run.follow(Some(0));
+//! while let Some(event) = events.next().await? {
+//!     println!("{event:?}");
+//! }
 //! # Ok(())
 //! # }
 //! ```

@@ -48,6 +48,13 @@ pub struct ProbeGroup {
     pub tensors: Arc<Vec<Tensor>>,
 }
 
+impl ProbeGroup {
+    /// A group of this name.
+    pub fn new(name: impl Into<String>, tensors: Vec<Tensor>) -> Self {
+        Self { name: name.into(), tensors: Arc::new(tensors) }
+    }
+}
+
 /// Whose run it is and what it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RunLabel {
@@ -90,4 +97,23 @@ pub struct RunSpec {
     pub label: RunLabel,
     /// When it should stop.
     pub policy: Option<Policy>,
+}
+
+impl RunSpec {
+    /// The default set of measures on some groups, with seed 0 and without a budget, a label or a policy.
+    pub fn new(config_json: impl Into<String>, groups: Vec<ProbeGroup>) -> Self {
+        Self {
+            name: String::new(),
+            config_json: config_json.into(),
+            groups,
+            measures: Vec::new(),
+            seed: 0,
+            delivery: Delivery::default(),
+            precision: Precision::default(),
+            budget: None,
+            gpu_only: false,
+            label: RunLabel::default(),
+            policy: None,
+        }
+    }
 }

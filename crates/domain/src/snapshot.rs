@@ -41,6 +41,13 @@ pub struct SnapshotHeader {
     pub initialization: bool,
 }
 
+impl SnapshotHeader {
+    /// Of the weights that are trained, at a step.
+    pub fn live(step: u64) -> Self {
+        Self { at: SnapshotRef { step, attempt: 1 }, kind: WeightKind::Live, initialization: false }
+    }
+}
+
 /// What a client says before the bytes of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Announcement {

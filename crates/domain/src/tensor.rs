@@ -300,6 +300,14 @@ impl Tensor {
             Some(_) => Ok(Self { spec, data }),
         }
     }
+
+    /// The same of its parts.
+    ///
+    /// # Errors
+    /// Those of [`Tensor::new`].
+    pub fn named(name: &str, dtype: Dtype, shape: &[u64], data: impl Into<Bytes>) -> Result<Self, Fault> {
+        Self::new(TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }, data.into())
+    }
 }
 
 /// CRC-32/ISCSI (Castagnoli) of `data`.

@@ -74,12 +74,12 @@ impl Gradients {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use clino_domain::{Dtype, SnapshotHeader, SnapshotRef, Tensor, WeightKind};
+    use clino_domain::{Dtype, SnapshotHeader, Tensor};
 
     const CONFIG: &str = r#"{"model_type":"mlp","sizes":[3,5,2],"hidden_act":"tanh"}"#;
 
     fn tensor(name: &str, dtype: Dtype, shape: &[u64], data: Vec<u8>) -> Tensor {
-        Tensor::new(TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }, data.into()).unwrap()
+        Tensor::named(name, dtype, shape, data).unwrap()
     }
 
     fn examples() -> ProbeGroup {
@@ -88,7 +88,7 @@ mod tests {
             tensor("inputs", Dtype::F32, &[4, 3], inputs),
             tensor("labels", Dtype::U8, &[4], vec![0, 1, 1, 0]),
         ];
-        ProbeGroup { name: "batch".into(), tensors: Arc::new(tensors) }
+        ProbeGroup::new("batch", tensors)
     }
 
     fn model(threads: usize) -> Gradients {
@@ -97,9 +97,7 @@ mod tests {
             let values = (0..spec.numel().unwrap()).map(|i| ((i * 7 + 3) % 11) as f32 / 10.0 - 0.5);
             tensor(&spec.name, Dtype::F32, &spec.shape, values.flat_map(f32::to_le_bytes).collect())
         };
-        let at = SnapshotRef { step: 0, attempt: 1 };
-        let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
-        let snapshot = Snapshot::of(header, specs.iter().map(filled).collect()).unwrap();
+        let snapshot = Snapshot::of(SnapshotHeader::live(0), specs.iter().map(filled).collect()).unwrap();
         Gradients::new(CONFIG, snapshot, threads).unwrap()
     }
 

@@ -6,6 +6,29 @@
 //! measure: sees a scope: a landscape ← model (network + device) around one snapshot, or a quadratic with known answers
 //! ```
 //!
+//! A snapshot is measured in ten lines:
+//!
+//! ```
+//! use clino_domain::{Dtype, ProbeGroup, RunSpec, Snapshot, SnapshotHeader, Tensor};
+//! # fn main() -> Result<(), clino_domain::Fault> {
+//! let floats = |name: &str, shape: &[u64]| {
+//!     let count = shape.iter().product::<u64>() as usize;
+//!     let values = (0..count).flat_map(|i| ((i % 7) as f32 / 8.0 - 0.375).to_le_bytes());
+//!     Tensor::named(name, Dtype::F32, shape, values.collect())
+//! };
+//! let weights = vec![floats("layers.0.weight", &[3, 4])?, floats("layers.0.bias", &[3])?];
+//! let labels = Tensor::named("labels", Dtype::U8, &[2], vec![0, 2])?;
+//! let probe = ProbeGroup::new("val", vec![floats("inputs", &[2, 4])?, labels]);
+//! let spec = RunSpec::new(r#"{"model_type":"mlp","sizes":[4,3]}"#, vec![probe]);
+//! let snapshot = Snapshot::of(SnapshotHeader::live(0), weights)?;
+//! for reading in clino_engine::readings(&spec, snapshot, Default::default(), 2)? {
+//!     println!("{} {:?} {:?}", reading.measure, reading.group, reading.value);
+//!     # assert!(reading.value.is_some() || reading.reason.is_some());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Owns: models, noise, arithmetic, the measures. May not touch: tokio, tonic, clocks, the environment, logging.
 
 mod backend;
@@ -24,6 +47,7 @@ mod network;
 mod outputs;
 mod placement;
 mod plan;
+mod readings;
 mod remarks;
 mod resident;
 mod scope;
@@ -48,6 +72,7 @@ pub use device::check::{Check, Speed};
 pub use engine::{Arrived, Engine};
 pub use examine::{Bounded, Device, Examination};
 pub use gradients::Gradients;
+pub use readings::readings;
 pub use scope::Hints;
 pub use session::Session;
 pub use stop::Stop;

@@ -39,22 +39,7 @@ fn measure(name: &str, parameters: &[(&str, f64)]) -> MeasureRequest {
 }
 
 fn readings(groups: Vec<ProbeGroup>, measures: Vec<MeasureRequest>, snapshot: Snapshot) -> Vec<Reading> {
-    let delivery = Delivery::Every;
-    let precision = Precision::Auto;
-    let name = "run".to_owned();
-    let run = RunSpec {
-        name,
-        config_json: CONFIG.into(),
-        groups,
-        measures,
-        seed: 5,
-        delivery,
-        precision,
-        budget: None,
-        gpu_only: false,
-        label: RunLabel::default(),
-        policy: None,
-    };
+    let run = RunSpec { measures, seed: 5, ..RunSpec::new(CONFIG, groups) };
     let admitted = Examination.examine(&run).unwrap();
     let engine = Engine::new(2).unwrap();
     let mut session = engine.take(&admitted, run.seed, alone(snapshot)).unwrap();

@@ -8,7 +8,7 @@ use candle_core::Var;
 use clap::Parser;
 use clino_client::background::Sender;
 use clino_client::{Label, Plan};
-use clino_domain::{Dtype, Tensor, TensorSpec};
+use clino_domain::{Dtype, Tensor};
 use clino_example_candle::network::Network;
 use clino_example_candle::text::{Batch, rows};
 use clino_example_candle::train::Training;
@@ -64,11 +64,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The parameters as bytes that no longer change when the training goes on.
 fn host_copy(network: &Network) -> Result<Vec<Tensor>, Box<dyn Error>> {
     let copy = |(name, variable): (&String, &Var)| {
-        let shape = variable.dims().iter().map(|axis| *axis as u64).collect();
-        let spec = TensorSpec { name: name.clone(), dtype: Dtype::F32, shape };
+        let shape: Vec<u64> = variable.dims().iter().map(|axis| *axis as u64).collect();
         let values = variable.flatten_all()?.to_vec1::<f32>()?;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Ok(Tensor::new(spec, bytes.into())?)
+        Ok(Tensor::named(name, Dtype::F32, &shape, bytes)?)
     };
     network.parameters().iter().map(copy).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: how a text is framed for the model. May not touch: the model, clino.
 
-use clino_domain::{Dtype, Tensor, TensorSpec};
+use clino_domain::{Dtype, Tensor};
 use std::error::Error;
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -76,9 +76,8 @@ impl Batch {
     pub fn tensors(&self) -> Result<Vec<Tensor>, Box<dyn Error>> {
         let shape = [self.examples() as u64, self.tokens as u64];
         let tensor = |name: &str, shape: &[u64], values: &[u32]| {
-            let spec = TensorSpec { name: name.into(), dtype: Dtype::I64, shape: shape.to_vec() };
             let bytes: Vec<u8> = values.iter().flat_map(|value| i64::from(*value).to_le_bytes()).collect();
-            Tensor::new(spec, bytes.into())
+            Tensor::named(name, Dtype::I64, shape, bytes)
         };
         Ok(vec![
             tensor("input_ids", &shape, &self.ids)?,

@@ -12,13 +12,12 @@ mod train;
 mod unigram;
 
 use candle_core::Var;
-use clino_domain::{ProbeGroup, Snapshot, SnapshotHeader, SnapshotRef, Tensor, WeightKind};
+use clino_domain::{Dtype, ProbeGroup, Snapshot, SnapshotHeader, Tensor};
 use clino_engine::Gradients;
 use clino_example_candle::network::Network;
 use clino_example_candle::text::{Batch, Row, rows};
 use clino_example_candle::train::Training;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tokenizers::Tokenizer;
 
 fn root() -> PathBuf {
@@ -98,17 +97,14 @@ fn the_engines_gradient_is_that_of_candle() {
     let gradients = loss.backward().unwrap();
 
     let tensors = network.parameters().iter().map(|(name, variable)| {
-        let shape = variable.dims().iter().map(|axis| *axis as u64).collect();
-        let spec = clino_domain::TensorSpec { name: name.clone(), dtype: clino_domain::Dtype::F32, shape };
+        let shape: Vec<u64> = variable.dims().iter().map(|axis| *axis as u64).collect();
         let bytes: Vec<u8> = flat(variable).iter().flat_map(|x| x.to_le_bytes()).collect();
-        Tensor::new(spec, bytes.into()).unwrap()
+        Tensor::named(name, Dtype::F32, &shape, bytes).unwrap()
     });
-    let at = SnapshotRef { step: 0, attempt: 1 };
-    let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
-    let snapshot = Snapshot::of(header, tensors.collect()).unwrap();
+    let snapshot = Snapshot::of(SnapshotHeader::live(0), tensors.collect()).unwrap();
     let config = std::fs::read_to_string(data("nano/config.json")).unwrap();
     let mut model = Gradients::new(&config, snapshot, 2).unwrap();
-    let examples = ProbeGroup { name: "batch".into(), tensors: Arc::new(batch.tensors().unwrap()) };
+    let examples = ProbeGroup::new("batch", batch.tensors().unwrap());
     let own = model.of(&examples).unwrap();
     assert!((own - f64::from(loss.to_scalar::<f32>().unwrap())).abs() < 1e-5, "{own} {loss}");
     // A small step down the engine's gradient lowers the loss by what candle's gradient says.

@@ -1,0 +1,32 @@
+//! All readings of one snapshot at once, for programs that need no daemon.
+//!
+//! Owns: that order of calls. May not touch: anything else.
+
+use crate::engine::{Arrived, Engine};
+use crate::examine::Examination;
+use crate::scope::Hints;
+use crate::stop::Stop;
+use crate::task::Limits;
+use clino_domain::{Examiner, Fault, Reading, References, RunSpec, Snapshot};
+
+/// Every reading of a snapshot, in the order of their cost, made by `threads` of the CPU; the numbers do not depend on how many.
+/// `max_seconds` of a measure does not end it: there is no clock here.
+///
+/// # Errors
+/// [`clino_domain::FaultKind::Invalid`] naming a field of the specification, [`clino_domain::FaultKind::Precondition`] for a
+/// snapshot of another model, and what a measure fails with.
+pub fn readings(
+    spec: &RunSpec,
+    snapshot: Snapshot,
+    references: References,
+    threads: usize,
+) -> Result<Vec<Reading>, Fault> {
+    let admitted = Examination.examine(spec)?;
+    let engine = Engine::new(threads)?;
+    let mut session =
+        engine.take(&admitted, spec.seed, Arrived { snapshot, references, statistics: None })?;
+    let mut hints = Hints::default();
+    let stop = Stop::default();
+    let limits = || Limits { stop: &stop, clock: &|| 0.0 };
+    session.tasks().iter().map(|task| session.measure(task, &mut hints, limits())).collect()
+}
