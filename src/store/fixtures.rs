@@ -1,7 +1,7 @@
 //! Runs, snapshots and readings for tests, and somebody who hands them to a store.
 //!
 //! Owns: what tests keep. May not touch: any one store.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used)]
 
 use super::{Audience, Change, Committed, Entry, EventStore, StoredRun};
 use clino_domain::*;

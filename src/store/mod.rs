@@ -2,10 +2,15 @@
 //!
 //! Owns: what a store promises, and what it is given. May not touch: feeds, watchers and policies; how a store keeps things.
 //!
-//! `sqlite` is the one implementation.
+//! `sqlite` is the one implementation. `contract` is what every implementation passes, and `memory` a small one that shows
+//! that neither the trait nor the contract leans on SQLite.
 
 #[cfg(test)]
+pub(crate) mod contract;
+#[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod memory;
 mod space;
 pub mod sqlite;
 mod standing;

@@ -1,14 +1,62 @@
-//! SQLite as a store: readings bit for bit.
+//! SQLite as a store: the contract, and readings bit for bit.
 #![allow(clippy::unwrap_used)]
 
 use super::insert::{Dated, write};
 use super::reading::{Frame, Row};
 use super::*;
 use crate::store::Change;
+use crate::store::contract::{Place, contract};
 use crate::store::fixtures::record;
 use clino_domain::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+/// A directory of `--data`.
+struct Directory(TempDir);
+
+impl Directory {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                std::fs::create_dir(&target).unwrap();
+                copy(&entry.path(), &target);
+            }
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+impl Place for Directory {
+    fn open(&self, retain: Option<Duration>) -> Arc<dyn EventStore> {
+        SqliteStore::open(self.0.path(), retain).unwrap()
+    }
+
+    fn killed(&self) -> Box<dyn Place> {
+        let left = Self::new();
+        // While somebody reads, the writer does not take back the log of which a part would be copied.
+        let reader = beside(self.0.path());
+        reader.execute_batch("BEGIN; SELECT count(*) FROM runs").unwrap();
+        copy(self.0.path(), left.0.path());
+        Box::new(left)
+    }
+}
+
+contract!(Directory::new());
+
+/// Another connection to the database of a directory, as somebody's shell has it.
+fn beside(directory: &Path) -> Connection {
+    let connection = Connection::open(directory.join(DATABASE)).unwrap();
+    connection.busy_timeout(Duration::from_secs(60)).unwrap();
+    connection
+}
 
 /// Every sort of number, those that SQLite and JSON do not have among them.
 fn number() -> impl Strategy<Value = f64> {
