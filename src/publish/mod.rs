@@ -24,6 +24,8 @@ pub use watcher::Watcher;
 #[cfg(test)]
 mod durable_tests;
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod stop_tests;
 #[cfg(test)]
 mod tests;
