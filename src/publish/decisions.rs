@@ -7,7 +7,7 @@ use super::docket::Decided;
 use super::feed::lock;
 use super::hub::Hub;
 use clino_domain::{
-    Archive, Decision, Event, Fault, FaultKind, Journal, Reading, RunId, SnapshotRef, Stretch,
+    Archive, Decision, Event, Fault, FaultKind, Journal, Overridden, Reading, RunId, SnapshotRef, Stretch,
 };
 
 impl Hub {
@@ -73,12 +73,18 @@ impl Hub {
     /// # Errors
     /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy.
     pub fn decide(&self, run: &RunId, as_of: Option<u64>) -> Result<Decision, Fault> {
-        self.judge(run);
-        let Decided { decision, news } = self.docket.decide(run, as_of, self)?;
-        if news {
-            self.append(run, Event::Decided(Box::new(decision.clone())));
-        }
-        Ok(decision)
+        let decided = match as_of {
+            Some(_) => self.docket.decide(run, as_of, self)?,
+            None => {
+                self.judge(run);
+                self.docket.decide_now(run, self, &mut |decision| self.decision(run, decision))?
+            }
+        };
+        Ok(decided.decision)
+    }
+
+    fn decision(&self, run: &RunId, decision: &Decision) {
+        self.append(run, Event::Decided(Box::new(decision.clone())));
     }
 
     /// Takes back a STOP; rules begin anew behind what is measured.
@@ -87,9 +93,8 @@ impl Hub {
     /// Those of [`Hub::decide`]; [`FaultKind::Precondition`] where no STOP stands.
     pub fn take_back(&self, run: &RunId, reason: &str, by: &str) -> Result<Decision, Fault> {
         self.judge(run);
-        let decision = self.docket.take_back(run, reason, by, self)?;
-        self.append(run, Event::Decided(Box::new(decision.clone())));
-        Ok(decision)
+        let because = Overridden { at: None, reason: reason.to_owned(), by: by.to_owned() };
+        self.docket.take_back(run, because, self, &mut |decision| self.decision(run, decision))
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Beyond so many snapshots that wait for their policies nothing new is taken on.
-const CROWD: usize = 1_024;
+const CROWD: usize = 8_192;
 /// How often policies that are still asked at the end are looked at.
 const LOOK: Duration = Duration::from_millis(2);
 /// Of the patience at the end, the share that policies have: the rest is the store's.
@@ -265,9 +265,10 @@ impl Hub {
 
     fn push(&self, run: &RunId, what: What) {
         let Ok(feed) = self.feed(run) else { return };
+        // With a store nothing has happened before it says so; a run that closes or goes on looks so at once.
+        let now = self.store().is_none() || matches!(what, What::Close { .. } | What::Reopen);
         feed.push(what);
-        // With a store nothing has changed before it says so.
-        if self.store().is_none() {
+        if now {
             self.changed();
         }
     }
@@ -330,12 +331,10 @@ impl Journal for Hub {
 
     fn close(&self, run: &RunId, resumable: bool) {
         self.push(run, What::Close { resumable });
-        self.changed();
     }
 
     fn reopen(&self, run: &RunId) {
         self.push(run, What::Reopen);
-        self.changed();
     }
 
     fn forget(&self, run: &RunId) {

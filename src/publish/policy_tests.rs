@@ -7,7 +7,7 @@ use crate::store::fixtures::{PATIENCE, acceptance, at, loss, record, run};
 use crate::store::sqlite::SqliteStore;
 use clino_domain::*;
 use std::fmt::{self, Debug};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -82,13 +82,13 @@ fn last(points: &[Point]) -> f64 {
 /// A policy that tells that it has been asked for the first time, and answers when it is let.
 struct Slow {
     asked: Receiver<()>,
-    answer: Sender<()>,
+    answer: SyncSender<()>,
 }
 
 impl Slow {
     fn new(stops: fn(f64) -> bool) -> (Self, Case) {
-        let (asking, asked) = channel();
-        let (answer, answers) = channel::<()>();
+        let (asking, asked) = sync_channel(1);
+        let (answer, answers) = sync_channel::<()>(1);
         let first = Mutex::new(Some((asking, answers)));
         let rule = move |points: &[Point]| {
             let first = first.lock().unwrap().take();

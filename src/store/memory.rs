@@ -22,11 +22,18 @@ struct Disk(Vec<Row>);
 struct Row {
     record: RunRecord,
     events: BTreeMap<u64, Event>,
-    receipts: Vec<(SnapshotRef, Option<(String, String)>, Receipt)>,
+    accepted: Vec<Accepted>,
     initialization: Option<Arc<dyn ParameterSource>>,
     closed: bool,
     resumable: bool,
     ended_at: Option<f64>,
+}
+
+#[derive(Debug, Clone)]
+struct Accepted {
+    at: SnapshotRef,
+    key: Option<(String, String)>,
+    receipt: Receipt,
 }
 
 impl Disk {
@@ -49,7 +56,7 @@ impl Row {
         Self {
             record: record.clone(),
             events: BTreeMap::new(),
-            receipts: Vec::new(),
+            accepted: Vec::new(),
             initialization: None,
             closed: false,
             resumable: false,
@@ -64,8 +71,9 @@ impl Row {
         match change {
             Change::Accept(acceptance, _) => {
                 let Acceptance { header, key, receipt, reference } = &**acceptance;
-                self.receipts.retain(|(at, ..)| *at != header.at);
-                self.receipts.push((header.at, key.clone(), receipt.clone()));
+                let accepted = Accepted { at: header.at, key: key.clone(), receipt: receipt.clone() };
+                self.accepted.retain(|accepted| accepted.at != header.at);
+                self.accepted.push(accepted);
                 let source = reference.as_ref().map(|reference| reference.source.clone());
                 self.initialization = source.or(self.initialization.take());
             }
@@ -144,7 +152,7 @@ impl Row {
     }
 
     fn stored(&self) -> StoredRun {
-        let attempts = self.receipts.iter().map(|(at, ..)| *at);
+        let attempts = self.accepted.iter().map(|accepted| accepted.at);
         let waits = |at: &SnapshotRef| {
             self.report(*at)
                 .is_ok_and(|report| matches!(report.state, SnapshotState::Waiting | SnapshotState::Measuring))
@@ -336,7 +344,7 @@ impl Vault for MemoryStore {
 
     fn ledger(&self, run: &RunId) -> Result<Ledger, Fault> {
         let mut ledger = Ledger::default();
-        for (at, key, receipt) in self.row(run)?.receipts {
+        for Accepted { at, key, receipt } in self.row(run)?.accepted {
             ledger.attempts.push(at);
             ledger.receipts.extend(key.map(|(key, print)| (key, print, receipt)));
         }

@@ -34,6 +34,8 @@ pub(super) struct Open {
     /// Snapshots of which the policy has not been asked, oldest first, each with what there was when it was measured; `None`
     /// where something of that has to be read back.
     pub due: VecDeque<Option<Arc<Brief>>>,
+    /// Whether the clerk has been told and has not turned to it.
+    pub summoned: bool,
     /// Held by whoever asks the policy, so that its answers have the order of the questions.
     pub turn: Arc<Mutex<()>>,
 }
@@ -72,6 +74,7 @@ impl Open {
             overridden: None,
             last: None,
             due: VecDeque::new(),
+            summoned: false,
             turn: Arc::default(),
         }
     }

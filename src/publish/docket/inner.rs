@@ -13,6 +13,19 @@ use std::sync::Arc;
 pub(super) struct Inner {
     pub cases: HashMap<RunId, Open>,
     experiments: HashMap<(String, String), Experiment>,
+    /// Of all runs, snapshots of which policies have not been asked.
+    pub due: usize,
+}
+
+/// What came of a summons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Summoned {
+    /// There is nothing to ask.
+    Not,
+    /// Somebody will ask, who was told before.
+    Again,
+    /// Somebody must be told.
+    First,
 }
 
 /// Runs that are compared, and a count of what was observed in them.
@@ -26,7 +39,7 @@ struct Experiment {
 #[derive(Debug)]
 pub(super) enum Found {
     /// Nothing: this stands.
-    Stands(Decision),
+    Stands(Box<Decision>),
     Brief(Box<Brief>),
 }
 
@@ -48,12 +61,14 @@ impl Inner {
         if let Some(place) = open.place() {
             self.experiments.entry(place).or_default().runs.insert(run.clone());
         }
-        self.cases.insert(run.clone(), open);
+        let before = self.cases.insert(run.clone(), open);
+        self.due -= before.map_or(0, |before| before.due.len());
     }
 
     pub fn forget(&mut self, run: &RunId) {
-        let place = self.cases.remove(run).and_then(|open| open.place());
-        if let Some(place) = place
+        let Some(open) = self.cases.remove(run) else { return };
+        self.due -= open.due.len();
+        if let Some(place) = open.place()
             && let Some(experiment) = self.experiments.get_mut(&place)
         {
             experiment.runs.remove(run);
@@ -73,22 +88,30 @@ impl Inner {
         }
     }
 
-    /// Notes what the policy of a run is to be asked; false where there is nothing to ask.
-    pub fn summon(&mut self, run: &RunId) -> bool {
+    /// Notes what the policy of a run is to be asked.
+    pub fn summon(&mut self, run: &RunId) -> Summoned {
         let brief = match self.brief(run, None) {
             Ok(Ok(Found::Brief(brief))) => Some(Arc::new(*brief)),
             Ok(Err(_)) => None,
-            Ok(Ok(Found::Stands(_))) | Err(_) => return false,
+            Ok(Ok(Found::Stands(_))) | Err(_) => return Summoned::Not,
         };
-        let open = self.cases.get_mut(run);
-        open.map(|open| open.due.push_back(brief)).is_some()
+        let Some(open) = self.cases.get_mut(run) else { return Summoned::Not };
+        open.due.push_back(brief);
+        self.due += 1;
+        if std::mem::replace(&mut open.summoned, true) { Summoned::Again } else { Summoned::First }
+    }
+
+    /// Somebody turns to a run, and asks until nothing is due.
+    pub fn turn_to(&mut self, run: &RunId) {
+        if let Some(open) = self.cases.get_mut(run) {
+            open.summoned = false;
+        }
     }
 
     /// The first of what is due has been asked.
     pub fn done(&mut self, run: &RunId) {
-        if let Some(open) = self.cases.get_mut(run) {
-            open.due.pop_front();
-        }
+        let asked = self.cases.get_mut(run).and_then(|open| open.due.pop_front());
+        self.due -= usize::from(asked.is_some());
     }
 
     fn experiment(&self, open: &Open) -> Option<&Experiment> {
@@ -136,7 +159,7 @@ impl Inner {
         let open = self.cases.get(run).ok_or_else(Fault::unknown_run)?;
         let counsel = open.case.counsel.clone().ok_or_else(no_policy)?;
         if let (None, Some(decision)) = (as_of, self.current(open)) {
-            return Ok(Ok(Found::Stands(decision.clone())));
+            return Ok(Ok(Found::Stands(Box::new(decision.clone()))));
         }
         let versions = self.versions(open);
         let peers = if counsel.across() { self.peers(open, run) } else { Vec::new() };

@@ -23,7 +23,7 @@ use clino_domain::{
     Stretch, Subject,
 };
 use held::Open;
-use inner::{Found, Inner, Missing};
+use inner::{Found, Inner, Missing, Summoned};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -97,18 +97,20 @@ impl Docket {
     /// The policy of a run is to be asked of what there is now. False where there is nothing to ask.
     pub fn summon(&self, run: &RunId) -> bool {
         let summoned = self.lock().summon(run);
-        if summoned {
+        if summoned == Summoned::First {
             locked(&self.summons).runs.push_back(run.clone());
             self.bell.notify_one();
         }
-        summoned
+        summoned != Summoned::Not
     }
 
     /// Waits for a run that was summoned; `None` once nobody will be any more.
     pub fn next(&self) -> Option<RunId> {
         let waits = |summons: &mut Summons| summons.runs.is_empty() && !summons.closed;
         let summons = self.bell.wait_while(locked(&self.summons), waits);
-        summons.unwrap_or_else(PoisonError::into_inner).runs.pop_front()
+        let run = summons.unwrap_or_else(PoisonError::into_inner).runs.pop_front()?;
+        self.lock().turn_to(&run);
+        Some(run)
     }
 
     /// Nobody will be summoned any more; those who were are still answered.
@@ -117,9 +119,9 @@ impl Docket {
         self.bell.notify_all();
     }
 
-    /// Runs that were summoned and that nobody has turned to.
+    /// Of all runs, snapshots of which policies have not been asked.
     pub fn waiting(&self) -> usize {
-        locked(&self.summons).runs.len()
+        self.lock().due
     }
 
     /// Whether the policy of a run has not been asked of all that is measured.
@@ -129,6 +131,9 @@ impl Docket {
 
     /// Asks the policy of a run of everything that it was summoned for, in that order. `tell` hears of each what is news.
     pub fn judge(&self, run: &RunId, archive: &dyn Archive, tell: &mut dyn FnMut(Option<Decision>)) {
+        if !self.owes(run) {
+            return;
+        }
         let Ok(turn) = self.turn(run) else { return };
         let _turn = locked(&turn);
         while let Some(brief) = self.first_due(run) {
@@ -159,7 +164,7 @@ impl Docket {
         brief: Option<Arc<Brief>>,
         archive: &dyn Archive,
     ) -> Result<Option<Decided>, Fault> {
-        let Some(brief) = brief else { return self.decide_now(run, archive).map(Some) };
+        let Some(brief) = brief else { return self.conclude(run, archive).map(Some) };
         if self.lock().cases.get(run).is_none_or(|open| open.is_settled(&brief)) {
             return Ok(None);
         }
@@ -216,14 +221,10 @@ impl Docket {
     /// # Errors
     /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy; those of the archive.
     pub fn decide(&self, run: &RunId, as_of: Option<u64>, archive: &dyn Archive) -> Result<Decided, Fault> {
-        let Some(step) = as_of else {
-            let turn = self.turn(run)?;
-            let _turn = locked(&turn);
-            return self.decide_now(run, archive);
-        };
+        let Some(step) = as_of else { return self.decide_now(run, archive, &mut |_| ()) };
         let past = self.past(run, step, archive)?;
         let brief = match self.gather(run, as_of, archive)? {
-            Found::Stands(decision) => return Ok(Decided { decision, news: false }),
+            Found::Stands(decision) => return Ok(Decided { decision: *decision, news: false }),
             Found::Brief(brief) => brief,
         };
         let own = past.map_or(brief.own, |past| past.into_iter().map(Arc::new).collect());
@@ -231,10 +232,29 @@ impl Docket {
         Ok(Decided { decision, news: false })
     }
 
+    /// What the policy says now. `tell` hears of it in the turn of the run if it is news, so that news have their order.
+    ///
+    /// # Errors
+    /// Those of [`Docket::decide`].
+    pub fn decide_now(
+        &self,
+        run: &RunId,
+        archive: &dyn Archive,
+        tell: &mut dyn FnMut(&Decision),
+    ) -> Result<Decided, Fault> {
+        let turn = self.turn(run)?;
+        let _turn = locked(&turn);
+        let decided = self.conclude(run, archive)?;
+        if decided.news {
+            tell(&decided.decision);
+        }
+        Ok(decided)
+    }
+
     /// What the policy says of all that there is; in the turn of the run.
-    fn decide_now(&self, run: &RunId, archive: &dyn Archive) -> Result<Decided, Fault> {
+    fn conclude(&self, run: &RunId, archive: &dyn Archive) -> Result<Decided, Fault> {
         let brief = match self.gather(run, None, archive)? {
-            Found::Stands(decision) => return Ok(Decided { decision, news: false }),
+            Found::Stands(decision) => return Ok(Decided { decision: *decision, news: false }),
             Found::Brief(brief) => brief,
         };
         let versions = brief.versions;
@@ -288,34 +308,35 @@ impl Docket {
         Ok((found >= held).then_some(past))
     }
 
-    /// Takes back a STOP.
+    /// Takes back a STOP; `tell` hears what the policy says then, in the turn of the run.
     ///
     /// # Errors
     /// Those of [`Docket::decide`]; [`FaultKind::Precondition`] where no STOP stands.
     pub fn take_back(
         &self,
         run: &RunId,
-        reason: &str,
-        by: &str,
+        because: Overridden,
         archive: &dyn Archive,
+        tell: &mut dyn FnMut(&Decision),
     ) -> Result<Decision, Fault> {
         let turn = self.turn(run)?;
         let _turn = locked(&turn);
         // The series behind the last measured snapshot are what the rules begin with.
-        self.decide_now(run, archive)?;
-        self.lift(run, reason, by)?;
-        Ok(self.decide_now(run, archive)?.decision)
+        self.conclude(run, archive)?;
+        self.lift(run, because)?;
+        let decision = self.conclude(run, archive)?.decision;
+        tell(&decision);
+        Ok(decision)
     }
 
-    fn lift(&self, run: &RunId, reason: &str, by: &str) -> Result<(), Fault> {
+    fn lift(&self, run: &RunId, because: Overridden) -> Result<(), Fault> {
         let mut inner = self.lock();
         let open = inner.cases.get_mut(run).ok_or_else(Fault::unknown_run)?;
         let Some(latched) = open.latched.take() else {
             let description = "found a run whose policy has not said STOP, expected one that it has stopped";
             return Err(Fault::field(FaultKind::Precondition, "run_id", description));
         };
-        let at = open.measured.or(latched.evaluated);
-        open.overridden = Some(Overridden { at, reason: reason.to_owned(), by: by.to_owned() });
+        open.overridden = Some(Overridden { at: open.measured.or(latched.evaluated), ..because });
         open.last = None;
         Ok(())
     }
