@@ -11,10 +11,11 @@ use crate::config::{Access, Config};
 use crate::decide::Bench;
 use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{Neighbours, Pipeline, Watchman};
-use crate::publish::history::{History, Watermark};
 use crate::publish::{Bounds, Hub};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{EventStore, StoredRun, Watermark};
 use crate::systemd::{self, Watchdog};
 use crate::wire::{Certificates, Desk, Drain, Reception, Servers, routes};
 use clino_domain::budget::Budget;
@@ -60,7 +61,7 @@ impl Daemon {
         }
         let tally = Arc::new(Tally::default());
         // First of all: nothing is made in a folder that is somebody else's.
-        let open = |data: &Path| History::open(data, config.retain, config.runs);
+        let open = |data: &Path| History::open(data, &config);
         let history = config.data.as_deref().map(open).transpose()?;
         let (gate, certificates) = gate(&config.access, &tally)?;
         let unix = bind_unix(&config, gate.has_tokens())?;
@@ -222,6 +223,20 @@ fn desk(
     })
 }
 
+/// The store of a directory, with the runs that it holds.
+struct History {
+    store: Arc<dyn EventStore>,
+    runs: Vec<StoredRun>,
+}
+
+impl History {
+    fn open(data: &Path, config: &Config) -> Result<Self, Fault> {
+        let store = SqliteStore::open(data, config.retain)?;
+        let runs = store.runs(config.runs)?;
+        Ok(Self { store, runs })
+    }
+}
+
 /// Events held in memory of a run whose older ones are read back from its history, and about so many bytes of them.
 const WITH_HISTORY: Bounds = Bounds { events: 128, bytes: 1 << 18, records: 64, reports: 4 };
 
@@ -241,22 +256,22 @@ fn memory(
         let bench = Arc::new(Bench::new(examiner.catalogue()));
         Registry::new(Arc::new(examiner), bench, hub.clone(), counts, config.runs).limited(quotas)
     };
-    let Some(history) = history else {
+    let Some(History { store, runs }) = history else {
         tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
         let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });
-        let hub = Arc::new(hub.above(watermark).counted(tally.clone()));
+        let hub = hub.above(watermark).counted(tally.clone()).started().map_err(internal)?;
         let registry = registry(&hub);
         return Ok((hub, Arc::new(registry)));
     };
-    for (project, seconds, ago) in history.worked(WINDOW)? {
+    for (project, seconds, ago) in store.worked(WINDOW)? {
         gate.quotas.remember(&project, seconds, ago);
     }
-    let runs = history.runs();
+    let kept = runs.iter().map(|stored| stored.run.clone()).collect();
     let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
-    let hub = Hub::new(bounds).above(watermark).counted(tally).durable(history).map_err(internal)?;
-    let registry = Arc::new(registry(&hub).with_vault(hub.clone()));
     tracing::info!(runs = runs.len(), "the history is open");
-    registry.resume(runs);
+    let hub = Hub::new(bounds).above(watermark).counted(tally).durable(store, runs).map_err(internal)?;
+    let registry = Arc::new(registry(&hub).with_vault(hub.clone()));
+    registry.resume(kept);
     let forgetful = Arc::downgrade(&registry);
     hub.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
     Ok((hub, registry))

@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod publish;
 pub mod registry;
 mod shutdown;
+pub mod store;
 mod systemd;
 mod telemetry;
 pub mod wire;

@@ -4,8 +4,8 @@
 
 mod common;
 
-use clino::publish::history::{DATABASE, History};
 use clino::publish::{Bounds, Hub};
+use clino::store::sqlite::{DATABASE, SqliteStore};
 use clino_domain::{Case, Event as Happened, Journal, Precision, Reading, SnapshotRef};
 use clino_domain::{Delivery, MeasureRequest, Planned, RunId, RunLabel, RunRecord, Work};
 use clino_proto::pb;
@@ -596,8 +596,8 @@ fn record(run: &RunId) -> RunRecord {
 
 /// Fills a history with so many runs of 20 snapshots with 50 readings each.
 async fn fill(directory: &Path, runs: usize) {
-    let history = History::open(directory, None, runs).unwrap();
-    let hub = Hub::new(Bounds::default()).durable(history).unwrap();
+    let store = SqliteStore::open(directory, None).unwrap();
+    let hub = Hub::new(Bounds::default()).durable(store, Vec::new()).unwrap();
     for number in 0..runs {
         let run = RunId(format!("run {number}"));
         let record = record(&run);

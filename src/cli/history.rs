@@ -5,7 +5,7 @@
 use super::grid::{Column, Grid};
 use super::out::{columns, out, print};
 use super::which;
-use crate::publish::history::{self, COLUMNS, Cell, Csv, JsonLines, Parquet, Sheet, export, query, schema};
+use crate::store::sqlite::{self, COLUMNS, Cell, Csv, JsonLines, Parquet, Sheet, export, query, schema};
 use clap::{Args, ValueEnum};
 use clino_domain::Fault;
 use clino_domain::text::{harmless_lines, shown};
@@ -90,7 +90,7 @@ pub fn ask(arguments: &Query) -> Result<(), Fault> {
 pub fn write(arguments: &Export) -> Result<(), Fault> {
     let run = arguments.run.as_deref().map(|run| {
         let list = format!("`clino runs --data {}`", arguments.data.display());
-        which::choose(run, &history::runs(&arguments.data)?, &list)
+        which::choose(run, &sqlite::runs(&arguments.data)?, &list)
     });
     let run = run.transpose()?;
     let run = run.as_ref().map(|run| run.0.as_str());

@@ -7,7 +7,7 @@ use super::grid::{Column, Grid};
 use super::out::{columns, print, print_json};
 use super::row;
 use super::selection::{Format, Selection};
-use crate::publish::history;
+use crate::store::sqlite;
 use clap::Args;
 use clino_domain::text::shown;
 use clino_domain::{Fault, Latest, RunSummary};
@@ -34,7 +34,7 @@ impl Runs {
     /// Prints them.
     ///
     /// # Errors
-    /// What the daemon answers; those of [`history::runs`].
+    /// What the daemon answers; those of [`sqlite::runs`].
     pub async fn run(&self) -> Result<(), Fault> {
         let runs = self.found().await?;
         match self.format {
@@ -49,7 +49,7 @@ impl Runs {
         match &self.data {
             None => self.daemon.connect().await?.runs(&filter).await,
             Some(data) => {
-                let all = history::runs(data)?;
+                let all = sqlite::runs(data)?;
                 Ok(all.into_iter().filter(|run| filter.matches(&run.label, run.closed)).collect())
             }
         }

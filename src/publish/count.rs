@@ -91,7 +91,7 @@ mod tests {
         let tally = Arc::new(Tally::default());
         let hub = Hub::new(Bounds::default()).counted(tally.clone());
         let run = RunId("r".into());
-        hub.open(crate::publish::tests::record(&run), Case::default());
+        hub.open(crate::store::fixtures::record(&run), Case::default());
         (hub, run, tally)
     }
 

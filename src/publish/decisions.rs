@@ -1,41 +1,32 @@
-//! What policies say of runs: found when a snapshot is measured and when somebody asks, told to watchers where it is news.
+//! What policies say of runs: found when a snapshot is measured and when somebody asks, told to watchers
+//! where it is news.
 //!
 //! Owns: when the docket is asked. May not touch: the docket's series and latches.
 
 use super::docket::Decided;
-use super::feed::{Feed, Hub, lock};
+use super::feed::lock;
+use super::hub::Hub;
 use clino_domain::{
-    Archive, Decision, Event, Fault, FaultKind, Journal, Reading, RunId, SnapshotRef, Stretch,
+    Archive, Decision, Event, Fault, FaultKind, Journal, Overridden, Reading, RunId, SnapshotRef, Stretch,
 };
 
 impl Hub {
-    /// Something has been told: what a run's policy says of it, if that is news.
-    pub(super) fn told(&self, feed: &Feed, event: &Event) -> Option<Event> {
-        match event {
-            Event::Closed => self.docket.close(feed.run()),
-            Event::Finished { .. } => return self.measured(feed.run()),
-            Event::Decided(decision) => self.docket.tell(feed.run(), decision),
-            _ => {}
-        }
-        None
+    /// Whether a snapshot of a run is measured of which its policy has not been asked.
+    pub fn owes(&self, run: &RunId) -> bool {
+        self.docket.owes(run)
     }
 
-    /// A run takes snapshots again.
-    pub(super) fn reopened(&self, feed: &Feed) {
-        feed.go_on();
-        self.docket.reopen(feed.run());
-    }
-
-    /// A snapshot is measured: what the run's policy says of it, if that is news.
-    fn measured(&self, run: &RunId) -> Option<Event> {
-        match self.docket.decide(run, None, self) {
-            Ok(Decided { decision, news }) => news.then(|| Event::Decided(Box::new(decision))),
-            Err(fault) if fault.kind == FaultKind::Precondition => None,
-            Err(fault) => {
-                tracing::warn!(%run, %fault, "no decision");
-                None
+    /// Asks the policy of a run of what is measured, as far as nobody has; waits for whoever does. News are told to its
+    /// watchers. Whoever needs the word of one run need not wait for the policies of others. May read from disk.
+    pub fn judge(&self, run: &RunId) {
+        let Ok(feed) = self.feed(run) else { return };
+        let mut tell = |news: Option<Decision>| {
+            feed.judged(news.map(|decision| Event::Decided(Box::new(decision))));
+            if self.store().is_none() {
+                self.changed();
             }
-        }
+        };
+        self.docket.judge(run, self, &mut tell);
     }
 
     /// What the policy of a run said last, in this process or before.
@@ -82,11 +73,18 @@ impl Hub {
     /// # Errors
     /// [`FaultKind::NotFound`]; [`FaultKind::Precondition`] for a run without a policy.
     pub fn decide(&self, run: &RunId, as_of: Option<u64>) -> Result<Decision, Fault> {
-        let Decided { decision, news } = self.docket.decide(run, as_of, self)?;
-        if news {
-            self.append(run, Event::Decided(Box::new(decision.clone())));
-        }
-        Ok(decision)
+        let decided = match as_of {
+            Some(_) => self.docket.decide(run, as_of, self)?,
+            None => {
+                self.judge(run);
+                self.docket.decide_now(run, self, &mut |decision| self.decision(run, decision))?
+            }
+        };
+        Ok(decided.decision)
+    }
+
+    fn decision(&self, run: &RunId, decision: &Decision) {
+        self.append(run, Event::Decided(Box::new(decision.clone())));
     }
 
     /// Takes back a STOP; rules begin anew behind what is measured.
@@ -94,9 +92,9 @@ impl Hub {
     /// # Errors
     /// Those of [`Hub::decide`]; [`FaultKind::Precondition`] where no STOP stands.
     pub fn take_back(&self, run: &RunId, reason: &str, by: &str) -> Result<Decision, Fault> {
-        let decision = self.docket.take_back(run, reason, by, self)?;
-        self.append(run, Event::Decided(Box::new(decision.clone())));
-        Ok(decision)
+        self.judge(run);
+        let because = Overridden { at: None, reason: reason.to_owned(), by: by.to_owned() };
+        self.docket.take_back(run, because, self, &mut |decision| self.decision(run, decision))
     }
 }
 
@@ -109,15 +107,14 @@ impl Archive for Hub {
         with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault> {
         let feed = self.feed(run)?;
-        match (self.store(), feed.kept(), stretch) {
-            (Some(store), Some(kept), None) => store.recall(kept, measures, with),
-            (Some(store), Some(kept), Some(stretch)) => store.stretch(kept, measures, stretch, with),
-            (_, _, None) => {
+        match (self.store(), stretch) {
+            (Some(store), stretch) => store.recall(run, measures, stretch, with),
+            (None, None) => {
                 lock(&feed.state).board.recall(measures, with);
                 Ok(())
             }
             // In memory nothing is older than what a series holds.
-            (_, _, Some(_)) => Ok(()),
+            (None, Some(_)) => Ok(()),
         }
     }
 }

@@ -1,73 +1,32 @@
-//! The hub: one feed a run, each with a log, a board and its watchers' alarm.
+//! What happens in one run: told to its log, its board and its watchers once the store has it, or at once without a store.
 //!
-//! Owns: which feeds there are and when they end. May not touch: what the events mean beyond their end.
-//!
-//! With a history an event goes to its writer first, and is told when it is durable; without one it is told at once.
+//! Owns: the order and the numbers of a run's events, and which is the last. May not touch: other runs; what a policy says.
 
-use super::board::{Board, Progress, Standing};
+use super::board::Board;
 use super::count::count;
 use super::docket::Docket;
-use super::history::{History, Kept, Loaded, Store, Watermark, What, start};
 use super::log::{Bounds, Log};
-use super::watcher::Watcher;
+use crate::store::{Change, Entry, EventStore, Standing};
 use clino_domain::tally::Tally;
-use clino_domain::{
-    Acceptance, Case, Event, Fault, Journal, Report, RunId, RunRecord, Sequenced, SnapshotHeader, SnapshotRef,
-};
-use std::collections::HashMap;
-use std::fmt::{self, Debug};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use clino_domain::{Acceptance, Event, RunId, RunRecord, Sequenced, SnapshotHeader};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-/// All feeds.
-#[derive(Debug, Default)]
-pub struct Hub {
-    bounds: Bounds,
-    feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
-    pub(super) docket: Arc<Docket>,
-    watermark: Watermark,
-    kept_in: Option<KeptIn>,
-    /// Counts what happens in all runs: wakes whoever watches many of them.
-    pub(super) changes: watch::Sender<u64>,
-    pub(super) ended: CancellationToken,
-    tally: Arc<Tally>,
-    expiry: OnceLock<Expiry>,
-}
-
-/// The history, and what it knows of one run.
-pub(super) type Shelf = (Arc<Store>, Arc<Kept>);
-
-/// Where everything is kept, and the thread that writes it.
-#[derive(Debug)]
-struct KeptIn {
-    store: Arc<Store>,
-    writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Drop for KeptIn {
-    fn drop(&mut self) {
-        self.store.close();
-    }
-}
-
-/// Asks whoever holds a run to forget it; tells whether they did.
-struct Expiry(Box<dyn Fn(&RunId) -> bool + Send + Sync>);
-
-impl Debug for Expiry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Expiry(..)")
-    }
+/// What feeds share.
+#[derive(Debug, Clone)]
+pub(super) struct Surroundings {
+    pub bounds: Bounds,
+    pub store: Option<Arc<dyn EventStore>>,
+    pub docket: Arc<Docket>,
+    pub tally: Arc<Tally>,
 }
 
 #[derive(Debug)]
 pub(super) struct Feed {
     run: RunId,
-    /// What the history knows of it.
-    kept: Option<Arc<Kept>>,
-    pub(super) state: Mutex<State>,
+    store: Option<Arc<dyn EventStore>>,
+    pub state: Mutex<State>,
     tally: Arc<Tally>,
     docket: Arc<Docket>,
     /// Place of the next event: wakes watchers.
@@ -77,13 +36,37 @@ pub(super) struct Feed {
 #[derive(Debug)]
 pub(super) struct State {
     log: Log,
-    pub(super) board: Board,
+    pub board: Board,
+    /// Number of the next event, those on their way to the store counted.
+    due: u64,
     /// The last event is on its way.
     sealed: bool,
     /// The last event has been told.
-    pub(super) ended: bool,
+    pub ended: bool,
+    /// Snapshots that are measured, told or not, of which the policy has not been asked.
+    pub unjudged: u64,
+    /// The last event, while it waits for what the policy says of the snapshots before it.
+    held: Option<Event>,
     /// When something happened last.
-    changed: Instant,
+    pub changed: Instant,
+}
+
+/// What happens.
+#[derive(Debug)]
+pub(super) enum What {
+    Open(Box<RunRecord>),
+    Accept(Box<Acceptance>),
+    Event(Event),
+    Close { resumable: bool },
+    Reopen,
+}
+
+/// What of it there is to tell.
+#[derive(Debug)]
+enum Told {
+    Nothing,
+    Event(Arc<Sequenced>),
+    Reopened,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,356 +77,191 @@ fn is_last(event: &Event) -> bool {
     matches!(event, Event::Closed | Event::Draining)
 }
 
-impl Hub {
-    /// A hub in memory, whose feeds are bounded by `bounds`.
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, ..Self::default() }
-    }
-
-    /// The same, taking on nothing new below a watermark.
-    pub fn above(self, watermark: Watermark) -> Self {
-        Self { watermark, ..self }
-    }
-
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// The same, with what happens counted there.
-    pub fn counted(self, tally: Arc<Tally>) -> Self {
-        Self { tally, ..self }
-    }
-
-    /// The same with a history, and the runs of earlier processes. What was received then and not measured is skipped.
-    ///
-    /// # Errors
-    /// Those of starting a thread.
-    pub fn durable(self, history: History) -> std::io::Result<Arc<Self>> {
-        let History { store, connection, loaded } = history;
-        let kept_in = KeptIn { store: store.clone(), writer: Mutex::default() };
-        let hub = Self { kept_in: Some(kept_in), ..self };
-        for loaded in loaded {
-            hub.take_up(&store, loaded);
-        }
-        let hub = Arc::new(hub);
-        let writer = start(store, connection, Arc::downgrade(&hub))?;
-        if let Some(kept_in) = &hub.kept_in {
-            *lock(&kept_in.writer) = Some(writer);
-        }
-        Ok(hub)
-    }
-
-    fn take_up(&self, store: &Store, loaded: Loaded) {
-        let Loaded { run, kept, standing, pending, ended } = loaded;
-        let feed = self.new_feed(run.record.id, Some(kept), standing, ended);
-        lock(&self.feeds).insert(feed.run.clone(), feed.clone());
-        for snapshot in pending {
-            let reason = "the daemon ended before it was measured".to_owned();
-            feed.append(store, Event::Skipped { snapshot, reason });
-        }
-        if run.closed && !ended {
-            feed.append(store, Event::Closed);
-        }
-    }
-
-    fn new_feed(&self, run: RunId, kept: Option<Arc<Kept>>, standing: Standing, ended: bool) -> Arc<Feed> {
-        let next = standing.progress.next_sequence;
-        let log = Log::new(self.bounds, next);
-        let board = Board::new(self.bounds, standing);
-        let state = State { log, board, sealed: ended, ended, changed: Instant::now() };
-        let state = Mutex::new(state);
-        let next = watch::Sender::new(next);
-        let tally = self.tally.clone();
-        let docket = self.docket.clone();
-        Arc::new(Feed { run, kept, state, tally, docket, next })
-    }
-
-    pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
-        lock(&self.feeds).get(run).cloned().ok_or_else(Fault::unknown_run)
-    }
-
-    pub(super) fn store(&self) -> Option<&Arc<Store>> {
-        self.kept_in.as_ref().map(|kept_in| &kept_in.store)
-    }
-
-    /// The history with what it knows of a run.
-    pub(super) fn shelf(&self, run: &RunId) -> Result<Option<Shelf>, Fault> {
-        let feed = self.feed(run)?;
-        Ok(self.store().cloned().zip(feed.kept.clone()))
-    }
-
-    /// Waits until everything that has happened so far is durable; at once without a history.
-    ///
-    /// # Errors
-    /// [`Exhausted`](clino_domain::FaultKind::Exhausted) or [`Unavailable`](clino_domain::FaultKind::Unavailable)
-    /// when the disk fails.
-    pub async fn settled(&self) -> Result<(), Fault> {
-        match self.store() {
-            Some(store) => store.settled().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Waits until a run, or a snapshot of it, is durable: whichever has that id.
-    ///
-    /// # Errors
-    /// Those of [`Hub::settled`]; [`Internal`](clino_domain::FaultKind::Internal) when it cannot be kept.
-    pub async fn kept(&self, run: &RunId, id: &str) -> Result<(), Fault> {
-        self.settled().await?;
-        let kept = self.feed(run).ok().and_then(|feed| feed.kept.clone());
-        kept.and_then(|kept| kept.refusal(id)).map_or(Ok(()), Err)
-    }
-
-    /// How a run stands.
-    ///
-    /// # Errors
-    /// [`NotFound`](clino_domain::FaultKind::NotFound).
-    pub fn standing(&self, run: &RunId) -> Result<Standing, Fault> {
-        let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
-        standing.decision = self.docket.last(run).or(standing.decision);
-        Ok(standing)
-    }
-
-    /// How far a run is.
-    ///
-    /// # Errors
-    /// [`NotFound`](clino_domain::FaultKind::NotFound).
-    pub fn progress(&self, run: &RunId) -> Result<Progress, Fault> {
-        Ok(lock(&self.feed(run)?.state).board.standing().progress)
-    }
-
-    /// How long nothing has happened in a run.
-    ///
-    /// # Errors
-    /// [`NotFound`](clino_domain::FaultKind::NotFound).
-    pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
-        Ok(lock(&self.feed(run)?.state).changed.elapsed())
-    }
-
-    /// What is known of a snapshot of a run; `None` is the one that was measured last. May read from disk.
-    ///
-    /// # Errors
-    /// [`NotFound`](clino_domain::FaultKind::NotFound) for an unknown run or snapshot.
-    pub fn report(&self, run: &RunId, at: Option<SnapshotRef>) -> Result<Report, Fault> {
-        let feed = self.feed(run)?;
-        let (held, elsewhere) = {
-            let state = lock(&feed.state);
-            (state.board.report(at), state.board.elsewhere(at))
-        };
-        match (self.store(), &feed.kept, elsewhere) {
-            (Some(store), Some(kept), Some(at)) => store.report(kept, at),
-            _ => held,
-        }
-    }
-
-    /// A watcher of a run, from a sequence number or from now on. Of a run that has ended, "now" is its last event.
-    ///
-    /// # Errors
-    /// [`NotFound`](clino_domain::FaultKind::NotFound) for an unknown run,
-    /// [`Invalid`](clino_domain::FaultKind::Invalid) for a sequence number ahead of the run.
-    pub fn watch(&self, run: &RunId, from: Option<u64>) -> Result<Watcher, Fault> {
-        let feed = self.feed(run)?;
-        let (next, ended) = {
-            let state = lock(&feed.state);
-            (state.log.next(), state.ended)
-        };
-        let from = from.unwrap_or(if ended { next.saturating_sub(1) } else { next });
-        if from > next {
-            let description = format!("found {from}, expected at most {next}, the number of the next event");
-            return Err(Fault::invalid("from_sequence", description));
-        }
-        Ok(Watcher::new(feed, from, self.store().cloned()))
-    }
-
-    /// The last event of every run that has not ended: the daemon shuts down.
-    pub fn drain(&self) {
-        let feeds: Vec<_> = lock(&self.feeds).values().cloned().collect();
-        for feed in feeds {
-            match self.store() {
-                Some(store) => feed.append(store, Event::Draining),
-                None => drop(feed.tell_now(Event::Draining)),
-            }
-        }
-        self.ended.cancel();
-    }
-
-    /// Waits until everything is written, which nothing must be added to any more. False when that takes longer.
-    pub fn end(&self, patience: Duration) -> bool {
-        const LOOK: Duration = Duration::from_millis(2);
-        let Some(kept_in) = &self.kept_in else { return true };
-        kept_in.store.close();
-        let Some(writer) = lock(&kept_in.writer).take() else { return true };
-        let deadline = Instant::now() + patience;
-        while !writer.is_finished() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(LOOK);
-        }
-        writer.join().is_ok()
-    }
-
-    /// Whom to ask before a run that is too old is removed from the history; the first one counts.
-    pub fn on_expiry(&self, forget: impl Fn(&RunId) -> bool + Send + Sync + 'static) {
-        let _ = self.expiry.set(Expiry(Box::new(forget)));
-    }
-
-    /// Whether everyone has forgotten a run.
-    pub(super) fn expire(&self, run: &RunId) -> bool {
-        let forgotten = self.expiry.get().is_none_or(|Expiry(forget)| forget(run));
-        if forgotten {
-            self.forget(run);
-        }
-        forgotten
-    }
-}
-
-impl Journal for Hub {
-    fn room(&self) -> Result<(), Fault> {
-        self.store().map_or(Ok(()), |store| store.room())?;
-        self.watermark.check()
-    }
-
-    fn refusal(&self, run: &RunId) -> Option<String> {
-        let failed = || lock(&self.feed(run).ok()?.state).board.standing().refusal();
-        self.docket.refusal(run).or_else(failed)
-    }
-
-    fn open(&self, record: RunRecord, case: Case) {
-        self.docket.open(&record.id, case, None);
-        let run = record.id.clone();
-        let kept = self.store().map(|_| Arc::new(Kept::new(record.measures.clone(), record.precision)));
-        let feed = self.new_feed(run.clone(), kept, Standing::default(), false);
-        lock(&self.feeds).insert(run, feed.clone());
-        if let Some(store) = self.store() {
-            store.push(feed, What::Open(Box::new(record)));
-        }
-        self.changed();
-    }
-
-    fn resume(&self, run: &RunId, case: Case) {
-        let Ok(feed) = self.feed(run) else { return };
-        let decision = lock(&feed.state).board.standing().decision.clone();
-        self.docket.open(run, case, Some(decision));
-        if lock(&feed.state).sealed {
-            self.docket.close(run);
-        }
-    }
-
-    fn accept(&self, run: &RunId, acceptance: Acceptance) {
-        let SnapshotHeader { at, kind, initialization } = acceptance.header;
-        match (self.store(), self.feed(run)) {
-            (Some(store), Ok(feed)) => feed.push(store, What::Accept(Box::new(acceptance))),
-            _ => self.append(run, Event::Accepted { snapshot: at, kind, initialization }),
-        }
-    }
-
-    fn append(&self, run: &RunId, event: Event) {
-        let Ok(feed) = self.feed(run) else { return };
-        match self.store() {
-            Some(store) => feed.append(store, event),
-            None => {
-                let mut next = Some(event);
-                while let Some(event) = next {
-                    next = feed.tell_now(event).and_then(|told| self.told(&feed, &told.event));
-                }
-                self.changed();
-            }
-        }
-    }
-
-    fn close(&self, run: &RunId, resumable: bool) {
-        if let (Some(store), Ok(feed)) = (self.store(), self.feed(run)) {
-            feed.push(store, What::Close { resumable });
-        }
-        self.changed();
-    }
-
-    fn reopen(&self, run: &RunId) {
-        let Ok(feed) = self.feed(run) else { return };
-        match self.store() {
-            Some(store) => feed.push(store, What::Reopen),
-            None => self.reopened(&feed),
-        }
-        self.changed();
-    }
-
-    fn forget(&self, run: &RunId) {
-        self.docket.forget(run);
-        lock(&self.feeds).remove(run);
-        self.changed();
+impl State {
+    /// An event with its number.
+    fn number(&mut self, event: Event) -> Arc<Sequenced> {
+        let sequence = self.due;
+        // A drain is told and not kept: its number is free for what comes next.
+        self.due += u64::from(event != Event::Draining);
+        Arc::new(Sequenced { sequence, event })
     }
 }
 
 impl Feed {
-    pub(super) fn run(&self) -> &RunId {
+    /// Of a run that stands like this; `ended` tells whether its last event is there.
+    pub fn new(run: RunId, around: Surroundings, standing: Standing, ended: bool) -> Arc<Self> {
+        let Surroundings { bounds, store, docket, tally } = around;
+        let due = standing.progress.next_sequence;
+        let state = State {
+            log: Log::new(bounds, due),
+            board: Board::new(bounds, standing),
+            due,
+            sealed: ended,
+            ended,
+            unjudged: 0,
+            held: None,
+            changed: Instant::now(),
+        };
+        Arc::new(Self { run, store, state: Mutex::new(state), tally, docket, next: watch::Sender::new(due) })
+    }
+
+    pub fn run(&self) -> &RunId {
         &self.run
     }
 
-    pub(super) fn kept(&self) -> Option<&Arc<Kept>> {
-        self.kept.as_ref()
-    }
-
-    pub(super) fn news(&self) -> watch::Receiver<u64> {
+    pub fn news(&self) -> watch::Receiver<u64> {
         self.next.subscribe()
     }
 
+    /// Place of the next event, and whether the last event has been told.
+    pub fn end(&self) -> (u64, bool) {
+        let state = lock(&self.state);
+        (state.log.next(), state.ended)
+    }
+
     /// The event at a place or a gap before it, and whether the last event has been told.
-    pub(super) fn at(&self, place: u64) -> (Option<Arc<Sequenced>>, bool) {
+    pub fn at(&self, place: u64) -> (Option<Arc<Sequenced>>, bool) {
         let state = lock(&self.state);
         (state.log.at(place), state.ended)
     }
 
-    /// To the history first.
-    fn append(self: &Arc<Self>, store: &Store, event: Event) {
-        self.push(store, if event == Event::Draining { What::Draining } else { What::Event(event) });
+    pub fn is_sealed(&self) -> bool {
+        lock(&self.state).sealed
     }
 
-    /// Under the lock, so that the queue has the order of the run.
-    fn push(self: &Arc<Self>, store: &Store, what: What) {
+    /// Something happens; nothing does behind the last event. The lock gives what is pushed the order of the run.
+    pub fn push(self: &Arc<Self>, what: What) {
         let mut state = lock(&self.state);
-        match what {
-            What::Reopen => state.sealed = false,
+        match &what {
+            What::Reopen => {
+                // The end that is taken back comes before, also where its policy is slow.
+                self.release(&mut state);
+                state.sealed = false;
+            }
             // Whether it may be opened again may change behind the end.
             What::Close { .. } => {}
             _ if state.sealed => return,
-            _ => state.sealed = what.is_last(),
+            What::Event(event) if is_last(event) => {
+                state.sealed = true;
+                if state.unjudged > 0 {
+                    state.held = Some(event.clone());
+                    return;
+                }
+            }
+            What::Event(Event::Finished { .. }) if self.docket.judges(&self.run) => state.unjudged += 1,
+            _ => {}
         }
-        store.push(self.clone(), what);
+        self.pass(&mut state, what);
     }
 
-    /// It goes on behind what was its last event.
-    pub(super) fn go_on(&self) {
+    /// The policy was asked of one more snapshot; what it says, if that is news.
+    pub fn judged(self: &Arc<Self>, news: Option<Event>) {
         let mut state = lock(&self.state);
-        (state.ended, state.changed) = (false, Instant::now());
-    }
-
-    /// Without a history: told at once, unless the last event has been told.
-    pub(super) fn tell_now(&self, event: Event) -> Option<Arc<Sequenced>> {
-        let mut state = lock(&self.state);
-        if state.ended {
-            return None;
+        state.unjudged = state.unjudged.saturating_sub(1);
+        if let Some(event) = news.filter(|_| !state.sealed || state.held.is_some()) {
+            self.pass(&mut state, What::Event(event));
         }
-        let sequenced = Arc::new(Sequenced { sequence: state.log.next(), event });
-        self.settle(&mut state, &sequenced);
-        Some(sequenced)
+        if state.unjudged == 0 {
+            self.release(&mut state);
+        }
     }
 
-    /// With one: what is durable now.
-    pub(super) fn tell(&self, sequenced: &Arc<Sequenced>) {
-        self.settle(&mut lock(&self.state), sequenced);
+    /// The end waits no longer.
+    fn release(self: &Arc<Self>, state: &mut State) {
+        if let Some(event) = state.held.take() {
+            self.pass(state, What::Event(event));
+        }
     }
 
-    fn settle(&self, state: &mut State, sequenced: &Arc<Sequenced>) {
+    /// To the store, which says when it may be told; without one it is told now.
+    fn pass(self: &Arc<Self>, state: &mut State, what: What) {
+        let Some(store) = &self.store else {
+            let told = self.without_store(state, what);
+            return self.tell(state, &told);
+        };
+        let (change, told) = written(state, what);
+        let feed = self.clone();
+        let committed = Box::new(move || feed.tell(&mut lock(&feed.state), &told));
+        store.push(Entry::new(self.run.clone(), change, committed));
+    }
+
+    fn without_store(&self, state: &mut State, what: What) -> Told {
+        match what {
+            What::Open(_) | What::Close { .. } => Told::Nothing,
+            What::Accept(acceptance) => Told::Event(state.number(accepted(&acceptance))),
+            What::Event(event) => Told::Event(state.number(event)),
+            What::Reopen => Told::Reopened,
+        }
+    }
+
+    fn tell(self: &Arc<Self>, state: &mut State, told: &Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Event(sequenced) => self.settle(state, sequenced),
+            Told::Reopened => {
+                state.ended = false;
+                state.changed = Instant::now();
+                self.docket.reopen(&self.run);
+            }
+        }
+    }
+
+    /// All that an event changes comes before anybody hears of it: whoever does may ask for the decision at once.
+    fn settle(self: &Arc<Self>, state: &mut State, sequenced: &Arc<Sequenced>) {
         state.ended = is_last(&sequenced.event);
         state.changed = Instant::now();
         count(&self.tally, &sequenced.event, &state.board);
         state.log.keep(sequenced);
         state.board.apply(sequenced);
-        // Before anybody hears of it: whoever does may ask for the decision at once.
-        if let Event::Finished { snapshot, .. } = &sequenced.event {
-            self.docket.observe(&self.run, *snapshot, &state.board.readings(snapshot));
+        match &sequenced.event {
+            Event::Finished { snapshot, .. } => {
+                self.docket.observe(&self.run, *snapshot, &state.board.readings(snapshot));
+                if !self.docket.summon(&self.run) {
+                    state.unjudged = state.unjudged.saturating_sub(1);
+                }
+            }
+            Event::Closed => self.docket.close(&self.run),
+            Event::Decided(decision) => self.docket.tell(&self.run, decision),
+            _ => {}
         }
         self.next.send_replace(sequenced.sequence + 1);
+        if state.unjudged == 0 {
+            self.release(state);
+        }
+    }
+
+    /// What happens is told at once, as without a store.
+    #[cfg(test)]
+    pub fn tell_now(self: &Arc<Self>, event: Event) -> Option<Arc<Sequenced>> {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return None;
+        }
+        let sequenced = state.number(event);
+        self.settle(&mut state, &sequenced);
+        Some(sequenced)
+    }
+}
+
+fn accepted(acceptance: &Acceptance) -> Event {
+    let SnapshotHeader { at, kind, initialization } = acceptance.header;
+    Event::Accepted { snapshot: at, kind, initialization }
+}
+
+/// As the store is given it, and as it is told then.
+fn written(state: &mut State, what: What) -> (Change, Told) {
+    match what {
+        What::Open(record) => (Change::Open(record), Told::Nothing),
+        What::Accept(acceptance) => {
+            let event = state.number(accepted(&acceptance));
+            (Change::Accept(acceptance, event.clone()), Told::Event(event))
+        }
+        What::Event(event) => {
+            let event = state.number(event);
+            let mark = event.event == Event::Draining;
+            (if mark { Change::Mark } else { Change::Event(event.clone()) }, Told::Event(event))
+        }
+        What::Close { resumable } => (Change::Close { resumable }, Told::Nothing),
+        What::Reopen => (Change::Reopen, Told::Reopened),
     }
 }

@@ -3,7 +3,8 @@
 //! Owns: the one alarm for all runs. May not touch: what happens to events.
 
 use super::docket::recall;
-use super::feed::{Hub, lock};
+use super::feed::lock;
+use super::hub::Hub;
 use clino_domain::{Fault, Point, RunId, Subject};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +19,6 @@ impl Hub {
     /// Cancelled once the daemon shuts down and nothing changes any more.
     pub fn ended(&self) -> &CancellationToken {
         &self.ended
-    }
-
-    pub(super) fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Place of the next event of a run: more than before whenever it has changed. `None` for one that is not held.
@@ -47,8 +44,8 @@ impl Hub {
             at
         };
         // Of an earlier process, perhaps.
-        let Some((store, kept)) = self.shelf(run)? else { return Ok(None) };
-        let report = store.report(&kept, at)?;
+        let Some(store) = self.store() else { return Ok(None) };
+        let report = store.report(run, at)?;
         Ok(Some(subject.observe(at, &report.readings.iter().collect::<Vec<_>>())))
     }
 
@@ -93,7 +90,7 @@ mod tests {
             changed
         };
         assert!(!changed());
-        hub.open(crate::publish::tests::record(&run), Case::default());
+        hub.open(crate::store::fixtures::record(&run), Case::default());
         assert!(changed() && !changed());
         hub.append(&run, Event::Closed);
         assert!(changed());
@@ -110,7 +107,7 @@ mod tests {
         let (run, loss): (_, Subject) = (RunId("r".into()), "loss".parse().unwrap());
         assert_eq!(hub.newest(&run, &loss).unwrap_err().kind, FaultKind::NotFound);
         assert_eq!(hub.version(&run), None);
-        hub.open(crate::publish::tests::record(&run), Case::default());
+        hub.open(crate::store::fixtures::record(&run), Case::default());
         assert_eq!(hub.newest(&run, &loss).unwrap(), None);
         // Whether these are all that were measured: readings of old snapshots are dropped.
         let whole = |points: &[Point]| points.len() as u64 == hub.standing(&run).unwrap().progress.measured;

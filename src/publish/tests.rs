@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::store::fixtures::{checked, record};
 use clino_domain::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,29 +13,6 @@ fn hub() -> (Arc<Hub>, RunId) {
     let run = RunId("r".into());
     hub.open(record(&run), Case::default());
     (hub, run)
-}
-
-pub(super) fn record(run: &RunId) -> RunRecord {
-    RunRecord {
-        id: run.clone(),
-        key: run.0.clone(),
-        fingerprint: "print".into(),
-        name: "a run".into(),
-        label: RunLabel { project: "p".into(), ..RunLabel::default() },
-        model_type: "mlp".into(),
-        parameters: 3,
-        config_json: "{}".into(),
-        groups: vec![],
-        measures: vec![MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() }],
-        plan: vec![Planned { work: Work::NONE, counted: false, seconds: None }],
-        seed: u64::MAX,
-        delivery: Delivery::Latest,
-        precision: Precision::F64,
-        budget: None,
-        gpu_only: false,
-        policy: None,
-        opened_at: 1.5e9,
-    }
 }
 
 fn at(step: u64) -> SnapshotRef {
@@ -54,16 +32,6 @@ fn measured(hub: &Hub, run: &RunId, step: u64) {
     hub.append(run, Event::Started { snapshot: at(step), readings: 1 });
     hub.append(run, reading(step));
     hub.append(run, Event::Finished { snapshot: at(step), seconds: 0.0 });
-}
-
-pub(super) fn checked(step: u64, agrees: bool) -> ModelChecked {
-    let tolerance = 1e-6;
-    let difference = if agrees { 1e-9 } else { 0.5 };
-    let trainer_loss = 1.702;
-    let configured_loss = 1.702 + difference;
-    let snapshot = at(step);
-    let group = "en".to_owned();
-    ModelChecked { snapshot, group, rows: 8, trainer_loss, configured_loss, difference, tolerance, agrees }
 }
 
 #[test]

@@ -3,25 +3,28 @@
 //! Owns: where a reader is. May not touch: the events.
 
 use super::feed::Feed;
-use super::history::Store;
+use crate::store::EventStore;
 use clino_domain::{Event, Sequenced};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// A cursor over the events of one run. What memory has dropped is read back from the history, where there is one.
+/// Events that a watcher reads back at once.
+const PAGE: usize = 128;
+
+/// A cursor over the events of one run. What memory has dropped is read back from the store, where there is one.
 #[derive(Debug)]
 pub struct Watcher {
     feed: Arc<Feed>,
     place: u64,
     news: watch::Receiver<u64>,
-    store: Option<Arc<Store>>,
+    store: Option<Arc<dyn EventStore>>,
     /// Read back, and next in line.
     page: VecDeque<Arc<Sequenced>>,
 }
 
 impl Watcher {
-    pub(super) fn new(feed: Arc<Feed>, place: u64, store: Option<Arc<Store>>) -> Self {
+    pub(super) fn new(feed: Arc<Feed>, place: u64, store: Option<Arc<dyn EventStore>>) -> Self {
         let news = feed.news();
         Self { feed, place, news, store, page: VecDeque::new() }
     }
@@ -60,11 +63,10 @@ impl Watcher {
 
     /// What the history has from here on, with a gap where a row could not be kept; nothing where it cannot be read.
     async fn read_back(&self) -> VecDeque<Arc<Sequenced>> {
-        let (Some(store), Some(kept)) = (self.store.clone(), self.feed.kept().cloned()) else {
-            return VecDeque::new();
-        };
+        let Some(store) = self.store.clone() else { return VecDeque::new() };
+        let run = self.feed.run().clone();
         let place = self.place;
-        let read = tokio::task::spawn_blocking(move || store.page(&kept, place)).await;
+        let read = tokio::task::spawn_blocking(move || store.page(&run, place, PAGE)).await;
         match read {
             Ok(Ok(page)) => with_gaps(page, place),
             Ok(Err(fault)) => {

@@ -73,7 +73,7 @@ impl SnapshotsService {
         let project = &run.label.project;
         frames.watched_by(desk.watchman(pass, Some(project)));
         span_of_run(&begin.run_id, Some(begin.step));
-        let upload = match announce(desk, begin)? {
+        let upload = match announce(desk, &run.id, begin)? {
             Admission::Welcome(upload) => upload,
             Admission::Repeated(receipt) => return Ok(self.answer(&run.id, receipt).await?),
             Admission::Compared(comparison) => {
@@ -113,13 +113,21 @@ fn passing(desk: &Desk, comparison: &Comparison) -> Result<Assembler, Fault> {
     Ok(Assembler::passing(comparison.manifest.clone(), desk.budget.claim(0)?))
 }
 
-fn announce(desk: &Desk, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
-    tokio::task::block_in_place(|| desk.registry.announce(announcement_from_pb(begin)?))
+/// Whoever has heard that a snapshot is measured hears what the policy says of it before the next one is taken on.
+fn announce(desk: &Desk, run: &RunId, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
+    tokio::task::block_in_place(|| {
+        desk.hub.judge(run);
+        desk.registry.announce(announcement_from_pb(begin)?)
+    })
 }
 
 /// What the policy said last rides on the receipt, so that no trainer needs a second stream.
 fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> pb::PushSnapshotResponse {
     let hub = &desk.hub;
+    // Nobody else's receipt waits for this policy.
+    if hub.owes(run) {
+        tokio::task::block_in_place(|| hub.judge(run));
+    }
     // Series of peers may have to be read back from disk.
     let prospect = || hub.judged(run).then(|| tokio::task::block_in_place(|| hub.prospect(run))).flatten();
     let decision = hub.verdict(run).or_else(prospect).map(Box::new);

@@ -16,7 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("assembly", &[]),
     ("decide", &[]),
     ("registry", &[]),
-    ("publish", &[]),
+    ("store", &[]),
+    ("publish", &["store"]),
     ("pipeline", &["registry", "publish"]),
     ("wire", &["access", "registry", "assembly", "publish"]),
     ("http", &["registry", "publish"]),
@@ -31,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "assembly",
             "decide",
             "registry",
+            "store",
             "publish",
             "pipeline",
             "wire",
@@ -41,7 +43,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "shutdown",
         ],
     ),
-    ("cli", &["access", "decide", "publish", "pipeline", "config", "telemetry", "shutdown", "daemon"]),
+    (
+        "cli",
+        &["access", "decide", "store", "publish", "pipeline", "config", "telemetry", "shutdown", "daemon"],
+    ),
 ];
 
 /// Layers of the engine: a module imports those before it and none behind it.
@@ -74,6 +79,16 @@ const LAYERS: &[&str] = &[
     "bench",
 ];
 
+/// Layers of `publish`: a module imports those before it and none behind it.
+const PUBLISH: &[&str] =
+    &["log", "board", "count", "docket", "feed", "watcher", "clerk", "hub", "overview", "decisions"];
+
+/// Rooms that know which store there is; all others know the trait alone.
+const OF_SQLITE: [&str; 2] = ["daemon", "cli"];
+
+/// Crates that only the store in SQLite uses.
+const IN_SQLITE: [&str; 3] = ["rusqlite", "parquet", "csv"];
+
 /// Crates, and the rooms of the root package and other crates that may use them.
 const CRATES: &[(&str, &[&str])] = &[
     ("tonic", &["wire", "clino-domain", "clino-proto", "clino-client"]),
@@ -89,6 +104,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "publish",
             "registry",
             "shutdown",
+            "store",
             "telemetry",
             "wire",
             "clino-client",
@@ -107,9 +123,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["systemd"]),
     ("figment", &["config"]),
     ("clap", &["cli", "config"]),
-    ("rusqlite", &["publish"]),
-    ("parquet", &["publish"]),
-    ("csv", &["publish"]),
+    ("rusqlite", &["store"]),
+    ("parquet", &["store"]),
+    ("csv", &["store"]),
     ("clino_proto", &["wire", "clino-client"]),
     ("clino_client", &["cli", "config", "daemon"]),
     ("clino_engine", &["pipeline", "daemon", "cli"]),
@@ -202,6 +218,44 @@ fn upward(source: &Source) -> Vec<String> {
     let imports =
         imports(source, false).into_iter().filter(|import| place(import).is_none_or(|other| other >= own));
     imports.map(|import| format!("{} imports {import}", source.path.display())).collect()
+}
+
+/// Modules of `publish` that a source there imports, outside its tests.
+fn within_publish(source: &Source) -> BTreeSet<&str> {
+    let modules = source.uses.iter().filter(|found| !found.test);
+    let modules = modules.filter(|found| ["crate", "publish"].iter().eq(found.path.iter().take(2)));
+    let modules = modules.filter_map(|found| found.path.get(2)).map(String::as_str);
+    modules.filter(|module| module.starts_with(|c: char| c.is_lowercase())).collect()
+}
+
+/// A feed knows neither the hub nor a watcher, and the store none of the three: once they were a circle.
+#[test]
+fn layers_of_publish_import_downward() {
+    let place = |module: &str| {
+        let place = PUBLISH.iter().position(|layer| *layer == module);
+        place.unwrap_or_else(|| panic!("{module} is a layer of publish that the table does not know"))
+    };
+    for source in read("src").iter().filter(|source| source.room() == "publish" && !source.is_test()) {
+        let Some(own) = source.module.get(1) else { continue };
+        for import in within_publish(source).into_iter().filter(|import| import != own) {
+            assert!(place(import) < place(own), "{} imports {import}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn few_know_which_store_there_is() {
+    for source in read("src").iter().filter(|source| !source.is_test()) {
+        let room = source.room();
+        let own = ["store", "sqlite"].iter().eq(source.module.iter().take(2));
+        for found in source.uses.iter().filter(|found| !found.test) {
+            let shown = source.path.display();
+            let sqlite = ["crate", "store", "sqlite"].iter().eq(found.path.iter().take(3));
+            assert!(!sqlite || own || OF_SQLITE.contains(&room), "{shown} knows the store in SQLite");
+            let library = IN_SQLITE.contains(&found.path[0].as_str());
+            assert!(!library || own, "{shown} uses {}", found.path[0]);
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! A STOP is spoken of only once it is durable.
 #![allow(clippy::unwrap_used)]
 
-use super::tests::{beside, fill_disk, free_disk};
-use super::*;
-use crate::publish::tests::record;
-use crate::publish::{Bounds, Hub};
+use super::durable_tests::{beside, durable, fill_disk, free_disk};
+use super::{Bounds, Hub};
+use crate::store::fixtures::record;
+use crate::store::sqlite::SqliteStore;
 use clino_domain::*;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 const BOUNDS: Bounds = Bounds { events: 64, bytes: 1 << 20, records: 8, reports: 2 };
 
@@ -90,9 +93,13 @@ fn silent(hub: &Hub, run: &RunId) {
     assert_eq!(hub.refusal(run), None);
 }
 
+fn opened(directory: &Path) -> Arc<Hub> {
+    durable(BOUNDS, SqliteStore::open(directory, None).unwrap()).0
+}
+
 /// A hub with a history, and a run there.
-fn begun(history: History) -> (Arc<Hub>, RunId) {
-    let hub = Hub::new(BOUNDS).durable(history).unwrap();
+fn begun(directory: &Path) -> (Arc<Hub>, RunId) {
+    let hub = opened(directory);
     let run = RunId("r".into());
     hub.open(record(&run), case());
     (hub, run)
@@ -101,7 +108,7 @@ fn begun(history: History) -> (Arc<Hub>, RunId) {
 #[tokio::test]
 async fn a_stop_is_spoken_of_when_it_is_durable() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
+    let (hub, run) = begun(directory.path());
     // The disk is full at first.
     fill_disk(directory.path());
     measured(&hub, &run);
@@ -128,8 +135,7 @@ async fn a_stop_is_spoken_of_when_it_is_durable() {
         }
     }
     drop(reader);
-    let history = History::open(copy.path(), None, 10).unwrap();
-    let again = Hub::new(BOUNDS).durable(history).unwrap();
+    let again = opened(copy.path());
     again.resume(&run, case());
     assert_eq!(again.decided(&run), hub.decided(&run));
     assert!(again.refusal(&run).is_some());
@@ -139,7 +145,7 @@ async fn a_stop_is_spoken_of_when_it_is_durable() {
 #[tokio::test]
 async fn a_snapshot_that_watchers_have_heard_of_counts_in_a_decision() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
+    let (hub, run) = begun(directory.path());
     let feed = hub.feed(&run).unwrap();
     for event in events() {
         assert!(feed.tell_now(event).is_some());
@@ -151,7 +157,7 @@ async fn a_snapshot_that_watchers_have_heard_of_counts_in_a_decision() {
 #[tokio::test]
 async fn whoever_finds_a_stop_waits_for_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
+    let (hub, run) = begun(directory.path());
     hub.settled().await.unwrap();
     hub.spoken(&run).await.unwrap();
     // Found between two transactions: as if a poll came before the writer.
@@ -169,7 +175,7 @@ async fn whoever_finds_a_stop_waits_for_it() {
 #[tokio::test]
 async fn a_stop_that_a_drain_forestalls_is_not_spoken_of() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(History::open(directory.path(), None, 10).unwrap());
+    let (hub, run) = begun(directory.path());
     hub.drain();
     hub.docket.observe(&run, AT, &[&loss()]);
     hub.decide(&run, None).unwrap();

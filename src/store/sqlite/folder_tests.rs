@@ -2,11 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::folder::Folder;
-use super::tests::{acceptance, all, beside, end, hub, loss, measured};
 use super::*;
-use crate::publish::tests::record;
-use crate::publish::{Bounds, Hub};
-use clino_domain::*;
+use crate::store::fixtures::{Driver, group, record};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
@@ -39,31 +36,26 @@ fn probe(directory: &Path, digest: &str) -> PathBuf {
 }
 
 /// A run with one snapshot, closed and measured, and with a probe of that digest.
-fn over(hub: &Hub, run: &RunId, digest: &str) {
-    let spec = TensorSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1] };
-    let tensors = Arc::new(vec![Tensor::new(spec, vec![7; 4].into()).unwrap()]);
-    let group = KeptGroup { name: "en".into(), digest: digest.repeat(32), tensors: Some(tensors) };
-    hub.open(RunRecord { groups: vec![group], ..record(run) }, Case::default());
-    measured(hub, run, 1);
-    hub.close(run, false);
-    hub.append(run, Event::Closed);
+fn over(driver: &mut Driver, run: &RunId, digest: &str) {
+    driver.open(RunRecord { groups: vec![group(digest)], ..record(run) });
+    driver.measured(run, 1);
+    driver.close(run);
 }
 
 /// A history with one run and the file of its probe.
 async fn with_a_probe(directory: &Path) {
-    let (hub, _) = hub(directory);
-    over(&hub, &RunId("r".into()), "ab");
-    hub.settled().await.unwrap();
-    end(hub);
+    let mut driver = Driver::start(SqliteStore::open(directory, None).unwrap());
+    over(&mut driver, &RunId("r".into()), "ab");
+    driver.settled().await;
+    driver.end();
     assert!(probe(directory, "ab").exists());
 }
 
 /// Opens a history that keeps no run that is over, and waits until another one has come and gone, and its file with it.
 async fn tidied(directory: &Path) {
-    let history = History::open(directory, Some(Duration::ZERO), 10).unwrap();
-    let hub = Hub::new(Bounds::default()).durable(history).unwrap();
-    over(&hub, &RunId("later".into()), "ee");
-    hub.settled().await.unwrap();
+    let mut driver = Driver::start(SqliteStore::open(directory, Some(Duration::ZERO)).unwrap());
+    over(&mut driver, &RunId("later".into()), "ee");
+    driver.settled().await;
     let file = probe(directory, "ee");
     let gone = async {
         while file.exists() {
@@ -71,7 +63,7 @@ async fn tidied(directory: &Path) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
-    end(hub);
+    driver.end();
 }
 
 /// What was done to a path, in words and as it is done.
@@ -96,7 +88,7 @@ fn row_51_a_directory_of_somebody_else_is_refused_and_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         fill(directory.path());
         let before = tree(directory.path());
-        let fault = History::open(directory.path(), None, 10).unwrap_err();
+        let fault = SqliteStore::open(directory.path(), None).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Invalid, "{name}: {fault}");
         assert!(fault.message.contains("name "), "{name}: {fault}");
         assert_eq!(tree(directory.path()), before, "{name}");
@@ -107,7 +99,7 @@ fn row_51_a_directory_of_somebody_else_is_refused_and_left_alone() {
 fn row_51_an_empty_directory_and_a_fresh_disk_are_taken() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("lost+found")).unwrap();
-    drop(History::open(directory.path(), None, 10).unwrap());
+    drop(SqliteStore::open(directory.path(), None).unwrap());
     // Between the lock and the mark another one was killed.
     std::fs::remove_file(directory.path().join("clino.json")).unwrap();
     for name in ["history.db", "history.db-wal", "history.db-shm"] {
@@ -116,10 +108,10 @@ fn row_51_an_empty_directory_and_a_fresh_disk_are_taken() {
     for name in ["probes", "snapshots"] {
         std::fs::remove_dir(directory.path().join(name)).unwrap();
     }
-    drop(History::open(directory.path(), None, 10).unwrap());
+    drop(SqliteStore::open(directory.path(), None).unwrap());
     // Whatever is put beside the mark later is not looked at.
     write(directory.path().join("notes.txt"), "precious");
-    drop(History::open(directory.path(), None, 10).unwrap());
+    drop(SqliteStore::open(directory.path(), None).unwrap());
 }
 
 #[tokio::test]
@@ -149,7 +141,7 @@ async fn row_51_a_link_in_the_place_of_a_file_is_not_followed() {
     let own = directory.path().join("probes").join(&name);
     std::fs::rename(&own, &precious).unwrap();
     std::os::unix::fs::symlink(&precious, &own).unwrap();
-    let fault = History::open(directory.path(), None, 10).unwrap_err();
+    let fault = SqliteStore::open(directory.path(), None).unwrap_err();
     assert!(fault.message.contains("links are not followed"), "{fault}");
     // Put there while it works: the link itself stays, too.
     let folder = directory.path().join("other");
@@ -192,7 +184,7 @@ async fn row_51_nothing_is_removed_after_a_database_was_put_aside() {
 fn row_59_a_directory_and_all_in_it_is_its_owners_alone() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("above/data");
-    let open = || History::open(&data, None, 10).unwrap();
+    let open = || SqliteStore::open(&data, None).unwrap();
     let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
     let names = ["lock", "clino.json", "history.db", "history.db-wal", "history.db-shm"];
     let check = || {
@@ -221,43 +213,4 @@ fn row_59_a_directory_and_all_in_it_is_its_owners_alone() {
     let _history = open();
     check();
     assert_eq!((mode(&tensors), mode(&data.join("notes.txt"))), (0o600, 0o644));
-}
-
-/// The database refuses such a row however often it is written.
-const REFUSED: &str = "CREATE TRIGGER refused BEFORE INSERT ON readings WHEN NEW.value = 13
-    BEGIN SELECT RAISE(ABORT, 'an unlucky number'); END;
-    CREATE TRIGGER unwanted BEFORE INSERT ON runs WHEN NEW.id = 'unwanted'
-    BEGIN SELECT RAISE(ABORT, 'it is not wanted'); END;";
-
-#[tokio::test]
-async fn row_63_a_row_that_cannot_be_written_is_set_aside_and_told() {
-    let directory = tempfile::tempdir().unwrap();
-    let run = RunId("r".into());
-    let (before, _) = hub(directory.path());
-    before.open(record(&run), Case::default());
-    before.settled().await.unwrap();
-    beside(directory.path()).execute_batch(REFUSED).unwrap();
-    before.accept(&run, acceptance(1));
-    (0..40).for_each(|i| before.append(&run, loss(1, f64::from(i))));
-    before.kept(&run, "s1").await.unwrap();
-    before.room().unwrap();
-    // Whoever wants to hear that it is kept hears that it is not; the run itself goes on.
-    let unwanted = RunId("unwanted".into());
-    before.open(record(&unwanted), Case::default());
-    before.append(&unwanted, loss(1, 1.0));
-    let fault = before.kept(&unwanted, "unwanted").await.unwrap_err();
-    assert!(fault.kind == FaultKind::Internal && fault.message.contains("not wanted"), "{fault}");
-    assert_eq!(before.standing(&unwanted).unwrap().progress.next_sequence, 1);
-    assert_eq!(before.tally().meters.number(clino_domain::meters::Metric::HistoryDropped, &[]), 3.0);
-    end(before);
-
-    let (after, runs) = hub(directory.path());
-    assert_eq!(runs.len(), 1);
-    after.settled().await.unwrap();
-    // All others are there, and a gap says that one is not.
-    let events = all(&after, &run, 41).await;
-    assert!(events.iter().zip(0..).all(|(event, due)| event.sequence == due));
-    assert_eq!(events[14].event, Event::Gap { lost: 1 });
-    assert_eq!(events[15].event, loss(1, 14.0));
-    end(after);
 }

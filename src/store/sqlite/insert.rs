@@ -11,6 +11,7 @@ use super::kept::Kept;
 use super::reading::Row;
 use super::tensors::{reference_digest, write_probe, write_reference};
 use super::trouble::Trouble;
+use crate::store::Change;
 use clino_domain::{Acceptance, Event, Fault, RunId, RunRecord, Sequenced, SnapshotRef};
 use rusqlite::{Connection, named_params, params};
 use serde::Serialize;
@@ -19,29 +20,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Something to be kept.
-#[derive(Debug)]
-pub(super) enum Line {
-    /// A run begins.
-    Open(Box<RunRecord>),
-    /// A snapshot was received, with its event.
-    Accept(Box<Acceptance>, Arc<Sequenced>),
-    /// Something else happened.
-    Event(Arc<Sequenced>),
-    /// A run takes no more snapshots, and whether it may be opened again.
-    Close(bool),
-    /// It takes snapshots again.
-    Reopen,
-    /// Told in its turn, and not kept.
-    Draining,
-}
-
 /// Of which run, what, and when in Unix seconds.
 #[derive(Debug)]
 pub(super) struct Dated {
     pub run: RunId,
     pub kept: Arc<Kept>,
-    pub line: Line,
+    pub change: Change,
     pub at: f64,
 }
 
@@ -101,26 +85,26 @@ pub(super) fn write_apart(
 }
 
 fn line(connection: &Connection, dated: &Dated, files: &HashMap<String, String>) -> Result<(), Trouble> {
-    match &dated.line {
-        Line::Open(record) => dated.kept.is_row(open(connection, record)?),
-        Line::Accept(acceptance, sequenced) => {
+    match &dated.change {
+        Change::Open(record) => dated.kept.is_row(open(connection, record)?),
+        Change::Accept(acceptance, sequenced) => {
             let file = files.get(&acceptance.receipt.id.0);
             accept(connection, dated, acceptance, sequenced.sequence, file)?;
             other(connection, dated, sequenced)?;
         }
-        Line::Event(sequenced) => match &sequenced.event {
+        Change::Event(sequenced) => match &sequenced.event {
             Event::Reading(_) => reading(connection, dated, sequenced)?,
             _ => other(connection, dated, sequenced)?,
         },
-        Line::Close(resumable) => {
+        Change::Close { resumable } => {
             let sql = "UPDATE runs SET closed_at = coalesce(closed_at, ?2), resumable = ?3 WHERE number = ?1";
             connection.prepare_cached(sql)?.execute(params![dated.kept.row()?, dated.at, resumable])?;
         }
-        Line::Reopen => {
+        Change::Reopen => {
             let sql = "UPDATE runs SET closed_at = NULL, ended_at = NULL, resumable = 0 WHERE number = ?1";
             connection.prepare_cached(sql)?.execute(params![dated.kept.row()?])?;
         }
-        Line::Draining => {}
+        Change::Mark => {}
     }
     Ok(())
 }
@@ -138,8 +122,8 @@ fn keep_tensors(
     dated: &Dated,
     files: &mut HashMap<String, String>,
 ) -> Result<(), Trouble> {
-    match &dated.line {
-        Line::Open(record) => {
+    match &dated.change {
+        Change::Open(record) => {
             for group in &record.groups {
                 if let Some(tensors) = &group.tensors {
                     let path = folder.probe(&group.digest);
@@ -148,7 +132,7 @@ fn keep_tensors(
                 }
             }
         }
-        Line::Accept(acceptance, _) => {
+        Change::Accept(acceptance, _) => {
             if let Some(reference) = &acceptance.reference {
                 let digest = reference_digest(reference, &acceptance.receipt.digest);
                 let path = folder.snapshot(&digest);

@@ -3,8 +3,8 @@
 //! Owns: how long runs are kept, and how much is done at once. May not touch: runs that have not ended.
 
 use super::folder::Folder;
-use super::now;
 use super::trouble::Trouble;
+use crate::store::now;
 use clino_domain::RunId;
 use rusqlite::{Connection, params};
 use std::collections::VecDeque;

@@ -1,162 +1,27 @@
+//! A hub on a store in SQLite: what outlives it, what a disk that fails does, what can never be kept.
 #![allow(clippy::unwrap_used)]
 
-use super::insert::{Dated, Line, write};
-use super::reading::{Frame, Row};
-use super::*;
-use crate::publish::tests::{checked, record};
-use crate::publish::{Bounds, Hub};
+use super::{Bounds, Hub};
+use crate::store::EventStore;
+use crate::store::fixtures::{acceptance, at, checked, loss, record};
+use crate::store::sqlite::{DATABASE, SqliteStore};
 use clino_domain::*;
-use proptest::prelude::*;
-use std::collections::BTreeMap;
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 const BOUNDS: Bounds = Bounds { events: 8, bytes: 1 << 20, records: 3, reports: 2 };
 
-pub(super) fn at(step: u64) -> SnapshotRef {
-    SnapshotRef { step, attempt: 1 }
+/// A hub on a store, and the runs that are there.
+pub(super) fn durable(bounds: Bounds, store: Arc<dyn EventStore>) -> (Arc<Hub>, Vec<KeptRun>) {
+    let runs = store.runs(10).unwrap();
+    let kept = runs.iter().map(|stored| stored.run.clone()).collect();
+    (Hub::new(bounds).durable(store, runs).unwrap(), kept)
 }
 
-/// Every sort of number, those that SQLite and JSON do not have among them.
-fn number() -> impl Strategy<Value = f64> {
-    let special = [0.0, -0.0, 1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324, f64::MAX];
-    prop_oneof![
-        prop::sample::select(special.to_vec()),
-        any::<u64>().prop_map(f64::from_bits),
-        any::<i16>().prop_map(f64::from),
-    ]
-}
-
-fn numbers() -> impl Strategy<Value = Vec<f64>> {
-    prop::collection::vec(number(), 0..4)
-}
-
-fn maybe() -> impl Strategy<Value = Option<f64>> {
-    prop::option::of(number())
-}
-
-fn parts() -> impl Strategy<Value = Vec<Part>> {
-    prop::collection::vec(("[a-z\"é]{0,3}", maybe()).prop_map(|(name, value)| Part { name, value }), 0..3)
-}
-
-fn tensors() -> impl Strategy<Value = Vec<TensorParts>> {
-    prop::collection::vec(
-        ("[a-z.]{1,4}", parts()).prop_map(|(tensor, parts)| TensorParts { tensor, parts }),
-        0..3,
-    )
-}
-
-fn rungs() -> impl Strategy<Value = Vec<Rung>> {
-    let rung = (number(), number(), numbers(), maybe());
-    let rung = rung.prop_map(|(alpha, value, draws, stderr)| Rung { alpha, value, draws, stderr });
-    prop::collection::vec(rung, 0..3)
-}
-
-fn surface() -> impl Strategy<Value = Option<Surface>> {
-    let surface = (1u32..3, numbers(), prop::collection::vec(maybe(), 0..4));
-    prop::option::of(surface.prop_map(|(dimensions, axis, losses)| Surface { dimensions, axis, losses }))
-}
-
-fn plain() -> impl Strategy<Value = Reading> {
-    let outcome = prop::sample::select(vec![
-        Outcome::Measured,
-        Outcome::Undefined,
-        Outcome::Unavailable,
-        Outcome::Failed,
-        Outcome::Skipped,
-    ]);
-    let estimate = (number(), maybe(), number(), number());
-    let estimate = estimate.prop_map(|(mean, stderr, min, max)| Estimate { mean, stderr, min, max });
-    let ended = prop::sample::select(vec![Ended::Draws, Ended::Target, Ended::MaxDraws, Ended::MaxSeconds]);
-    let interval = prop::option::of((number(), number(), number()));
-    let spread = (prop::option::of(estimate), interval);
-    let columns = (any::<u64>(), 1..u32::MAX, outcome, maybe(), spread, prop::option::of(ended));
-    let texts = (prop::option::of(".{0,5}"), prop::option::of(".{0,5}"), prop::option::of("[a-z]{1,3}"));
-    (columns, texts, prop::array::uniform5(number()), any::<bool>()).prop_map(
-        |(
-            (step, attempt, outcome, value, (estimate, interval), ended),
-            (reason, remark, group),
-            work,
-            known,
-        )| {
-            let interval = interval.map(|(low, high, level)| Interval { low, high, level });
-            let name = if known { "loss" } else { "unknown" };
-            let parameters = BTreeMap::from([("p".to_owned(), Value::Number(0.5))]);
-            let measure = MeasureRequest { name: name.into(), parameters };
-            let [seconds, forwards, backwards, passes, operations] = work;
-            Reading {
-                outcome,
-                value,
-                estimate,
-                interval,
-                ended,
-                reason,
-                remark,
-                seconds,
-                work: Work { forwards, backwards, passes, operations },
-                ..Reading::blank(measure, group.as_deref(), SnapshotRef { step, attempt }, Precision::F64)
-            }
-        },
-    )
-}
-
-fn reading() -> impl Strategy<Value = Reading> {
-    let run = (numbers(), numbers()).prop_map(|(nodes, weights)| Quadrature { nodes, weights });
-    let rest = (numbers(), parts(), tensors(), rungs(), prop::collection::vec(run, 0..3), surface());
-    (plain(), rest, any::<bool>()).prop_map(|(plain, (draws, parts, tensors, rungs, runs, surface), f32)| {
-        Reading {
-            draws,
-            parts,
-            tensors,
-            rungs,
-            runs,
-            surface,
-            precision: if f32 { Precision::F32 } else { Precision::F64 },
-            ..plain
-        }
-    })
-}
-
-fn known() -> MeasureRequest {
-    MeasureRequest { name: "loss".into(), parameters: BTreeMap::from([("p".to_owned(), Value::Number(0.5))]) }
-}
-
-fn sequenced(sequence: u64, event: Event) -> Arc<Sequenced> {
-    Arc::new(Sequenced { sequence, event })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-    #[test]
-    fn readings_come_back_bit_for_bit(readings in prop::collection::vec(reading(), 1..20)) {
-        let directory = tempfile::tempdir().unwrap();
-        let mut history = History::open(directory.path(), None, 10).unwrap();
-        let frame = Frame { measures: vec![known()], precision: Precision::F64 };
-        let run = RunId("r".into());
-        let kept = Arc::new(Kept::new(frame.measures.clone(), frame.precision));
-        let dated = |line| Dated { run: run.clone(), kept: kept.clone(), line, at: 1.0 };
-        let mut lines = vec![dated(Line::Open(Box::new(record(&run))))];
-        for reading in &readings {
-            let event = Event::Reading(Box::new(reading.clone()));
-            let sequence = kept.take(&event);
-            lines.push(dated(Line::Event(sequenced(sequence, event))));
-        }
-        // Twice, as after a commit of which nobody knows whether it reached the disk.
-        write(&mut history.connection, &history.store.folder, &lines).unwrap();
-        write(&mut history.connection, &history.store.folder, &lines).unwrap();
-        let page = history.store.page(&kept, 0).unwrap();
-        prop_assert_eq!(page.len(), readings.len());
-        for (found, expected) in page.iter().zip(&readings) {
-            let Event::Reading(found) = &found.event else { panic!("{found:?}") };
-            prop_assert_eq!(format!("{found:?}"), format!("{expected:?}"));
-            // Also the bits of what is no number.
-            prop_assert_eq!(Row::of(0, found, &frame).unwrap(), Row::of(0, expected, &frame).unwrap());
-        }
-    }
-}
-
-pub(super) fn hub(directory: &Path) -> (Arc<Hub>, Vec<KeptRun>) {
-    let history = History::open(directory, None, 10).unwrap();
-    let runs = history.runs();
-    (Hub::new(BOUNDS).durable(history).unwrap(), runs)
+fn hub(directory: &Path) -> (Arc<Hub>, Vec<KeptRun>) {
+    durable(BOUNDS, SqliteStore::open(directory, None).unwrap())
 }
 
 pub(super) fn end(hub: Arc<Hub>) {
@@ -164,30 +29,7 @@ pub(super) fn end(hub: Arc<Hub>) {
     drop(hub);
 }
 
-pub(super) fn loss(step: u64, value: f64) -> Event {
-    let loss = MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() };
-    let reading = Reading { value: Some(value), ..Reading::blank(loss, None, at(step), Precision::F64) };
-    Event::Reading(Box::new(reading))
-}
-
-pub(super) fn acceptance(step: u64) -> Acceptance {
-    let receipt = Receipt {
-        id: SnapshotId(format!("s{step}")),
-        at: at(step),
-        digest: "d".into(),
-        measures: vec!["loss".into()],
-        unmeasured: vec![],
-        replaced: None,
-        repeated: false,
-        warnings: Vec::new(),
-        decision: None,
-    };
-    let header = SnapshotHeader { at: at(step), kind: WeightKind::Ema, initialization: false };
-    let key = Some((format!("key {step}"), "print".to_owned()));
-    Acceptance { header, receipt, key, reference: None }
-}
-
-pub(super) fn measured(hub: &Hub, run: &RunId, step: u64) {
+fn measured(hub: &Hub, run: &RunId, step: u64) {
     hub.accept(run, acceptance(step));
     hub.append(run, Event::Started { snapshot: at(step), readings: 2 });
     hub.append(run, loss(step, step as f64));
@@ -195,7 +37,7 @@ pub(super) fn measured(hub: &Hub, run: &RunId, step: u64) {
     hub.append(run, Event::Finished { snapshot: at(step), seconds: 0.5 });
 }
 
-pub(super) async fn all(hub: &Hub, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
+async fn all(hub: &Hub, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
     let mut watcher = hub.watch(run, Some(0)).unwrap();
     let mut events = Vec::new();
     while events.len() < count {
@@ -229,7 +71,7 @@ async fn what_was_told_is_there_again_and_numbers_go_on() {
     let reason = "the daemon ended before it was measured".to_owned();
     assert_eq!(*again[153], Sequenced { sequence: 153, event: Event::Skipped { snapshot: at(31), reason } });
     let progress = after.standing(&run).unwrap().progress;
-    assert_eq!(progress, crate::publish::Progress { skipped: 1, next_sequence: 154, ..standing.progress });
+    assert_eq!(progress, super::Progress { skipped: 1, next_sequence: 154, ..standing.progress });
     assert_eq!(after.standing(&run).unwrap().latest, standing.latest);
     let report = after.report(&run, Some(at(3))).unwrap();
     assert_eq!(
@@ -417,8 +259,8 @@ async fn runs_that_are_too_old_go_with_their_files() {
     end(before);
     let probes = || std::fs::read_dir(directory.path().join("probes")).unwrap().count();
     assert_eq!(probes(), 2);
-    let history = History::open(directory.path(), Some(Duration::from_millis(1)), 10).unwrap();
-    let after = Hub::new(BOUNDS).durable(history).unwrap();
+    let store = SqliteStore::open(directory.path(), Some(Duration::from_millis(1))).unwrap();
+    let (after, _) = durable(BOUNDS, store);
     let gone = async {
         while after.standing(&old).is_ok() || probes() > 1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -432,13 +274,41 @@ async fn runs_that_are_too_old_go_with_their_files() {
     assert_eq!(runs.iter().map(|run| run.record.id.clone()).collect::<Vec<_>>(), [young]);
 }
 
-#[test]
-fn row_47_one_directory_has_one_daemon() {
+/// The database refuses such a row however often it is written.
+const REFUSED: &str = "CREATE TRIGGER refused BEFORE INSERT ON readings WHEN NEW.value = 13
+    BEGIN SELECT RAISE(ABORT, 'an unlucky number'); END;
+    CREATE TRIGGER unwanted BEFORE INSERT ON runs WHEN NEW.id = 'unwanted'
+    BEGIN SELECT RAISE(ABORT, 'it is not wanted'); END;";
+
+#[tokio::test]
+async fn row_63_a_row_that_cannot_be_written_is_set_aside_and_told() {
     let directory = tempfile::tempdir().unwrap();
-    let first = History::open(directory.path(), None, 10).unwrap();
-    let fault = History::open(directory.path(), None, 10).unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Exists);
-    assert!(fault.message.contains(&std::process::id().to_string()), "{fault}");
-    drop(first);
-    History::open(directory.path(), None, 10).unwrap();
+    let run = RunId("r".into());
+    let (before, _) = hub(directory.path());
+    before.open(record(&run), Case::default());
+    before.settled().await.unwrap();
+    beside(directory.path()).execute_batch(REFUSED).unwrap();
+    before.accept(&run, acceptance(1));
+    (0..40).for_each(|i| before.append(&run, loss(1, f64::from(i))));
+    before.kept(&run, "s1").await.unwrap();
+    before.room().unwrap();
+    // Whoever wants to hear that it is kept hears that it is not; the run itself goes on.
+    let unwanted = RunId("unwanted".into());
+    before.open(record(&unwanted), Case::default());
+    before.append(&unwanted, loss(1, 1.0));
+    let fault = before.kept(&unwanted, "unwanted").await.unwrap_err();
+    assert!(fault.kind == FaultKind::Internal && fault.message.contains("not wanted"), "{fault}");
+    assert_eq!(before.standing(&unwanted).unwrap().progress.next_sequence, 1);
+    assert_eq!(before.tally.meters.number(clino_domain::meters::Metric::HistoryDropped, &[]), 3.0);
+    end(before);
+
+    let (after, runs) = hub(directory.path());
+    assert_eq!(runs.len(), 1);
+    after.settled().await.unwrap();
+    // All others are there, and a gap says that one is not.
+    let events = all(&after, &run, 41).await;
+    assert!(events.iter().zip(0..).all(|(event, due)| event.sequence == due));
+    assert_eq!(events[14].event, Event::Gap { lost: 1 });
+    assert_eq!(events[15].event, loss(1, 14.0));
+    end(after);
 }

@@ -8,7 +8,7 @@ use super::kept::Kept;
 use super::read::{named, snapshot};
 use super::reading::Frame;
 use super::trouble::Trouble;
-use crate::publish::board::{Progress, Standing};
+use crate::store::{Progress, Standing, StoredRun, Worked};
 use clino_domain::kept::MOST_RECEIPTS;
 use clino_domain::{
     Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, Refusals, RunId, RunLabel, RunRecord, RunSummary,
@@ -22,9 +22,6 @@ use std::time::Duration;
 
 /// So many attempts are read back.
 const MOST_ATTEMPTS: usize = 65_536;
-
-/// Seconds that the engine worked for a project, and how long ago that ended.
-pub type Worked = (String, f64, Duration);
 
 /// What the engine has done within a time, oldest first. A snapshot counts from when it was received: it may have waited,
 /// and that is not written down.
@@ -41,23 +38,18 @@ pub(super) fn worked(connection: &Connection, now: f64, window: Duration) -> Res
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// A run as a process finds it.
+/// A run as a process finds it, and what the writer needs to go on with it.
 #[derive(Debug)]
-pub(in crate::publish) struct Loaded {
-    pub run: KeptRun,
+pub(super) struct Loaded {
+    pub stored: StoredRun,
     pub kept: Arc<Kept>,
-    pub standing: Standing,
-    /// Snapshots that were received and not measured.
-    pub pending: Vec<SnapshotRef>,
-    /// Whether its last event is there.
-    pub ended: bool,
 }
 
 impl Loaded {
     /// As whoever lists runs sees it.
     pub fn summary(self) -> RunSummary {
-        let KeptRun { record, closed, .. } = self.run;
-        let Standing { progress, latest, decision, checked } = self.standing;
+        let StoredRun { run: KeptRun { record, closed, .. }, standing, .. } = self.stored;
+        let Standing { progress, latest, decision, checked } = standing;
         let pending = progress.pending();
         let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
         RunSummary {
@@ -169,13 +161,23 @@ fn loaded(row: &Row<'_>) -> Result<Loaded, Trouble> {
     let frame = Frame { measures: record.measures.clone(), precision: record.precision };
     let ended = row.get::<_, Option<f64>>("ended_at")?.is_some();
     let closed = row.get::<_, Option<f64>>("closed_at")?.is_some();
-    Ok(Loaded {
+    let stored = StoredRun {
         run: KeptRun { record, closed, resumable: row.get("resumable")?, begun: progress.accepted > 0 },
-        kept: Arc::new(Kept::at(row.get("number")?, frame, progress)),
         standing: Standing { progress, latest: Vec::new(), decision, checked },
         pending: Vec::new(),
         ended,
-    })
+    };
+    Ok(Loaded { stored, kept: Arc::new(Kept::at(row.get("number")?, frame, progress)) })
+}
+
+/// What reading of a run leans on, if it is there.
+pub(super) fn kept(connection: &Connection, run: &RunId) -> Result<Option<Arc<Kept>>, Trouble> {
+    let mut statement =
+        connection.prepare_cached("SELECT number, measures, precision FROM runs WHERE id = ?1")?;
+    let mut rows = statement.query([&run.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let frame = Frame { measures: parsed(row, "measures")?, precision: word(row, "precision")? };
+    Ok(Some(Arc::new(Kept::at(row.get("number")?, frame, Progress::default()))))
 }
 
 /// All runs that have not ended, and as many of the newest others as fit beside them; oldest first.
@@ -193,9 +195,9 @@ pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<Loaded>, 
     let mut runs = Vec::new();
     while let Some(row) = rows.next()? {
         let mut loaded = loaded(row)?;
-        loaded.standing.latest = latest(connection, &loaded)?;
-        if !loaded.ended {
-            loaded.pending = pending(connection, loaded.kept.row()?)?;
+        loaded.stored.standing.latest = latest(connection, &loaded)?;
+        if !loaded.stored.ended {
+            loaded.stored.pending = pending(connection, loaded.kept.row()?)?;
         }
         runs.push(loaded);
     }
@@ -204,7 +206,7 @@ pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<Loaded>, 
 
 /// The principal numbers of the snapshot that was measured last.
 fn latest(connection: &Connection, loaded: &Loaded) -> Result<Vec<Latest>, Trouble> {
-    let Some(at) = loaded.standing.progress.last_measured else { return Ok(Vec::new()) };
+    let Some(at) = loaded.stored.standing.progress.last_measured else { return Ok(Vec::new()) };
     let sql = "SELECT readings.measure, readings.probe_group, readings.value, readings.stderr \
                FROM snapshots JOIN readings ON readings.run = snapshots.run \
                AND readings.sequence > snapshots.started AND readings.sequence < snapshots.finished \

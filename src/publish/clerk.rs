@@ -1,0 +1,56 @@
+//! Who asks policies of what is measured: a thread of its own, so that a slow one holds up no store and no engine.
+//!
+//! Owns: the thread. May not touch: what policies say.
+
+use super::docket::Docket;
+use clino_domain::RunId;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How often a thread that ends is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// The thread, which ends when this drops.
+#[derive(Debug)]
+pub(super) struct Clerk {
+    docket: Arc<Docket>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Clerk {
+    /// Starts it. `judge` asks the policy of one run, and tells whether there is anybody left who wants to know.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(
+        docket: Arc<Docket>,
+        judge: impl Fn(&RunId) -> bool + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let asked = docket.clone();
+        let work = move || while asked.next().is_some_and(|run| judge(&run)) {};
+        let thread = Builder::new().name("clino-policies".into()).spawn(work)?;
+        Ok(Self { docket, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Nobody is summoned any more: waits until all who were are answered. False when that takes too long.
+    pub fn end(&self, deadline: Instant) -> bool {
+        self.docket.end();
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return true;
+        };
+        while !thread.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        thread.join().is_ok()
+    }
+}
+
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        self.docket.end();
+    }
+}

@@ -1,0 +1,370 @@
+//! The hub: one feed a run, each with a log, a board and its watchers' alarm.
+//!
+//! Owns: which feeds there are and when they end. May not touch: what the events mean beyond their end.
+//!
+//! With a store an event goes there first, and is told when it is durable; without one it is told at once.
+
+use super::clerk::Clerk;
+use super::docket::Docket;
+use super::feed::{Feed, Surroundings, What, lock};
+use super::log::Bounds;
+use super::watcher::Watcher;
+use crate::store::{Audience, EventStore, Progress, Standing, StoredRun, Watermark};
+use clino_domain::tally::Tally;
+use clino_domain::{
+    Acceptance, Case, Event, Fault, FaultKind, Journal, Layout, Ledger, ParameterSource, Report, RunId,
+    RunRecord, RunSpec, SnapshotRef, Vault,
+};
+use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Beyond so many snapshots that wait for their policies nothing new is taken on.
+const CROWD: usize = 8_192;
+/// How often policies that are still asked at the end are looked at.
+const LOOK: Duration = Duration::from_millis(2);
+/// Of the patience at the end, the share that policies have: the rest is the store's.
+const FOR_POLICIES: f64 = 0.5;
+
+/// All feeds.
+#[derive(Debug, Default)]
+pub struct Hub {
+    bounds: Bounds,
+    feeds: Mutex<HashMap<RunId, Arc<Feed>>>,
+    pub(super) docket: Arc<Docket>,
+    watermark: Watermark,
+    kept_in: Option<KeptIn>,
+    /// Counts what happens in all runs: wakes whoever watches many of them.
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) ended: CancellationToken,
+    pub(super) tally: Arc<Tally>,
+    expiry: OnceLock<Expiry>,
+    clerk: OnceLock<Clerk>,
+}
+
+/// Where everything is kept, which is closed with the hub.
+#[derive(Debug)]
+struct KeptIn(Arc<dyn EventStore>);
+
+impl Drop for KeptIn {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Asks whoever holds a run to forget it; tells whether they did.
+struct Expiry(Box<dyn Fn(&RunId) -> bool + Send + Sync>);
+
+impl Debug for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Expiry(..)")
+    }
+}
+
+impl Hub {
+    /// A hub in memory, whose feeds are bounded by `bounds`. Policies are asked once it is [started](Hub::started).
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// The same, taking on nothing new below a watermark.
+    pub fn above(self, watermark: Watermark) -> Self {
+        Self { watermark, ..self }
+    }
+
+    /// The same, with what happens counted there.
+    pub fn counted(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
+    }
+
+    /// The same, asking policies on a thread of their own.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn started(self) -> std::io::Result<Arc<Self>> {
+        let hub = Arc::new(self);
+        let whose = Arc::downgrade(&hub);
+        let judge = move |run: &RunId| whose.upgrade().map(|hub| hub.judge(run)).is_some();
+        let clerk = Clerk::start(hub.docket.clone(), judge)?;
+        let _ = hub.clerk.set(clerk);
+        Ok(hub)
+    }
+
+    /// The same with a store, and the runs of earlier processes that it has. What was received then and not measured is
+    /// skipped.
+    ///
+    /// # Errors
+    /// Those of starting threads.
+    pub fn durable(self, store: Arc<dyn EventStore>, runs: Vec<StoredRun>) -> std::io::Result<Arc<Self>> {
+        let hub = Self { kept_in: Some(KeptIn(store.clone())), ..self };
+        runs.into_iter().for_each(|run| hub.take_up(run));
+        let hub = hub.started()?;
+        let audience = Arc::downgrade(&hub);
+        store.start(audience, hub.tally.clone())?;
+        Ok(hub)
+    }
+
+    fn take_up(&self, stored: StoredRun) {
+        let StoredRun { run, standing, pending, ended } = stored;
+        let feed = self.begin(run.record.id, standing, ended);
+        for snapshot in pending {
+            let reason = "the daemon ended before it was measured".to_owned();
+            feed.push(What::Event(Event::Skipped { snapshot, reason }));
+        }
+        if run.closed && !ended {
+            feed.push(What::Event(Event::Closed));
+        }
+    }
+
+    fn begin(&self, run: RunId, standing: Standing, ended: bool) -> Arc<Feed> {
+        let around = Surroundings {
+            bounds: self.bounds,
+            store: self.store().cloned(),
+            docket: self.docket.clone(),
+            tally: self.tally.clone(),
+        };
+        let feed = Feed::new(run.clone(), around, standing, ended);
+        lock(&self.feeds).insert(run, feed.clone());
+        feed
+    }
+
+    pub(super) fn feed(&self, run: &RunId) -> Result<Arc<Feed>, Fault> {
+        lock(&self.feeds).get(run).cloned().ok_or_else(Fault::unknown_run)
+    }
+
+    pub(super) fn store(&self) -> Option<&Arc<dyn EventStore>> {
+        self.kept_in.as_ref().map(|KeptIn(store)| store)
+    }
+
+    /// The store, if there is one, for a run that is held.
+    fn store_of(&self, run: &RunId) -> Result<Option<&Arc<dyn EventStore>>, Fault> {
+        self.feed(run).map(|_| self.store())
+    }
+
+    /// Waits until everything that has happened so far is durable; at once without a store.
+    ///
+    /// # Errors
+    /// [`Exhausted`](FaultKind::Exhausted) or [`Unavailable`](FaultKind::Unavailable) when the disk fails.
+    pub async fn settled(&self) -> Result<(), Fault> {
+        match self.store() {
+            Some(store) => store.settled().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until a run, or a snapshot of it, is durable: whichever has that id.
+    ///
+    /// # Errors
+    /// Those of [`Hub::settled`]; [`Internal`](FaultKind::Internal) when it cannot be kept.
+    pub async fn kept(&self, run: &RunId, id: &str) -> Result<(), Fault> {
+        self.settled().await?;
+        self.store().and_then(|store| store.refusal(run, id)).map_or(Ok(()), Err)
+    }
+
+    /// How a run stands.
+    ///
+    /// # Errors
+    /// [`NotFound`](FaultKind::NotFound).
+    pub fn standing(&self, run: &RunId) -> Result<Standing, Fault> {
+        let mut standing = lock(&self.feed(run)?.state).board.standing().clone();
+        standing.decision = self.docket.last(run).or(standing.decision);
+        Ok(standing)
+    }
+
+    /// How far a run is.
+    ///
+    /// # Errors
+    /// [`NotFound`](FaultKind::NotFound).
+    pub fn progress(&self, run: &RunId) -> Result<Progress, Fault> {
+        Ok(lock(&self.feed(run)?.state).board.standing().progress)
+    }
+
+    /// How long nothing has happened in a run.
+    ///
+    /// # Errors
+    /// [`NotFound`](FaultKind::NotFound).
+    pub fn quiet(&self, run: &RunId) -> Result<Duration, Fault> {
+        Ok(lock(&self.feed(run)?.state).changed.elapsed())
+    }
+
+    /// What is known of a snapshot of a run; `None` is the one that was measured last. May read from disk.
+    ///
+    /// # Errors
+    /// [`NotFound`](FaultKind::NotFound) for an unknown run or snapshot.
+    pub fn report(&self, run: &RunId, at: Option<SnapshotRef>) -> Result<Report, Fault> {
+        let feed = self.feed(run)?;
+        let (held, elsewhere) = {
+            let state = lock(&feed.state);
+            (state.board.report(at), state.board.elsewhere(at))
+        };
+        match (self.store(), elsewhere) {
+            (Some(store), Some(at)) => store.report(run, at),
+            _ => held,
+        }
+    }
+
+    /// A watcher of a run, from a sequence number or from now on. Of a run that has ended, "now" is its last event.
+    ///
+    /// # Errors
+    /// [`NotFound`](FaultKind::NotFound) for an unknown run, [`Invalid`](FaultKind::Invalid) for a sequence number ahead of
+    /// the run.
+    pub fn watch(&self, run: &RunId, from: Option<u64>) -> Result<Watcher, Fault> {
+        let feed = self.feed(run)?;
+        let (next, ended) = feed.end();
+        let from = from.unwrap_or(if ended { next.saturating_sub(1) } else { next });
+        if from > next {
+            let description = format!("found {from}, expected at most {next}, the number of the next event");
+            return Err(Fault::invalid("from_sequence", description));
+        }
+        Ok(Watcher::new(feed, from, self.store().cloned()))
+    }
+
+    fn all(&self) -> Vec<Arc<Feed>> {
+        lock(&self.feeds).values().cloned().collect()
+    }
+
+    /// The last event of every run that has not ended: the daemon shuts down.
+    pub fn drain(&self) {
+        self.all().into_iter().for_each(|feed| feed.push(What::Event(Event::Draining)));
+        self.ended.cancel();
+    }
+
+    /// Waits until policies have been asked and everything is written, which nothing must be added to any more. False when
+    /// that takes longer.
+    pub fn end(&self, patience: Duration) -> bool {
+        let Some(store) = self.store() else { return true };
+        let deadline = Instant::now() + patience;
+        self.end_policies(store, Instant::now() + patience.mul_f64(FOR_POLICIES));
+        store.end(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// What policies say of the last snapshots is kept as well; of those that are not durable and cannot be, nothing is said.
+    fn end_policies(&self, store: &Arc<dyn EventStore>, deadline: Instant) {
+        let unjudged = || self.all().iter().any(|feed| lock(&feed.state).unjudged > 0);
+        while unjudged() && store.level().borrow().trouble.is_none() && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        if let Some(clerk) = self.clerk.get()
+            && !clerk.end(deadline)
+        {
+            tracing::warn!("a policy is left behind that has not answered in time");
+        }
+    }
+
+    /// Whom to ask before a run that is too old is removed from the store; the first one counts.
+    pub fn on_expiry(&self, forget: impl Fn(&RunId) -> bool + Send + Sync + 'static) {
+        let _ = self.expiry.set(Expiry(Box::new(forget)));
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn push(&self, run: &RunId, what: What) {
+        let Ok(feed) = self.feed(run) else { return };
+        // With a store nothing has happened before it says so; a run that closes or goes on looks so at once.
+        let now = self.store().is_none() || matches!(what, What::Close { .. } | What::Reopen);
+        feed.push(what);
+        if now {
+            self.changed();
+        }
+    }
+}
+
+impl Audience for Hub {
+    fn expire(&self, run: &RunId) -> bool {
+        let forgotten = self.expiry.get().is_none_or(|Expiry(forget)| forget(run));
+        if forgotten {
+            self.forget(run);
+        }
+        forgotten
+    }
+
+    fn changed(&self) {
+        Self::changed(self);
+    }
+}
+
+impl Journal for Hub {
+    fn room(&self) -> Result<(), Fault> {
+        self.store().map_or(Ok(()), |store| store.room())?;
+        let waiting = self.docket.waiting();
+        if waiting > CROWD {
+            let message =
+                format!("{waiting} snapshots wait for what policies say of them: they are too slow");
+            return Err(Fault::new(FaultKind::Exhausted, message));
+        }
+        self.watermark.check()
+    }
+
+    fn refusal(&self, run: &RunId) -> Option<String> {
+        let failed = || lock(&self.feed(run).ok()?.state).board.standing().refusal();
+        self.docket.refusal(run).or_else(failed)
+    }
+
+    fn open(&self, record: RunRecord, case: Case) {
+        self.docket.open(&record.id, case, None);
+        let feed = self.begin(record.id.clone(), Standing::default(), false);
+        feed.push(What::Open(Box::new(record)));
+        self.changed();
+    }
+
+    fn resume(&self, run: &RunId, case: Case) {
+        let Ok(feed) = self.feed(run) else { return };
+        let decision = lock(&feed.state).board.standing().decision.clone();
+        self.docket.open(run, case, Some(decision));
+        if feed.is_sealed() {
+            self.docket.close(run);
+        }
+    }
+
+    fn accept(&self, run: &RunId, acceptance: Acceptance) {
+        self.push(run, What::Accept(Box::new(acceptance)));
+    }
+
+    fn append(&self, run: &RunId, event: Event) {
+        self.push(run, What::Event(event));
+    }
+
+    fn close(&self, run: &RunId, resumable: bool) {
+        self.push(run, What::Close { resumable });
+    }
+
+    fn reopen(&self, run: &RunId) {
+        self.push(run, What::Reopen);
+    }
+
+    fn forget(&self, run: &RunId) {
+        self.docket.forget(run);
+        lock(&self.feeds).remove(run);
+        if let Some(store) = self.store() {
+            store.release(run);
+        }
+        self.changed();
+    }
+}
+
+fn memory_only() -> Fault {
+    Fault::internal("there is no history to read back from")
+}
+
+impl Vault for Hub {
+    fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
+        self.store().ok_or_else(memory_only)?.specification(run)
+    }
+
+    fn ledger(&self, run: &RunId) -> Result<Ledger, Fault> {
+        self.store_of(run)?.map_or_else(|| Ok(Ledger::default()), |store| store.ledger(run))
+    }
+
+    fn initialization(
+        &self,
+        run: &RunId,
+        layout: &dyn Layout,
+    ) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
+        self.store_of(run)?.map_or(Ok(None), |store| store.initialization(run, layout))
+    }
+}

@@ -1,0 +1,266 @@
+//! The store in one SQLite file of a directory, with files of tensors beside it.
+//!
+//! Owns: the directory of `--data`, the queue before its one writer, and everything that is read back. May not touch: what
+//! events mean; tensors never go into the database.
+//!
+//! Whoever makes something happen puts it into the queue and goes on. The writer's thread takes all that is there, makes
+//! it durable in one transaction, and then tells whoever pushed it. So a sequence number that anybody has seen is never used
+//! again, whatever becomes of the process.
+
+mod database;
+mod event;
+mod exact;
+mod folder;
+mod insert;
+mod kept;
+mod load;
+mod mark;
+mod names;
+mod private;
+mod query;
+mod queue;
+mod read;
+mod reader;
+mod reading;
+mod sheet;
+mod tensors;
+mod trouble;
+mod upkeep;
+mod writer;
+
+pub use database::schema;
+pub use names::DATABASE;
+pub use query::{COLUMNS, export, query, runs};
+pub use sheet::{Cell, Csv, JsonLines, Kind, Parquet, Sheet};
+
+use super::{Audience, CROWD, Entry, EventStore, Level, StoredRun, Worked, now};
+use clino_domain::tally::Tally;
+use clino_domain::{
+    Archive, Fault, FaultKind, KeptGroup, Layout, Ledger, ParameterSource, ProbeGroup, Reading, Report,
+    RunId, RunRecord, RunSpec, Sequenced, SnapshotRef, Stretch, Vault,
+};
+use folder::Folder;
+use kept::Kept;
+use queue::Queue;
+use reader::Readers;
+use rusqlite::Connection;
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tensors::TensorFile;
+use tokio::sync::watch;
+use trouble::Trouble;
+
+/// How often a writer that ends is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// A store that is open and locked.
+#[derive(Debug)]
+pub struct SqliteStore {
+    folder: Folder,
+    readers: Readers,
+    retain: Option<Duration>,
+    /// What is known of each run that is open here.
+    shelves: Mutex<HashMap<RunId, Arc<Kept>>>,
+    queue: Mutex<Queue>,
+    /// Rung when something is queued, or when no more comes.
+    bell: Condvar,
+    level: watch::Sender<Level>,
+    /// Until the writer takes it.
+    connection: Mutex<Option<Connection>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SqliteStore {
+    /// Opens the store in a directory, or begins one. Runs that ended are kept for `retain` (`None`: for ever).
+    ///
+    /// # Errors
+    /// [`FaultKind::Exists`] when another daemon works there, [`FaultKind::Precondition`] when a newer clino has made it,
+    /// [`FaultKind::Invalid`] when the directory cannot be used.
+    pub fn open(directory: &Path, retain: Option<Duration>) -> Result<Arc<Self>, Fault> {
+        let folder = Folder::open(directory)?;
+        if !folder.local {
+            let data = directory.display();
+            tracing::warn!(%data, "the history lies on a network: slower, and copies that are made while it runs are not sound");
+        }
+        let connection = database::open(&folder)?;
+        Ok(Arc::new(Self {
+            readers: Readers::new(folder.database()),
+            folder,
+            retain,
+            shelves: Mutex::default(),
+            queue: Mutex::default(),
+            bell: Condvar::new(),
+            level: watch::Sender::default(),
+            connection: Mutex::new(Some(connection)),
+            writer: Mutex::default(),
+        }))
+    }
+
+    /// What is known of a run: here, or else in the database.
+    fn kept(&self, run: &RunId) -> Result<Arc<Kept>, Fault> {
+        let here = lock(&self.shelves).get(run).cloned();
+        let there = || {
+            let found = self.readers.with(|connection| load::kept(connection, run))?;
+            found.ok_or_else(Fault::unknown_run)
+        };
+        here.map_or_else(there, Ok)
+    }
+
+    /// Reads something of a run.
+    fn read<T>(
+        &self,
+        run: &RunId,
+        read: impl FnOnce(&Connection, &Kept) -> Result<T, Trouble>,
+    ) -> Result<T, Fault> {
+        let kept = self.kept(run)?;
+        self.readers.with(|connection| read(connection, &kept))
+    }
+}
+
+impl EventStore for SqliteStore {
+    fn runs(&self, most: usize) -> Result<Vec<StoredRun>, Fault> {
+        let loaded = self.readers.with(|connection| load::runs(connection, most))?;
+        let mut shelves = lock(&self.shelves);
+        let take_up = |load::Loaded { stored, kept }| {
+            shelves.entry(stored.run.record.id.clone()).or_insert(kept);
+            stored
+        };
+        Ok(loaded.into_iter().map(take_up).collect())
+    }
+
+    fn worked(&self, window: Duration) -> Result<Vec<Worked>, Fault> {
+        self.readers.with(|connection| load::worked(connection, now(), window))
+    }
+
+    fn start(self: Arc<Self>, audience: Weak<dyn Audience>, tally: Arc<Tally>) -> io::Result<()> {
+        let connection = lock(&self.connection).take();
+        let writer = writer::start(self.clone(), connection, audience, tally)?;
+        *lock(&self.writer) = Some(writer);
+        Ok(())
+    }
+
+    fn push(&self, entry: Entry) {
+        let kept = Kept::of(&entry, &mut lock(&self.shelves));
+        lock(&self.queue).push(entry, kept);
+        self.bell.notify_one();
+    }
+
+    fn level(&self) -> watch::Receiver<Level> {
+        self.level.subscribe()
+    }
+
+    fn queued(&self) -> u64 {
+        lock(&self.queue).queued()
+    }
+
+    fn room(&self) -> Result<(), Fault> {
+        if let Some(fault) = &self.level.borrow().trouble {
+            return Err(fault.clone());
+        }
+        let waiting = lock(&self.queue).waiting();
+        if waiting > CROWD {
+            let message = format!("{waiting} events wait to be written: the disk of the history is too slow");
+            return Err(Fault::new(FaultKind::Exhausted, message));
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, run: &RunId, id: &str) -> Option<Fault> {
+        lock(&self.shelves).get(run)?.refusal(id)
+    }
+
+    fn release(&self, run: &RunId) {
+        lock(&self.shelves).remove(run);
+    }
+
+    fn close(&self) {
+        lock(&self.queue).close();
+        self.bell.notify_one();
+    }
+
+    fn end(&self, patience: Duration) -> bool {
+        self.close();
+        let Some(writer) = lock(&self.writer).take() else { return true };
+        let deadline = Instant::now() + patience;
+        while !writer.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        writer.join().is_ok()
+    }
+
+    fn page(&self, run: &RunId, from: u64, most: usize) -> Result<Vec<Arc<Sequenced>>, Fault> {
+        self.read(run, |connection, kept| read::page(connection, kept, from, most))
+    }
+
+    fn report(&self, run: &RunId, at: SnapshotRef) -> Result<Report, Fault> {
+        self.read(run, |connection, kept| read::report(connection, kept, at))
+    }
+}
+
+impl Archive for SqliteStore {
+    fn recall(
+        &self,
+        run: &RunId,
+        measures: &[String],
+        stretch: Option<Stretch>,
+        with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
+    ) -> Result<(), Fault> {
+        self.read(run, |connection, kept| match stretch {
+            None => read::recall(connection, kept, measures, with),
+            Some(stretch) => read::stretch(connection, kept, measures, stretch, with),
+        })
+    }
+}
+
+impl Vault for SqliteStore {
+    fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
+        let record: RunRecord = self.readers.with(|connection| load::whole_record(connection, run))?;
+        let group = |KeptGroup { name, digest, .. }: KeptGroup| {
+            let tensors = Arc::new(TensorFile::open(&self.folder.probe(&digest))?.tensors()?);
+            Ok(ProbeGroup { name, tensors })
+        };
+        Ok(RunSpec {
+            name: record.name,
+            config_json: record.config_json,
+            groups: record.groups.into_iter().map(group).collect::<Result<_, Fault>>()?,
+            measures: record.measures,
+            seed: record.seed,
+            delivery: record.delivery,
+            precision: record.precision,
+            budget: record.budget,
+            gpu_only: record.gpu_only,
+            label: record.label,
+            policy: record.policy,
+        })
+    }
+
+    fn ledger(&self, run: &RunId) -> Result<Ledger, Fault> {
+        self.read(run, load::ledger)
+    }
+
+    fn initialization(
+        &self,
+        run: &RunId,
+        layout: &dyn Layout,
+    ) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
+        let file = self.read(run, load::initialization)?;
+        let open = |digest: String| TensorFile::open(&self.folder.snapshot(&digest))?.parameters(layout);
+        file.map(open).transpose()
+    }
+}
+
+#[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The one writer: takes all that is queued, makes it durable in one transaction, then tells.
+//!
+//! Owns: the writing connection, what happens when the disk fails. May not touch: what is written.
+
+use super::insert::{Dated, write, write_apart};
+use super::queue::{Queue, Waiting};
+use super::trouble::Trouble;
+use super::upkeep::{Upkeep, checkpoint};
+use super::{SqliteStore, database, lock};
+use crate::store::{Audience, Change, Committed, Entry, now};
+use clino_domain::meters::Metric;
+use clino_domain::tally::Tally;
+use clino_domain::{Fault, RunId};
+use rusqlite::Connection;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, Weak};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// Entries of one transaction: more would make those behind them wait.
+const BATCH: usize = 4_096;
+/// Between two attempts at a disk that fails.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Characters of a row that cannot be kept, in the line of the log.
+const TOLD: usize = 1_000;
+
+/// Starts the thread. It ends when the store is closed and everything is written, or cannot be.
+pub(super) fn start(
+    store: Arc<SqliteStore>,
+    connection: Option<Connection>,
+    audience: Weak<dyn Audience>,
+    tally: Arc<Tally>,
+) -> std::io::Result<JoinHandle<()>> {
+    let upkeep = Upkeep::new(store.retain);
+    let writer = Writer { store, audience, tally, connection, pending: VecDeque::new(), upkeep };
+    Builder::new().name("clino-history".into()).spawn(move || writer.work())
+}
+
+struct Writer {
+    store: Arc<SqliteStore>,
+    audience: Weak<dyn Audience>,
+    tally: Arc<Tally>,
+    /// `None` after a failure, until it is opened again.
+    connection: Option<Connection>,
+    pending: VecDeque<Waiting>,
+    upkeep: Upkeep,
+}
+
+/// What one transaction keeps, and whom it is told to.
+#[derive(Default)]
+struct Batch {
+    lines: Vec<Dated>,
+    told: Vec<Committed>,
+}
+
+impl Writer {
+    fn work(mut self) {
+        loop {
+            let ending = self.gather();
+            if self.pending.is_empty() {
+                if ending {
+                    break;
+                }
+                self.keep_up();
+                continue;
+            }
+            let batch = self.batch();
+            if !self.commit(&batch.lines) {
+                let lost = batch.lines.len() + self.pending.len() + lock(&self.store.queue).abandon();
+                self.tally.meters.add(Metric::HistoryDropped, &[], lost as f64);
+                tracing::error!(lost, "the history could not be written before the end");
+                return;
+            }
+            self.tell(batch);
+        }
+        if let Some(Err(trouble)) = self.connection.as_ref().map(checkpoint) {
+            tracing::warn!(fault = %trouble.writing(), "the history's log stays");
+        }
+        lock(&self.store.queue).abandon();
+    }
+
+    /// Moves what is queued to what is pending, waiting for it while there is nothing else to do. True once no more comes.
+    fn gather(&mut self) -> bool {
+        let mut queue = lock(&self.store.queue);
+        let idle = self.upkeep.idle();
+        if queue.waiting() == 0 && self.pending.is_empty() && !queue.is_closed() && !idle.is_zero() {
+            let woken = self.store.bell.wait_timeout(queue, idle);
+            queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.pour(&mut self.pending);
+        queue.is_closed()
+    }
+
+    fn keep_up(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let audience = self.audience.upgrade();
+        let expire = |run: &RunId| audience.as_ref().is_some_and(|audience| audience.expire(run));
+        if let Err(trouble) = self.upkeep.work(connection, &self.store.folder, &expire) {
+            tracing::warn!(fault = %trouble.writing(), "old runs are not removed");
+            self.upkeep.postpone();
+        }
+    }
+
+    /// The next entries.
+    fn batch(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        let most = self.pending.len().min(BATCH);
+        self.pending.drain(..most).for_each(|waiting| batch.take(waiting));
+        batch
+    }
+
+    /// Makes it durable, however often that takes. False when there is no time left for it.
+    fn commit(&mut self, lines: &[Dated]) -> bool {
+        loop {
+            let age = |first: &Dated| (now() - first.at).max(0.0);
+            self.tally.meters.set(Metric::HistoryLag, &[], lines.first().map_or(0.0, age));
+            self.tally.meters.set(Metric::HistoryQueue, &[], lines.len() as f64);
+            let Err(trouble) = self.attempt(lines) else { break };
+            self.tally.meters.one(Metric::HistoryFailures, &[]);
+            // Nobody knows what state it is in.
+            self.connection = None;
+            self.store.suffer(trouble.writing());
+            let queue = lock(&self.store.queue);
+            if queue.is_closed() {
+                return false;
+            }
+            let until = |queue: &mut Queue| !queue.is_closed();
+            drop(self.store.bell.wait_timeout_while(queue, AGAIN, until));
+        }
+        self.store.recover();
+        self.tally.meters.add(Metric::HistoryWrites, &[], lines.len() as f64);
+        self.tally.meters.set(Metric::HistoryLag, &[], 0.0);
+        self.tally.meters.set(Metric::HistoryQueue, &[], self.pending.len() as f64);
+        true
+    }
+
+    fn attempt(&mut self, lines: &[Dated]) -> Result<(), Trouble> {
+        let folder = &self.store.folder;
+        if self.connection.is_none() {
+            self.connection = Some(database::writer(folder)?);
+        }
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if lines.iter().all(|dated| matches!(dated.change, Change::Mark)) {
+            return Ok(());
+        }
+        match write(connection, folder, lines) {
+            Err(trouble) if trouble.is_lasting() => {
+                let aside = write_apart(connection, folder, lines)?;
+                aside.into_iter().for_each(|(place, trouble)| self.set_aside(&lines[place], &trouble));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// What cannot be kept, however often that is tried, holds up nothing else: it is told here and, where somebody waits
+    /// to hear that it is kept, to them.
+    fn set_aside(&self, dated: &Dated, trouble: &Trouble) {
+        self.tally.meters.one(Metric::HistoryDropped, &[]);
+        let Dated { run, kept, change, .. } = dated;
+        let why = trouble.writing();
+        let refuse = |id: &str, what: &str| {
+            let message =
+                format!("{what} cannot be kept in the history: {why}; it is forgotten when the daemon ends");
+            kept.refuse(id.to_owned(), Fault::internal(message));
+        };
+        match change {
+            Change::Open(_) => refuse(&run.0, "the run"),
+            Change::Accept(acceptance, _) => refuse(&acceptance.receipt.id.0, "the snapshot"),
+            // The run has been told of.
+            _ if kept.refusal(&run.0).is_some() => return,
+            _ => {}
+        }
+        let what: String = format!("{change:?}").chars().take(TOLD).collect();
+        tracing::error!(%run, fault = %why, what, "a row of the history is set aside: it cannot be kept");
+    }
+
+    /// Tells whoever pushed it, in the order in which it was pushed.
+    fn tell(&self, batch: Batch) {
+        let count = batch.told.len() as u64;
+        batch.told.into_iter().for_each(|committed| committed());
+        if let Some(audience) = self.audience.upgrade() {
+            audience.changed();
+        }
+        self.store.level.send_modify(|level| level.durable += count);
+    }
+}
+
+impl Batch {
+    fn take(&mut self, waiting: Waiting) {
+        let Waiting { entry: Entry { run, change, at, committed }, kept } = waiting;
+        if let Some(event) = change.event() {
+            kept.advance(event);
+        }
+        self.lines.push(Dated { run, kept, change, at });
+        self.told.push(committed);
+    }
+}
+
+impl SqliteStore {
+    fn suffer(&self, fault: Fault) {
+        self.level.send_if_modified(|level| {
+            let new = level.trouble.as_ref() != Some(&fault);
+            if new {
+                tracing::error!(%fault, "nothing new is taken on until it can be written");
+                level.trouble = Some(fault);
+            }
+            new
+        });
+    }
+
+    fn recover(&self) {
+        self.level.send_if_modified(|level| {
+            let recovered = level.trouble.take().is_some();
+            if recovered {
+                tracing::info!("the history can be written again; nothing was lost");
+            }
+            recovered
+        });
+    }
+}
