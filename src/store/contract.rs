@@ -236,12 +236,12 @@ pub(crate) async fn a_kill_loses_nothing_that_was_told(place: &dyn Place) {
     driver.open(record(&r));
     driver.settled().await;
     for round in 0..4 {
-        for step in 0..40 {
-            driver.measured(&r, round * 40 + step);
-        }
         let told = driver.told.clone();
         let count = || told.lock().unwrap().values().map(Vec::len).sum::<usize>();
         let before = count();
+        for step in 0..40 {
+            driver.measured(&r, round * 40 + step);
+        }
         until("nothing is told", || count() > before).await;
         let told = count();
         let left = place.killed();
