@@ -14,6 +14,9 @@ commands=()
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
+# What is kept for the next edit takes time and 10 GB, and here nothing is edited.
+export CARGO_INCREMENTAL=0
+
 # Kept between runs: programs, an environment for Python (PyTorch takes 5 GB there), and a CUDA toolkit.
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/clino-ci
 

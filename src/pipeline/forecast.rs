@@ -1,20 +1,20 @@
 //! How long a reading will take: as long as it took on the snapshot before; on the first one, what its planned operations
-//! take at the usual rate of those that were made, which one that the machine kept waiting does not change. One that was slow once is not left out for ever: with every snapshot that
+//! take at the rate of those that were made. One that was slow once is not left out for ever: with every snapshot that
 //! skips it, what is expected of it comes nearer to the least that it may take.
 //!
 //! Owns: what a run has learned of its readings' times. May not touch: the plan itself, clocks.
 
 use clino_domain::{Planned, Reading, Work};
 use clino_engine::Task;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 /// What is known of one run.
 #[derive(Debug, Default)]
 pub struct Forecast {
     /// By measure and group.
     known: HashMap<(usize, Option<String>), Known>,
-    /// Seconds an operation of the newest readings, in their order.
-    paces: VecDeque<f64>,
+    /// Planned operations that were done, and the seconds that they took.
+    done: (f64, f64),
 }
 
 /// What the readings of one measure on one group took.
@@ -43,21 +43,13 @@ impl Known {
 
 /// Operations below which a reading says nothing of the rate: there it is the overhead that counts.
 const LEAST: f64 = 1e6;
-/// Readings from which the rate is taken.
-const MOST_PACES: usize = 64;
 
 impl Forecast {
     /// Seconds that a reading will take; `None` while nothing is known.
     pub fn seconds(&self, task: &Task) -> Option<f64> {
-        let guess = || Some(task.operations * self.pace()?);
-        self.known.get(&key(task)).map(|known| known.seconds).or_else(guess)
-    }
-
-    /// Seconds an operation takes: the median, of an even number the lower one.
-    fn pace(&self) -> Option<f64> {
-        let mut paces: Vec<f64> = self.paces.iter().copied().collect();
-        paces.sort_by(f64::total_cmp);
-        paces.get(paces.len().saturating_sub(1) / 2).copied()
+        let (operations, seconds) = self.done;
+        let guess = (operations > 0.0).then(|| task.operations * seconds / operations);
+        self.known.get(&key(task)).map(|known| known.seconds).or(guess)
     }
 
     /// A reading was made.
@@ -65,8 +57,7 @@ impl Forecast {
         let known = Known::after(self.known.get(&key(task)), reading.seconds, task.work, reading.work);
         self.known.insert(key(task), known);
         if task.operations >= LEAST {
-            self.paces.push_back(reading.seconds / task.operations);
-            self.paces.drain(..self.paces.len().saturating_sub(MOST_PACES));
+            self.done = (self.done.0 + task.operations, self.done.1 + reading.seconds);
         }
     }
 

@@ -14,17 +14,16 @@
 //! let floats = |name: &str, shape: &[u64]| {
 //!     let count = shape.iter().product::<u64>() as usize;
 //!     let values = (0..count).flat_map(|i| ((i % 7) as f32 / 8.0 - 0.375).to_le_bytes());
-//!     Tensor::named(name, Dtype::F32, shape, values.collect())
+//!     Tensor::named(name, Dtype::F32, shape, values.collect::<Vec<u8>>())
 //! };
 //! let weights = vec![floats("layers.0.weight", &[3, 4])?, floats("layers.0.bias", &[3])?];
 //! let labels = Tensor::named("labels", Dtype::U8, &[2], vec![0, 2])?;
 //! let probe = ProbeGroup::new("val", vec![floats("inputs", &[2, 4])?, labels]);
 //! let spec = RunSpec::new(r#"{"model_type":"mlp","sizes":[4,3]}"#, vec![probe]);
 //! let snapshot = Snapshot::of(SnapshotHeader::live(0), weights)?;
-//! for reading in clino_engine::readings(&spec, snapshot, Default::default(), 2)? {
-//!     println!("{} {:?} {:?}", reading.measure, reading.group, reading.value);
-//!     # assert!(reading.value.is_some() || reading.reason.is_some());
-//! }
+//! let readings = clino_engine::readings(&spec, snapshot, Default::default(), 2)?;
+//! let loss = readings.iter().find(|reading| reading.measure == "loss");
+//! assert!(loss.and_then(|reading| reading.value).is_some_and(|nats| nats > 0.0));
 //! # Ok(())
 //! # }
 //! ```
