@@ -55,7 +55,7 @@ impl Unigram {
 
     /// Ids of the pieces of words that stand between single spaces.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        text.split(' ').filter(|word| !word.is_empty()).flat_map(|word| self.word(word)).collect()
+        text.split([' ', SPACE]).filter(|word| !word.is_empty()).flat_map(|word| self.word(word)).collect()
     }
 
     fn word(&self, word: &str) -> Vec<u32> {
