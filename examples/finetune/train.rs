@@ -64,7 +64,7 @@ impl Training {
     pub fn host_copy(&self) -> Result<Vec<Tensor>, Box<dyn Error>> {
         let copy = |(spec, values): (&TensorSpec, &[f32])| {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Ok(Tensor::new(TensorSpec { dtype: Dtype::F32, ..spec.clone() }, bytes.into())?)
+            Ok(Tensor::named(&spec.name, Dtype::F32, &spec.shape, bytes)?)
         };
         self.model.parameters().map(copy).collect()
     }

@@ -25,8 +25,7 @@ fn bytes(length: u64) -> Vec<u8> {
     (0..length).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 7) as u8).collect()
 }
 
-const HEADER: SnapshotHeader =
-    SnapshotHeader { at: SnapshotRef { step: 3, attempt: 1 }, kind: WeightKind::Live, initialization: false };
+const HEADER: SnapshotHeader = SnapshotHeader::live(3);
 
 #[test]
 fn row_15_a_damaged_chunk_is_refused_and_the_offset_kept() {

@@ -106,13 +106,11 @@ fn table(on: &Subject, lines: &[ComparedRun]) -> Option<Grid> {
         [Column::number(""), value, Column::number("step"), Column::name("name"), Column::id("run")];
     let labels = [Column::name("project"), Column::name("experiment")];
     let mut table = Grid::new(1, place_of.into_iter().chain(labels));
-    let ranked = lines.iter().filter_map(|line| Some((line, line.point?))).zip(1..);
-    let mut any = false;
-    for ((line, point), rank) in ranked {
-        any = true;
+    let ranked: Vec<_> = lines.iter().filter_map(|line| Some((line, line.point?))).collect();
+    for ((line, point), rank) in ranked.iter().zip(1..) {
         table.row([
             rank.to_string(),
-            row::value(&point),
+            row::value(point),
             place(point.at),
             shown(&line.name),
             shown(&line.run.0),
@@ -120,7 +118,7 @@ fn table(on: &Subject, lines: &[ComparedRun]) -> Option<Grid> {
             row::text(&line.experiment),
         ]);
     }
-    any.then_some(table)
+    (!ranked.is_empty()).then_some(table)
 }
 
 fn json(line: &ComparedRun, rank: usize) -> Json {

@@ -6,15 +6,12 @@ use super::arguments;
 use super::files::TensorFile;
 use super::kinds;
 use clap::Args;
-use clino_domain::{
-    Devices, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, WeightKind,
-};
+use clino_domain::{Devices, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader};
 use clino_engine::Engine;
 use std::path::PathBuf;
 
 /// Of a snapshot that belongs to no run.
-pub const HEADER: SnapshotHeader =
-    SnapshotHeader { at: SnapshotRef { step: 0, attempt: 1 }, kind: WeightKind::Live, initialization: false };
+pub const HEADER: SnapshotHeader = SnapshotHeader::live(0);
 
 /// Arguments of commands without a daemon.
 #[derive(Debug, Args)]

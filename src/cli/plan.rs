@@ -106,7 +106,7 @@ fn answer(measured: &Measured) -> Result<Answer, Fault> {
         return Err(Fault::invalid("device", format!("{found} {instead}")));
     }
     let (spec, admitted) = measured.admitted()?;
-    let parameters = admitted.layout.parameters().iter().filter_map(|tensor| tensor.numel()).sum();
+    let parameters = admitted.parameter_count();
     let snapshot = model.snapshot()?;
     warnings(&admitted, &snapshot).iter().for_each(|warning| super::warn(warning));
     let config = spec.config_json.as_str();

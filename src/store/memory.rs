@@ -324,22 +324,11 @@ impl Archive for MemoryStore {
 
 impl Vault for MemoryStore {
     fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
-        let record = self.row(run)?.record;
+        let mut record = self.row(run)?.record;
         let group =
             |group: KeptGroup| ProbeGroup { name: group.name, tensors: group.tensors.unwrap_or_default() };
-        Ok(RunSpec {
-            name: record.name,
-            config_json: record.config_json,
-            groups: record.groups.into_iter().map(group).collect(),
-            measures: record.measures,
-            seed: record.seed,
-            delivery: record.delivery,
-            precision: record.precision,
-            budget: record.budget,
-            gpu_only: record.gpu_only,
-            label: record.label,
-            policy: record.policy,
-        })
+        let groups = std::mem::take(&mut record.groups).into_iter().map(group).collect();
+        Ok(record.specification(groups))
     }
 
     fn ledger(&self, run: &RunId) -> Result<Ledger, Fault> {

@@ -3,8 +3,8 @@
 //! Owns: the shape of what is kept. May not touch: where it lies.
 
 use super::{
-    Delivery, Fault, Layout, MeasureRequest, ParameterSource, Planned, Policy, Precision, Receipt, RunId,
-    RunLabel, RunSpec, SnapshotHeader, SnapshotRef, Tensor,
+    Delivery, Fault, Layout, MeasureRequest, ParameterSource, Planned, Policy, Precision, ProbeGroup,
+    Receipt, RunId, RunLabel, RunSpec, SnapshotHeader, SnapshotRef, Tensor,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -48,6 +48,25 @@ pub struct RunRecord {
     pub policy: Option<Policy>,
     /// Unix time in seconds.
     pub opened_at: f64,
+}
+
+impl RunRecord {
+    /// What its client asked for, with probe groups that were read back.
+    pub fn specification(self, groups: Vec<ProbeGroup>) -> RunSpec {
+        RunSpec {
+            name: self.name,
+            config_json: self.config_json,
+            groups,
+            measures: self.measures,
+            seed: self.seed,
+            delivery: self.delivery,
+            precision: self.precision,
+            budget: self.budget,
+            gpu_only: self.gpu_only,
+            label: self.label,
+            policy: self.policy,
+        }
+    }
 }
 
 /// A probe group by the digest of its content.

@@ -43,7 +43,7 @@ pub struct SnapshotHeader {
 
 impl SnapshotHeader {
     /// Of the weights that are trained, at a step.
-    pub fn live(step: u64) -> Self {
+    pub const fn live(step: u64) -> Self {
         Self { at: SnapshotRef { step, attempt: 1 }, kind: WeightKind::Live, initialization: false }
     }
 }

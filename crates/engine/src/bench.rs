@@ -20,7 +20,7 @@ use crate::task::{Limits, Task};
 use crate::weights::Weights;
 use clino_domain::{
     Admitted, Fault, InMemory, Layout, Manifest, ParameterSource, Precision, Reading, References, Snapshot,
-    SnapshotHeader, SnapshotRef, WeightKind,
+    SnapshotHeader,
 };
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -152,8 +152,7 @@ impl Vectors {
     fn new(n: usize) -> Result<Self, Fault> {
         let layout = ParameterLayout::new(vec![("vector".into(), vec![n])])?;
         let manifest = Manifest::new(layout.parameters().to_vec(), Vec::new())?;
-        let at = SnapshotRef { step: 0, attempt: 1 };
-        let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
+        let header = SnapshotHeader::live(0);
         let sent = |x: &[f32]| {
             let bytes = x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
             Snapshot::new(header, manifest.clone(), vec![bytes.into()])

@@ -6,8 +6,7 @@ use crate::tests::{group, limits, spec};
 use crate::*;
 use clino_domain::{
     Admitted, Delivery, Dtype, Examiner, InMemory, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup,
-    Reading, References, RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value,
-    WeightKind,
+    Reading, References, RunLabel, RunSpec, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,8 +75,7 @@ fn parameters(admitted: &Admitted, value: &dyn Fn(&str, usize) -> f64) -> Snapsh
         numbers.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
     };
     let data = specs.iter().map(encode).collect();
-    let at = SnapshotRef { step: 1, attempt: 1 };
-    let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
+    let header = SnapshotHeader::live(1);
     Snapshot::new(header, Manifest::new(specs, Vec::new()).unwrap(), data).unwrap()
 }
 

@@ -6,8 +6,7 @@ use crate::tests::{limits, spec};
 use crate::*;
 use clino_domain::{
     Delivery, Dtype, Examiner, FaultKind, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading,
-    References, RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value,
-    WeightKind,
+    References, RunLabel, RunSpec, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,8 +76,7 @@ fn snapshot(parameters: &[TensorSpec], value: &dyn Fn(&str, usize) -> f64) -> Sn
         numbers.flat_map(f64::to_le_bytes).collect::<Vec<u8>>().into()
     };
     let data = specs.iter().map(encode).collect();
-    let at = SnapshotRef { step: 1, attempt: 1 };
-    let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
+    let header = SnapshotHeader::live(1);
     Snapshot::new(header, Manifest::new(specs, Vec::new()).unwrap(), data).unwrap()
 }
 

@@ -4,7 +4,7 @@
 use crate::*;
 use clino_domain::{
     Alias, Delivery, Dtype, Examiner, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading,
-    RunLabel, RunSpec, Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value, WeightKind,
+    RunLabel, RunSpec, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
 };
 use std::sync::Arc;
 
@@ -40,12 +40,7 @@ fn measure(name: &str, parameters: &[(&str, f64)]) -> MeasureRequest {
 
 fn readings(groups: Vec<ProbeGroup>, measures: Vec<MeasureRequest>, snapshot: Snapshot) -> Vec<Reading> {
     let run = RunSpec { measures, seed: 5, ..RunSpec::new(CONFIG, groups) };
-    let admitted = Examination.examine(&run).unwrap();
-    let engine = Engine::new(2).unwrap();
-    let mut session = engine.take(&admitted, run.seed, alone(snapshot)).unwrap();
-    let mut hints = Hints::default();
-    let stop = Stop::default();
-    session.tasks().iter().map(|task| session.measure(task, &mut hints, limits(&stop)).unwrap()).collect()
+    crate::readings(&run, snapshot, Default::default(), 2).unwrap()
 }
 
 fn snapshot(tensors: Vec<(TensorSpec, Vec<f64>)>, aliases: &[(&str, &str)]) -> Snapshot {
@@ -63,9 +58,7 @@ fn snapshot(tensors: Vec<(TensorSpec, Vec<f64>)>, aliases: &[(&str, &str)]) -> S
         aliases.iter().map(|(name, target)| Alias { name: (*name).into(), target: (*target).into() });
     let manifest =
         Manifest::new(tensors.into_iter().map(|(spec, _)| spec).collect(), aliases.collect()).unwrap();
-    let at = SnapshotRef { step: 0, attempt: 1 };
-    Snapshot::new(SnapshotHeader { at, kind: WeightKind::Live, initialization: false }, manifest, data)
-        .unwrap()
+    Snapshot::new(SnapshotHeader::live(0), manifest, data).unwrap()
 }
 
 /// Values that every float dtype holds exactly.

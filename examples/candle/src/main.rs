@@ -10,12 +10,11 @@ use clino_client::background::Sender;
 use clino_client::{Label, Plan};
 use clino_domain::{Dtype, Tensor};
 use clino_example_candle::network::Network;
-use clino_example_candle::text::{Batch, rows};
+use clino_example_candle::text::{Batch, Text};
 use clino_example_candle::train::Training;
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
-use tokenizers::Tokenizer;
 
 /// Rows of a step, and of the probe.
 const BATCH: usize = 32;
@@ -38,10 +37,9 @@ struct Options {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
-    let tokenizer =
-        Tokenizer::from_file(data.join("nano/tokenizer.json")).map_err(|error| error.to_string())?;
-    let dev = rows(&tokenizer, &data.join("emoji8/dev.tsv"))?;
-    let train = rows(&tokenizer, &data.join("emoji8/train.tsv"))?;
+    let text = Text::open(&data.join("nano"))?;
+    let dev = text.rows(&data.join("emoji8/dev.tsv"))?;
+    let train = text.rows(&data.join("emoji8/train.tsv"))?;
     let config = std::fs::read_to_string(data.join("nano/config.json"))?;
 
     let plan = Plan::new("candle", config).group("en", Batch::of(&dev[..PROBE]).tensors()?);

@@ -1,22 +1,13 @@
 //! The trainer in candle against the oracle, and the example's own trainer (`examples/finetune`) against candle and `tokenizers`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[allow(dead_code)]
-#[path = "../../finetune/text.rs"]
-mod text;
-#[allow(dead_code)]
-#[path = "../../finetune/train.rs"]
-mod train;
-#[allow(dead_code)]
-#[path = "../../finetune/unigram.rs"]
-mod unigram;
-
 use candle_core::Var;
 use clino_domain::{Dtype, ProbeGroup, Snapshot, SnapshotHeader, Tensor};
 use clino_engine::Gradients;
 use clino_example_candle::network::Network;
-use clino_example_candle::text::{Batch, Row, rows};
+use clino_example_candle::text::{Batch, Row, Text};
 use clino_example_candle::train::Training;
+use clino_example_candle::unigram::Unigram;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
@@ -28,12 +19,8 @@ fn data(name: &str) -> PathBuf {
     root().join("examples/data").join(name)
 }
 
-fn tokenizer() -> Tokenizer {
-    Tokenizer::from_file(data("nano/tokenizer.json")).unwrap()
-}
-
 fn english() -> Vec<Row> {
-    rows(&tokenizer(), &data("emoji8/train.tsv")).unwrap()
+    Text::open(&data("nano")).unwrap().rows(&data("emoji8/train.tsv")).unwrap()
 }
 
 fn flat(variable: &Var) -> Vec<f32> {
@@ -42,9 +29,9 @@ fn flat(variable: &Var) -> Vec<f32> {
 
 #[test]
 fn the_examples_own_tokenizer_cuts_every_text_as_the_library_does() {
-    let library = tokenizer();
-    let own = text::Text::open(&data("nano")).unwrap();
-    let unigram = unigram::Unigram::open(&data("nano/tokenizer.json")).unwrap();
+    let library = Tokenizer::from_file(data("nano/tokenizer.json")).unwrap();
+    let own = Text::open(&data("nano")).unwrap();
+    let unigram = Unigram::open(&data("nano/tokenizer.json")).unwrap();
     let mut texts = 0;
     for file in ["train", "dev", "test"] {
         let content = std::fs::read_to_string(data(&format!("emoji8/{file}.tsv"))).unwrap();

@@ -225,24 +225,14 @@ impl Archive for SqliteStore {
 
 impl Vault for SqliteStore {
     fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
-        let record: RunRecord = self.readers.with(|connection| load::whole_record(connection, run))?;
+        let mut record: RunRecord = self.readers.with(|connection| load::whole_record(connection, run))?;
         let group = |KeptGroup { name, digest, .. }: KeptGroup| {
             let tensors = Arc::new(TensorFile::open(&self.folder.probe(&digest))?.tensors()?);
             Ok(ProbeGroup { name, tensors })
         };
-        Ok(RunSpec {
-            name: record.name,
-            config_json: record.config_json,
-            groups: record.groups.into_iter().map(group).collect::<Result<_, Fault>>()?,
-            measures: record.measures,
-            seed: record.seed,
-            delivery: record.delivery,
-            precision: record.precision,
-            budget: record.budget,
-            gpu_only: record.gpu_only,
-            label: record.label,
-            policy: record.policy,
-        })
+        let groups = std::mem::take(&mut record.groups).into_iter().map(group);
+        let groups = groups.collect::<Result<_, Fault>>()?;
+        Ok(record.specification(groups))
     }
 
     fn ledger(&self, run: &RunId) -> Result<Ledger, Fault> {

@@ -371,17 +371,14 @@ impl Tensor<'_> {
 mod tests {
     use super::*;
     use crate::network::layout::ParameterLayout;
-    use clino_domain::{
-        InMemory, Layout, Manifest, Snapshot, SnapshotHeader, SnapshotRef, TensorSpec, WeightKind,
-    };
+    use clino_domain::{InMemory, Layout, Manifest, Snapshot, SnapshotHeader, TensorSpec};
 
     fn source(values: &[f64], dtype: Dtype) -> Arc<dyn ParameterSource> {
         let shape = vec![values.len()];
         let layout = ParameterLayout::new(vec![("a".into(), shape)]).expect("small");
         let spec = TensorSpec { dtype, ..layout.parameters()[0].clone() };
         let manifest = Manifest::new(vec![spec], vec![]).expect("sound");
-        let at = SnapshotRef { step: 0, attempt: 1 };
-        let header = SnapshotHeader { at, kind: WeightKind::Live, initialization: false };
+        let header = SnapshotHeader::live(0);
         let snapshot = Snapshot::new(header, manifest, vec![bytes(values, dtype).into()]).expect("whole");
         Arc::new(InMemory::new(snapshot, &layout).expect("fits"))
     }
