@@ -23,7 +23,7 @@ use crate::fault::{
 use crate::memory::Store;
 use crate::options::{Options, What};
 use crate::order::{Order, Stream};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +65,8 @@ pub struct Driver {
 thread_local! {
     static CURRENT: Cell<Handle> = const { Cell::new(0) };
     static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
+    /// What this thread was told last: a call of another one must not change what the sentence for it is.
+    static LAST: RefCell<Option<Fault>> = const { RefCell::new(None) };
 }
 
 /// Threads that were given work for a stream of their own.
@@ -73,8 +75,6 @@ static THREADS: AtomicU64 = AtomicU64::new(1);
 /// Handles of the streams that nobody makes: the default one by two names, and the one of the calling thread.
 const LEGACY: Handle = 1;
 const PER_THREAD: Handle = 2;
-
-static LAST: Mutex<Option<Fault>> = Mutex::new(None);
 
 /// The driver of this process, made when it is first called.
 pub fn driver() -> &'static Driver {
@@ -207,7 +207,7 @@ pub fn stream_of(handle: Handle) -> Stream {
 pub fn code_of(result: Result<(), Fault>) -> Code {
     let Err(fault) = result else { return OK };
     let code = fault.code;
-    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    LAST.set(Some(fault));
     code
 }
 
@@ -240,11 +240,11 @@ pub unsafe extern "C" fn cuGetErrorName(code: c_int, name: *mut *const c_char) -
     OK
 }
 
-/// The last sentence for a code. It stays in memory: the caller may keep the pointer.
+/// The last sentence for a code that the calling thread got. It stays in memory: the caller may keep the pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetErrorString(code: c_int, text: *mut *const c_char) -> Code {
-    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let said = last.as_ref().filter(|fault| fault.code == code).map(|fault| fault.text.as_str());
+    let said = LAST
+        .with_borrow(|last| last.as_ref().filter(|fault| fault.code == code).map(|fault| fault.text.clone()));
     let said = said.and_then(|said| CString::new(said).ok());
     let pointer = said.map_or(crate::fault::name(code).as_ptr(), |said| said.into_raw().cast_const());
     // SAFETY: the caller gives a place for a pointer.
