@@ -4,7 +4,7 @@
 #   step NAME "what it is" COMMAND…    adds a step
 #   run_steps "$@"                     runs every step, or those that are named, in the order in which they were added
 #
-# A step runs in this shell, so that what it prepares once is there for the next one.
+# A step runs in a shell of its own: no variable that it sets reaches the next one. What it prepared is told by a file in $logs.
 
 set -u
 failed=0
@@ -52,7 +52,7 @@ run_steps() {
 
 run_step() { # INDEX: runs it, tells how long it took, shows its end when it fails
     local began=$SECONDS
-    if eval "${commands[$1]}" >"$logs/step" 2>&1; then
+    if (eval "${commands[$1]}") >"$logs/step" 2>&1; then
         printf 'ok      %4d s  %-14s %s\n' $((SECONDS - began)) "${names[$1]}" "${titles[$1]}"
         grep -E '^test result: ok\. [1-9]|^[0-9]+ passed|^proof: ' "$logs/step" || true
     else
@@ -80,17 +80,15 @@ binary() { # target/release/clino, without GPUs.
 }
 
 python_environment() { # The Python client with all that its tests and examples need, in $tools/python.
-    [ -n "${python_is_ready:-}" ] || CHECK_VENV=$tools/python CHECK_INSTALL_ONLY=1 clients/python/check.sh || return 1
-    python_is_ready=yes
+    [ -e "$logs/python" ] || CHECK_VENV=$tools/python CHECK_INSTALL_ONLY=1 clients/python/check.sh || return 1
+    touch "$logs/python"
 }
 
 toolkit() { # A CUDA toolkit made of wheels from PyPI, and the environment in which it is used.
-    [ -z "${toolkit_is_ready:-}" ] || return 0
-    packages g++ g++ || return 1
-    bash tests/cuda-sim/toolkit.sh "$tools/cuda/home" || return 1
     export CUDA_HOME=$tools/cuda/home PATH=$tools/cuda/home/bin:$PATH CLINO_CUDA_STRICT=1 CUDA_COMPUTE_CAP=80 CUDAFORGE_THREADS=2
-    nvcc --version || return 1
-    toolkit_is_ready=yes
+    [ ! -e "$logs/toolkit" ] || return 0
+    { packages g++ g++ && bash tests/cuda-sim/toolkit.sh "$tools/cuda/home" && nvcc --version; } || return 1
+    touch "$logs/toolkit"
 }
 
 # With the whole workspace the stand-in driver takes the features of clino's dependencies, which are compiled once for both.
