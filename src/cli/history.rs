@@ -5,7 +5,7 @@
 use super::grid::{Column, Grid};
 use super::out::{columns, out, print};
 use super::which;
-use crate::store::sqlite::{self, COLUMNS, Cell, Csv, JsonLines, Parquet, Sheet, export, query, schema};
+use crate::store::sqlite::{self, COLUMNS, Cell, Csv, JsonLines, Sheet, export, parquet, query, schema};
 use clap::{Args, ValueEnum};
 use clino_domain::Fault;
 use clino_domain::text::{harmless_lines, shown};
@@ -95,11 +95,7 @@ pub fn write(arguments: &Export) -> Result<(), Fault> {
     let run = run.transpose()?;
     let run = run.as_ref().map(|run| run.0.as_str());
     let sheet: Box<dyn Sheet> = match (&arguments.parquet, &arguments.csv, &arguments.jsonl) {
-        (Some(path), _, _) => {
-            let file = File::create(path).map_err(|error| unwritable(path, &error))?;
-            let parquet = Parquet::new(BufWriter::new(file), &COLUMNS);
-            Box::new(parquet.map_err(|error| unwritable(path, &error))?)
-        }
+        (Some(path), _, _) => parquet(path, &COLUMNS).map_err(|error| unwritable(path, &error))?,
         (_, Some(path), _) if path == Path::new("-") && io::stdout().is_terminal() => {
             Box::new(Visible(Csv::new(output(path)?)))
         }

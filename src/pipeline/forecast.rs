@@ -1,6 +1,7 @@
-//! How long a reading will take: as long as it took on the snapshot before; on the first one, what its planned operations
-//! take at the rate of those that were made. One that was slow once is not left out for ever: with every snapshot that
-//! skips it, what is expected of it comes nearer to the least that it may take.
+//! How long a reading will take: the lesser of its last two times, so that one hiccup of a busy machine leaves nothing out.
+//! For the time before the first stands a guess: what its planned operations take at the rate of those that were made. With
+//! every snapshot that skips a reading, what is expected of it comes nearer to the least that it may take, and slowly below
+//! that: none is left out for ever.
 //!
 //! Owns: what a run has learned of its readings' times. May not touch: the plan itself, clocks.
 
@@ -11,65 +12,115 @@ use std::collections::HashMap;
 /// What is known of one run.
 #[derive(Debug, Default)]
 pub struct Forecast {
-    /// By measure and group.
-    known: HashMap<(usize, Option<String>), Known>,
-    /// Planned operations that were done, and the seconds that they took.
-    done: (f64, f64),
+    known: HashMap<Key, Known>,
+    /// Seconds expected of what was skipped and never made.
+    put_off: HashMap<Key, f64>,
+    rate: Rate,
 }
+
+/// Measure and group.
+type Key = (usize, Option<String>);
 
 /// What the readings of one measure on one group took.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     /// Expected of the next.
     pub seconds: f64,
+    /// Of the last that was made, or the guess before it.
+    last: f64,
     /// Of the fastest; of a search that took more work than was planned, as much of it as the plan has.
     least: f64,
 }
 
 impl Known {
-    /// After a reading that was planned to do some work, and did some in so many seconds.
+    /// Of a reading that was never made.
+    pub fn guessed(seconds: f64, least: f64) -> Self {
+        Self { seconds, last: seconds, least }
+    }
+
+    /// After a reading that was planned to do some work, and did some in so many seconds. Where there was nothing to guess
+    /// from, it is made once more before its time is believed.
     pub fn after(before: Option<&Self>, seconds: f64, planned: Work, did: Work) -> Self {
         let network = |work: Work| work.forwards + 2.0 * work.backwards;
         // (Without the network it is 0 / 0, of which the minimum is 1.)
         let likely = seconds * (network(planned) / network(did)).min(1.0);
-        Self { seconds, least: before.map_or(likely, |known| known.least.min(likely)) }
+        let (last, least) = before.map_or((0.0, likely), |known| (known.last, known.least.min(likely)));
+        Self { seconds: seconds.min(last), last: seconds, least }
     }
 
     /// After a snapshot that skipped it.
     pub fn skipped(self) -> Self {
-        Self { seconds: self.seconds.midpoint(self.least), ..self }
+        Self { seconds: self.seconds.midpoint(self.least), least: 0.98 * self.least, ..self }
     }
 }
 
-/// Operations below which a reading says nothing of the rate: there it is the overhead that counts.
-const LEAST: f64 = 1e6;
+/// Seconds an operation, over all readings that were made.
+#[derive(Debug)]
+struct Rate {
+    operations: f64,
+    seconds: f64,
+    fastest: f64,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { operations: 0.0, seconds: 0.0, fastest: f64::INFINITY }
+    }
+}
+
+impl Rate {
+    fn learn(&mut self, operations: f64, seconds: f64) {
+        // Below this it is the overhead that counts, which says nothing of the rate.
+        const LEAST: f64 = 1e6;
+        if operations >= LEAST {
+            self.operations += operations;
+            self.seconds += seconds;
+            self.fastest = self.fastest.min(seconds / operations);
+        }
+    }
+
+    /// Of a reading that was never made; `None` before any was.
+    fn guess(&self, operations: f64) -> Option<Known> {
+        let mean = self.seconds / self.operations;
+        (self.operations > 0.0).then(|| Known::guessed(operations * mean, operations * self.fastest))
+    }
+}
 
 impl Forecast {
     /// Seconds that a reading will take; `None` while nothing is known.
     pub fn seconds(&self, task: &Task) -> Option<f64> {
-        let (operations, seconds) = self.done;
-        let guess = (operations > 0.0).then(|| task.operations * seconds / operations);
-        self.known.get(&key(task)).map(|known| known.seconds).or(guess)
+        self.expected(task).map(|known| known.seconds)
     }
 
     /// A reading was made.
     pub fn learn(&mut self, task: &Task, reading: &Reading) {
-        let known = Known::after(self.known.get(&key(task)), reading.seconds, task.work, reading.work);
+        let before = self.expected(task);
+        let known = Known::after(before.as_ref(), reading.seconds, task.work, reading.work);
+        self.put_off.remove(&key(task));
         self.known.insert(key(task), known);
-        if task.operations >= LEAST {
-            self.done = (self.done.0 + task.operations, self.done.1 + reading.seconds);
-        }
+        self.rate.learn(task.operations, reading.seconds);
     }
 
     /// A reading was skipped.
     pub fn skip(&mut self, task: &Task) {
-        if let Some(known) = self.known.get_mut(&key(task)) {
-            *known = known.skipped();
+        let Some(skipped) = self.expected(task).map(Known::skipped) else { return };
+        match self.known.get_mut(&key(task)) {
+            Some(known) => *known = skipped,
+            None => drop(self.put_off.insert(key(task), skipped.seconds)),
         }
+    }
+
+    fn expected(&self, task: &Task) -> Option<Known> {
+        let guess = || {
+            let guess = self.rate.guess(task.operations)?;
+            let put_off = self.put_off.get(&key(task)).copied().unwrap_or(f64::INFINITY);
+            Some(Known::guessed(guess.seconds.min(put_off), guess.least))
+        };
+        self.known.get(&key(task)).copied().or_else(guess)
     }
 }
 
-fn key(task: &Task) -> (usize, Option<String>) {
+fn key(task: &Task) -> Key {
     (task.chosen, task.group.clone())
 }
 

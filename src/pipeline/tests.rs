@@ -13,20 +13,50 @@ fn row_41_a_panic_becomes_its_message() {
     assert_eq!(guarded(|| std::panic::panic_any(7)), Err::<(), _>("no message".into()));
 }
 
-#[test]
-fn what_was_slow_once_is_not_left_out_for_ever() {
-    let planned = Work::of(5.0, 0.0, 6.0);
-    let cold = Work::of(30.0, 0.0, 31.0);
-    let fast = Known::after(None, 1.0, planned, planned);
-    let mut slow = Known::after(Some(&fast), 9.0, planned, planned);
-    assert_eq!(slow.seconds, 9.0);
-    for _ in 0..30 {
-        slow = slow.skipped();
-    }
-    assert!((slow.seconds - 1.0).abs() < 1e-6, "{slow:?}");
+const PLANNED: Work = Work::of(5.0, 0.0, 6.0);
 
-    let search = Known::after(None, 6.0, planned, cold).skipped();
-    assert_eq!(search.seconds, 3.5, "halfway to what the plan has");
-    let weights = Known::after(None, 2.0, Work::NONE, Work::NONE).skipped();
-    assert_eq!(weights.seconds, 2.0);
+/// What is known after these times of one reading.
+fn after(times: &[f64]) -> Known {
+    let first = Known::after(None, times[0], PLANNED, PLANNED);
+    times[1..].iter().fold(first, |known, &seconds| Known::after(Some(&known), seconds, PLANNED, PLANNED))
+}
+
+#[test]
+fn what_was_slow_once_is_not_left_out() {
+    assert_eq!(after(&[300.0]).seconds, 0.0, "nothing says that this is usual");
+    assert_eq!(after(&[300.0, 1.0]).seconds, 1.0);
+    assert_eq!(after(&[1.0, 1.0, 300.0]).seconds, 1.0);
+    assert_eq!(after(&[1.0, 9.0, 8.0]).seconds, 8.0, "twice is no hiccup");
+    assert_eq!(after(&[9.0, 8.0, 2.0]).seconds, 2.0);
+}
+
+#[test]
+fn what_is_too_slow_is_tried_again_after_a_while() {
+    let mut skipped = after(&[1.0, 9.0, 9.0]);
+    for _ in 0..10 {
+        skipped = skipped.skipped();
+    }
+    assert!(skipped.seconds < 1.01, "{skipped:?}");
+    let again = Known::after(Some(&skipped), 9.0, PLANNED, PLANNED);
+    assert_eq!(again.seconds, 9.0, "what was expected is no time that it took");
+
+    let mut always = after(&[9.0, 9.0]);
+    for _ in 0..70 {
+        always = always.skipped();
+    }
+    assert!(always.seconds < 3.0, "both may have been hiccups: {always:?}");
+
+    let did = Work::of(30.0, 0.0, 31.0);
+    let search = Known::after(Some(&after(&[6.0])), 6.0, PLANNED, did);
+    assert_eq!(search.skipped().seconds, 3.5, "halfway to what the plan has");
+    let weights = Known::after(Some(&after(&[2.0])), 2.0, Work::NONE, Work::NONE);
+    assert_eq!(weights.skipped().seconds, 2.0);
+}
+
+#[test]
+fn a_guess_comes_nearer_to_the_fastest_rate_until_it_is_tried() {
+    let guess = Known::guessed(300.0, 1.0);
+    assert!(guess.skipped().skipped().seconds < 80.0);
+    let tried = Known::after(Some(&guess), 2.0, PLANNED, PLANNED);
+    assert_eq!(tried.seconds, 2.0);
 }

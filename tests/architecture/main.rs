@@ -390,6 +390,7 @@ fn features_are_asked_for_in_few_files() {
         "crates/engine/src/backend/mod.rs",
         "crates/engine/src/device/mod.rs",
         "crates/engine/src/placement/mod.rs",
+        "src/store/sqlite/mod.rs",
         "src/telemetry/mod.rs",
     ];
     assert_eq!(found, expected.map(PathBuf::from).into());

@@ -16,6 +16,11 @@ mod kept;
 mod load;
 mod mark;
 mod names;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "parquet_absent.rs"]
+mod parquet;
 mod private;
 mod query;
 mod queue;
@@ -28,10 +33,11 @@ mod trouble;
 mod upkeep;
 mod writer;
 
+pub use self::parquet::parquet;
 pub use database::schema;
 pub use names::DATABASE;
 pub use query::{COLUMNS, export, query, runs};
-pub use sheet::{Cell, Csv, JsonLines, Kind, Parquet, Sheet};
+pub use sheet::{Cell, Csv, JsonLines, Kind, Sheet};
 
 use super::{Audience, CROWD, Entry, EventStore, Level, StoredRun, Worked, now};
 use clino_domain::tally::Tally;

@@ -1,21 +1,13 @@
-//! Rows on their way out: to CSV, to lines of JSON, to Parquet.
+//! Rows on their way out: to CSV, to lines of JSON.
 //!
 //! Owns: how cells are written in each form. May not touch: where rows come from.
 
 use super::exact::Exact;
 use clino_domain::id::hex;
 use clino_domain::text::shown_json;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
-use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::parser::parse_message_type;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
 use std::io::{self, Write};
-use std::sync::Arc;
 
 /// One value of one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,7 +137,7 @@ impl<W: Write> Sheet for JsonLines<W> {
     }
 }
 
-/// What a column of a Parquet file holds.
+/// What a column holds, for forms that declare it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// UTF-8.
@@ -154,114 +146,6 @@ pub enum Kind {
     Integer,
     /// 64 bits.
     Real,
-}
-
-/// Rows that go to the file together.
-const GROUP: usize = 32_768;
-
-/// A Parquet file, compressed by zstd. What does not fit the kind of its column is null.
-pub struct Parquet<W: Write + Send> {
-    writer: SerializedFileWriter<W>,
-    kinds: Vec<Kind>,
-    rows: Vec<Vec<Cell>>,
-}
-
-fn other(error: ParquetError) -> io::Error {
-    match error {
-        ParquetError::External(error) => match error.downcast::<io::Error>() {
-            Ok(error) => *error,
-            Err(error) => io::Error::other(error),
-        },
-        error => io::Error::other(error),
-    }
-}
-
-impl<W: Write + Send> Parquet<W> {
-    /// To a writer, with these columns.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn new(writer: W, columns: &[(&str, Kind)]) -> io::Result<Self> {
-        let field = |(name, kind): &(&str, Kind)| match kind {
-            Kind::Text => format!("optional binary {name} (UTF8);"),
-            Kind::Integer => format!("optional int64 {name};"),
-            Kind::Real => format!("optional double {name};"),
-        };
-        let fields: Vec<_> = columns.iter().map(field).collect();
-        let schema = parse_message_type(&format!("message readings {{ {} }}", fields.join(" ")));
-        let level = ZstdLevel::default();
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
-        let schema = Arc::new(schema.map_err(other)?);
-        let writer = SerializedFileWriter::new(writer, schema, Arc::new(properties)).map_err(other)?;
-        Ok(Self { writer, kinds: columns.iter().map(|(_, kind)| *kind).collect(), rows: Vec::new() })
-    }
-
-    fn flush(&mut self) -> Result<(), ParquetError> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let mut group = self.writer.next_row_group()?;
-        for place in 0..self.kinds.len() {
-            let Some(mut column) = group.next_column()? else { break };
-            let cells = self.rows.iter().map(|row| &row[place]);
-            match column.untyped() {
-                ColumnWriter::ByteArrayColumnWriter(writer) => {
-                    let text = |cell: &Cell| match cell {
-                        Cell::Text(text) => Some(ByteArray::from(text.as_str())),
-                        _ => None,
-                    };
-                    let (levels, values) = levels(cells.map(text));
-                    writer.write_batch(&values, Some(&levels), None)?;
-                }
-                ColumnWriter::Int64ColumnWriter(writer) => {
-                    let integer = |cell: &Cell| match cell {
-                        Cell::Integer(number) => Some(*number),
-                        _ => None,
-                    };
-                    let (levels, values) = levels(cells.map(integer));
-                    writer.write_batch(&values, Some(&levels), None)?;
-                }
-                ColumnWriter::DoubleColumnWriter(writer) => {
-                    let real = |cell: &Cell| match cell {
-                        Cell::Real(number) => Some(*number),
-                        Cell::Integer(number) => Some(*number as f64),
-                        _ => None,
-                    };
-                    let (levels, values) = levels(cells.map(real));
-                    writer.write_batch(&values, Some(&levels), None)?;
-                }
-                _ => return Err(ParquetError::General("a column of an unknown kind".into())),
-            }
-            column.close()?;
-        }
-        group.close()?;
-        self.rows.clear();
-        Ok(())
-    }
-}
-
-/// 1 for each value that is there and 0 for each that is not, and those that are.
-fn levels<T>(cells: impl Iterator<Item = Option<T>>) -> (Vec<i16>, Vec<T>) {
-    let cells: Vec<_> = cells.collect();
-    (cells.iter().map(|cell| i16::from(cell.is_some())).collect(), cells.into_iter().flatten().collect())
-}
-
-impl<W: Write + Send> Sheet for Parquet<W> {
-    fn head(&mut self, columns: &[String]) -> io::Result<()> {
-        match columns.len() == self.kinds.len() {
-            true => Ok(()),
-            false => Err(io::Error::other("other columns than the file has")),
-        }
-    }
-
-    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
-        self.rows.push(cells);
-        if self.rows.len() >= GROUP { self.flush().map_err(other) } else { Ok(()) }
-    }
-
-    fn finish(mut self: Box<Self>) -> io::Result<()> {
-        self.flush().and_then(|()| self.writer.close().map(drop)).map_err(other)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! Rows on their way out to Parquet.
+//!
+//! Owns: row groups and the kinds of columns. May not touch: where rows come from.
+
+use super::sheet::{Cell, Kind, Sheet};
+use parquet::basic::Compression;
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows that go to the file together.
+const GROUP: usize = 32_768;
+
+/// Makes a Parquet file with these columns.
+///
+/// # Errors
+/// Those of writing.
+pub fn parquet(path: &Path, columns: &[(&str, Kind)]) -> io::Result<Box<dyn Sheet>> {
+    Ok(Box::new(Parquet::new(BufWriter::new(File::create(path)?), columns)?))
+}
+
+/// A Parquet file, compressed by Snappy. What does not fit the kind of its column is null.
+struct Parquet<W: Write + Send> {
+    writer: SerializedFileWriter<W>,
+    kinds: Vec<Kind>,
+    rows: Vec<Vec<Cell>>,
+}
+
+fn other(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(error) => io::Error::other(error),
+        },
+        error => io::Error::other(error),
+    }
+}
+
+impl<W: Write + Send> Parquet<W> {
+    fn new(writer: W, columns: &[(&str, Kind)]) -> io::Result<Self> {
+        let field = |(name, kind): &(&str, Kind)| match kind {
+            Kind::Text => format!("optional binary {name} (UTF8);"),
+            Kind::Integer => format!("optional int64 {name};"),
+            Kind::Real => format!("optional double {name};"),
+        };
+        let fields: Vec<_> = columns.iter().map(field).collect();
+        let schema = parse_message_type(&format!("message readings {{ {} }}", fields.join(" ")));
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let schema = Arc::new(schema.map_err(other)?);
+        let writer = SerializedFileWriter::new(writer, schema, Arc::new(properties)).map_err(other)?;
+        Ok(Self { writer, kinds: columns.iter().map(|(_, kind)| *kind).collect(), rows: Vec::new() })
+    }
+
+    fn flush(&mut self) -> Result<(), ParquetError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut group = self.writer.next_row_group()?;
+        for place in 0..self.kinds.len() {
+            let Some(mut column) = group.next_column()? else { break };
+            let cells = self.rows.iter().map(|row| &row[place]);
+            match column.untyped() {
+                ColumnWriter::ByteArrayColumnWriter(writer) => {
+                    let text = |cell: &Cell| match cell {
+                        Cell::Text(text) => Some(ByteArray::from(text.as_str())),
+                        _ => None,
+                    };
+                    let (levels, values) = levels(cells.map(text));
+                    writer.write_batch(&values, Some(&levels), None)?;
+                }
+                ColumnWriter::Int64ColumnWriter(writer) => {
+                    let integer = |cell: &Cell| match cell {
+                        Cell::Integer(number) => Some(*number),
+                        _ => None,
+                    };
+                    let (levels, values) = levels(cells.map(integer));
+                    writer.write_batch(&values, Some(&levels), None)?;
+                }
+                ColumnWriter::DoubleColumnWriter(writer) => {
+                    let real = |cell: &Cell| match cell {
+                        Cell::Real(number) => Some(*number),
+                        Cell::Integer(number) => Some(*number as f64),
+                        _ => None,
+                    };
+                    let (levels, values) = levels(cells.map(real));
+                    writer.write_batch(&values, Some(&levels), None)?;
+                }
+                _ => return Err(ParquetError::General("a column of an unknown kind".into())),
+            }
+            column.close()?;
+        }
+        group.close()?;
+        self.rows.clear();
+        Ok(())
+    }
+}
+
+/// 1 for each value that is there and 0 for each that is not, and those that are.
+fn levels<T>(cells: impl Iterator<Item = Option<T>>) -> (Vec<i16>, Vec<T>) {
+    let cells: Vec<_> = cells.collect();
+    (cells.iter().map(|cell| i16::from(cell.is_some())).collect(), cells.into_iter().flatten().collect())
+}
+
+impl<W: Write + Send> Sheet for Parquet<W> {
+    fn head(&mut self, columns: &[String]) -> io::Result<()> {
+        match columns.len() == self.kinds.len() {
+            true => Ok(()),
+            false => Err(io::Error::other("other columns than the file has")),
+        }
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+        self.rows.push(cells);
+        if self.rows.len() >= GROUP { self.flush().map_err(other) } else { Ok(()) }
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.flush().and_then(|()| self.writer.close().map(drop)).map_err(other)
+    }
+}
