@@ -6,7 +6,7 @@
 
 mod access;
 
-pub use access::{Access, ClientAccess, Tls, client_access};
+pub use access::{Access, ClientAccess, client_access};
 
 use clino_client::endpoint::standard_socket;
 use clino_domain::{Devices, Fault, Place};

@@ -5,17 +5,17 @@
 //! ```
 
 pub mod access;
-pub mod assembly;
+mod assembly;
 pub mod cli;
-pub mod config;
-pub mod daemon;
-pub mod decide;
-pub mod http;
-pub mod pipeline;
+mod config;
+mod daemon;
+mod decide;
+mod http;
+mod pipeline;
 pub mod publish;
-pub mod registry;
+mod registry;
 mod shutdown;
 pub mod store;
 mod systemd;
 mod telemetry;
-pub mod wire;
+mod wire;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Most bytes of a chunk.
-pub const MAX_CHUNK: usize = 1 << 20;
+pub(super) const MAX_CHUNK: usize = 1 << 20;
 
 /// Bytes of a manifest's tensors as they arrive. Dropping it leaves no trace.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Assembler {
     manifest: Manifest,
     claim: Claim,
     bytes: Growing,
-    received: u64,
+    pub(super) received: u64,
     digest: Sha256,
     gauge: Option<Box<dyn Gauge>>,
 }
@@ -55,11 +55,6 @@ impl Assembler {
     /// Lets `gauge` see the bytes as they arrive.
     pub fn gauged(self, gauge: Option<Box<dyn Gauge>>) -> Self {
         Self { gauge, ..self }
-    }
-
-    /// Bytes received in order.
-    pub fn received(&self) -> u64 {
-        self.received
     }
 
     /// Takes the next chunk; a refused one changes nothing.

@@ -9,7 +9,7 @@ mod assembler;
 mod held;
 mod spool;
 
-pub use assembler::{Assembled, Assembler, MAX_CHUNK};
+pub use assembler::{Assembled, Assembler};
 pub use held::HeldSnapshot;
 pub use spool::Spool;
 

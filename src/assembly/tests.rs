@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use super::assembler::MAX_CHUNK;
 use super::*;
 use clino_domain::budget::Budget;
 use clino_domain::*;
@@ -113,7 +114,7 @@ proptest! {
             prop_assert_eq!((fault.kind, fault.committed), (FaultKind::DataLoss, Some(offset as u64)));
             assembler.chunk(offset as u64, part, crc32c(part)).unwrap();
             offset += part.len();
-            prop_assert_eq!(assembler.received(), offset as u64);
+            prop_assert_eq!(assembler.received, offset as u64);
         }
         let (tensors, _claim) = assembler.commit().unwrap().into_tensors().unwrap();
         let joined: Vec<u8> = tensors.iter().flat_map(|tensor| tensor.data.to_vec()).collect();

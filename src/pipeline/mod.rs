@@ -8,7 +8,6 @@ mod forecast;
 mod tests;
 
 pub use evaluate::{Listener, Memory, evaluate};
-pub use forecast::Forecast;
 
 use crate::registry::{Registry, Run, Work};
 use clino_domain::meters::{Metric, SPANS};

@@ -19,7 +19,6 @@ mod snapshots;
 mod tls;
 mod version;
 
-pub use access::{Pass, Scope, Watchman};
 pub use desk::{Desk, Drain};
 pub use listen::Reception;
 pub use server::{Health, Servers, routes};
