@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn subjects_are_seen_on_what_is_held() {
         let hub = Hub::new(Bounds { reports: 2, ..Bounds::default() });
-        let (run, loss): (_, Subject) = (RunId("r".into()), "loss".parse().unwrap());
+        let run = RunId("r".into());
+        let loss: Subject = "loss".parse().unwrap();
         assert_eq!(hub.newest(&run, &loss).unwrap_err().kind, FaultKind::NotFound);
         assert_eq!(hub.version(&run), None);
         hub.open(crate::store::fixtures::record(&run), Case::default());

@@ -41,6 +41,19 @@ struct Caller {
     known: Mutex<(u64, Result<Identity, Fault>)>,
 }
 
+/// What a call is about, where that is known.
+#[derive(Clone, Copy, Default)]
+struct Concerned<'a> {
+    project: Option<&'a str>,
+    run: Option<&'a RunId>,
+}
+
+impl<'a> Concerned<'a> {
+    fn project(project: &'a str) -> Self {
+        Self { project: Some(project), run: None }
+    }
+}
+
 impl Caller {
     /// Who that is by the files as they are now.
     fn identity(&self) -> Result<Identity, Fault> {
@@ -52,7 +65,7 @@ impl Caller {
         known.1.clone()
     }
 
-    fn refuse(&self, who: &str, place: (Option<&str>, Option<&RunId>), fault: &Fault) {
+    fn refuse(&self, who: &str, place: Concerned<'_>, fault: &Fault) {
         let event = match fault.kind {
             FaultKind::Quota => {
                 self.tally.count(Happening::QuotaRefused);
@@ -67,9 +80,10 @@ impl Caller {
         self.record(event, who, place, &fault.message);
     }
 
-    fn record(&self, event: &str, who: &str, (project, run): (Option<&str>, Option<&RunId>), outcome: &str) {
+    fn record(&self, event: &str, who: &str, place: Concerned<'_>, outcome: &str) {
         let peer = self.peer.to_string();
         let method = &*self.method;
+        let Concerned { project, run } = place;
         self.gate.audit.record(&Record { event, who, peer: &peer, method, project, run, outcome });
     }
 }
@@ -89,7 +103,7 @@ impl Pass {
             return Ok(());
         }
         let fault = denied("project", &self.name, self.scope);
-        self.caller.refuse(&self.name, (Some(project), None), &fault);
+        self.caller.refuse(&self.name, Concerned::project(project), &fault);
         Err(fault)
     }
 
@@ -106,19 +120,19 @@ impl Pass {
             };
             if holds { Ok(()) } else { Err(denied("project", &self.name, self.scope)) }
         });
-        checked.inspect_err(|fault| self.caller.refuse(&self.name, (project, None), fault))
+        checked.inspect_err(|fault| self.caller.refuse(&self.name, Concerned { project, run: None }, fault))
     }
 
     /// Writes to the audit log what was done with it.
     pub fn audit(&self, event: &str, project: Option<&str>, run: Option<&RunId>, outcome: &str) {
-        self.caller.record(event, &self.name, (project, run), outcome);
+        self.caller.record(event, &self.name, Concerned { project, run }, outcome);
     }
 
     /// Counts and writes down a refusal for a quota; others pass through.
     pub fn quota<T>(&self, project: &str, result: Result<T, Fault>) -> Result<T, Fault> {
         result.inspect_err(|fault| {
             if fault.kind == FaultKind::Quota {
-                self.caller.refuse(&self.name, (Some(project), None), fault);
+                self.caller.refuse(&self.name, Concerned::project(project), fault);
             }
         })
     }
@@ -177,7 +191,7 @@ impl Desk {
             return Ok(Pass { name: identity.name, scope, caller: Arc::new(caller) });
         }
         let fault = denied("authorization", &identity.name, scope);
-        caller.refuse(&identity.name, (None, None), &fault);
+        caller.refuse(&identity.name, Concerned::default(), &fault);
         Err(fault)
     }
 
@@ -207,7 +221,7 @@ impl Desk {
         match identity {
             Ok(identity) => Ok((caller, identity)),
             Err(fault) => {
-                caller.refuse("", (None, None), &fault);
+                caller.refuse("", Concerned::default(), &fault);
                 Err(fault)
             }
         }
@@ -224,7 +238,11 @@ impl Desk {
             return Ok((run, closed));
         }
         let fault = denied("run_id", &pass.name, pass.scope);
-        pass.caller.refuse(&pass.name, (Some(&run.label.project), Some(id)), &fault);
+        pass.caller.refuse(
+            &pass.name,
+            Concerned { project: Some(&run.label.project), run: Some(id) },
+            &fault,
+        );
         Err(Fault::unknown_run())
     }
 

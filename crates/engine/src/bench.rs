@@ -260,7 +260,7 @@ impl Bench {
         let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
         engine.install(|| {
             let by = Scaled { scales: &[0.1], metric: &Metric::Plain };
-            cpu::perturb(&v.untied.slots, (&mut v.out, &v.w), draw, by);
+            cpu::perturb(&v.untied.slots, &mut v.out, &v.w, draw, by);
         });
         Ok(Done { result: f64::from(v.out[n / 2]), bytes: v.bytes(2), flops: None })
     }

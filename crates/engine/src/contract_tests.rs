@@ -85,11 +85,8 @@ fn usual(name: &str, i: usize) -> f64 {
     (phase + 1.7 * i as f64).sin() * 0.4 + if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 }
 }
 
-fn readings(
-    (spec, admitted): &(RunSpec, Admitted),
-    value: &dyn Fn(&str, usize) -> f64,
-    references: bool,
-) -> Vec<Reading> {
+fn readings(run: &(RunSpec, Admitted), value: &dyn Fn(&str, usize) -> f64, references: bool) -> Vec<Reading> {
+    let (spec, admitted) = run;
     let source = |factor: f64| {
         let snapshot = parameters(admitted, &|name, i| factor * usual(name, i + 1));
         Arc::new(InMemory::new(snapshot, &*admitted.layout).unwrap())

@@ -27,7 +27,7 @@ pub trait Carry: Send + std::fmt::Debug {
     ///
     /// # Errors
     /// A device that cannot take them: nothing more is carried.
-    fn piece(&mut self, at: (usize, usize), dtype: Dtype, bytes: &[u8]) -> Result<(), Fault>;
+    fn piece(&mut self, slot: usize, start: usize, dtype: Dtype, bytes: &[u8]) -> Result<(), Fault>;
 
     /// Under which number the engine finds all of it, if it is there.
     fn finish(self: Box<Self>) -> Option<u64>;
@@ -92,8 +92,8 @@ impl Arriving {
         let tensor = Tensor { index: self.indices[slot], dtype, references: &self.references };
         let piece = tensor.piece(self.used / dtype.size() as usize, bytes)?;
         join(&mut self.found[slot], piece, &self.slots[slot]);
-        let at = (slot, self.used / dtype.size() as usize);
-        if self.carry.as_mut().is_some_and(|carry| carry.piece(at, dtype, bytes).is_err()) {
+        let start = self.used / dtype.size() as usize;
+        if self.carry.as_mut().is_some_and(|carry| carry.piece(slot, start, dtype, bytes).is_err()) {
             self.carry = None;
         }
         self.used += bytes.len();

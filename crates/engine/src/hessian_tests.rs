@@ -1,7 +1,7 @@
 //! The Hessian's measures on networks whose Hessian is known in closed form, and what a saturated network is told.
 #![allow(clippy::unwrap_used)]
 
-use crate::spectrum;
+use crate::spectrum::{self, Shape};
 use crate::tests::{limits, spec};
 use crate::*;
 use clino_domain::{
@@ -114,7 +114,8 @@ fn ends_of_a_network_of_zeros_are_tied_and_found() {
             ties[class * 5 + tie] += slope * row[tie] / 24.0;
         }
     }
-    let tie = spectrum::of(0, (3, 5), spectrum::from_slice(&ties)).unwrap().top().sqrt();
+    let tie =
+        spectrum::of(0, Shape { rows: 3, columns: 5 }, spectrum::from_slice(&ties)).unwrap().top().sqrt();
     assert!(tie > 0.4, "the tie is the greatest there is: {tie}");
     let config = r#"{"model_type":"mlp","sizes":[4,6,3],"hidden_act":"tanh"}"#;
     let run = run(config, &probe, vec![asked("hessian_top", &[])], Precision::F64);

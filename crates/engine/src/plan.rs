@@ -9,7 +9,7 @@ use crate::network::batch::Batch;
 use crate::network::examples::{self, Content};
 use crate::network::footprint::Footprint;
 use crate::network::{Network, Product, autograd};
-use crate::spectrum;
+use crate::spectrum::{self, Shape};
 use clino_domain::{Admitted, Fault, FaultKind, Needs, Planned, Precision, Prepared, Work};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -159,7 +159,10 @@ fn ground(network: &dyn Network, groups: &[Group], precision: Precision) -> Grou
     let batches = || groups.iter().flat_map(|group| &group.batches);
     let products = batches().flat_map(|batch| network.products(batch));
     let slots = network.layout().slots();
-    let spectrum = |slot: &Slot| slot.columns().map(|columns| spectrum::operations((slot.rows, columns)));
+    let spectrum = |slot: &Slot| {
+        let shape = |columns| Shape { rows: slot.rows, columns };
+        slot.columns().map(shape).map(spectrum::operations)
+    };
     Ground {
         examples: batches().map(|batch| batch.labels.len()).sum(),
         classes: network.classes(),

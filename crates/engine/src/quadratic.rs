@@ -11,7 +11,7 @@ use crate::device::norms::Norms;
 use crate::device::slot::Slot;
 use crate::landscape::{Along, Job, Kept, Landscape, Matrices, Point, Position, Share, Slope, Vectors, View};
 use crate::outputs::Outputs;
-use crate::spectrum::{self, Spectrum};
+use crate::spectrum::{self, Shape, Spectrum};
 use clino_domain::{Against, Fault, Moments, Move, TensorStatistics};
 use std::sync::Arc;
 
@@ -165,7 +165,7 @@ impl Position for Quadratic {
             let Some(init) = &self.init else { return Ok(Arc::default()) };
             matrix.iter_mut().zip(&init[self.split..]).for_each(|(w, init)| *w -= init);
         }
-        let shape = (self.rows, matrix.len() / self.rows);
+        let shape = Shape { rows: self.rows, columns: matrix.len() / self.rows };
         Ok(Arc::new(vec![spectrum::of(1, shape, spectrum::from_slice(&matrix))?]))
     }
 

@@ -38,13 +38,22 @@ impl Spectrum {
     }
 }
 
+/// That of a matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub columns: usize,
+}
+
 /// The spectrum of a matrix [rows, columns] that `read(start, out)` gives piece by piece, row-major and in f64.
 ///
 /// # Errors
 /// What `read` answers.
 pub fn of(
     slot: usize,
-    (rows, columns): (usize, usize),
+    Shape { rows, columns }: Shape,
     mut read: impl FnMut(usize, &mut [f64]) -> Result<(), Fault>,
 ) -> Result<Spectrum, Fault> {
     let tall = rows >= columns;
@@ -73,7 +82,7 @@ pub fn of(
 }
 
 /// Floating-point operations of [`of`], roughly: the products and the reduction to a tridiagonal form.
-pub fn operations((rows, columns): (usize, usize)) -> f64 {
+pub fn operations(Shape { rows, columns }: Shape) -> f64 {
     let short = rows.min(columns) as f64;
     let long = rows.max(columns) as f64;
     2.0 * short * short * long + 4.0 * short * short * short
@@ -155,7 +164,7 @@ mod tests {
         for (rows, columns) in [(3, 3), (5, 3), (3, 5)] {
             let mut w = vec![0.0f64; rows * columns];
             [3.0, -4.0, 0.0].iter().enumerate().for_each(|(i, x)| w[i * columns + i] = *x);
-            let found = of(2, (rows, columns), from_slice(&w)).expect("finite");
+            let found = of(2, Shape { rows, columns }, from_slice(&w)).expect("finite");
             let expected = [16.0, 9.0, 0.0];
             assert!(found.squares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
             assert_eq!(
@@ -163,7 +172,7 @@ mod tests {
                 (25.0, Some(25.0 / found.top()), 2)
             );
         }
-        let zero = of(0, (2, 2), from_slice(&[0.0f32; 4])).expect("finite");
+        let zero = of(0, Shape { rows: 2, columns: 2 }, from_slice(&[0.0f32; 4])).expect("finite");
         assert_eq!((zero.top(), zero.stable_rank()), (0.0, None));
     }
 
@@ -177,9 +186,10 @@ mod tests {
         }
         assert_eq!(symmetric(1, |_, _| 0.0).expect("finite")[0].0, 0.0);
         assert!(symmetric(2, |_, _| f64::NAN).is_err());
-        let wide = of(0, (2, 2), from_slice(&[1e150, 0.0, 0.0, 1e149])).expect("finite");
+        let wide =
+            of(0, Shape { rows: 2, columns: 2 }, from_slice(&[1e150, 0.0, 0.0, 1e149])).expect("finite");
         assert!((wide.squares[1] / 1e298 - 1.0).abs() < 1e-14, "{wide:?}");
-        let infinite = of(0, (1, 2), from_slice(&[1e200, 1e200])).expect("read");
+        let infinite = of(0, Shape { rows: 1, columns: 2 }, from_slice(&[1e200, 1e200])).expect("read");
         assert_eq!(infinite.squares, [f64::INFINITY]);
     }
 
@@ -189,7 +199,7 @@ mod tests {
         let rows = BLOCK;
         let angle = |i: usize| std::f64::consts::TAU * i as f64 / rows as f64;
         let w: Vec<f64> = (0..rows).flat_map(|i| [angle(i).sin(), 2.0 * angle(i).cos()]).collect();
-        let found = of(0, (rows, 2), from_slice(&w)).expect("finite");
+        let found = of(0, Shape { rows, columns: 2 }, from_slice(&w)).expect("finite");
         assert!((found.squares[0] - 2.0 * rows as f64).abs() < 1e-6 * rows as f64);
         assert!((found.squares[1] - 0.5 * rows as f64).abs() < 1e-6 * rows as f64);
     }

@@ -6,7 +6,7 @@
 //!
 //! Owns: u, the gradient and the vectors that are kept. May not touch: w0 (which it only reads), a device's arithmetic.
 
-use crate::backend::{At, Backend, Ground, Scaled, Source};
+use crate::backend::{At, Backend, Ground, Scaled, Source, Times};
 use crate::device::ascent::{Order, Reached, Unit};
 use crate::device::metric::Metric;
 use crate::device::noise::Purpose;
@@ -281,13 +281,17 @@ impl<'a, B: Backend> Walker<'a, B> {
             }
             Direction::Stored | Direction::Plane => {
                 let mut u = direction.take().expect(DEFECT);
-                let squares = backend.combine(snapped, (sizes.expect("brought"), &mut u), (steps, &g))?;
+                let squares = backend.combine(
+                    snapped,
+                    Times { factors: sizes.expect("brought"), vector: &mut u },
+                    Times { factors: steps, vector: &g },
+                )?;
                 *gradient = Some(std::mem::replace(&mut g, u));
                 squares
             }
             Direction::Kept(kept) => {
-                let from = (sizes.expect("brought"), vector(&self.kept, kept));
-                backend.combine(snapped, (steps, &mut g), from)?
+                let from = Times { factors: sizes.expect("brought"), vector: vector(&self.kept, kept) };
+                backend.combine(snapped, Times { factors: steps, vector: &mut g }, from)?
             }
         };
         self.turn_to_stored(g);
@@ -471,7 +475,8 @@ impl<B: Backend> Vectors for Walker<'_, B> {
         let keep = constant(keep)?;
         let factors = constant(factor)?;
         let mut target = self.kept[to.0].take().expect(DEFECT);
-        backend.combine(snapped, (&keep, &mut target), (&factors, vector(&self.kept, from)))?;
+        let from = Times { factors: &factors, vector: vector(&self.kept, from) };
+        backend.combine(snapped, Times { factors: &keep, vector: &mut target }, from)?;
         snapped.meter.pass();
         self.kept[to.0] = Some(target);
         Ok(())

@@ -12,7 +12,7 @@ use crate::gauge;
 use crate::landscape::{Matrices, Position};
 use crate::meter::Meter;
 use crate::network::layout::{ParameterLayout, Untied};
-use crate::spectrum::{self, Spectrum};
+use crate::spectrum::{self, Shape, Spectrum};
 use clino_domain::{
     Dtype, Fault, Layout, ParameterSource, References, Snapshot, Statistics, TensorStatistics,
 };
@@ -219,7 +219,8 @@ impl<T: Real> Snapped<T> {
         &self,
         slot: usize,
         init: Option<&dyn ParameterSource>,
-        (start, out): (usize, &mut [f64]),
+        start: usize,
+        out: &mut [f64],
     ) -> Result<(), Fault> {
         let own = &self.weights.data[self.weights.slots[slot].range()][start..];
         out.iter_mut().zip(own).for_each(|(out, x)| *out = x.wide());
@@ -241,9 +242,9 @@ impl<T: Real> Snapped<T> {
         let slots = &self.weights.slots;
         let matrices: Vec<usize> = (0..slots.len()).filter(|i| slots[*i].columns().is_some()).collect();
         let of = |slot: usize| {
-            let shape = (slots[slot].rows, slots[slot].columns().unwrap_or(0));
+            let shape = Shape { rows: slots[slot].rows, columns: slots[slot].columns().unwrap_or(0) };
             self.meter.operations(spectrum::operations(shape));
-            spectrum::of(slot, shape, |start, out| self.read(slot, init, (start, out)))
+            spectrum::of(slot, shape, |start, out| self.read(slot, init, start, out))
         };
         matrices.into_par_iter().map(of).collect()
     }

@@ -235,7 +235,8 @@ pub(super) fn ledger(connection: &Connection, kept: &Kept) -> Result<Ledger, Tro
     let mut rows = statement.query(params![run, MOST_ATTEMPTS as i64])?;
     while let Some(row) = rows.next()? {
         ledger.attempts.push(SnapshotRef { step: count(row, "step")?, attempt: row.get("attempt")? });
-        let (key, print): (Option<String>, Option<String>) = (row.get("key")?, row.get("print")?);
+        let key: Option<String> = row.get("key")?;
+        let print: Option<String> = row.get("print")?;
         if let (Some(key), Some(print)) = (key, print)
             && ledger.receipts.len() < MOST_RECEIPTS
         {

@@ -82,7 +82,8 @@ pub(super) fn page(
     let mut statement = moment.prepare_cached(sql)?;
     let mut rows = statement.query(values)?;
     while let Some(row) = rows.next()? {
-        let (kind, body): (String, String) = (row.get(1)?, row.get(2)?);
+        let kind: String = row.get(1)?;
+        let body: String = row.get(2)?;
         keep(row.get::<_, i64>(0)? as u64, event::event(&kind, &body)?);
     }
     found.sort_by_key(|sequenced| sequenced.sequence);

@@ -3,7 +3,7 @@
 //! Owns: the buffers of one worker's forwards and backwards. May not touch: arithmetic over parameters, which is
 //! [`cpu`]'s, and who walks where.
 
-use super::{At, Backend, Ground, On, Scaled, Source};
+use super::{At, Backend, Ground, On, Scaled, Source, Times};
 use crate::device::ascent::Order;
 use crate::device::cpu;
 use crate::device::filter;
@@ -108,11 +108,10 @@ impl<T: Passes> Backend for Host<T> {
     fn place(&mut self, on: On<'_, Self>, u: Source<'_, Self>, by: Scaled<'_, Self>) -> Result<(), Fault> {
         let weights = &on.weights;
         self.point.resize(weights.data.len(), T::ZERO);
-        let places = (&mut self.point[..], &weights.data[..]);
         let by = cpu::Scaled { scales: by.scales, metric: by.unit };
         match u {
-            Source::Noise(draw) => cpu::perturb(&weights.slots, places, draw, by),
-            Source::Vector(u) => cpu::displace(&weights.slots, places, u, by),
+            Source::Noise(draw) => cpu::perturb(&weights.slots, &mut self.point, &weights.data, draw, by),
+            Source::Vector(u) => cpu::displace(&weights.slots, &mut self.point, &weights.data, u, by),
         }
         mirror(&weights.ties, &mut self.point);
         Ok(())
@@ -204,10 +203,10 @@ impl<T: Passes> Backend for Host<T> {
     fn combine(
         &self,
         on: On<'_, Self>,
-        (keep, x): (&Vec<f64>, &mut Vec<T>),
-        (factors, y): (&Vec<f64>, &Vec<T>),
+        x: Times<'_, Self, &mut Vec<T>>,
+        y: Times<'_, Self, &Vec<T>>,
     ) -> Result<Norms, Fault> {
-        Ok(cpu::combine(&on.weights.slots, (keep, x), (factors, y)))
+        Ok(cpu::combine(&on.weights.slots, x.factors, x.vector, y.factors, y.vector))
     }
 
     fn product(&self, on: On<'_, Self>, x: &Vec<T>, y: &Vec<T>) -> Result<f64, Fault> {

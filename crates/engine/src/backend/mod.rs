@@ -85,6 +85,14 @@ pub struct Scaled<'a, B: Backend> {
     pub unit: &'a B::Unit,
 }
 
+/// A vector, and what its slots are multiplied with; the vector is borrowed as `V`.
+pub struct Times<'a, B: Backend, V> {
+    /// By slot.
+    pub factors: &'a B::Scales,
+    /// To be multiplied.
+    pub vector: V,
+}
+
 /// The snapshot of a backend's walkers.
 pub type On<'a, B> = &'a Snapped<<B as Backend>::Element>;
 
@@ -194,12 +202,12 @@ pub trait Backend: Sized + Send {
         noise: Option<(Draw, &Self::Scales)>,
     ) -> Result<Self::Squares, Fault>;
 
-    /// x = keep * x + factor * y; its squares.
+    /// x = x times its factors + y times its factors; its squares.
     fn combine(
         &self,
         on: On<'_, Self>,
-        x: (&Self::Scales, &mut Self::Vector),
-        y: (&Self::Scales, &Self::Vector),
+        x: Times<'_, Self, &mut Self::Vector>,
+        y: Times<'_, Self, &Self::Vector>,
     ) -> Result<Self::Squares, Fault>;
 
     /// x · y.

@@ -9,7 +9,7 @@ use super::pieces::{Piece, Products, cut, norms_of, part, places, sums_of};
 use super::real::Real;
 use super::widest::{MulAdd, widest};
 use crate::device::metric::{Metric, Unit};
-use crate::device::noise::Draw;
+use crate::device::noise::{Draw, NoiseFrom};
 use crate::device::norms::Norms;
 use crate::device::slot::Slot;
 use rayon::prelude::*;
@@ -19,11 +19,10 @@ pub use super::pieces::PIECE;
 /// Squares of the norms of a draw's noise, by slot, as it is in `T`.
 pub fn noise_norms<T: Real>(slots: &[Slot], draw: Draw) -> Norms {
     #[inline(always)]
-    fn kernel<M: MulAdd, T: Real>(m: M, draw: Draw, at: (u32, usize), len: usize) -> f64 {
+    fn kernel<M: MulAdd, T: Real>(m: M, noise: NoiseFrom, len: usize) -> f64 {
         let mut squares = Products::NONE;
-        draw.each(
+        noise.each(
             m,
-            at,
             len,
             #[inline(always)]
             |_, noise: &[T]| squares.add_squares(m, noise),
@@ -31,7 +30,7 @@ pub fn noise_norms<T: Real>(slots: &[Slot], draw: Draw) -> Norms {
         squares.sum()
     }
     norms_of(slots, places(slots), |Piece { slot, start, data }| {
-        widest!(|m| kernel::<_, T>(m, draw, (slots[slot].rank, start), data))
+        widest!(|m| kernel::<_, T>(m, draw.from(slots[slot].rank, start), data))
     })
 }
 
@@ -49,19 +48,19 @@ pub fn products<T: Real>(slots: &[Slot], x: &[T], y: &[T]) -> Vec<f64> {
         sum.sum()
     }
     sums_of(slots, places(slots), |Piece { slot, start, data }| {
-        let place = (start, data);
-        widest!(|m| kernel(m, part(x, &slots[slot], place), part(y, &slots[slot], place)))
+        let x = part(x, &slots[slot], start, data);
+        let y = part(y, &slots[slot], start, data);
+        widest!(|m| kernel(m, x, y))
     })
 }
 
 /// x · noise.
 pub fn product_with_noise<T: Real>(slots: &[Slot], x: &[T], draw: Draw) -> f64 {
     #[inline(always)]
-    fn kernel<M: MulAdd, T: Real>(m: M, x: &[T], draw: Draw, at: (u32, usize)) -> f64 {
+    fn kernel<M: MulAdd, T: Real>(m: M, x: &[T], noise: NoiseFrom) -> f64 {
         let mut sum = Products::NONE;
-        draw.each(
+        noise.each(
             m,
-            at,
             x.len(),
             #[inline(always)]
             |first, noise: &[T]| sum.add(m, &x[first..][..noise.len()], noise),
@@ -69,8 +68,8 @@ pub fn product_with_noise<T: Real>(slots: &[Slot], x: &[T], draw: Draw) -> f64 {
         sum.sum()
     }
     let by_slot = sums_of(slots, places(slots), |Piece { slot, start, data }| {
-        let x = part(x, &slots[slot], (start, data));
-        widest!(|m| kernel(m, x, draw, (slots[slot].rank, start)))
+        let x = part(x, &slots[slot], start, data);
+        widest!(|m| kernel(m, x, draw.from(slots[slot].rank, start)))
     });
     by_slot.iter().sum()
 }
@@ -78,17 +77,16 @@ pub fn product_with_noise<T: Real>(slots: &[Slot], x: &[T], draw: Draw) -> f64 {
 /// out = noise.
 pub fn noise<T: Real>(slots: &[Slot], out: &mut [T], draw: Draw) {
     #[inline(always)]
-    fn kernel<M: MulAdd, T: Real>(m: M, out: &mut [T], draw: Draw, at: (u32, usize)) {
-        draw.each(
+    fn kernel<M: MulAdd, T: Real>(m: M, out: &mut [T], noise: NoiseFrom) {
+        noise.each(
             m,
-            at,
             out.len(),
             #[inline(always)]
             |first, noise: &[T]| out[first..][..noise.len()].copy_from_slice(noise),
         );
     }
     cut(slots, out).into_par_iter().for_each(|Piece { slot, start, data }| {
-        widest!(|m| kernel(m, data, draw, (slots[slot].rank, start)));
+        widest!(|m| kernel(m, data, draw.from(slots[slot].rank, start)));
     });
 }
 
@@ -101,42 +99,49 @@ pub struct Scaled<'a> {
     pub metric: &'a Metric,
 }
 
+impl Scaled<'_> {
+    fn in_slot<T: Real>(self, slot: usize) -> Factor<T> {
+        Factor { scale: T::of(self.scales[slot]), unit: self.metric.unit::<T>(slot) }
+    }
+}
+
+/// What a vector is multiplied with in one slot: a scale, and the metric.
+#[derive(Clone, Copy)]
+struct Factor<T> {
+    scale: T,
+    unit: Unit<T>,
+}
+
 /// out = w0 + T∘(scale * noise).
-pub fn perturb<T: Real>(slots: &[Slot], (out, w0): (&mut [T], &[T]), draw: Draw, by: Scaled<'_>) {
+pub fn perturb<T: Real>(slots: &[Slot], out: &mut [T], w0: &[T], draw: Draw, by: Scaled<'_>) {
     cut(slots, out).into_par_iter().for_each(|Piece { slot, start, data }| {
-        let w0 = part(w0, &slots[slot], (start, data.len()));
-        let at = (slots[slot].rank, start);
-        let scale = T::of(by.scales[slot]);
-        let unit = by.metric.unit::<T>(slot);
-        widest!(|m| perturb_piece(m, (data, w0), (draw, at), (scale, unit)));
+        let w0 = part(w0, &slots[slot], start, data.len());
+        let noise = draw.from(slots[slot].rank, start);
+        let by = by.in_slot(slot);
+        widest!(|m| perturb_piece(m, data, w0, noise, by));
     });
 }
 
 #[inline(always)]
-fn perturb_piece<M: MulAdd, T: Real>(
-    m: M,
-    (out, w0): (&mut [T], &[T]),
-    (draw, at): (Draw, (u32, usize)),
-    (scale, unit): (T, Unit<T>),
-) {
-    draw.each(
+fn perturb_piece<M: MulAdd, T: Real>(m: M, out: &mut [T], w0: &[T], noise: NoiseFrom, by: Factor<T>) {
+    noise.each(
         m,
-        at,
         out.len(),
         #[inline(always)]
         |first, noise: &[T]| {
             let out = &mut out[first..][..noise.len()];
             let w0 = &w0[first..][..noise.len()];
-            shift(m, out, (w0, noise), (scale, unit));
+            shift(m, out, w0, noise, by);
         },
     );
 }
 
 /// out = w0 + T∘(scale * u).
 #[inline(always)]
-fn shift<M: MulAdd, T: Real>(m: M, out: &mut [T], (w0, u): (&[T], &[T]), (scale, unit): (T, Unit<T>)) {
+fn shift<M: MulAdd, T: Real>(m: M, out: &mut [T], w0: &[T], u: &[T], by: Factor<T>) {
+    let scale = by.scale;
     let all = out.iter_mut().zip(w0).zip(u);
-    match unit {
+    match by.unit {
         Unit::One => all.for_each(
             #[inline(always)]
             |((out, w0), u)| *out = m.fma(*u, scale, *w0),
@@ -149,14 +154,12 @@ fn shift<M: MulAdd, T: Real>(m: M, out: &mut [T], (w0, u): (&[T], &[T]), (scale,
 }
 
 /// out = w0 + T∘(scale * u).
-pub fn displace<T: Real>(slots: &[Slot], (out, w0): (&mut [T], &[T]), u: &[T], by: Scaled<'_>) {
+pub fn displace<T: Real>(slots: &[Slot], out: &mut [T], w0: &[T], u: &[T], by: Scaled<'_>) {
     cut(slots, out).into_par_iter().for_each(|Piece { slot, start, data }| {
-        let place = (start, data.len());
-        let w0 = part(w0, &slots[slot], place);
-        let u = part(u, &slots[slot], place);
-        let scale = T::of(by.scales[slot]);
-        let unit = by.metric.unit::<T>(slot);
-        widest!(|m| shift(m, data, (w0, u), (scale, unit)));
+        let w0 = part(w0, &slots[slot], start, data.len());
+        let u = part(u, &slots[slot], start, data.len());
+        let by = by.in_slot(slot);
+        widest!(|m| shift(m, data, w0, u, by));
     });
 }
 
@@ -172,7 +175,7 @@ pub fn to_metric<T: Real>(slots: &[Slot], g: &mut [T], w0: &[T], metric: &Metric
         squares.sum()
     }
     norms_of(slots, cut(slots, g), |Piece { slot, start, data }| {
-        let w0 = part(w0, &slots[slot], (start, data.len()));
+        let w0 = part(w0, &slots[slot], start, data.len());
         widest!(|m| kernel(m, data, w0, metric.unit::<T>(slot)))
     })
 }
@@ -185,27 +188,22 @@ pub fn scale_and_perturb<T: Real>(
     noise: Option<(Draw, &[f64])>,
 ) -> Norms {
     norms_of(slots, cut(slots, x), |Piece { slot, start, data }| {
-        let at = (slots[slot].rank, start);
-        let noise = noise.map(|(draw, scales)| ((draw, at), T::of(scales[slot])));
+        let noise = noise.map(|(draw, scales)| (draw.from(slots[slot].rank, start), T::of(scales[slot])));
         widest!(|m| scale_and_perturb_piece(m, data, T::of(factors[slot]), noise))
     })
 }
-
-/// Names a piece's noise: the draw, the rank of the tensor and the first element; and its scale.
-type ScaledNoise<T> = ((Draw, (u32, usize)), T);
 
 #[inline(always)]
 fn scale_and_perturb_piece<M: MulAdd, T: Real>(
     m: M,
     x: &mut [T],
     factor: T,
-    noise: Option<ScaledNoise<T>>,
+    noise: Option<(NoiseFrom, T)>,
 ) -> f64 {
     let mut squares = Products::NONE;
     match noise {
-        Some(((draw, at), scale)) => draw.each(
+        Some((noise, scale)) => noise.each(
             m,
-            at,
             x.len(),
             #[inline(always)]
             |first, noise: &[T]| {
@@ -227,9 +225,9 @@ fn scale_and_perturb_piece<M: MulAdd, T: Real>(
 }
 
 /// x = keep * x + factor * y, with both for each slot; returns the norms of x.
-pub fn combine<T: Real>(slots: &[Slot], (keep, x): (&[f64], &mut [T]), (factor, y): (&[f64], &[T])) -> Norms {
+pub fn combine<T: Real>(slots: &[Slot], keep: &[f64], x: &mut [T], factor: &[f64], y: &[T]) -> Norms {
     #[inline(always)]
-    fn kernel<M: MulAdd, T: Real>(m: M, (keep, x): (T, &mut [T]), (factor, y): (T, &[T])) -> f64 {
+    fn kernel<M: MulAdd, T: Real>(m: M, keep: T, x: &mut [T], factor: T, y: &[T]) -> f64 {
         for (x, y) in x.iter_mut().zip(y) {
             *x = m.fma(factor, *y, keep * *x);
         }
@@ -238,10 +236,10 @@ pub fn combine<T: Real>(slots: &[Slot], (keep, x): (&[f64], &mut [T]), (factor, 
         squares.sum()
     }
     norms_of(slots, cut(slots, x), |Piece { slot, start, data }| {
-        let y = part(y, &slots[slot], (start, data.len()));
+        let y = part(y, &slots[slot], start, data.len());
         let keep = T::of(keep[slot]);
         let factor = T::of(factor[slot]);
-        widest!(|m| kernel(m, (keep, data), (factor, y)))
+        widest!(|m| kernel(m, keep, data, factor, y))
     })
 }
 
@@ -256,7 +254,7 @@ pub fn climb_box<T: Real>(slots: &[Slot], u: &mut [T], g: &[T], [step, bound]: [
         }
     }
     cut(slots, u).into_par_iter().for_each(|Piece { slot, start, data }| {
-        let g = part(g, &slots[slot], (start, data.len()));
+        let g = part(g, &slots[slot], start, data.len());
         widest!(|_m| kernel(data, g, T::of(step), T::of(bound)));
     });
 }
@@ -279,7 +277,7 @@ mod tests {
         let w0: Vec<f64> = (0..40_007).map(|i| i as f64 * 1e-3).collect();
         let mut w = vec![0.0; w0.len()];
         let by = Scaled { scales: &[0.5, 2.0], metric: &Metric::Plain };
-        perturb(&slots, (&mut w, &w0), DRAW, by);
+        perturb(&slots, &mut w, &w0, DRAW, by);
         let a = DRAW.vector(0, 7);
         let b = DRAW.vector(1, 40_000);
         for i in [0, 2, 16_383, 16_384, 39_999] {
@@ -291,7 +289,7 @@ mod tests {
         assert_eq!(norms, noise_norms::<f64>(&slots, DRAW));
         assert!((norms.squares[0] - a.iter().map(|x| x * x).sum::<f64>()).abs() < 1e-12);
         let mut again = vec![0.0; w0.len()];
-        displace(&slots, (&mut again, &w0), &delta, by);
+        displace(&slots, &mut again, &w0, &delta, by);
         assert!(w.iter().zip(&again).all(|(a, b)| (a - b).abs() < 1e-13));
         noise(&slots, &mut again, DRAW);
         assert_eq!(again, delta);
@@ -314,7 +312,7 @@ mod tests {
         for metric in [Metric::Plain, linear, root] {
             let mut w = vec![0.0; w0.len()];
             let mut g = u.clone();
-            displace(&slots, (&mut w, &w0), &u, Scaled { scales: &[3.0, -1.0], metric: &metric });
+            displace(&slots, &mut w, &w0, &u, Scaled { scales: &[3.0, -1.0], metric: &metric });
             to_metric(&slots, &mut g, &w0, &metric);
             for (i, slot, scale) in [(0, 1, -1.0), (39_999, 1, -1.0), (40_003, 0, 3.0)] {
                 let t = unit(&metric, slot, w0[i]);
@@ -345,6 +343,6 @@ mod tests {
         );
         assert_eq!(norms(&slots, &x).squares, [63.0, 160_000.0]);
         let y = vec![1f32; 40_200];
-        assert_eq!(combine(&slots, (&[1.0; 2], &mut x), (&[1.0; 2], &y)).squares, [7.0 * 16.0, 360_000.0]);
+        assert_eq!(combine(&slots, &[1.0; 2], &mut x, &[1.0; 2], &y).squares, [7.0 * 16.0, 360_000.0]);
     }
 }

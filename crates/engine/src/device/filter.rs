@@ -6,7 +6,7 @@
 use super::pieces::{Piece, cut, part, places};
 use super::real::Real;
 use super::widest::{MulAdd, widest};
-use crate::device::noise::Draw;
+use crate::device::noise::{Draw, NoiseFrom};
 use crate::device::slot::Slot;
 use rayon::prelude::*;
 
@@ -61,7 +61,7 @@ pub fn row_norms<T: Real>(slots: &[Slot], x: &[T]) -> Rows {
     let of = |Piece { slot, start, data }: Piece<usize>| {
         let mut found = Vec::new();
         if let Some(columns) = slots[slot].columns() {
-            add_squares(columns, start, part(x, &slots[slot], (start, data)), &mut found);
+            add_squares(columns, start, part(x, &slots[slot], start, data), &mut found);
         }
         (slot, found)
     };
@@ -73,10 +73,9 @@ pub fn noise_row_norms<T: Real>(slots: &[Slot], draw: Draw) -> Rows {
     let of = |Piece { slot, start, data }: Piece<usize>| {
         let mut found = Vec::new();
         if let Some(columns) = slots[slot].columns() {
-            let at = (slots[slot].rank, start);
-            widest!(|m| draw.each(
+            let numbers = draw.from(slots[slot].rank, start);
+            widest!(|m| numbers.each(
                 m,
-                at,
                 data,
                 #[inline(always)]
                 |first, noise: &[T]| add_squares(columns, start + first, noise, &mut found),
@@ -93,33 +92,34 @@ pub fn scales(weights: &Rows, noise: &Rows) -> Rows {
     weights.iter().zip(noise).map(one).collect()
 }
 
+/// What the rows of one matrix are multiplied with.
+#[derive(Clone, Copy)]
+struct Lengths<'a> {
+    columns: usize,
+    scales: &'a [f64],
+    coefficient: f64,
+}
+
 /// u = u + coefficient * (the filter-normalized direction of a draw).
 pub fn add_direction<T: Real>(slots: &[Slot], u: &mut [T], draw: Draw, rows: &Rows, coefficient: f64) {
     #[inline(always)]
-    fn kernel<M: MulAdd, T: Real>(
-        m: M,
-        (u, start): (&mut [T], usize),
-        (draw, rank): (Draw, u32),
-        (columns, rows): (usize, &[f64]),
-        coefficient: f64,
-    ) {
+    fn kernel<M: MulAdd, T: Real>(m: M, u: &mut [T], noise: NoiseFrom, rows: Lengths<'_>) {
         let len = u.len();
-        draw.each(
+        noise.each(
             m,
-            (rank, start),
             len,
             #[inline(always)]
-            |first, noise: &[T]| {
+            |first, numbers: &[T]| {
                 each_row(
-                    columns,
-                    start + first,
-                    noise.len(),
+                    rows.columns,
+                    noise.start + first,
+                    numbers.len(),
                     #[inline(always)]
                     |row, run| {
-                        let scale = T::of(coefficient * rows[row]);
+                        let scale = T::of(rows.coefficient * rows.scales[row]);
                         let u = &mut u[first..][run.clone()];
-                        for (u, noise) in u.iter_mut().zip(&noise[run]) {
-                            *u = m.fma(*noise, scale, *u);
+                        for (u, number) in u.iter_mut().zip(&numbers[run]) {
+                            *u = m.fma(*number, scale, *u);
                         }
                     },
                 );
@@ -128,8 +128,9 @@ pub fn add_direction<T: Real>(slots: &[Slot], u: &mut [T], draw: Draw, rows: &Ro
     }
     cut(slots, u).into_par_iter().for_each(|Piece { slot, start, data }| {
         if let Some(columns) = slots[slot].columns() {
-            let noise = (draw, slots[slot].rank);
-            widest!(|m| kernel(m, (data, start), noise, (columns, &rows[slot]), coefficient));
+            let noise = draw.from(slots[slot].rank, start);
+            let rows = Lengths { columns, scales: &rows[slot], coefficient };
+            widest!(|m| kernel(m, data, noise, rows));
         }
     });
 }

@@ -152,24 +152,10 @@ impl Draw {
         }
     }
 
-    /// Calls `with(first, noise)` for runs of elements `start + first ..` that cover `start..start + len` of the
-    /// parameter with rank `tensor`; `start` must be a multiple of [`NUMBERS`].
+    /// The numbers of the parameter with rank `tensor` from element `start` on, a multiple of [`NUMBERS`].
     #[inline(always)]
-    pub fn each<M: MulAdd, T: Real>(
-        &self,
-        m: M,
-        (tensor, start): (u32, usize),
-        len: usize,
-        mut with: impl FnMut(usize, &[T]),
-    ) {
-        debug_assert_eq!(start % NUMBERS, 0, "noise is made {NUMBERS} at a time");
-        let words = [[0; BLOCKS]; 4];
-        let planes = [[T::ZERO; BLOCKS]; 4];
-        let mut scratch = Scratch { words, planes, numbers: [T::ZERO; NUMBERS] };
-        for first in (0..len).step_by(NUMBERS) {
-            self.fill(m, tensor, (start + first) / NUMBERS, &mut scratch);
-            with(first, &scratch.numbers[..NUMBERS.min(len - first)]);
-        }
+    pub fn from(self, tensor: u32, start: usize) -> NoiseFrom {
+        NoiseFrom { draw: self, tensor, start }
     }
 
     /// The random bits of one example, named by its key: the first two words of the block with counter
@@ -189,10 +175,34 @@ impl Draw {
     #[cfg(test)]
     pub fn vector(&self, tensor: u32, len: usize) -> Vec<f64> {
         let mut all = vec![0.0; len];
-        self.each(crate::device::widest::Fused, (tensor, 0), len, |first, noise| {
+        self.from(tensor, 0).each(crate::device::widest::Fused, len, |first, noise| {
             all[first..first + noise.len()].copy_from_slice(noise);
         });
         all
+    }
+}
+
+/// A draw's numbers for one parameter, from an element on.
+#[derive(Clone, Copy)]
+pub struct NoiseFrom {
+    draw: Draw,
+    tensor: u32,
+    /// The first element.
+    pub start: usize,
+}
+
+impl NoiseFrom {
+    /// Calls `with(first, noise)` for runs of numbers that cover `len` elements; `first` counts from the start.
+    #[inline(always)]
+    pub fn each<M: MulAdd, T: Real>(&self, m: M, len: usize, mut with: impl FnMut(usize, &[T])) {
+        debug_assert_eq!(self.start % NUMBERS, 0, "noise is made {NUMBERS} at a time");
+        let words = [[0; BLOCKS]; 4];
+        let planes = [[T::ZERO; BLOCKS]; 4];
+        let mut scratch = Scratch { words, planes, numbers: [T::ZERO; NUMBERS] };
+        for first in (0..len).step_by(NUMBERS) {
+            self.draw.fill(m, self.tensor, (self.start + first) / NUMBERS, &mut scratch);
+            with(first, &scratch.numbers[..NUMBERS.min(len - first)]);
+        }
     }
 }
 
@@ -256,10 +266,10 @@ mod tests {
                 let want = defined(draw, 7, i as u32);
                 assert!((found - want).abs() < tolerance, "{purpose:?} {i}: {found} {want}");
             };
-            draw.each(Fused, (7, 0), 10_003, |first, noise: &[f64]| {
+            draw.from(7, 0).each(Fused, 10_003, |first, noise: &[f64]| {
                 noise.iter().enumerate().for_each(|(i, x)| check(first + i, *x, 1e-14));
             });
-            draw.each(Apart, (7, 2 * NUMBERS), 10_003, |first, noise: &[f32]| {
+            draw.from(7, 2 * NUMBERS).each(Apart, 10_003, |first, noise: &[f32]| {
                 noise
                     .iter()
                     .enumerate()
@@ -287,9 +297,8 @@ mod tests {
         let draw = Draw { seed: 4, index: 3, purpose: Purpose::Gauss };
         let whole = draw.vector(2, 2000);
         let mut part = vec![0.0; 700];
-        draw.each(Fused, (2, NUMBERS), 700, |first, noise| {
-            part[first..first + noise.len()].copy_from_slice(noise)
-        });
+        draw.from(2, NUMBERS)
+            .each(Fused, 700, |first, noise| part[first..first + noise.len()].copy_from_slice(noise));
         assert_eq!(part, whole[NUMBERS..NUMBERS + 700]);
     }
 }

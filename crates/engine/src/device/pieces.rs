@@ -54,7 +54,7 @@ pub fn places(slots: &[Slot]) -> Vec<Piece<usize>> {
 }
 
 /// The elements of `x` that lie in the piece of `len` elements at `start` of `slot`.
-pub fn part<'a, T>(x: &'a [T], slot: &Slot, (start, len): (usize, usize)) -> &'a [T] {
+pub fn part<'a, T>(x: &'a [T], slot: &Slot, start: usize, len: usize) -> &'a [T] {
     &x[slot.offset + start..][..len]
 }
 

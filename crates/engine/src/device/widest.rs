@@ -101,9 +101,8 @@ mod tests {
     #[inline(always)]
     fn kernel<M: MulAdd, T: Real>(m: M, out: &mut [T]) {
         let draw = Draw { seed: 5, index: 1, purpose: Purpose::Gauss };
-        draw.each(
+        draw.from(3, 0).each(
             m,
-            (3, 0),
             out.len(),
             #[inline(always)]
             |first, noise: &[T]| {

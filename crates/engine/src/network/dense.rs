@@ -44,12 +44,21 @@ impl Dense {
         multiply(out, x, self.weight(w).t(), How { scale: T::ONE, add: false, threads });
     }
 
-    /// dx [rows, inputs] = [dx +] d [rows, outputs] times the weight.
-    pub fn back<T: Real>(&self, w: &[T], d: &[T], dx: &mut [T], (add, threads): (bool, usize)) {
+    /// dx [rows, inputs] = d [rows, outputs] times the weight.
+    pub fn back<T: Real>(&self, w: &[T], d: &[T], dx: &mut [T], threads: usize) {
+        self.product(w, d, dx, How { scale: T::ONE, add: false, threads });
+    }
+
+    /// The same, added to dx.
+    pub fn add_back<T: Real>(&self, w: &[T], d: &[T], dx: &mut [T], threads: usize) {
+        self.product(w, d, dx, How { scale: T::ONE, add: true, threads });
+    }
+
+    fn product<T: Real>(&self, w: &[T], d: &[T], dx: &mut [T], how: How<T>) {
         let n = d.len() / self.outputs;
         let dx = ViewMut::rows(dx, (n, self.inputs), self.inputs);
         let d = View::rows(d, (n, self.outputs), self.outputs);
-        multiply(dx, d, self.weight(w), How { scale: T::ONE, add, threads });
+        multiply(dx, d, self.weight(w), how);
     }
 }
 

@@ -165,16 +165,18 @@ impl<T: Real> MlpPass<T> {
     }
 }
 
+/// How a batch goes forward.
+#[derive(Clone, Copy)]
+struct Forward {
+    activation: Activation,
+    /// Whether a backward follows.
+    keep: bool,
+    threads: usize,
+}
+
 impl<T: Real> Space<T> {
-    fn forward(
-        &mut self,
-        w: &[T],
-        batch: &Batch,
-        (layers, activation): (&[Dense], Activation),
-        how: (bool, usize),
-    ) {
+    fn forward(&mut self, w: &[T], batch: &Batch, layers: &[Dense], how: Forward) {
         let n = batch.labels.len();
-        let (keep, threads) = how;
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
         for (x, feature) in sized(&mut self.rows[0], features.len()).iter_mut().zip(features) {
             *x = T::of(*feature);
@@ -182,12 +184,12 @@ impl<T: Real> Space<T> {
         for (i, layer) in layers.iter().enumerate() {
             let (before, after) = self.rows.split_at_mut(i + 1);
             let out = sized(&mut after[0], n * layer.outputs);
-            layer.forward(w, &before[i][..n * layer.inputs], out, threads);
+            layer.forward(w, &before[i][..n * layer.inputs], out, how.threads);
             if i + 1 == layers.len() {
                 add_bias(out, layer.bias(w));
             } else {
-                let slopes = keep.then(|| sized(&mut self.slopes[i], n * layer.outputs));
-                activation.apply(out, layer.bias(w), slopes);
+                let slopes = how.keep.then(|| sized(&mut self.slopes[i], n * layer.outputs));
+                how.activation.apply(out, layer.bias(w), slopes);
             }
         }
     }
@@ -195,7 +197,7 @@ impl<T: Real> Space<T> {
     /// `d` goes from the gradient of the results of layer `i` to that of its inputs.
     fn back(&mut self, w: &[T], n: usize, layer: &Dense, threads: usize) {
         let next = sized(&mut self.d_next, n * layer.inputs);
-        layer.back(w, &self.d[..n * layer.outputs], next, (false, threads));
+        layer.back(w, &self.d[..n * layer.outputs], next, threads);
         std::mem::swap(&mut self.d, &mut self.d_next);
     }
 }
@@ -209,7 +211,7 @@ impl<T: Real> Pass<T> for MlpPass<T> {
         let layers = self.layers.clone();
         let activation = self.activation;
         self.each(batches, |i, space, threads| {
-            space.forward(w, batches[i], (&layers, activation), (keep, threads));
+            space.forward(w, batches[i], &layers, Forward { activation, keep, threads });
         });
         let classes = layers[layers.len() - 1].outputs;
         self.logits.clear();

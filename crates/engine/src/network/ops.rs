@@ -181,6 +181,14 @@ fn sum<T: Real>(len: usize, f: impl Fn(usize, T) -> T) -> T {
     total
 }
 
+/// What a LayerNorm keeps for its backward.
+pub struct Normed<'a, T> {
+    /// Its rows before gain and shift [rows, width].
+    pub rows: &'a mut [T],
+    /// 1 / deviation of each.
+    pub rstd: &'a [T],
+}
+
 /// Gain, shift and epsilon of a LayerNorm.
 #[derive(Clone, Copy)]
 pub struct Norm<'a, T> {
@@ -235,17 +243,14 @@ impl<T: Real> Norm<'_, T> {
         rstd
     }
 
-    /// `d` goes from the gradient of the result to that of the input, and `normalized` becomes a copy of it; adds to
-    /// the gradients of gain and shift.
-    pub fn back(
-        &self,
-        d: &mut [T],
-        (normalized, rstd): (&mut [T], &[T]),
-        (d_gain, d_shift): (&mut [T], &mut [T]),
-    ) {
+    /// `d` goes from the gradient of the result to that of the input, and the rows that were kept become a copy of it; adds
+    /// to the gradients of gain and shift, which lie one after the other.
+    pub fn back(&self, d: &mut [T], saved: Normed<'_, T>, d_affine: &mut [T]) {
         let width = self.gain.len();
+        let (d_gain, d_shift) = d_affine.split_at_mut(width);
         widest!(|m| {
-            for ((d, x), rstd) in d.chunks_exact_mut(width).zip(normalized.chunks_exact_mut(width)).zip(rstd)
+            for ((d, x), rstd) in
+                d.chunks_exact_mut(width).zip(saved.rows.chunks_exact_mut(width)).zip(saved.rstd)
             {
                 for ((d, x), (dg, ds)) in
                     d.iter().zip(x.iter()).zip(d_gain.iter_mut().zip(d_shift.iter_mut()))

@@ -63,7 +63,7 @@ impl<T: Element> Carrier<T> {
     ///
     /// # Errors
     /// A lost device.
-    pub fn piece(&mut self, (slot, start): (usize, usize), dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
+    pub fn piece(&mut self, slot: usize, start: usize, dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
         let len = bytes.len() / dtype.size() as usize;
         let Some(vector) = &mut self.vector else { return Err(Fault::internal("a piece behind the last")) };
         let (buffer, copied) = &mut self.buffers[self.next];

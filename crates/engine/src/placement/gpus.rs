@@ -74,8 +74,8 @@ impl<T: Element> Debug for Carriers<T> {
 }
 
 impl<T: Element> Carry for Carriers<T> {
-    fn piece(&mut self, at: (usize, usize), dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
-        self.all.iter_mut().try_for_each(|carrier| carrier.piece(at, dtype, bytes))
+    fn piece(&mut self, slot: usize, start: usize, dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
+        self.all.iter_mut().try_for_each(|carrier| carrier.piece(slot, start, dtype, bytes))
     }
 
     fn finish(self: Box<Self>) -> Option<u64> {
@@ -191,7 +191,7 @@ impl Gpus {
             let _stay = gpu.gate().stay((total * size_of::<T>()) as u64);
             let model = plan.fits(gpu.free()?)?.clone();
             let layout = plan.network.layout();
-            Ok(Worker::new(Cuda::new(gpu, model, layout, (snapped, carried.next()))?))
+            Ok(Worker::new(Cuda::new(gpu, model, layout, snapped, carried.next())?))
         };
         let workers: Vec<_> = self.sound().into_iter().map(worker).collect::<Result<_, Fault>>()?;
         if workers.is_empty() {

@@ -116,8 +116,8 @@ fn plan_from_pb(plan: Vec<pb::Planned>) -> Vec<Planned> {
     plan.into_iter().map(line).collect()
 }
 
-fn part_info_to_pb((name, summary): &(&str, &str)) -> pb::PartInfo {
-    pb::PartInfo { name: (*name).to_owned(), summary: (*summary).to_owned() }
+fn part_info_to_pb(name: &str, summary: &str) -> pb::PartInfo {
+    pb::PartInfo { name: name.to_owned(), summary: summary.to_owned() }
 }
 
 pub(super) fn parameter_info_to_pb(parameter: &ParameterInfo) -> pb::ParameterInfo {
@@ -142,7 +142,7 @@ pub fn info_to_pb(info: &MeasureInfo) -> pb::MeasureInfo {
         formula: info.formula.to_owned(),
         invariance: info.invariance.to_owned(),
         rescaling: info.rescaling,
-        parts: info.parts.iter().map(part_info_to_pb).collect(),
+        parts: info.parts.iter().map(|(name, summary)| part_info_to_pb(name, summary)).collect(),
     }
 }
 

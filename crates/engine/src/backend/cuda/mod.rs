@@ -8,7 +8,7 @@ use crate::device::cuda::gate::Stay;
 use crate::device::cuda::gpu::{Arg, Element, Gpu};
 mod network;
 
-use crate::backend::{At, Backend, Ground, On, Scaled, Source};
+use crate::backend::{At, Backend, Ground, On, Scaled, Source, Times};
 use crate::device::ascent::Order;
 use crate::device::cuda::rows::Rows;
 use crate::device::metric::Metric;
@@ -64,7 +64,8 @@ impl<T: Accelerated> Cuda<T> {
         gpu: &Arc<Gpu>,
         model: Arc<Model>,
         layout: &ParameterLayout,
-        (snapped, carried): (&Snapped<T>, Option<Vector<T>>),
+        snapped: &Snapped<T>,
+        carried: Option<Vector<T>>,
     ) -> Result<Self, Fault> {
         let weights = &snapped.weights;
         let arena = Arena::new(gpu.clone(), &weights.slots)?;
@@ -75,7 +76,7 @@ impl<T: Accelerated> Cuda<T> {
             Ok::<_, Fault>(w0)
         };
         let w0 = carried.map_or_else(write, Ok)?;
-        let resident = Resident::new(gpu, model, layout, (&weights.slots, &weights.ties))?;
+        let resident = Resident::new(gpu, model, layout, &weights.slots, &weights.ties)?;
         let plain = arena.unit(&Metric::Plain)?;
         let ones = gpu.upload(&vec![1.0; weights.slots.len()])?;
         let ready = Default::default();
@@ -120,7 +121,7 @@ impl<T: Accelerated> Cuda<T> {
     fn hold(&mut self, at: At) -> Result<(), Fault> {
         if at == At::Start && !self.at_start {
             let by = There { scales: &self.ones, unit: &self.plain };
-            self.arena.displace((&self.resident.bases, &self.w0), None, by)?;
+            self.arena.displace(&self.resident.bases, &self.w0, None, by)?;
             self.at_start = true;
         }
         Ok(())
@@ -183,11 +184,11 @@ impl<T: Accelerated> Backend for Cuda<T> {
 
     fn place(&mut self, _: On<'_, Self>, u: Source<'_, Self>, by: Scaled<'_, Self>) -> Result<(), Fault> {
         self.at_start = false;
-        let to = (&self.resident.bases, &self.w0);
+        let bases = &self.resident.bases;
         let by = There { scales: by.scales, unit: by.unit };
         match u {
-            Source::Noise(draw) => self.arena.perturb(to, draw, by),
-            Source::Vector(u) => self.arena.displace(to, Some(u), by),
+            Source::Noise(draw) => self.arena.perturb(bases, &self.w0, draw, by),
+            Source::Vector(u) => self.arena.displace(bases, &self.w0, Some(u), by),
         }
     }
 
@@ -205,7 +206,7 @@ impl<T: Accelerated> Backend for Cuda<T> {
         self.at_start = false;
         let axes =
             [Some((&*first.0, first.1, first.2)), second.as_ref().map(|(rows, i, c)| (&**rows, *i, *c))];
-        self.arena.plane((&self.resident.bases, &self.w0), on.seed, axes)?;
+        self.arena.plane(&self.resident.bases, &self.w0, on.seed, axes)?;
         on.meter.pass();
         Ok(true)
     }
@@ -294,10 +295,10 @@ impl<T: Accelerated> Backend for Cuda<T> {
     fn combine(
         &self,
         _: On<'_, Self>,
-        x: (&CudaSlice<f64>, &mut Vector<T>),
-        y: (&CudaSlice<f64>, &Vector<T>),
+        x: Times<'_, Self, &mut Vector<T>>,
+        y: Times<'_, Self, &Vector<T>>,
     ) -> Result<Arc<CudaSlice<f64>>, Fault> {
-        Ok(Arc::new(self.arena.combine(x, y)?))
+        Ok(Arc::new(self.arena.combine(x.factors, x.vector, y.factors, y.vector)?))
     }
 
     fn product(&self, _: On<'_, Self>, x: &Vector<T>, y: &Vector<T>) -> Result<f64, Fault> {
@@ -326,7 +327,7 @@ impl<T: Accelerated> Backend for Cuda<T> {
         coefficient: f64,
     ) -> Result<(), Fault> {
         let scales = self.scales_of_rows(on, draw)?;
-        self.arena.add_direction(u, (on.draw(draw, Purpose::Direction), &scales), coefficient)
+        self.arena.add_direction(u, on.draw(draw, Purpose::Direction), &scales, coefficient)
     }
 
     fn norms(&self, squares: Arc<CudaSlice<f64>>) -> Result<Norms, Fault> {

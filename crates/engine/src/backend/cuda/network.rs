@@ -69,7 +69,8 @@ impl<T: Element> Resident<T> {
         gpu: &Arc<Gpu>,
         model: Arc<Model>,
         layout: &ParameterLayout,
-        (slots, ties): (&[Slot], &[Tie]),
+        slots: &[Slot],
+        ties: &[Tie],
     ) -> Result<Self, Fault> {
         let shape = |slot: &Slot| {
             let spec = layout.specs().iter().find(|spec| spec.name == slot.name);
@@ -170,7 +171,7 @@ impl<T: Element> Resident<T> {
             } else {
                 let mut more = self.spare.take().map_or_else(|| arena.vector(), Ok)?;
                 self.gather(arena, &gradients, &mut more)?;
-                arena.combine((&self.ones, out), (&self.ones, &more))?;
+                arena.combine(&self.ones, out, &self.ones, &more)?;
                 self.spare = Some(more);
             }
             first += ready.rows;
@@ -225,7 +226,7 @@ impl<T: Element> Resident<T> {
             Arg::At(slopes),
         ];
         let threads = classes.next_multiple_of(32).min(256) as u32;
-        self.gpu.launch_rows::<T>("cross_entropy", (ready.rows, threads), &arguments)
+        self.gpu.launch_rows::<T>("cross_entropy", ready.rows, threads, &arguments)
     }
 }
 

@@ -213,7 +213,8 @@ impl Arena {
     /// A lost device.
     pub fn perturb<T: Element>(
         &self,
-        (out, w0): (&CudaSlice<u64>, &Vector<T>),
+        out: &CudaSlice<u64>,
+        w0: &Vector<T>,
         draw: Draw,
         by: Scaled<'_>,
     ) -> Result<(), Fault> {
@@ -229,7 +230,8 @@ impl Arena {
     /// A lost device.
     pub fn displace<T: Element>(
         &self,
-        (out, w0): (&CudaSlice<u64>, &Vector<T>),
+        out: &CudaSlice<u64>,
+        w0: &Vector<T>,
         u: Option<&Vector<T>>,
         by: Scaled<'_>,
     ) -> Result<(), Fault> {
@@ -318,8 +320,10 @@ impl Arena {
     /// A lost device.
     pub fn combine<T: Element>(
         &self,
-        (keep, x): (&CudaSlice<f64>, &mut Vector<T>),
-        (factors, y): (&CudaSlice<f64>, &Vector<T>),
+        keep: &CudaSlice<f64>,
+        x: &mut Vector<T>,
+        factors: &CudaSlice<f64>,
+        y: &Vector<T>,
     ) -> Result<CudaSlice<f64>, Fault> {
         let arguments = [self.gpu.at(x), self.gpu.at(keep), self.gpu.at(y), self.gpu.at(factors)];
         self.sums::<T>("combine", &arguments)
@@ -345,7 +349,8 @@ impl Arena {
     pub fn add_direction<T: Element>(
         &self,
         u: &mut Vector<T>,
-        (draw, rows): (Draw, &CudaSlice<f64>),
+        draw: Draw,
+        rows: &CudaSlice<f64>,
         coefficient: f64,
     ) -> Result<(), Fault> {
         let [seed, index, _] = named(draw);
@@ -360,7 +365,8 @@ impl Arena {
     /// A lost device.
     pub fn plane<T: Element>(
         &self,
-        (out, w0): (&CudaSlice<u64>, &Vector<T>),
+        out: &CudaSlice<u64>,
+        w0: &Vector<T>,
         seed: u64,
         axes: [Option<Axis<'_>>; 2],
     ) -> Result<(), Fault> {

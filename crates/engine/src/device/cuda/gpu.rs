@@ -257,10 +257,10 @@ impl Gpu {
     /// # Errors
     /// A lost device.
     pub fn launch(&self, name: &str, blocks: usize, arguments: &[Arg]) -> Result<(), Fault> {
-        self.start(name, (blocks, THREADS), arguments)
+        self.start(name, blocks, THREADS, arguments)
     }
 
-    fn start(&self, name: &str, (blocks, threads): (usize, u32), arguments: &[Arg]) -> Result<(), Fault> {
+    fn start(&self, name: &str, blocks: usize, threads: u32, arguments: &[Arg]) -> Result<(), Fault> {
         if blocks == 0 {
             return Ok(());
         }
@@ -298,10 +298,11 @@ impl Gpu {
     pub fn launch_rows<T: Element>(
         &self,
         name: &str,
-        (rows, threads): (usize, u32),
+        rows: usize,
+        threads: u32,
         arguments: &[Arg],
     ) -> Result<(), Fault> {
-        self.start(&format!("clino_{name}_{}", T::SUFFIX), (rows, threads), arguments)
+        self.start(&format!("clino_{name}_{}", T::SUFFIX), rows, threads, arguments)
     }
 }
 

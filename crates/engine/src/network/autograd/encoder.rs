@@ -129,7 +129,7 @@ impl Rectangle {
         // Padding repeats the first token of its row: any token serves, as nothing reads it.
         let source = |(s, column): (&Sequence, usize)| s.start + if column < s.len { column } else { 0 };
         let sources: Vec<usize> = places().map(source).collect();
-        let mask: Vec<f32> = places().map(added).collect();
+        let mask: Vec<f32> = places().map(|(sequence, column)| added(sequence, column)).collect();
         let pick = |of: &[u32]| {
             let picked: Vec<u32> = sources.iter().map(|source| of[*source]).collect();
             Tensor::new(picked, parameters.device())
@@ -144,7 +144,7 @@ impl Rectangle {
 }
 
 /// Padding is out of reach even for a row whose own tokens are all masked, whose scores drown in a finite mask.
-fn added((sequence, column): (&Sequence, usize)) -> f32 {
+fn added(sequence: &Sequence, column: usize) -> f32 {
     match sequence.masked.get(column) {
         _ if column >= sequence.len => f32::NEG_INFINITY,
         Some(true) => f32::MASKED,

@@ -164,7 +164,7 @@ impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
 
     fn backward(&mut self, _w: &[T], _batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
         let (parameters, logits) = self.kept.as_ref().expect("a forward with keep comes before a backward");
-        sound(parameters.add_gradient(&self.layout, (logits, d_logits), gradient));
+        sound(parameters.add_gradient(&self.layout, logits, d_logits, gradient));
     }
 }
 

@@ -67,7 +67,8 @@ impl Parameters {
     pub fn add_gradient<T: WithDType>(
         &self,
         layout: &ParameterLayout,
-        (logits, d_logits): (&Tensor, &[T]),
+        logits: &Tensor,
+        d_logits: &[T],
         gradient: &mut [T],
     ) -> Result<()> {
         let d_logits = self.constant(d_logits, logits.dims())?;

@@ -8,7 +8,7 @@ use super::shape::{LayerPlaces, Shape};
 use crate::device::real::Real;
 use crate::network::batch::Tokens;
 use crate::network::dense::Share;
-use crate::network::ops::{Norm, add_bias, multiply_by};
+use crate::network::ops::{Norm, Normed, add_bias, multiply_by};
 use crate::network::sized;
 
 /// What a layer computes with: its parameters and the batch.
@@ -19,6 +19,8 @@ pub struct Context<'a, T> {
     pub tokens: &'a Tokens,
     /// That each product may use.
     pub threads: usize,
+    /// Whether a backward follows, which needs what a forward then keeps.
+    pub keep: bool,
 }
 
 impl<'a, T: Real> Context<'a, T> {
@@ -79,15 +81,18 @@ pub struct Scratch<T> {
     pub norms: Vec<T>,
 }
 
+/// Of one batch in one layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Tokens of its sequences.
+    pub tokens: usize,
+    /// Rows of results: tokens, or in the last layer sequences.
+    pub rows: usize,
+}
+
 impl<T: Real> Layer<T> {
-    /// `input` [tokens, hidden] → `output` [rows, hidden].
-    pub fn forward(
-        &mut self,
-        cx: Context<'_, T>,
-        place: Place<'_>,
-        (input, output): (&[T], &mut [T]),
-        keep: bool,
-    ) {
+    /// `input` [tokens, hidden] → `output` [rows, hidden]; keeps what [`Layer::backward`] needs where the context says so.
+    pub fn forward(&mut self, cx: Context<'_, T>, place: Place<'_>, input: &[T], output: &mut [T]) {
         let h = cx.shape.hidden;
         let at = place.places;
         let threads = cx.threads;
@@ -110,7 +115,7 @@ impl<T: Real> Layer<T> {
 
         let hidden = sized(&mut self.inner, rows * cx.shape.inner);
         at.inner.forward(cx.w, x1, hidden, threads);
-        let slopes = keep.then(|| sized(&mut self.slopes, rows * cx.shape.inner));
+        let slopes = cx.keep.then(|| sized(&mut self.slopes, rows * cx.shape.inner));
         cx.shape.activation.apply(hidden, at.inner.bias(cx.w), slopes);
         let normed2 = sized(&mut self.normed2, rows * h);
         at.outer.forward(cx.w, hidden, normed2, threads);
@@ -131,18 +136,18 @@ impl<T: Real> Layer<T> {
         norms.fill(T::ZERO);
         let (norms1, norms2) = norms.split_at_mut(2 * h);
         let rows_of_d = &mut d[..rows * h];
-        let saved = (&mut self.normed2[..rows * h], &self.rstd2[..rows]);
-        cx.norm(at.norm2).back(rows_of_d, saved, norms2.split_at_mut(h));
+        let saved = Normed { rows: &mut self.normed2[..rows * h], rstd: &self.rstd2[..rows] };
+        cx.norm(at.norm2).back(rows_of_d, saved, norms2);
         let d_inner = sized(&mut s.d_inner, rows * inner);
-        at.outer.back(cx.w, rows_of_d, d_inner, (false, threads));
+        at.outer.back(cx.w, rows_of_d, d_inner, threads);
         multiply_by(d_inner, &self.slopes[..rows * inner]);
         // The residual: the gradient along x1 is the one through the feed-forward added to `d`.
-        at.inner.back(cx.w, d_inner, rows_of_d, (true, threads));
+        at.inner.add_back(cx.w, d_inner, rows_of_d, threads);
 
-        let saved = (&mut self.normed1[..rows * h], &self.rstd1[..rows]);
-        cx.norm(at.norm1).back(rows_of_d, saved, norms1.split_at_mut(h));
+        let saved = Normed { rows: &mut self.normed1[..rows * h], rstd: &self.rstd1[..rows] };
+        cx.norm(at.norm1).back(rows_of_d, saved, norms1);
         let d_context = sized(&mut s.d_context, rows * h);
-        at.output.back(cx.w, rows_of_d, d_context, (false, threads));
+        at.output.back(cx.w, rows_of_d, d_context, threads);
         let d_qkv = sized(&mut s.d_qkv, n * 3 * h);
         let attention = Attention::new(cx.shape, cx.tokens, place.last);
         attention.backward(&self.qkv[..n * 3 * h], &self.tables, (d_context, d_qkv, &mut s.table));
@@ -150,17 +155,18 @@ impl<T: Real> Layer<T> {
             spread_rows(rows_of_d, cx.tokens, sized(&mut s.wide, n * h));
             std::mem::swap(d, &mut s.wide);
         }
-        at.qkv.back(cx.w, d_qkv, &mut d[..n * h], (true, threads));
+        at.qkv.add_back(cx.w, d_qkv, &mut d[..n * h], threads);
     }
 
     /// This batch's shares in the gradients of the weights of query, key and value, output, inner, outer.
     pub fn shares<'a>(
         &'a self,
         shape: &Shape,
-        (n, rows): (usize, usize),
+        counts: Counts,
         input: &'a [T],
         s: &'a Scratch<T>,
     ) -> [Share<'a, T>; 4] {
+        let Counts { tokens: n, rows } = counts;
         let h = shape.hidden;
         let inner = shape.inner;
         [

@@ -5,12 +5,12 @@
 //!
 //! Owns: workspaces, and what is done side by side. May not touch: how weights were made.
 
-use super::layer::{Context, Layer, Place, Scratch};
+use super::layer::{Context, Counts, Layer, Place, Scratch};
 use super::shape::{LayerPlaces, Places, Shape};
 use crate::device::real::Real;
 use crate::network::batch::{Batch, Inputs, Tokens};
 use crate::network::dense::{Dense, Gradient, Share, add_gradients, each};
-use crate::network::ops::{add, add_bias};
+use crate::network::ops::{Normed, add, add_bias};
 use crate::network::{Pass, Product, sized};
 use std::sync::Arc;
 
@@ -109,19 +109,19 @@ impl<T: Real> Space<T> {
         cx.norm(at.norm).apply(rows, None, sized(&mut self.streams[0], n * h), rstd);
     }
 
-    fn forward(&mut self, cx: Context<'_, T>, places: &Places, keep: bool) {
+    fn forward(&mut self, cx: Context<'_, T>, places: &Places) {
         self.embed(cx, places);
         let n = cx.tokens.ids.len();
         let h = cx.shape.hidden;
         for i in 0..places.layers.len() {
             let place = place(places, i);
-            let (from, to, layer) = if keep { (i, i + 1, i) } else { (i % 2, (i + 1) % 2, 0) };
+            let (from, to, layer) = if cx.keep { (i, i + 1, i) } else { (i % 2, (i + 1) % 2, 0) };
             let mut input = Vec::new();
             let mut output = Vec::new();
             std::mem::swap(&mut input, &mut self.streams[from]);
             std::mem::swap(&mut output, &mut self.streams[to]);
-            let rows = (&input[..n * h], sized(&mut output, place.rows(cx.tokens) * h));
-            self.layers[layer].forward(cx, place, rows, keep);
+            let rows = sized(&mut output, place.rows(cx.tokens) * h);
+            self.layers[layer].forward(cx, place, &input[..n * h], rows);
             (self.streams[from], self.streams[to]) = (input, output);
             self.last = to;
         }
@@ -146,11 +146,11 @@ impl<T: Real> Space<T> {
         self.d_logits.clear();
         self.d_logits.extend_from_slice(d_logits);
         let d_pooled = sized(&mut self.d_pooled, n * h);
-        at.classifier.back(cx.w, d_logits, d_pooled, (false, 1));
+        at.classifier.back(cx.w, d_logits, d_pooled, 1);
         for (d, p) in d_pooled.iter_mut().zip(&self.pooled) {
             *d *= T::ONE - *p * *p;
         }
-        at.pooler.back(cx.w, d_pooled, sized(&mut self.d, n * h), (false, 1));
+        at.pooler.back(cx.w, d_pooled, sized(&mut self.d, n * h), 1);
     }
 
     fn embed_back(&mut self, cx: Context<'_, T>, at: &Places) {
@@ -158,8 +158,8 @@ impl<T: Real> Space<T> {
         let n = cx.tokens.ids.len();
         let norms = sized(&mut self.scratch.norms, 2 * h);
         norms.fill(T::ZERO);
-        let saved = (&mut self.embedded.0[..n * h], &self.embedded.1[..n]);
-        cx.norm(at.norm).back(&mut self.d[..n * h], saved, norms.split_at_mut(h));
+        let saved = Normed { rows: &mut self.embedded.0[..n * h], rstd: &self.embedded.1[..n] };
+        cx.norm(at.norm).back(&mut self.d[..n * h], saved, norms);
     }
 
     /// Adds the gradients of the tables and of the embeddings' LayerNorm.
@@ -193,7 +193,8 @@ impl<T: Real> EncoderPass<T> {
         let threads = self.threads / batches.len().max(1);
         let jobs: Vec<_> = self.spaces.iter_mut().zip(batches).enumerate().collect();
         each(self.threads, jobs, |(i, (space, batch))| {
-            work(i, space, Context { shape, w, tokens: tokens(batch), threads: threads.max(1) });
+            let threads = threads.max(1);
+            work(i, space, Context { shape, w, tokens: tokens(batch), threads, keep: true });
         });
     }
 
@@ -209,7 +210,7 @@ impl<T: Real> EncoderPass<T> {
         }
         let shares: Vec<[Share<'_, T>; 4]> = used()
             .map(|(space, batch)| {
-                let counts = (tokens(batch).ids.len(), place.rows(tokens(batch)));
+                let counts = Counts { tokens: tokens(batch).ids.len(), rows: place.rows(tokens(batch)) };
                 space.layers[i].shares(&self.shape, counts, &space.streams[i], &space.scratch)
             })
             .collect();
@@ -254,7 +255,7 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
 
     fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
         let places = self.places.clone();
-        self.each(w, batches, |_, space, cx| space.forward(cx, &places, keep));
+        self.each(w, batches, |_, space, cx| space.forward(Context { keep, ..cx }, &places));
         self.logits.clear();
         for space in &self.spaces[..batches.len()] {
             self.logits.extend_from_slice(&space.logits);

@@ -113,7 +113,7 @@ impl<T: Element> Bed<T> {
     }
 
     /// Keeps a comparison of numbers.
-    fn numbers(&mut self, kernel: &str, (found, wanted): (&[f64], &[f64]), allowed: f64) {
+    fn numbers(&mut self, kernel: &str, found: &[f64], wanted: &[f64], allowed: f64) {
         self.keep(kernel, apart(found, wanted), allowed);
     }
 

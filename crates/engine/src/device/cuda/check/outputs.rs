@@ -39,24 +39,24 @@ fn table<T: Element>(bed: &mut Bed<T>, rows: usize, classes: usize) -> Result<()
         bed.gpu.at(&slopes),
     ];
     let threads = classes.next_multiple_of(32).min(256) as u32;
-    bed.gpu.launch_rows::<T>("cross_entropy", (rows, threads), &arguments)?;
+    bed.gpu.launch_rows::<T>("cross_entropy", rows, threads, &arguments)?;
     let wide: Vec<f64> = logits.iter().map(|z| z.wide()).collect();
     let each = || wide.chunks_exact(classes).zip(labels.iter().map(|label| *label as usize));
     let name = |what: &str| format!("cross_entropy of {classes}: {what}");
     let wanted: Vec<f64> = each().map(|(row, label)| cross_entropy(row, label)).collect();
     let found = bed.gpu.download(&losses)?;
-    bed.numbers(&name("loss"), (&found, &wanted), 10.0 * SUMS);
+    bed.numbers(&name("loss"), &found, &wanted, 10.0 * SUMS);
     let wanted: Vec<f64> = each().map(|(row, label)| row[label] - best_other(row, label)).collect();
     let found = bed.gpu.download(&margins)?;
-    bed.numbers(&name("margin"), (&found, &wanted), 0.0);
+    bed.numbers(&name("margin"), &found, &wanted, 0.0);
     let above = |(row, label): (&[f64], usize)| row.iter().filter(|z| **z > row[label]).count() as f64;
     let wanted: Vec<f64> = each().map(above).collect();
     let found: Vec<f64> = bed.gpu.download(&ranks)?.into_iter().map(f64::from).collect();
-    bed.numbers(&name("rank"), (&found, &wanted), 0.0);
+    bed.numbers(&name("rank"), &found, &wanted, 0.0);
     let hit = |(row, label): (&[f64], usize)| if greatest(row) == label { 1.0 } else { 0.0 };
     let wanted: Vec<f64> = each().map(hit).collect();
     let found: Vec<f64> = bed.gpu.download(&right)?.into_iter().map(f64::from).collect();
-    bed.numbers(&name("right"), (&found, &wanted), 0.0);
+    bed.numbers(&name("right"), &found, &wanted, 0.0);
     let slope = |(row, label): (&[f64], usize)| {
         let total = log_sum_exp(row);
         let one = move |(class, z): (usize, &f64)| libm::exp(z - total) - f64::from(u8::from(class == label));
@@ -65,6 +65,6 @@ fn table<T: Element>(bed: &mut Bed<T>, rows: usize, classes: usize) -> Result<()
     let wanted: Vec<f64> = each().flat_map(slope).collect();
     let found: Vec<f64> = bed.gpu.download(&slopes)?.iter().map(|z| z.wide()).collect();
     let rounding = if size_of::<T>() == 4 { f64::from(f32::EPSILON) } else { 100.0 * SUMS };
-    bed.numbers(&name("slope"), (&found, &wanted), rounding);
+    bed.numbers(&name("slope"), &found, &wanted, rounding);
     Ok(())
 }

@@ -42,11 +42,11 @@ fn perturb<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
         let mut wanted = bed.zeros();
         let found = bed.arena.vector()?;
         let by = cpu::Scaled { scales: &bed.scales, metric: &metric };
-        cpu::perturb(&bed.slots, (&mut wanted, &bed.host[0]), draw(Purpose::Gauss), by);
+        cpu::perturb(&bed.slots, &mut wanted, &bed.host[0], draw(Purpose::Gauss), by);
         let bases = bed.bases(&found)?;
         let unit = bed.arena.unit(&metric)?;
         let by = Scaled { scales: &bed.scales_there, unit: &unit };
-        bed.arena.perturb((&bases, &bed.there[0]), draw(Purpose::Gauss), by)?;
+        bed.arena.perturb(&bases, &bed.there[0], draw(Purpose::Gauss), by)?;
         bed.elements(&format!("perturb, {name}"), &found, &wanted)?;
     }
     Ok(())
@@ -57,18 +57,18 @@ fn displace<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
         let mut wanted = bed.zeros();
         let found = bed.arena.vector()?;
         let by = cpu::Scaled { scales: &bed.scales, metric: &metric };
-        cpu::displace(&bed.slots, (&mut wanted, &bed.host[0]), &bed.host[1], by);
+        cpu::displace(&bed.slots, &mut wanted, &bed.host[0], &bed.host[1], by);
         let bases = bed.bases(&found)?;
         let unit = bed.arena.unit(&metric)?;
         let by = Scaled { scales: &bed.scales_there, unit: &unit };
-        bed.arena.displace((&bases, &bed.there[0]), Some(&bed.there[1]), by)?;
+        bed.arena.displace(&bases, &bed.there[0], Some(&bed.there[1]), by)?;
         bed.elements(&format!("displace, {name}"), &found, &wanted)?;
     }
     let found = bed.arena.vector()?;
     let unit = bed.arena.unit(&Metric::Plain)?;
     let bases = bed.bases(&found)?;
     let by = Scaled { scales: &bed.scales_there, unit: &unit };
-    bed.arena.displace((&bases, &bed.there[0]), None, by)?;
+    bed.arena.displace(&bases, &bed.there[0], None, by)?;
     let wanted = bed.host[0].clone();
     bed.elements("displace, to w0", &found, &wanted)
 }
@@ -91,7 +91,7 @@ pub fn narrow(gpu: &Arc<Gpu>) -> Result<Vec<Check>, Fault> {
     let metric = Metric::linear(0.7, 0.01, bed.slots.len());
     let noise = draw(Purpose::Gauss);
     let by = cpu::Scaled { scales: &bed.scales, metric: &metric };
-    cpu::perturb(&bed.slots, (&mut wide, &bed.host[0]), noise, by);
+    cpu::perturb(&bed.slots, &mut wide, &bed.host[0], noise, by);
     let unit = bed.arena.unit(&metric)?;
     let rounded: [(&str, Round); 2] =
         [("bf16", |x| half::bf16::from_f32(x).to_bits()), ("f16", |x| half::f16::from_f32(x).to_bits())];

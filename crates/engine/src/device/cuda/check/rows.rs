@@ -17,7 +17,7 @@ pub fn check<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     let there = [rows.scales(draws[0])?, rows.scales(draws[1])?];
     for (here, there) in here.iter().zip(&there) {
         let found = bed.gpu.download(&**there)?;
-        bed.numbers("row_scales", (&found, &here.concat()), SUMS);
+        bed.numbers("row_scales", &found, &here.concat(), SUMS);
     }
     // From here on with the device's own rows, so that elements can be compared bit by bit.
     let own = |flat: Vec<f64>| {
@@ -30,13 +30,13 @@ pub fn check<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     for i in 0..2 {
         let coefficient = [0.5, -0.25][i];
         filter::add_direction(&bed.slots, &mut wanted, draws[i], &own[i], coefficient);
-        bed.arena.add_direction(&mut found, (draws[i], &there[i]), coefficient)?;
+        bed.arena.add_direction(&mut found, draws[i], &there[i], coefficient)?;
     }
     bed.elements("add_direction", &found, &wanted)?;
     let place = bed.arena.vector()?;
     let bases = bed.bases(&place)?;
     let axes = [Some((&*there[0], 0, 0.5)), Some((&*there[1], 1, -0.25))];
-    bed.arena.plane((&bases, &bed.there[0]), super::SEED, axes)?;
+    bed.arena.plane(&bases, &bed.there[0], super::SEED, axes)?;
     let sum = |(w, u): (&T, &T)| T::of(w.wide() + u.wide());
     let wanted: Vec<T> = bed.host[0].iter().zip(&wanted).map(sum).collect();
     bed.elements("plane", &place, &wanted)

@@ -59,17 +59,17 @@ fn of<T: Element>(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> R
         Ok::<(), Fault>(())
     };
     time("copy", 2, &mut || gpu.copy(&w0, &mut x))?;
-    time("perturb", 2, &mut || arena.perturb((&bases, &w0), draw, by))?;
-    time("displace", 3, &mut || arena.displace((&bases, &w0), Some(&x), by))?;
+    time("perturb", 2, &mut || arena.perturb(&bases, &w0, draw, by))?;
+    time("displace", 3, &mut || arena.displace(&bases, &w0, Some(&x), by))?;
     time("gather", 2, &mut || arena.gather(&bases, &mut x))?;
-    noises((&arena, &w0, &mut x), (draw, by), &mut time)?;
+    noises(&arena, &w0, &mut x, (draw, by), &mut time)?;
     time("products", 2, &mut || arena.products(&x, &y).map(drop))?;
     time("to_metric", 3, &mut || arena.to_metric(&mut x, &w0, &linear).map(drop))?;
     time("ascend", 2, &mut || arena.scale_and_perturb(&mut x, &ones, Some((draw, &ones))).map(drop))?;
-    time("combine", 3, &mut || arena.combine((&ones, &mut x), (&ones, &y)).map(drop))?;
+    time("combine", 3, &mut || arena.combine(&ones, &mut x, &ones, &y).map(drop))?;
     time("climb_box", 3, &mut || arena.climb_box(&mut x, &y, [0.1, 1.0]))?;
     time("moments", 1, &mut || arena.moments(&x).map(drop))?;
-    directions((&arena, &w0, &mut x, &bases), &mut time)?;
+    directions(&arena, &w0, &mut x, &bases, &mut time)?;
     Ok(found)
 }
 
@@ -78,7 +78,9 @@ type Time<'a> = dyn FnMut(&'static str, u64, &mut dyn FnMut() -> Result<(), Faul
 
 /// Noise by itself, and a point in 16 bits, in the place of a vector of f32.
 fn noises<T: Element>(
-    (arena, w0, x): (&Arena, &Vector<T>, &mut Vector<T>),
+    arena: &Arena,
+    w0: &Vector<T>,
+    x: &mut Vector<T>,
     (draw, by): (Draw, Scaled<'_>),
     time: &mut Time<'_>,
 ) -> Result<(), Fault> {
@@ -98,7 +100,10 @@ fn noises<T: Element>(
 
 /// Kernels for directions, and the losses of as many logits as there are elements.
 fn directions<T: Element>(
-    (arena, w0, x, bases): (&Arena, &Vector<T>, &mut Vector<T>, &CudaSlice<u64>),
+    arena: &Arena,
+    w0: &Vector<T>,
+    x: &mut Vector<T>,
+    bases: &CudaSlice<u64>,
     time: &mut Time<'_>,
 ) -> Result<(), Fault> {
     let gpu = arena.gpu().clone();
@@ -112,9 +117,9 @@ fn directions<T: Element>(
         rows.scales(of(index)).map(drop)
     })?;
     let scales = rows.scales(of(0))?;
-    time("add_direction", 2, &mut || arena.add_direction(x, (of(0), &scales), 0.5))?;
+    time("add_direction", 2, &mut || arena.add_direction(x, of(0), &scales, 0.5))?;
     let axes = [Some((&*scales, 0, 0.5)), Some((&*scales, 0, 0.25))];
-    time("plane", 2, &mut || arena.plane((bases, w0), 1, axes))?;
+    time("plane", 2, &mut || arena.plane(bases, w0, 1, axes))?;
     let labels = gpu.zeros::<u32>(arena.total() / CLASSES)?;
     let losses = gpu.zeros::<f64>(arena.total() / CLASSES)?;
     let logits = gpu.at(w0);
@@ -124,6 +129,6 @@ fn directions<T: Element>(
     let losses_at = gpu.at(&losses);
     let arguments =
         [logits, labels_at, Arg::U32(CLASSES as u32), Arg::F64(1.0), losses_at, none, none, none, slopes];
-    let size = (arena.total() / CLASSES, THREADS);
-    time("cross_entropy", 2, &mut || gpu.launch_rows::<T>("cross_entropy", size, &arguments))
+    let examples = arena.total() / CLASSES;
+    time("cross_entropy", 2, &mut || gpu.launch_rows::<T>("cross_entropy", examples, THREADS, &arguments))
 }

@@ -27,10 +27,10 @@ fn sums<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     let noise = draw(Purpose::Sign);
     let wanted = cpu::products(&bed.slots, &bed.host[0], &bed.host[0]);
     let found = bed.arena.read(&bed.arena.products(&bed.there[0], &bed.there[0])?)?;
-    bed.numbers("products", (&found, &wanted), SUMS);
+    bed.numbers("products", &found, &wanted, SUMS);
     let wanted = cpu::noise_norms::<T>(&bed.slots, draw(Purpose::Gauss)).squares;
     let found = bed.arena.read(&bed.arena.noise_squares::<T>(draw(Purpose::Gauss))?)?;
-    bed.numbers("noise_squares", (&found, &wanted), SUMS);
+    bed.numbers("noise_squares", &found, &wanted, SUMS);
     let wanted = cpu::product_with_noise(&bed.slots, &bed.host[1], noise);
     let by_slot = bed.arena.read(&bed.arena.product_with_noise(&bed.there[1], noise)?)?;
     // Terms of both signs: the sum is compared with what its terms could have been.
@@ -49,7 +49,7 @@ fn both<T: Element>(
 ) -> Result<(), Fault> {
     bed.elements(kernel, found, wanted)?;
     let squares = bed.arena.read(squares)?;
-    bed.numbers(&format!("{kernel}: squares"), (&squares, &norms.squares), SUMS);
+    bed.numbers(&format!("{kernel}: squares"), &squares, &norms.squares, SUMS);
     Ok(())
 }
 
@@ -86,8 +86,8 @@ fn combine<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     let keep_there = bed.gpu.upload(&keep)?;
     let mut wanted = bed.host[1].clone();
     let mut found = bed.copy(1)?;
-    let norms = cpu::combine(&bed.slots, (&keep, &mut wanted), (&bed.scales, &bed.host[2]));
-    let squares = bed.arena.combine((&keep_there, &mut found), (&bed.scales_there, &bed.there[2]))?;
+    let norms = cpu::combine(&bed.slots, &keep, &mut wanted, &bed.scales, &bed.host[2]);
+    let squares = bed.arena.combine(&keep_there, &mut found, &bed.scales_there, &bed.there[2])?;
     both(bed, "combine", (&found, &squares), (&wanted, &norms))
 }
 
@@ -126,7 +126,7 @@ fn moments<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
         let wanted: Vec<f64> = sound().map(|slot| wanted[slot][i]).collect();
         // The mean of numbers of both signs loses places to the sizes of its terms.
         let allowed = if i == 1 { 1e3 * SUMS } else { 10.0 * SUMS };
-        bed.numbers(&format!("moments: {name}"), (&found, &wanted), allowed);
+        bed.numbers(&format!("moments: {name}"), &found, &wanted, allowed);
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ fn steps<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
         let arguments = [at[0], at[1], size, Arg::U32(region as u32), slots, bed.gpu.at(&out)];
         bed.gpu.launch("clino_steps", 1, &arguments)?;
         let found = bed.gpu.download(&out)?;
-        bed.numbers(&format!("steps, {name}"), (&found, &order.scales(0.75, &norms)), 0.0);
+        bed.numbers(&format!("steps, {name}"), &found, &order.scales(0.75, &norms), 0.0);
         let out = bed.gpu.upload(&vec![1.0; radii.len()])?;
         let left = bed.gpu.zeros::<f64>(1)?;
         let to = [bed.gpu.at(&out), bed.gpu.at(&left)];
@@ -157,7 +157,7 @@ fn steps<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
         let (mut wanted, norm) = order.pull(&norms);
         found.extend(bed.gpu.download(&left)?);
         wanted.push(norm);
-        bed.numbers(&format!("project, {name}"), (&found, &wanted), 0.0);
+        bed.numbers(&format!("project, {name}"), &found, &wanted, 0.0);
     }
     Ok(())
 }
