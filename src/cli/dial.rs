@@ -87,8 +87,8 @@ impl Shown {
         match (named(&self.tls_cert, cert), named(&self.tls_key, key)) {
             (Some(cert), Some(key)) => Ok(access.certificate(read("cert", &cert)?, read("key", &key)?)),
             (None, None) => Ok(access),
-            (None, Some(_)) => Err(Fault::invalid("cert", "found none, expected one beside the key")),
-            (Some(_), None) => Err(Fault::invalid("key", "found none, expected that of the certificate")),
+            (None, Some(_)) => Err(Fault::invalid("cert", "found none, expected a certificate with the key")),
+            (Some(_), None) => Err(Fault::invalid("key", "found none, expected the key of the certificate")),
         }
     }
 }

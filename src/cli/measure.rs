@@ -325,8 +325,8 @@ fn lacking(init: &dyn ParameterSource, admitted: &Admitted) -> Option<String> {
         let compared = compared.filter(|(_, needs)| needs.init || needs.init_if_given);
         let measures: Vec<&str> = compared.map(|(measure, _)| measure.name.as_str()).collect();
         format!(
-            "the initialization has no {}: the measures that compare with it ({}) leave them out, or are unavailable where \
-             they need all of it",
+            "the initialization lacks {}: the measures that compare with it ({}) leave them out, or are \
+            unavailable if they need all of it",
             listed(names.into_iter(), MOST_NAMED),
             measures.join(", ")
         )

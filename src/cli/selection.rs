@@ -72,7 +72,7 @@ pub fn principal(text: &str) -> Result<Subject, String> {
     let subject: Subject = text.parse()?;
     match subject.terms.iter().find_map(|term| term.part.as_ref()) {
         None => Ok(subject),
-        Some(part) => Err(format!("found .{part}, expected the principal number of a measure")),
+        Some(part) => Err(format!("found .{part}, expected a measure without a part")),
     }
 }
 

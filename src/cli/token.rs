@@ -46,7 +46,7 @@ fn line(text: &str) -> Result<(String, Vec<Scope>), String> {
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let mut random = [0; 32];
     let filled = default_provider().secure_random.fill(&mut random);
-    filled.map_err(|_| Fault::internal("the system gives no random bytes"))?;
+    filled.map_err(|_| Fault::internal("the system returned no random bytes"))?;
     let token = Token::new(&random);
     let entry = entry(&arguments, &token);
     // What the daemon would refuse is refused here.

@@ -287,7 +287,7 @@ class Package:
                 if (
                     isinstance(node, ast.FunctionDef)
                     and node.returns
-                    and ast.unparse(node.returns) in ("str", "str | None")
+                    and re.search(r"\bstr\b", ast.unparse(node.returns))
                 ):
                     self.defined[node.name].append((file, node))
             for node in module.body:
@@ -308,6 +308,8 @@ class Package:
             elif isinstance(node, ast.Call) and tells(node.func):
                 for argument in node.args:
                     self.reach(argument, file, inner)
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("remark", "why", "advice"):
+                self.reach(node.value, file, inner)
             self.search(node, file, inner)
 
     def reach(self, tree: ast.AST, file: str, known: dict[str, list[ast.AST]]) -> None:
