@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub struct Arguments {
     #[command(flatten)]
     measured: Measured,
-    /// Of the answer on stdout
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
