@@ -214,7 +214,7 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
         file.map(Path::to_owned).or_else(|| std::env::var_os("CLINO_CONFIG").map(PathBuf::from))
     {
         if !file.is_file() {
-            return Err(Fault::invalid("config", format!("found {}, which is no file", file.display())));
+            return Err(Fault::invalid("config", format!("found {}, which is not a file", file.display())));
         }
         figment = figment.merge(Toml::file_exact(file));
     }
@@ -272,7 +272,7 @@ fn socket(
 ) -> Result<(Option<PathBuf>, bool), Fault> {
     let own = listen.is_empty() && named.is_none();
     if own && access.tls.is_some() {
-        let description = "found one, and no address beside it: TLS is for those of --listen";
+        let description = "found a certificate but no --listen address: TLS is only used with --listen";
         return Err(Fault::invalid("tls_cert", description));
     }
     let named = named.map(|path| absolute(&path)).transpose()?;

@@ -136,7 +136,7 @@ impl Daemon {
                 // Runs go on without the GPU, but whoever chooses among daemons chooses another.
                 Ok(_) = sound.wait_for(|sound| !sound) => {
                     health.set(false).await;
-                    tracing::warn!("not ready any more: a GPU was lost");
+                    tracing::warn!("no longer ready: a GPU was lost");
                     shutdown.await;
                 }
             }
@@ -257,7 +257,7 @@ fn memory(
         Registry::new(Arc::new(examiner), bench, hub.clone(), counts, config.runs).limited(quotas)
     };
     let Some(History { store, runs }) = history else {
-        tracing::info!("no --data: runs and readings are forgotten when the daemon ends");
+        tracing::info!("no --data: runs and readings are lost when the daemon stops");
         let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });
         let hub = hub.above(watermark).counted(tally.clone()).started().map_err(internal)?;
         let registry = registry(&hub);

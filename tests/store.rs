@@ -73,7 +73,7 @@ fn row_51_files_of_others_are_neither_removed_nor_moved_in_with() {
         http,
     ]);
     assert_eq!(code, Some(64), "{message}");
-    for word in [data, "\"probes\"", "no history of clino", "name an empty directory or a new one"] {
+    for word in [data, "\"probes\"", "no history of clino", "choose an empty or a new directory"] {
         assert!(message.contains(word), "{message}");
     }
     assert!(precious.iter().all(|name| std::fs::read_to_string(path(name)).unwrap() == *name));
@@ -243,7 +243,7 @@ fn digest(upload: &Upload) -> String {
 fn is_taken(status: &Status, first: &Upload, second: &Upload) {
     assert_eq!(status.code(), Code::AlreadyExists, "{status}");
     assert_eq!(common::blamed(status), ["idempotency_key"]);
-    for word in [digest(first).as_str(), digest(second).as_str(), "take a new key"] {
+    for word in [digest(first).as_str(), digest(second).as_str(), "use a new key"] {
         assert!(status.message().contains(word), "{status}");
     }
 }
@@ -290,10 +290,7 @@ async fn row_62_a_repeated_key_with_other_bytes_is_taken() {
         };
         let status = clients.runs.open_run(other).await.unwrap_err();
         assert_eq!(status.code(), Code::AlreadyExists, "{status}");
-        assert!(
-            status.message().contains("take a new key") && status.message().contains(&opened),
-            "{status}"
-        );
+        assert!(status.message().contains("use a new key") && status.message().contains(&opened), "{status}");
         daemon.signal("-TERM");
         assert!(daemon.wait().0.success());
     }
@@ -419,7 +416,7 @@ fn endless_things(directory: &Path) -> Vec<(PathBuf, &'static str)> {
         (path("socket"), "a socket"),
         (directory.to_owned(), "a folder"),
         ("/dev/zero".into(), "a device"),
-        ("/proc/self/mem".into(), "shorter than a header"),
+        ("/proc/self/mem".into(), "too short for a header"),
     ]
 }
 
@@ -478,7 +475,7 @@ async fn row_63_a_sparse_file_is_refused_for_what_its_header_says() {
     let daemon = Daemon::start(&[]);
     let run = daemon.clients().await.open("k", quick()).await;
     for (path, pushed, measured) in [
-        (&nothing, "not a sound safetensors file", "not a sound safetensors file"),
+        (&nothing, "not a valid safetensors file", "not a valid safetensors file"),
         (&much, "found \"a\", which the model does not have", "1099511627776 bytes"),
     ] {
         let path = path.to_str().unwrap();

@@ -129,7 +129,7 @@ impl Gate {
     pub fn credential(&self, authorization: Option<&[u8]>, peer: &Peer) -> Result<Credential, Fault> {
         match (authorization.filter(|_| self.has_tokens()), peer) {
             (Some(text), _) => {
-                let expected = "found something else, expected \"Bearer\" and a token";
+                let expected = "found no bearer token, expected \"Bearer\" and a token";
                 bearer(text).map(|token| Credential::Token(hashed(token))).ok_or_else(|| unknown(expected))
             }
             (None, Peer::Unix { uid: Some(uid) }) => Ok(Credential::User(*uid)),
@@ -152,21 +152,21 @@ impl Gate {
             (Credential::User(uid), _) if *uid == self.own || *uid == 0 => everything(format!("uid {uid}")),
             (Credential::User(uid), book) => {
                 let found = book.as_ref().and_then(|book| book.by_uid(*uid));
-                current(found, "found a user that no entry of the tokens file names, expected a token")
+                current(found, "found a user without an entry in the tokens file, expected a token")
             }
             (Credential::Certificate(certificate), _) if !(self.trusts)(certificate) => {
-                Err(unknown("found a certificate that has expired or is not trusted any more"))
+                Err(unknown("found a certificate that has expired or is no longer trusted"))
             }
             (Credential::Certificate(certificate), None) => {
                 everything(certificate.names.first().map_or_else(|| "certificate".into(), |name| cut(name)))
             }
             (Credential::Certificate(certificate), Some(book)) => {
                 let found = book.by_certificate(&certificate.names);
-                current(found, "found a certificate that no entry of the tokens file names, expected a token")
+                current(found, "found a certificate without an entry in the tokens file, expected a token")
             }
             (Credential::Token(hash), book) => {
                 let found = book.as_ref().and_then(|book| book.by_hash(hash));
-                current(found, "found a token that is unknown or revoked, expected one of this daemon")
+                current(found, "found an unknown or revoked token, expected a token of this daemon")
             }
             (Credential::Nothing, None) => everything("anybody".into()),
             (Credential::Nothing, Some(_)) => {
@@ -230,7 +230,7 @@ fn current(found: Option<&Entry>, otherwise: &str) -> Result<Identity, Fault> {
     let grants = entry.grants.clone();
     let expires = entry.expires;
     match expires.is_some_and(|expires| expires <= SystemTime::now()) {
-        true => Err(unknown("found one that has expired, expected a new token")),
+        true => Err(unknown("found an expired token, expected a new one")),
         false => Ok(Identity { name, grants, expires }),
     }
 }

@@ -253,8 +253,9 @@ impl Quotas {
         if let Some(limit) = limits.snapshot_bytes.filter(|limit| usage.bytes.saturating_add(bytes) > *limit)
         {
             let held = usage.bytes;
-            let description =
-                format!("found {bytes} bytes beside {held} that are held, expected at most {limit}");
+            let description = format!(
+                "found {bytes} bytes on top of {held} already held, expected at most {limit} in total"
+            );
             return Err(exceeded(project, "snapshot_bytes", description, None));
         }
         usage.bytes = usage.bytes.saturating_add(bytes);
@@ -319,7 +320,7 @@ fn measured(project: &str, usage: &mut Usage, limit: f64, now: Duration) -> Resu
     if spent < limit {
         return Ok(());
     }
-    let description = format!("found {spent:.1} s that were measured in an hour, expected less than {limit}");
+    let description = format!("found {spent:.1} s of measuring in the last hour, expected less than {limit}");
     let free = room.map(|room| PIECE.saturating_mul(u32::try_from(room + PIECES).unwrap_or(u32::MAX)));
     let retry = free.map_or(PIECE, |free| free.saturating_sub(now));
     Err(exceeded(project, "measure_seconds_per_hour", description, Some(retry)))

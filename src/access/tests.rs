@@ -99,15 +99,15 @@ fn with_a_file_everybody_is_an_entry() {
     for (authorization, peer, expected) in [
         (None, tcp(), "found none"),
         (None, Peer::Unix { uid: None }, "found none"),
-        (None, Peer::Unix { uid: Some(1) }, "no entry"),
-        (None, tls(&["other"], true), "no entry"),
-        (None, tls(&["ci.example.org"], false), "not trusted"),
+        (None, Peer::Unix { uid: Some(1) }, "without an entry"),
+        (None, tls(&["other"], true), "without an entry"),
+        (None, tls(&["ci.example.org"], false), "no longer trusted"),
         (Some(late.as_str()), tcp(), "expired"),
         (Some(foreign.as_str()), tcp(), "unknown or revoked"),
         (Some(foreign.as_str()), Peer::Unix { uid: Some(0) }, "unknown or revoked"),
-        (Some("Basic YTpi"), tcp(), "something else"),
-        (Some("Bearer "), tcp(), "something else"),
-        (Some(""), tcp(), "something else"),
+        (Some("Basic YTpi"), tcp(), "no bearer token"),
+        (Some("Bearer "), tcp(), "no bearer token"),
+        (Some(""), tcp(), "no bearer token"),
     ] {
         let fault = name(&gate, authorization, &peer).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Unauthenticated);

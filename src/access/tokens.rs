@@ -91,7 +91,7 @@ impl Book {
                 if !seen.insert(way) {
                     let name = quoted(&entry.name);
                     return Err(wrong(format!(
-                        "entry {name}: its name, or a way to know it, is in two entries"
+                        "entry {name}: its name, hash, certificate or uid is in two entries"
                     )));
                 }
             }
@@ -141,7 +141,8 @@ pub(super) fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Fault> 
         _ => {
             let file = path.display();
             let found = format!("{mode:04o}");
-            let expected = "expected one that others cannot use and the group cannot write, such as 0600";
+            let expected =
+                "expected one without access for others or write access for the group, such as 0600";
             Err(Fault::invalid(FIELD, format!("{file}: found mode {found}, {expected}")))
         }
     }

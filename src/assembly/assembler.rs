@@ -142,8 +142,8 @@ impl Assembled {
         match digest {
             Some(digest) if digest != self.digest => {
                 let description = format!(
-                    "found {digest}, expected {} of the bytes that came: they changed on the way or while they were read, \
-                     send them again",
+                    "found {digest}, expected {} for the bytes received: they changed in transit or while they were \
+                    read; send them again",
                     self.digest
                 );
                 Err(Fault::field(FaultKind::DataLoss, field, description))

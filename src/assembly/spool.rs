@@ -44,10 +44,11 @@ impl Spool {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         let message = match made {
             Ok(()) => {
-                tracing::warn!(spool = %shown, "the spool was removed while the daemon runs: it is made again");
-                format!("the spool {shown} was removed, and is made again: send the snapshot again")
+                tracing::warn!(spool = %shown, "the spool was removed while the daemon was running: it is created \
+                                               again");
+                format!("the spool {shown} was removed and has been created again: send the snapshot again")
             }
-            Err(error) => format!("the spool {shown} was removed and cannot be made again: {error}"),
+            Err(error) => format!("the spool {shown} was removed and cannot be created again: {error}"),
         };
         Fault::new(FaultKind::Unavailable, message)
     }
@@ -118,5 +119,5 @@ fn failed(error: &std::io::Error) -> Fault {
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
         || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
     let kind = if full { FaultKind::Exhausted } else { FaultKind::Unavailable };
-    Fault::new(kind, format!("the spool of snapshots failed: {error}"))
+    Fault::new(kind, format!("the snapshot spool failed: {error}"))
 }

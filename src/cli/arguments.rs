@@ -8,17 +8,17 @@ use clino_domain::{MeasureRequest, Precision, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Name of the group of a probe that was given without one.
+/// Group of a probe that was given without a group.
 pub const UNNAMED_GROUP: &str = "probe";
 
-/// Arithmetic, as it is typed.
+/// Precision, as it is typed on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PrecisionName {
     /// f64 up to 1,048,576 parameters, f32 above
     Auto,
-    /// Single
+    /// Single precision
     F32,
-    /// Double
+    /// Double precision
     F64,
 }
 
@@ -88,7 +88,7 @@ fn extend(parameters: &mut BTreeMap<String, Value>, key: &str, piece: &str) -> R
     Ok(())
 }
 
-/// `[GROUP=]FILE`, where a group with `=` in its name is quoted, as is one before a file that has it.
+/// `[GROUP=]FILE`; the group is in quotes if its name or the file's has a `=`.
 ///
 /// # Errors
 /// A sentence for the terminal.
@@ -101,10 +101,10 @@ pub fn probe(text: &str) -> Result<(String, PathBuf), String> {
     Ok(named.map_or((UNNAMED_GROUP.into(), text.into()), |(group, file)| (group, file.into())))
 }
 
-/// `NAME=TEXT`, where a name with `=` in it is quoted; `None` without a `=`.
+/// `NAME=TEXT`, with the name in quotes if it has a `=`; `None` without a `=`.
 ///
 /// # Errors
-/// A sentence for the terminal, for quotes that are not followed by `=`.
+/// A sentence for the terminal if quotes are not followed by `=`.
 pub fn named(text: &str) -> Result<Option<(String, &str)>, String> {
     if !text.starts_with('"') {
         return Ok(text.split_once('=').map(|(name, rest)| (name.to_owned(), rest)));

@@ -20,15 +20,15 @@ use std::time::Instant;
 pub struct Arguments {
     #[command(flatten)]
     model: Model,
-    /// Arithmetic
+    /// Precision
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::F32)]
     precision: arguments::PrecisionName,
-    /// Whose arithmetic runs in `forward` and `backward`
+    /// Which implementation runs in `forward` and `backward`
     #[arg(long, value_enum, default_value_t = NetworkName::Fused)]
     network: NetworkName,
 }
 
-/// Whose arithmetic.
+/// Implementation of the network.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum NetworkName {
     /// The engine's own
@@ -49,10 +49,10 @@ struct Line<'a> {
     bytes: Option<f64>,
 }
 
-/// Answers every line of stdin.
+/// Answers each line of standard input with one line of JSON.
 ///
 /// # Errors
-/// Bad files, an unknown name.
+/// If a file is bad or a name is unknown.
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let mut bench = bench(&arguments)?;
     let failed = |error: io::Error| Fault::internal(error.to_string());
@@ -74,7 +74,7 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Processor time of this process.
+/// CPU time of this process, in seconds.
 fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9

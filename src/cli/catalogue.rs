@@ -9,23 +9,23 @@ use clino_domain::{Fault, ParameterInfo};
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// Arguments of such a command.
+/// Arguments of `clino measures` and `clino rules`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Which of them [default: all]
+    /// Names to show [default: all]
     names: Vec<String>,
-    /// Of the catalogue on stdout
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// For the terminal
+    /// A table for the terminal
     Text,
-    /// The reference page in docs
+    /// The reference page of docs/, in Markdown
     Markdown,
-    /// For scripts
+    /// JSON for scripts
     Json,
 }
 

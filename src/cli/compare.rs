@@ -19,19 +19,19 @@ use serde_json::{Value as Json, json};
 pub struct Compare {
     #[command(flatten)]
     daemon: Dial,
-    /// By what: MEASURE[.PART][@GROUP], such as loss@de, or loss@"xlm-r/en" for a group with other signs;
-    /// several in mean(..), min(..), max(..) or sum(..).
+    /// Reading to compare by: MEASURE[.PART][@GROUP], such as loss@de, or loss@"xlm-r/en" if the group has other characters;
+    /// combine several with mean(..), min(..), max(..) or sum(..).
     #[arg(long, value_name = "SUBJECT", value_parser = subject)]
     on: Subject,
-    /// Which snapshot of each run: last, best, or step:N for the newest one up to step N.
+    /// Snapshot of each run: last, best, or step:N for the newest up to step N.
     #[arg(long, default_value = "last", value_parser = moment)]
     moment: Moment,
-    /// Which end is the best.
+    /// Which values are better.
     #[arg(long, value_enum, default_value = "min")]
     direction: Best,
     #[command(flatten)]
     selection: Selection,
-    /// How they are printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -41,9 +41,9 @@ const MOST_NAMED: usize = 8;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Best {
-    /// The least
+    /// Lower is better
     Min,
-    /// The greatest
+    /// Higher is better
     Max,
 }
 

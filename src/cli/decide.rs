@@ -22,24 +22,24 @@ use std::sync::Arc;
 
 /// Replays a policy over a history on standard input.
 ///
-/// A line is {"run": "a", "step": 3, "value": 0.5, "stderr": 0.1}, with "subject" where the policy has several, or a
-/// reading of `clino watch --json`. Runs are told again in the order of the lines; a run is complete behind its last
-/// one. With the mode enforce, a run that is stopped takes no more of its lines.
+/// A line is {"run": "a", "step": 3, "value": 0.5, "stderr": 0.1}, with "subject" if the policy has several, or a
+/// reading of `clino watch --json`. Runs are replayed in the order of the lines; a run is complete after its last
+/// line. With mode enforce, the remaining lines of a stopped run are ignored.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The policy, in TOML or JSON; a line {"policy": {…}} begins anew with another.
+    /// File with the policy, in TOML or JSON; a line {"policy": {…}} starts over with another policy.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Of the answers on stdout
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A line for each run
+    /// One line per run
     Text,
-    /// A line of JSON for each run: its first STOP, and its last decision
+    /// One line of JSON per run: its first STOP and its last decision
     Json,
 }
 

@@ -12,23 +12,23 @@ use clino_domain::text::{harmless, shown};
 use clino_domain::{Decision, Fault};
 use tokio_stream::StreamExt;
 
-/// What the policy of a run says. Exit code 0; with --exit-code it is 10 for STOP and 11 for not enough data.
+/// Shows the decision of a run's policy. The exit code is 0; with --exit-code it is 10 for STOP and 11 for not enough data.
 #[derive(Debug, Clone, Args)]
 pub struct Ask {
     #[command(flatten)]
     daemon: Dial,
-    /// Which run: its id or the beginning of it, its name, or latest.
+    /// The run: its id, the start of its id, its name, or latest.
     run: String,
-    /// As if nothing behind this step had been measured.
+    /// Decide as if nothing after this step had been measured.
     #[arg(long, value_name = "STEP", conflicts_with = "follow")]
     as_of: Option<u64>,
-    /// Prints every decision as it is made, until the run is closed.
+    /// Print every decision as it is made, until the run is closed.
     #[arg(long)]
     follow: bool,
-    /// Prints JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// For scripts: exits with 10 for STOP, with 11 for not enough data.
+    /// For scripts: exit with 10 for STOP, 11 for not enough data.
     #[arg(long, conflicts_with = "follow")]
     exit_code: bool,
 }
@@ -97,14 +97,14 @@ pub fn text(decision: &Decision) -> String {
     text
 }
 
-/// Takes back a STOP, for a reason that is kept.
+/// Overrides a STOP; the reason is stored.
 #[derive(Debug, Clone, Args)]
 pub struct Override {
     #[command(flatten)]
     daemon: Dial,
-    /// Which run: its id or the beginning of it, its name, or latest.
+    /// The run: its id, the start of its id, its name, or latest.
     run: String,
-    /// Why; kept with the run and in the audit log.
+    /// The reason; stored with the run and in the audit log.
     #[arg(long)]
     reason: String,
 }

@@ -12,27 +12,27 @@ use std::path::{Path, PathBuf};
 /// Where the daemon is, and who asks.
 #[derive(Debug, Clone, Args)]
 pub struct Dial {
-    /// The daemon: http://HOST:PORT, https://HOST:PORT or unix:///PATH; also CLINO_ADDR. Without either it is the socket
-    /// at which this user's clino serve listens by default.
+    /// Address of the daemon: http://HOST:PORT, https://HOST:PORT or unix:///PATH; also CLINO_ADDR. By default the socket
+    /// on which this user's clino serve listens.
     #[arg(long, default_value_t = clino_client::endpoint::client_address())]
     addr: String,
     #[command(flatten)]
     shown: Shown,
 }
 
-/// Who asks. A token itself is no argument: everybody on a machine sees arguments.
+/// Credentials. There is no flag for a token itself, because other users of the machine can see arguments.
 #[derive(Debug, Clone, Args)]
 pub struct Shown {
-    /// File with the token to show; also CLINO_TOKEN_FILE, or the token itself in CLINO_TOKEN.
+    /// File with the token to send; also CLINO_TOKEN_FILE, or the token itself in CLINO_TOKEN.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Authorities to trust for https://, in PEM; also CLINO_CA.
+    /// PEM file of certificate authorities to trust for https://; also CLINO_CA.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Certificate to show, in PEM; also CLINO_CERT.
+    /// PEM file of the client certificate; also CLINO_CERT.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// Its key, in PEM; also CLINO_KEY.
+    /// PEM file of its key; also CLINO_KEY.
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
 }
@@ -87,8 +87,8 @@ impl Shown {
         match (named(&self.tls_cert, cert), named(&self.tls_key, key)) {
             (Some(cert), Some(key)) => Ok(access.certificate(read("cert", &cert)?, read("key", &key)?)),
             (None, None) => Ok(access),
-            (None, Some(_)) => Err(Fault::invalid("cert", "found none, expected one beside the key")),
-            (Some(_), None) => Err(Fault::invalid("key", "found none, expected that of the certificate")),
+            (None, Some(_)) => Err(Fault::invalid("cert", "found none, expected a certificate with the key")),
+            (Some(_), None) => Err(Fault::invalid("key", "found none, expected the key of the certificate")),
         }
     }
 }

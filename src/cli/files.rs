@@ -210,7 +210,7 @@ fn instead(file: &File, fault: Fault) -> Fault {
 fn sound_header(file: &mut File, size: u64) -> Result<(u64, Metadata), Fault> {
     let mut length = [0; LENGTH_BYTES as usize];
     if file.read_exact(&mut length).is_err() {
-        return Err(instead(file, malformed("it is shorter than a header")));
+        return Err(instead(file, malformed("it is too short for a header")));
     }
     let length = u64::from_le_bytes(length);
     if length > MOST_HEADER_BYTES || length > size.saturating_sub(LENGTH_BYTES) {
@@ -227,7 +227,7 @@ fn sound_header(file: &mut File, size: u64) -> Result<(u64, Metadata), Fault> {
     let expected = metadata.data_len() as u64;
     if found != expected {
         let why = format!(
-            "found {found} bytes of data, expected {expected}: it was not copied or saved to the end"
+            "found {found} bytes of data, expected {expected}: copying or saving it did not finish, do it again"
         );
         return Err(malformed(&why));
     }
@@ -235,7 +235,7 @@ fn sound_header(file: &mut File, size: u64) -> Result<(u64, Metadata), Fault> {
 }
 
 fn malformed(why: &str) -> Fault {
-    Fault::new(FaultKind::Invalid, format!("not a sound safetensors file: {why}"))
+    Fault::new(FaultKind::Invalid, format!("not a valid safetensors file: {why}"))
 }
 
 fn dtype(info: &TensorInfo) -> Option<Dtype> {

@@ -26,24 +26,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Lines of a terminal that the picture cannot have: the cursor's.
 const CURSOR: usize = 1;
 
-/// Shows the runs of many daemons, as they change.
+/// Shows the runs of many daemons in one live table.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
-    /// The daemons: http://HOST:PORT, https://HOST:PORT or unix:///PATH; one that is away is called again and again.
-    /// Without any it is CLINO_ADDR, or the socket at which this user's clino serve listens by default.
+    /// Addresses of the daemons: http://HOST:PORT, https://HOST:PORT or unix:///PATH; one that does not answer is retried.
+    /// By default CLINO_ADDR, or the socket on which this user's clino serve listens.
     #[arg(value_name = "ADDR", default_values_t = [clino_client::endpoint::client_address()])]
     addresses: Vec<String>,
-    /// What is shown of each run: the principal number of a measure on a group; pooled unless a group is named.
+    /// Readings to show for each run: MEASURE[@GROUP]; pooled unless a group is named.
     #[arg(long, value_name = "SUBJECT", value_parser = principal, num_args = 1.., default_values = ["loss", "sharpness"])]
     show: Vec<Subject>,
     #[command(flatten)]
     shown: Shown,
     #[command(flatten)]
     selection: Selection,
-    /// Prints how all of them are, and ends.
+    /// Print the current state once and exit.
     #[arg(long)]
     once: bool,
-    /// How they are printed; json is a line a change.
+    /// Output format; json prints one line per change.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }

@@ -46,7 +46,7 @@ fn check(found: FileType) -> Result<(), Fault> {
     } else if found.is_dir() {
         ("a directory", "name the file in it")
     } else if found.is_fifo() {
-        ("a FIFO", "write what comes out of it to a file first")
+        ("a FIFO", "write its output to a file first")
     } else if found.is_socket() {
         ("a socket", "name the file itself; a daemon's socket is for --addr")
     } else {
@@ -90,8 +90,8 @@ pub fn check_memory(bytes: u64) -> Result<(), Fault> {
         None => Ok(()),
         Some(available) => {
             let message = format!(
-                "its tensors have {bytes} bytes, and this machine has {available} left: use a machine with more memory, or \
-                 a smaller file"
+                "its tensors take {bytes} bytes, and this machine has {available} free: use a machine with more \
+                memory, or a smaller file"
             );
             Err(Fault::new(FaultKind::Exhausted, message))
         }

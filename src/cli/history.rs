@@ -16,27 +16,27 @@ use std::path::{Path, PathBuf};
 /// Arguments of `clino query`.
 #[derive(Debug, Args)]
 pub struct Query {
-    /// Directory of the history: what `clino serve` was given as --data; or a copy of its database
+    /// Directory of the history (--data of `clino serve`), or a copy of its database
     #[arg(long, value_name = "DIRECTORY", required_unless_present = "schema")]
     data: Option<PathBuf>,
-    /// One SELECT; --schema tells of tables and views
+    /// One SELECT statement; --schema lists tables and views
     #[arg(long, value_name = "SELECT", required_unless_present = "schema")]
     sql: Option<String>,
-    /// Of the answer on stdout
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Print the tables and views with what each column means, and nothing else
+    /// Only print the tables and views, with the meaning of each column
     #[arg(long)]
     schema: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// For the terminal; the whole answer is held in memory
+    /// A table for the terminal; the whole result is held in memory
     Table,
-    /// With a head
+    /// Comma-separated values with a header
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
@@ -44,19 +44,19 @@ enum Format {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("form").required(true).args(["parquet", "csv", "jsonl"])))]
 pub struct Export {
-    /// Directory of the history: what `clino serve` was given as --data; or a copy of its database
+    /// Directory of the history (--data of `clino serve`), or a copy of its database
     #[arg(long, value_name = "DIRECTORY")]
     data: PathBuf,
     /// Write a Parquet file
     #[arg(long, value_name = "FILE")]
     parquet: Option<PathBuf>,
-    /// Write comma-separated values; - is stdout
+    /// Write comma-separated values; - is standard output
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Write lines of JSON; - is stdout
+    /// Write one JSON object per line; - is standard output
     #[arg(long, value_name = "FILE")]
     jsonl: Option<PathBuf>,
-    /// Only this run: its id or the beginning of it, its name, or latest
+    /// Only this run: its id, the start of its id, its name, or latest
     #[arg(long)]
     run: Option<String>,
     /// Only runs of this project
@@ -64,7 +64,7 @@ pub struct Export {
     project: Option<String>,
 }
 
-/// Answers one question.
+/// Runs one SELECT and prints the rows.
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] for a statement that writes or that SQLite refuses.

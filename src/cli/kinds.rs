@@ -32,8 +32,12 @@ const BEGINNINGS: [(&[u8], &str, &str); 10] = [
     ),
     (b"GGUF", "a GGUF file", "give the model's safetensors, in F32, F16 or BF16"),
     (b"\x93NUMPY", "a NumPy array (.npy)", "save the arrays by name with safetensors.numpy.save_file"),
-    (b"<", "a page of HTML or XML", "the download gave a page instead of the file: fetch it again"),
-    (b"{", "JSON", "give the file of tensors that belongs to it"),
+    (
+        b"<",
+        "a page of HTML or XML",
+        "the download returned a web page instead of the file: download it again",
+    ),
+    (b"{", "JSON", "give the tensor file that belongs to it"),
 ];
 
 const TEXT: (&str, &str) = (
@@ -67,7 +71,7 @@ pub fn config(path: &Path) -> Result<String, Fault> {
         Fault::invalid(path.display().to_string(), format!("{why}{advice}"))
     };
     let bytes = given::bytes(&path).map_err(|fault| wrong(&fault.message))?;
-    String::from_utf8(bytes).map_err(|_| wrong("found bytes that are no UTF-8"))
+    String::from_utf8(bytes).map_err(|_| wrong("found bytes that are not UTF-8"))
 }
 
 fn in_folder(folder: &Path) -> Result<PathBuf, Fault> {
@@ -94,7 +98,7 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>, Fault> {
     let unsound = |why: String| Fault::new(FaultKind::Invalid, format!("{}: {why}", path.display()));
     let bytes = given::bytes(path).map_err(|fault| unsound(fault.message))?;
     let index: Index = serde_json::from_slice(&bytes)
-        .map_err(|error| unsound(format!("not a sound index of shards: {error}")))?;
+        .map_err(|error| unsound(format!("not a valid index of shards: {error}")))?;
     let names: BTreeSet<PathBuf> = index.weight_map.into_values().collect();
     let outside = |name: &&PathBuf| name.file_name() != Some(name.as_os_str());
     if let Some(name) = names.iter().find(outside) {
@@ -115,8 +119,7 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>, Fault> {
 /// What a file is that does not begin as safetensors do; `None` where its beginning tells nothing.
 pub fn mistaken(beginning: &[u8]) -> Option<Fault> {
     if beginning.is_empty() {
-        let message =
-            "found an empty file, expected safetensors: it was not written to the end, save it again";
+        let message = "found an empty file, expected safetensors: saving did not finish, save it again";
         return Some(Fault::new(FaultKind::Invalid, message));
     }
     let known = BEGINNINGS.iter().find(|(mark, ..)| beginning.starts_with(mark));
@@ -193,7 +196,7 @@ mod tests {
         assert!(pickle.contains("weights_only=True"), "{pickle}");
         assert_eq!(
             message(b"").unwrap(),
-            "found an empty file, expected safetensors: it was not written to the end, save it again"
+            "found an empty file, expected safetensors: saving did not finish, save it again"
         );
         let csv = message(b"text,label\r\ngut,1\n").unwrap();
         assert!(csv.starts_with("found a text, such as a CSV file, expected safetensors: save its"), "{csv}");

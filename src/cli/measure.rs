@@ -31,22 +31,22 @@ const MOST_NAMED: usize = 6;
 pub struct Measured {
     #[command(flatten)]
     pub model: Model,
-    /// Parameters at initialization; of a fine-tuned model the pretrained one, whose head may be another or missing
+    /// Parameters at initialization; for a fine-tuned model the pretrained one, whose head may differ or be missing
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
-    /// Parameters of the snapshot before
+    /// Parameters of the previous snapshot
     #[arg(long, value_name = "FILE")]
     pub previous: Option<PathBuf>,
-    /// What to measure; lists go on after commas [default: the standard set]
+    /// Measures to take, with parameters; commas continue a list [default: the standard set]
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", num_args = 1.., value_parser = arguments::measure)]
     measure: Vec<MeasureRequest>,
-    /// Of all noise
+    /// Seed of all noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Arithmetic: auto is f64 up to 1,048,576 parameters, f32 above
+    /// Precision: auto is f64 up to 1,048,576 parameters, f32 above
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::Auto)]
     precision: arguments::PrecisionName,
-    /// Seconds that all measures may take; what does not fit is skipped and said to be
+    /// Seconds that all measures together may take; measures that do not fit are reported as skipped
     #[arg(long, value_name = "SECONDS")]
     pub budget: Option<f64>,
 }
@@ -69,11 +69,11 @@ impl Measured {
 pub struct Arguments {
     #[command(flatten)]
     measured: Measured,
-    /// Measures so many times, as snapshots of one run would be: searches begin where the last one ended, and the plan is
-    /// what was counted and timed before; the last readings are given
+    /// Measure this many times, like snapshots of one run: searches start where the last one ended, and the plan is
+    /// what was counted and timed before; the last readings are printed
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
-    /// Of the readings on stdout
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -81,9 +81,9 @@ pub struct Arguments {
 /// How answers look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// A table for people
     Table,
-    /// For scripts: one object
+    /// One JSON object for scripts
     Json,
 }
 
@@ -93,7 +93,7 @@ struct Answer {
     readings: Vec<Reading>,
     /// What was predicted of each measure, cheapest first.
     plan: Vec<Line>,
-    /// What of the files is not as whoever made them may think.
+    /// Warnings about the files: what may differ from what their author expects.
     warnings: Vec<String>,
     seconds: f64,
     /// Why there are no more readings.
@@ -173,7 +173,7 @@ struct Desk<'a> {
     newest: Newest,
     stop: Stop,
     interrupt: Option<Interrupt>,
-    /// What of the files is not as whoever made them may think.
+    /// Warnings about the files: what may differ from what their author expects.
     warnings: Vec<String>,
     /// How readings are printed, if they are.
     listing: Option<Listing>,
@@ -299,7 +299,7 @@ impl Listener for Teller<'_> {
     }
 }
 
-/// What of a run and its snapshot is not as whoever made them may think.
+/// Warnings about a run and its snapshot: what may differ from what their author expects.
 pub fn warnings(admitted: &Admitted, snapshot: &Snapshot) -> Vec<String> {
     admitted.warnings.iter().cloned().chain(admitted.layout.remarks(snapshot.manifest())).collect()
 }
@@ -325,8 +325,8 @@ fn lacking(init: &dyn ParameterSource, admitted: &Admitted) -> Option<String> {
         let compared = compared.filter(|(_, needs)| needs.init || needs.init_if_given);
         let measures: Vec<&str> = compared.map(|(measure, _)| measure.name.as_str()).collect();
         format!(
-            "the initialization has no {}: the measures that compare with it ({}) leave them out, or are unavailable where \
-             they need all of it",
+            "the initialization lacks {}: the measures that compare with it ({}) leave them out, or are \
+            unavailable if they need all of it",
             listed(names.into_iter(), MOST_NAMED),
             measures.join(", ")
         )

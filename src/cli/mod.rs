@@ -50,15 +50,15 @@ use clino_engine::Engine;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Something failed.
+/// Exit code when something failed.
 pub const FAILED: u8 = 1;
-/// A file or a value is not what it should be.
+/// Exit code when a file or value is not valid.
 pub const INPUT: u8 = 2;
-/// The command line or the configuration cannot be used (EX_USAGE).
+/// Exit code when the command line or configuration is not valid (EX_USAGE).
 pub const USAGE: u8 = 64;
-/// The history was made by a newer clino (EX_DATAERR).
+/// Exit code when the history was made by a newer clino (EX_DATAERR).
 pub const DATA: u8 = 65;
-/// Another daemon is in the way (EX_TEMPFAIL).
+/// Exit code when another daemon uses the socket or directory (EX_TEMPFAIL).
 pub const OCCUPIED: u8 = 75;
 
 /// A training-time daemon: parameter snapshots in, generalization measures with error bars out.
@@ -71,62 +71,62 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take snapshots over gRPC and measure them.
+    /// Run the daemon: receive snapshots over gRPC and measure them.
     Serve(Box<serve::Arguments>),
     /// Open a run and print its id.
     Open(Box<open::Open>),
     /// Send a safetensors file to a run, as the parameters at one step.
     Push(push::Push),
-    /// Show what is measured, as it is measured, until the run is closed.
+    /// Show readings as they are measured, until the run is closed.
     Watch(watch::Watch),
-    /// List the runs that a daemon holds.
+    /// List the runs of a daemon.
     Runs(runs::Runs),
-    /// Compare runs by any reading, the best first.
+    /// Compare runs by any reading, best first.
     Compare(Box<compare::Compare>),
-    /// Show the runs of many daemons in one table, as they change.
+    /// Show the runs of many daemons in one live table.
     Fleet(fleet::Watch),
-    /// Show what the policy of a run says.
+    /// Show the decision of a run's policy.
     Decision(decision::Ask),
-    /// Take back a STOP, for a reason.
+    /// Override a STOP, with a reason.
     Override(decision::Override),
-    /// Close a run: what waits is still measured, then its watchers end.
+    /// Close a run: waiting snapshots are still measured, then its watchers end.
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
     Measure(Box<measure::Arguments>),
-    /// Tell what measures will cost on this machine, before they run.
+    /// Predict what measures will cost on this machine.
     Plan(Box<plan::Arguments>),
-    /// What can be measured: formulas, parameters and defaults, cost, needs, invariance, source.
+    /// List all measures: formulas, parameters and defaults, cost, needs, invariance, source.
     Measures(catalogue::Arguments),
-    /// Ask a history anything, in SQL.
+    /// Query a history with SQL.
     Query(history::Query),
     /// Write the readings of a history to a Parquet, CSV or JSON file.
     Export(history::Export),
-    /// The rules of policies: parameters and defaults, source.
+    /// List the rules of policies: parameters and defaults, source.
     Rules(catalogue::Arguments),
-    /// Replay a policy over a history: where it would have stopped.
+    /// Replay a policy over a history: where would it have stopped?
     Decide(decide::Arguments),
-    /// Make a token for somebody, and its entry of the tokens file.
+    /// Create a token and its entry for the tokens file.
     Token(token::Arguments),
-    /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For the first run on a machine, and for issues.
+    /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For a first run on a machine, and for bug reports.
     Selftest(selftest::Arguments),
-    /// Time parts of the engine's work: names on stdin, a line of JSON for each.
+    /// Time parts of the engine: names on standard input, one line of JSON for each.
     Bench(Box<bench::Arguments>),
 }
 
-/// All processors that this process may use.
+/// Number of processors that this process may use.
 fn all_processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Says on standard error what of a request is not as whoever made it may think.
+/// Prints a warning about a request on standard error.
 fn warn(sentence: &str) {
     complain(&format!("warning: {sentence}"));
 }
 
-/// An engine on some devices; says so when it is on the CPU because a GPU cannot be used.
+/// An engine on some devices; warns if it falls back to the CPU because no GPU can be used.
 ///
 /// # Errors
-/// A GPU that was named and cannot be used.
+/// If a GPU that was named cannot be used.
 fn engine_at(threads: usize, devices: &Devices) -> Result<Engine, Fault> {
     let place = Place { threads, devices: devices.clone(), libraries: crate::config::cuda_libraries() };
     let (engine, instead) = Engine::open(&place)?;
@@ -191,17 +191,17 @@ fn coded(result: Result<u8, Fault>) -> ExitCode {
     }
 }
 
-/// Most bytes of a complaint: what stands in a file or comes from a daemon may be of any length.
+/// Longest error message in bytes: texts from files and daemons can have any length.
 const COMPLAINT: usize = 16 << 10;
 
-/// A line on standard error, without anything hidden and of bounded length.
+/// Prints a line on standard error, with hidden characters escaped and of bounded length.
 fn complain(message: &str) {
     let short = &message[..message.floor_char_boundary(COMPLAINT)];
     let more = if short.len() < message.len() { "…" } else { "" };
     out::say(&format!("clino: {}{more}", harmless_lines(short)));
 }
 
-/// A failure on standard error with every wrong field once, and its exit code.
+/// Prints a failure on standard error, every wrong field once, and returns its exit code.
 fn told(result: Result<(), Fault>) -> ExitCode {
     let Err(fault) = result else { return ExitCode::SUCCESS };
     complain(&fault.message);

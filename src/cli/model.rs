@@ -20,11 +20,11 @@ pub struct Model {
     /// {"model_type":"mlp","sizes":[8,32,3],"hidden_act":"relu"}
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Parameters to measure: safetensors, the index of their shards, or the folder of a model. Names are those of Hugging
-    /// Face's state_dict; of an mlp layers.0.weight, layers.0.bias, layers.1.weight … or those of an nn.Sequential
+    /// Parameters to measure: a safetensors file, an index of shards, or a model's folder. Tensor names are those of Hugging
+    /// Face's state_dict; for an mlp layers.0.weight, layers.0.bias, layers.1.weight … or those of an nn.Sequential
     #[arg(long, value_name = "FILE")]
     pub snapshot: PathBuf,
-    /// Labelled examples, under the name of a group [default group: probe]
+    /// Labelled examples: a group name and a safetensors file [default group: probe]
     #[arg(long, value_name = "[GROUP=]FILE", required = true, num_args = 1.., value_parser = arguments::probe)]
     probe: Vec<(String, PathBuf)>,
     /// Threads [default: all processors]; the numbers do not depend on it
@@ -40,7 +40,7 @@ impl Model {
     /// What a run over these files would be.
     ///
     /// # Errors
-    /// Files that cannot be read.
+    /// If a file cannot be read.
     pub fn specification(
         &self,
         measures: Vec<MeasureRequest>,
@@ -53,23 +53,23 @@ impl Model {
         Ok(RunSpec { measures, seed, precision, ..RunSpec::new(config_json, groups) })
     }
 
-    /// The parameters.
+    /// The parameters to measure, as a snapshot.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// If the file cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Fault> {
         TensorFile::model(&self.snapshot)?.snapshot(HEADER)
     }
 
-    /// An engine on the devices that were chosen; says so when it is on the CPU because a GPU cannot be used.
+    /// An engine on the chosen devices; warns if it falls back to the CPU because no GPU can be used.
     ///
     /// # Errors
-    /// A GPU that was named and cannot be used.
+    /// If a GPU that was named cannot be used.
     pub fn engine(&self) -> Result<Engine, Fault> {
         super::engine_at(self.threads(), &self.device)
     }
 
-    /// Threads to use.
+    /// Number of threads to use.
     pub fn threads(&self) -> usize {
         self.threads.unwrap_or_else(super::all_processors)
     }

@@ -21,9 +21,9 @@ use std::path::PathBuf;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Snapshots {
-    /// Only the newest: one that waits is replaced.
+    /// Only the newest: it replaces one that waits
     Latest,
-    /// All: `clino push` waits.
+    /// All of them: `clino push` waits
     Every,
 }
 
@@ -32,54 +32,54 @@ enum Snapshots {
 pub struct Open {
     #[command(flatten)]
     daemon: Dial,
-    /// The model: a Hugging Face config.json or its folder, or that of an mlp:
+    /// The model: a Hugging Face config.json or its folder, or for an mlp
     /// {"model_type":"mlp","sizes":[8,32,3],"hidden_act":"relu"}.
     #[arg(long)]
     config: PathBuf,
-    /// A probe group: its name, in quotes where it has a =, and a safetensors file with input_ids, attention_mask and labels, for
-    /// an mlp inputs and labels.
+    /// A probe group: its name (in quotes if it has a =) and a safetensors file with input_ids, attention_mask and labels, or
+    /// inputs and labels for an mlp.
     #[arg(long = "probe", value_name = "[GROUP=]FILE", value_parser = arguments::probe, required = true, num_args = 1..)]
     probes: Vec<(String, PathBuf)>,
-    /// A measure of the catalogue with its parameters, such as sharpness:alpha=.01,draws=4; the default ones unless named.
+    /// A measure with its parameters, such as sharpness:alpha=.01,draws=4. [default: the standard set]
     #[arg(long = "measure", value_name = "NAME[:KEY=VALUE,…]", value_parser = arguments::measure, num_args = 1..)]
     measures: Vec<MeasureRequest>,
-    /// Of all noise.
+    /// Seed of all noise.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Which snapshots are measured when they come faster than they can be.
+    /// Which snapshots to measure when they arrive faster than they can be measured.
     #[arg(long, value_enum, default_value = "latest")]
     delivery: Snapshots,
-    /// The arithmetic of the engine.
+    /// Precision of the engine.
     #[arg(long, value_enum, default_value = "auto")]
     precision: arguments::PrecisionName,
-    /// Seconds that a snapshot may take; measures that do not fit are skipped and said to be.
+    /// Seconds that a snapshot may take; measures that do not fit are reported as skipped.
     #[arg(long, value_name = "SECONDS")]
     budget: Option<f64>,
-    /// Measure on GPUs or not at all, never on the CPU in their place.
+    /// Measure only on GPUs, never on the CPU instead.
     #[arg(long)]
     gpu_only: bool,
-    /// For people.
+    /// Name of the run, for people.
     #[arg(long, default_value = "run")]
     name: String,
-    /// Whose run it is: access and quotas go by it.
+    /// Project of the run, which decides access and quotas.
     #[arg(long, default_value = DEFAULT_PROJECT)]
     project: String,
-    /// Runs of one experiment are compared by rules across runs.
+    /// Experiment of the run; some rules compare the runs of one experiment.
     #[arg(long, default_value = "", hide_default_value = true)]
     experiment: String,
-    /// For people and filters; as many as needed.
+    /// A tag, for people and filters. May be repeated.
     #[arg(long = "tag", value_name = "NAME=TEXT", value_parser = selection::tag)]
     tags: Vec<(String, String)>,
-    /// When it should stop: a file of rules, .toml or .json.
+    /// Policy that says when to stop: a file of rules, .toml or .json.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Opening again with the same key and content gives the same run.
+    /// Key of this request: opening again with the same key and content returns the same run.
     #[arg(long)]
     key: Option<String>,
 }
 
 impl Open {
-    /// Opens the run; its id is all that goes to standard output, its plan goes to standard error.
+    /// Opens the run; prints its id on standard output and its plan on standard error.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming the file that is not sound, or what the daemon answers.
@@ -142,12 +142,12 @@ pub(super) fn planned(opened: &OpenedRun) -> Grid {
     table
 }
 
-/// Closes a run: what waits is still measured, then its watchers end.
+/// Closes a run: waiting snapshots are still measured, then its watchers end.
 #[derive(Debug, Clone, Args)]
 pub struct Close {
     #[command(flatten)]
     daemon: Dial,
-    /// Which run: its id or the beginning of it, its name, or latest.
+    /// The run: its id, the start of its id, its name, or latest.
     run: String,
 }
 

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub struct Arguments {
     #[command(flatten)]
     measured: Measured,
-    /// Of the answer on stdout
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -101,8 +101,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Fault> {
 fn answer(measured: &Measured) -> Result<Answer, Fault> {
     let model = &measured.model;
     if model.device != Devices::Cpu {
-        let found = format!("found {}, expected cpu: only processors are timed;", model.device);
-        let instead = "on a GPU `clino measure --repeat 2 --format json` tells the seconds of each measure";
+        let found = format!("found {}, expected cpu: only CPUs are timed;", model.device);
+        let instead = "on a GPU `clino measure --repeat 2 --format json` shows the seconds of each measure";
         return Err(Fault::invalid("device", format!("{found} {instead}")));
     }
     let (spec, admitted) = measured.admitted()?;

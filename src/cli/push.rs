@@ -16,13 +16,13 @@ use std::sync::Arc;
 /// Which of a trainer's copies of the weights a file holds.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Those of the forward pass.
+    /// The weights of the forward pass
     Live,
-    /// The high-precision copy of a mixed-precision optimizer.
+    /// The high-precision copy of a mixed-precision optimizer
     Master,
-    /// An exponential moving average.
+    /// An exponential moving average
     Ema,
-    /// A stochastic weight average.
+    /// A stochastic weight average
     Swa,
 }
 
@@ -31,27 +31,27 @@ enum Kind {
 pub struct Push {
     #[command(flatten)]
     daemon: Dial,
-    /// Which run: its id, as `clino open` printed it, or the beginning of it, its name, or latest.
+    /// The run: its id as `clino open` printed it, the start of its id, its name, or latest.
     #[arg(long)]
     run: String,
-    /// Optimizer step.
+    /// Optimizer step of the snapshot.
     #[arg(long)]
     step: u64,
-    /// Which try at this step, from 1; the next free one unless told.
+    /// Attempt at this step, from 1. [default: the next free one]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
-    /// Which copy of the weights.
+    /// Which copy of the weights the file holds.
     #[arg(long, value_enum, default_value = "live")]
     kind: Kind,
-    /// These are the parameters before training, the reference of distances.
+    /// The file holds the parameters before training, from which distances are measured.
     #[arg(long)]
     init: bool,
-    /// The file.
+    /// The safetensors file.
     file: PathBuf,
 }
 
 impl Push {
-    /// Sends the file and says on standard error what will come of it.
+    /// Sends the file and prints on standard error what will be measured.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming the file when its header is not sound, or what the daemon answers.

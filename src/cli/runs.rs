@@ -14,18 +14,18 @@ use clino_domain::{Fault, Latest, RunSummary};
 use serde_json::{Value as Json, json};
 use std::path::PathBuf;
 
-/// Lists the runs that a daemon holds, oldest first.
+/// Lists the runs of a daemon, oldest first.
 #[derive(Debug, Clone, Args)]
 pub struct Runs {
     #[command(flatten)]
     daemon: Dial,
-    /// Those of a history in place of a daemon's: the directory that `clino serve` was given as --data, or a copy of its
+    /// List the runs of a history instead of a daemon: the directory (--data of `clino serve`), or a copy of its
     /// database.
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "addr")]
     data: Option<PathBuf>,
     #[command(flatten)]
     selection: Selection,
-    /// How they are printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }

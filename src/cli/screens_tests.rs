@@ -148,7 +148,7 @@ fn undefined() -> String {
     let watched = RunSummary { measures: measures(), ..three().remove(0) };
     let mut view = View::counted(watched);
     view.apply(&Event::Started { snapshot: at(120_300), readings: 15 });
-    let reason = "1 of 387 parameters not finite, the first of them in layers.0.weight".to_owned();
+    let reason = "1 of 387 parameters are not finite, the first in layers.0.weight".to_owned();
     for reading in readings(&measures()[..2]) {
         let reason = Some(reason.clone());
         let outcome = Outcome::Undefined;

@@ -7,19 +7,19 @@ use clap::{Args, ValueEnum};
 use clino_domain::{RunFilter, Subject};
 use std::collections::BTreeMap;
 
-/// Which runs; all unless told.
+/// Which runs; all by default.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
-    /// Only those of this project.
+    /// Only runs of this project.
     #[arg(long)]
     project: Option<String>,
-    /// Only those of this experiment.
+    /// Only runs of this experiment.
     #[arg(long)]
     experiment: Option<String>,
-    /// Only those with this tag; with all of them where there are several.
+    /// Only runs with this tag. May be repeated: then runs with all of the tags.
     #[arg(long = "tag", value_name = "NAME=TEXT", value_parser = tag)]
     tags: Vec<(String, String)>,
-    /// Only those that take snapshots.
+    /// Only runs that are open.
     #[arg(long)]
     open: bool,
 }
@@ -44,12 +44,12 @@ impl Selection {
     }
 }
 
-/// How runs are printed.
+/// Output format of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// A table for people
     Table,
-    /// For scripts: an object a line
+    /// One JSON object per line, for scripts
     Json,
 }
 
@@ -72,7 +72,7 @@ pub fn principal(text: &str) -> Result<Subject, String> {
     let subject: Subject = text.parse()?;
     match subject.terms.iter().find_map(|term| term.part.as_ref()) {
         None => Ok(subject),
-        Some(part) => Err(format!("found .{part}, expected the principal number of a measure")),
+        Some(part) => Err(format!("found .{part}, expected a measure without a part")),
     }
 }
 

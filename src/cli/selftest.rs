@@ -21,19 +21,19 @@ use std::time::Instant;
 /// Arguments of `clino selftest`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// What is tested: cuda:0, several GPUs as cuda:0,cuda:1, or cpu: against itself
+    /// Device to test: cuda:0, several GPUs as cuda:0,cuda:1, or cpu (against itself)
     #[arg(long, default_value_t = Devices::Cuda(vec![0]))]
     device: Devices,
     /// Parts of the test
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Section::Kernels, Section::Measures, Section::Speed])]
     only: Vec<Section>,
-    /// Numbers on which bandwidth is timed
+    /// Number of elements for the bandwidth test
     #[arg(long, value_name = "COUNT", default_value_t = 1 << 28)]
     elements: usize,
-    /// Measures to compare [default: all of the catalogue]
+    /// Measures to compare [default: all]
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", num_args = 1.., value_parser = super::arguments::measure)]
     measure: Vec<MeasureRequest>,
-    /// Every comparison on a line of its own, not only what fails and the worst
+    /// Print every comparison, not only the failures and the worst
     #[arg(long)]
     verbose: bool,
 }

@@ -20,18 +20,18 @@ const WORKERS: usize = 2;
 /// How long tasks that are left over may hold the process.
 const LEFTOVERS: Duration = Duration::from_millis(200);
 
-/// Flags go over CLINO_* variables (CLINO_THREADS and so on), these over the file.
+/// Flags override CLINO_* variables (such as CLINO_THREADS), which override the file.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// TOML file with the names of these flags as keys (log_format for --log-format); also CLINO_CONFIG.
+    /// TOML file whose keys are the names of these flags (log_format for --log-format); also CLINO_CONFIG.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address and port; port 0 takes any. Beyond this machine only with TLS, and tokens or client certificates. May be
+    /// TCP address and port; port 0 picks a free port. Beyond loopback this requires TLS, and tokens or client certificates. May be
     /// repeated. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// Unix socket. [default without --listen: $XDG_RUNTIME_DIR/clino/clino.sock, else /run/clino/clino.sock for root and
-    /// /tmp/clino-UID/clino.sock for others, where clients of this user look]
+    /// Path of the Unix socket. [default without --listen: $XDG_RUNTIME_DIR/clino/clino.sock, else /run/clino/clino.sock for root and
+    /// /tmp/clino-UID/clino.sock for others; clients of this user look there]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Threads of the engine; the numbers do not depend on them. [default: all processors]
@@ -41,70 +41,70 @@ pub(super) struct Arguments {
     /// CPU. [default: cpu]
     #[arg(long)]
     device: Option<String>,
-    /// Longest shutdown. [default: 10s]
+    /// How long a shutdown may take. [default: 10s]
     #[arg(long, value_name = "DURATION")]
     grace: Option<String>,
-    /// What is logged: error, warn, info, debug, or per module. [default: info]
+    /// Log level: error, warn, info, debug, or a filter by module. [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
-    /// How log lines look. [default: text]
+    /// Format of log lines. [default: text]
     #[arg(long)]
     log_format: Option<LogFormat>,
-    /// Most bytes of snapshots held at once, large ones in the spool, and as many of probes. [default: 8GiB]
+    /// Memory for snapshots (large ones go to the spool), and the same amount again for probes. [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Directory for large snapshots while they wait or are compared with. [default: the system's temporary directory]
+    /// Directory for large snapshots while they wait or are needed for comparison. [default: the system's temporary directory]
     #[arg(long, value_name = "DIRECTORY")]
     spool: Option<PathBuf>,
-    /// Most runs. [default: 1000]
+    /// Maximum number of runs. [default: 1000]
     #[arg(long)]
     runs: Option<usize>,
-    /// How long an upload may send nothing. [default: 30s]
+    /// Time after which an idle upload is aborted. [default: 30s]
     #[arg(long, value_name = "DURATION")]
     idle: Option<String>,
-    /// Most events kept for watchers of a run. [default: 65536]
+    /// Maximum number of events kept for the watchers of a run. [default: 65536]
     #[arg(long)]
     events: Option<usize>,
-    /// Directory of the history, which outlives the daemon: runs, snapshots received, readings, decisions. [default: none]
+    /// Directory of the history, which survives restarts: runs, received snapshots, readings, decisions. [default: none]
     #[arg(long, value_name = "DIRECTORY")]
     data: Option<PathBuf>,
-    /// How long closed runs are kept in the history, such as 90d. [default: for ever]
+    /// How long closed runs stay in the history, such as 90d. [default: forever]
     #[arg(long, value_name = "DURATION")]
     retain: Option<String>,
-    /// Free bytes below which no new runs and snapshots are taken on, in --spool and in --data. [default: 256MiB]
+    /// Free disk space in --spool and --data below which new runs and snapshots are rejected. [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     reserve: Option<String>,
-    /// Certificate chain in PEM: TCP speaks TLS. Read again when it changes.
+    /// PEM file of the certificate chain: enables TLS on TCP. Reloaded when it changes.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// Its key in PEM.
+    /// PEM file of its key.
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// Authorities in PEM: clients show a certificate of one of them, or a token where there are tokens.
+    /// PEM file of client authorities: clients need a certificate from one of them, or a token if there are tokens.
     #[arg(long, value_name = "FILE")]
     tls_clients: Option<PathBuf>,
-    /// TOML file of who may do what, as `clino token` writes it. Read again when it changes.
+    /// TOML file of tokens and their permissions, as `clino token` writes it. Reloaded when it changes.
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
-    /// TOML file of limits by project. Read again when it changes.
+    /// TOML file of quotas by project. Reloaded when it changes.
     #[arg(long, value_name = "FILE")]
     quotas: Option<PathBuf>,
-    /// Append who opened, closed and overrode what, and what was denied, as lines of JSON.
+    /// Audit log: a file to which opened, closed, overridden and denied requests are appended, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
-    /// Listen beyond this machine without TLS, or without knowing who connects.
+    /// Allow listening beyond this machine without TLS or without authentication.
     #[arg(long)]
     insecure: bool,
-    /// Loopback address and port of /metrics, /livez and /readyz over HTTP; port 0 takes any. [default: none]
+    /// Loopback address and port for HTTP: /metrics, /livez and /readyz; port 0 picks a free port. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
-    /// Most runs that /metrics/runs tells of, the newest. [default: 0, which turns it off]
+    /// Number of runs that /metrics/runs reports, the newest first. [default: 0, which turns it off]
     #[arg(long, value_name = "N")]
     run_metrics: Option<usize>,
-    /// How long /metrics/runs tells of a run in which nothing happens. [default: 1h]
+    /// How long /metrics/runs reports a run without activity. [default: 1h]
     #[arg(long, value_name = "DURATION")]
     run_metrics_expiry: Option<String>,
-    /// Collector that gets traces and metrics by OTLP over gRPC, such as http://127.0.0.1:4317. [default: none]
+    /// Collector that receives traces and metrics as OTLP over gRPC, such as http://127.0.0.1:4317. [default: none]
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
 }

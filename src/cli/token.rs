@@ -14,19 +14,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tokio_rustls::rustls::crypto::ring::default_provider;
 
-/// Makes a token and prints it, once.
+/// Creates a token and prints it, once.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Who gets it, for the tokens file and the audit log.
+    /// Name of its holder, for the tokens file and the audit log.
     name: String,
-    /// What it is good for: a project, or * for those without a line, and push, read, decide or admin. May be repeated.
+    /// Permissions: a project (or * for projects without an entry) and push, read, decide or admin. May be repeated.
     /// [default: *=push,read]
     #[arg(long = "project", value_name = "PROJECT=SCOPE,…", value_parser = line)]
     projects: Vec<(String, Vec<Scope>)>,
-    /// The day on which it ends, as 2027-12-31, or a time in UTC, as 2027-12-31T12:00:00Z.
+    /// When it expires: a day such as 2027-12-31, or a time in UTC such as 2027-12-31T12:00:00Z.
     #[arg(long, value_name = "DATE")]
     expires: Option<String>,
-    /// Append the entry to this tokens file, which is made if need be, and print only the token.
+    /// Append the entry to this tokens file (created if missing) and print only the token.
     #[arg(long, value_name = "FILE")]
     append: Option<PathBuf>,
 }
@@ -46,7 +46,7 @@ fn line(text: &str) -> Result<(String, Vec<Scope>), String> {
 pub fn run(arguments: Arguments) -> Result<(), Fault> {
     let mut random = [0; 32];
     let filled = default_provider().secure_random.fill(&mut random);
-    filled.map_err(|_| Fault::internal("the system gives no random bytes"))?;
+    filled.map_err(|_| Fault::internal("the system returned no random bytes"))?;
     let token = Token::new(&random);
     let entry = entry(&arguments, &token);
     // What the daemon would refuse is refused here.

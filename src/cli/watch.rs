@@ -19,21 +19,21 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Pause between two questions why nothing comes.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Shows what is measured, as it is measured, until the run is closed.
+/// Shows readings as they are measured, until the run is closed.
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
     #[command(flatten)]
     daemon: Dial,
-    /// Which run: its id or the beginning of it, its name, or latest, the one that was opened last.
+    /// The run: its id, the start of its id, its name, or latest for the one opened last.
     #[arg(default_value = LATEST)]
     run: String,
     /// Sequence number of the first event to show.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Prints what is known of the snapshot that was measured last, and ends.
+    /// Print the readings of the last measured snapshot and exit.
     #[arg(long, conflicts_with = "json")]
     once: bool,
-    /// Prints every event as a line of JSON.
+    /// Print every event as a line of JSON.
     #[arg(long)]
     json: bool,
 }

@@ -60,7 +60,7 @@ pub fn choose(text: &str, runs: &[RunSummary], list: &str) -> Result<RunId, Faul
 
 fn ambiguous(text: &str, meant: &[&RunSummary]) -> String {
     let mut all = format!(
-        "found {}, which may be any of {}; give more of the id:",
+        "found {}, which matches {}; give more of the id:",
         quoted(text),
         count(meant.len() as u64, "run")
     );

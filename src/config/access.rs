@@ -57,10 +57,14 @@ impl Access {
             (Some(cert), Some(key)) => Some(Tls { cert, key, clients: clients.clone() }),
             (None, None) if clients.is_none() => None,
             (None, _) => {
-                return Err(Fault::invalid("tls_cert", "found none, expected one beside the key or clients"));
+                return Err(Fault::invalid(
+                    "tls_cert",
+                    "found none, expected a certificate with tls_key or \
+                                                      tls_clients",
+                ));
             }
             (Some(_), None) => {
-                return Err(Fault::invalid("tls_key", "found none, expected that of tls_cert"));
+                return Err(Fault::invalid("tls_key", "found none, expected the key of tls_cert"));
             }
         };
         let safety = Safety {
@@ -70,7 +74,11 @@ impl Access {
         };
         let time = |name, raw: &Option<Quantity>, standard| {
             let found = duration(name, raw.clone(), Duration::from_secs(standard))?;
-            if found.is_zero() { Err(Fault::invalid(name, "found 0, expected more")) } else { Ok(found) }
+            if found.is_zero() {
+                Err(Fault::invalid(name, "found 0, expected a number above 0"))
+            } else {
+                Ok(found)
+            }
         };
         let access = Self {
             tls,
@@ -109,7 +117,7 @@ pub(super) fn loopback(field: &str, text: &str, safety: Safety) -> Result<Socket
         true => Ok(address),
         false => {
             let expected =
-                "expected a loopback address, or --insecure where something else protects the network";
+                "expected a loopback address, or --insecure if something else protects the network";
             Err(Fault::invalid(field, format!("found {address}, {expected}")))
         }
     }
@@ -126,11 +134,11 @@ fn address(text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
         return Ok(address);
     }
     let tls = (!safety.tls).then_some("TLS (--tls-cert and --tls-key)");
-    let known = (!safety.known).then_some("a way to know who connects (--tokens, or --tls-clients)");
+    let known = (!safety.known).then_some("authentication of clients (--tokens or --tls-clients)");
     let missing: Vec<_> = tls.into_iter().chain(known).collect();
     let missing = missing.join(" and ");
-    let found = format!("found {address}, which is beyond this machine: missing is {missing}");
-    let instead = "where something else protects the network, --insecure listens there without";
+    let found = format!("found {address}, which other machines can reach, without {missing}");
+    let instead = "if something else protects the network, --insecure allows it";
     Err(Fault::invalid("listen", format!("{found}; {instead}")))
 }
 

@@ -106,8 +106,11 @@ fn make_own(folder: &Path) -> Result<(), Fault> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => check_folder("socket", folder),
         Err(error) => {
-            let instead = "name another place with --socket and CLINO_ADDR";
-            Err(Fault::invalid("socket", format!("{} cannot be made: {error}; {instead}", folder.display())))
+            let instead = "choose another path with --socket and CLINO_ADDR";
+            Err(Fault::invalid(
+                "socket",
+                format!("{} cannot be created: {error}; {instead}", folder.display()),
+            ))
         }
     }
 }
@@ -118,7 +121,7 @@ fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Fault> {
     let _turn = Turn::wait(path);
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
-            return Err(wrong("it exists and is no socket; name another path, or move it away".into()));
+            return Err(wrong("it exists and is not a socket; choose another path, or move it away".into()));
         }
         check_dead(path)?;
         std::fs::remove_file(path).map_err(|error| wrong(error.to_string()))?;
@@ -160,13 +163,13 @@ fn check_dead(path: &Path) -> Result<(), Fault> {
         Ok(()) => Err(occupied(path, "")),
         Err(Errno::CONNREFUSED) => Ok(()),
         // Its queue is full.
-        Err(Errno::AGAIN | Errno::INPROGRESS) => Err(occupied(path, ", and answers nobody")),
-        Err(Errno::PROTOTYPE) => Err(occupied(path, ", for messages of another kind")),
+        Err(Errno::AGAIN | Errno::INPROGRESS) => Err(occupied(path, ", and does not answer")),
+        Err(Errno::PROTOTYPE) => Err(occupied(path, ", with a socket of another type")),
         Err(error) => {
-            let instead = "name another path with --socket, or remove it if nobody uses it";
+            let instead = "choose another path with --socket, or remove it if nothing uses it";
             Err(Fault::invalid(
                 "socket",
-                format!("{}: it cannot be tried: {error}; {instead}", path.display()),
+                format!("{}: cannot connect to it: {error}; {instead}", path.display()),
             ))
         }
     }

@@ -128,10 +128,7 @@ fn of_term(term: &Term, ground: Ground<'_>) -> Option<String> {
             let mut known: Vec<&str> = measures.iter().map(|measure| measure.name.as_str()).collect();
             known.dedup();
             let near = suggestion(&term.measure, known.iter().copied());
-            return Some(format!(
-                "found {name}{near}, expected one that the run measures: {}",
-                known.join(", ")
-            ));
+            return Some(format!("found {name}{near}, expected a measure of this run: {}", known.join(", ")));
         }
         1 => {}
         n => {
@@ -151,7 +148,10 @@ fn of_term(term: &Term, ground: Ground<'_>) -> Option<String> {
     }
     let group = term.group.as_deref()?;
     if info.is_some_and(|info| !info.needs.probe) {
-        return Some(format!("found group {} of {name}, expected none: it needs no probe", quoted(group)));
+        return Some(format!(
+            "found group {} of {name}, expected no group: this measure needs no probe",
+            quoted(group)
+        ));
     }
     let known = [POOLED, EVERY_GROUP].contains(&group) || groups.iter().any(|known| known == group);
     (!known).then(|| {

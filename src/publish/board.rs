@@ -164,7 +164,7 @@ impl Board {
         let none = || Fault::new(FaultKind::NotFound, "no snapshot of this run has been measured yet");
         let at = at.or(self.standing.progress.last_measured).ok_or_else(none)?;
         let record = self.records.get(&at).ok_or_else(|| {
-            let description = format!("found step {} attempt {}, which is not held", at.step, at.attempt);
+            let description = format!("found step {} attempt {}, which is not stored", at.step, at.attempt);
             Fault::field(FaultKind::NotFound, "snapshot", description)
         })?;
         let too_old = || record.cleared.then(|| "its readings are too old to be held".to_owned());

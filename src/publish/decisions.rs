@@ -58,7 +58,11 @@ impl Hub {
             None => drop(self.changes.subscribe().wait_for(|_| !waits()).await),
         }
         match self.docket.holds_back(run) {
-            true => Err(Fault::new(FaultKind::Unavailable, "the daemon drains before the STOP is kept")),
+            true => Err(Fault::new(
+                FaultKind::Unavailable,
+                "the daemon shuts down before the STOP is stored: try \
+                                                           again",
+            )),
             false => Ok(()),
         }
     }

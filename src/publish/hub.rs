@@ -250,7 +250,7 @@ impl Hub {
         if let Some(clerk) = self.clerk.get()
             && !clerk.end(deadline)
         {
-            tracing::warn!("a policy is left behind that has not answered in time");
+            tracing::warn!("a policy did not answer in time: going on without it");
         }
     }
 
@@ -293,8 +293,9 @@ impl Journal for Hub {
         self.store().map_or(Ok(()), |store| store.room())?;
         let waiting = self.docket.waiting();
         if waiting > CROWD {
-            let message =
-                format!("{waiting} snapshots wait for what policies say of them: they are too slow");
+            let message = format!(
+                "{waiting} snapshots are waiting for their policies, which are too slow: try again later"
+            );
             return Err(Fault::new(FaultKind::Exhausted, message));
         }
         self.watermark.check()

@@ -59,8 +59,8 @@ impl Registry {
         let runs = inner.order.iter().rev().filter_map(|id| inner.runs.get(id));
         let other = runs.map(|entry| &*entry.run).find(same)?;
         Some(format!(
-            "resume: found no run that began with this key, and run {} of the same name, which began without it: a new run \
-             has begun; to go on with the other one, resume it by its id, and give the key from the first start on",
+            "resume: no run was started with this key, but run {} of the same name was started without it: a new run \
+            has begun; to continue the other one, resume it by its id, and pass the key from the first start on",
             other.id
         ))
     }
@@ -95,14 +95,14 @@ impl Registry {
         let mut other: Vec<_> = differing.map(|(field, _)| field.to_owned()).collect();
         let parameters = now.parameter_count();
         if parameters != run.parameter_count {
-            other.push(format!("{parameters} parameters, then {}", run.parameter_count));
+            other.push(format!("{parameters} parameters instead of {}", run.parameter_count));
         }
         if other.is_empty() {
             other.push("its config or its probes".to_owned());
         }
         Ok(format!(
-            "found run {}, which was opened with other content ({}), expected the same as then: ask for the same, or begin a \
-             new run, without resume or with another key",
+            "found run {}, which was opened with other content ({}), expected the same content: repeat the \
+            first request, or start a new run, without resume or with another key",
             run.id,
             other.join(", ")
         ))
@@ -115,8 +115,8 @@ impl Registry {
         }
         if !state.resumable {
             let description = format!(
-                "found run {}, which was closed for good, expected one that is open or that its trainer closed; \
-                 begin a new run, without resume or with another key",
+                "found run {}, which is closed for good, expected an open run or one that its trainer closed; start \
+                a new run, without resume or with another key",
                 run.id
             );
             return Err(Fault::field(FaultKind::Precondition, "resume", description));

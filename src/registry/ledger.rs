@@ -62,8 +62,10 @@ impl Attempts {
         };
         let attempt = attempt.ok_or_else(|| {
             let wanted = wanted.unwrap_or(u32::MAX);
-            let description =
-                format!("found {wanted}, which is taken at step {step}; the last one is {last}");
+            let description = format!(
+                "found {wanted}, which is already taken at step {step}, expected more than {last}, the last \
+                        one"
+            );
             Fault::field(FaultKind::Exists, "attempt", description)
         })?;
         Ok(SnapshotRef { step, attempt })
@@ -91,8 +93,8 @@ pub(super) fn same_content(receipt: Receipt, digest: &str) -> Result<Receipt, Fa
     }
     let SnapshotRef { step, attempt } = receipt.at;
     let description = format!(
-        "found bytes of digest {digest}, expected {} as of step {step} attempt {attempt}, which has this key: take a new \
-         key for other weights",
+        "found bytes of digest {digest}, expected {} as of step {step} attempt {attempt}, which has this key: use a \
+        new key for other weights",
         receipt.digest
     );
     Err(Fault::field(FaultKind::Exists, "idempotency_key", description))
@@ -119,8 +121,8 @@ impl Receipts {
             }
             Some((_, Receipt { at, .. })) => {
                 let description = format!(
-                    "found the key of step {} attempt {}, which was announced otherwise: take a new key for another \
-                     snapshot, or announce this one as before",
+                    "found the key of step {} attempt {}, which was announced with other content: use a new key for \
+                    another snapshot, or announce this one as before",
                     at.step, at.attempt
                 );
                 Err(Fault::field(FaultKind::Exists, "idempotency_key", description))

@@ -185,8 +185,8 @@ impl Registry {
         if entry.run.fingerprint != print {
             let short = |print: &str| print.chars().take(12).collect::<String>();
             let description = format!(
-                "found the key of run {}, which opened with other content (fingerprint {}…, now {}…): take a new key for \
-                 another run, or ask for this one as before",
+                "found the key of run {}, which was opened with other content (fingerprint {}…, now {}…): use a new \
+                key for another run, or repeat this request as before",
                 entry.run.id,
                 short(&entry.run.fingerprint),
                 short(print)

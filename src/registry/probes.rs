@@ -114,7 +114,8 @@ impl ProbeStore {
         let used = shelf.tick();
         let stored = shelf.probes.get_mut(digest).ok_or_else(|| {
             let found = clino_domain::text::quoted(digest);
-            let description = format!("found {found}, which is not held: put the probe again");
+            let description =
+                format!("found {found}, which this daemon does not have: upload the probe again");
             Fault::field(FaultKind::Precondition, "digest", description)
         })?;
         stored.used = used;

@@ -39,7 +39,7 @@ impl Registry {
     fn counsel_again(&self, record: &RunRecord) -> Option<Arc<dyn Counsel>> {
         let groups: Vec<_> = record.groups.iter().map(|group| group.name.clone()).collect();
         self.counsel(record.policy.as_ref(), &record.measures, &groups).unwrap_or_else(|fault| {
-            tracing::warn!(run = %record.id, %fault, "the policy of a run is not known any more");
+            tracing::warn!(run = %record.id, %fault, "the policy of a run is no longer known");
             None
         })
     }
@@ -78,7 +78,8 @@ impl Registry {
         let admitted = run.admitted()?;
         let initialization = match admitted.needs_init {
             true => vault.initialization(&run.id, &*admitted.layout).unwrap_or_else(|fault| {
-                tracing::warn!(run = %run.id, %fault, "no initialization: distances have to do without");
+                tracing::warn!(run = %run.id, %fault, "no initialization: distances are measured without \
+                                                      it");
                 None
             }),
             false => None,

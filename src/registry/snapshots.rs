@@ -98,8 +98,8 @@ pub struct Work {
 }
 
 fn closed() -> Fault {
-    let description = "found a run that is closed, which takes no more snapshots: open another one, or this one again with \
-                       resume if its trainer closed it";
+    let description = "found a closed run, which takes no more snapshots: open another one, or reopen this one with \
+                      resume if its trainer closed it";
     Fault::field(FaultKind::Precondition, "run_id", description)
 }
 

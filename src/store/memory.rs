@@ -139,7 +139,7 @@ impl Row {
                 _ => {}
             }
         }
-        let missing = || Fault::field(FaultKind::NotFound, "snapshot", "found one that is not held");
+        let missing = || Fault::field(FaultKind::NotFound, "snapshot", "found one that is not stored");
         report.ok_or_else(missing)
     }
 

@@ -132,7 +132,7 @@ impl dyn EventStore {
     pub async fn until(&self, done: impl Fn(&Level) -> bool) -> Result<(), Fault> {
         let mut level = self.level();
         let reached = level.wait_for(|level| done(level) || level.trouble.is_some()).await;
-        let level = reached.map_err(|_| Fault::internal("the history's writer has gone"))?;
+        let level = reached.map_err(|_| Fault::internal("the history's writer has stopped"))?;
         match &level.trouble {
             Some(fault) if !done(&level) => Err(fault.clone()),
             _ => Ok(()),

@@ -31,7 +31,8 @@ impl Watermark {
                 let folder = folder.display();
                 let reserve = self.reserve;
                 let message = format!(
-                    "{free} bytes are free in {folder}, expected at least {reserve}: nothing new is taken on"
+                    "{free} bytes are free in {folder}, expected at least {reserve}: nothing new is accepted until \
+                    there is more"
                 );
                 return Err(Fault::new(FaultKind::Exhausted, message));
             }

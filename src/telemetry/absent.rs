@@ -15,7 +15,7 @@ pub(super) enum Otlp {}
 impl Otlp {
     /// Always refused.
     pub fn new(_endpoint: &str) -> Result<Self, String> {
-        Err("this clino was built without OpenTelemetry: build it with --features otlp, or leave --otlp out"
+        Err("this clino was built without OpenTelemetry: build it with --features otlp, or leave out --otlp"
             .into())
     }
 

@@ -55,7 +55,7 @@ impl Complaint {
             }
             if !self.told.swap(true, Ordering::Relaxed) {
                 let endpoint = self.endpoint.as_str();
-                tracing::warn!(endpoint, %error, "traces and metrics cannot be sent; this is told once");
+                tracing::warn!(endpoint, %error, "traces and metrics cannot be sent; this is logged once");
             }
         }
         result

@@ -140,7 +140,7 @@ impl Pass {
 
 fn denied(field: &str, name: &str, scope: Scope) -> Fault {
     let scope = scope.name();
-    Fault::field(FaultKind::Denied, field, format!("{name} has no {scope} there"))
+    Fault::field(FaultKind::Denied, field, format!("{name} does not have the scope {scope} there"))
 }
 
 /// Looks again and again at whether the client of a stream may still have it.

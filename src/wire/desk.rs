@@ -74,7 +74,7 @@ impl Drain {
         let idle = async {
             tokio::select! {
                 () = tokio::time::sleep(patience) => {
-                    let message = format!("no frame came for {} s", patience.as_secs_f64());
+                    let message = format!("no frame was received for {} s", patience.as_secs_f64());
                     Fault::new(FaultKind::Deadline, message)
                 }
                 () = async { self.refusing.cancelled().await; tokio::time::sleep(HURRIED).await } => Self::over(),

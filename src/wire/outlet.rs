@@ -56,7 +56,7 @@ impl<T: Send + 'static> Outlet<T> {
         match tokio::time::timeout(self.patience, self.sender.send(Ok(item))).await {
             Ok(sent) => sent.is_ok(),
             Err(_) => {
-                let message = format!("nothing was read for {} s", self.patience.as_secs_f64());
+                let message = format!("the client read nothing for {} s", self.patience.as_secs_f64());
                 // What was not sent is not lost: it is where to go on.
                 let resume = resume.saturating_sub(1);
                 tracing::info!(resume, "a reader that does not read is cut");

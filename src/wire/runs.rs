@@ -130,7 +130,7 @@ fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedR
     let mut opened = opened(&run, created)?;
     opened.warnings.extend((created && resume).then(|| desk.registry.namesake(&run)).flatten());
     for warning in opened.warnings.iter().filter(|_| created) {
-        tracing::warn!(run = %run.id, warning, "a run is not quite as it was meant");
+        tracing::warn!(run = %run.id, warning, "a run was opened with warnings");
     }
     Ok(opened)
 }

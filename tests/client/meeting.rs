@@ -134,7 +134,7 @@ fn a_folder_that_is_not_the_users_alone_is_refused() {
     let nowhere = User::at(&runtime.path().join("none"));
     let output = nowhere.run(&["serve"]);
     assert_eq!(output.status.code(), Some(64), "{}", said(&output));
-    assert!(said(&output).contains("name another place with --socket"), "{}", said(&output));
+    assert!(said(&output).contains("choose another path with --socket"), "{}", said(&output));
 }
 
 /// Users whose numbers nobody has, and a copy of the program where they may run it.
@@ -188,7 +188,7 @@ fn another_user_who_reaches_the_socket_is_refused() {
     set_mode(&strangers.folder, 0o755);
     set_mode(&socket, 0o666);
     let refused = second.run(&["runs", "--addr", &address]);
-    assert!(said(&refused).contains("found a user that no entry"), "{}", said(&refused));
+    assert!(said(&refused).contains("found a user without an entry"), "{}", said(&refused));
     assert!(strangers.first.run(&["runs"]).status.success());
 }
 

@@ -327,6 +327,6 @@ fn what_a_pretrained_checkpoint_holds_beside_is_left_out_and_told() {
     desk.tensors("model.safetensors", |columns| {
         columns.push(("cls.predictions.bias".into(), Dtype::F32, vec![1], vec![0; 4]));
     });
-    let told = "clino: warning: left out, as this model does not read them: \"cls.predictions.bias\"\n";
+    let told = "clino: warning: left out because this model does not read them: \"cls.predictions.bias\"\n";
     assert_eq!(readings(&desk, "config.json", "model.safetensors"), (expected, told.into()));
 }

@@ -170,8 +170,8 @@ fn a_pretrained_body_is_an_initialization_without_the_head() {
     assert_eq!(
         body["warnings"],
         json!([
-            "the initialization has no classifier.bias [3], classifier.weight [3, 16]: the measures that compare with it \
-                (param_variance, distance, norm_bounds, pac_bayes) leave them out, or are unavailable where they need all \
+            "the initialization lacks classifier.bias [3], classifier.weight [3, 16]: the measures that compare with it \
+                (param_variance, distance, norm_bounds, pac_bayes) leave them out, or are unavailable if they need all \
                 of it"
         ])
     );

@@ -195,6 +195,6 @@ async fn a_float_where_classes_belong_is_refused_at_once() {
     assert_eq!(
         status.message(),
         "groups[1].labels: found dtype F32, expected integers from 0 to 2, the class of each example: floats mean \
-         regression or several labels an example, which are not measured; send classes as integers"
+        regression or several labels per example, which clino does not measure; send classes as integers"
     );
 }

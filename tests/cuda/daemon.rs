@@ -93,7 +93,7 @@ async fn a_run_that_does_not_fit_is_refused_with_the_sum() {
     let mut clients = daemon.clients().await;
     let status = clients.runs.open_run(open_request("k")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-    assert!(status.message().contains("MiB of the GPU"), "{status}");
+    assert!(status.message().contains("MiB on the GPU"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,8 +35,8 @@ def said(wrong: object) -> str:
 
 EXPECTED = "expected a mapping, a path, JSON text or a config object"
 WHICH = (
-    'give model.config of a Hugging Face model, or {"model_type": "mlp", "sizes": [features, …, classes], '
-    '"hidden_act": "relu"} of a chain of linear layers; docs/models.md says which models fit'
+    'give model.config for a Hugging Face model, or {"model_type": "mlp", "sizes": [features, …, classes], '
+    '"hidden_act": "relu"} for a chain of linear layers; docs/models.md says which models fit'
 )
 
 
@@ -48,8 +48,8 @@ WHICH = (
         (dict, f"config: found dict, a class, {EXPECTED}: {WHICH}"),
         (
             "bert-base-cased",
-            "config: found no file 'bert-base-cased', expected a config.json, its text or a mapping: of a model on the "
-            "Hugging Face hub give model.config",
+            "config: found no file 'bert-base-cased', expected a config.json, its text or a mapping: for a model on "
+            "the Hugging Face hub give model.config",
         ),
         (
             [8, 32, 3],

@@ -44,7 +44,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"model": None}, f"model: found NoneType, {MODEL}: give the model that is trained, or model.state_dict()"),
     ({"model": Trains()}, f"model: found Trains, {MODEL}: give the model that this optimizer trains"),
     ({"model": "model.pt"}, f"model: found str, {MODEL}: load the file first, and give the model or its state_dict"),
-    ({"model": {"model": {}, "epoch": 1}}, "model: found dict, expected an array or a tensor: of a checkpoint give"),
+    ({"model": {"model": {}, "epoch": 1}}, "model: found dict, expected an array or a tensor: from a checkpoint give"),
     ({"model": {"epoch": 1}}, "epoch: found int, expected an array or a tensor: give the model's state_dict"),
     ({"model": {}}, "model: found no floating-point tensor, expected at least one: give the model that is trained"),
 ]
@@ -101,8 +101,8 @@ def test_after_the_end_a_snapshot_is_told_how_to_go_on(daemon: FakeDaemon, caplo
     for step in (2, 3):
         run.snapshot(weights(), step)
     assert warnings(caplog) == [
-        "clino: snapshot: the run is finished, and takes no more: finish() comes last; begin another one, or go on "
-        "with it: clino.init(…, resume='k')"
+        "clino: snapshot: the run is finished and takes no more snapshots: finish() ends a run; start another one, or "
+        "continue this one with clino.init(…, resume='k')"
     ]
     assert (run.stats.snapshots, run.stats.failed) == (3, 2)
     strict = begin(daemon.addr, strict=True)
@@ -123,8 +123,8 @@ def test_a_run_that_was_closed_elsewhere_is_said_with_what_to_do(
         until(lambda step=step: run.stats.failed == step - 1)  # type: ignore[misc]
     run.finish()
     assert warnings(caplog) == [
-        "clino: the run was closed elsewhere, and takes no more snapshots: begin another one by clino.init(…), without "
-        "resume= or with another key"
+        "clino: the run was closed elsewhere and takes no more snapshots: start another one with clino.init(…), "
+        "without resume= or with another key"
     ]
 
 
@@ -141,8 +141,8 @@ def test_a_daemon_that_went_away_is_the_error_of_the_run(tmp_path: Path, caplog:
     run.snapshot(weights(), 1)
     until(lambda: run.status == "away")
     assert not run.finish()
-    absent = f"no daemon at {address} (No such file or directory): start one with `clino serve`, or name another with "
-    assert run.error == f"{absent}addr= or CLINO_ADDR; what was not sent yet is given up"
+    absent = f"no daemon at {address} (No such file or directory): start one with `clino serve`, or give another "
+    assert run.error == f"{absent}address with addr= or CLINO_ADDR; snapshots that are not sent yet are dropped"
     first, last = warnings(caplog)
     assert first.startswith(f"clino: no daemon at {address} (")
     assert first.endswith("training goes on, and clino keeps trying")
@@ -170,7 +170,7 @@ def test_a_daemon_without_room_is_not_called_away(daemon: FakeDaemon, caplog: py
     run.snapshot(weights(), 0)
     until(lambda: run.status == "away")
     assert not run.finish()
-    assert run.error == f"the daemon at {daemon.addr} takes nothing now: {full}"
+    assert run.error == f"the daemon at {daemon.addr} accepts nothing now: {full}"
     assert warnings(caplog)[0] == f"clino: {run.error}; training goes on, and clino keeps trying"
 
 

@@ -245,8 +245,8 @@ def test_where_memory_is_short_it_is_left_out_and_said(
     assert checker.check(nn.Linear(4, 3)) is None
     assert [record.getMessage() for record in caplog.records] == [
         "clino: the model is not compared with its configuration: memory is short: 1 MiB are free, 64 MiB are needed; "
-        "readings are of what the configuration says, and may be of another model than the trainer's: free some, or "
-        "say by check=False that it need not be compared"
+        "readings are of the model that the configuration describes, which may differ from the trainer's: free some, "
+        "or skip the comparison with check=False"
     ]
 
 
@@ -279,16 +279,24 @@ def test_fewer_classes_than_labels_are_said_with_both_numbers() -> None:
 
 
 TASKS: list[tuple[str, dict[str, Any], str]] = [
-    ("BertForTokenClassification", {}, "[1, 6, 3], a label for each of 6 tokens: a token classifier, which is not"),
+    (
+        "BertForTokenClassification",
+        {},
+        "[1, 6, 3], a label for each of 6 tokens: a token classifier, which clino does not",
+    ),
     ("BertForTokenClassification", {"num_labels": 16}, "[1, 6, 16], a label for each of 6 tokens: a token classifier"),
-    ("BertForMaskedLM", {}, "[1, 6, 50], a score for each word of the vocabulary: a language model, which is not"),
-    ("BertForPreTraining", {}, "scores of words: a language model as in pretraining, which is not measured"),
+    (
+        "BertForMaskedLM",
+        {},
+        "[1, 6, 50], a score for each word of the vocabulary: a language model, which clino does not",
+    ),
+    ("BertForPreTraining", {}, "scores of words: a pretraining language model, which clino does not measure"),
     (
         "BertForQuestionAnswering",
         {"num_labels": 2},
-        "the two ends of an answer: a model for question answering",
+        "the two ends of an answer: a question-answering model",
     ),
-    ("BertModel", {}, "the hidden states: a body without a classifier's head, which is not measured"),
+    ("BertModel", {}, "the hidden states: a body without a classification head, which clino does not measure"),
     ("BertModel", {"return_dict": False}, "[1, 6, 16], the hidden states: a body without a classifier's head"),
 ]
 

@@ -139,8 +139,8 @@ def test_what_no_model_reads_is_left_out_and_told() -> None:
 WRONG: list[tuple[Any, str]] = [
     (
         {"input_ids": [[1]], "labels": ["yes"]},
-        "probes['en'].labels: found texts at row 0, expected numbers, the class of each example: map names by label2id "
-        "of the configuration",
+        "probes['en'].labels: found texts at row 0, expected numbers, the class of each example: map names to numbers "
+        "with label2id of the configuration",
     ),
     (
         {"labels": [0, None]},
@@ -148,8 +148,8 @@ WRONG: list[tuple[Any, str]] = [
     ),
     (
         {"input_ids": [[1], [2]], "labels": [[0, 1], [0]]},
-        "probes['en'].labels: found lists of different lengths, expected one class an example: labels of tokens are "
-        "not measured",
+        "probes['en'].labels: found lists of different lengths, expected one class per example: clino does not "
+        "measure labels of tokens",
     ),
     (
         {"input_ids": [[1], [2, 3]], "token_type_ids": [[1], [1, 1, 1]], "labels": [0, 1]},
@@ -171,7 +171,7 @@ WRONG: list[tuple[Any, str]] = [
     ([{"labels": 0}, {"label": 1}], "probes['en'].labels: missing from row 1, which row 0 has"),
     (
         "data.csv",
-        "probes['en']: found str, expected a mapping of names to columns, a data set of Hugging Face, a data frame, ",
+        "probes['en']: found str, expected a mapping of names to columns, a Hugging Face data set, a data frame, ",
     ),
 ]
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_used_is_named(form: Any, message: str) -> None:
 
 
 def test_ragged_lists_need_a_padding() -> None:
-    with pytest.raises(ValueError, match="no pad_token_id in the configuration: set it, or fill the rows up"):
+    with pytest.raises(ValueError, match="no pad_token_id in the configuration: set it, or pad the rows to one length"):
         lists(RAGGED, json.dumps({"model_type": "other"}))
 
 
@@ -363,7 +363,7 @@ def test_more_columns_cost_no_run_and_are_told_once(served: RealDaemon, caplog: 
             "found dtype F64, expected integers from 0 to 2, the class of each example: floats",
         ),
         (np.array([-100, -100, -100]), "found -100 for all 3 examples, expected the class of each, 0 to 2: a split"),
-        (np.eye(3, dtype=np.int64), "found shape [3, 3], expected [examples], one class an example"),
+        (np.eye(3, dtype=np.int64), "found shape [3, 3], expected [examples], one class per example"),
     ],
 )
 def test_labels_of_another_task_are_refused_before_training(served: RealDaemon, labels: Any, message: str) -> None:

@@ -87,9 +87,9 @@ def test_an_id_that_the_daemon_does_not_have_is_said(daemon: FakeDaemon, caplog:
     run = begin(daemon.addr, resume=wanted)
     run.snapshot(weights(), 1)
     assert run.finish()
-    assert f"found no run {wanted} at this daemon: a new one has begun" in caplog.text
+    assert f"found no run {wanted} on this daemon: a new run has begun" in caplog.text
     (warning,) = run.warnings
-    assert warning.startswith(f"resume: found no run {wanted} at this daemon")
+    assert warning.startswith(f"resume: found no run {wanted} on this daemon")
     with pytest.raises(clino.ClinoError, match="resume: found no run"):
         begin(daemon.addr, resume=wanted.replace("ab", "cd"), strict=True)
 

@@ -99,5 +99,5 @@ def test_a_softmax_is_measured_and_warned_of(tmp_path: Path) -> None:
     assert not run.finish()
     assert "ends in a Sigmoid" in run.warnings[0]
     assert run.error is not None
-    assert "is not what config says" in run.error
+    assert "differs from config" in run.error
     real.stop()

@@ -32,7 +32,8 @@ impl Access {
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming `token` for something that cannot be one.
     pub fn token(self, token: &str) -> Result<Self, Fault> {
-        let wrong = || Fault::invalid("token", "found characters that no token has, or none");
+        let wrong =
+            || Fault::invalid("token", "found an empty token, or characters that a token cannot have");
         let token = token.trim();
         if token.is_empty() || token.contains(char::is_whitespace) {
             return Err(wrong());
@@ -57,8 +58,13 @@ impl Access {
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming `ca` when nobody is trusted.
     pub(super) fn tls(&self) -> Result<ClientTlsConfig, Fault> {
-        let missing =
-            || Fault::invalid("ca", "found none, expected the authorities to trust for https:// (CLINO_CA)");
+        let missing = || {
+            Fault::invalid(
+                "ca",
+                "found none, expected a file of trusted certificate authorities for https:// \
+                                    (CLINO_CA)",
+            )
+        };
         let authorities = self.authorities.as_ref().ok_or_else(missing)?;
         let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
         Ok(match &self.identity {

@@ -33,7 +33,8 @@ const PONG: Duration = Duration::from_secs(20);
 const INLINE: usize = 1 << 20;
 
 /// What is told where a socket has no daemon, which is how it begins.
-pub const BEGINNING: &str = "; start one with `clino serve`, or name another with --addr or CLINO_ADDR";
+pub const BEGINNING: &str =
+    "; start one with `clino serve`, or give another address with --addr or CLINO_ADDR";
 
 /// A connection, with who calls put into every call.
 pub type Line = InterceptedService<Channel, Caller>;
@@ -163,7 +164,7 @@ fn endpoint(address: &str, access: &Access) -> Result<Endpoint, Fault> {
         Fault::invalid("addr", format!("found {}, expected {expected}", quoted(address)))
     };
     if let Some(socket) = relative(address) {
-        let expected = "expected the whole path of the socket, such as unix://";
+        let expected = "expected the full path of the socket, such as unix://";
         let found = quoted(address);
         return Err(Fault::invalid("addr", format!("found {found}, {expected}{}", socket.display())));
     }

@@ -50,7 +50,7 @@ fn own() -> u32 {
 /// [`clino_domain::FaultKind::Invalid`] naming `field` and what is wrong with it.
 pub fn check_folder(field: &str, folder: &Path) -> Result<(), Fault> {
     let wrong = |why: String| {
-        let instead = "remove it, or name another place with --socket and CLINO_ADDR";
+        let instead = "remove it, or choose another path with --socket and CLINO_ADDR";
         Fault::invalid(field, format!("{}: {why}; {instead}", folder.display()))
     };
     let found = std::fs::symlink_metadata(folder).map_err(|error| wrong(error.to_string()))?;

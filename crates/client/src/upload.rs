@@ -148,7 +148,8 @@ fn frames<F>(
         offset += length;
     }
     if offset != expected {
-        let message = format!("the tensors hold {offset} bytes, expected {expected} by their manifest");
+        let message =
+            format!("the tensors hold {offset} bytes, expected {expected} according to their manifest");
         return Err(Fault::new(FaultKind::Invalid, message));
     }
     send((spelling.commit)());

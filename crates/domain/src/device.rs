@@ -38,7 +38,7 @@ impl FromStr for Devices {
 
     fn from_str(text: &str) -> Result<Self, Fault> {
         let wrong = || {
-            let expected = "auto, cpu, or cuda:N once or several times with commas";
+            let expected = "auto, cpu, or one or more cuda:N separated by commas";
             Fault::invalid("device", format!("found {}, expected {expected}", super::text::quoted(text)))
         };
         match text.trim() {

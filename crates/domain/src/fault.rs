@@ -91,7 +91,7 @@ impl Fault {
 
     /// The answer for the id of a run that is not held, and of one that may not be seen: nobody can tell them apart.
     pub fn unknown_run() -> Self {
-        Self::field(FaultKind::NotFound, "run_id", "found the id of no run that this daemon holds")
+        Self::field(FaultKind::NotFound, "run_id", "run not found: no run with this id on this daemon")
     }
 
     /// A defect of clino itself.

@@ -98,7 +98,7 @@ table! {
         "Snapshots whose loss or parameters are not finite";
     ModelChecks Counter, "clino_model_checks" [] "Comparisons of a trainer's model with its configuration";
     ModelMismatches Counter, "clino_model_mismatches" []
-        "Comparisons in which the trainer's model is not what its configuration says";
+        "Comparisons in which the trainer's model differs from its configuration";
     EngineBusy Counter, "clino_engine_busy_seconds" [] "Time that the engine spent on readings";
     DeviceInfo Gauge, "clino_device_info" ["device"] "1, with where the engine computes";
     GpusLost Gauge, "clino_gpus_lost" [] "GPUs that failed for good since the daemon started";

@@ -44,9 +44,9 @@ impl ModelChecked {
     pub fn reason(&self) -> String {
         let Self { group, rows, trainer_loss, configured_loss, difference, tolerance, .. } = self;
         format!(
-            "the trainer's model is not what config_json says: on {rows} rows of {} its mean loss is \
-             {trainer_loss:.6}, by the configuration and the same parameters {configured_loss:.6} (one row differs by \
-             {difference:.1e}, rounding explains {tolerance:.1e})",
+            "the trainer's model differs from config_json: on {rows} rows of {} its mean loss is {trainer_loss:.6}, \
+            by the configuration and the same parameters {configured_loss:.6} (one row differs by {difference:.1e}, \
+            rounding explains {tolerance:.1e})",
             super::text::quoted(group)
         )
     }
@@ -57,12 +57,12 @@ impl ModelChecked {
         if self.agrees {
             let group = super::text::quoted(group);
             return format!(
-                "the trainer's model is what config_json says: loss {trainer_loss:.6} on {rows} rows of {group}"
+                "the trainer's model agrees with config_json: loss {trainer_loss:.6} on {rows} rows of {group}"
             );
         }
-        let next = "compare hidden_act, layer_norm_eps, pooling and the head of the model with config_json, and open a \
-                    new run; a model of another kind cannot be measured. To measure what the configuration says all the \
-                    same, open the run without the check (check=False or CLINO_CHECK=0 in Python)";
+        let next = "compare hidden_act, layer_norm_eps, pooling and the head of the model with config_json, and open \
+                   a new run; a model of another kind cannot be measured. To measure the configuration as it is, \
+                   open the run without the check (check=False or CLINO_CHECK=0 in Python)";
         format!("{}; {next}", self.reason())
     }
 
@@ -70,10 +70,10 @@ impl ModelChecked {
     pub fn refusal(&self) -> String {
         let Self { group, rows, trainer_loss, configured_loss, difference, tolerance, .. } = self;
         format!(
-            "found a model that is not what config_json says: mend config_json and open a new run, or open one with \
-             CLINO_CHECK=0 to measure what it says all the same; mean loss {trainer_loss:.6} by the trainer, \
-             {configured_loss:.6} by config_json on {rows} rows of {} (one row differs by {difference:.1e}, rounding \
-             explains {tolerance:.1e})",
+            "found a model that differs from config_json: fix config_json and open a new run, or open one with \
+            CLINO_CHECK=0 to measure config_json as it is; mean loss {trainer_loss:.6} by the trainer, \
+            {configured_loss:.6} by config_json on {rows} rows of {} (one row differs by {difference:.1e}, rounding \
+            explains {tolerance:.1e})",
             super::text::quoted(group)
         )
     }

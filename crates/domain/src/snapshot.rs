@@ -104,7 +104,7 @@ impl Snapshot {
             let expected = manifest.tensors().len();
             return Err(Fault::invalid(
                 "tensors",
-                format!("found the bytes of {found}, expected {expected}"),
+                format!("found the bytes of {found} tensors, expected {expected}"),
             ));
         }
         for (i, (spec, bytes)) in manifest.tensors().iter().zip(&data).enumerate() {

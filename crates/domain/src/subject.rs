@@ -241,7 +241,7 @@ impl FromStr for Term {
 
 fn malformed(text: &str) -> String {
     let expected =
-        "MEASURE[.PART][@GROUP] such as loss@de, or loss@\"xlm-r/en\" for a group with other signs";
+        "MEASURE[.PART][@GROUP] such as loss@de, or loss@\"xlm-r/en\" for a group with other characters";
     format!("found {}, expected {expected}", quoted(text))
 }
 

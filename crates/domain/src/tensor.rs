@@ -239,7 +239,10 @@ fn check_tensors(tensors: &[TensorSpec], violations: &mut Vec<Violation>) -> u64
         if tensor.name.is_empty() || tensor.name.len() > MAX_TENSOR_NAME {
             wrong("name", format!("found {} bytes, expected 1 to {MAX_TENSOR_NAME}", tensor.name.len()));
         } else if let Some(first) = seen.insert(tensor.name.as_str(), i) {
-            wrong("name", format!("found {} again, first in tensors[{first}]", quoted(&tensor.name)));
+            wrong(
+                "name",
+                format!("found {} twice, the first time in tensors[{first}]", quoted(&tensor.name)),
+            );
         }
         if tensor.shape.len() > MAX_RANK {
             wrong("shape", format!("found {} axes, expected at most {MAX_RANK}", tensor.shape.len()));
@@ -247,7 +250,9 @@ fn check_tensors(tensors: &[TensorSpec], violations: &mut Vec<Violation>) -> u64
         }
         match tensor.byte_length().and_then(|bytes| total.checked_add(bytes)) {
             Some(sum) => total = sum,
-            None => wrong("shape", format!("found {:?}, whose bytes overflow 64 bits", tensor.shape)),
+            None => {
+                wrong("shape", format!("found {:?}, whose size in bytes overflows 64 bits", tensor.shape))
+            }
         }
     }
     total
@@ -263,7 +268,13 @@ fn check_aliases(tensors: &[TensorSpec], aliases: &[Alias], violations: &mut Vec
         if alias.name.is_empty() || alias.name.len() > MAX_TENSOR_NAME {
             wrong("name", format!("found {} bytes, expected 1 to {MAX_TENSOR_NAME}", alias.name.len()));
         } else if !names.insert(&alias.name) {
-            wrong("name", format!("found {}, which another tensor or alias has", quoted(&alias.name)));
+            wrong(
+                "name",
+                format!(
+                    "found {}, which is already the name of another tensor or alias",
+                    quoted(&alias.name)
+                ),
+            );
         }
         if !targets.contains(alias.target.as_str()) {
             wrong("target", format!("found {}, expected the name of a tensor", quoted(&alias.target)));
@@ -287,9 +298,10 @@ impl Tensor {
     /// [`FaultKind::Invalid`] naming `data` or `shape`.
     pub fn new(spec: TensorSpec, data: Bytes) -> Result<Self, Fault> {
         match spec.byte_length() {
-            None => {
-                Err(Fault::invalid("shape", format!("found {:?}, whose bytes overflow 64 bits", spec.shape)))
-            }
+            None => Err(Fault::invalid(
+                "shape",
+                format!("found {:?}, whose size in bytes overflows 64 bits", spec.shape),
+            )),
             Some(bytes) if bytes != data.len() as u64 => {
                 let found = data.len();
                 Err(Fault::invalid(

@@ -23,9 +23,9 @@ const MOST_QUOTED: usize = 64;
 pub fn check_name(field: &str, name: &str) -> Result<(), Fault> {
     check_text(field, name)?;
     let expected = if name.chars().all(|c| c.is_whitespace() || is_hidden(c)) {
-        format!("1 to {MAX_NAME} bytes with something to see among them")
+        format!("1 to {MAX_NAME} bytes with at least one visible character")
     } else if name.split(['/', '\\']).any(|part| part.trim() == "..") {
-        "a name without \"..\": it is no path".into()
+        "a name without \"..\", because it is not a path".into()
     } else {
         return Ok(());
     };
@@ -41,7 +41,10 @@ pub fn check_free_name(field: &str, name: &str, reserved: &[(&str, &str)]) -> Re
     match reserved.iter().find(|(taken, _)| *taken == name) {
         None => Ok(()),
         Some((_, meaning)) => {
-            let description = format!("found {}, which means {meaning}, expected another name", quoted(name));
+            let description = format!(
+                "found {}, which is reserved and means {meaning}, expected another name",
+                quoted(name)
+            );
             Err(Fault::invalid(field, description))
         }
     }
@@ -55,7 +58,7 @@ pub fn check_text(field: &str, text: &str) -> Result<(), Fault> {
     let expected = if text.len() > MAX_NAME {
         format!("at most {MAX_NAME} bytes")
     } else if text.chars().any(is_refused) {
-        "no line breaks, control characters and marks that turn the direction of writing".into()
+        "no line breaks, control characters or marks that change the text direction".into()
     } else {
         return Ok(());
     };
@@ -75,7 +78,7 @@ pub fn sentence(field: &str, text: &str, most: usize) -> Result<String, Fault> {
     } else {
         return Ok(kept.to_owned());
     };
-    Err(Fault::invalid(field, format!("found {found}, expected 1 to {most} bytes of text in one line")))
+    Err(Fault::invalid(field, format!("found {found}, expected 1 to {most} bytes of text on one line")))
 }
 
 /// A text that nobody could check before, such as a name in a certificate: cut to [`MAX_NAME`] bytes.

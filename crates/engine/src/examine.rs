@@ -78,7 +78,8 @@ impl Examiner for Bounded {
     fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault> {
         let (plan, model_type) = Examination::plan(spec)?;
         let Some(Device { gpus, room }) = self.device.get() else {
-            let found = "found true, but this daemon has no GPU";
+            let found = "found true, but this daemon has no GPU: leave gpu_only out, or start the daemon with \
+                        --device cuda:0";
             let refused = || Fault::field(FaultKind::Precondition, "gpu_only", found);
             return if plan.gpu_only { Err(refused()) } else { Ok(plan.admit(model_type)) };
         };

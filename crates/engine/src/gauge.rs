@@ -207,7 +207,7 @@ impl Layout for ParameterLayout {
         let left_out = self.left_out(manifest);
         let sentence = || {
             let names = listed(left_out.iter().map(|name| quoted(name)), MOST_LISTED);
-            format!("left out, as this model does not read them: {names}")
+            format!("left out because this model does not read them: {names}")
         };
         if left_out.is_empty() { Vec::new() } else { vec![sentence()] }
     }

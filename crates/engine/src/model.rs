@@ -89,7 +89,7 @@ impl<B: Backend> Model<'_, B> {
             POOLED => Some(0..self.groups.len()),
             name => self.groups.iter().position(|group| group.name == name).map(|i| i..i + 1),
         };
-        found.ok_or_else(|| Fault::internal("a measure asks for a group that the run does not have"))
+        found.ok_or_else(|| Fault::internal("a measure uses a group that the run does not have"))
     }
 
     /// Of the gradient of each part: its square, and its product with the gradient that is kept, or 0.

@@ -99,7 +99,7 @@ impl Plan {
         let kept = self.measures.iter().map(|measure| measure.vectors(&self.ground)).max();
         let batches = self.groups.iter().flat_map(|group| &group.batches);
         Footprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches).admit(room)?;
-        let missing = || Fault::new(FaultKind::Precondition, "this architecture is not written for GPUs");
+        let missing = || Fault::new(FaultKind::Precondition, "this architecture does not run on GPUs yet");
         self.twin.as_ref().ok_or_else(missing)
     }
 

@@ -55,8 +55,9 @@ fn padding_read(groups: &[Group], padding: u32) -> Option<String> {
     let rows: usize = found.iter().map(|(_, rows)| rows).sum();
     (rows > 0).then(|| {
         format!(
-            "{rows} rows of {} read padding (id {padding}) as text, as attention_mask is 1 there or they begin with it: \
-             pad on the right with mask 0. Gradients here include the padding's embedding, which PyTorch leaves at zero",
+            "{rows} rows of {} read padding (id {padding}) as text, because attention_mask is 1 there or they begin \
+            with it: pad on the right and set the mask to 0 there. Gradients here include the padding's embedding, \
+            which PyTorch keeps at zero",
             named(&of)
         )
     })
@@ -122,9 +123,9 @@ mod tests {
         };
         let rows = |rows: usize| {
             Some(format!(
-                "{rows} rows of group \"en\" read padding (id 0) as text, as attention_mask is 1 there or they begin with \
-                 it: pad on the right with mask 0. Gradients here include the padding's embedding, which PyTorch leaves \
-                 at zero"
+                "{rows} rows of group \"en\" read padding (id 0) as text, because attention_mask is 1 there or they \
+                begin with it: pad on the right and set the mask to 0 there. Gradients here include the padding's \
+                embedding, which PyTorch keeps at zero"
             ))
         };
         assert_eq!(said(&[5, 6, 0, 7, 0, 0], &[1, 1, 0, 1, 0, 0]), None);

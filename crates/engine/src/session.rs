@@ -168,7 +168,7 @@ impl Session<'_> {
         };
         if let Some((count, first)) = resident.non_finite() {
             let total = self.plan.network.layout().total();
-            let reason = format!("{count} of {total} parameters not finite, the first of them in {first}");
+            let reason = format!("{count} of {total} parameters are not finite, the first in {first}");
             return Err(Shortfall::Undefined(reason));
         }
         // Keyed by the groups themselves: with a single group, it and the pooled one share everything.

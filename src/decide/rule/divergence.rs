@@ -38,7 +38,7 @@ impl Rule for Divergence {
 
     fn check(&self, parameters: &Parameters) -> Vec<Violation> {
         let none = parameters.real(FACTOR.name) == 0.0 && parameters.real(ABSOLUTE.name) == 0.0;
-        let description = "found 0 beside an absolute of 0, expected one of them above 0";
+        let description = "found 0 with absolute 0, expected one of the two above 0";
         let field = format!("parameters.{}", FACTOR.name);
         none.then(|| Violation { field, description: description.into() }).into_iter().collect()
     }

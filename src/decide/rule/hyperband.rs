@@ -55,10 +55,9 @@ impl Rule for Hyperband {
         };
         let most = parameters.number(MAX_RESOURCE.name);
         let clash = most.is_none() && parameters.count(BOOTSTRAP_COUNT.name) > 0;
-        let expected =
-            "found a number above 0 beside an automatic max_resource, expected 0, or a max_resource";
+        let expected = "found a number above 0 with an automatic max_resource, expected 0, or a max_resource";
         let few = most.is_some_and(|most| most < parameters.real(MIN_RESOURCE.name));
-        let least = "found less than min_resource, expected at least that";
+        let least = "found less than min_resource, expected at least min_resource";
         let bootstrap = clash.then(|| wrong(BOOTSTRAP_COUNT.name, expected));
         bootstrap.into_iter().chain(few.then(|| wrong(MAX_RESOURCE.name, least))).collect()
     }

@@ -42,7 +42,7 @@ impl Rule for SuccessiveHalving {
         let clash =
             parameters.number(MIN_RESOURCE.name).is_none() && parameters.count(BOOTSTRAP_COUNT.name) > 0;
         let description =
-            "found a number above 0 beside an automatic min_resource, expected 0, or a min_resource";
+            "found a number above 0 with an automatic min_resource, expected 0, or a min_resource";
         let field = format!("parameters.{}", BOOTSTRAP_COUNT.name);
         clash.then(|| Violation { field, description: description.into() }).into_iter().collect()
     }

@@ -51,8 +51,8 @@ pub(super) struct Missing {
 }
 
 fn no_policy() -> Fault {
-    let description = "found a run without a policy, which decides nothing: open one with a policy, in Python \
-                       clino.init(policy=…), by hand `clino open --policy FILE`";
+    let description = "found a run without a policy, so there is no decision: open one with a policy, in Python \
+                      clino.init(policy=…), on the command line `clino open --policy FILE`";
     Fault::field(FaultKind::Precondition, "run_id", description)
 }
 

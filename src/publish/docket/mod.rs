@@ -212,7 +212,7 @@ impl Docket {
         let enforced = decision.mode == Mode::Enforce;
         let sentence = &decision.sentence;
         enforced.then(|| {
-            format!("found a run that is stopped: its policy said STOP: {sentence}; override it to go on")
+            format!("found a stopped run: its policy said STOP: {sentence}; override the decision to go on")
         })
     }
 
@@ -333,7 +333,7 @@ impl Docket {
         let mut inner = self.lock();
         let open = inner.cases.get_mut(run).ok_or_else(Fault::unknown_run)?;
         let Some(latched) = open.latched.take() else {
-            let description = "found a run whose policy has not said STOP, expected one that it has stopped";
+            let description = "found a run whose policy has not said STOP: there is nothing to override";
             return Err(Fault::field(FaultKind::Precondition, "run_id", description));
         };
         open.overridden = Some(Overridden { at: open.measured.or(latched.evaluated), ..because });

@@ -42,11 +42,11 @@ pub(super) fn open(folder: &Folder) -> Result<Connection, Fault> {
         Err(Refused::Fault(fault)) => Err(fault),
         Err(Refused::Damaged(why)) => {
             let aside = folder.quarantine()?;
-            tracing::error!(why, aside, "the history is damaged: it is put aside, and a new one begins");
+            tracing::error!(why, aside, "the history is damaged: it is moved aside, and a new one begins");
             // This one is new, whatever lies beside it.
             attempt(folder, |_, _| Ok(())).map_err(|refused| match refused {
                 Refused::Fault(fault) => fault,
-                Refused::Damaged(why) => Fault::internal(format!("the new history is damaged, too: {why}")),
+                Refused::Damaged(why) => Fault::internal(format!("the new history is damaged too: {why}")),
             })
         }
     }
@@ -69,7 +69,7 @@ fn look(connection: &Connection, folder: &Folder) -> Result<(), Refused> {
     let things: i64 = connection.query_row(sql, [], |row| row.get(0))?;
     if things > 0 && !has_our_tables(connection)? {
         let description = format!(
-            "{} is a database of something else: name another directory, or move it away",
+            "{} is a database of another program: choose another directory, or move it away",
             folder.database().display()
         );
         return Err(Refused::Fault(Fault::invalid("data", description)));
@@ -82,7 +82,7 @@ fn look(connection: &Connection, folder: &Folder) -> Result<(), Refused> {
     match tensors.map_err(|error| Refused::Fault(failed(error)))? {
         None => Ok(()),
         Some(file) => {
-            Err(Refused::Damaged(format!("it is empty, and an earlier one has named {}", file.display())))
+            Err(Refused::Damaged(format!("it is empty, but an earlier one refers to {}", file.display())))
         }
     }
 }
@@ -116,8 +116,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Refused> {
         let path = path.display();
         let known = STEPS.len();
         let description = format!(
-            "{path} has schema {found}, expected at most {known}: a newer clino has made it; use that one, or another \
-             directory"
+            "{path} has schema {found}, expected at most {known}: a newer clino made it; use that version, or \
+            another directory"
         );
         return Err(Refused::Fault(Fault::field(FaultKind::Precondition, "data", description)));
     }
@@ -140,7 +140,7 @@ fn check(connection: &mut Connection) -> Result<(), Refused> {
         Ok(found) if found == "ok" => Ok(()),
         Ok(found) => Err(Refused::Damaged(found)),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            tracing::debug!("the history is too large to be checked whole at the start");
+            tracing::debug!("the history is too large for a full check at the start");
             Ok(())
         }
         Err(error) => Err(error.into()),

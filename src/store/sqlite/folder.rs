@@ -161,7 +161,7 @@ fn occupied(path: &Path, lock: &mut File) -> Fault {
     let mut holder = String::new();
     let told = lock.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
     let holder = if told { format!("process {}", holder.trim()) } else { "another process".into() };
-    let description = format!("{}: {holder} works there, and only one daemon can", path.display());
+    let description = format!("{}: in use by {holder}, and only one daemon can use it", path.display());
     Fault::field(FaultKind::Exists, "data", description)
 }
 
@@ -191,8 +191,8 @@ fn refuse_link(path: &Path) -> Result<(), Fault> {
         false => {
             let expected = if ROOMS.contains(&name) { "a directory" } else { "a regular file" };
             let description = format!(
-                "{}: found a link or something else, expected {expected}: links are not followed, move what it points at \
-                 here",
+                "{}: found a link or something else, expected {expected}: links are not followed; move what it \
+                points to here",
                 path.display()
             );
             Err(Fault::invalid("data", description))

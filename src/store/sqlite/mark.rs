@@ -66,7 +66,7 @@ fn names(path: &Path) -> io::Result<Vec<OsString>> {
 
 fn foreign(path: &Path, names: &[OsString]) -> Fault {
     let description = format!(
-        "found {}, which holds {} and no history of clino: name an empty directory or a new one, such as {}",
+        "found {}, which holds {} but no history of clino: choose an empty or a new directory, such as {}",
         path.display(),
         listed(names.iter().map(|name| format!("{name:?}")), SOME),
         path.join("clino").display()
@@ -79,7 +79,7 @@ fn text(path: &Path) -> io::Result<String> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("found no regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut text = String::new();
     file.take(MOST_BYTES).read_to_string(&mut text)?;
@@ -88,13 +88,15 @@ fn text(path: &Path) -> io::Result<String> {
 
 fn check(path: &Path) -> Result<(), Fault> {
     let file = path.join(MARK);
-    let instead = "name another directory, or restore the mark that clino wrote there";
+    let instead = "choose another directory, or restore the mark that clino wrote there";
     let wrong = |why: String| Fault::invalid("data", format!("{}: {why}; {instead}", file.display()));
     let text = text(&file).map_err(|error| wrong(error.to_string()))?;
-    let mark: Mark = serde_json::from_str(&text).map_err(|error| wrong(format!("it is no mark: {error}")))?;
+    let mark: Mark =
+        serde_json::from_str(&text).map_err(|error| wrong(format!("it is not a valid mark: {error}")))?;
     if mark.version > VERSION {
         let description = format!(
-            "{} has version {}, expected at most {VERSION}: a newer clino has made it; use that one, or another directory",
+            "{} has version {}, expected at most {VERSION}: a newer clino made it; use that version, or another \
+            directory",
             file.display(),
             mark.version
         );

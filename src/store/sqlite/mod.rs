@@ -94,7 +94,8 @@ impl SqliteStore {
         let folder = Folder::open(directory)?;
         if !folder.local {
             let data = directory.display();
-            tracing::warn!(%data, "the history lies on a network: slower, and copies that are made while it runs are not sound");
+            tracing::warn!(%data, "the history is on a network file system: it is slower, and copies made \
+                                  while the daemon runs are unreliable");
         }
         let connection = database::open(&folder)?;
         Ok(Arc::new(Self {
@@ -173,7 +174,8 @@ impl EventStore for SqliteStore {
         }
         let waiting = lock(&self.queue).waiting();
         if waiting > CROWD {
-            let message = format!("{waiting} events wait to be written: the disk of the history is too slow");
+            let message =
+                format!("{waiting} events are waiting to be written: the history's disk is too slow");
             return Err(Fault::new(FaultKind::Exhausted, message));
         }
         Ok(())

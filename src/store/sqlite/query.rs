@@ -71,7 +71,7 @@ fn unreadable(path: &Path, error: &rusqlite::Error) -> Fault {
              with .backup or VACUUM INTO"
         ),
         Some(ErrorCode::NotADatabase) => {
-            return Fault::invalid("data", format!("{shown} is no history of clino"));
+            return Fault::invalid("data", format!("{shown} is not a history of clino"));
         }
         _ => format!("{shown}: {error}"),
     };

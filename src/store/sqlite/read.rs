@@ -104,7 +104,7 @@ pub(super) fn report(connection: &Connection, kept: &Kept, at: SnapshotRef) -> R
         })
         .optional()?;
     let Some((kind, state, reason, started, finished)) = found else {
-        let description = format!("found step {} attempt {}, which is not held", at.step, at.attempt);
+        let description = format!("found step {} attempt {}, which is not stored", at.step, at.attempt);
         return Err(Fault::field(FaultKind::NotFound, "snapshot", description).into());
     };
     let mut made = Vec::new();

@@ -19,7 +19,8 @@ impl From<rusqlite::Error> for Refused {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                let description = "another process holds a lock on the database: close what has it open";
+                let description = "another process holds a lock on the database: close the program that has it \
+                                  open";
                 Self::Fault(Fault::field(FaultKind::Exists, "data", description))
             }
             _ => Self::Fault(Fault::internal(format!("the history cannot be opened: {error}"))),

@@ -162,7 +162,7 @@ impl Writer {
         let why = trouble.writing();
         let refuse = |id: &str, what: &str| {
             let message =
-                format!("{what} cannot be kept in the history: {why}; it is forgotten when the daemon ends");
+                format!("{what} cannot be stored in the history: {why}; it is lost when the daemon stops");
             kept.refuse(id.to_owned(), Fault::internal(message));
         };
         match change {

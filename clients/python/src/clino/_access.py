@@ -74,7 +74,7 @@ NOBODY = Access(Token(None))
 def _checked(name: str, value: object) -> str:
     token = value.strip() if isinstance(value, str) else ""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError(f"{name}: found characters that no token has, or none")
+        raise ValueError(f"{name}: found an empty token, or characters that a token cannot have")
     return token
 
 

@@ -41,7 +41,7 @@ def text_of(config: object) -> str:
 def _read(path: Path) -> str:
     file = path / "config.json" if path.is_dir() else path
     if not file.is_file():
-        advice = "of a model on the Hugging Face hub give model.config"
+        advice = "for a model on the Hugging Face hub give model.config"
         raise ValueError(
             f"config: found no file {str(file)!r}, expected a config.json, its text or a mapping: {advice}"
         )
@@ -60,17 +60,17 @@ def _found(config: object) -> str:
 def _advice(config: Any) -> str:
     """What to give in the place of what is no configuration."""
     if config is None or isinstance(config, type):
-        return f"give model.config of a Hugging Face model, or {MLP} of a chain of linear layers; {FITS}"
+        return f"give model.config for a Hugging Face model, or {MLP} for a chain of linear layers; {FITS}"
     if hasattr(getattr(config, "config", None), "to_dict"):
         return "give model.config, and the model itself to run.snapshot(model, step)"
     if hasattr(config, "state_dict"):
         mapping = _mlp(config)
-        return f"give {mapping or f'{MLP} where it is a chain of linear layers'}, and the module itself to " + (
+        return f"give {mapping or f'{MLP} if it is a chain of linear layers'}, and the module itself to " + (
             "run.snapshot(module, step)" if mapping else f"run.snapshot(module, step); {FITS}"
         )
     if isinstance(config, Sequence) and config and all(isinstance(size, int) for size in config):
         return f"give {_written(list(config), 'relu')} with the activation that the model has"
-    return f"give model.config of a Hugging Face model, or {MLP} of a chain of linear layers; {FITS}"
+    return f"give model.config for a Hugging Face model, or {MLP} for a chain of linear layers; {FITS}"
 
 
 def _mlp(module: Any) -> str | None:

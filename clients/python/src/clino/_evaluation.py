@@ -33,7 +33,7 @@ PAIR = 256
 
 # Wrappers whose forward is a call of the module inside, and may be a collective.
 _WRAPPERS = {"DistributedDataParallel", "DataParallel", "DeepSpeedEngine", "OptimizedModule"}
-LESS = "free some, or say by check=False that it need not be compared"
+LESS = "free some, or skip the comparison with check=False"
 # From the most precise to the least.
 _FORMATS = {torch.float64: "float64", torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 _ORDER = list(_FORMATS)
@@ -91,7 +91,7 @@ def _parameters(module: Any) -> list[Any]:
     if any(parameter.is_meta for parameter in parameters):
         raise UncheckedError("its parameters are not in memory (meta device)", "load them first")
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        why = "a part of it is compiled by TorchScript, and what formats it uses is not seen"
+        why = "part of it is compiled by TorchScript, which hides the formats it uses"
         raise UncheckedError(why, "give the module as it was before, or check=False")
     if parameters[0].device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         raise UncheckedError("a CUDA graph is being captured", "give a snapshot before or after that, or check=False")

@@ -53,7 +53,7 @@ def columns_of(field: str, given: Any, features: str) -> dict[str, object]:
         columns = {features: [row[0] for row in given], "labels": [row[1] for row in given]}
     if not isinstance(columns, Mapping):
         expected = (
-            "a mapping of names to columns, a data set of Hugging Face, a data frame, a pair (x, y) or a list of rows "
+            "a mapping of names to columns, a Hugging Face data set, a data frame, a pair (x, y) or a list of rows "
             "with the same names"
         )
         raise TypeError(f"{field}: found {type(given).__name__}, expected {expected}: give {_advice(given, features)}")
@@ -102,7 +102,7 @@ def _advice(given: Any, features: str) -> str:
     if isinstance(given, (str, os.PathLike)):
         return f"what the file holds: {_example(features)}"
     if hasattr(given, "dataset") and hasattr(given, "batch_size"):
-        return f"its data set (loader.dataset) where that is one of these, or the columns: {_example(features)}"
+        return f"its data set (loader.dataset) if that is one of these, or the columns: {_example(features)}"
     if hasattr(given, "shape"):
         return f"it a name, and the classes: {_example(features)}"
     if hasattr(given, "tensors"):

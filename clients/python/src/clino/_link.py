@@ -72,8 +72,8 @@ class Link:
     def absence(self, error: grpc.RpcError) -> str:
         """Say why the daemon was not reached, and what to do."""
         if error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED):
-            return f"the daemon at {self.address} takes nothing now: {self.describe(error)}"
-        advice = "start one with `clino serve`, or name another with addr= or CLINO_ADDR"
+            return f"the daemon at {self.address} accepts nothing now: {self.describe(error)}"
+        advice = "start one with `clino serve`, or give another address with addr= or CLINO_ADDR"
         return f"no daemon at {self.address} ({self.describe(error)}): {advice}"
 
     @property

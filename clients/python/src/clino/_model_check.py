@@ -90,5 +90,5 @@ class Checker:
 
     def _give_up(self, why: str, advice: str) -> None:
         self._rows = None
-        doubt = "readings are of what the configuration says, and may be of another model than the trainer's"
+        doubt = "readings are of the model that the configuration describes, which may differ from the trainer's"
         self._remark(f"the model is not compared with its configuration: {why}; {doubt}: {advice}")

@@ -20,12 +20,12 @@ PROBABILITIES = (
     "model: its forward gives probabilities (no number below 0, each row's sum 1), expected logits: clino measures the "
     "cross-entropy of logits, and nn.CrossEntropyLoss of probabilities is another loss. Leave the softmax out of the "
     "model, since cross-entropy takes logits; a model that has it in evaluation only, and is trained on its logits, is "
-    "right as it is"
+    "fine as it is"
 )
 SIGMOID = (
     "model: its forward ends in a Sigmoid, which gives each class a number from 0 to 1, expected logits: clino "
     "measures the cross-entropy of logits, and a loss of a Sigmoid's numbers is another one. Leave the Sigmoid out of "
-    "the model, and train it by nn.CrossEntropyLoss; several labels an example are not measured yet"
+    "the model, and train it with nn.CrossEntropyLoss; clino does not measure several labels per example yet"
 )
 
 
@@ -51,14 +51,14 @@ def _of_tensor(found: Any, module: Any) -> tuple[str, str | None]:
     config = getattr(module, "config", None)
     tokens, last = found.shape[1], found.shape[2]
     if last == getattr(config, "vocab_size", None):
-        return f"{shape}, a score for each word of the vocabulary: a language model, which is not measured", FITS
+        return f"{shape}, a score for each word of the vocabulary: a language model, which clino does not measure", FITS
     if last == getattr(config, "hidden_size", None) and "TokenClassification" not in type(module).__name__:
         return f"{shape}, the hidden states: {_BODY}", _HEAD
-    return f"{shape}, a label for each of {tokens} tokens: a token classifier, which is not measured yet", FITS
+    return f"{shape}, a label for each of {tokens} tokens: a token classifier, which clino does not measure yet", FITS
 
 
-_BODY = "a body without a classifier's head, which is not measured"
-_HEAD = f"make the classifier by AutoModelForSequenceClassification.from_pretrained; {FITS}"
+_BODY = "a body without a classification head, which clino does not measure"
+_HEAD = f"create the classifier with AutoModelForSequenceClassification.from_pretrained; {FITS}"
 
 
 def _of_names(found: Any) -> tuple[str, str | None]:
@@ -66,9 +66,9 @@ def _of_names(found: Any) -> tuple[str, str | None]:
     if not isinstance(found, Mapping):
         return kind, None
     if "start_logits" in found:
-        return f"{kind}, the two ends of an answer: a model for question answering, which is not measured", FITS
+        return f"{kind}, the two ends of an answer: a question-answering model, which clino does not measure", FITS
     if "prediction_logits" in found:
-        return f"{kind}, scores of words: a language model as in pretraining, which is not measured", FITS
+        return f"{kind}, scores of words: a pretraining language model, which clino does not measure", FITS
     if "last_hidden_state" in found:
         return f"{kind}, the hidden states: {_BODY}", _HEAD
     return f"a {kind} of {', '.join(map(str, found)) or 'nothing'}, none of which is called logits", None

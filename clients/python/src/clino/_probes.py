@@ -142,7 +142,9 @@ def _listed(field: str, value: Any) -> Iterable[object]:
 
 def _advice(field: str) -> str:
     return (
-        ", the class of each example: map names by label2id of the configuration" if field.endswith(".labels") else ""
+        ", the class of each example: map names to numbers with label2id of the configuration"
+        if field.endswith(".labels")
+        else ""
     )
 
 
@@ -158,8 +160,8 @@ def _fill(
     for column, rows in ragged.items():
         if column == "labels":
             raise ValueError(
-                f"{field}.labels: found lists of different lengths, expected one class an example: labels of tokens "
-                "are not measured"
+                f"{field}.labels: found lists of different lengths, expected one class per example: clino does not "
+                "measure labels of tokens"
             )
         if column != "input_ids" and column not in FILLED:
             if column in COLUMNS:
@@ -171,7 +173,7 @@ def _fill(
         if fill is None:
             raise ValueError(
                 f"{field}.input_ids: found rows of different lengths and no pad_token_id in the configuration: set it, "
-                "or fill the rows up"
+                "or pad the rows to one length"
             )
         table = np.full((len(rows), max(len(row) for row in rows)), fill, np.int64)
         for index, row in enumerate(rows):

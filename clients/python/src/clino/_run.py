@@ -328,8 +328,9 @@ class Run:
     def _check_over(self) -> None:
         if self._sender is not None and self._finished is not None:
             self._snapshots += 1
-            advice = f"finish() comes last; begin another one, or go on with it: clino.init(…, resume={self._key!r})"
-            raise ClinoError(f"snapshot: the run is finished, and takes no more: {advice}")
+            resume = f"clino.init(…, resume={self._key!r})"
+            advice = f"finish() ends a run; start another one, or continue this one with {resume}"
+            raise ClinoError(f"snapshot: the run is finished and takes no more snapshots: {advice}")
 
     def _prepare(
         self, model: object, begin: snapshots_pb2.BeginSnapshot

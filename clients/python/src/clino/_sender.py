@@ -222,7 +222,7 @@ class Sender:
         """Who names a run by the daemon's id wants that one, and no other."""
         wanted = self._link.wanted
         if wanted is not None and not self._link.resumed and _is_run_id(wanted):
-            said = f"resume: found no run {wanted} at this daemon: a new one has begun, and has its id as its key"
+            said = f"resume: found no run {wanted} on this daemon: a new run has begun, and its id is its key"
             self._notices.remark(said)
             self._notices.pend(f"clino: {said}")
 
@@ -248,7 +248,9 @@ class Sender:
         if failure.trouble is Trouble.AWAY:
             # Of a run that was never open the end says it, with all that it cost.
             if failure.stage != "open":
-                self._notices.fail("lost", f"clino: {self.absence or reason}; what was not sent yet is given up")
+                self._notices.fail(
+                    "lost", f"clino: {self.absence or reason}; snapshots that are not sent yet are dropped"
+                )
         elif failure.stage == "open":
             self.refused = reason
             self._notices.fail("open", f"clino: the daemon does not accept the run: {reason}")
@@ -277,8 +279,8 @@ class Sender:
         except grpc.RpcError as error:
             LOG.debug("clino: asking whether the run is closed: %s", describe(error))
             return False
-        advice = "begin another one by clino.init(…), without resume= or with another key"
-        self._notices.fail("closed", f"clino: the run was closed elsewhere, and takes no more snapshots: {advice}")
+        advice = "start another one with clino.init(…), without resume= or with another key"
+        self._notices.fail("closed", f"clino: the run was closed elsewhere and takes no more snapshots: {advice}")
         return True
 
     def _stopped(self, reason: str) -> bool:

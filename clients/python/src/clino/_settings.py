@@ -97,7 +97,7 @@ def check_folder(folder: str, uid: int) -> None:
         why = f"found mode {mode:04o}, expected a folder that no one else can write (0700)"
     else:
         return
-    raise ValueError(f"addr: {folder}: {why}; remove it, or name another place with --socket and CLINO_ADDR")
+    raise ValueError(f"addr: {folder}: {why}; remove it, or choose another path with --socket and CLINO_ADDR")
 
 
 def _own_socket() -> str:

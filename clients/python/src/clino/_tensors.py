@@ -165,8 +165,8 @@ def _source(name: str, value: object, holder: object) -> Source | None:
 def _entry(name: str, value: object) -> str:
     """What to do about an entry of a mapping that is none of a model."""
     if isinstance(value, (Mapping, *_modules())):
-        return f": of a checkpoint give the part that has the parameters, such as checkpoint[{name!r}]"
-    return ": give the model's state_dict, and leave out what else stands beside it"
+        return f": from a checkpoint give the part with the parameters, such as checkpoint[{name!r}]"
+    return ": give the model's state_dict, and leave out everything else"
 
 
 def _numpy_source(name: str, array: npt.NDArray[Any]) -> Source | None:

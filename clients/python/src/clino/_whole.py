@@ -64,7 +64,7 @@ def _bases(value: object) -> list[str]:
 
 def _refusal(name: str, found: str, how: str) -> str:
     return (
-        f"{name}: found {found}, of which each rank has a part, expected whole tensors; nothing was asked of it, since "
-        f"one rank that gathers alone waits for ever: gather on all ranks ({how}), and give what rank 0 "
+        f"{name}: found {found}, of which each rank holds only a part, expected whole tensors; clino does not gather "
+        f"it, since a rank that gathers alone waits forever: gather on all ranks ({how}), and give what rank 0 "
         "gets to run.snapshot(...) of a run made by clino.init"
     )

@@ -25,7 +25,7 @@ pub(super) fn run(slot: &Arc<Slot>, address: &str, access: &Access, plan: &Plan)
     let _ending = Ending(slot);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return slot.give_up(&format!("no runtime for sending: {error}")),
+        Err(error) => return slot.give_up(&format!("cannot start the sender: {error}")),
     };
     runtime.block_on(async {
         tokio::select! {

@@ -35,7 +35,7 @@ impl Measure for Accuracy {
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let outputs = scope.outputs()?;
         if outputs.logits.iter().any(|z| z.is_nan()) {
-            return Err(Shortfall::Undefined("a score is not a number".into()));
+            return Err(Shortfall::Undefined("a logit is NaN".into()));
         }
         Ok(Findings::value(outputs.accuracy()))
     }

@@ -23,7 +23,8 @@ pub struct Critical;
 /// Least and greatest eta that are tried.
 const RANGE: [f64; 2] = [1e-8, 1e8];
 
-const NO_PREVIOUS: &str = "no previous snapshot was given: the first one of a run has no update to go along (direction gradient has no need of it)";
+const NO_PREVIOUS: &str = "no previous snapshot was given: the first snapshot of a run has no update to follow \
+                          (direction gradient needs none)";
 
 static DESCRIPTION: Description = Description {
     name: "critical",
@@ -161,7 +162,7 @@ impl Measure for Critical {
 
     fn check(&self, p: &Parameters) -> Option<Violation> {
         let idle = !p.word("of").is_empty() && p.word("direction") == "update";
-        let description = "found a group beside direction update, expected direction gradient".into();
+        let description = "found a group with direction update, expected direction gradient".into();
         idle.then(|| Violation { field: "parameters.of".into(), description })
     }
 

@@ -133,7 +133,7 @@ impl Measure for FisherTrace {
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let outputs = scope.outputs()?;
         if outputs.logits.iter().any(|z| !z.is_finite()) {
-            return Err(Shortfall::Undefined("a score is not finite".into()));
+            return Err(Shortfall::Undefined("a logit is not finite".into()));
         }
         let own = own_squares(scope)?;
         let empirical = mean(own.iter().copied());

@@ -301,7 +301,8 @@ impl Measure for FlatRadius {
         let grid = Grid::new(tolerance);
         search.narrow(guess, &grid)?;
         let Some([mut low, mut high]) = search.bracket()? else {
-            let reason = format!("a rise of {rise} is not between alpha {} and {}", RANGE[0], RANGE[1]);
+            let reason =
+                format!("the loss does not rise by {rise} between alpha {} and {}", RANGE[0], RANGE[1]);
             return Err(Shortfall::Undefined(reason));
         };
         while high / low > 1.0 + tolerance {

@@ -132,8 +132,8 @@ fn findings(whole: &Whole, batches: &[Batch]) -> Findings {
     let ratio = Ratio::jackknife([trace, square], &without);
     let undetermined = (!ratio.is_told()).then(|| {
         format!(
-            "undetermined: the squared gradient without its own noise is {square:.3e} ± {:.1e} over {} batches of the {} \
-             examples, which is not told from 0; a larger probe would tell",
+            "undetermined: the squared gradient less its noise is {square:.3e} ± {:.1e} over {} batches of the {} \
+            examples, which cannot be told from 0; use a larger probe",
             ratio.below_stderr(),
             batches.len(),
             whole.examples
@@ -169,7 +169,7 @@ impl Measure for GradientNoise {
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let keys = scope.landscape.keys();
         if keys.len() < 2 {
-            return Err(Shortfall::Undefined("the probe has a single example".into()));
+            return Err(Shortfall::Undefined("the probe has only one example, expected at least 2".into()));
         }
         let square = scope.slope()?.norms.squares.iter().sum::<f64>();
         if square == 0.0 {

@@ -74,8 +74,8 @@ fn basis(p: &Parameters, parameters: usize, bytes: usize) -> Result<Basis, Short
     Basis::within(room, most).ok_or_else(|| {
         let need = curvature::mib(Basis::LEAST, bytes);
         Shortfall::Unavailable(format!(
-            "Lanczos' iteration keeps at least {} vectors, here {need:.0} MiB, more than max_mib {}: ask for max_mib \
-             {need:.0}, or for method power, which keeps 3",
+            "Lanczos iteration keeps at least {} vectors, {need:.0} MiB here, more than max_mib {}: set max_mib to \
+            {need:.0}, or use method power, which keeps 3",
             Basis::LEAST,
             p.count(MAX_MIB.name),
         ))
@@ -133,11 +133,12 @@ fn told(found: &Found) -> Result<Findings, Shortfall> {
         let products = found.products;
         let share = 100.0 * found.doubt(&end);
         format!(
-            "{name} {value:.4e} not settled after {products} products: its residual {residual:.1e} is {share:.1} % of it"
+            "{name} {value:.4e} has not converged after {products} products: its residual {residual:.1e} is \
+            {share:.1} % of it"
         )
     };
     if found.doubt(&top) > UNTOLD {
-        let reason = format!("{}; ask for more iters, or for method lanczos", far("top", top));
+        let reason = format!("{}; raise iters, or use method lanczos", far("top", top));
         return Err(Shortfall::Undefined(reason));
     }
     let unsure = |end: &End| !found.settled || found.doubt(end) > SMALL;

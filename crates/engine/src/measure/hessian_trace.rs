@@ -175,8 +175,8 @@ fn way(p: &Parameters, parameters: usize, bytes: usize) -> Way {
     let most = p.count(MAX_MIB.name);
     let need = curvature::mib(vectors, bytes);
     Way::Hutchinson(Some(format!(
-        "by Hutchinson's draws alone: a sketch of {sketch} keeps {vectors} vectors, here {need:.0} MiB, more than max_mib \
-         {most}"
+        "with Hutchinson's draws alone: a sketch of {sketch} keeps {vectors} vectors, {need:.0} MiB here, \
+        more than max_mib {most}"
     )))
 }
 

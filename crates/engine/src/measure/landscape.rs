@@ -118,7 +118,7 @@ impl Measure for Landscape {
 
     fn check(&self, p: &Parameters) -> Option<Violation> {
         let found = p.count("points");
-        let description = format!("found {found} beside two dims, expected at most {MOST_OF_A_PLANE}");
+        let description = format!("found {found} with two dims, expected at most {MOST_OF_A_PLANE}");
         let field = "parameters.points".into();
         (p.count("dims") == 2 && found > MOST_OF_A_PLANE).then_some(Violation { field, description })
     }

@@ -44,10 +44,10 @@ impl Measure for Margin {
     fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
         let outputs = scope.outputs()?;
         if outputs.classes < 2 {
-            return Err(Shortfall::Undefined("the model has a single class".into()));
+            return Err(Shortfall::Undefined("the model has only one class".into()));
         }
         if outputs.logits.iter().any(|z| !z.is_finite()) {
-            return Err(Shortfall::Undefined("a score is not finite".into()));
+            return Err(Shortfall::Undefined("a logit is not finite".into()));
         }
         let (logit, prob) = margins(&outputs);
         let n = logit.len();

@@ -115,7 +115,7 @@ impl Measure for NormBounds {
     fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
         let outputs = scope.outputs()?;
         if outputs.classes < 2 {
-            return Err(Shortfall::Undefined("the model has a single class".into()));
+            return Err(Shortfall::Undefined("the model has only one class".into()));
         }
         let gamma = tenth_percentile(&outputs.logit_margins());
         if !gamma.is_finite() || gamma == 0.0 {
@@ -128,7 +128,7 @@ impl Measure for NormBounds {
         }
         if let Some(zero) = own.iter().find(|spectrum| spectrum.top() == 0.0) {
             let name = &scope.landscape.position().slots()[zero.slot].name;
-            return Err(Shortfall::Undefined(format!("{name} is zero, and has no logarithm")));
+            return Err(Shortfall::Undefined(format!("{name} is zero, so its logarithm is undefined")));
         }
         let mut rows = of_weights(&own, gamma);
         rows.extend(of_moves(&own, &moved, gamma));

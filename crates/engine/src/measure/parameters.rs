@@ -79,7 +79,7 @@ impl Parameter {
             Kind::Flag(_) => "true or false".into(),
             Kind::Group => "the name of a probe group, pooled, or nothing".into(),
             Kind::Ladder { most, .. } => {
-                format!("1 to {MOST_RUNGS} rising numbers above 0 and at most {most}")
+                format!("1 to {MOST_RUNGS} increasing numbers above 0 and at most {most}")
             }
         }
     }

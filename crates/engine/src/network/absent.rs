@@ -6,8 +6,8 @@ use super::Network;
 use clino_domain::{Fault, FaultKind};
 use std::sync::Arc;
 
-const MISSING: &str = "this clino was built without candle: build one with `cargo build --release --features candle`, or leave \
-                       --network candle out";
+const MISSING: &str = "this clino was built without candle: build it with `cargo build --release --features candle`, \
+                      or leave out --network candle";
 
 /// The arithmetic of one architecture in candle: none.
 pub enum Model {}

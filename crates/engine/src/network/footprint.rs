@@ -59,8 +59,8 @@ impl Footprint {
         }
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let message = format!(
-            "the run takes {} MiB of the GPU ({} for parameters, {} for vectors that measures keep, {} for a forward \
-             and backward), which has {} MiB for it: choose fewer measures or shorter probes, or a CPU",
+            "the run needs {} MiB on the GPU ({} for parameters, {} for vectors that measures keep, {} for a forward \
+            and backward), which has {} MiB for it: choose fewer measures or shorter probes, or use the CPU",
             mib(self.bytes()),
             mib(self.parameters),
             mib(self.kept),

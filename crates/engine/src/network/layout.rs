@@ -233,7 +233,7 @@ const MOST_TOLD: usize = 4;
 fn together(mut violations: Vec<Violation>) -> Fault {
     let shapes = violations.iter_mut().filter(|violation| violation.field.ends_with(".shape"));
     if let Some(last) = shapes.take(MOST_TOLD).last() {
-        last.description += " by config_json: send the configuration of this very model";
+        last.description += " from config_json: send the configuration of this model";
     }
     let told = violations.iter().take(MOST_TOLD).map(|v| format!("{}: {}", v.field, v.description));
     let mut message = told.collect::<Vec<_>>().join("; ");
@@ -290,9 +290,9 @@ mod tests {
         assert_eq!(fault.kind, FaultKind::Precondition);
         assert_eq!(
             fault.message,
-            "tensors: expected the names in docs/models.md; found \"c\", which the model does not have, and no a.bias [2]; \
-             tensors[0].shape: found [3, 2] for \"b.weight\", expected [2, 3] by config_json: send the \
-             configuration of this very model"
+            "tensors: expected the names in docs/models.md; found \"c\", which the model does not have, and no \
+            a.bias [2]; tensors[0].shape: found [3, 2] for \"b.weight\", expected [2, 3] from config_json: send the \
+            configuration of this model"
         );
     }
 

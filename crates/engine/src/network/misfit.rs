@@ -17,11 +17,11 @@ const KINDS: [(&str, &str); 7] = [
     ("base_layer", "a PEFT model: send it merged, copy.deepcopy(model).merge_and_unload()"),
     (
         "qa_outputs",
-        "a head for question answering, which is not measured: docs/models.md lists the tasks that are",
+        "a question-answering head, which clino does not measure: docs/models.md lists the tasks it measures",
     ),
     ("absmax", "a quantized model: send its weights in F32, F16 or BF16"),
     ("SCB", "a quantized model: send its weights in F32, F16 or BF16"),
-    ("_flat_param", "parameters that FSDP has flattened: gather a full state_dict first"),
+    ("_flat_param", "parameters flattened by FSDP: gather a full state_dict first"),
     ("exp_avg", "the state of an optimizer: send the model's state_dict()"),
 ];
 
@@ -56,26 +56,29 @@ impl Misfit<'_> {
         if let [first, second, ..] = self.rivals {
             let first = quoted(first);
             let second = quoted(second);
-            return format!("the names under {first} and those under {second} both fit, send one of them");
+            return format!(
+                "the names under {first} and those under {second} both fit: send only one of the two"
+            );
         }
         let told = KINDS.iter().find(|(sign, _)| self.strange.iter().any(|name| name.contains(sign)));
         if let Some((_, advice)) = told {
             return (*advice).into();
         }
         if self.labels_tokens() {
-            return "the head of a token classifier (…ForTokenClassification), one label a token, which is not measured: \
-                    docs/models.md lists the tasks that are"
+            return "a token-classification head (…ForTokenClassification, one label per token), which clino does not \
+                   measure: docs/models.md lists the tasks it measures"
                 .into();
         }
         if self.lacks_head() {
-            return "this is a pretrained body without the classifier's head: make the classifier first \
-                    (AutoModelForSequenceClassification.from_pretrained) and send that"
+            return "this is a pretrained body without a classification head: create the classifier first \
+                   (AutoModelForSequenceClassification.from_pretrained) and send that"
                 .into();
         }
         match self.habits.class {
             "" => "expected the names in docs/models.md".into(),
             class => format!(
-                "expected the names of {class}: rename the tensors as you send them, or see docs/models.md what fits"
+                "expected the names of {class}: rename the tensors before you send them, or see docs/models.md for \
+                what fits"
             ),
         }
     }
@@ -145,8 +148,8 @@ mod tests {
         assert_eq!(network.layout().left_out(&manifest), more);
         assert_eq!(
             clino_domain::Layout::remarks(&**network.layout(), &manifest),
-            ["left out, as this model does not read them: \"cls.predictions.bias\", \
-                 \"cls.seq_relationship.weight\", \"bert.embeddings.position_ids\""]
+            ["left out because this model does not read them: \"cls.predictions.bias\", \
+             \"cls.seq_relationship.weight\", \"bert.embeddings.position_ids\""]
         );
     }
 
@@ -160,29 +163,30 @@ mod tests {
         );
         assert_eq!(
             said(BERT, without("classifier.")),
-            "tensors: this is a pretrained body without the classifier's head: make the classifier first \
-             (AutoModelForSequenceClassification.from_pretrained) and send that; found no classifier.bias [2], \
-             classifier.weight [2, 4]"
+            "tensors: this is a pretrained body without a classification head: create the classifier first \
+            (AutoModelForSequenceClassification.from_pretrained) and send that; found no classifier.bias [2], \
+            classifier.weight [2, 4]"
         );
         let question = |specs| renamed(specs, |name| name.replace("classifier", "qa_outputs"));
         assert_eq!(
             said(BERT, question),
-            "tensors: a head for question answering, which is not measured: docs/models.md lists the tasks that are; \
-             found \"qa_outputs.bias\", \"qa_outputs.weight\", which the model does not have, and no classifier.bias \
-             [2], classifier.weight [2, 4]"
+            "tensors: a question-answering head, which clino does not measure: docs/models.md lists the tasks it \
+            measures; found \"qa_outputs.bias\", \"qa_outputs.weight\", which the model does not have, and no \
+            classifier.bias [2], classifier.weight [2, 4]"
         );
         let twice = |specs: Vec<TensorSpec>| {
             let under = |prefix: &str| renamed(specs.clone(), |name| format!("{prefix}.{name}"));
             [under("student"), under("teacher")].concat()
         };
         let message = said(MLP, twice);
-        let advice = "tensors: the names under \"student\" and those under \"teacher\" both fit, send one of them; found";
+        let advice = "tensors: the names under \"student\" and those under \"teacher\" both fit: send only one of \
+                     the two; found";
         assert!(message.starts_with(advice), "{message}");
     }
 
     #[test]
     fn the_head_of_a_token_classifier_is_no_missing_head() {
-        let tokens = "tensors: the head of a token classifier (…ForTokenClassification), one label a token";
+        let tokens = "tensors: a token-classification head (…ForTokenClassification, one label per token)";
         let bert = said(BERT, without("bert.pooler."));
         assert!(bert.starts_with(tokens), "{bert}");
         let xlm = BERT.replace(r#""model_type":"bert""#, r#""model_type":"xlm-roberta""#);
@@ -202,15 +206,15 @@ mod tests {
         assert_eq!(
             said(MLP, other),
             "tensors: expected the names of an mlp (layers.0.weight, layers.0.bias, …) or nn.Sequential (0.weight, \
-             0.bias, 2.weight, …): rename the tensors as you send them, or see docs/models.md what fits; found \"fc0.bias\", \"fc0.weight\", \"fc1.bias\", \"fc1.weight\", \
-             which the model does not have, and no layers.0.bias [4], layers.0.weight [4, 2], layers.1.bias [3], \
-             layers.1.weight [3, 4]"
+            0.bias, 2.weight, …): rename the tensors before you send them, or see docs/models.md for what fits; \
+            found \"fc0.bias\", \"fc0.weight\", \"fc1.bias\", \"fc1.weight\", which the model does not have, and no \
+            layers.0.bias [4], layers.0.weight [4, 2], layers.1.bias [3], layers.1.weight [3, 4]"
         );
         let message = said(BERT, |specs| renamed(specs, |name| name.replace("bert.", "distilbert.")));
         assert!(message.contains("\"distilbert.embeddings.LayerNorm.bias\", "), "{message}");
         assert!(message.contains(" and 17 more, which the model does not have, and no "), "{message}");
-        let advice = "tensors: expected the names of BertForSequenceClassification of Hugging Face: rename the tensors as you \
-             send them, or see docs/models.md what fits; found";
+        let advice = "tensors: expected the names of BertForSequenceClassification of Hugging Face: rename the \
+                     tensors before you send them, or see docs/models.md for what fits; found";
         assert!(message.starts_with(advice), "{message}");
     }
 }

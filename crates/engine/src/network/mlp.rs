@@ -29,8 +29,8 @@ struct Config {
 }
 
 /// What its configuration is.
-const EXPECTED: &str = "the sizes from the features to the classes and the activation, such as \
-                        {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";
+const EXPECTED: &str = "sizes (from the features to the classes) and hidden_act, such as \
+                       {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";
 /// Whose names a snapshot should have.
 const NAMES: &str =
     "an mlp (layers.0.weight, layers.0.bias, …) or nn.Sequential (0.weight, 0.bias, 2.weight, …)";

@@ -168,9 +168,9 @@ fn positive(key: &str, value: usize, most: usize) -> Result<usize, Fault> {
 /// The number of classes, which a classifier has at least two of.
 fn classes(key: &str, found: usize, most: usize) -> Result<usize, Fault> {
     if found == 1 {
-        let description = "found 1 label, expected at least 2: a model with one output is a regression, whose loss is not \
-             cross-entropy; clino measures classifiers and no regression yet. A yes-or-no question can be trained with \
-             two labels";
+        let description = "found 1 label, expected at least 2: a model with one output is a regression, and its loss \
+                          is not cross-entropy; clino measures only classifiers so far. Train a yes-or-no question \
+                          with two labels";
         return Err(Fault::invalid(format!("config_json.{key}"), description));
     }
     positive(key, found, most)
@@ -181,9 +181,11 @@ fn check_task(problem_type: Option<&str>) -> Result<(), Fault> {
     const SINGLE: &str = "single_label_classification";
     let why = match problem_type {
         None | Some(SINGLE) => return Ok(()),
-        Some("regression") => "regression is not measured yet, only classifiers with one label an example",
+        Some("regression") => {
+            "clino does not measure regression yet, only classifiers with one label per example"
+        }
         Some("multi_label_classification") => {
-            "several labels an example are not measured yet, only classifiers with one"
+            "clino does not measure several labels per example yet, only classifiers with one"
         }
         Some(_) => "leave it out, or name the task as Hugging Face does",
     };

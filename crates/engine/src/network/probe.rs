@@ -61,14 +61,14 @@ impl<'a> ProbeTensors<'a> {
             let found = tensor.spec.dtype.name();
             return wrong(format!(
                 "found dtype {found}, expected integers from 0 to {last}, the class of each example: floats mean \
-                 regression or several labels an example, which are not measured; send classes as integers"
+                regression or several labels per example, which clino does not measure; send classes as integers"
             ));
         };
         let ([_] | [_, 1]) = tensor.spec.shape[..] else {
             let found = &tensor.spec.shape;
             return wrong(format!(
-                "found shape {found:?}, expected [examples], one class an example: send the argmax of one-hot rows; \
-                 several labels an example are not measured"
+                "found shape {found:?}, expected [examples], one class per example: send the argmax of one-hot rows; \
+                clino does not measure several labels per example"
             ));
         };
         if values.is_empty() {
@@ -78,7 +78,7 @@ impl<'a> ProbeTensors<'a> {
             let examples = values.len();
             return wrong(format!(
                 "found {IGNORED} for all {examples} examples, expected the class of each, 0 to {last}: a split \
-                 without labels cannot be measured, take one that has them"
+                without labels cannot be measured, use one with labels"
             ));
         }
         values.iter().enumerate().map(|(at, label)| class(*label, at, classes)).collect()
@@ -166,7 +166,7 @@ fn class(label: i64, at: usize, classes: usize) -> Result<usize, Fault> {
         Ok(_) => format!(
             "the configuration has {classes} classes (id2label or num_labels of a transformer, the last of an mlp's sizes)"
         ),
-        Err(_) => "below 0 is an example without a label, leave these examples out".into(),
+        Err(_) => "a label below 0 marks an example without one: leave these examples out".into(),
     };
     let last = classes - 1;
     Err(Fault::invalid("labels", format!("found {label} at element {at}, expected 0 to {last}: {why}")))

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 /// Why this build has no GPUs.
 pub const MISSING: Option<&str> = Some(
-    "this clino was built without GPUs: build one with `cargo build --release --features cuda` (see docs/gpu.md), or leave \
-     --device out to compute on the CPU",
+    "this clino was built without GPU support: build it with `cargo build --release --features cuda` (see \
+    docs/gpu.md), or leave out --device to compute on the CPU",
 );
 
 /// No GPUs.

@@ -44,7 +44,7 @@ impl<T: Element> Carrier<T> {
     pub fn new(gpu: &Arc<Gpu>, slots: &[Slot]) -> Result<Self, Fault> {
         let (offsets, total) = Arena::lay_out(slots);
         let bytes = (total * size_of::<T>()) as u64;
-        let refused = || Fault::new(FaultKind::Exhausted, "no room on the GPU for a snapshot on its way");
+        let refused = || Fault::new(FaultKind::Exhausted, "no room on the GPU for the incoming snapshot");
         let _pass = gpu.gate().enter(bytes).ok_or_else(refused)?;
         let made = || {
             let stream = gpu.new_stream()?;

@@ -105,7 +105,8 @@ pub fn comparison_from_pb(request: pb::CompareRunsRequest) -> Result<Comparison,
     let moment = complaints.keep("", moment(request.moment, request.step));
     let direction = complaints.keep("", Direction::or_default("direction", request.direction));
     complaints.settle()?;
-    let missing = || Fault::internal("a field is missing though nothing complained");
+    let missing =
+        || Fault::internal("a required field is missing after validation, which is a defect of clino");
     Ok(Comparison {
         filter: filter.ok_or_else(missing)?,
         on: on.ok_or_else(missing)?,

@@ -25,7 +25,12 @@ pub(super) fn check_from_pb(check: pb::ModelCheck) -> Result<ModelCheck, Fault> 
     });
     let dtype = complaints.keep("", dtype);
     complaints.settle()?;
-    let dtype = dtype.ok_or_else(|| Fault::internal("a field is missing though nothing complained"))?;
+    let dtype = dtype.ok_or_else(|| {
+        Fault::internal(
+            "a required field is missing after validation, which is a defect \
+                                                    of clino",
+        )
+    })?;
     Ok(ModelCheck { group: check.group, rows: check.rows, losses: check.losses, dtype })
 }
 
@@ -37,7 +42,7 @@ fn check_rows(rows: &[u32]) -> Result<(), Fault> {
         _ if rows.is_empty() || rows.len() > MOST_ROWS => {
             wrong(format!("{} rows", rows.len()), &format!("1 to {MOST_ROWS}"))
         }
-        Some(pair) => wrong(format!("{} before {}", pair[0], pair[1]), "rising rows, each once"),
+        Some(pair) => wrong(format!("{} before {}", pair[0], pair[1]), "increasing rows without repeats"),
         None => Ok(()),
     }
 }
@@ -48,7 +53,7 @@ fn check_losses(losses: &[f64], rows: usize) -> Result<(), Fault> {
     };
     match losses.iter().find(|loss| !loss.is_finite()) {
         _ if losses.len() != rows => wrong(format!("{} losses", losses.len()), format!("{rows}, one a row")),
-        Some(loss) => wrong(loss.to_string(), "finite losses: send no check where one is not".into()),
+        Some(loss) => wrong(loss.to_string(), "finite losses: leave model_check out if one is not".into()),
         None => Ok(()),
     }
 }

@@ -63,7 +63,8 @@ pub fn open_run_from_pb(
     let label = complaints.keep("", label_from_pb(request.project, request.experiment, request.tags));
     let policy = complaints.keep("", request.policy.map(policy_from_pb).transpose());
     complaints.settle()?;
-    let missing = || Fault::internal("a field is missing though nothing complained");
+    let missing =
+        || Fault::internal("a required field is missing after validation, which is a defect of clino");
     let spec = RunSpec {
         name,
         config_json: request.config_json,
@@ -218,7 +219,8 @@ pub fn announcement_from_pb(begin: pb::BeginSnapshot) -> Result<Announcement, Fa
         begin.model_check.map(check_from_pb).transpose().map_err(|fault| fault.within("model_check."));
     let check = complaints.keep("", check);
     complaints.settle()?;
-    let missing = || Fault::internal("a field is missing though nothing complained");
+    let missing =
+        || Fault::internal("a required field is missing after validation, which is a defect of clino");
     Ok(Announcement {
         run: RunId(begin.run_id),
         key,

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// An empty value, naming `field`.
 pub fn value_from_pb(field: &str, value: pb::Value) -> Result<Value, Fault> {
     use pb::value::Kind;
-    let kinds = "found nothing, expected a number, a text, a flag or numbers";
+    let kinds = "found nothing, expected a number, a text, a flag or a list of numbers";
     Ok(match value.kind.ok_or_else(|| Fault::invalid(field, kinds))? {
         Kind::Number(number) => Value::Number(number),
         Kind::Text(text) => Value::Text(text),

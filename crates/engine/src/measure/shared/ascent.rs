@@ -136,7 +136,7 @@ pub fn draw(scope: &mut Scope<'_>, ascent: &Ascent, draws: &[u32]) -> Result<Dra
     let radius = ascent.radius(weights);
     let radii = ascent.radii(weights);
     if radius == 0.0 {
-        return Err(Shortfall::Undefined("the radius is zero, because all parameters are".into()));
+        return Err(Shortfall::Undefined("the radius is zero because all parameters are zero".into()));
     }
     let known = |k: &u32| scope.memo.ascents.contains_key(&ascent.key(*k));
     let missing: Vec<u32> = draws.iter().filter(|k| !known(k)).copied().collect();

@@ -50,8 +50,8 @@ pub fn base_loss(scope: &mut Scope<'_>) -> Result<f64, Shortfall> {
 /// What is told where nothing leads up: 0 would be read as flat.
 pub fn no_gradient(which: &str) -> Shortfall {
     let reason = format!(
-        "{which} is zero, which is not flatness: a saturated softmax, or a network that is constant there, has no \
-         direction to follow"
+        "{which} is zero, so there is no direction to follow: a saturated softmax or a network that is constant \
+        there, not flatness"
     );
     Shortfall::Undefined(reason)
 }
@@ -64,7 +64,8 @@ pub fn some_size(scope: &Scope<'_>) -> Result<(), Shortfall> {
     if scope.landscape.position().norms().global() > 0.0 {
         return Ok(());
     }
-    let reason = "all parameters are zero: in units of their size nothing moves, which is not flatness";
+    let reason =
+        "all parameters are zero, so a step relative to their size moves nothing, which is not flatness";
     Err(Shortfall::Undefined(reason.into()))
 }
 

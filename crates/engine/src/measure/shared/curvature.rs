@@ -106,7 +106,7 @@ pub fn admit(position: &dyn Position, vectors: u32) -> Result<(), Shortfall> {
     }
     let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
     Err(Shortfall::Unavailable(format!(
-        "{vectors} vectors of {} parameters take {:.1} GiB, more than {:.0}: ask for fewer steps",
+        "{vectors} vectors of {} parameters take {:.1} GiB, more than {:.0}: use fewer steps",
         position.parameters(),
         gib(bytes),
         gib(MOST_BYTES)

@@ -67,7 +67,7 @@ pub fn settle(given: &BTreeMap<String, Value>, all: &mut BTreeMap<String, Value>
     let wrong = |description: String| Some(Violation { field: "parameters.draws".into(), description });
     match number(given, "draws") {
         Some(draws) if draws > 0.0 && asked => {
-            return wrong(format!("found {draws} beside a target, expected one of the two"));
+            return wrong(format!("found {draws} together with a target, expected only one of the two"));
         }
         Some(draws) if draws > 0.0 => {
             targets.iter().for_each(|name| drop(all.insert((*name).into(), Value::Number(0.0))));

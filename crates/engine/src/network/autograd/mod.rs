@@ -51,7 +51,10 @@ impl Model {
             "bert" | "roberta" | "xlm-roberta" => Ok(Self::Encoder(Encoder::read(config_json)?)),
             other => {
                 let found = clino_domain::text::quoted(other);
-                Err(Fault::invalid("config_json.model_type", format!("found {found}, which candle has not")))
+                Err(Fault::invalid(
+                    "config_json.model_type",
+                    format!("found {found}, which candle does not support"),
+                ))
             }
         }
     }

@@ -88,11 +88,11 @@ impl Config {
             let least = format!("found {found}, expected an id below {}", self.most_padding());
             return wrong(
                 "pad_token_id",
-                format!("{least}: it is one of vocab_size (and a position of RoBERTa's)"),
+                format!("{least}, the size of the vocabulary (and of RoBERTa's positions)"),
             );
         }
         if self.is_decoder {
-            return wrong("is_decoder", "found true, expected an encoder".into());
+            return wrong("is_decoder", "found true, expected false: clino measures encoders".into());
         }
         match self.position_embedding_type.as_deref() {
             None | Some("absolute") => {}
@@ -172,7 +172,10 @@ impl Encoder {
             Some(at) => {
                 let row = at / width;
                 let most = self.shape.positions;
-                let description = format!("row {row} is longer than the {most} positions of the model");
+                let description = format!(
+                    "row {row} is longer than the {most} positions of the model: truncate the \
+                                          probe's rows"
+                );
                 Err(Fault::invalid("input_ids", description))
             }
         }
@@ -223,7 +226,7 @@ impl Network for Encoder {
         let (types, types_width) = types.unwrap_or_else(|| (vec![0; ids.len()], width));
         for (name, found) in [("attention_mask", mask_width), ("token_type_ids", types_width)] {
             if found != width {
-                let description = format!("found {found} tokens a row, expected {width} as in input_ids");
+                let description = format!("found {found} tokens per row, expected {width} as in input_ids");
                 return Err(Fault::invalid(name, description));
             }
         }

@@ -104,12 +104,12 @@ fn labels_that_name_no_class_say_what_to_do() {
     assert_eq!(
         labels(&[-100, -100]),
         "labels: found -100 for all 2 examples, expected the class of each, 0 to 2: a split without labels cannot be \
-         measured, take one that has them"
+        measured, use one with labels"
     );
     assert_eq!(
         labels(&[0, -100]),
-        "labels: found -100 at element 1, expected 0 to 2: below 0 is an example without a label, leave these \
-         examples out"
+        "labels: found -100 at element 1, expected 0 to 2: a label below 0 marks an example without one: leave these \
+        examples out"
     );
     assert_eq!(
         labels(&[1, 3]),
@@ -118,13 +118,13 @@ fn labels_that_name_no_class_say_what_to_do() {
     );
     assert_eq!(
         refused(&*network, &with(floats("labels", &[2], &[0.5, 1.5]))),
-        "labels: found dtype F32, expected integers from 0 to 2, the class of each example: floats mean regression or \
-         several labels an example, which are not measured; send classes as integers"
+        "labels: found dtype F32, expected integers from 0 to 2, the class of each example: floats mean regression \
+        or several labels per example, which clino does not measure; send classes as integers"
     );
     assert_eq!(
         refused(&*network, &with(integers("labels", Dtype::I64, &[2, 3], &[1, 0, 0, 0, 1, 0]))),
-        "labels: found shape [2, 3], expected [examples], one class an example: send the argmax of one-hot rows; \
-         several labels an example are not measured"
+        "labels: found shape [2, 3], expected [examples], one class per example: send the argmax of one-hot rows; \
+        clino does not measure several labels per example"
     );
     assert_eq!(
         refused(&*network, &with(integers("labels", Dtype::I64, &[0], &[]))),
@@ -181,18 +181,17 @@ fn features_that_cannot_be_read_say_what_to_do() {
 #[test]
 fn a_model_with_one_label_or_another_task_is_no_classifier() {
     let message = |config: &str| build(config).err().unwrap().message;
-    let one = "found 1 label, expected at least 2: a model with one output is a regression, whose loss is not \
-               cross-entropy; clino measures classifiers and no regression yet. A yes-or-no question can be trained \
-               with two labels";
+    let one = "found 1 label, expected at least 2: a model with one output is a regression, and its loss is not \
+              cross-entropy; clino measures only classifiers so far. Train a yes-or-no question with two labels";
     assert_eq!(message(r#"{"model_type":"mlp","sizes":[4,8,1]}"#), format!("config_json.sizes[2]: {one}"));
     let bert = |labels: &str| BERT.replace(r#""id2label":{"0":"a","1":"b","2":"c"}"#, labels);
     assert_eq!(message(&bert(r#""id2label":{"0":"a"}"#)), format!("config_json.id2label: {one}"));
     assert_eq!(message(&bert(r#""num_labels":1"#)), format!("config_json.num_labels: {one}"));
     for (task, why) in [
-        ("regression", "regression is not measured yet, only classifiers with one label an example"),
+        ("regression", "clino does not measure regression yet, only classifiers with one label per example"),
         (
             "multi_label_classification",
-            "several labels an example are not measured yet, only classifiers with one",
+            "clino does not measure several labels per example yet, only classifiers with one",
         ),
         ("classification", "leave it out, or name the task as Hugging Face does"),
     ] {
