@@ -130,6 +130,22 @@ async fn a_second_run_of_a_name_that_was_meant_to_go_on_is_told() {
 }
 
 #[tokio::test]
+async fn a_second_trainer_of_one_run_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = start(&directory, false);
+    let mut clients = daemon.clients().await;
+    let first = resume(&mut clients, "shared").await.unwrap();
+    let quiet = resume(&mut clients, "shared").await.unwrap();
+    assert_eq!((quiet.run_id, quiet.warnings.len()), (first.run_id.clone(), 0), "nothing was sent yet");
+    clients.push(Upload::new(&first.run_id, 1)).await.unwrap();
+    let second = resume(&mut clients, "shared").await.unwrap();
+    let [warning] = &second.warnings[..] else { panic!("{:?}", second.warnings) };
+    assert!(warning.starts_with("resume: ") && warning.contains("both write into this run"), "{warning}");
+    close(&mut clients, &first.run_id, true).await;
+    assert_eq!(resume(&mut clients, "shared").await.unwrap().warnings, [""; 0], "its trainer has ended");
+}
+
+#[tokio::test]
 async fn who_closed_a_run_is_remembered_across_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = start(&directory, true);

@@ -5,8 +5,12 @@
 use super::fingerprint::{digests, fingerprint};
 use super::run::Run;
 use super::{Inner, Registry, group_names};
-use clino_domain::{Counsel, Fault, FaultKind, RunId, RunSpec};
+use clino_domain::{Counsel, Fault, FaultKind, MeasureRequest, RunId, RunSpec};
+use std::fmt::Debug;
 use std::sync::Arc;
+
+/// Seconds in which a run that received a snapshot may have a trainer still.
+const RECENT: u64 = 120;
 
 impl Registry {
     /// No more snapshots; what waits is still measured. Closing twice is harmless. A run that is `resumable` may be opened
@@ -49,6 +53,19 @@ impl Registry {
         Ok((run, false))
     }
 
+    /// What to say to a trainer that goes on with a run which another one may still send to.
+    pub fn busy(&self, run: &Run) -> Option<String> {
+        let mut inner = self.lock();
+        let seconds = inner.entry(&run.id).ok()?.state.received?.elapsed().as_secs();
+        (seconds < RECENT).then(|| {
+            format!(
+                "resume: run {} received a snapshot {seconds} s ago; if the trainer that sent it is still running, both \
+                write into this run: end one of them, or open another run with another key",
+                run.id
+            )
+        })
+    }
+
     /// What to say of a new run that was meant to go on with an earlier one: another run of its name, which was not opened
     /// by its key, is probably the one that was meant.
     pub fn namesake(&self, run: &Run) -> Option<String> {
@@ -80,23 +97,24 @@ impl Registry {
         let counsel = self.counsel(spec.policy.as_ref(), &now.measures, &group_names(spec))?;
         let policy =
             |counsel: &Option<Arc<dyn Counsel>>| counsel.as_ref().map(|counsel| counsel.policy().clone());
+        let names = |measures: &[MeasureRequest]| {
+            measures.iter().map(|measure| measure.name.clone()).collect::<Vec<_>>()
+        };
+        let same_names = names(&now.measures) == names(&run.measures);
         let fields = [
-            ("model_type", now.model_type != run.model_type),
-            ("groups", group_names(spec) != run.groups),
-            ("measures", now.measures != run.measures),
-            ("precision", now.precision != run.precision),
-            ("policy", policy(&counsel) != policy(&run.counsel)),
-            ("seed", spec.seed != run.seed),
-            ("delivery", spec.delivery != run.delivery),
-            ("budget_seconds", spec.budget != run.budget),
-            ("experiment", spec.label.experiment != run.label.experiment),
+            changed("model_type", &run.model_type, &now.model_type),
+            changed("parameters", &run.parameter_count, &now.parameter_count()),
+            changed("groups", &run.groups, &group_names(spec)),
+            changed("measures", &names(&run.measures), &names(&now.measures)),
+            (same_names && now.measures != run.measures).then(|| "parameters of its measures".to_owned()),
+            changed("precision", &run.precision, &now.precision),
+            (policy(&counsel) != policy(&run.counsel)).then(|| "policy".to_owned()),
+            changed("seed", &run.seed, &spec.seed),
+            changed("delivery", &run.delivery, &spec.delivery),
+            changed("budget_seconds", &run.budget, &spec.budget),
+            changed("experiment", &run.label.experiment, &spec.label.experiment),
         ];
-        let differing = fields.into_iter().filter(|(_, differs)| *differs);
-        let mut other: Vec<_> = differing.map(|(field, _)| field.to_owned()).collect();
-        let parameters = now.parameter_count();
-        if parameters != run.parameter_count {
-            other.push(format!("{parameters} parameters instead of {}", run.parameter_count));
-        }
+        let mut other: Vec<String> = fields.into_iter().flatten().collect();
         if other.is_empty() {
             other.push("its config or its probes".to_owned());
         }
@@ -127,6 +145,8 @@ impl Registry {
         self.check_quota(inner, &run.label.project)?;
         let state = &mut inner.entry(&run.id)?.state;
         (state.closed, state.resumable, state.reopened) = (false, false, true);
+        // The trainer that closed it sends no more.
+        state.received = None;
         // References were given up when it ended.
         state.unread.initialization |= std::mem::take(&mut state.ended);
         run.closed.send_replace(false);
@@ -140,4 +160,9 @@ fn as_before(run: &Run, mut spec: RunSpec) -> RunSpec {
     spec.name.clone_from(&run.name);
     spec.label.tags.clone_from(&run.label.tags);
     spec
+}
+
+/// What a field was when the run was opened, and is now.
+fn changed<T: PartialEq + Debug>(field: &str, before: &T, now: &T) -> Option<String> {
+    (before != now).then(|| format!("{field} {before:?} then, {now:?} now"))
 }

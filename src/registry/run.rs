@@ -9,7 +9,7 @@ use clino_domain::{
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
@@ -187,6 +187,8 @@ pub(super) struct State {
     pub previous: Option<Arc<dyn Held>>,
     /// Whether any snapshot was received.
     pub begun: bool,
+    /// When this process received the last one.
+    pub received: Option<Instant>,
     /// What of an earlier process has not been read back yet.
     pub unread: Unread,
 }

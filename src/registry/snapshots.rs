@@ -14,6 +14,7 @@ use clino_domain::{
     Receipt, Reference, References, RunId, SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
 };
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -90,8 +91,8 @@ pub struct Work {
     pub run: Arc<Run>,
     /// It.
     pub held: Arc<dyn Held>,
-    /// The initialization that was received last before it (itself, if it is one) and the snapshot that was received
-    /// before it, if a measure needs them.
+    /// The initialization of the run (itself, if it is that) and the snapshot that was received before it, if a measure needs
+    /// them.
     pub references: References,
     /// What the trainer's own model computes with it.
     pub check: Option<ModelCheck>,
@@ -102,6 +103,11 @@ fn closed() -> Fault {
                       resume if its trainer closed it";
     Fault::field(FaultKind::Precondition, "run_id", description)
 }
+
+/// Said of a second initialization. Which one distances count from must not depend on what a trainer does when it is started
+/// again.
+const SECOND: &str = "initialization: the run has one already, from which distances are measured; this snapshot is \
+                      measured like any other: mark only the first one, or open another run";
 
 impl Registry {
     /// Checks everything about a snapshot that can be known before its bytes.
@@ -141,10 +147,10 @@ impl Registry {
     pub fn gauge(&self, upload: &Upload) -> Option<Box<dyn Gauge>> {
         let Upload { run, announcement, places, .. } = upload;
         let admitted = run.admitted().ok()?;
-        if announcement.initialization && admitted.needs_init {
+        let references = self.lock().entry(&run.id).ok()?.state.references();
+        if announcement.initialization && admitted.needs_init && references.init.is_none() {
             return None;
         }
-        let references = self.lock().entry(&run.id).ok()?.state.references();
         Some(admitted.layout.gauge(&announcement.manifest, places, references))
     }
 
@@ -173,8 +179,11 @@ impl Registry {
             return same_content(first, digest);
         }
         let at = check_open(&entry.state, &announcement)?;
-        let warnings = admitted.layout.remarks(&announcement.manifest);
-        let Announcement { kind, initialization, key, check, .. } = announcement;
+        let mut warnings = admitted.layout.remarks(&announcement.manifest);
+        let Announcement { kind, key, check, .. } = announcement;
+        let again = announcement.initialization && entry.state.init.is_some();
+        warnings.extend(again.then(|| SECOND.to_owned()));
+        let initialization = announcement.initialization && !again;
         let header = SnapshotHeader { at, kind, initialization };
         let held = hold(header, places);
         entry.state.attempts.take(at);
@@ -270,6 +279,7 @@ impl Entry {
         let references = state.references();
         state.previous = admitted.needs_previous.then(|| held.clone());
         (state.begun, state.reopened) = (true, false);
+        state.received = Some(Instant::now());
         state.waiting.replace(Waiting { held, references, check, _room: room.0 })
     }
 }

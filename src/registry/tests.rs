@@ -299,15 +299,19 @@ fn a_check_belongs_to_its_snapshot_and_to_rows_that_the_run_has() {
 }
 
 #[test]
-fn an_initialization_is_its_own_reference_and_a_second_one_counts_from_then_on() {
+fn an_initialization_is_its_own_reference_and_stays_that_of_the_run() {
     let (registry, _) = registry(10);
     let run = open(&registry, "k");
     assert_eq!(push(&registry, announcement(&run, 5)).unwrap().unmeasured.len(), 2);
     assert_eq!(step_of(&registry.take().unwrap().references.init), None);
-    for (step, initialization, expected) in [(6, true, 6.0), (7, false, 6.0), (8, true, 8.0), (9, false, 8.0)]
+    for (step, initialization, is_second) in
+        [(6, true, false), (7, false, false), (8, true, true), (9, false, false)]
     {
-        push(&registry, Announcement { initialization, ..announcement(&run, step) }).unwrap();
-        assert_eq!(step_of(&registry.take().unwrap().references.init), Some(expected));
+        let receipt = push(&registry, Announcement { initialization, ..announcement(&run, step) }).unwrap();
+        assert_eq!(receipt.warnings.iter().any(|said| said.starts_with("initialization: ")), is_second);
+        let work = registry.take().unwrap();
+        assert_eq!(step_of(&work.references.init), Some(6.0));
+        assert_eq!(work.held.header().initialization, step == 6);
     }
 }
 

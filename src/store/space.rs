@@ -31,8 +31,10 @@ impl Watermark {
                 let folder = folder.display();
                 let reserve = self.reserve;
                 let message = format!(
-                    "{free} bytes are free in {folder}, expected at least {reserve}: nothing new is accepted until \
-                    there is more"
+                    "{} MiB are free in {folder}, expected at least {} MiB (--reserve): nothing new is accepted until \
+                    there is more; free space there, keep less (--retain), or start the daemon with another --data",
+                    free >> 20,
+                    reserve >> 20
                 );
                 return Err(Fault::new(FaultKind::Exhausted, message));
             }

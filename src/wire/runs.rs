@@ -128,8 +128,12 @@ fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedR
         tracing::info!(run = %run.id, name = run.name, "a run goes on");
     }
     let mut opened = opened(&run, created)?;
-    opened.warnings.extend((created && resume).then(|| desk.registry.namesake(&run)).flatten());
-    for warning in opened.warnings.iter().filter(|_| created) {
+    let of_resume = match created {
+        true => desk.registry.namesake(&run),
+        false => desk.registry.busy(&run),
+    };
+    opened.warnings.extend(of_resume.filter(|_| resume));
+    for warning in opened.warnings.iter().filter(|_| created || resume) {
         tracing::warn!(run = %run.id, warning, "a run was opened with warnings");
     }
     Ok(opened)

@@ -44,9 +44,9 @@ impl ModelChecked {
     pub fn reason(&self) -> String {
         let Self { group, rows, trainer_loss, configured_loss, difference, tolerance, .. } = self;
         format!(
-            "the trainer's model differs from config_json: on {rows} rows of {} its mean loss is {trainer_loss:.6}, \
-            by the configuration and the same parameters {configured_loss:.6} (one row differs by {difference:.1e}, \
-            rounding explains {tolerance:.1e})",
+            "the trainer's model differs from config_json: on {rows} rows of {} the loss of one row differs by \
+            {difference:.1e}, of which rounding explains {tolerance:.1e}; its mean loss is {trainer_loss:.6}, by the \
+            configuration and the same parameters {configured_loss:.6}",
             super::text::quoted(group)
         )
     }
@@ -60,7 +60,7 @@ impl ModelChecked {
                 "the trainer's model agrees with config_json: loss {trainer_loss:.6} on {rows} rows of {group}"
             );
         }
-        let next = "compare hidden_act, layer_norm_eps, pooling and the head of the model with config_json, and open \
+        let next = "compare hidden_act, layer_norm_eps, num_attention_heads, pooling and the head of the model with config_json, and open \
                    a new run; a model of another kind cannot be measured. To measure the configuration as it is, \
                    open the run without the check (check=False or CLINO_CHECK=0 in Python)";
         format!("{}; {next}", self.reason())

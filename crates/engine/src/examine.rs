@@ -131,7 +131,10 @@ fn groups(spec: &RunSpec, network: Option<&dyn Network>) -> Result<Vec<Group>, F
         let named = check_free_name("name", &group.name, &RESERVED_GROUPS);
         let named = named.and_then(|()| match names.insert(&group.name) {
             true => Ok(()),
-            false => Err(Fault::invalid("name", format!("found {} again", quoted(&group.name)))),
+            false => Err(Fault::invalid(
+                "name",
+                format!("found {} again, expected another name for each group", quoted(&group.name)),
+            )),
         });
         let batches = network.map_or(Ok(Vec::new()), |network| network.batches(group));
         for fault in [named.err(), batches.as_ref().err().cloned()].into_iter().flatten() {

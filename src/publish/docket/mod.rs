@@ -212,7 +212,11 @@ impl Docket {
         let enforced = decision.mode == Mode::Enforce;
         let sentence = &decision.sentence;
         enforced.then(|| {
-            format!("found a stopped run: its policy said STOP: {sentence}; override the decision to go on")
+            format!(
+                "found a stopped run: its policy said STOP: {sentence}; to go on, override the decision: `clino override {} \
+                --reason TEXT`, in Python run.override(reason)",
+                run.0
+            )
         })
     }
 

@@ -76,6 +76,14 @@ impl Misfit<'_> {
         }
         match self.habits.class {
             "" => "expected the names in docs/models.md".into(),
+            class if self.strange.len() > self.missing.len() => format!(
+                "the snapshot has parameters that {class} does not have: if the model has layers of another kind, it \
+                cannot be measured; docs/models.md lists what can"
+            ),
+            class if self.strange.len() < self.missing.len() => format!(
+                "the snapshot lacks parameters of {class}: send all of them; a model without them cannot be \
+                measured, docs/models.md lists what can"
+            ),
             class => format!(
                 "expected the names of {class}: rename the tensors before you send them, or see docs/models.md for \
                 what fits"
