@@ -32,7 +32,7 @@ const COUNTING: Parameter = Parameter {
 
 static DESCRIPTION: Description = Description {
     name: "patience",
-    summary: "Stops a run that has not improved for so many checks.",
+    summary: "Stops a run that has not improved for a number of checks.",
     source: "Keras EarlyStopping and Lightning EarlyStopping, which count alike; with counting=optuna \
              PatientPruner(None, patience, min_delta).",
     across: false,

@@ -18,7 +18,7 @@ const MIN_RESOURCE: Parameter = Parameter {
 };
 const RATE: Parameter = Parameter {
     name: "min_early_stopping_rate",
-    summary: "The first rung is moved away by so many powers of the reduction factor.",
+    summary: "The first rung is multiplied by this power of the reduction factor.",
     kind: MOST_RATE,
 };
 const FACTOR: Parameter = reduction_factor(4);
