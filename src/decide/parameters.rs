@@ -66,12 +66,15 @@ const NONE: &str = "none";
 /// The first step that counts.
 pub const START_STEP: Parameter = Parameter {
     name: "start_step",
-    summary: "Snapshots before this step are not looked at.",
+    summary: "Snapshots before this step are ignored.",
     kind: Kind::Count { default: 0, least: 0, most: MOST_STEPS },
 };
 /// Which way is better.
-pub const MODE: Parameter =
-    Parameter { name: "mode", summary: "Which way is better.", kind: Kind::Choice(&["min", "max"]) };
+pub const MODE: Parameter = Parameter {
+    name: "mode",
+    summary: "Whether lower or higher values are better.",
+    kind: Kind::Choice(&["min", "max"]),
+};
 
 impl Parameter {
     /// What it is when it is not given.

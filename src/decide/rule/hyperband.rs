@@ -29,7 +29,7 @@ const MAX_RESOURCE: Parameter = Parameter {
 };
 const STUDY: Parameter = Parameter {
     name: "study",
-    summary: "Runs are dealt by the CRC-32 of this text, _ and the id of the run.",
+    summary: "Runs are assigned to brackets by the CRC-32 of this text, _ and the id of the run.",
     kind: Kind::Text,
 };
 const FACTOR: Parameter = reduction_factor(3);

@@ -15,7 +15,7 @@ pub struct NonFinite;
 
 const PATIENCE: Parameter = Parameter {
     name: "patience",
-    summary: "So many in a row stop the run.",
+    summary: "This many values in a row that are not finite stop the run.",
     kind: Kind::Count { default: 1, least: 1, most: MOST_CHECKS },
 };
 

@@ -16,7 +16,8 @@ pub struct Patience;
 
 const PATIENCE: Parameter = Parameter {
     name: "patience",
-    summary: "Checks without improvement: snapshots that have a value, not steps or epochs. With keras 0 is as 1.",
+    summary: "Checks without improvement: snapshots that have a value, not steps or epochs. With keras, 0 \
+             means 1.",
     kind: Kind::Count { default: 3, least: 0, most: MOST_CHECKS },
 };
 const MIN_DELTA: Parameter = Parameter {

@@ -14,7 +14,7 @@ pub struct Percentile;
 
 const PERCENTILE: Parameter = Parameter {
     name: "percentile",
-    summary: "So many runs in a hundred go on.",
+    summary: "This many runs in a hundred continue.",
     kind: Kind::Real { default: 25.0, least: 0.0, most: 100.0 },
 };
 

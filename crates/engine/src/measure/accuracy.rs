@@ -11,7 +11,7 @@ pub struct Accuracy;
 
 static DESCRIPTION: Description = Description {
     name: "accuracy",
-    summary: "Share of the examples that are classified right.",
+    summary: "Share of the examples that are classified correctly.",
     formula: "share of the examples with argmax_c p(c) = y_i",
     source: "definition",
     parts: &[],

@@ -42,7 +42,7 @@ static DESCRIPTION: Description = Description {
         Parameter { name: "exact", summary: "Each example a batch.", kind: Kind::Flag(false) },
         Parameter {
             name: "batch",
-            summary: "Most examples of a small batch; at most an eighth of the probe are taken.",
+            summary: "Maximum examples in a small batch; at most an eighth of the probe is used.",
             kind: Kind::Count { default: 8, least: 1, most: 1 << 20 },
         },
     ],

@@ -44,7 +44,7 @@ static DESCRIPTION: Description = Description {
         Parameter { name: "method", summary: "Estimator.", kind: Kind::Choice(&["hutch++", "hutchinson"]) },
         Parameter {
             name: "sketch",
-            summary: "Vectors of the sketch, each of which takes a product and is kept.",
+            summary: "Vectors of the sketch; each needs a product and is kept.",
             kind: Kind::Count { default: 32, least: 1, most: 300 },
         },
         MAX_MIB,

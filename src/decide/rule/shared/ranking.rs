@@ -17,7 +17,7 @@ pub const N_STARTUP_TRIALS: Parameter = Parameter {
 /// Runs that must have a value.
 pub const N_MIN_TRIALS: Parameter = Parameter {
     name: "n_min_trials",
-    summary: "Nor where fewer of them have a value at this very step.",
+    summary: "Nothing is stopped if fewer of them have a value at exactly this step.",
     kind: Kind::Count { default: 1, least: 1, most: 1_000_000 },
 };
 

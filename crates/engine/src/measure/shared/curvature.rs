@@ -70,7 +70,7 @@ pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<
 /// The most memory of the vectors that a measure of the Hessian keeps.
 pub const MAX_MIB: Parameter = Parameter {
     name: "max_mib",
-    summary: "Most MiB of the vectors, each as long as the parameters, that it keeps at once.",
+    summary: "Maximum MiB of vectors, each as long as the parameters, that are kept at once.",
     kind: Kind::Count { default: 4096, least: 1, most: 16_384 },
 };
 
