@@ -26,14 +26,14 @@ const WAITING: usize = 4_096;
 /// Lines that are written at once.
 const TOGETHER: usize = 256;
 
-/// One line.
+/// A line of the audit log.
 #[derive(Debug, Default, Serialize)]
 pub struct Record<'a> {
     /// opened, resumed, closed, override, denied, quota, reloaded, refused_reload.
     pub event: &'a str,
     /// As the tokens file names them; empty where nobody is known.
     pub who: &'a str,
-    /// From where.
+    /// Address of the client.
     pub peer: &'a str,
     /// Path of the call.
     pub method: &'a str,
@@ -68,7 +68,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Nothing is written.
+    /// An audit log that writes nothing.
     pub fn none(tally: Arc<Tally>) -> Self {
         Self { queue: None, tally }
     }

@@ -56,7 +56,7 @@ impl Several {
     }
 }
 
-/// Somebody.
+/// An entry of the tokens file.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub name: String,
@@ -67,7 +67,7 @@ pub(super) struct Entry {
     pub expires: Option<SystemTime>,
 }
 
-/// Everybody.
+/// All entries of the tokens file.
 #[derive(Debug, Default)]
 pub struct Book(Vec<Entry>);
 

@@ -46,7 +46,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Before any word.
+    /// A view before any daemon has answered.
     pub fn new(addresses: &[String], show: Vec<Subject>) -> Self {
         let daemon = |address: &String| Daemon {
             address: address.clone(),

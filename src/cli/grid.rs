@@ -21,7 +21,7 @@ pub enum Fit {
     Id,
 }
 
-/// One column.
+/// A column of a table.
 #[derive(Debug, Clone)]
 pub struct Column {
     title: String,
@@ -35,7 +35,7 @@ impl Column {
         Self { title: title.to_owned(), fit, right: false, hideable: true }
     }
 
-    /// Words.
+    /// A column of words.
     pub fn word(title: &str) -> Self {
         Self::of(title, Fit::Whole)
     }
@@ -50,12 +50,12 @@ impl Column {
         Self::of(title, Fit::Name(16))
     }
 
-    /// Ids.
+    /// A column of ids.
     pub fn id(title: &str) -> Self {
         Self::of(title, Fit::Id)
     }
 
-    /// Numbers.
+    /// A column of numbers.
     pub fn number(title: &str) -> Self {
         Self { right: true, ..Self::of(title, Fit::Whole) }
     }
@@ -66,7 +66,7 @@ impl Column {
     }
 }
 
-/// Columns and rows.
+/// A table of columns and rows.
 #[derive(Debug, Clone)]
 pub struct Grid {
     columns: Vec<Column>,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What a shell calls the end of a command by SIGINT.
 const INTERRUPTED: u8 = 130;
-/// By SIGTERM.
+/// Exit code of a command that SIGTERM ended.
 const TERMINATED: u8 = 143;
 
 /// Signals that were heard.

@@ -78,7 +78,7 @@ pub struct Arguments {
     format: Format,
 }
 
-/// How answers look.
+/// Output format of `clino measure` and `clino plan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A table for people

@@ -62,7 +62,7 @@ pub(super) struct Answer {
     model_type: String,
     parameters: u64,
     threads: usize,
-    /// Measured just now.
+    /// Seconds of each part, as timed now.
     rates: Rates,
     /// From the cheapest to the dearest.
     plan: Vec<Line>,

@@ -28,7 +28,7 @@ pub struct Case {
 /// What is told of one snapshot.
 #[derive(Debug)]
 pub struct Told {
-    /// Of which run.
+    /// Run of the snapshot.
     pub run: RunId,
     at: SnapshotRef,
     /// By subject; under the empty name what was given without one.

@@ -14,9 +14,9 @@ const CONNECTIONS: usize = 4_096;
 /// Certificate, key and client authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Certificate chain.
+    /// PEM file of the certificate chain.
     pub cert: PathBuf,
-    /// Its key.
+    /// PEM file of the key of the certificate.
     pub key: PathBuf,
     /// Authorities of client certificates.
     pub clients: Option<PathBuf>,
@@ -27,17 +27,17 @@ pub struct Tls {
 pub struct Access {
     /// Without: TCP is plain.
     pub tls: Option<Tls>,
-    /// Who there is.
+    /// TOML file of tokens and their permissions.
     pub tokens: Option<PathBuf>,
-    /// Limits of projects.
+    /// TOML file of quotas by project.
     pub quotas: Option<PathBuf>,
-    /// Audit log.
+    /// File of the audit log.
     pub audit: Option<PathBuf>,
     /// Time between two looks at whether the client of a stream may still have it.
     pub recheck: Duration,
     /// How long a connection may take to begin.
     pub handshake: Duration,
-    /// Most connections.
+    /// Maximum number of connections.
     pub connections: usize,
 }
 
@@ -145,15 +145,15 @@ fn address(text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
 /// How a client makes itself known and whom it trusts, from its environment.
 #[derive(Clone, Default)]
 pub struct ClientAccess {
-    /// `CLINO_TOKEN`.
+    /// Token, from `CLINO_TOKEN`.
     pub token: Option<String>,
-    /// `CLINO_TOKEN_FILE`.
+    /// File with the token, from `CLINO_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
-    /// `CLINO_CA`.
+    /// PEM file of trusted authorities, from `CLINO_CA`.
     pub ca: Option<PathBuf>,
-    /// `CLINO_CERT`.
+    /// PEM file of the client certificate, from `CLINO_CERT`.
     pub cert: Option<PathBuf>,
-    /// `CLINO_KEY`.
+    /// PEM file of its key, from `CLINO_KEY`.
     pub key: Option<PathBuf>,
 }
 

@@ -31,7 +31,7 @@ pub struct Summary {
     pub outages: u64,
 }
 
-/// Where warnings go.
+/// Function that is called with each warning.
 pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Sends snapshots of a trainer from a thread of its own.

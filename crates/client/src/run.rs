@@ -15,7 +15,7 @@ use tokio_stream::{Stream, StreamExt};
 /// What is said of a snapshot beside its tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// Optimizer step.
+    /// Optimizer step of the snapshot.
     pub step: u64,
     /// `None`: the next free attempt of this step.
     pub attempt: Option<u32>,

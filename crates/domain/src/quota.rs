@@ -17,7 +17,7 @@ pub trait Quota: Send + Sync {
     fn spend(&self, project: &str, seconds: f64);
 }
 
-/// No limits.
+/// Quotas without any limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unlimited;
 

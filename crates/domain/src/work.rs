@@ -19,7 +19,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Nothing.
+    /// No work at all.
     pub const NONE: Self = Self { forwards: 0.0, backwards: 0.0, passes: 0.0, operations: 0.0 };
 
     /// Forwards, backwards and passes.

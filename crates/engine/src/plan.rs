@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// What the engine keeps of a run.
 pub struct Plan {
-    /// The model.
+    /// Network of the model.
     pub network: Arc<dyn Network>,
     /// The same model in candle, for GPUs; `None` where it is not written.
     pub twin: Option<Arc<autograd::Model>>,
@@ -38,7 +38,7 @@ pub struct Plan {
     /// What of the specification is not as whoever made it may think.
     pub warnings: Vec<String>,
     ground: Ground,
-    /// Never auto.
+    /// Precision in which the run is measured; never auto.
     pub precision: Precision,
 }
 
@@ -176,7 +176,7 @@ fn ground(network: &dyn Network, groups: &[Group], precision: Precision) -> Grou
 pub struct Group {
     /// Unique in its run.
     pub name: String,
-    /// Its examples.
+    /// Batches of the examples of the group.
     pub batches: Vec<Batch>,
     /// What each of them is.
     pub contents: Vec<Content>,

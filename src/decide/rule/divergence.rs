@@ -9,7 +9,7 @@ use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, short};
 use clino_domain::{Reason, Violation};
 
-/// See the module.
+/// The rule `divergence`; the module has its definition and source.
 pub struct Divergence;
 
 const FACTOR: Parameter = Parameter {

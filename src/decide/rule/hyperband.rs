@@ -14,7 +14,7 @@ use crate::decide::view::{Verdict, View};
 use clino_domain::{RunId, Violation};
 use crc_fast::CrcAlgorithm::Crc32IsoHdlc;
 
-/// See the module.
+/// The rule `hyperband`; the module has its definition and source.
 pub struct Hyperband;
 
 const MIN_RESOURCE: Parameter = Parameter {

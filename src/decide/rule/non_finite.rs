@@ -10,7 +10,7 @@ use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, 
 use crate::decide::view::{Verdict, View, many};
 use clino_domain::Reason;
 
-/// See the module.
+/// The rule `non_finite`; the module has its definition and source.
 pub struct NonFinite;
 
 const PATIENCE: Parameter = Parameter {

@@ -11,7 +11,7 @@ use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, 
 use crate::decide::view::{Verdict, View, many, short};
 use clino_domain::{Point, Reason};
 
-/// See the module.
+/// The rule `patience`; the module has its definition and source.
 pub struct Patience;
 
 const PATIENCE: Parameter = Parameter {

@@ -9,7 +9,7 @@ use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
 use crate::decide::view::{Verdict, View};
 use clino_domain::Reason;
 
-/// See the module.
+/// The rule `percentile`; the module has its definition and source.
 pub struct Percentile;
 
 const PERCENTILE: Parameter = Parameter {

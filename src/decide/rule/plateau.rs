@@ -13,7 +13,7 @@ use crate::decide::statistics::trend;
 use crate::decide::view::{Verdict, View, many, short};
 use clino_domain::{Direction, Reason};
 
-/// See the module.
+/// The rule `plateau`; the module has its definition and source.
 pub struct Plateau;
 
 /// Values through which a line is laid.

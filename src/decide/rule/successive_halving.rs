@@ -8,7 +8,7 @@ use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
 use crate::decide::view::{Other, Verdict, View};
 use clino_domain::Violation;
 
-/// See the module.
+/// The rule `successive_halving`; the module has its definition and source.
 pub struct SuccessiveHalving;
 
 const MIN_RESOURCE: Parameter = Parameter {

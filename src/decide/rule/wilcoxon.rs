@@ -8,7 +8,7 @@ use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters};
 use crate::decide::view::{Other, Used, Verdict, View, many, short};
 use clino_domain::{Direction, Point, Reason, SnapshotRef};
 
-/// See the module.
+/// The rule `wilcoxon`; the module has its definition and source.
 pub struct Wilcoxon;
 
 const P_THRESHOLD: Parameter = Parameter {

@@ -6,7 +6,7 @@ use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall}
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `accuracy`; the module has formula, source and cost.
 pub struct Accuracy;
 
 static DESCRIPTION: Description = Description {

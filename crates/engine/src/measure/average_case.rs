@@ -15,7 +15,7 @@ use crate::landscape::Point;
 use crate::scope::Scope;
 use clino_domain::{Fault, Needs, Work};
 
-/// See the module.
+/// The measure `average_case`; the module has formula, source and cost.
 pub struct AverageCase;
 
 static DESCRIPTION: Description = Description {

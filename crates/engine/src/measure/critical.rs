@@ -17,7 +17,7 @@ use crate::landscape::{Along, Point};
 use crate::scope::Scope;
 use clino_domain::{Fault, Needs, Violation, Work};
 
-/// See the module.
+/// The measure `critical`; the module has formula, source and cost.
 pub struct Critical;
 
 /// Least and greatest eta that are tried.

@@ -14,7 +14,7 @@ use crate::landscape::Share;
 use crate::scope::Scope;
 use clino_domain::{Needs, Work};
 
-/// See the module.
+/// The measure `gradient_noise`; the module has formula, source and cost.
 pub struct GradientNoise;
 
 /// Small batches that there are at least, where the probe has so many examples: errors are taken over them.
@@ -69,9 +69,9 @@ fn parts(scope: &Scope<'_>, keys: &[u64], count: usize) -> Vec<Share> {
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     examples: f64,
-    /// ‖g_j‖².
+    /// Squared norm of the gradient of batch j: ‖g_j‖².
     square: f64,
-    /// g_j · g.
+    /// Its product with the whole gradient: g_j · g.
     along: f64,
 }
 

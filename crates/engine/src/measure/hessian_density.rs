@@ -14,7 +14,7 @@ use crate::scope::Scope;
 use crate::spectrum::quadrature;
 use clino_domain::{Ended, Estimate, Needs, Quadrature, Work};
 
-/// See the module.
+/// The measure `hessian_density`; the module has formula, source and cost.
 pub struct HessianDensity;
 
 static DESCRIPTION: Description = Description {

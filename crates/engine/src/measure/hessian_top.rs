@@ -19,7 +19,7 @@ use crate::landscape::Position;
 use crate::scope::Scope;
 use clino_domain::{Needs, Work};
 
-/// See the module.
+/// The measure `hessian_top`; the module has formula, source and cost.
 pub struct HessianTop;
 
 static DESCRIPTION: Description = Description {

@@ -22,7 +22,7 @@ use crate::landscape::{Kept, Point};
 use crate::scope::Scope;
 use clino_domain::{Fault, Needs, Work};
 
-/// See the module.
+/// The measure `hessian_trace`; the module has formula, source and cost.
 pub struct HessianTrace;
 
 static DESCRIPTION: Description = Description {

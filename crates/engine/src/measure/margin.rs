@@ -9,7 +9,7 @@ use crate::outputs::{Outputs, best_other, log_sum_exp, tenth_percentile};
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `margin`; the module has formula, source and cost.
 pub struct Margin;
 
 static DESCRIPTION: Description = Description {

@@ -85,7 +85,7 @@ pub static MEASURES: &[&dyn Measure] = &[
 pub struct Description {
     /// As users write it.
     pub name: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     /// What it computes: w0 the snapshot, L the mean cross-entropy of the probe, g its gradient, H its Hessian, n
     /// standard normal noise.

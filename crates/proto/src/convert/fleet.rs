@@ -49,7 +49,7 @@ pub fn filter_from_pb(filter: Option<pb::RunFilter>) -> Result<RunFilter, Fault>
     Ok(RunFilter { project, experiment, tags: tags.into_iter().collect(), open })
 }
 
-/// A filter.
+/// Converts a filter to its message.
 pub fn filter_to_pb(filter: &RunFilter) -> pb::RunFilter {
     pb::RunFilter {
         project: filter.project.clone().unwrap_or_default(),

@@ -71,7 +71,7 @@ fn surface_from_pb(surface: pb::Surface) -> Surface {
     Surface { dimensions: surface.dimensions, axis: surface.axis, losses }
 }
 
-/// A reading.
+/// Converts a reading to its message.
 pub fn reading_to_pb(reading: &Reading) -> pb::Reading {
     let parameters = reading.parameters.iter().map(|(name, value)| (name.clone(), value_to_pb(value)));
     pb::Reading {
@@ -129,7 +129,7 @@ pub fn reading_from_pb(reading: pb::Reading) -> Result<Reading, Fault> {
     })
 }
 
-/// A report.
+/// Converts a report to its message.
 pub fn report_to_pb(report: &Report) -> pb::GetReportResponse {
     pb::GetReportResponse {
         snapshot: Some(at_to_pb(report.snapshot)),

@@ -270,7 +270,7 @@ pub fn announcement_to_pb(announcement: &Announcement) -> pb::BeginSnapshot {
     }
 }
 
-/// Step and attempt.
+/// Converts step and attempt to their message.
 pub fn at_to_pb(at: SnapshotRef) -> pb::SnapshotRef {
     pb::SnapshotRef { step: at.step, attempt: at.attempt }
 }
@@ -284,7 +284,7 @@ pub fn at_from_pb(at: Option<pb::SnapshotRef>) -> Result<SnapshotRef, Fault> {
     Ok(SnapshotRef { step: at.step, attempt: at.attempt })
 }
 
-/// A receipt.
+/// Converts a receipt to its message.
 pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
     let unmeasured =
         |line: &Unmeasured| pb::Unmeasured { measure: line.measure.clone(), reason: line.reason.clone() };

@@ -85,13 +85,13 @@ pub(super) fn measures_from_pb(measures: Vec<pb::MeasureRequest>) -> Result<Vec<
     Ok(domain)
 }
 
-/// Work.
+/// Converts work to its message.
 pub(super) fn work_to_pb(work: &Work) -> pb::Work {
     let Work { forwards, backwards, passes, operations } = *work;
     pb::Work { forwards, backwards, passes, operations }
 }
 
-/// Work.
+/// Converts a message to work.
 pub(super) fn work_from_pb(work: pb::Work) -> Work {
     let pb::Work { forwards, backwards, passes, operations } = work;
     Work { forwards, backwards, passes, operations }
@@ -186,7 +186,7 @@ fn latest_from_pb(latest: pb::Latest) -> Latest {
     Latest { measure, group, value, stderr }
 }
 
-/// A summary.
+/// Converts the summary of a run to its message.
 pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
     pb::RunSummary {
         run_id: run.run.0.clone(),

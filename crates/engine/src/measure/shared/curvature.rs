@@ -24,7 +24,7 @@ pub enum Along {
     Random,
     /// Vectors of Lanczos' iteration.
     Krylov,
-    /// The top eigenvector.
+    /// The eigenvector of the largest eigenvalue.
     Top,
 }
 

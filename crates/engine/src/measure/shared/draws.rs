@@ -84,7 +84,7 @@ pub fn settle(given: &BTreeMap<String, Value>, all: &mut BTreeMap<String, Value>
 
 /// Draws and what ended them.
 pub struct Made {
-    /// In draw order.
+    /// Values of all draws, in draw order.
     pub values: Vec<f64>,
     /// Why there are no more.
     pub ended: Ended,

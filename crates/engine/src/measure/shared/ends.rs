@@ -18,7 +18,7 @@ const ZERO: f64 = 1e-3;
 /// When an iteration ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most products.
+    /// Maximum number of products with the Hessian.
     pub iters: u32,
     /// Residual, or change, relative to the value.
     pub tol: f64,
@@ -30,7 +30,7 @@ pub struct Limits {
     pub last: f64,
 }
 
-/// One end.
+/// One end of the spectrum: an extreme eigenvalue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct End {
     /// v·Hv of the vector v that was found.
@@ -44,9 +44,9 @@ pub struct End {
 pub struct Found {
     /// The greatest eigenvalue; `None` where a gradient is not finite.
     pub top: Option<End>,
-    /// The least.
+    /// Smallest eigenvalue.
     pub bottom: Option<End>,
-    /// Products with H.
+    /// Number of products with the Hessian.
     pub products: u32,
     /// Whether the iteration ended because it had come near enough.
     pub settled: bool,

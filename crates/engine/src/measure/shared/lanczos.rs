@@ -18,7 +18,7 @@ const NOTHING: f64 = 1e-12;
 /// the first `kept` vectors are Ritz vectors, each tied to the one behind them all.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Its diagonal.
+    /// Diagonal of the tridiagonal matrix.
     pub diagonal: Vec<f64>,
     /// The ties; the last is that to the residual, whose norm it is.
     pub beside: Vec<f64>,
@@ -28,7 +28,7 @@ pub struct Seen {
 /// An eigenvalue of H as it is seen.
 #[derive(Debug, Clone)]
 pub struct Ritz {
-    /// Itself.
+    /// The eigenvalue.
     pub value: f64,
     /// ‖H v - value v‖ of its vector v, if products are exact.
     pub residual: f64,
@@ -76,7 +76,7 @@ impl Seen {
     }
 }
 
-/// See the module.
+/// A Lanczos iteration with full reorthogonalization.
 pub struct Lanczos<'p> {
     point: &'p mut dyn Point,
     /// ‖h v‖ of the products' differences.
