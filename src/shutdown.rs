@@ -102,7 +102,7 @@ impl Signals {
     /// Hears SIGTERM and SIGINT from now on; within a runtime.
     ///
     /// # Errors
-    /// When the system takes no handlers.
+    /// If the system cannot install signal handlers.
     pub fn hear() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }

@@ -21,7 +21,7 @@ impl Interrupt {
     /// From now on the first SIGINT or SIGTERM raises `stop`; the second one ends the process.
     ///
     /// # Errors
-    /// When the system takes no handlers.
+    /// If the system cannot install signal handlers.
     pub fn hear(stop: Stop) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::internal(format!("signals: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;

@@ -155,7 +155,7 @@ impl Close {
     /// Closes the run.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         self.daemon.run(&self.run).await?.close().await.map(drop)
     }

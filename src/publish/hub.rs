@@ -83,7 +83,7 @@ impl Hub {
     /// The same, asking policies on a thread of their own.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// If the system cannot start a thread.
     pub fn started(self) -> std::io::Result<Arc<Self>> {
         let hub = Arc::new(self);
         let whose = Arc::downgrade(&hub);

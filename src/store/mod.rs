@@ -60,19 +60,19 @@ pub trait EventStore: Archive + Vault {
     /// them into `most`. Called before anything of such a run is pushed.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn runs(&self, most: usize) -> Result<Vec<StoredRun>, Fault>;
 
     /// What the engine has done for each project within a time, oldest first.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn worked(&self, window: Duration) -> Result<Vec<Worked>, Fault>;
 
     /// Begins to write, on a thread of its own: what was pushed before waits for it. Numbers about the writing go to `tally`.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// If the system cannot start a thread.
     fn start(self: Arc<Self>, audience: Weak<dyn Audience>, tally: Arc<Tally>) -> io::Result<()>;
 
     /// Takes an entry; never blocks. The opening of a run comes before all else of it.
@@ -105,13 +105,13 @@ pub trait EventStore: Archive + Vault {
     /// Events of a run from a place on, in their order, at most so many. A number that is missing was set aside.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn page(&self, run: &RunId, from: u64, most: usize) -> Result<Vec<Arc<Sequenced>>, Fault>;
 
     /// All that is kept of one snapshot.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn report(&self, run: &RunId, at: SnapshotRef) -> Result<Report, Fault>;
 }
 

@@ -108,7 +108,7 @@ impl Run {
     /// is the one that comes back.
     ///
     /// # Errors
-    /// What the daemon answers, at once or as the last item.
+    /// The fault that the daemon answers, at once or as the last item.
     pub async fn watch(
         &self,
         from: Option<u64>,
@@ -130,7 +130,7 @@ impl Run {
     /// All readings of one snapshot, or of the one that was measured last.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn report(&self, snapshot: Option<SnapshotRef>) -> Result<Report, Fault> {
         let request =
             pb::GetReportRequest { run_id: self.id.0.clone(), snapshot: snapshot.map(convert::at_to_pb) };
@@ -141,7 +141,7 @@ impl Run {
     /// What the run is and how far it is.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn summary(&self) -> Result<RunSummary, Fault> {
         let request = pb::GetRunRequest { run_id: self.id.0.clone() };
         let answer = self.client.runs_service().get_run(request).await;
@@ -151,7 +151,7 @@ impl Run {
     /// No more snapshots; what waits is still measured.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn close(&self) -> Result<RunSummary, Fault> {
         let request = pb::CloseRunRequest { run_id: self.id.0.clone(), resumable: false };
         let answer = self.client.runs_service().close_run(request).await;

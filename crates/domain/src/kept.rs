@@ -132,19 +132,19 @@ pub trait Vault: Send + Sync + Debug {
     /// What a run was asked to be, as far as it was settled when it opened.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn specification(&self, run: &RunId) -> Result<RunSpec, Fault>;
 
     /// The newest snapshots of a run.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn ledger(&self, run: &RunId) -> Result<Ledger, Fault>;
 
     /// The initialization that was received last, if it is kept.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn initialization(
         &self,
         run: &RunId,

@@ -196,7 +196,7 @@ pub trait Archive: Send + Sync + Debug {
     /// those of a stretch in the order of their steps.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn recall(
         &self,
         run: &RunId,

@@ -182,7 +182,7 @@ impl Series {
     /// The point of a step, if it has a value.
     ///
     /// # Errors
-    /// When it would have to be read back.
+    /// If it would have to be read back.
     pub fn at(&self, step: u64) -> Result<Option<Point>, Missing> {
         let points = if self.gone(step) { &self.page(step)?.points } else { &self.points };
         let place = points.partition_point(|point| point.at.step < step);
@@ -192,7 +192,7 @@ impl Series {
     /// The first point with a value at a step or behind it.
     ///
     /// # Errors
-    /// When it would have to be read back.
+    /// If it would have to be read back.
     pub fn first_from(&self, step: u64) -> Result<Option<Point>, Missing> {
         let first = |points: &[Point], step| {
             points.iter().find(|point| point.at.step >= step && point.counts()).copied()

@@ -28,7 +28,7 @@ pub trait Resident: Send {
     /// Scores of a few examples of a group at w0, which rise; it counts for no reading.
     ///
     /// # Errors
-    /// A stop, or a lost device.
+    /// `Cancelled` if a stop was requested; a fault if the device is lost.
     fn rows(&mut self, plan: &Plan, group: usize, rows: &[usize], stop: &Stop) -> Result<Outputs, Fault>;
 
     /// What was done since the last call, on so many examples.

@@ -32,7 +32,7 @@ impl<B: Backend> Worker<B> {
     /// Computes the gradient of the mean loss into [`Worker::gradient`].
     ///
     /// # Errors
-    /// A stop, or a lost device.
+    /// `Cancelled` if a stop was requested; a fault if the device is lost.
     pub fn find_gradient(&mut self, ground: Ground<'_, B>, at: At) -> Result<B::Losses, Fault> {
         let mut gradient = room(&self.backend, &mut self.gradient, ground)?;
         let losses = self.backend.gradient(ground, at, &mut gradient)?;

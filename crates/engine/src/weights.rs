@@ -199,7 +199,7 @@ impl<T: Real> Snapped<T> {
     /// w0 - the previous snapshot; `None` when there is none.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     pub fn update(&self) -> Result<Option<Vec<T>>, Fault> {
         let Some(previous) = &self.references.previous else { return Ok(None) };
         let mut update = vec![T::ZERO; self.weights.data.len()];

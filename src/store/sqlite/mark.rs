@@ -133,7 +133,7 @@ fn holds_tensors_alone(path: &Path) -> bool {
 /// Marks a directory as clino's, unless it is.
 ///
 /// # Errors
-/// Those of the disk.
+/// If the disk fails.
 pub(super) fn write(path: &Path) -> io::Result<()> {
     let mark = path.join(MARK);
     let unfinished = path.join(UNFINISHED_MARK);

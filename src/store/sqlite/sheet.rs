@@ -59,19 +59,19 @@ pub trait Sheet {
     /// The names of the columns come first.
     ///
     /// # Errors
-    /// Those of writing.
+    /// If it cannot be written.
     fn head(&mut self, columns: &[String]) -> io::Result<()>;
 
     /// A row: as many cells as there are columns.
     ///
     /// # Errors
-    /// Those of writing.
+    /// If it cannot be written.
     fn row(&mut self, cells: Vec<Cell>) -> io::Result<()>;
 
     /// No more rows.
     ///
     /// # Errors
-    /// Those of writing.
+    /// If it cannot be written.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
@@ -180,7 +180,7 @@ impl<W: Write + Send> Parquet<W> {
     /// To a writer, with these columns.
     ///
     /// # Errors
-    /// Those of writing.
+    /// If it cannot be written.
     pub fn new(writer: W, columns: &[(&str, Kind)]) -> io::Result<Self> {
         let field = |(name, kind): &(&str, Kind)| match kind {
             Kind::Text => format!("optional binary {name} (UTF8);"),

@@ -97,7 +97,7 @@ impl Throw {
     /// Mean losses of draws.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     pub fn losses(&self, scope: &mut Scope<'_>, draws: &[u32]) -> Result<Vec<f64>, Shortfall> {
         Ok(scope.explore(draws, |point, draw| self.loss(point, draw))?)
     }

@@ -135,7 +135,7 @@ pub trait Measure: Sync {
     /// Computes it.
     ///
     /// # Errors
-    /// When there is no number to give, with the reason.
+    /// If there is no number, with the reason.
     fn measure(&self, scope: &mut Scope<'_>, parameters: &Parameters) -> Result<Findings, Shortfall>;
 }
 
@@ -170,7 +170,7 @@ impl Chosen {
     /// Computes it.
     ///
     /// # Errors
-    /// When there is no number to give, with the reason.
+    /// If there is no number, with the reason.
     pub fn measure(&self, scope: &mut Scope<'_>) -> Result<Findings, Shortfall> {
         self.measure.measure(scope, &self.parameters)
     }

@@ -62,7 +62,7 @@ impl<T: Element> Carrier<T> {
     /// Starts to copy elements of a slot from `start` on: at most [`PIECE`].
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn piece(&mut self, (slot, start): (usize, usize), dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
         let len = bytes.len() / dtype.size() as usize;
         let Some(vector) = &mut self.vector else { return Err(Fault::internal("a piece behind the last")) };
@@ -94,7 +94,7 @@ impl<T: Element> Carrier<T> {
     /// The parameters, all of them there.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn finish(mut self) -> Result<Vector<T>, Fault> {
         self.stream.synchronize().map_err(|error| self.gpu.fault(&error))?;
         self.vector.take().ok_or_else(|| Fault::internal("a snapshot was carried twice"))

@@ -81,7 +81,7 @@ pub fn decision_to_pb(decision: &Decision) -> pb::Decision {
 /// A decision.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn decision_from_pb(decision: pb::Decision) -> Result<Decision, Fault> {
     let at = |at: Option<pb::SnapshotRef>| at.map(|at| at_from_pb(Some(at))).transpose();
     let overridden = |overridden: pb::Overridden| {

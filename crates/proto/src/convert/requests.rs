@@ -306,7 +306,7 @@ pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
 /// A receipt.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn receipt_from_pb(receipt: pb::PushSnapshotResponse) -> Result<Receipt, Fault> {
     let unmeasured = |line: pb::Unmeasured| Unmeasured { measure: line.measure, reason: line.reason };
     Ok(Receipt {

@@ -162,7 +162,7 @@ pub fn opened_to_pb(opened: &OpenedRun) -> pb::OpenRunResponse {
 /// The answer of `OpenRun`.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn opened_from_pb(opened: pb::OpenRunResponse) -> Result<OpenedRun, Fault> {
     let parameters = opened.parameters.into_iter().map(spec_from_pb).collect::<Result<_, _>>()?;
     Ok(OpenedRun {
@@ -224,7 +224,7 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
 /// A summary.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
     Ok(RunSummary {
         run: RunId(run.run_id),

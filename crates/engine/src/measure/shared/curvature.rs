@@ -43,7 +43,7 @@ pub fn step(position: &dyn Position, along: Along) -> f64 {
 /// H v for a vector of length 1.
 ///
 /// # Errors
-/// A stop.
+/// `Cancelled` if a stop was requested.
 pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault> {
     point.go(v, step);
     point.gradient()?;
@@ -59,7 +59,7 @@ pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault>
 /// A draw of noise, brought to length 1.
 ///
 /// # Errors
-/// A lost device.
+/// If the device is lost.
 pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
     let v = point.keep_noise(draw, purpose)?;
     let norm = point.product(v, v)?.sqrt();

@@ -111,7 +111,7 @@ impl Basis {
 /// Both ends by Lanczos' iteration from normal noise.
 ///
 /// # Errors
-/// A stop.
+/// `Cancelled` if a stop was requested.
 pub fn lanczos(point: &mut dyn Point, limits: Limits, basis: Basis) -> Result<Found, Fault> {
     let from = curvature::unit_noise(point, 0, Purpose::Gauss)?;
     let mut lanczos = Lanczos::new(point, from, limits.step);
@@ -167,7 +167,7 @@ fn rayleigh(point: &mut dyn Point, v: Kept, step: f64) -> Result<End, Fault> {
 /// The dominant eigenvalue by power iteration from normal noise; where it is negative, the top as well.
 ///
 /// # Errors
-/// A stop.
+/// `Cancelled` if a stop was requested.
 pub fn power(point: &mut dyn Point, limits: Limits) -> Result<Found, Fault> {
     let first = drive(point, limits, 0.0)?;
     if first.top.is_none_or(|top| top.value >= 0.0) {

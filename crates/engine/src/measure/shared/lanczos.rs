@@ -103,7 +103,7 @@ impl<'p> Lanczos<'p> {
     /// One product; false when there is nothing left to see, or a gradient is not finite: then it ends.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     pub fn advance(&mut self) -> Result<bool, Fault> {
         let newest = self.next;
         if !self.basis.is_empty() {
@@ -127,7 +127,7 @@ impl<'p> Lanczos<'p> {
     /// Goes on with no more of the basis than these Ritz vectors.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn restart(&mut self, keep: &[&Ritz]) -> Result<(), Fault> {
         let vectors = keep.iter().map(|ritz| self.vector(ritz)).collect::<Result<Vec<_>, Fault>>()?;
         self.drop_basis();
@@ -158,7 +158,7 @@ impl<'p> Lanczos<'p> {
     /// These Ritz vectors; gives back the room of all the rest.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn end(mut self, wanted: &[&Ritz]) -> Result<Vec<Kept>, Fault> {
         self.point.release(self.next);
         let vectors = wanted.iter().map(|ritz| self.vector(ritz)).collect();

@@ -23,7 +23,7 @@ const THREADS: u32 = 256;
 /// Times every kernel that goes over parameters, on so many elements.
 ///
 /// # Errors
-/// No memory, or a lost device.
+/// If memory runs out or the device is lost.
 pub fn speeds(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
     let mut all = of::<f32>(gpu, elements, clock)?;
     all.extend(of::<f64>(gpu, elements, clock)?);
