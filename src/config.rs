@@ -188,7 +188,7 @@ pub struct Config {
     pub events: usize,
     /// Directory of the history; `None`: what happens is kept in memory.
     pub data: Option<PathBuf>,
-    /// How long closed runs are kept there; `None`: for ever.
+    /// How long closed runs are kept there; `None`: forever.
     pub retain: Option<Duration>,
     /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
     pub reserve: u64,

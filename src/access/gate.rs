@@ -20,7 +20,7 @@ use tokio::sync::watch;
 /// Where the files are, and how often what they say is looked at again in the middle of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Who there is; `None`: whoever reaches the daemon may do everything.
+    /// The tokens file; `None`: every client may do everything.
     pub tokens: Option<PathBuf>,
     /// TOML file of quotas by project.
     pub quotas: Option<PathBuf>,

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub enum Fit {
     /// Nothing: numbers and words.
     Whole,
-    /// The middle of its texts may be left out, down to so many columns.
+    /// The middle of its texts may be left out, down to this many columns.
     Name(usize),
     /// Ids, of which the beginning is enough.
     Id,
@@ -174,7 +174,7 @@ impl Gap {
         }
     }
 
-    /// Columns that so many take beside their texts.
+    /// Width of the gaps between this many columns.
     fn around(self, columns: usize) -> usize {
         let (left, right) = self.padding();
         columns * usize::from(left + right) + columns.saturating_sub(1)

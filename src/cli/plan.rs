@@ -64,7 +64,7 @@ pub(super) struct Answer {
     threads: usize,
     /// Seconds of each part, as timed now.
     rates: Rates,
-    /// From the cheapest to the dearest.
+    /// From the cheapest to the most expensive.
     plan: Vec<Line>,
     /// Of all of them.
     seconds: f64,

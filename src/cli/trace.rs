@@ -38,7 +38,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Its point of a subject, of so many that are asked for.
+    /// Its point for one of the subjects of the policy.
     ///
     /// # Errors
     /// A value without a subject where several are asked for.

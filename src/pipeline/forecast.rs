@@ -1,5 +1,5 @@
 //! How long a reading will take: as long as it took on the snapshot before; on the first one, what its planned operations
-//! take at the rate of those that were made. One that was slow once is not left out for ever: with every snapshot that
+//! take at the rate of those that were made. One that was slow once is not left out forever: with every snapshot that
 //! skips it, what is expected of it comes nearer to the least that it may take.
 //!
 //! Owns: what a run has learned of its readings' times. May not touch: the plan itself, clocks.
@@ -27,7 +27,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// After a reading that was planned to do some work, and did some in so many seconds.
+    /// Records a reading: its planned work, its counted work and its seconds.
     pub fn after(before: Option<&Self>, seconds: f64, planned: Work, did: Work) -> Self {
         let network = |work: Work| work.forwards + 2.0 * work.backwards;
         // (Without the network it is 0 / 0, of which the minimum is 1.)
@@ -78,7 +78,7 @@ fn key(task: &Task) -> (usize, Option<String>) {
 pub struct Costs(Vec<Option<Planned>>);
 
 impl Costs {
-    /// Of so many measures, none of which is made.
+    /// A forecast for a number of measures, before the first was made.
     pub fn new(measures: usize) -> Self {
         Self(vec![None; measures])
     }

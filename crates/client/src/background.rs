@@ -94,7 +94,7 @@ impl Sender {
         self.slot.run()
     }
 
-    /// Waits for the run to be opened, at most `patience`; for whoever wants to follow it.
+    /// Waits up to `patience` for the run to be opened, so that it can be followed.
     pub fn opened(&self, patience: Duration) -> Option<RunId> {
         self.slot.opened(patience)
     }

@@ -25,7 +25,7 @@ pub struct Label {
     pub initialization: bool,
     /// A retry with the same key and the same bytes gets the first receipt; with `digest`, without sending them again.
     pub key: Option<String>,
-    /// SHA-256 of all bytes in the order of the tensors, lower-case hexadecimal, for whoever has it anyway.
+    /// SHA-256 of all bytes in the order of the tensors, lower-case hexadecimal, if the caller has it anyway.
     pub digest: Option<String>,
 }
 

@@ -23,7 +23,7 @@ pub struct OpenedRun {
     pub parameters: Vec<TensorSpec>,
     /// False when the idempotency key found a run that was open before.
     pub created: bool,
-    /// What of the request is not as whoever sent it may think, a sentence each.
+    /// What of the request may differ from what its sender expects, a sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -132,7 +132,7 @@ pub struct Receipt {
     pub replaced: Option<SnapshotRef>,
     /// Whether the idempotency key found a snapshot received before.
     pub repeated: bool,
-    /// What of it is not as whoever sent it may think, a sentence each.
+    /// What of it may differ from what its sender expects, a sentence each.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// What the run's policy said last, of the snapshots that were measured before.

@@ -32,7 +32,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// How many were at most so much, for each of these bounds.
+    /// How many observations were at most each of these bounds.
     Histogram(&'static [f64]),
 }
 
@@ -258,7 +258,7 @@ impl Meters {
         self.add(metric, labels, 1.0);
     }
 
-    /// It is so much now.
+    /// Sets a gauge to a value.
     pub fn set(&self, metric: Metric, labels: &[&str], value: f64) {
         self.at(metric, labels, |sample| *sample = Sample::Number(value));
     }

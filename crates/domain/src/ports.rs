@@ -30,7 +30,7 @@ pub struct Admitted {
     pub model_type: String,
     /// What a snapshot must hold.
     pub layout: Arc<dyn Layout>,
-    /// What will be measured, defaults filled in, from the cheapest to the dearest.
+    /// What will be measured, defaults filled in, from the cheapest to the most expensive.
     pub measures: Vec<MeasureRequest>,
     /// What each of them needs.
     pub needs: Vec<Needs>,
@@ -40,7 +40,7 @@ pub struct Admitted {
     pub examples: Vec<usize>,
     /// Precision in which the run is measured; never [`Precision::Auto`].
     pub precision: Precision,
-    /// What of the specification is not as whoever made it may think, a sentence each.
+    /// What of the specification may differ from what its author expects, a sentence each.
     pub warnings: Vec<String>,
     /// Whether any measure needs the initialization.
     pub needs_init: bool,
@@ -124,7 +124,7 @@ pub trait Layout: Send + Sync + Debug {
     /// Those of [`Layout::arrange`] for all other parameters.
     fn arrange_initialization(&self, manifest: &Manifest) -> Result<Vec<Option<usize>>, Fault>;
 
-    /// What of a manifest that can be arranged is not as whoever made it may think, a sentence each.
+    /// What of a manifest that can be arranged may differ from what its author expects, a sentence each.
     fn remarks(&self, _manifest: &Manifest) -> Vec<String> {
         Vec::new()
     }
@@ -206,12 +206,12 @@ pub trait Archive: Send + Sync + Debug {
     ) -> Result<(), Fault>;
 }
 
-/// So many snapshots at the next steps, of each the attempt that was measured last.
+/// A number of snapshots at the next steps; for each the attempt that was measured last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
     /// From this step on.
     pub from: u64,
-    /// At most so many.
+    /// Maximum number of snapshots.
     pub most: usize,
 }
 

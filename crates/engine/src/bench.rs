@@ -1,4 +1,4 @@
-//! One piece of the engine's work at a time, for whoever times it.
+//! One piece of the engine's work at a time, to be timed.
 //!
 //! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
 

@@ -92,7 +92,7 @@ impl Engine {
         self.pool.install(|| self.gpus.check())
     }
 
-    /// Times the kernels of the first GPU on so many elements; `clock` tells seconds.
+    /// Times the kernels of the first GPU on a number of elements; `clock` returns seconds.
     ///
     /// # Errors
     /// If the GPU fails.

@@ -23,7 +23,7 @@ pub struct Plan {
     pub twin: Option<Arc<autograd::Model>>,
     /// Probe groups.
     pub groups: Vec<Group>,
-    /// From the cheapest to the dearest.
+    /// From the cheapest to the most expensive.
     pub measures: Vec<Chosen>,
     /// What each of them will do on one group, less what those before it have made.
     pub works: Vec<Work>,
@@ -35,7 +35,7 @@ pub struct Plan {
     pub elements: bool,
     /// Whether it is measured on GPUs or not at all.
     pub gpu_only: bool,
-    /// What of the specification is not as whoever made it may think.
+    /// What of the specification may differ from what its author expects.
     pub warnings: Vec<String>,
     ground: Ground,
     /// Precision in which the run is measured; never auto.

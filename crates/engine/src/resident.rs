@@ -31,7 +31,7 @@ pub trait Resident: Send {
     /// `Cancelled` if a stop was requested; a fault if the device is lost.
     fn rows(&mut self, plan: &Plan, group: usize, rows: &[usize], stop: &Stop) -> Result<Outputs, Fault>;
 
-    /// What was done since the last call, on so many examples.
+    /// Work done since the last call, on a number of examples.
     fn work(&self, examples: usize) -> Work;
 
     /// Gives the snapshot back, when the memory of the device has been freed.

@@ -93,7 +93,7 @@ impl Hyperband {
     }
 }
 
-/// How many runs of each so many belong to each bracket.
+/// How many runs belong to each bracket, out of the sum of all.
 fn shares(least: u64, most: u64, factor: u64) -> Vec<u64> {
     // Not libm's: at whole powers of η the last bit decides, and has to be that of Python's logarithm.
     let brackets = ((most as f64 / least as f64).ln() / (factor as f64).ln()).floor() + 1.0;

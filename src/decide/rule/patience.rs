@@ -1,4 +1,4 @@
-//! `patience`: stops a run that has not improved for so many checks.
+//! `patience`: stops a run that has not improved for a number of checks.
 //!
 //! Owns: how checks without improvement are counted. May not touch: what a check is (a snapshot with a value).
 //!

@@ -1,4 +1,4 @@
-//! `percentile`: stops a run whose best value is not among the best so many in a hundred of the complete runs.
+//! `percentile`: stops a run whose best value is not in the best `percentile` per cent of the complete runs.
 //!
 //! Owns: its description. May not touch: the ranking, which it shares.
 

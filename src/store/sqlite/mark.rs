@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// The only version of the mark that there is.
 const VERSION: u32 = 1;
-/// What a mark says to whoever opens it.
+/// Text of the mark for people who open it.
 const ABOUT: &str = "This directory holds the history of a clino daemon (clino serve --data). Files in it are clino's: it \
                      makes them, and it removes those that it made. Put nothing else here.";
 /// Longest mark, and longest lock, that is read.

@@ -17,7 +17,7 @@ use clino_domain::{Needs, Work};
 /// The measure `gradient_noise`; the module has formula, source and cost.
 pub struct GradientNoise;
 
-/// Small batches that there are at least, where the probe has so many examples: errors are taken over them.
+/// Minimum number of small batches, if the probe has as many examples: errors are taken over them.
 const BATCHES: usize = 8;
 /// Fewest that tell an error: without one of them there must be two sizes of batches.
 const FEWEST: usize = 3;
@@ -65,7 +65,7 @@ fn parts(scope: &Scope<'_>, keys: &[u64], count: usize) -> Vec<Share> {
     (0..count).map(part).collect()
 }
 
-/// A batch, of so many examples.
+/// A batch of a number of examples.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     examples: f64,

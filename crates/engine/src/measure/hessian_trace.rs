@@ -58,7 +58,7 @@ static DESCRIPTION: Description = Description {
     standard: false,
 };
 
-/// v·Hv of random signs v over so many tensors.
+/// v·Hv of random signs v, for a number of tensors.
 fn hutchinson(point: &mut dyn Point, draw: u32, h: f64, tensors: usize) -> Result<f64, Fault> {
     let slope = |point: &mut dyn Point| {
         point.gradient()?;

@@ -154,7 +154,7 @@ impl Gpus {
         Ok(self.sound().into_iter().map(check::kernels).collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Times the kernels of the first GPU on so many elements.
+    /// Times the kernels of the first GPU on a number of elements.
     ///
     /// # Errors
     /// If memory runs out or the device is lost.

@@ -77,7 +77,7 @@ pub const MAX_MIB: Parameter = Parameter {
 /// Bytes of a MiB.
 const MIB: f64 = (1u64 << 20) as f64;
 
-/// How many vectors of so many bytes there is room for.
+/// How many vectors of this many bytes there is room for.
 pub fn room(p: &Parameters, bytes: usize) -> u32 {
     (f64::from(p.count(MAX_MIB.name)) * MIB / bytes.max(1) as f64) as u32
 }
@@ -87,7 +87,7 @@ pub fn vector_bytes(position: &dyn Position) -> usize {
     position.parameters() * if position.epsilon() < 1e-10 { 8 } else { 4 }
 }
 
-/// MiB that so many vectors take, rounded up.
+/// MiB that this many vectors take, rounded up.
 pub fn mib(vectors: u32, bytes: usize) -> f64 {
     (f64::from(vectors) * bytes as f64 / MIB).ceil()
 }

@@ -81,7 +81,7 @@ impl Basis {
     /// Above this a basis takes more time than products do.
     const MOST: u32 = 128;
 
-    /// For `steps` steps, in room for so many vectors; `None` where that is too little.
+    /// For `steps` steps in the room of a number of vectors; `None` if that is too little.
     pub fn within(room: u32, steps: u32) -> Option<Self> {
         let whole = Self { most: steps.min(Self::MOST), kept: Self::MOST / 2 };
         if whole.most == steps && steps.saturating_add(2) <= room {
