@@ -31,7 +31,7 @@ impl Dense {
         View::rows(&w[self.at..], (self.outputs, self.inputs), self.inputs)
     }
 
-    /// Bias of the layer, [outputs].
+    /// Bias of the layer, one number per output.
     pub fn bias<'a, T>(&self, w: &'a [T]) -> &'a [T] {
         &w[self.at + self.outputs * self.inputs..][..self.outputs]
     }
