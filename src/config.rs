@@ -40,7 +40,7 @@ pub fn cuda_libraries() -> Vec<PathBuf> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Lines of text for people.
     Text,
     /// One object a line.
     Json,
@@ -50,9 +50,9 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Words {
-    /// `a,b`.
+    /// One text, such as `a,b`.
     One(String),
-    /// `["a", "b"]`.
+    /// A list, such as `["a", "b"]`.
     Many(Vec<String>),
 }
 
@@ -60,9 +60,9 @@ pub enum Words {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Quantity {
-    /// Bytes, or seconds.
+    /// A number of bytes or seconds.
     Number(f64),
-    /// `512MiB`, or `30s`.
+    /// A text with a unit, such as `512MiB` or `30s`.
     Text(String),
 }
 
@@ -70,7 +70,7 @@ pub enum Quantity {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
-    /// TCP addresses.
+    /// TCP addresses to listen on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<Words>,
     /// Path of a unix socket.
@@ -82,13 +82,13 @@ pub struct Raw {
     /// `cpu`, `auto`, or GPUs such as `cuda:0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Words>,
-    /// Longest shutdown.
+    /// How long a shutdown may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<Quantity>,
     /// A filter such as `info` or `clino=debug`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// `text` or `json`.
+    /// Format of log lines: `text` or `json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<LogFormat>,
     /// Most bytes of snapshots held at once, and of probes.
@@ -97,7 +97,7 @@ pub struct Raw {
     /// Directory of the spool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spool: Option<PathBuf>,
-    /// Most runs.
+    /// Maximum number of runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<usize>,
     /// How long an upload may send nothing.
@@ -118,7 +118,7 @@ pub struct Raw {
     /// Certificate of the TCP listeners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
-    /// Its key.
+    /// PEM file of the key of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
     /// Authorities of client certificates.
@@ -127,10 +127,10 @@ pub struct Raw {
     /// Who may do what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<PathBuf>,
-    /// Limits of projects.
+    /// TOML file of quotas by project.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quotas: Option<PathBuf>,
-    /// Audit log.
+    /// File of the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<PathBuf>,
     /// Listen beyond this machine without protection.
@@ -142,7 +142,7 @@ pub struct Raw {
     /// How long a connection may take to begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake: Option<Quantity>,
-    /// Most connections.
+    /// Maximum number of connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<usize>,
     /// Address of metrics and probes over HTTP.
@@ -159,28 +159,28 @@ pub struct Raw {
     pub otlp: Option<String>,
 }
 
-/// What is meant.
+/// The settings of a daemon, checked and complete.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// TCP addresses.
+    /// TCP addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// Unix socket.
+    /// Path of the Unix socket.
     pub socket: Option<PathBuf>,
     /// It is the standard one: its folder is made, and is this user's alone.
     pub own_folder: bool,
     /// Where the engine computes.
     pub place: Place,
-    /// Longest shutdown.
+    /// How long a shutdown may take.
     pub grace: Duration,
     /// Filter of log lines.
     pub log: String,
-    /// How they look.
+    /// Format of log lines.
     pub log_format: LogFormat,
     /// Most bytes of snapshots held at once (in memory, or in the spool when large), and as many of probes.
     pub memory: u64,
     /// Directory of the spool.
     pub spool: PathBuf,
-    /// Most runs.
+    /// Maximum number of runs.
     pub runs: usize,
     /// How long an upload may send nothing.
     pub idle: Duration,
@@ -188,7 +188,7 @@ pub struct Config {
     pub events: usize,
     /// Directory of the history; `None`: what happens is kept in memory.
     pub data: Option<PathBuf>,
-    /// How long closed runs are kept there; `None`: for ever.
+    /// How long closed runs are kept there; `None`: forever.
     pub retain: Option<Duration>,
     /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
     pub reserve: u64,

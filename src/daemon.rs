@@ -152,7 +152,7 @@ impl Daemon {
     }
 }
 
-/// What is told of the engine's devices: to whoever examines runs, and to whoever waits for one to be lost.
+/// Reports the engine's devices to the examiner of runs, and to those who wait for a device to be lost.
 struct DeviceWatch {
     examiner: Bounded,
     sound: watch::Sender<bool>,
@@ -237,7 +237,7 @@ impl History {
     }
 }
 
-/// Events held in memory of a run whose older ones are read back from its history, and about so many bytes of them.
+/// Most events, and about how many bytes of them, held in memory for a run whose older ones are in its history.
 const WITH_HISTORY: Bounds = Bounds { events: 128, bytes: 1 << 18, records: 64, reports: 4 };
 
 /// Whoever remembers what happened, in memory or in a history with the runs that it holds.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 const FOR_STREAMS: f64 = 0.1;
 /// Open uploads get at most this share of the grace, the engine most of the rest.
 const FOR_UPLOADS: f64 = 0.5;
-/// An aborted upload gets so much longer to tell its client.
+/// Extra time for an aborted upload to tell its client.
 const FOR_ABORTING: f64 = 0.05;
 /// The engine looks at its stop between draws and batches: so long before its time is up it is raised.
 const FOR_STOPPING: f64 = 0.3;
@@ -102,7 +102,7 @@ impl Signals {
     /// Hears SIGTERM and SIGINT from now on; within a runtime.
     ///
     /// # Errors
-    /// When the system takes no handlers.
+    /// If the system cannot install signal handlers.
     pub fn hear() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }

@@ -26,14 +26,14 @@ const WAITING: usize = 4_096;
 /// Lines that are written at once.
 const TOGETHER: usize = 256;
 
-/// One line.
+/// A line of the audit log.
 #[derive(Debug, Default, Serialize)]
 pub struct Record<'a> {
     /// opened, resumed, closed, override, denied, quota, reloaded, refused_reload.
     pub event: &'a str,
     /// As the tokens file names them; empty where nobody is known.
     pub who: &'a str,
-    /// From where.
+    /// Address of the client.
     pub peer: &'a str,
     /// Path of the call.
     pub method: &'a str,
@@ -68,7 +68,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Nothing is written.
+    /// An audit log that writes nothing.
     pub fn none(tally: Arc<Tally>) -> Self {
         Self { queue: None, tally }
     }
@@ -103,7 +103,7 @@ impl Audit {
         }
     }
 
-    /// Opens the file again, for whoever has moved it away; that is seen without being told as well.
+    /// Opens the file again after it was moved away; a move is also noticed without this call.
     pub fn reopen(&self) {
         // A full queue is being written, and the writer looks at the file before.
         let _ = self.queue.as_ref().map(|queue| queue.try_send(Message::Reopen));
@@ -119,7 +119,7 @@ impl Audit {
     }
 }
 
-/// Rights of everybody who is neither the owner nor of the group, which may be that of whoever ships logs.
+/// Permissions of users who are neither the owner nor in the group (the group may ship logs).
 const WORLD: u32 = 0o007;
 
 /// Opens the log for its owner alone where there is none, whatever the umask; takes it from the world where there is one. A

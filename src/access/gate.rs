@@ -20,11 +20,11 @@ use tokio::sync::watch;
 /// Where the files are, and how often what they say is looked at again in the middle of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Who there is; `None`: whoever reaches the daemon may do everything.
+    /// The tokens file; `None`: every client may do everything.
     pub tokens: Option<PathBuf>,
-    /// Limits of projects.
+    /// TOML file of quotas by project.
     pub quotas: Option<PathBuf>,
-    /// The audit log.
+    /// File of the audit log.
     pub audit: Option<PathBuf>,
     /// Time between two looks at whether the client of a stream may still see it.
     pub recheck: Duration,
@@ -33,13 +33,13 @@ pub struct Settings {
 /// How somebody is known. A token is kept as its hash.
 #[derive(Debug, Clone)]
 pub enum Credential {
-    /// By a token.
+    /// A token, by its SHA-256.
     Token([u8; 32]),
     /// By the certificate of the connection.
     Certificate(Arc<Certificate>),
     /// By the user of the process at the other end of a unix socket.
     User(u32),
-    /// By nothing.
+    /// No credential.
     Nothing,
 }
 
@@ -50,7 +50,7 @@ pub struct Identity {
     pub name: String,
     /// What they may do.
     pub grants: Arc<Grants>,
-    /// Until when.
+    /// Time at which the access expires, if it does.
     pub expires: Option<SystemTime>,
 }
 

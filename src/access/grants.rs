@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub enum Scope {
     /// Open runs, send snapshots and probes, close runs.
     Push,
-    /// See runs, readings and decisions. Implies [`Scope::Decide`]: whoever sees all readings can work decisions out.
+    /// See runs, readings and decisions. Implies [`Scope::Decide`]: someone who sees all readings can derive the decisions.
     Read,
     /// Ask for decisions, and see nothing else.
     Decide,

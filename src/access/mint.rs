@@ -22,7 +22,7 @@ impl Token {
         Self(format!("{PREFIX}{}", hex(random)))
     }
 
-    /// The token itself.
+    /// The token as text; keep it out of logs.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -39,7 +39,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// SHA-256.
+/// SHA-256 of some bytes.
 pub fn hashed(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }

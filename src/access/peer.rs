@@ -27,7 +27,7 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// An address, with TLS.
     Tls {
-        /// From where.
+        /// Address of the client.
         address: SocketAddr,
         /// If it showed one.
         certificate: Option<Arc<Certificate>>,

@@ -56,7 +56,7 @@ impl Several {
     }
 }
 
-/// Somebody.
+/// An entry of the tokens file.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub name: String,
@@ -67,7 +67,7 @@ pub(super) struct Entry {
     pub expires: Option<SystemTime>,
 }
 
-/// Everybody.
+/// All entries of the tokens file.
 #[derive(Debug, Default)]
 pub struct Book(Vec<Entry>);
 
@@ -109,7 +109,7 @@ impl Book {
         self.0.is_empty()
     }
 
-    /// Who has the token of a hash. Takes as long whoever it is and whether there is one.
+    /// Finds the entry with the hash of a token, in constant time.
     pub(super) fn by_hash(&self, hash: &[u8; 32]) -> Option<&Entry> {
         let mut place = u64::MAX;
         for (i, entry) in self.0.iter().enumerate() {

@@ -47,7 +47,7 @@ impl Assembler {
         }
     }
 
-    /// Begins an upload that is looked at and not kept: for whoever wants to know whether the bytes are those of before.
+    /// Starts an upload whose bytes are only compared with earlier ones, and not kept.
     pub fn passing(manifest: Manifest, claim: Claim) -> Self {
         Self { bytes: Growing::Nowhere, ..Self::in_memory(manifest, claim) }
     }

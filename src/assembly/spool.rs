@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::PathBuf;
 
-/// Uploads of at most so many bytes stay in memory: a file each would cost more than it saves.
+/// Uploads up to this size in bytes stay in memory: a file for each would cost more than it saves.
 const SMALL: u64 = 4 << 20;
 
 /// A directory for the bytes of snapshots.

@@ -36,7 +36,7 @@ impl From<PrecisionName> for Precision {
 /// `sharpness_profile:alphas=.0005,.001,draws=2`.
 ///
 /// # Errors
-/// A sentence for the terminal.
+/// A sentence that says what was found and what was expected.
 pub fn measure(text: &str) -> Result<MeasureRequest, String> {
     let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
     if name.is_empty() {
@@ -91,7 +91,7 @@ fn extend(parameters: &mut BTreeMap<String, Value>, key: &str, piece: &str) -> R
 /// `[GROUP=]FILE`; the group is in quotes if its name or the file's has a `=`.
 ///
 /// # Errors
-/// A sentence for the terminal.
+/// A sentence that says what was found and what was expected.
 pub fn probe(text: &str) -> Result<(String, PathBuf), String> {
     // A file that is there is no group, whatever signs its path has.
     if std::path::Path::new(text).exists() {

@@ -31,7 +31,7 @@ pub struct Arguments {
 /// Implementation of the network.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum NetworkName {
-    /// The engine's own
+    /// The engine's own implementation
     Fused,
     /// The same networks with candle's autograd
     Candle,

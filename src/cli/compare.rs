@@ -64,7 +64,7 @@ impl Compare {
     /// Prints them.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let direction = match self.direction {
             Best::Min => Direction::Minimize,

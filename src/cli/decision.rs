@@ -37,7 +37,7 @@ impl Ask {
     /// Asks; the answer is the exit code.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn run(&self) -> Result<u8, Fault> {
         let run = self.daemon.run(&self.run).await?;
         if self.follow {
@@ -113,7 +113,7 @@ impl Override {
     /// Takes it back and prints what the policy says now.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         let run = self.daemon.run(&self.run).await?;
         print(&format!("{}\n", text(&run.take_back(&self.reason).await?)))

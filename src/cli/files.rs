@@ -1,4 +1,4 @@
-//! safetensors files: as a snapshot or a probe in memory, or tensor by tensor for whoever streams them.
+//! safetensors files: as a snapshot or a probe in memory, or tensor by tensor for streaming.
 //!
 //! Owns: reading headers with the crate and with clino's own caps. May not touch: what a tensor means to a model.
 

@@ -1,4 +1,4 @@
-//! What whoever watches many daemons sees: the state that their words add up to, and its picture as text.
+//! The view of many daemons: the state that their messages add up to, and its picture as text.
 //!
 //! Owns: the rows and the lines. May not touch: terminals, connections.
 
@@ -46,7 +46,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Before any word.
+    /// A view before any daemon has answered.
     pub fn new(addresses: &[String], show: Vec<Subject>) -> Self {
         let daemon = |address: &String| Daemon {
             address: address.clone(),

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Most bytes of a text: a config.json or a policy is a thousandth of it.
 const MOST_TEXT: u64 = 64 << 20;
 
-/// What a failure to read a file means to whoever named it.
+/// The fault for a file that cannot be read.
 pub fn unreadable(error: &io::Error) -> Fault {
     let kind = match error.kind() {
         io::ErrorKind::NotFound => FaultKind::NotFound,
@@ -78,7 +78,7 @@ pub fn text(path: &Path) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| wrong("expected text in UTF-8".into()))
 }
 
-/// Whether so many bytes of a file can be taken into memory: a file may say that it has more than there is.
+/// Whether this many bytes of a file fit into memory: a file may claim more than there is.
 ///
 /// # Errors
 /// [`FaultKind::Exhausted`] telling how much there is.

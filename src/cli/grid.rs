@@ -15,13 +15,13 @@ use std::collections::BTreeSet;
 pub enum Fit {
     /// Nothing: numbers and words.
     Whole,
-    /// The middle of its texts may be left out, down to so many columns.
+    /// The middle of its texts may be left out, down to this many columns.
     Name(usize),
     /// Ids, of which the beginning is enough.
     Id,
 }
 
-/// One column.
+/// A column of a table.
 #[derive(Debug, Clone)]
 pub struct Column {
     title: String,
@@ -35,7 +35,7 @@ impl Column {
         Self { title: title.to_owned(), fit, right: false, hideable: true }
     }
 
-    /// Words.
+    /// A column of words.
     pub fn word(title: &str) -> Self {
         Self::of(title, Fit::Whole)
     }
@@ -50,12 +50,12 @@ impl Column {
         Self::of(title, Fit::Name(16))
     }
 
-    /// Ids.
+    /// A column of ids.
     pub fn id(title: &str) -> Self {
         Self::of(title, Fit::Id)
     }
 
-    /// Numbers.
+    /// A column of numbers.
     pub fn number(title: &str) -> Self {
         Self { right: true, ..Self::of(title, Fit::Whole) }
     }
@@ -66,7 +66,7 @@ impl Column {
     }
 }
 
-/// Columns and rows.
+/// A table of columns and rows.
 #[derive(Debug, Clone)]
 pub struct Grid {
     columns: Vec<Column>,
@@ -174,7 +174,7 @@ impl Gap {
         }
     }
 
-    /// Columns that so many take beside their texts.
+    /// Width of the gaps between this many columns.
     fn around(self, columns: usize) -> usize {
         let (left, right) = self.padding();
         columns * usize::from(left + right) + columns.saturating_sub(1)

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What a shell calls the end of a command by SIGINT.
 const INTERRUPTED: u8 = 130;
-/// By SIGTERM.
+/// Exit code of a command that SIGTERM ended.
 const TERMINATED: u8 = 143;
 
 /// Signals that were heard.
@@ -21,7 +21,7 @@ impl Interrupt {
     /// From now on the first SIGINT or SIGTERM raises `stop`; the second one ends the process.
     ///
     /// # Errors
-    /// When the system takes no handlers.
+    /// If the system cannot install signal handlers.
     pub fn hear(stop: Stop) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| Fault::internal(format!("signals: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;

@@ -56,7 +56,7 @@ impl Listing {
         format!("{titles}{line}\n")
     }
 
-    /// A reading.
+    /// A reading as a line.
     pub fn reading(&self, reading: &Reading) -> String {
         let value = reading.value.map_or("-".into(), |value| with_error(value, reading.estimate.as_ref()));
         let group = shown(reading.group.as_deref().unwrap_or_default());

@@ -78,7 +78,7 @@ pub struct Arguments {
     format: Format,
 }
 
-/// How answers look.
+/// Output format of `clino measure` and `clino plan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A table for people
@@ -231,7 +231,7 @@ impl<'a> Desk<'a> {
         Ok(None)
     }
 
-    /// One pass, with so many left behind it: the last one is printed as it goes.
+    /// One pass, with the number of passes left after it; the last one is printed as it goes.
     fn pass(&mut self, session: &mut Session<'_>, left: u32) -> Result<Vec<Option<Planned>>, Fault> {
         let tasks = session.tasks();
         if self.arguments.format == Format::Table {

@@ -51,36 +51,35 @@ fn text(info: &MeasureInfo) -> String {
 
 const HEAD: &str = "# Measures
 
-The catalogue of clino: what each measure computes, what it takes, what it costs and what moves it. This page is what
-`clino measures --format markdown` prints, and CI compares the two. [choosing.md](choosing.md) says which measure is for
-what.
+All measures of clino: what each one computes, its parameters, its cost and its invariances. This page is the output of
+`clino measures --format markdown`, and CI compares the two. [choosing.md](choosing.md) says which measure to use when.
 
 **Notation.** w0: the parameters of the snapshot, d of them; w_init: at initialization; L: mean cross-entropy of the probe
 in evaluation mode; g: its gradient at w0; H: its Hessian; n: standard normal noise; t: a tensor, l: a matrix. Sharpnesses
 are differences of L, in nats.
 
-**Cost.** F: a forward over the probe group; B: a backward, about 2 F; P: a pass over all parameters. What is called shared
-is made once for all measures of a snapshot on a group: the forward at w0, the gradient at w0, ascents with the same radius
-and draw, singular values. Each measure that needs a probe is taken on each group and pooled.
+**Cost.** F: a forward over the probe group; B: a backward, about 2 F; P: a pass over all parameters. Shared work is
+done once for all measures of a snapshot on a group: the forward at w0, the gradient at w0, ascents with the same radius
+and draw, singular values. Each measure that needs a probe is computed on each group and pooled.
 
-**Draws.** The draws of a random measure are listed in every reading, with mean, standard error, least and greatest. They
-depend on the seed of the run and their number alone, so that two snapshots are compared under the same noise. In place of
-`draws`, a target may be asked for: `stderr` or `rel_stderr`, with `max_draws` and `max_seconds`; the reading says under
-`ended` which of them it was.
+**Draws.** Every reading of a random measure lists its draws, with mean, standard error, minimum and maximum. A draw depends
+only on the seed of the run and its own number, so that two snapshots are compared under the same noise. Instead of `draws`
+you can give a target: `stderr` or `rel_stderr`, with `max_draws` and `max_seconds`; the reading says under `ended` which of
+them ended it.
 
-**Intervals.** Beside every standard error of a value stands an `interval` at 95 %: over the noise of the draws, with the
-probe as it is (of `gradient_noise`: over which examples are in the probe). It is the value and Student's t times the
-standard error, with a degree of freedom less than there are draws (3.2 standard errors of 4 draws, 2.4 of 8), and more on
-the long side of draws that are skewed (Hall's transformation). That of `sharpness` and its profile is corrected by how far
-the draws got, which is known on average: of a model of a few hundred parameters some draws end inside the ball and rise
-less, and 8 draws may hold none of them. A single draw has no interval. [coverage.md](coverage.md) says how often intervals
+**Intervals.** Every value with a standard error also has an `interval` at 95 %: over the noise of the draws, for the given probe
+(for `gradient_noise`: over the choice of examples in the probe). It is the value plus or minus Student's t times the standard
+error, with one degree of freedom less than draws (3.2 standard errors for 4 draws, 2.4 for 8), and wider on the long side of
+skewed draws (Hall's transformation). The interval of `sharpness` and its profile is corrected by how far the draws got, which
+is known on average: for a model of a few hundred parameters some draws end inside the ball and rise less, and 8 draws may
+contain none of them. A single draw has no interval. [coverage.md](coverage.md) says how often intervals
 hold.
 
-**Order.** Noise that is drawn for examples (the classes of `fisher_trace`, the batches of `gradient_noise`) is named by their
-content, equal ones by their rank: a probe in any order gives the same readings up to rounding. `tests/order.rs` holds that.
+**Order.** Noise drawn per example (the classes of `fisher_trace`, the batches of `gradient_noise`) depends on the content of
+the example, not on its place: a probe in any order gives the same readings up to rounding. `tests/order.rs` checks this.
 
-**Invariance.** *Rescaling* is layer 0 of a ReLU network times 4 and layer 1 divided by 4, which leaves the function as it
-is; `tests/invariance.rs` holds what is said here of every measure's value.
+**Invariance.** *Rescaling* multiplies layer 0 of a ReLU network by 4 and divides layer 1 by 4, which does not change the
+function; `tests/invariance.rs` checks what is said here about the value of every measure.
 ";
 
 fn markdown(chosen: &[MeasureInfo]) -> String {

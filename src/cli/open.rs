@@ -126,7 +126,7 @@ impl Open {
     }
 }
 
-/// What each measure will do on one group, from the cheapest to the dearest, less what those before it have made; and the
+/// What each measure will do on one group, from the cheapest to the most expensive, less what those before it have made; and the
 /// seconds that it took, where the run has measured before.
 pub(super) fn planned(opened: &OpenedRun) -> Grid {
     let work = ["forwards", "backwards", "passes", "operations", "seconds"].map(Column::number);
@@ -155,7 +155,7 @@ impl Close {
     /// Closes the run.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
         self.daemon.run(&self.run).await?.close().await.map(drop)
     }

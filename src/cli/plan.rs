@@ -62,9 +62,9 @@ pub(super) struct Answer {
     model_type: String,
     parameters: u64,
     threads: usize,
-    /// Measured just now.
+    /// Seconds of each part, as timed now.
     rates: Rates,
-    /// From the cheapest to the dearest.
+    /// From the cheapest to the most expensive.
     plan: Vec<Line>,
     /// Of all of them.
     seconds: f64,

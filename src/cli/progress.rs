@@ -26,7 +26,7 @@ pub struct Now {
     pub of: usize,
     /// Seconds from its beginning to the end of the last one, where they are known.
     pub left: Option<f64>,
-    /// Since when.
+    /// Start of the work.
     pub since: Instant,
 }
 

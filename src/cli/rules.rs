@@ -30,15 +30,15 @@ fn text(info: &RuleInfo) -> String {
 
 const HEAD: &str = "# Rules
 
-When a run should stop: the rules that a policy is made of, with their parameters and defaults. This page is what
-`clino rules --format markdown` prints, and CI compares the two. [deciding.md](deciding.md) says which rule is for what, what
-a decision means, and how these rules compare with Optuna's.
+When a run should stop: the rules of policies, with their parameters and defaults. This page is the output of
+`clino rules --format markdown`, and CI compares the two. [deciding.md](deciding.md) says which rule to use when, what a
+decision means, and how these rules compare with Optuna's.
 
-A rule looks at a **subject**, a number of each snapshot: `MEASURE[.PART][@GROUP]`, such as `loss@de`, or several joined by
-`mean(..)`, `min(..)`, `max(..)` or `sum(..)`. A group may be quoted, `loss@\"xlm-r/en\"`, and has to be where its name has a
-comma. A **check** is a snapshot at which the subject has a value. Snapshots without
-one (skipped, failed, NaN, infinite) stop nothing and are not counted, except by `non_finite`. A run is **complete** when it
-was closed and its policy has not ended it.
+A rule looks at a **subject**, a number of each snapshot: `MEASURE[.PART][@GROUP]`, such as `loss@de`, or several combined by
+`mean(..)`, `min(..)`, `max(..)` or `sum(..)`. A group can be quoted, `loss@\"xlm-r/en\"`, and must be if its name has a
+comma. A **check** is a snapshot for which the subject has a value. Snapshots without one (skipped, failed, NaN, infinite)
+stop nothing and are not counted, except by `non_finite`. A run is **complete** when it was closed and its policy did not
+end it.
 ";
 
 fn markdown(chosen: &[RuleInfo]) -> String {

@@ -56,7 +56,7 @@ pub enum Format {
 /// `NAME=TEXT`, where a name with `=` in it is quoted.
 ///
 /// # Errors
-/// A sentence for the terminal.
+/// A sentence that says what was found and what was expected.
 pub fn tag(text: &str) -> Result<(String, String), String> {
     match named(text)? {
         Some((name, text)) if !name.is_empty() => Ok((name, text.into())),
@@ -67,7 +67,7 @@ pub fn tag(text: &str) -> Result<(String, String), String> {
 /// A subject of which the principal number of each reading is enough: that is what a daemon tells of all its runs.
 ///
 /// # Errors
-/// A sentence for the terminal.
+/// A sentence that says what was found and what was expected.
 pub fn principal(text: &str) -> Result<Subject, String> {
     let subject: Subject = text.parse()?;
     match subject.terms.iter().find_map(|term| term.part.as_ref()) {

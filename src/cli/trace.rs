@@ -28,7 +28,7 @@ pub struct Case {
 /// What is told of one snapshot.
 #[derive(Debug)]
 pub struct Told {
-    /// Of which run.
+    /// Run of the snapshot.
     pub run: RunId,
     at: SnapshotRef,
     /// By subject; under the empty name what was given without one.
@@ -38,7 +38,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Its point of a subject, of so many that are asked for.
+    /// Its point for one of the subjects of the policy.
     ///
     /// # Errors
     /// A value without a subject where several are asked for.

@@ -55,7 +55,7 @@ pub struct View {
 }
 
 impl View {
-    /// Before any event.
+    /// A view before any event.
     pub fn new(run: RunSummary) -> Self {
         let decided = run.decision.as_ref().map(decided);
         let mismatch = run.checked.as_ref().filter(|checked| !checked.agrees).map(ModelChecked::reason);

@@ -15,7 +15,7 @@ const LISTED: usize = 10;
 /// Characters of an id.
 const WHOLE: usize = 36;
 
-/// A run of a daemon. A whole id is taken as it is, without asking: whoever may only push may not list runs.
+/// A run of a daemon. A complete id is used without asking, because a client that may only push may not list runs.
 ///
 /// # Errors
 /// Those of [`choose`], and what the daemon answers.

@@ -14,9 +14,9 @@ const CONNECTIONS: usize = 4_096;
 /// Certificate, key and client authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Certificate chain.
+    /// PEM file of the certificate chain.
     pub cert: PathBuf,
-    /// Its key.
+    /// PEM file of the key of the certificate.
     pub key: PathBuf,
     /// Authorities of client certificates.
     pub clients: Option<PathBuf>,
@@ -27,21 +27,21 @@ pub struct Tls {
 pub struct Access {
     /// Without: TCP is plain.
     pub tls: Option<Tls>,
-    /// Who there is.
+    /// TOML file of tokens and their permissions.
     pub tokens: Option<PathBuf>,
-    /// Limits of projects.
+    /// TOML file of quotas by project.
     pub quotas: Option<PathBuf>,
-    /// Audit log.
+    /// File of the audit log.
     pub audit: Option<PathBuf>,
     /// Time between two looks at whether the client of a stream may still have it.
     pub recheck: Duration,
     /// How long a connection may take to begin.
     pub handshake: Duration,
-    /// Most connections.
+    /// Maximum number of connections.
     pub connections: usize,
 }
 
-/// What is needed before anybody but this machine may reach the daemon.
+/// What is required before other machines may reach the daemon.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Safety {
     tls: bool,
@@ -93,14 +93,14 @@ impl Access {
     }
 }
 
-/// Half of the files that may be open: the other half is for snapshots and all else.
+/// Half of the limit on open files; the other half is for snapshots and everything else.
 fn connections() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = files.map_or(CONNECTIONS, |files| usize::try_from(files).unwrap_or(CONNECTIONS));
     (files / 2).clamp(16, CONNECTIONS)
 }
 
-/// Addresses to listen at: on this machine any, beyond it only where whoever connects is known and nobody listens in.
+/// Addresses to listen on: any on this machine; beyond it only with authentication and encryption.
 pub(super) fn addresses(raw: Option<Words>, safety: Safety) -> Result<Vec<SocketAddr>, Fault> {
     let words = match raw {
         Some(Words::Many(words)) => words,
@@ -110,7 +110,7 @@ pub(super) fn addresses(raw: Option<Words>, safety: Safety) -> Result<Vec<Socket
     words.iter().map(|text| address(text, safety)).collect()
 }
 
-/// An address at which nobody is asked who they are: on this machine, or where something else protects the network.
+/// An address without authentication: on this machine, or with `--insecure`.
 pub(super) fn loopback(field: &str, text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
     let address = parse(field, text)?;
     match address.ip().is_loopback() || safety.insecure {
@@ -142,18 +142,18 @@ fn address(text: &str, safety: Safety) -> Result<SocketAddr, Fault> {
     Err(Fault::invalid("listen", format!("{found}; {instead}")))
 }
 
-/// How a client makes itself known and whom it trusts, from its environment.
+/// Credentials of a client and the authorities it trusts, from its environment.
 #[derive(Clone, Default)]
 pub struct ClientAccess {
-    /// `CLINO_TOKEN`.
+    /// Token, from `CLINO_TOKEN`.
     pub token: Option<String>,
-    /// `CLINO_TOKEN_FILE`.
+    /// File with the token, from `CLINO_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
-    /// `CLINO_CA`.
+    /// PEM file of trusted authorities, from `CLINO_CA`.
     pub ca: Option<PathBuf>,
-    /// `CLINO_CERT`.
+    /// PEM file of the client certificate, from `CLINO_CERT`.
     pub cert: Option<PathBuf>,
-    /// `CLINO_KEY`.
+    /// PEM file of its key, from `CLINO_KEY`.
     pub key: Option<PathBuf>,
 }
 

@@ -152,7 +152,7 @@ fn occupied(path: &Path, why: &str) -> Fault {
     )
 }
 
-/// Only a socket that refuses whoever comes is dead: one that is busy, or not ours to speak to, belongs to somebody.
+/// Only a socket that refuses connections is dead: one that is busy, or that we may not use, belongs to a process.
 fn check_dead(path: &Path) -> Result<(), Fault> {
     let tried = || -> Result<(), Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

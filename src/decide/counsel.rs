@@ -17,13 +17,13 @@ const MOST_PEERS: usize = 64;
 
 /// A rule with what it is on.
 pub struct Asked {
-    /// Which.
+    /// The rule.
     pub rule: &'static dyn Rule,
-    /// Its subject.
+    /// Subject of the rule.
     pub on: Subject,
     /// Another subject that it takes.
     pub against: Option<Subject>,
-    /// Checked and complete.
+    /// Parameters, checked and with defaults filled in.
     pub parameters: Parameters,
 }
 
@@ -33,7 +33,7 @@ impl Asked {
     }
 }
 
-/// An admitted policy.
+/// A policy that was checked and can be evaluated.
 pub struct Court {
     policy: Policy,
     policy_digest: String,

@@ -70,7 +70,7 @@ impl Digest {
 pub struct Own<'a> {
     /// Name of the subject.
     pub subject: String,
-    /// The points.
+    /// Points of the series.
     pub points: &'a [Point],
     /// The least and the greatest of those that are held no more.
     pub buried: Vec<Point>,
@@ -108,7 +108,7 @@ pub fn of_policy(policy: &Policy) -> String {
     digest.hex()
 }
 
-/// Of both.
+/// Digest of a history and a policy together.
 pub fn of_both(history: &str, policy: &str) -> String {
     let mut digest = Digest::default();
     digest.text(history);

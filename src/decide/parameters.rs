@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct Parameter {
     /// As users write it.
     pub name: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     /// Kind, default and range.
     pub kind: Kind,
@@ -21,22 +21,22 @@ pub struct Parameter {
 /// What a parameter may be.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// A number.
+    /// A number in a range.
     Real {
-        /// The default.
+        /// Value that is used when none is given.
         default: f64,
-        /// The least allowed.
+        /// Smallest value that is allowed.
         least: f64,
-        /// The greatest allowed.
+        /// Largest value that is allowed.
         most: f64,
     },
-    /// A whole number.
+    /// A whole number in a range.
     Count {
-        /// The default.
+        /// Value that is used when none is given.
         default: u64,
-        /// The least allowed.
+        /// Smallest value that is allowed.
         least: u64,
-        /// The greatest allowed.
+        /// Largest value that is allowed.
         most: u64,
     },
     /// A whole number above zero, or `auto`, which is the default.
@@ -66,12 +66,15 @@ const NONE: &str = "none";
 /// The first step that counts.
 pub const START_STEP: Parameter = Parameter {
     name: "start_step",
-    summary: "Snapshots before this step are not looked at.",
+    summary: "Snapshots before this step are ignored.",
     kind: Kind::Count { default: 0, least: 0, most: MOST_STEPS },
 };
 /// Which way is better.
-pub const MODE: Parameter =
-    Parameter { name: "mode", summary: "Which way is better.", kind: Kind::Choice(&["min", "max"]) };
+pub const MODE: Parameter = Parameter {
+    name: "mode",
+    summary: "Whether lower or higher values are better.",
+    kind: Kind::Choice(&["min", "max"]),
+};
 
 impl Parameter {
     /// What it is when it is not given.

@@ -62,7 +62,7 @@ impl Pipeline {
     /// Starts the thread with an engine at `place`; `ready` hears how its self check went.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// If the system cannot start a thread.
     pub fn start(
         place: Place,
         neighbours: Neighbours,

@@ -39,7 +39,7 @@ pub(super) struct Board {
     order: VecDeque<SnapshotRef>,
     /// Those with readings, in the order in which their measurement began.
     reported: VecDeque<SnapshotRef>,
-    /// About so many bytes of readings.
+    /// Approximate limit on the bytes of readings.
     bytes: usize,
     standing: Standing,
 }

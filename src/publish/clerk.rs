@@ -22,7 +22,7 @@ impl Clerk {
     /// Starts it. `judge` asks the policy of one run, and tells whether there is anybody left who wants to know.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// If the system cannot start a thread.
     pub fn start(
         docket: Arc<Docket>,
         judge: impl Fn(&RunId) -> bool + Send + 'static,

@@ -206,7 +206,7 @@ impl Feed {
         }
     }
 
-    /// All that an event changes comes before anybody hears of it: whoever does may ask for the decision at once.
+    /// An event changes everything before anybody is told, so that a listener can ask for the decision at once.
     fn settle(self: &Arc<Self>, state: &mut State, sequenced: &Arc<Sequenced>) {
         state.ended = is_last(&sequenced.event);
         state.changed = Instant::now();

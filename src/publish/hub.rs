@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Beyond so many snapshots that wait for their policies nothing new is taken on.
+/// Maximum number of snapshots that wait for their policies; beyond it new ones are refused.
 const CROWD: usize = 8_192;
 /// How often policies that are still asked at the end are looked at.
 const LOOK: Duration = Duration::from_millis(2);
@@ -37,7 +37,7 @@ pub struct Hub {
     pub(super) docket: Arc<Docket>,
     watermark: Watermark,
     kept_in: Option<KeptIn>,
-    /// Counts what happens in all runs: wakes whoever watches many of them.
+    /// Counts events of all runs, to wake watchers of many runs.
     pub(super) changes: watch::Sender<u64>,
     pub(super) ended: CancellationToken,
     pub(super) tally: Arc<Tally>,
@@ -55,7 +55,7 @@ impl Drop for KeptIn {
     }
 }
 
-/// Asks whoever holds a run to forget it; tells whether they did.
+/// Asks the holder of a run to forget it; returns whether it did.
 struct Expiry(Box<dyn Fn(&RunId) -> bool + Send + Sync>);
 
 impl Debug for Expiry {
@@ -83,7 +83,7 @@ impl Hub {
     /// The same, asking policies on a thread of their own.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// If the system cannot start a thread.
     pub fn started(self) -> std::io::Result<Arc<Self>> {
         let hub = Arc::new(self);
         let whose = Arc::downgrade(&hub);

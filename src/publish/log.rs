@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Bounds {
     /// Most events in a log.
     pub events: usize,
-    /// About so many bytes of events in a log, and of readings on a board.
+    /// Approximate limit on the bytes of events in a log, and of readings on a board.
     pub bytes: usize,
     /// Most snapshots on a board.
     pub records: usize,

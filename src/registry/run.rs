@@ -38,7 +38,7 @@ pub struct Run {
     pub model_type: String,
     /// Number of parameters of the model.
     pub parameter_count: u64,
-    /// What is measured, defaults filled in, from the cheapest to the dearest.
+    /// What is measured, defaults filled in, from the cheapest to the most expensive.
     pub measures: Vec<MeasureRequest>,
     /// Never [`Precision::Auto`].
     pub precision: Precision,

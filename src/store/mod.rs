@@ -28,7 +28,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
-/// Beyond so many entries before its writer a store takes on nothing new. What was taken on before may still add its own,
+/// Maximum number of entries that wait for the writer; beyond it a store accepts nothing new. What was taken on before may still add its own,
 /// which is bounded by the registry: nothing is dropped.
 pub const CROWD: usize = 65_536;
 
@@ -41,7 +41,7 @@ pub const CROWD: usize = 65_536;
 /// - **In order.** The calls come one after the other in the order of the pushes; [`Level::durable`] counts an entry after
 ///   its call. A call must not block, and may push.
 /// - **Once.** An event is known by its run and its number. A transaction of which nobody knows whether it reached the disk
-///   may be repeated, by the store or by whoever pushes the same entries again in their order: rows are replaced, and counts
+///   may be repeated, by the store or by a caller that pushes the same entries again in their order: rows are replaced, and counts
 ///   are as if they had come once. Of a run of an earlier process this holds once [`EventStore::runs`] has found it.
 /// - **Nothing is dropped.** While it cannot be written, entries wait, [`Level::trouble`] says why, and
 ///   [`EventStore::room`] refuses what is new. What can never be kept, however often that is tried, is set aside: it is told
@@ -60,19 +60,19 @@ pub trait EventStore: Archive + Vault {
     /// them into `most`. Called before anything of such a run is pushed.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn runs(&self, most: usize) -> Result<Vec<StoredRun>, Fault>;
 
     /// What the engine has done for each project within a time, oldest first.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn worked(&self, window: Duration) -> Result<Vec<Worked>, Fault>;
 
     /// Begins to write, on a thread of its own: what was pushed before waits for it. Numbers about the writing go to `tally`.
     ///
     /// # Errors
-    /// Those of starting a thread.
+    /// If the system cannot start a thread.
     fn start(self: Arc<Self>, audience: Weak<dyn Audience>, tally: Arc<Tally>) -> io::Result<()>;
 
     /// Takes an entry; never blocks. The opening of a run comes before all else of it.
@@ -102,16 +102,16 @@ pub trait EventStore: Archive + Vault {
     /// Closes it and waits until everything is written, or cannot be. False when that takes longer than `patience`.
     fn end(&self, patience: Duration) -> bool;
 
-    /// Events of a run from a place on, in their order, at most so many. A number that is missing was set aside.
+    /// Events of a run from a sequence number on, in order, up to a limit. A number that is missing was set aside.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn page(&self, run: &RunId, from: u64, most: usize) -> Result<Vec<Arc<Sequenced>>, Fault>;
 
     /// All that is kept of one snapshot.
     ///
     /// # Errors
-    /// Those of reading.
+    /// If it cannot be read.
     fn report(&self, run: &RunId, at: SnapshotRef) -> Result<Report, Fault>;
 }
 
@@ -191,7 +191,7 @@ impl Debug for Entry {
     }
 }
 
-/// What happened. Events of a run are numbered from 0 without holes by whoever pushes them.
+/// What happened. Events of a run are numbered from 0 without holes by the caller.
 #[derive(Debug)]
 pub enum Change {
     /// A run begins.

@@ -5,7 +5,7 @@
 use clino_domain::{Fault, FaultKind};
 use std::path::PathBuf;
 
-/// Directories in which so many bytes must be free before more is taken on.
+/// Directories, and the bytes that must be free in them before more is accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Watermark {
     folders: Vec<PathBuf>,

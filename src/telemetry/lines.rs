@@ -1,6 +1,6 @@
 //! Log lines on their way out: one event is one line, and nothing in it is hidden.
 //!
-//! Owns: the escaping of whole lines, whoever wrote them. May not touch: what is logged.
+//! Owns: the escaping of whole lines, regardless of who wrote them. May not touch: what is logged.
 
 use crate::config::LogFormat;
 use clino_domain::text::{escaped, shown_json};

@@ -112,7 +112,7 @@ impl Desk {
     /// Waits until what has happened so far is kept.
     ///
     /// # Errors
-    /// When it cannot be kept.
+    /// If it cannot be stored.
     pub async fn settled(&self) -> Result<(), Fault> {
         self.hub.settled().await
     }
@@ -120,7 +120,7 @@ impl Desk {
     /// Waits until a run, or a snapshot of it, is kept: whichever has that id.
     ///
     /// # Errors
-    /// When it cannot be kept.
+    /// If it cannot be stored.
     pub async fn kept(&self, run: &RunId, id: &str) -> Result<(), Fault> {
         self.hub.kept(run, id).await
     }

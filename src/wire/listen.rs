@@ -39,7 +39,7 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// For at most so many connections, each of which begins to speak within `patience`.
+    /// Accepts up to a number of connections, each of which must begin to speak within `patience`.
     pub fn new(connections: usize, patience: Duration, tally: Arc<Tally>) -> Self {
         let seats = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Self { seats: seats(connections), beginning: seats(BEGINNING), patience, tally }

@@ -1,4 +1,4 @@
-//! Runs as whoever asks may see them: one, or page by page.
+//! The runs that a client may see: one, or page by page.
 //!
 //! Owns: the order and the ends of pages. May not touch: what a run means.
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 /// Most runs of a page.
 const PAGE: usize = 10_000;
-/// A page ends once it has so many bytes: usual clients take messages of at most 4 MiB, and a summary is far below 1 MiB.
+/// Size in bytes at which a page ends: usual clients take messages of at most 4 MiB, and a summary is far below 1 MiB.
 const PAGE_BYTES: usize = 2 << 20;
 
 impl Desk {

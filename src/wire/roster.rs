@@ -22,7 +22,7 @@ use tonic::Status;
 
 /// Answers on their way into one stream.
 const IN_FLIGHT: usize = 1;
-/// An answer ends once it has so many bytes; the next one follows at once.
+/// Size in bytes at which an answer ends; the next one follows at once.
 const ANSWER_BYTES: usize = 1 << 20;
 /// Least seconds between two answers, unless told.
 const INTERVAL: f64 = 0.25;

@@ -43,7 +43,7 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 const SERVICES: [&str; 5] =
     ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports", "clino.v1.Decisions"];
 
-/// Serves as long as the process answers, also while it takes no work: for whoever restarts processes.
+/// Serving as long as the process answers, even while it accepts no work: for supervisors that restart processes.
 const LIVENESS: &str = "liveness";
 
 /// What the health service says of the whole and of each service.
@@ -98,7 +98,7 @@ pub struct Servers {
     tally: Arc<Tally>,
 }
 
-/// Lets through whoever is known: what the daemon can do is told to nobody else.
+/// Lets authenticated clients through; nobody else is told what the daemon can do.
 fn known(
     desk: &Desk,
 ) -> impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, Status> + Clone + use<> {

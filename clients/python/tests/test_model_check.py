@@ -297,7 +297,7 @@ TASKS: list[tuple[str, dict[str, Any], str]] = [
         "the two ends of an answer: a question-answering model",
     ),
     ("BertModel", {}, "the hidden states: a body without a classification head, which clino does not measure"),
-    ("BertModel", {"return_dict": False}, "[1, 6, 16], the hidden states: a body without a classifier's head"),
+    ("BertModel", {"return_dict": False}, "[1, 6, 16], the hidden states: a body without a classification head"),
 ]
 
 

@@ -292,7 +292,7 @@ NO_GROUPS: list[tuple[Any, str, str]] = [
     (
         {"val": Loader()},
         "probes['val']: found Loader, expected",
-        f"(loader.dataset) where that is one of these, or the columns: {EXAMPLE}",
+        f"(loader.dataset) if that is one of these, or the columns: {EXAMPLE}",
     ),
     (
         {"val": Rows()},

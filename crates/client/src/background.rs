@@ -31,7 +31,7 @@ pub struct Summary {
     pub outages: u64,
 }
 
-/// Where warnings go.
+/// Function that is called with each warning.
 pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Sends snapshots of a trainer from a thread of its own.
@@ -94,7 +94,7 @@ impl Sender {
         self.slot.run()
     }
 
-    /// Waits for the run to be opened, at most `patience`; for whoever wants to follow it.
+    /// Waits up to `patience` for the run to be opened, so that it can be followed.
     pub fn opened(&self, patience: Duration) -> Option<RunId> {
         self.slot.opened(patience)
     }

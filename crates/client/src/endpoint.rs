@@ -9,7 +9,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The folder of runtime files of whoever is logged in.
+/// The folder of runtime files of the user who is logged in.
 const RUNTIME_VARIABLE: &str = "XDG_RUNTIME_DIR";
 /// Where anybody may have put a folder first.
 const SHARED: &str = "/tmp";

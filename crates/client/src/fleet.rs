@@ -16,7 +16,7 @@ impl Client {
     /// last or not at all.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, Fault> {
         let mut page = self.page(filter, 0, None).await?;
         let mut runs = std::mem::take(&mut page.runs);
@@ -31,7 +31,7 @@ impl Client {
     /// gave `token`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn page(&self, filter: &RunFilter, size: u32, token: Option<&str>) -> Result<Page, Fault> {
         let request = pb::ListRunsRequest {
             filter: Some(convert::filter_to_pb(filter)),
@@ -47,7 +47,7 @@ impl Client {
     /// the newest state.
     ///
     /// # Errors
-    /// What the daemon answers, at once or as the last item.
+    /// The fault that the daemon answers, at once or as the last item.
     pub async fn watch_runs(
         &self,
         filter: &RunFilter,
@@ -65,7 +65,7 @@ impl Client {
     /// Runs side by side, the best first and those without a value last.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn compare(&self, comparison: &Comparison) -> Result<Vec<ComparedRun>, Fault> {
         let mut service = self.runs_service().max_decoding_message_size(COMPARISON);
         let answer = service.compare_runs(convert::comparison_to_pb(comparison)).await;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub struct Plan {
     /// Opening twice with the same key gives the same run.
     pub key: String,
-    /// Everything else.
+    /// Everything that defines the run, apart from its key.
     pub spec: RunSpec,
 }
 
@@ -88,7 +88,7 @@ impl Plan {
         self
     }
 
-    /// The arithmetic.
+    /// Sets the precision of the measures.
     pub fn precision(mut self, precision: Precision) -> Self {
         self.spec.precision = precision;
         self

@@ -15,7 +15,7 @@ use tokio_stream::{Stream, StreamExt};
 /// What is said of a snapshot beside its tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// Optimizer step.
+    /// Optimizer step of the snapshot.
     pub step: u64,
     /// `None`: the next free attempt of this step.
     pub attempt: Option<u32>,
@@ -25,7 +25,7 @@ pub struct Label {
     pub initialization: bool,
     /// A retry with the same key and the same bytes gets the first receipt; with `digest`, without sending them again.
     pub key: Option<String>,
-    /// SHA-256 of all bytes in the order of the tensors, lower-case hexadecimal, for whoever has it anyway.
+    /// SHA-256 of all bytes in the order of the tensors, lower-case hexadecimal, if the caller has it anyway.
     pub digest: Option<String>,
 }
 
@@ -108,7 +108,7 @@ impl Run {
     /// is the one that comes back.
     ///
     /// # Errors
-    /// What the daemon answers, at once or as the last item.
+    /// The fault that the daemon answers, at once or as the last item.
     pub async fn watch(
         &self,
         from: Option<u64>,
@@ -130,7 +130,7 @@ impl Run {
     /// All readings of one snapshot, or of the one that was measured last.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn report(&self, snapshot: Option<SnapshotRef>) -> Result<Report, Fault> {
         let request =
             pb::GetReportRequest { run_id: self.id.0.clone(), snapshot: snapshot.map(convert::at_to_pb) };
@@ -141,7 +141,7 @@ impl Run {
     /// What the run is and how far it is.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn summary(&self) -> Result<RunSummary, Fault> {
         let request = pb::GetRunRequest { run_id: self.id.0.clone() };
         let answer = self.client.runs_service().get_run(request).await;
@@ -151,7 +151,7 @@ impl Run {
     /// No more snapshots; what waits is still measured.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// The fault that the daemon answers.
     pub async fn close(&self) -> Result<RunSummary, Fault> {
         let request = pb::CloseRunRequest { run_id: self.id.0.clone(), resumable: false };
         let answer = self.client.runs_service().close_run(request).await;

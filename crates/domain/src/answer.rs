@@ -17,13 +17,13 @@ pub struct OpenedRun {
     pub measures: Vec<MeasureRequest>,
     /// What each of them will cost, or did on the snapshot that was measured last.
     pub plan: Vec<Planned>,
-    /// Never [`Precision::Auto`].
+    /// Precision in which the run is measured; never [`Precision::Auto`].
     pub precision: Precision,
     /// What a snapshot must hold, in the order of the names' bytes.
     pub parameters: Vec<TensorSpec>,
     /// False when the idempotency key found a run that was open before.
     pub created: bool,
-    /// What of the request is not as whoever sent it may think, a sentence each.
+    /// What of the request may differ from what its sender expects, a sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -32,11 +32,11 @@ pub struct OpenedRun {
 pub struct RunSummary {
     /// Made by the daemon.
     pub run: RunId,
-    /// For people.
+    /// Name of the run, for people; it need not be unique.
     pub name: String,
-    /// Such as `bert`.
+    /// Architecture of the model, such as `bert`.
     pub model_type: String,
-    /// Number of parameters.
+    /// Number of parameters of the model.
     pub parameters: u64,
     /// Names of the probe groups.
     pub groups: Vec<String>,
@@ -46,17 +46,17 @@ pub struct RunSummary {
     pub plan: Vec<Planned>,
     /// Seconds that a snapshot may take; what does not fit is skipped. `None`: no limit.
     pub budget: Option<f64>,
-    /// Of all noise.
+    /// Seed of all noise.
     pub seed: u64,
     /// Policy for snapshots that arrive faster than they are measured.
     pub delivery: Delivery,
-    /// Never [`Precision::Auto`].
+    /// Precision in which the run is measured; never [`Precision::Auto`].
     pub precision: Precision,
     /// Whether it takes no more snapshots.
     pub closed: bool,
-    /// Snapshots received whole.
+    /// Number of snapshots received completely.
     pub accepted: u64,
-    /// Snapshots measured.
+    /// Number of snapshots that were measured.
     pub measured: u64,
     /// Snapshots that will not be measured.
     pub skipped: u64,
@@ -64,7 +64,7 @@ pub struct RunSummary {
     pub pending: u64,
     /// Place of the next event.
     pub next_sequence: u64,
-    /// Whose it is.
+    /// Project, experiment and tags of the run.
     pub label: RunLabel,
     /// When it should stop, defaults filled in.
     pub policy: Option<Policy>,
@@ -87,7 +87,7 @@ pub struct RunSummary {
 /// Uploads that were refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refusals {
-    /// How many.
+    /// Number of refused uploads.
     pub count: u64,
     /// Why the last one was, a sentence; empty where none was.
     pub last: String,
@@ -102,7 +102,7 @@ pub struct Latest {
     pub group: Option<String>,
     /// `None` where there is none.
     pub value: Option<f64>,
-    /// Standard error.
+    /// Standard error of the value, if it has one.
     pub stderr: Option<f64>,
 }
 
@@ -111,7 +111,7 @@ pub struct Latest {
 pub struct Unmeasured {
     /// Name in the catalogue.
     pub measure: String,
-    /// Why.
+    /// Reason, as a sentence.
     pub reason: String,
 }
 
@@ -132,7 +132,7 @@ pub struct Receipt {
     pub replaced: Option<SnapshotRef>,
     /// Whether the idempotency key found a snapshot received before.
     pub repeated: bool,
-    /// What of it is not as whoever sent it may think, a sentence each.
+    /// What of it may differ from what its sender expects, a sentence each.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// What the run's policy said last, of the snapshots that were measured before.
@@ -143,7 +143,7 @@ pub struct Receipt {
 /// All that is known of one snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Which.
+    /// The snapshot that the report is about.
     pub snapshot: SnapshotRef,
     /// Which copy of the weights.
     pub kind: WeightKind,

@@ -42,7 +42,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Most bytes.
+    /// The most bytes that may be claimed at once.
     pub fn limit(&self) -> u64 {
         self.limit
     }

@@ -37,17 +37,17 @@ pub struct Policy {
     /// What a STOP means.
     #[serde(default)]
     pub mode: Mode,
-    /// At least one.
+    /// The rules; at least one.
     pub rules: Vec<RuleRequest>,
 }
 
-/// What to do.
+/// What a policy advises a trainer to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Advice {
-    /// Go on.
+    /// Continue training.
     Continue,
-    /// Stop.
+    /// Stop training.
     Stop,
     /// Nothing can be said yet.
     NotEnoughData,
@@ -64,7 +64,7 @@ impl Advice {
     }
 }
 
-/// Why.
+/// Why a policy advises what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -72,7 +72,7 @@ pub enum Reason {
     NoRuleFired,
     /// Every rule waits for more readings.
     WarmingUp,
-    /// Beyond a bound.
+    /// A value is above or below a fixed bound.
     ThresholdCrossed,
     /// No improvement for too many checks.
     PatienceExhausted,
@@ -99,9 +99,9 @@ pub enum Reason {
 pub struct Overridden {
     /// The snapshot that was measured last then; rules begin behind it. `None`: there was none.
     pub at: Option<SnapshotRef>,
-    /// Why.
+    /// Reason for the override, as given.
     pub reason: String,
-    /// Who did it.
+    /// Name of the client that overrode it.
     pub by: String,
 }
 
@@ -110,15 +110,15 @@ pub struct Overridden {
 pub struct Decision {
     /// Lower-case hexadecimal, of both digests.
     pub id: String,
-    /// Of which run.
+    /// The run that was decided.
     pub run: RunId,
-    /// What to do.
+    /// What the trainer should do.
     pub advice: Advice,
-    /// Why.
+    /// Reason for the advice.
     pub reason: Reason,
     /// `NAME on SUBJECT` of the rule that decided; empty where none did.
     pub rule: String,
-    /// For people.
+    /// The decision in one sentence, for people.
     pub sentence: String,
     /// The numbers that were compared, by name.
     pub compared: Vec<(String, f64)>,
@@ -132,22 +132,22 @@ pub struct Decision {
     pub peers: Vec<RunId>,
     /// How many there were.
     pub peer_count: u32,
-    /// Of the policy.
+    /// Mode of the policy.
     pub mode: Mode,
     /// Whether it stands until it is overridden: every STOP does.
     pub latched: bool,
     /// What was taken back last.
     pub overridden: Option<Overridden>,
-    /// Lower-case hexadecimal SHA-256.
+    /// SHA-256 of the readings that the decision used, in lower-case hexadecimal.
     pub history_digest: String,
-    /// Lower-case hexadecimal SHA-256.
+    /// SHA-256 of the policy, in lower-case hexadecimal.
     pub policy_digest: String,
 }
 
 /// What a policy looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// Of which run.
+    /// The run to decide.
     pub run: &'a RunId,
     /// Its series, one for each subject of the policy, in the policy's order of subjects.
     pub own: &'a [&'a Series],
@@ -170,10 +170,10 @@ pub struct Want {
     pub step: u64,
 }
 
-/// Another run.
+/// Another run that rules across runs look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer<'a> {
-    /// Which.
+    /// Id of the other run.
     pub run: &'a RunId,
     /// Its series, one for each subject of the policy that is asked.
     pub series: &'a [&'a Series],
@@ -188,7 +188,7 @@ pub struct Peer<'a> {
 pub struct RuleInfo {
     /// As users write it.
     pub name: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     /// Whose rule it is.
     pub source: &'static str,

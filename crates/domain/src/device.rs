@@ -15,7 +15,7 @@ const MOST: usize = 64;
 pub struct Place {
     /// Threads on the CPU, at least one.
     pub threads: usize,
-    /// On which devices.
+    /// Devices that compute.
     pub devices: Devices,
     /// Folders in which NVIDIA's libraries are looked for before the system's.
     pub libraries: Vec<PathBuf>,
@@ -24,7 +24,7 @@ pub struct Place {
 /// Where the engine computes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Devices {
-    /// On the CPU.
+    /// The CPU only.
     #[default]
     Cpu,
     /// On the first GPU if it can be used, else on the CPU.

@@ -9,7 +9,7 @@ use super::{Decision, ModelChecked, Reading, SnapshotRef, WeightKind};
 pub enum Event {
     /// A snapshot was received whole.
     Accepted {
-        /// Which.
+        /// The snapshot.
         snapshot: SnapshotRef,
         /// Which copy of the weights.
         kind: WeightKind,
@@ -18,25 +18,25 @@ pub enum Event {
     },
     /// A snapshot will not be measured.
     Skipped {
-        /// Which.
+        /// The snapshot.
         snapshot: SnapshotRef,
-        /// Why.
+        /// Reason, as a sentence.
         reason: String,
     },
     /// The engine took it up.
     Started {
-        /// Which.
+        /// The snapshot.
         snapshot: SnapshotRef,
         /// How many readings will follow.
         readings: u32,
     },
     /// The trainer's model was compared with its configuration; before the readings.
     Checked(Box<ModelChecked>),
-    /// One reading.
+    /// A reading of a snapshot.
     Reading(Box<Reading>),
     /// All its readings are made.
     Finished {
-        /// Which.
+        /// The snapshot.
         snapshot: SnapshotRef,
         /// Wall time from start to finish.
         seconds: f64,
@@ -45,7 +45,7 @@ pub enum Event {
     Decided(Box<Decision>),
     /// Events that were dropped before this watcher read them.
     Gap {
-        /// How many.
+        /// Number of lost events.
         lost: u64,
     },
     /// No more snapshots, and all are measured. The last event of a run, unless its trainer goes on with it.
@@ -57,8 +57,8 @@ pub enum Event {
 /// An event with its place in the run's order: from 0, without holes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequenced {
-    /// Place.
+    /// Sequence number of the event in its run.
     pub sequence: u64,
-    /// What happened.
+    /// The event itself.
     pub event: Event,
 }

@@ -27,7 +27,7 @@ pub enum FaultKind {
     Denied,
     /// Bytes came at another offset than the one that was due.
     OutOfRange,
-    /// Bytes arrived damaged.
+    /// Bytes arrived damaged: a checksum does not match.
     DataLoss,
     /// The daemon drains or is not ready.
     Unavailable,

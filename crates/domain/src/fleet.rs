@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 /// Which runs; what is empty does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunFilter {
-    /// Of this project.
+    /// Only runs of this project.
     pub project: Option<String>,
-    /// Of this experiment.
+    /// Only runs of this experiment.
     pub experiment: Option<String>,
     /// With all of these.
     pub tags: BTreeMap<String, String>,
@@ -62,9 +62,9 @@ pub enum Moment {
 /// Runs side by side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// Which.
+    /// Which runs to compare.
     pub filter: RunFilter,
-    /// By what.
+    /// Subject by which runs are compared.
     pub on: Subject,
     /// At which snapshot of each.
     pub moment: Moment,
@@ -106,11 +106,11 @@ impl Comparison {
 pub struct ComparedRun {
     /// Made by the daemon.
     pub run: RunId,
-    /// For people.
+    /// Name of the run, for people; it need not be unique.
     pub name: String,
-    /// Whose it is.
+    /// Project of the run.
     pub project: String,
-    /// Empty: of none.
+    /// Experiment of the run; empty if it has none.
     pub experiment: String,
     /// Its value and where; `None` where it has none.
     pub point: Option<Point>,

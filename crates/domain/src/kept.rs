@@ -18,13 +18,13 @@ pub struct RunRecord {
     pub key: String,
     /// Of everything that its client said.
     pub fingerprint: String,
-    /// For people.
+    /// Name of the run, for people; it need not be unique.
     pub name: String,
-    /// Whose it is.
+    /// Project, experiment and tags of the run.
     pub label: RunLabel,
-    /// Such as `bert`.
+    /// Architecture of the model, such as `bert`.
     pub model_type: String,
-    /// Number of parameters.
+    /// Number of parameters of the model.
     pub parameters: u64,
     /// Text of a config.json.
     pub config_json: String,
@@ -34,11 +34,11 @@ pub struct RunRecord {
     pub measures: Vec<MeasureRequest>,
     /// What each of them was planned to cost.
     pub plan: Vec<Planned>,
-    /// Of all noise.
+    /// Seed of all noise.
     pub seed: u64,
     /// Policy for snapshots that arrive faster than they are measured.
     pub delivery: Delivery,
-    /// Never [`Precision::Auto`].
+    /// Precision in which the run is measured; never [`Precision::Auto`].
     pub precision: Precision,
     /// Seconds that a snapshot may take.
     pub budget: Option<f64>,
@@ -83,7 +83,7 @@ pub struct KeptGroup {
 /// A run of an earlier process.
 #[derive(Debug, Clone)]
 pub struct KeptRun {
-    /// As it opened.
+    /// The run as it was opened.
     pub record: RunRecord,
     /// Whether it takes no more snapshots.
     pub closed: bool,
@@ -96,7 +96,7 @@ pub struct KeptRun {
 /// A snapshot that was received whole.
 #[derive(Debug)]
 pub struct Acceptance {
-    /// Step, attempt, kind.
+    /// Step, attempt and kind of the snapshot.
     pub header: SnapshotHeader,
     /// What its client gets.
     pub receipt: Receipt,
@@ -109,9 +109,9 @@ pub struct Acceptance {
 /// Parameters in the order of a layout.
 #[derive(Debug)]
 pub struct Reference {
-    /// Names and shapes.
+    /// Names and shapes of the tensors.
     pub layout: Arc<dyn Layout>,
-    /// Bytes.
+    /// Source of the bytes.
     pub source: Arc<dyn ParameterSource>,
 }
 
@@ -132,19 +132,19 @@ pub trait Vault: Send + Sync + Debug {
     /// What a run was asked to be, as far as it was settled when it opened.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn specification(&self, run: &RunId) -> Result<RunSpec, Fault>;
 
     /// The newest snapshots of a run.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn ledger(&self, run: &RunId) -> Result<Ledger, Fault>;
 
     /// The initialization that was received last, if it is kept.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn initialization(
         &self,
         run: &RunId,

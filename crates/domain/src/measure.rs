@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// Switch.
+    /// A switch, on or off.
     Flag(bool),
     /// Counts and real numbers alike.
     Number(f64),
     /// One of several words.
     Text(String),
-    /// A ladder.
+    /// A list of numbers, such as the radii of a profile.
     Numbers(Vec<f64>),
 }
 
@@ -59,7 +59,7 @@ impl Needs {
         elements: false,
     };
 
-    /// Their names.
+    /// Names of the needs.
     pub fn names(&self) -> Vec<&'static str> {
         let all = [
             (self.probe, "probe"),
@@ -78,7 +78,7 @@ impl Needs {
 pub struct MeasureInfo {
     /// As users write it.
     pub name: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     /// What it computes, in the notation of the reference page.
     pub formula: &'static str,
@@ -105,9 +105,9 @@ pub struct MeasureInfo {
 pub struct ParameterInfo {
     /// As users write it.
     pub name: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
-    /// The default.
+    /// Value that is used when none is given.
     pub default: Value,
     /// What is accepted, in words.
     pub range: String,

@@ -20,7 +20,7 @@ pub const SPANS: &str = "clino::span";
 /// The label whose values clients choose.
 const PROJECT: &str = "project";
 
-/// Seconds of calls.
+/// Bounds of the buckets for the duration of calls, in seconds.
 const CALLS: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0];
 /// Seconds of readings and snapshots.
 const WORK: &[f64] = &[0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
@@ -28,20 +28,20 @@ const WORK: &[f64] = &[0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.
 /// What a number means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// Only grows.
+    /// A count that only grows.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// How many were at most so much, for each of these bounds.
+    /// How many observations were at most each of these bounds.
     Histogram(&'static [f64]),
 }
 
 /// A line of the table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Definition {
-    /// Without `_total`.
+    /// Name of the metric, without `_total`.
     pub name: &'static str,
-    /// What it is.
+    /// Counter, gauge or histogram.
     pub kind: Kind,
     /// Names of its labels.
     pub labels: &'static [&'static str],
@@ -60,13 +60,13 @@ impl Definition {
 
 macro_rules! table {
     ($($metric:ident $kind:expr, $name:literal [$($label:literal),*] $help:literal;)*) => {
-        /// A metric.
+        /// A metric of the table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Metric {
             $(#[doc = $help] $metric,)*
         }
 
-        /// All of them.
+        /// The table of all metrics.
         pub static METRICS: [Definition; [$(Metric::$metric),*].len()] =
             [$(Definition { name: $name, kind: $kind, labels: &[$($label),*], help: $help },)*];
     };
@@ -244,7 +244,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Meters {
-    /// So much more.
+    /// Adds an amount to a counter.
     pub fn add(&self, metric: Metric, labels: &[&str], amount: f64) {
         self.at(metric, labels, |sample| {
             if let Sample::Number(number) = sample {
@@ -253,12 +253,12 @@ impl Meters {
         });
     }
 
-    /// One more.
+    /// Adds one to a counter.
     pub fn one(&self, metric: Metric, labels: &[&str]) {
         self.add(metric, labels, 1.0);
     }
 
-    /// It is so much now.
+    /// Sets a gauge to a value.
     pub fn set(&self, metric: Metric, labels: &[&str], value: f64) {
         self.at(metric, labels, |sample| *sample = Sample::Number(value));
     }

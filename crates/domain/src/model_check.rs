@@ -21,7 +21,7 @@ pub struct ModelCheck {
 /// What came of the comparison on one snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelChecked {
-    /// Which.
+    /// The snapshot that was compared.
     pub snapshot: SnapshotRef,
     /// Name of the probe group.
     pub group: String,

@@ -19,18 +19,18 @@ pub trait Examiner: Send + Sync {
     /// [`super::FaultKind::Invalid`] with a violation for every wrong field.
     fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault>;
 
-    /// Every measure.
+    /// Descriptions of all measures.
     fn catalogue(&self) -> Vec<MeasureInfo>;
 }
 
 /// A run that passed the examination.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    /// Such as `bert`.
+    /// Architecture of the model, such as `bert`.
     pub model_type: String,
     /// What a snapshot must hold.
     pub layout: Arc<dyn Layout>,
-    /// What will be measured, defaults filled in, from the cheapest to the dearest.
+    /// What will be measured, defaults filled in, from the cheapest to the most expensive.
     pub measures: Vec<MeasureRequest>,
     /// What each of them needs.
     pub needs: Vec<Needs>,
@@ -38,9 +38,9 @@ pub struct Admitted {
     pub plan: Vec<Planned>,
     /// How many examples each probe group has, in the order of the groups.
     pub examples: Vec<usize>,
-    /// Never [`Precision::Auto`].
+    /// Precision in which the run is measured; never [`Precision::Auto`].
     pub precision: Precision,
-    /// What of the specification is not as whoever made it may think, a sentence each.
+    /// What of the specification may differ from what its author expects, a sentence each.
     pub warnings: Vec<String>,
     /// Whether any measure needs the initialization.
     pub needs_init: bool,
@@ -80,13 +80,13 @@ pub trait Judge: Send + Sync + Debug {
         groups: &[String],
     ) -> Result<Arc<dyn Counsel>, Fault>;
 
-    /// Every rule.
+    /// Descriptions of all rules.
     fn rules(&self) -> Vec<RuleInfo>;
 }
 
 /// A policy that passed: decides, and remembers nothing.
 pub trait Counsel: Send + Sync + Debug {
-    /// Defaults filled in.
+    /// The policy with all defaults filled in.
     fn policy(&self) -> &Policy;
 
     /// What it looks at, each once.
@@ -124,7 +124,7 @@ pub trait Layout: Send + Sync + Debug {
     /// Those of [`Layout::arrange`] for all other parameters.
     fn arrange_initialization(&self, manifest: &Manifest) -> Result<Vec<Option<usize>>, Fault>;
 
-    /// What of a manifest that can be arranged is not as whoever made it may think, a sentence each.
+    /// What of a manifest that can be arranged may differ from what its author expects, a sentence each.
     fn remarks(&self, _manifest: &Manifest) -> Vec<String> {
         Vec::new()
     }
@@ -148,7 +148,7 @@ pub trait Gauge: Send + Debug {
 /// What a snapshot is compared with.
 #[derive(Debug, Clone, Default)]
 pub struct References {
-    /// At initialization.
+    /// Parameters at initialization, if they were sent.
     pub init: Option<Arc<dyn ParameterSource>>,
     /// The snapshot that was received before this one.
     pub previous: Option<Arc<dyn ParameterSource>>,
@@ -177,7 +177,7 @@ pub trait ParameterSource: Send + Sync + Debug {
 /// A snapshot that was received whole and waits, in memory or on disk: it can be taken up, and be compared with.
 /// Its bytes are given back when the last owner drops it.
 pub trait Held: ParameterSource {
-    /// Step, attempt, kind.
+    /// Step, attempt and kind of the snapshot.
     fn header(&self) -> &SnapshotHeader;
 
     /// What was made of it as it arrived.
@@ -196,7 +196,7 @@ pub trait Archive: Send + Sync + Debug {
     /// those of a stretch in the order of their steps.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     fn recall(
         &self,
         run: &RunId,
@@ -206,12 +206,12 @@ pub trait Archive: Send + Sync + Debug {
     ) -> Result<(), Fault>;
 }
 
-/// So many snapshots at the next steps, of each the attempt that was measured last.
+/// A number of snapshots at the next steps; for each the attempt that was measured last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
     /// From this step on.
     pub from: u64,
-    /// At most so many.
+    /// Maximum number of snapshots.
     pub most: usize,
 }
 

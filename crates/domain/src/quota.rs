@@ -13,11 +13,11 @@ pub trait Quota: Send + Sync {
     /// [`FaultKind::Quota`].
     fn may_open(&self, project: &str, open: usize) -> Result<(), Fault>;
 
-    /// The engine has worked so many seconds for a project.
+    /// Records seconds that the engine worked for a project.
     fn spend(&self, project: &str, seconds: f64);
 }
 
-/// No limits.
+/// Quotas without any limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unlimited;
 

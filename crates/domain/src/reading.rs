@@ -14,7 +14,7 @@ pub const POOLED: &str = "pooled";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// There is.
+    /// The reading has a value.
     Measured,
     /// It has no defined value here: non-finite parameters, a norm of zero.
     Undefined,
@@ -60,9 +60,9 @@ pub struct Estimate {
     pub mean: f64,
     /// Standard error of the mean: sample deviation (n - 1) over √n; `None` for a single draw.
     pub stderr: Option<f64>,
-    /// Least draw.
+    /// Smallest draw.
     pub min: f64,
-    /// Greatest draw.
+    /// Largest draw.
     pub max: f64,
 }
 
@@ -87,9 +87,9 @@ pub const LEVEL: f64 = 0.95;
 /// Between which numbers the value of a random measure lies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// Lower end.
+    /// Lower end of the interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of the interval.
     pub high: f64,
     /// Share of repetitions, each with another seed, whose interval holds what their values are about.
     pub level: f64,
@@ -128,7 +128,7 @@ impl Interval {
 pub struct Part {
     /// Name in the catalogue.
     pub name: String,
-    /// The number.
+    /// Value of the part; `None` if it is undefined.
     pub value: Option<f64>,
 }
 
@@ -137,18 +137,18 @@ pub struct Part {
 pub struct TensorParts {
     /// Name of the tensor.
     pub tensor: String,
-    /// Its numbers.
+    /// Values of the tensor by name.
     pub parts: Vec<Part>,
 }
 
 /// One radius of a profile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rung {
-    /// Relative radius.
+    /// Radius relative to the norm of the parameters.
     pub alpha: f64,
     /// Mean of the draws.
     pub value: f64,
-    /// In draw order.
+    /// Values of all draws, in draw order.
     pub draws: Vec<f64>,
     /// Standard error of the mean.
     pub stderr: Option<f64>,
@@ -157,7 +157,7 @@ pub struct Rung {
 /// A distribution of eigenvalues as one run of Lanczos saw it (Gauss quadrature).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quadrature {
-    /// Eigenvalues, rising.
+    /// Eigenvalues in increasing order.
     pub nodes: Vec<f64>,
     /// Their shares, which sum to one.
     pub weights: Vec<f64>,
@@ -166,7 +166,7 @@ pub struct Quadrature {
 /// Losses on a line or a square plane through w0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Surface {
-    /// 1 or 2.
+    /// Number of directions: 1 for a line, 2 for a plane.
     pub dimensions: u32,
     /// Coordinates along each direction.
     pub axis: Vec<f64>,
@@ -183,11 +183,11 @@ pub struct Reading {
     pub parameters: BTreeMap<String, Value>,
     /// `None` for measures of the weights alone.
     pub group: Option<String>,
-    /// Of which snapshot.
+    /// The snapshot that was measured.
     pub snapshot: SnapshotRef,
     /// Whether there is a number.
     pub outcome: Outcome,
-    /// The principal number.
+    /// Principal value; `None` unless the outcome is measured.
     pub value: Option<f64>,
     /// In draw order; empty for measures without chance.
     pub draws: Vec<f64>,
@@ -201,11 +201,11 @@ pub struct Reading {
     pub parts: Vec<Part>,
     /// By tensor, in the order of the names' bytes.
     pub tensors: Vec<TensorParts>,
-    /// Of a profile.
+    /// Results at each radius, for profiles only.
     pub rungs: Vec<Rung>,
     /// Of a spectral density, a run each.
     pub runs: Vec<Quadrature>,
-    /// Of a landscape.
+    /// Losses on a line or plane, for landscapes only.
     pub surface: Option<Surface>,
     /// Why there is no value.
     pub reason: Option<String>,

@@ -28,7 +28,7 @@ pub enum Precision {
     Auto,
     /// Parameters, activations and gradients in f32; losses and reductions in f64.
     F32,
-    /// Everything in f64.
+    /// All computation in f64.
     F64,
 }
 
@@ -75,25 +75,25 @@ pub const RESERVED_PROJECTS: [(&str, &str); 1] = [("*", "every project")];
 /// A run as its client asked for it, before anything is checked against the catalogue or the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSpec {
-    /// For people.
+    /// Name of the run, for people; it need not be unique.
     pub name: String,
     /// Text of a config.json.
     pub config_json: String,
-    /// At least one.
+    /// Probe groups; at least one.
     pub groups: Vec<ProbeGroup>,
     /// Empty: the default set.
     pub measures: Vec<MeasureRequest>,
-    /// Of all noise.
+    /// Seed of all noise.
     pub seed: u64,
     /// Policy for snapshots that arrive faster than they are measured.
     pub delivery: Delivery,
-    /// Arithmetic.
+    /// Precision of the measures.
     pub precision: Precision,
     /// Seconds that a snapshot may take; what does not fit is skipped. `None`: no limit.
     pub budget: Option<f64>,
     /// Whether it is measured on GPUs or not at all.
     pub gpu_only: bool,
-    /// Whose it is.
+    /// Project, experiment and tags of the run.
     pub label: RunLabel,
     /// When it should stop.
     pub policy: Option<Policy>,

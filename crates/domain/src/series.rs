@@ -17,7 +17,7 @@ pub const MOST_PAGES: usize = 8;
 /// What was observed at one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// At which.
+    /// Snapshot of the value.
     pub at: SnapshotRef,
     /// Not a number where there is none.
     pub value: f64,
@@ -37,10 +37,10 @@ impl Point {
 /// Which end is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
-    /// The least.
+    /// Lower values are better.
     #[default]
     Minimize,
-    /// The greatest.
+    /// Higher values are better.
     Maximize,
 }
 
@@ -78,9 +78,9 @@ impl Direction {
 pub struct Earlier {
     /// How many had a value.
     pub count: u64,
-    /// The least.
+    /// Point with the smallest value.
     pub least: Point,
-    /// The greatest.
+    /// Point with the largest value.
     pub greatest: Point,
 }
 
@@ -182,7 +182,7 @@ impl Series {
     /// The point of a step, if it has a value.
     ///
     /// # Errors
-    /// When it would have to be read back.
+    /// If it would have to be read back.
     pub fn at(&self, step: u64) -> Result<Option<Point>, Missing> {
         let points = if self.gone(step) { &self.page(step)?.points } else { &self.points };
         let place = points.partition_point(|point| point.at.step < step);
@@ -192,7 +192,7 @@ impl Series {
     /// The first point with a value at a step or behind it.
     ///
     /// # Errors
-    /// When it would have to be read back.
+    /// If it would have to be read back.
     pub fn first_from(&self, step: u64) -> Result<Option<Point>, Missing> {
         let first = |points: &[Point], step| {
             points.iter().find(|point| point.at.step >= step && point.counts()).copied()

@@ -24,7 +24,7 @@ pub enum WeightKind {
 /// A step of a run and which try at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SnapshotRef {
-    /// Optimizer step.
+    /// Optimizer step of the snapshot.
     pub step: u64,
     /// From 1; a repeated or rewound step gets the next one.
     pub attempt: u32,
@@ -33,7 +33,7 @@ pub struct SnapshotRef {
 /// What is said of a snapshot beside its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SnapshotHeader {
-    /// Step and attempt.
+    /// Step and attempt of the snapshot.
     pub at: SnapshotRef,
     /// Which copy of the weights.
     pub kind: WeightKind,
@@ -51,11 +51,11 @@ impl SnapshotHeader {
 /// What a client says before the bytes of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Announcement {
-    /// Of which run.
+    /// Run of the snapshot.
     pub run: RunId,
     /// A retry with the same key gets the first receipt.
     pub key: Option<String>,
-    /// Optimizer step.
+    /// Optimizer step of the snapshot.
     pub step: u64,
     /// `None`: the next free attempt of this step.
     pub attempt: Option<u32>,
@@ -77,7 +77,7 @@ pub struct Announcement {
 pub enum SnapshotState {
     /// Received, next in line.
     Waiting,
-    /// In the engine.
+    /// The engine measures it now.
     Measuring,
     /// All its readings are made.
     Measured,
@@ -123,12 +123,12 @@ impl Snapshot {
         Self::new(header, Manifest::new(specs, Vec::new())?, data)
     }
 
-    /// Step, attempt, kind.
+    /// Step, attempt and kind of the snapshot.
     pub fn header(&self) -> &SnapshotHeader {
         &self.header
     }
 
-    /// What it holds.
+    /// Names, dtypes and shapes of the tensors.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }

@@ -8,13 +8,13 @@ use std::sync::{Arc, Weak};
 /// Count, mean and spread of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Moments {
-    /// How many.
+    /// Number of elements.
     pub count: f64,
-    /// Their mean.
+    /// Mean of the elements.
     pub mean: f64,
     /// Sum of squared differences to the mean.
     pub spread: f64,
-    /// Sum of squares.
+    /// Sum of the squared elements.
     pub square: f64,
 }
 
@@ -81,9 +81,9 @@ impl Move {
 pub struct TensorStatistics {
     /// Name of the tensor; empty for a piece.
     pub name: String,
-    /// Of the parameters.
+    /// Moments of the parameters.
     pub w: Moments,
-    /// Greatest |w|.
+    /// Largest magnitude of a parameter, max |w|.
     pub largest: f64,
     /// How many are not finite.
     pub non_finite: f64,

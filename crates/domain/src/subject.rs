@@ -18,11 +18,11 @@ use std::str::FromStr;
 pub enum Join {
     /// The sum; the only one for a single term.
     Sum,
-    /// The mean.
+    /// Mean of the terms.
     Mean,
-    /// The least.
+    /// Smallest of the terms.
     Min,
-    /// The greatest.
+    /// Largest of the terms.
     Max,
 }
 
@@ -32,7 +32,7 @@ const JOINS: [(Join, &str); 4] =
 /// One number of one reading, multiplied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {
-    /// Factor.
+    /// Factor by which the value is multiplied.
     pub weight: f64,
     /// Name in the catalogue.
     pub measure: String,
@@ -47,7 +47,7 @@ pub struct Term {
 pub struct Subject {
     /// How the terms are joined.
     pub join: Join,
-    /// At least one.
+    /// The terms; at least one.
     pub terms: Vec<Term>,
 }
 

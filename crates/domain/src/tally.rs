@@ -59,7 +59,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// One more.
+    /// Counts one happening.
     pub fn count(&self, happening: Happening) {
         self.counts[happening as usize].fetch_add(1, Ordering::Relaxed);
     }

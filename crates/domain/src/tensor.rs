@@ -17,13 +17,13 @@ pub const MAX_RANK: usize = 16;
 /// How elements are stored, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dtype {
-    /// IEEE binary32.
+    /// 32-bit float (IEEE binary32).
     F32,
-    /// IEEE binary16.
+    /// 16-bit float (IEEE binary16).
     F16,
     /// The upper half of a binary32.
     Bf16,
-    /// IEEE binary64.
+    /// 64-bit float (IEEE binary64).
     F64,
     /// Two's complement, 64 bits.
     I64,
@@ -31,13 +31,13 @@ pub enum Dtype {
     I32,
     /// A byte, 0 or 1.
     Bool,
-    /// Unsigned, 8 bits.
+    /// Unsigned integer of 8 bits.
     U8,
     /// Two's complement, 8 bits.
     I8,
     /// Two's complement, 16 bits.
     I16,
-    /// Unsigned, 16 bits.
+    /// Unsigned integer of 16 bits.
     U16,
 }
 
@@ -149,7 +149,7 @@ pub struct TensorSpec {
     pub name: String,
     /// Storage of an element.
     pub dtype: Dtype,
-    /// Row-major axes.
+    /// Length of each axis, row-major.
     pub shape: Vec<u64>,
 }
 
@@ -168,7 +168,7 @@ impl TensorSpec {
 /// A second name of a tensor: tied weights.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Alias {
-    /// The additional name.
+    /// Additional name of the tensor.
     pub name: String,
     /// A tensor of the same manifest.
     pub target: String,
@@ -218,7 +218,7 @@ impl Manifest {
         &self.tensors
     }
 
-    /// The additional names.
+    /// Additional names of tensors.
     pub fn aliases(&self) -> &[Alias] {
         &self.aliases
     }
@@ -285,9 +285,9 @@ fn check_aliases(tensors: &[TensorSpec], aliases: &[Alias], violations: &mut Vec
 /// A tensor with its bytes: `data.len()` is the byte length of `spec`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
-    /// Name, dtype, shape.
+    /// Name, dtype and shape of the tensor.
     pub spec: TensorSpec,
-    /// Little-endian elements, row-major.
+    /// Elements, little-endian and row-major.
     pub data: Bytes,
 }
 

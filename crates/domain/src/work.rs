@@ -19,7 +19,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Nothing.
+    /// No work at all.
     pub const NONE: Self = Self { forwards: 0.0, backwards: 0.0, passes: 0.0, operations: 0.0 };
 
     /// Forwards, backwards and passes.
@@ -52,7 +52,7 @@ impl Mul<f64> for Work {
     }
 }
 
-/// What a measure of a run costs, in the order of the run's measures: from the cheapest to the dearest.
+/// What a measure of a run costs, in the order of the run's measures: from the cheapest to the most expensive.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     /// On one group, less what a measure before it has made already: predicted, or as it was counted on the first

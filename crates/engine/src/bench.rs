@@ -1,4 +1,4 @@
-//! One piece of the engine's work at a time, for whoever times it.
+//! One piece of the engine's work at a time, to be timed.
 //!
 //! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
 
@@ -254,7 +254,7 @@ impl Bench {
     /// out = w + s * noise over `n` parameters in f32.
     ///
     /// # Errors
-    /// When there cannot be so many.
+    /// If there cannot be that many.
     pub fn perturb(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
         let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
@@ -268,7 +268,7 @@ impl Bench {
     /// All moments of `n` parameters in f32 and of their difference to others.
     ///
     /// # Errors
-    /// When there cannot be so many.
+    /// If there cannot be that many.
     pub fn moments(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
         let all = engine.install(|| gauge::of_all(&v.untied, &[0], &v.snapshot, &v.references))?;
@@ -279,7 +279,7 @@ impl Bench {
     /// out = w + s * c over `n` parameters in f32: the triad of STREAM (McCalpin 1995).
     ///
     /// # Errors
-    /// When there cannot be so many.
+    /// If there cannot be that many.
     pub fn triad(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
         let Vectors { out, w, c, .. } = &mut *v;

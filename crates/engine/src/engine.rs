@@ -87,15 +87,15 @@ impl Engine {
     /// Holds every kernel of the GPUs against the CPU.
     ///
     /// # Errors
-    /// A GPU that fails.
+    /// If the GPU fails.
     pub fn check_kernels(&self) -> Result<Vec<Check>, Fault> {
         self.pool.install(|| self.gpus.check())
     }
 
-    /// Times the kernels of the first GPU on so many elements; `clock` tells seconds.
+    /// Times the kernels of the first GPU on a number of elements; `clock` returns seconds.
     ///
     /// # Errors
-    /// A GPU that fails.
+    /// If the GPU fails.
     pub fn kernel_speeds(
         &self,
         elements: usize,

@@ -56,7 +56,7 @@ impl Examiner for Examination {
     }
 }
 
-/// The GPUs of an engine, for whoever examines runs and receives their snapshots.
+/// The GPUs of an engine, for examining runs and receiving their snapshots.
 #[derive(Clone)]
 pub struct Device {
     /// Themselves.

@@ -162,7 +162,7 @@ fn join(found: &mut Option<TensorStatistics>, piece: TensorStatistics, slot: &Sl
 /// Statistics of a snapshot that is in memory.
 ///
 /// # Errors
-/// When a reference cannot be read back.
+/// If a reference cannot be read back.
 pub fn of_all(
     untied: &Untied,
     places: &[usize],

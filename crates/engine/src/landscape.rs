@@ -21,27 +21,27 @@ pub trait Landscape {
     /// Every example's scores at w0.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault>;
 
     /// Scores of a few of the examples at w0, which rise. Nothing of it is kept or counted.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault>;
 
     /// The gradient at w0 of the loss of this group, or of the group named `of`: computed once and kept, until that of
     /// another group is asked for. From then on points find it ready.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn slope(&mut self, of: Option<&str>) -> Result<Slope, Fault>;
 
     /// Runs `job` for each of the draws, each on a point of its own that starts at w0; several at a time. What a job
     /// finds is the same whatever the number of threads.
     ///
     /// # Errors
-    /// The first fault of a job, or a stop.
+    /// The first fault of a job; `Cancelled` if a stop was requested.
     fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault>;
 
     /// A number for every example, in the order of the outputs: of its content, and another for each of equal ones. In
@@ -51,13 +51,13 @@ pub trait Landscape {
     /// ‖gradient at w0 of the mean loss‖² of each part of the examples.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault>;
 
     /// The same beside the product of that gradient with the one of all examples of the group.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn squares_and_products(&mut self, parts: &[Share]) -> Result<Vec<[f64; 2]>, Fault>;
 
     /// Sum of the outputs under squared parameters and an input of ones (Neyshabur et al. 2015); `None` where it means
@@ -93,13 +93,13 @@ pub trait Position: Sync {
     /// Singular values of every matrix, in the order of the slots; made once a snapshot.
     ///
     /// # Errors
-    /// When the initialization cannot be read back.
+    /// If the initialization cannot be read back.
     fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault>;
 
     /// Σ log(floor² + slope² (w - init)²) over the elements of each tensor; `None` without an initialization.
     ///
     /// # Errors
-    /// When the initialization cannot be read back.
+    /// If the initialization cannot be read back.
     fn log_sums(&self, slope: f64, floor: f64) -> Result<Option<Vec<f64>>, Fault>;
 }
 
@@ -159,7 +159,7 @@ pub trait Point: Vectors {
     /// l2 norms by tensor of a draw of noise.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Result<Norms, Fault>;
 
     /// u = scale * noise, a scale for each tensor.
@@ -177,7 +177,7 @@ pub trait Point: Vectors {
     /// u · v of the filter-normalized directions of two draws.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn plane_product(&mut self, draws: [u32; 2]) -> Result<f64, Fault>;
 
     /// u = scale * the u that was set by the last of the other calls.
@@ -189,31 +189,31 @@ pub trait Point: Vectors {
     /// Computes loss and gradient along u at the point.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn gradient(&mut self) -> Result<Slope, Fault>;
 
     /// u = u + scale * (the last gradient), a scale for each tensor; returns the l2 norms of u. Uses the gradient up.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn ascend(&mut self, scales: &[f64]) -> Result<Norms, Fault>;
 
     /// u = u + step * sign(the last gradient), pulled back to |u| ≤ bound.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn ascend_in_box(&mut self, step: f64, bound: f64) -> Result<(), Fault>;
 
     /// Carries out an order from w0, in plain coordinates.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn carry_out(&mut self, order: &Order<'_>) -> Result<Reached, Fault>;
 
     /// Looks at the loss there.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     fn look(&mut self) -> Result<View, Fault>;
 }
 
@@ -230,13 +230,13 @@ pub trait Vectors {
     /// Keeps a draw of noise.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault>;
 
     /// Keeps a vector of zeros.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn keep_zeros(&mut self) -> Result<Kept, Fault>;
 
     /// Gives a vector's room back.
@@ -248,24 +248,24 @@ pub trait Vectors {
     /// vector = factor * vector.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn scale(&mut self, vector: Kept, factor: f64) -> Result<(), Fault>;
 
     /// to = keep * to + factor * from, another vector.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn combine(&mut self, to: Kept, keep: f64, from: Kept, factor: f64) -> Result<(), Fault>;
 
     /// a · b.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn product(&mut self, a: Kept, b: Kept) -> Result<f64, Fault>;
 
     /// The last gradient · noise.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> Result<f64, Fault>;
 }

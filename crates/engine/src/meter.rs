@@ -15,12 +15,12 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Examples went forward.
+    /// Counts a forward over some examples.
     pub fn forward(&self, examples: usize) {
         self.forward.fetch_add(examples as u64, Ordering::Relaxed);
     }
 
-    /// Examples went backward.
+    /// Counts a backward over some examples.
     pub fn backward(&self, examples: usize) {
         self.backward.fetch_add(examples as u64, Ordering::Relaxed);
     }

@@ -63,7 +63,7 @@ pub type Kept<B> = Option<(Range<usize>, Base<B>)>;
 
 /// The landscape of one group.
 pub struct Model<'a, B: Backend> {
-    /// The snapshot.
+    /// The snapshot that is measured.
     pub snapped: &'a Snapped<B::Element>,
     /// All groups of the run.
     pub groups: &'a [Group],
@@ -73,7 +73,7 @@ pub struct Model<'a, B: Backend> {
     pub crew: &'a mut Crew<B>,
     /// The gradient that was asked for last.
     pub kept: &'a mut Kept<B>,
-    /// Ends everything early.
+    /// Ends all work early when it is raised.
     pub stop: &'a Stop,
 }
 

@@ -5,11 +5,11 @@
 /// Scores of every example of a group at w0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outputs {
-    /// [examples, classes], row-major.
+    /// Logits, [examples, classes], row-major.
     pub logits: Vec<f64>,
-    /// [examples].
+    /// Class of each example, [examples].
     pub labels: Vec<usize>,
-    /// Number of classes.
+    /// Number of classes of the model.
     pub classes: usize,
 }
 

@@ -17,13 +17,13 @@ use std::sync::Arc;
 
 /// What the engine keeps of a run.
 pub struct Plan {
-    /// The model.
+    /// Network of the model.
     pub network: Arc<dyn Network>,
     /// The same model in candle, for GPUs; `None` where it is not written.
     pub twin: Option<Arc<autograd::Model>>,
     /// Probe groups.
     pub groups: Vec<Group>,
-    /// From the cheapest to the dearest.
+    /// From the cheapest to the most expensive.
     pub measures: Vec<Chosen>,
     /// What each of them will do on one group, less what those before it have made.
     pub works: Vec<Work>,
@@ -35,10 +35,10 @@ pub struct Plan {
     pub elements: bool,
     /// Whether it is measured on GPUs or not at all.
     pub gpu_only: bool,
-    /// What of the specification is not as whoever made it may think.
+    /// What of the specification may differ from what its author expects.
     pub warnings: Vec<String>,
     ground: Ground,
-    /// Never auto.
+    /// Precision in which the run is measured; never auto.
     pub precision: Precision,
 }
 
@@ -179,7 +179,7 @@ fn ground(network: &dyn Network, groups: &[Group], precision: Precision) -> Grou
 pub struct Group {
     /// Unique in its run.
     pub name: String,
-    /// Its examples.
+    /// Batches of the examples of the group.
     pub batches: Vec<Batch>,
     /// What each of them is.
     pub contents: Vec<Content>,

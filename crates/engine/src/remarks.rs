@@ -1,4 +1,4 @@
-//! What of a run's probe is not as whoever made it may think, although it can be measured.
+//! What of a run's probe may differ from what its author expects, although it can be measured.
 //!
 //! Owns: these sentences. May not touch: what is refused (`examine` and the networks see to that).
 

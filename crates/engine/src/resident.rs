@@ -28,10 +28,10 @@ pub trait Resident: Send {
     /// Scores of a few examples of a group at w0, which rise; it counts for no reading.
     ///
     /// # Errors
-    /// A stop, or a lost device.
+    /// `Cancelled` if a stop was requested; a fault if the device is lost.
     fn rows(&mut self, plan: &Plan, group: usize, rows: &[usize], stop: &Stop) -> Result<Outputs, Fault>;
 
-    /// What was done since the last call, on so many examples.
+    /// Work done since the last call, on a number of examples.
     fn work(&self, examples: usize) -> Work;
 
     /// Gives the snapshot back, when the memory of the device has been freed.

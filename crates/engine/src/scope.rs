@@ -61,7 +61,7 @@ impl Scope<'_> {
     /// Scores at w0, computed once a snapshot.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     pub fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
         if self.memo.outputs.is_none() {
             self.memo.outputs = Some(self.landscape.outputs()?);
@@ -72,7 +72,7 @@ impl Scope<'_> {
     /// The gradient at w0, computed once a snapshot.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     pub fn slope(&mut self) -> Result<Slope, Fault> {
         self.landscape.slope(None)
     }
@@ -80,7 +80,7 @@ impl Scope<'_> {
     /// Runs `job` for each of the draws, which rise; the results are in their order.
     ///
     /// # Errors
-    /// The first fault of a job, or a stop.
+    /// The first fault of a job; `Cancelled` if a stop was requested.
     pub fn explore<R: Send>(
         &mut self,
         draws: &[u32],

@@ -1,6 +1,6 @@
 //! One snapshot in the engine: from its bytes to readings, one at a time.
 //!
-//! Owns: the order of readings, what they share. May not touch: time and channels; whoever calls does the timing.
+//! Owns: the order of readings, what they share. May not touch: time and channels; the caller does the timing.
 
 use crate::engine::{Arrived, Engine};
 use crate::measure::{Findings, Shortfall};

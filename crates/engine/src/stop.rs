@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks whoever computes to end.
+    /// Asks the computation to end.
     pub fn raise(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -35,7 +35,7 @@ impl Task {
 /// What a reading must keep to.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
-    /// Ends it early.
+    /// Ends the task early when it is raised.
     pub stop: &'a Stop,
     /// Seconds since it began, for draws that end by time.
     pub clock: &'a (dyn Fn() -> f64 + Sync),

@@ -16,9 +16,9 @@ use clino_domain::Fault;
 
 /// Buffers of one worker; vectors are allocated when they are first needed and stay.
 pub struct Worker<B: Backend> {
-    /// Its device.
+    /// Backend of the device that computes.
     pub backend: B,
-    /// The last gradient.
+    /// Gradient that was computed last.
     pub gradient: Option<B::Vector>,
     direction: Option<B::Vector>,
 }
@@ -32,7 +32,7 @@ impl<B: Backend> Worker<B> {
     /// Computes the gradient of the mean loss into [`Worker::gradient`].
     ///
     /// # Errors
-    /// A stop, or a lost device.
+    /// `Cancelled` if a stop was requested; a fault if the device is lost.
     pub fn find_gradient(&mut self, ground: Ground<'_, B>, at: At) -> Result<B::Losses, Fault> {
         let mut gradient = room(&self.backend, &mut self.gradient, ground)?;
         let losses = self.backend.gradient(ground, at, &mut gradient)?;
@@ -70,7 +70,7 @@ enum Loss<B: Backend> {
     There(B::Losses),
 }
 
-/// See the module.
+/// A point near the snapshot that moves and has a loss and a gradient.
 pub struct Walker<'a, B: Backend> {
     ground: Ground<'a, B>,
     worker: &'a mut Worker<B>,

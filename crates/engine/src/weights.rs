@@ -32,7 +32,7 @@ pub struct Weights<T> {
     pub slots: Vec<Slot>,
     /// Index of each slot in the layout.
     indices: Vec<usize>,
-    /// Tied ones.
+    /// Parameters that share their values with others.
     pub ties: Vec<Tie>,
     /// Of the untied parameters as they were sent.
     statistics: Arc<Statistics>,
@@ -124,11 +124,11 @@ fn once<K: Hash + Eq, V>(known: &Known<K, V>, key: K, make: impl FnOnce() -> V) 
 
 /// Everything that is the same for all groups of one snapshot.
 pub struct Snapped<T> {
-    /// w0.
+    /// Parameters of the snapshot, w0.
     pub weights: Weights<T>,
     /// Length of a row of logits.
     pub classes: usize,
-    /// Of the run.
+    /// Seed of the run.
     pub seed: u64,
     /// Counts what is done.
     pub meter: Meter,
@@ -141,9 +141,9 @@ pub struct Snapped<T> {
 
 /// A snapshot in one of the two precisions.
 pub enum AnyPrecision {
-    /// In 32 bits.
+    /// A snapshot in f32.
     F32(Snapped<f32>),
-    /// In 64 bits.
+    /// A snapshot in f64.
     F64(Snapped<f64>),
 }
 
@@ -199,7 +199,7 @@ impl<T: Real> Snapped<T> {
     /// w0 - the previous snapshot; `None` when there is none.
     ///
     /// # Errors
-    /// When it cannot be read back.
+    /// If it cannot be read back.
     pub fn update(&self) -> Result<Option<Vec<T>>, Fault> {
         let Some(previous) = &self.references.previous else { return Ok(None) };
         let mut update = vec![T::ZERO; self.weights.data.len()];

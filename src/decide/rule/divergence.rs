@@ -9,17 +9,18 @@ use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, short};
 use clino_domain::{Reason, Violation};
 
-/// See the module.
+/// The rule `divergence`; the module has its definition and source.
 pub struct Divergence;
 
 const FACTOR: Parameter = Parameter {
     name: "factor",
-    summary: "So many times the magnitude of the best value may be lost: 1 allows a loss of 0.4 to rise to 0.8.",
+    summary: "How much may be lost, as a multiple of the best value's magnitude: 1 allows a loss of 0.4 to \
+             rise to 0.8.",
     kind: Kind::Real { default: 1.0, least: 0.0, most: 1e12 },
 };
 const ABSOLUTE: Parameter = Parameter {
     name: "absolute",
-    summary: "So much may be lost beside that.",
+    summary: "How much may be lost in addition.",
     kind: Kind::Real { default: 0.0, least: 0.0, most: 1e300 },
 };
 

@@ -14,7 +14,7 @@ use crate::decide::view::{Verdict, View};
 use clino_domain::{RunId, Violation};
 use crc_fast::CrcAlgorithm::Crc32IsoHdlc;
 
-/// See the module.
+/// The rule `hyperband`; the module has its definition and source.
 pub struct Hyperband;
 
 const MIN_RESOURCE: Parameter = Parameter {
@@ -29,7 +29,7 @@ const MAX_RESOURCE: Parameter = Parameter {
 };
 const STUDY: Parameter = Parameter {
     name: "study",
-    summary: "Runs are dealt by the CRC-32 of this text, _ and the id of the run.",
+    summary: "Runs are assigned to brackets by the CRC-32 of this text, _ and the id of the run.",
     kind: Kind::Text,
 };
 const FACTOR: Parameter = reduction_factor(3);
@@ -93,7 +93,7 @@ impl Hyperband {
     }
 }
 
-/// How many runs of each so many belong to each bracket.
+/// How many runs belong to each bracket, out of the sum of all.
 fn shares(least: u64, most: u64, factor: u64) -> Vec<u64> {
     // Not libm's: at whole powers of η the last bit decides, and has to be that of Python's logarithm.
     let brackets = ((most as f64 / least as f64).ln() / (factor as f64).ln()).floor() + 1.0;

@@ -9,7 +9,7 @@ use crate::decide::parameters::{MODE, Parameters};
 use crate::decide::view::{Verdict, View};
 use clino_domain::Reason;
 
-/// See the module.
+/// The rule `median`; the module has its definition and source.
 pub struct Median;
 
 static DESCRIPTION: Description = Description {

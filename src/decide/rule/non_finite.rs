@@ -10,12 +10,12 @@ use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, 
 use crate::decide::view::{Verdict, View, many};
 use clino_domain::Reason;
 
-/// See the module.
+/// The rule `non_finite`; the module has its definition and source.
 pub struct NonFinite;
 
 const PATIENCE: Parameter = Parameter {
     name: "patience",
-    summary: "So many in a row stop the run.",
+    summary: "This many values in a row that are not finite stop the run.",
     kind: Kind::Count { default: 1, least: 1, most: MOST_CHECKS },
 };
 

@@ -1,4 +1,4 @@
-//! `patience`: stops a run that has not improved for so many checks.
+//! `patience`: stops a run that has not improved for a number of checks.
 //!
 //! Owns: how checks without improvement are counted. May not touch: what a check is (a snapshot with a value).
 //!
@@ -11,12 +11,13 @@ use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, 
 use crate::decide::view::{Verdict, View, many, short};
 use clino_domain::{Point, Reason};
 
-/// See the module.
+/// The rule `patience`; the module has its definition and source.
 pub struct Patience;
 
 const PATIENCE: Parameter = Parameter {
     name: "patience",
-    summary: "Checks without improvement: snapshots that have a value, not steps or epochs. With keras 0 is as 1.",
+    summary: "Checks without improvement: snapshots that have a value, not steps or epochs. With keras, 0 \
+             means 1.",
     kind: Kind::Count { default: 3, least: 0, most: MOST_CHECKS },
 };
 const MIN_DELTA: Parameter = Parameter {
@@ -32,7 +33,7 @@ const COUNTING: Parameter = Parameter {
 
 static DESCRIPTION: Description = Description {
     name: "patience",
-    summary: "Stops a run that has not improved for so many checks.",
+    summary: "Stops a run that has not improved for a number of checks.",
     source: "Keras EarlyStopping and Lightning EarlyStopping, which count alike; with counting=optuna \
              PatientPruner(None, patience, min_delta).",
     across: false,

@@ -1,4 +1,4 @@
-//! `percentile`: stops a run whose best value is not among the best so many in a hundred of the complete runs.
+//! `percentile`: stops a run whose best value is not in the best `percentile` per cent of the complete runs.
 //!
 //! Owns: its description. May not touch: the ranking, which it shares.
 
@@ -9,12 +9,12 @@ use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
 use crate::decide::view::{Verdict, View};
 use clino_domain::Reason;
 
-/// See the module.
+/// The rule `percentile`; the module has its definition and source.
 pub struct Percentile;
 
 const PERCENTILE: Parameter = Parameter {
     name: "percentile",
-    summary: "So many runs in a hundred go on.",
+    summary: "This many runs in a hundred continue.",
     kind: Kind::Real { default: 25.0, least: 0.0, most: 100.0 },
 };
 

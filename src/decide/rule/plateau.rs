@@ -13,19 +13,19 @@ use crate::decide::statistics::trend;
 use crate::decide::view::{Verdict, View, many, short};
 use clino_domain::{Direction, Reason};
 
-/// See the module.
+/// The rule `plateau`; the module has its definition and source.
 pub struct Plateau;
 
 /// Values through which a line is laid.
 pub const WINDOW: Parameter = Parameter {
     name: "window",
-    summary: "Checks through which the line is laid.",
+    summary: "Number of checks through which the line is fitted.",
     kind: Kind::Count { default: 10, least: 3, most: MOST_CHECKS },
 };
 /// How sure it must be.
 pub const CONFIDENCE: Parameter = Parameter {
     name: "confidence",
-    summary: "How sure it must be of a movement, one-sided.",
+    summary: "Required confidence in a movement, one-sided.",
     kind: Kind::Real { default: 0.95, least: 0.5, most: 0.999_999 },
 };
 const MIN_DELTA: Parameter = Parameter {

@@ -8,7 +8,7 @@ use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
 use crate::decide::view::{Other, Verdict, View};
 use clino_domain::Violation;
 
-/// See the module.
+/// The rule `successive_halving`; the module has its definition and source.
 pub struct SuccessiveHalving;
 
 const MIN_RESOURCE: Parameter = Parameter {
@@ -18,7 +18,7 @@ const MIN_RESOURCE: Parameter = Parameter {
 };
 const RATE: Parameter = Parameter {
     name: "min_early_stopping_rate",
-    summary: "The first rung is moved away by so many powers of the reduction factor.",
+    summary: "The first rung is multiplied by this power of the reduction factor.",
     kind: MOST_RATE,
 };
 const FACTOR: Parameter = reduction_factor(4);

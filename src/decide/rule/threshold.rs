@@ -8,7 +8,7 @@ use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
 use crate::decide::view::{Verdict, View, short};
 use clino_domain::{Reason, Violation};
 
-/// See the module.
+/// The rule `threshold`; the module has its definition and source.
 pub struct Threshold;
 
 const LOWER: Parameter =

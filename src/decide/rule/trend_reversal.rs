@@ -13,7 +13,7 @@ use crate::decide::view::{Verdict, View, many, short};
 use clino_domain::{Direction, reading::POOLED};
 use clino_domain::{Reason, Subject, Violation};
 
-/// See the module.
+/// The rule `trend_reversal`; the module has its definition and source.
 pub struct TrendReversal;
 
 const AGAINST: Parameter = Parameter {

@@ -8,12 +8,12 @@ use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters};
 use crate::decide::view::{Other, Used, Verdict, View, many, short};
 use clino_domain::{Direction, Point, Reason, SnapshotRef};
 
-/// See the module.
+/// The rule `wilcoxon`; the module has its definition and source.
 pub struct Wilcoxon;
 
 const P_THRESHOLD: Parameter = Parameter {
     name: "p_threshold",
-    summary: "A run stops when the differences would be as bad as these with less than this chance, were there none.",
+    summary: "A run stops if differences as bad as these had less than this probability by chance alone.",
     kind: Kind::Real { default: 0.1, least: 0.0, most: 1.0 },
 };
 const N_STARTUP_STEPS: Parameter = Parameter {

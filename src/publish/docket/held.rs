@@ -36,7 +36,7 @@ pub(super) struct Open {
     pub due: VecDeque<Option<Arc<Brief>>>,
     /// Whether the clerk has been told and has not turned to it.
     pub summoned: bool,
-    /// Held by whoever asks the policy, so that its answers have the order of the questions.
+    /// Held while asking the policy, so that answers keep the order of the questions.
     pub turn: Arc<Mutex<()>>,
 }
 

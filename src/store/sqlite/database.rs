@@ -24,7 +24,7 @@ const STEPS: [&str; 7] = [
 const CHECK: Duration = Duration::from_millis(400);
 /// Operations of SQLite's machine between two looks at the clock.
 const LOOK: i32 = 20_000;
-/// The log is cut to so many bytes after a checkpoint.
+/// Size in bytes to which the log is cut after a checkpoint.
 const LOG_BYTES: i64 = 64 << 20;
 /// All statements that make the schema, with comments on every table and column.
 pub fn schema() -> String {

@@ -63,7 +63,7 @@ impl Folder {
     /// like it.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// If the disk fails.
     pub fn make_database(&self) -> io::Result<()> {
         match create_new(&self.database()) {
             Ok(_) => Ok(()),
@@ -96,7 +96,7 @@ impl Folder {
     /// A file of tensors that an earlier database must have named, if there is one.
     ///
     /// # Errors
-    /// Those of the directory.
+    /// If the directory cannot be used.
     pub fn some_tensors(&self) -> io::Result<Option<PathBuf>> {
         for room in ROOMS {
             for entry in fs::read_dir(self.path.join(room))? {
@@ -121,7 +121,7 @@ impl Folder {
     /// write it. Only regular files with the names that clino gives them, and only in the directory itself.
     ///
     /// # Errors
-    /// Those of the directory.
+    /// If the directory cannot be used.
     pub fn remove(&self, room: &str, digest: &str) -> io::Result<()> {
         if !ROOMS.contains(&room) || !is_digest(digest) {
             return Ok(());

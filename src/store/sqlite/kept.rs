@@ -22,7 +22,7 @@ pub(super) struct Kept {
     refused: Mutex<VecDeque<(String, Fault)>>,
 }
 
-/// So many refusals of a run are remembered: whoever waits for one asks at once.
+/// Maximum number of remembered refusals of a run: a waiting client asks for its own at once.
 const MOST_REFUSED: usize = 32;
 
 impl Kept {

@@ -46,7 +46,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// As whoever lists runs sees it.
+    /// The run as lists show it.
     pub fn summary(self) -> RunSummary {
         let StoredRun { run: KeptRun { record, closed, .. }, standing, .. } = self.stored;
         let Standing { progress, latest, decision, checked } = standing;

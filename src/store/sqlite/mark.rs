@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// The only version of the mark that there is.
 const VERSION: u32 = 1;
-/// What a mark says to whoever opens it.
+/// Text of the mark for people who open it.
 const ABOUT: &str = "This directory holds the history of a clino daemon (clino serve --data). Files in it are clino's: it \
                      makes them, and it removes those that it made. Put nothing else here.";
 /// Longest mark, and longest lock, that is read.
@@ -133,7 +133,7 @@ fn holds_tensors_alone(path: &Path) -> bool {
 /// Marks a directory as clino's, unless it is.
 ///
 /// # Errors
-/// Those of the disk.
+/// If the disk fails.
 pub(super) fn write(path: &Path) -> io::Result<()> {
     let mark = path.join(MARK);
     let unfinished = path.join(UNFINISHED_MARK);

@@ -4,7 +4,7 @@
 //! events mean; tensors never go into the database.
 //!
 //! Whoever makes something happen puts it into the queue and goes on. The writer's thread takes all that is there, makes
-//! it durable in one transaction, and then tells whoever pushed it. So a sequence number that anybody has seen is never used
+//! it durable in one transaction, and then tells the caller that pushed it. So a sequence number that anybody has seen is never used
 //! again, whatever becomes of the process.
 
 mod database;
@@ -85,7 +85,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SqliteStore {
-    /// Opens the store in a directory, or begins one. Runs that ended are kept for `retain` (`None`: for ever).
+    /// Opens the store in a directory, or begins one. Runs that ended are kept for `retain` (`None`: forever).
     ///
     /// # Errors
     /// [`FaultKind::Exists`] when another daemon works there, [`FaultKind::Precondition`] when a newer clino has made it,

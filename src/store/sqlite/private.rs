@@ -12,7 +12,7 @@ use std::path::Path;
 /// followed.
 ///
 /// # Errors
-/// Those of the disk.
+/// If the disk fails.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW.bits() as i32;
     let mut options = File::options();
@@ -36,7 +36,7 @@ fn alone(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// Makes a directory for this user alone, and those above it.
 ///
 /// # Errors
-/// Those of the disk.
+/// If the disk fails.
 pub(super) fn make(path: &Path) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
         return Ok(());

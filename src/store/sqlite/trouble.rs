@@ -1,6 +1,6 @@
 //! What goes wrong with a history: as it is opened, and between rows and values.
 //!
-//! Owns: what each of it means to whoever waits. May not touch: the database.
+//! Owns: what each of it means to the waiting caller. May not touch: the database.
 
 use clino_domain::{Fault, FaultKind};
 use rusqlite::ErrorCode;
@@ -77,7 +77,7 @@ impl Trouble {
         }
     }
 
-    /// As whoever wanted to read hears it.
+    /// The fault for a caller that wanted to read.
     pub fn reading(self) -> Fault {
         match self {
             Self::Database(error) => {
@@ -90,7 +90,7 @@ impl Trouble {
         }
     }
 
-    /// As whoever wanted something kept hears it: a full disk may have room again.
+    /// The fault for a caller that wanted to store something: a full disk may have room again.
     pub fn writing(&self) -> Fault {
         let full = match self {
             Self::Database(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),

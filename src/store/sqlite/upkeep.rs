@@ -50,7 +50,7 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Of runs that are kept for so long after their end; `None`: for ever.
+    /// How long runs are kept after their end; `None`: forever.
     pub fn new(retain: Option<Duration>) -> Self {
         let every = retain.map_or(SELDOM, |retain| (retain / 4).clamp(OFTEN, SELDOM));
         // A process that was killed may have left files that no row names.

@@ -176,7 +176,7 @@ impl Writer {
         tracing::error!(%run, fault = %why, what, "a row of the history is set aside: it cannot be kept");
     }
 
-    /// Tells whoever pushed it, in the order in which it was pushed.
+    /// Tells the callers, in the order in which they pushed.
     fn tell(&self, batch: Batch) {
         let count = batch.told.len() as u64;
         batch.told.into_iter().for_each(|committed| committed());

@@ -31,7 +31,7 @@ enum Phase {
     Training,
     /// Send what is left, then close.
     Finishing,
-    /// Stop at once.
+    /// Closed: nothing more is sent.
     Abandoned,
 }
 

@@ -148,7 +148,7 @@ pub trait Backend: Sized + Send {
     /// out = the gradient of the mean loss.
     ///
     /// # Errors
-    /// Also a stop.
+    /// `Cancelled` if a stop was requested, among others.
     fn gradient(
         &mut self,
         ground: Ground<'_, Self>,
@@ -162,13 +162,13 @@ pub trait Backend: Sized + Send {
     /// Mean loss and accuracy.
     ///
     /// # Errors
-    /// Also a stop.
+    /// `Cancelled` if a stop was requested, among others.
     fn look(&mut self, ground: Ground<'_, Self>, at: At) -> Result<View, Fault>;
 
     /// Logits [examples, classes] at w0.
     ///
     /// # Errors
-    /// Also a stop.
+    /// `Cancelled` if a stop was requested, among others.
     fn logits(&mut self, ground: Ground<'_, Self>) -> Result<Vec<f64>, Fault>;
 
     /// out = noise.

@@ -339,7 +339,7 @@ impl Tensor<'_> {
     /// those of the whole piece, or of what is left of the tensor.
     ///
     /// # Errors
-    /// When a reference cannot be read back.
+    /// If a reference cannot be read back.
     pub fn piece(&self, start: usize, bytes: &[u8]) -> Result<TensorStatistics, Fault> {
         let References { init, previous } = self.references;
         let init = init.as_ref().filter(|init| init.has(self.index));

@@ -6,12 +6,12 @@ use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall}
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `accuracy`; the module has formula, source and cost.
 pub struct Accuracy;
 
 static DESCRIPTION: Description = Description {
     name: "accuracy",
-    summary: "Share of the examples that are classified right.",
+    summary: "Share of the examples that are classified correctly.",
     formula: "share of the examples with argmax_c p(c) = y_i",
     source: "definition",
     parts: &[],

@@ -10,7 +10,7 @@ use crate::device::metric::Metric;
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `asam`; the module has formula, source and cost.
 pub struct Asam;
 
 static DESCRIPTION: Description = Description {

@@ -15,7 +15,7 @@ use crate::landscape::Point;
 use crate::scope::Scope;
 use clino_domain::{Fault, Needs, Work};
 
-/// See the module.
+/// The measure `average_case`; the module has formula, source and cost.
 pub struct AverageCase;
 
 static DESCRIPTION: Description = Description {
@@ -97,7 +97,7 @@ impl Throw {
     /// Mean losses of draws.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     pub fn losses(&self, scope: &mut Scope<'_>, draws: &[u32]) -> Result<Vec<f64>, Shortfall> {
         Ok(scope.explore(draws, |point, draw| self.loss(point, draw))?)
     }

@@ -17,7 +17,7 @@ use crate::landscape::{Along, Point};
 use crate::scope::Scope;
 use clino_domain::{Fault, Needs, Violation, Work};
 
-/// See the module.
+/// The measure `critical`; the module has formula, source and cost.
 pub struct Critical;
 
 /// Least and greatest eta that are tried.
@@ -45,12 +45,12 @@ static DESCRIPTION: Description = Description {
     parameters: &[
         Parameter {
             name: "direction",
-            summary: "The last update, which the first snapshot of a run has none of, or the gradient.",
+            summary: "The last update, which the first snapshot of a run does not have, or the gradient.",
             kind: Kind::Choice(&["update", "gradient"]),
         },
         Parameter {
             name: "of",
-            summary: "Group whose gradient it is; for direction gradient.",
+            summary: "Group of the gradient, for direction gradient.",
             kind: Kind::Group,
         },
         Parameter {

@@ -10,7 +10,7 @@ use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall,
 use crate::scope::Scope;
 use clino_domain::{Against, Needs, TensorParts, TensorStatistics};
 
-/// See the module.
+/// The measure `distance`; the module has formula, source and cost.
 pub struct Distance;
 
 static DESCRIPTION: Description = Description {

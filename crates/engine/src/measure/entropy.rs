@@ -7,7 +7,7 @@ use crate::outputs::log_sum_exp;
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `entropy`; the module has formula, source and cost.
 pub struct Entropy;
 
 static DESCRIPTION: Description = Description {

@@ -16,7 +16,7 @@ use crate::outputs::Outputs;
 use crate::scope::Scope;
 use clino_domain::{Needs, Work};
 
-/// See the module.
+/// The measure `fisher_trace`; the module has formula, source and cost.
 pub struct FisherTrace;
 
 static DESCRIPTION: Description = Description {

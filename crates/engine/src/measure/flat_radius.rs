@@ -18,7 +18,7 @@ use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Param
 use crate::scope::Scope;
 use clino_domain::{Estimate, Interval, Needs};
 
-/// See the module.
+/// The measure `flat_radius`; the module has formula, source and cost.
 pub struct FlatRadius;
 
 /// A cold search begins here.
@@ -127,7 +127,7 @@ fn reaches(mean: f64, rise: f64) -> bool {
     mean.is_nan() || mean >= rise
 }
 
-/// The search.
+/// Search for the radius at which the loss rises by a stated amount.
 struct Search<'s, 'a> {
     scope: &'s mut Scope<'a>,
     draws: u32,

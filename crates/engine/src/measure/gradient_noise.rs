@@ -14,10 +14,10 @@ use crate::landscape::Share;
 use crate::scope::Scope;
 use clino_domain::{Needs, Work};
 
-/// See the module.
+/// The measure `gradient_noise`; the module has formula, source and cost.
 pub struct GradientNoise;
 
-/// Small batches that there are at least, where the probe has so many examples: errors are taken over them.
+/// Minimum number of small batches, if the probe has as many examples: errors are taken over them.
 const BATCHES: usize = 8;
 /// Fewest that tell an error: without one of them there must be two sizes of batches.
 const FEWEST: usize = 3;
@@ -42,7 +42,7 @@ static DESCRIPTION: Description = Description {
         Parameter { name: "exact", summary: "Each example a batch.", kind: Kind::Flag(false) },
         Parameter {
             name: "batch",
-            summary: "Most examples of a small batch; at most an eighth of the probe are taken.",
+            summary: "Maximum examples in a small batch; at most an eighth of the probe is used.",
             kind: Kind::Count { default: 8, least: 1, most: 1 << 20 },
         },
     ],
@@ -65,13 +65,13 @@ fn parts(scope: &Scope<'_>, keys: &[u64], count: usize) -> Vec<Share> {
     (0..count).map(part).collect()
 }
 
-/// A batch, of so many examples.
+/// A batch of a number of examples.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     examples: f64,
-    /// ‖g_j‖².
+    /// Squared norm of the gradient of batch j: ‖g_j‖².
     square: f64,
-    /// g_j · g.
+    /// Its product with the whole gradient: g_j · g.
     along: f64,
 }
 

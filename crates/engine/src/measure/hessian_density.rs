@@ -14,7 +14,7 @@ use crate::scope::Scope;
 use crate::spectrum::quadrature;
 use clino_domain::{Ended, Estimate, Needs, Quadrature, Work};
 
-/// See the module.
+/// The measure `hessian_density`; the module has formula, source and cost.
 pub struct HessianDensity;
 
 static DESCRIPTION: Description = Description {
@@ -30,7 +30,7 @@ static DESCRIPTION: Description = Description {
     parameters: &[
         Parameter {
             name: "steps",
-            summary: "Lanczos steps of a run, each of which keeps a vector.",
+            summary: "Lanczos steps of a run; each step keeps a vector.",
             kind: Kind::Count { default: 30, least: 1, most: 300 },
         },
         Parameter {

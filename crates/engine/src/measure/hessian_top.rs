@@ -19,7 +19,7 @@ use crate::landscape::Position;
 use crate::scope::Scope;
 use clino_domain::{Needs, Work};
 
-/// See the module.
+/// The measure `hessian_top`; the module has formula, source and cost.
 pub struct HessianTop;
 
 static DESCRIPTION: Description = Description {
@@ -47,12 +47,13 @@ static DESCRIPTION: Description = Description {
         Parameter { name: "method", summary: "Iteration.", kind: Kind::Choice(&["lanczos", "power"]) },
         Parameter {
             name: "iters",
-            summary: "Most products of the iteration; those of the residuals come on top.",
+            summary: "Maximum products of the iteration, not counting those of the residuals.",
             kind: Kind::Count { default: 100, least: 1, most: 10_000 },
         },
         Parameter {
             name: "tol",
-            summary: "Residual relative to the value, or with method power its change, at which it ends.",
+            summary: "Residual relative to the value (with method power: change) at which the iteration \
+                     ends.",
             kind: Kind::Real { default: 1e-4, zero: false, most: 1.0 },
         },
         MAX_MIB,

@@ -22,7 +22,7 @@ use crate::landscape::{Kept, Point};
 use crate::scope::Scope;
 use clino_domain::{Fault, Needs, Work};
 
-/// See the module.
+/// The measure `hessian_trace`; the module has formula, source and cost.
 pub struct HessianTrace;
 
 static DESCRIPTION: Description = Description {
@@ -44,7 +44,7 @@ static DESCRIPTION: Description = Description {
         Parameter { name: "method", summary: "Estimator.", kind: Kind::Choice(&["hutch++", "hutchinson"]) },
         Parameter {
             name: "sketch",
-            summary: "Vectors of the sketch, each of which takes a product and is kept.",
+            summary: "Vectors of the sketch; each needs a product and is kept.",
             kind: Kind::Count { default: 32, least: 1, most: 300 },
         },
         MAX_MIB,
@@ -58,7 +58,7 @@ static DESCRIPTION: Description = Description {
     standard: false,
 };
 
-/// v·Hv of random signs v over so many tensors.
+/// v·Hv of random signs v, for a number of tensors.
 fn hutchinson(point: &mut dyn Point, draw: u32, h: f64, tensors: usize) -> Result<f64, Fault> {
     let slope = |point: &mut dyn Point| {
         point.gradient()?;

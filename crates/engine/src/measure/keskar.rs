@@ -13,7 +13,7 @@ use crate::device::metric::Metric;
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `keskar`; the module has formula, source and cost.
 pub struct Keskar;
 
 static DESCRIPTION: Description = Description {

@@ -13,7 +13,7 @@ use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Param
 use crate::scope::Scope;
 use clino_domain::{Ended, Needs, Surface, Violation, Work};
 
-/// See the module.
+/// The measure `landscape`; the module has formula, source and cost.
 pub struct Landscape;
 
 /// Most points along each direction of a plane: a reading travels in one message.

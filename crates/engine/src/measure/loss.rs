@@ -6,7 +6,7 @@ use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall}
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `loss`; the module has formula, source and cost.
 pub struct Loss;
 
 static DESCRIPTION: Description = Description {

@@ -12,7 +12,7 @@ use crate::device::noise::Purpose;
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `low_pass`; the module has formula, source and cost.
 pub struct LowPass;
 
 static DESCRIPTION: Description = Description {

@@ -9,12 +9,13 @@ use crate::outputs::{Outputs, best_other, log_sum_exp, tenth_percentile};
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `margin`; the module has formula, source and cost.
 pub struct Margin;
 
 static DESCRIPTION: Description = Description {
     name: "margin",
-    summary: "Score of the label less the best other score: probability mean and least; logit mean, least and 10th percentile.",
+    summary: "Score of the label minus the best other score: probability mean and minimum; logit mean, \
+             minimum and 10th percentile.",
     formula: "m_i = s(y_i) - max over c ≠ y_i of s(c), s the probabilities or the logits; p10: the max(1, n/10)-th smallest",
     source: "Bassi, Ataman, Cho 2024 (arXiv 2404.15928); Jiang et al. 2019 (arXiv 1912.02178)",
     parts: &[

@@ -85,7 +85,7 @@ pub static MEASURES: &[&dyn Measure] = &[
 pub struct Description {
     /// As users write it.
     pub name: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     /// What it computes: w0 the snapshot, L the mean cross-entropy of the probe, g its gradient, H its Hessian, n
     /// standard normal noise.
@@ -135,7 +135,7 @@ pub trait Measure: Sync {
     /// Computes it.
     ///
     /// # Errors
-    /// When there is no number to give, with the reason.
+    /// If there is no number, with the reason.
     fn measure(&self, scope: &mut Scope<'_>, parameters: &Parameters) -> Result<Findings, Shortfall>;
 }
 
@@ -170,7 +170,7 @@ impl Chosen {
     /// Computes it.
     ///
     /// # Errors
-    /// When there is no number to give, with the reason.
+    /// If there is no number, with the reason.
     pub fn measure(&self, scope: &mut Scope<'_>) -> Result<Findings, Shortfall> {
         self.measure.measure(scope, &self.parameters)
     }

@@ -15,7 +15,7 @@ use crate::scope::Scope;
 use crate::spectrum::Spectrum;
 use clino_domain::{Needs, Work};
 
-/// See the module.
+/// The measure `norm_bounds`; the module has formula, source and cost.
 pub struct NormBounds;
 
 static DESCRIPTION: Description = Description {

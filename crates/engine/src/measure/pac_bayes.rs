@@ -16,10 +16,10 @@ use crate::landscape::Position;
 use crate::scope::Scope;
 use clino_domain::{Estimate, Interval, Needs, Work};
 
-/// See the module.
+/// The measure `pac_bayes`; the module has formula, source and cost.
 pub struct PacBayes;
 
-/// Largest sigma.
+/// Largest sigma that the search tries.
 const UPPER: f64 = 2.0;
 /// Most steps of bisection.
 const DEPTH: u32 = 15;

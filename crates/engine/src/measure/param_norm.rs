@@ -6,7 +6,7 @@ use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall,
 use crate::scope::Scope;
 use clino_domain::{Needs, TensorParts, TensorStatistics};
 
-/// See the module.
+/// The measure `param_norm`; the module has formula, source and cost.
 pub struct ParamNorm;
 
 static DESCRIPTION: Description = Description {

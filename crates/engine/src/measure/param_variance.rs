@@ -7,7 +7,7 @@ use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall,
 use crate::scope::Scope;
 use clino_domain::{Moments, Needs, TensorParts, TensorStatistics};
 
-/// See the module.
+/// The measure `param_variance`; the module has formula, source and cost.
 pub struct ParamVariance;
 
 static DESCRIPTION: Description = Description {

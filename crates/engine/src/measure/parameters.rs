@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub struct Parameter {
     /// As users write it.
     pub name: &'static str,
-    /// One sentence.
+    /// Description in one sentence.
     pub summary: &'static str,
     /// Kind, default and range.
     pub kind: Kind,
@@ -24,31 +24,31 @@ pub struct Parameter {
 pub enum Kind {
     /// A finite number above zero (or of at least zero) and at most `most`.
     Real {
-        /// The default.
+        /// Value that is used when none is given.
         default: f64,
         /// Whether zero is allowed.
         zero: bool,
-        /// The greatest allowed.
+        /// Largest value that is allowed.
         most: f64,
     },
-    /// A whole number.
+    /// A whole number in a range.
     Count {
-        /// The default.
+        /// Value that is used when none is given.
         default: u32,
-        /// The least allowed.
+        /// Smallest value that is allowed.
         least: u32,
-        /// The greatest allowed.
+        /// Largest value that is allowed.
         most: u32,
     },
     /// One of several words; the first is the default.
     Choice(&'static [&'static str]),
-    /// Yes or no.
+    /// A switch, with its default.
     Flag(bool),
     /// The name of a probe group; empty, which is the default: the one that is measured.
     Group,
     /// Numbers above zero, in rising order.
     Ladder {
-        /// The default.
+        /// Value that is used when none is given.
         default: &'static [f64],
         /// The greatest allowed number.
         most: f64,
@@ -176,12 +176,12 @@ impl Parameters {
         *x
     }
 
-    /// A whole number.
+    /// Value of a parameter that is a whole number.
     pub fn count(&self, name: &str) -> u32 {
         self.real(name) as u32
     }
 
-    /// A word.
+    /// Value of a parameter that is a choice.
     pub fn word(&self, name: &str) -> &str {
         let Some(Value::Text(word)) = self.0.get(name) else {
             unreachable!("{name} is declared as a choice")
@@ -189,13 +189,13 @@ impl Parameters {
         word
     }
 
-    /// Yes or no.
+    /// Value of a parameter that is a switch.
     pub fn flag(&self, name: &str) -> bool {
         let Some(Value::Flag(flag)) = self.0.get(name) else { unreachable!("{name} is declared as a flag") };
         *flag
     }
 
-    /// Rising numbers.
+    /// Value of a parameter that is a list of increasing numbers.
     pub fn ladder(&self, name: &str) -> &[f64] {
         let Some(Value::Numbers(xs)) = self.0.get(name) else {
             unreachable!("{name} is declared as a ladder")

@@ -9,7 +9,7 @@ use crate::device::metric::Metric;
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `sam`; the module has formula, source and cost.
 pub struct Sam;
 
 static DESCRIPTION: Description = Description {

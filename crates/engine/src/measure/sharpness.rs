@@ -14,7 +14,7 @@ use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Param
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `sharpness`; the module has formula, source and cost.
 pub struct Sharpness;
 
 /// Largest relative radius: beyond it, nothing of the model is left.

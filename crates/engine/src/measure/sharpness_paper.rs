@@ -11,7 +11,7 @@ use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Param
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `sharpness_paper`; the module has formula, source and cost.
 pub struct SharpnessPaper;
 
 static DESCRIPTION: Description = Description {

@@ -10,7 +10,7 @@ use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Param
 use crate::scope::Scope;
 use clino_domain::{Ended, Estimate, Needs, Rung, Work};
 
-/// See the module.
+/// The measure `sharpness_profile`; the module has formula, source and cost.
 pub struct SharpnessProfile;
 
 static DESCRIPTION: Description = Description {

@@ -14,7 +14,7 @@ use crate::spectrum::Spectrum as Values;
 use clino_domain::{Needs, Part, TensorParts, Work};
 use std::sync::Arc;
 
-/// See the module.
+/// The measure `spectrum`; the module has formula, source and cost.
 pub struct Spectrum;
 
 /// Fewest eigenvalues for a power law.

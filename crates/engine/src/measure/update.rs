@@ -8,7 +8,7 @@ use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall,
 use crate::scope::Scope;
 use clino_domain::{Move, Needs};
 
-/// See the module.
+/// The measure `update`; the module has formula, source and cost.
 pub struct Update;
 
 static DESCRIPTION: Description = Description {

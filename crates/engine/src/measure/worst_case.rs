@@ -9,7 +9,7 @@ use crate::device::metric::Metric;
 use crate::scope::Scope;
 use clino_domain::Needs;
 
-/// See the module.
+/// The measure `worst_case`; the module has formula, source and cost.
 pub struct WorstCase;
 
 /// Whether T = |w0| or 1.

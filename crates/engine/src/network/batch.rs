@@ -11,7 +11,7 @@ pub const BATCH_ROWS: usize = 256;
 /// takes about ten GiB.
 pub const PLACES: usize = 1 << 12;
 
-/// A few examples.
+/// Examples that go through the network together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// What the network reads.
@@ -50,7 +50,7 @@ impl Batch {
 /// What a network reads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inputs {
-    /// [examples, features], row-major.
+    /// Features, [examples, features], row-major.
     Features(Vec<f64>),
     /// Token sequences without their padding.
     Tokens(Tokens),
@@ -59,9 +59,9 @@ pub enum Inputs {
 /// Sequences laid end to end.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tokens {
-    /// [tokens].
+    /// Token ids, [tokens].
     pub ids: Vec<u32>,
-    /// [tokens].
+    /// Token types, [tokens].
     pub types: Vec<u32>,
     /// [tokens], the row of the position table.
     pub positions: Vec<u32>,
@@ -98,9 +98,9 @@ impl Tokens {
 /// One example in [`Tokens`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {
-    /// Its first token.
+    /// Index of the first token of the example.
     pub start: usize,
-    /// How many tokens.
+    /// Number of tokens of the example.
     pub len: usize,
     /// Which of its tokens are masked; empty when none is. Masked tokens are left out of the batch unless the first
     /// token of the row is masked: its position is read by the classifier, so such a row is kept as it is.
@@ -116,13 +116,13 @@ pub fn cut_features(features: &[f64], width: usize, labels: &[usize]) -> Vec<Bat
 
 /// Token tables [examples, `width`] of one group.
 pub struct TokenTable {
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
-    /// Token ids.
+    /// Token ids, row by row.
     pub ids: Vec<u32>,
     /// 1 where a token counts.
     pub mask: Vec<u32>,
-    /// Token types.
+    /// Token types, row by row.
     pub types: Vec<u32>,
     /// Rows of the position table.
     pub positions: Vec<u32>,

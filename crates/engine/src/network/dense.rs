@@ -31,7 +31,7 @@ impl Dense {
         View::rows(&w[self.at..], (self.outputs, self.inputs), self.inputs)
     }
 
-    /// The bias.
+    /// Bias of the layer, one number per output.
     pub fn bias<'a, T>(&self, w: &'a [T]) -> &'a [T] {
         &w[self.at + self.outputs * self.inputs..][..self.outputs]
     }
@@ -67,13 +67,13 @@ impl Dense {
 pub struct Share<'a, T> {
     /// Derivative along the results.
     pub d: &'a [T],
-    /// The inputs.
+    /// Inputs of the layer.
     pub x: &'a [T],
 }
 
 /// The gradient of one dense layer in the making: its part of the gradient, and every batch's share in their order.
 pub struct Gradient<'a, T> {
-    /// The layer.
+    /// Layer whose gradient is computed.
     pub dense: Dense,
     /// Gradients of weight and bias.
     pub target: &'a mut [T],

@@ -44,7 +44,7 @@ impl Footprint {
         Self { parameters: VECTORS * vector, kept: kept * vector, graph: graph.max().unwrap_or(0) }
     }
 
-    /// All of it.
+    /// Bytes of all parts together.
     pub fn bytes(&self) -> u64 {
         self.parameters + self.kept + self.graph
     }

@@ -37,12 +37,12 @@ pub struct Architecture {
     pub build: fn(&str) -> Result<Arc<dyn Network>, Fault>,
 }
 
-/// All of them.
+/// All architectures that clino computes.
 pub static ARCHITECTURES: &[Architecture] = &[mlp::ARCHITECTURE, encoder::ARCHITECTURE];
 
 /// A model without values: its parameters' layout and its arithmetic. Evaluation mode, no dropout.
 pub trait Network: Send + Sync {
-    /// Its parameters.
+    /// Names, shapes and places of the parameters.
     fn layout(&self) -> &Arc<ParameterLayout>;
 
     /// Length of a row of logits.
@@ -80,13 +80,13 @@ pub trait Network: Send + Sync {
 /// `times` products of matrices [m, k] and [k, n].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {
-    /// Rows.
+    /// Number of rows.
     pub m: usize,
-    /// Columns.
+    /// Number of columns.
     pub n: usize,
     /// Terms of each element.
     pub k: usize,
-    /// How often.
+    /// How many such products there are.
     pub times: usize,
 }
 

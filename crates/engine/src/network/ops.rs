@@ -14,13 +14,13 @@ use std::f64::consts::PI;
 pub enum Activation {
     /// max(x, 0), with derivative 0 at 0.
     Relu,
-    /// x Φ(x), exact.
+    /// Exact GELU, x Φ(x).
     Gelu,
     /// The tanh approximation of GELU.
     GeluTanh,
-    /// Hyperbolic tangent.
+    /// Hyperbolic tangent, tanh(x).
     Tanh,
-    /// x σ(x).
+    /// SiLU or swish, x σ(x).
     Silu,
 }
 
@@ -192,9 +192,9 @@ pub struct Normed<'a, T> {
 /// Gain, shift and epsilon of a LayerNorm.
 #[derive(Clone, Copy)]
 pub struct Norm<'a, T> {
-    /// [width].
+    /// Factors, [width].
     pub gain: &'a [T],
-    /// [width].
+    /// Offsets, [width].
     pub shift: &'a [T],
     /// Added to the variance.
     pub epsilon: T,

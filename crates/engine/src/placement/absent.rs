@@ -54,7 +54,7 @@ impl Gpus {
     /// Nothing to check.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn check(&self) -> Result<Vec<Check>, Fault> {
         Ok(Vec::new())
     }
@@ -62,7 +62,7 @@ impl Gpus {
     /// Nothing to time.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn speeds(&self, _: usize, _: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
         Ok(Vec::new())
     }

@@ -149,15 +149,15 @@ impl Gpus {
     /// Holds every kernel of every GPU against the CPU.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn check(&self) -> Result<Vec<Check>, Fault> {
         Ok(self.sound().into_iter().map(check::kernels).collect::<Result<Vec<_>, _>>()?.concat())
     }
 
-    /// Times the kernels of the first GPU on so many elements.
+    /// Times the kernels of the first GPU on a number of elements.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn speeds(&self, elements: usize, clock: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
         self.sound().first().map_or_else(|| Ok(Vec::new()), |gpu| check::speeds(gpu, elements, clock))
     }

@@ -38,7 +38,7 @@ pub fn policy_from_pb(policy: pb::Policy) -> Result<Policy, Fault> {
     Ok(Policy { mode: mode.unwrap_or_default(), rules })
 }
 
-/// A policy.
+/// Converts a policy to its message.
 pub fn policy_to_pb(policy: &Policy) -> pb::Policy {
     let rule = |rule: &RuleRequest| pb::Rule {
         name: rule.name.clone(),
@@ -48,7 +48,7 @@ pub fn policy_to_pb(policy: &Policy) -> pb::Policy {
     pb::Policy { mode: policy.mode.to_pb(), rules: policy.rules.iter().map(rule).collect() }
 }
 
-/// A decision.
+/// Converts a decision to its message.
 pub fn decision_to_pb(decision: &Decision) -> pb::Decision {
     let compared = |(name, value): &(String, f64)| pb::Compared { name: name.clone(), value: *value };
     let overridden = |overridden: &Overridden| pb::Overridden {
@@ -81,7 +81,7 @@ pub fn decision_to_pb(decision: &Decision) -> pb::Decision {
 /// A decision.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn decision_from_pb(decision: pb::Decision) -> Result<Decision, Fault> {
     let at = |at: Option<pb::SnapshotRef>| at.map(|at| at_from_pb(Some(at))).transpose();
     let overridden = |overridden: pb::Overridden| {

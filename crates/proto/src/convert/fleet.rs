@@ -49,7 +49,7 @@ pub fn filter_from_pb(filter: Option<pb::RunFilter>) -> Result<RunFilter, Fault>
     Ok(RunFilter { project, experiment, tags: tags.into_iter().collect(), open })
 }
 
-/// A filter.
+/// Converts a filter to its message.
 pub fn filter_to_pb(filter: &RunFilter) -> pb::RunFilter {
     pb::RunFilter {
         project: filter.project.clone().unwrap_or_default(),
@@ -62,7 +62,7 @@ pub fn filter_to_pb(filter: &RunFilter) -> pb::RunFilter {
 /// A page.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn page_from_pb(page: pb::ListRunsResponse) -> Result<Page, Fault> {
     let runs = page.runs.into_iter().map(summary_from_pb).collect::<Result<_, _>>()?;
     Ok(Page { runs, next: Some(page.next_page_token).filter(|token| !token.is_empty()) })
@@ -71,7 +71,7 @@ pub fn page_from_pb(page: pb::ListRunsResponse) -> Result<Page, Fault> {
 /// What is new.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn news_from_pb(news: pb::WatchRunsResponse) -> Result<RunNews, Fault> {
     let runs = news.runs.into_iter().map(summary_from_pb).collect::<Result<_, _>>()?;
     Ok(RunNews { runs, forgotten: news.forgotten.into_iter().map(RunId).collect() })

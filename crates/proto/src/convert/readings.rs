@@ -71,7 +71,7 @@ fn surface_from_pb(surface: pb::Surface) -> Surface {
     Surface { dimensions: surface.dimensions, axis: surface.axis, losses }
 }
 
-/// A reading.
+/// Converts a reading to its message.
 pub fn reading_to_pb(reading: &Reading) -> pb::Reading {
     let parameters = reading.parameters.iter().map(|(name, value)| (name.clone(), value_to_pb(value)));
     pb::Reading {
@@ -101,7 +101,7 @@ pub fn reading_to_pb(reading: &Reading) -> pb::Reading {
 /// A reading.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn reading_from_pb(reading: pb::Reading) -> Result<Reading, Fault> {
     let ended = Some(reading.ended).filter(|ended| *ended != pb::Ended::Unspecified as i32);
     let text = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -129,7 +129,7 @@ pub fn reading_from_pb(reading: pb::Reading) -> Result<Reading, Fault> {
     })
 }
 
-/// A report.
+/// Converts a report to its message.
 pub fn report_to_pb(report: &Report) -> pb::GetReportResponse {
     pb::GetReportResponse {
         snapshot: Some(at_to_pb(report.snapshot)),
@@ -143,7 +143,7 @@ pub fn report_to_pb(report: &Report) -> pb::GetReportResponse {
 /// A report.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn report_from_pb(report: pb::GetReportResponse) -> Result<Report, Fault> {
     Ok(Report {
         snapshot: at_from_pb(report.snapshot)?,
@@ -185,7 +185,7 @@ pub fn event_to_pb(sequenced: &Sequenced) -> pb::WatchResponse {
 /// An event with its place.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn event_from_pb(response: pb::WatchResponse) -> Result<Sequenced, Fault> {
     use pb::watch_response::Event as Pb;
     let event = match present("event", response.event)? {

@@ -270,7 +270,7 @@ pub fn announcement_to_pb(announcement: &Announcement) -> pb::BeginSnapshot {
     }
 }
 
-/// Step and attempt.
+/// Converts step and attempt to their message.
 pub fn at_to_pb(at: SnapshotRef) -> pb::SnapshotRef {
     pb::SnapshotRef { step: at.step, attempt: at.attempt }
 }
@@ -284,7 +284,7 @@ pub fn at_from_pb(at: Option<pb::SnapshotRef>) -> Result<SnapshotRef, Fault> {
     Ok(SnapshotRef { step: at.step, attempt: at.attempt })
 }
 
-/// A receipt.
+/// Converts a receipt to its message.
 pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
     let unmeasured =
         |line: &Unmeasured| pb::Unmeasured { measure: line.measure.clone(), reason: line.reason.clone() };
@@ -306,7 +306,7 @@ pub fn receipt_to_pb(receipt: &Receipt) -> pb::PushSnapshotResponse {
 /// A receipt.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn receipt_from_pb(receipt: pb::PushSnapshotResponse) -> Result<Receipt, Fault> {
     let unmeasured = |line: pb::Unmeasured| Unmeasured { measure: line.measure, reason: line.reason };
     Ok(Receipt {

@@ -85,13 +85,13 @@ pub(super) fn measures_from_pb(measures: Vec<pb::MeasureRequest>) -> Result<Vec<
     Ok(domain)
 }
 
-/// Work.
+/// Converts work to its message.
 pub(super) fn work_to_pb(work: &Work) -> pb::Work {
     let Work { forwards, backwards, passes, operations } = *work;
     pb::Work { forwards, backwards, passes, operations }
 }
 
-/// Work.
+/// Converts a message to work.
 pub(super) fn work_from_pb(work: pb::Work) -> Work {
     let pb::Work { forwards, backwards, passes, operations } = work;
     Work { forwards, backwards, passes, operations }
@@ -162,7 +162,7 @@ pub fn opened_to_pb(opened: &OpenedRun) -> pb::OpenRunResponse {
 /// The answer of `OpenRun`.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn opened_from_pb(opened: pb::OpenRunResponse) -> Result<OpenedRun, Fault> {
     let parameters = opened.parameters.into_iter().map(spec_from_pb).collect::<Result<_, _>>()?;
     Ok(OpenedRun {
@@ -186,7 +186,7 @@ fn latest_from_pb(latest: pb::Latest) -> Latest {
     Latest { measure, group, value, stderr }
 }
 
-/// A summary.
+/// Converts the summary of a run to its message.
 pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
     pb::RunSummary {
         run_id: run.run.0.clone(),
@@ -224,7 +224,7 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
 /// A summary.
 ///
 /// # Errors
-/// A field without a meaning: a daemon that is newer than this code.
+/// If a field has an unknown value, as a newer daemon may send.
 pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
     Ok(RunSummary {
         run: RunId(run.run_id),

@@ -17,7 +17,8 @@ pub const N_WARMUP_STEPS: Parameter = Parameter {
 /// Steps between checks.
 pub const INTERVAL_STEPS: Parameter = Parameter {
     name: "interval_steps",
-    summary: "Steps between checks, from the first one on; one without a value is made up for at the next value.",
+    summary: "Steps between checks, from the first one on; a check without a value is made up for at the \
+             next value.",
     kind: Kind::Count { default: 1, least: 1, most: MOST_STEPS },
 };
 

@@ -11,13 +11,13 @@ use clino_domain::{Direction, Reason};
 /// Runs that must be complete.
 pub const N_STARTUP_TRIALS: Parameter = Parameter {
     name: "n_startup_trials",
-    summary: "Nothing is stopped before so many runs of the experiment are complete.",
+    summary: "Nothing is stopped before this many runs of the experiment are complete.",
     kind: Kind::Count { default: 5, least: 0, most: 1_000_000 },
 };
 /// Runs that must have a value.
 pub const N_MIN_TRIALS: Parameter = Parameter {
     name: "n_min_trials",
-    summary: "Nor where fewer of them have a value at this very step.",
+    summary: "Nothing is stopped if fewer of them have a value at exactly this step.",
     kind: Kind::Count { default: 1, least: 1, most: 1_000_000 },
 };
 

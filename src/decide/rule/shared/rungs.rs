@@ -16,14 +16,14 @@ use clino_domain::{Direction, Point, Reason};
 pub const fn reduction_factor(default: u64) -> Parameter {
     Parameter {
         name: "reduction_factor",
-        summary: "One run in so many goes on to the next rung, which is so many times as far.",
+        summary: "One in this many runs continues to the next rung, which is this many times as far.",
         kind: Kind::Count { default, least: 2, most: 1_000 },
     }
 }
 /// Runs that must have reached a rung.
 pub const BOOTSTRAP_COUNT: Parameter = Parameter {
     name: "bootstrap_count",
-    summary: "No run goes on from a rung before more than so many runs have reached it.",
+    summary: "No run continues from a rung before more than this many runs have reached it.",
     kind: Kind::Count { default: 0, least: 0, most: 1_000_000 },
 };
 /// For the greatest parameters of this kind.

@@ -59,7 +59,7 @@ impl<T: Accelerated> Cuda<T> {
     /// Brings w0 to a GPU, unless it was carried there.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn new(
         gpu: &Arc<Gpu>,
         model: Arc<Model>,

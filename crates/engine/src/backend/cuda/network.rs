@@ -64,7 +64,7 @@ impl<T: Element> Resident<T> {
     /// Tensors of zeros for `slots`, and for what is tied to them.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn new(
         gpu: &Arc<Gpu>,
         model: Arc<Model>,
@@ -103,7 +103,7 @@ impl<T: Element> Resident<T> {
     /// Joins batches and brings them to the device, in their order.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn prepare(&self, batches: &[&Batch]) -> Result<Vec<Ready>, Fault> {
         let ready = |part: &[&Batch]| {
             let joined = examples::join(part);
@@ -122,7 +122,7 @@ impl<T: Element> Resident<T> {
     /// Logits [examples, classes], on the host.
     ///
     /// # Errors
-    /// A stop, or a lost device.
+    /// `Cancelled` if a stop was requested; a fault if the device is lost.
     pub fn logits(&self, parts: &[Ready], stop: &Stop) -> Result<Vec<f64>, Fault> {
         let mut all = Vec::new();
         for ready in parts {
@@ -137,7 +137,7 @@ impl<T: Element> Resident<T> {
     /// Scores every example.
     ///
     /// # Errors
-    /// A stop, or a lost device.
+    /// `Cancelled` if a stop was requested; a fault if the device is lost.
     pub fn look(&self, parts: &[Ready], scores: Scores, stop: &Stop) -> Result<(), Fault> {
         let mut first = 0;
         for ready in parts {
@@ -152,7 +152,7 @@ impl<T: Element> Resident<T> {
     /// Scores every example; out = the gradient of the mean loss.
     ///
     /// # Errors
-    /// A stop, or a lost device.
+    /// `Cancelled` if a stop was requested; a fault if the device is lost.
     pub fn gradient(
         &mut self,
         arena: &Arena,

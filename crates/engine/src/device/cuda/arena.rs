@@ -78,7 +78,7 @@ impl Arena {
     /// Lays out the slots.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn new(gpu: Arc<Gpu>, slots: &[Slot]) -> Result<Self, Fault> {
         let (offsets, total) = Self::lay_out(slots);
         let (pieces, first) = table(slots, &offsets);
@@ -112,7 +112,7 @@ impl Arena {
     /// A vector of zeros.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn vector<T: Element>(&self) -> Result<Vector<T>, Fault> {
         self.gpu.zeros(self.total)
     }
@@ -120,7 +120,7 @@ impl Arena {
     /// Copies a vector of the host's layout to the device.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn write<T: Element>(&self, to: &mut Vector<T>, from: &[T]) -> Result<(), Fault> {
         for (slot, offset) in self.slots.iter().zip(&self.offsets) {
             self.gpu.write(to, *offset, &from[slot.range()])?;
@@ -131,7 +131,7 @@ impl Arena {
     /// A vector in the host's layout.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn fetch<T: Element>(&self, from: &Vector<T>) -> Result<Vec<T>, Fault> {
         let flat = self.gpu.download(from)?;
         let end = self.slots.iter().map(|slot| slot.offset + slot.len).max().unwrap_or(0);
@@ -150,7 +150,7 @@ impl Arena {
     /// T on the device.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn unit(&self, metric: &Metric) -> Result<Unit, Fault> {
         let (mode, terms) = match metric {
             Metric::Plain => (0, Vec::new()),
@@ -163,7 +163,7 @@ impl Arena {
     /// Starts a kernel with a block for each piece; the table of pieces goes before the arguments.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn each(&self, kernel: &str, arguments: &[Arg]) -> Result<(), Fault> {
         let all: Vec<Arg> =
             [self.gpu.at(&self.pieces)].into_iter().chain(arguments.iter().copied()).collect();
@@ -173,7 +173,7 @@ impl Arena {
     /// The same for a kernel that has a form for each type of element.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn each_for<T: Element>(&self, kernel: &str, arguments: &[Arg]) -> Result<(), Fault> {
         self.each(&format!("clino_{kernel}_{}", T::SUFFIX), arguments)
     }
@@ -192,7 +192,7 @@ impl Arena {
     /// Sums by slot, on the host.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn read(&self, sums: &CudaSlice<f64>) -> Result<Vec<f64>, Fault> {
         let mut all = self.gpu.download(sums)?;
         all.truncate(self.slots.len());
@@ -202,7 +202,7 @@ impl Arena {
     /// Squares by slot as norms, on the host.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn norms(&self, squares: &CudaSlice<f64>) -> Result<Norms, Fault> {
         Ok(Norms { squares: self.read(squares)? })
     }
@@ -210,7 +210,7 @@ impl Arena {
     /// out = w0 + T∘(scale * noise), into tensors that lie apart.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn perturb<T: Element>(
         &self,
         out: &CudaSlice<u64>,
@@ -227,7 +227,7 @@ impl Arena {
     /// out = w0 + T∘(scale * u), into tensors that lie apart; without u, w0 itself.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn displace<T: Element>(
         &self,
         out: &CudaSlice<u64>,
@@ -249,7 +249,7 @@ impl Arena {
     /// out = noise.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn noise<T: Element>(&self, out: &mut Vector<T>, draw: Draw) -> Result<(), Fault> {
         let [seed, index, purpose] = named(draw);
         self.each_for::<T>("noise", &[self.gpu.at(out), seed, index, purpose])
@@ -258,7 +258,7 @@ impl Arena {
     /// x · y by slot.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn products<T: Element>(&self, x: &Vector<T>, y: &Vector<T>) -> Result<CudaSlice<f64>, Fault> {
         self.sums::<T>("products", &[self.gpu.at(x), self.gpu.at(y)])
     }
@@ -266,7 +266,7 @@ impl Arena {
     /// noise · noise by slot.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn noise_squares<T: Element>(&self, draw: Draw) -> Result<CudaSlice<f64>, Fault> {
         self.sums::<T>("noise_squares", &named(draw))
     }
@@ -274,7 +274,7 @@ impl Arena {
     /// x · noise by slot.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn product_with_noise<T: Element>(&self, x: &Vector<T>, draw: Draw) -> Result<CudaSlice<f64>, Fault> {
         let [seed, index, purpose] = named(draw);
         self.sums::<T>("product_with_noise", &[self.gpu.at(x), seed, index, purpose])
@@ -283,7 +283,7 @@ impl Arena {
     /// g = T∘g; its squares by slot.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn to_metric<T: Element>(
         &self,
         g: &mut Vector<T>,
@@ -297,7 +297,7 @@ impl Arena {
     /// x = factor * x + scale * noise, or without noise; its squares by slot.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn scale_and_perturb<T: Element>(
         &self,
         x: &mut Vector<T>,
@@ -317,7 +317,7 @@ impl Arena {
     /// x = keep * x + factor * y; its squares by slot.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn combine<T: Element>(
         &self,
         keep: &CudaSlice<f64>,
@@ -332,7 +332,7 @@ impl Arena {
     /// u = u + step * sign(g), pulled back to |u| ≤ bound.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn climb_box<T: Element>(
         &self,
         u: &mut Vector<T>,
@@ -345,7 +345,7 @@ impl Arena {
     /// u = u + coefficient * (noise, each row times its number).
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn add_direction<T: Element>(
         &self,
         u: &mut Vector<T>,
@@ -362,7 +362,7 @@ impl Arena {
     /// that lie apart. An axis is its rows' numbers, its draw and its coefficient.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn plane<T: Element>(
         &self,
         out: &CudaSlice<u64>,
@@ -381,7 +381,7 @@ impl Arena {
     /// Count, mean, spread, square, largest magnitude and number of non-finite elements of each slot, on the host.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn moments<T: Element>(&self, x: &Vector<T>) -> Result<Vec<f64>, Fault> {
         let partial: CudaSlice<f64> = self.gpu.zeros(6 * self.count)?;
         self.each_for::<T>("moments", &[self.gpu.at(x), self.gpu.at(&partial)])?;
@@ -394,7 +394,7 @@ impl Arena {
     /// out = the tensors that lie apart, as one vector.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn gather<T: Element>(&self, bases: &CudaSlice<u64>, out: &mut Vector<T>) -> Result<(), Fault> {
         self.each_for::<T>("gather", &[self.gpu.at(bases), self.gpu.at(out)])
     }

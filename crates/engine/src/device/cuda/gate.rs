@@ -40,7 +40,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Gate {
-    /// Leave to bring parameters of so many bytes, unless another is on its way or what is measured is smaller.
+    /// Permission to upload parameters of a number of bytes, unless another upload runs or the measured snapshot is smaller.
     pub fn enter(&self, bytes: u64) -> Option<Pass> {
         let mut state = lock(&self.state);
         if state.busy || state.held.iter().any(|held| bytes > *held) {
@@ -50,7 +50,7 @@ impl Gate {
         Some(Pass { state: self.state.clone() })
     }
 
-    /// Parameters of so many bytes are measured from now on.
+    /// Parameters of this many bytes are measured from now on.
     pub fn stay(&self, bytes: u64) -> Stay {
         lock(&self.state).held.push(bytes);
         Stay { state: self.state.clone(), bytes }

@@ -85,7 +85,7 @@ impl Gpu {
     /// Another stream, for copies.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn new_stream(&self) -> Result<Arc<CudaStream>, DriverError> {
         self.cuda.cuda_stream().context().new_stream()
     }
@@ -139,7 +139,7 @@ impl Gpu {
     /// leaves the driver's pool only then. Not for within a draw.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn free(&self) -> Result<u64, Fault> {
         let stream = self.cuda.cuda_stream();
         let asked = stream.context().synchronize().and_then(|()| stream.context().mem_get_info());
@@ -165,7 +165,7 @@ impl Gpu {
     /// `len` zeros.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<CudaSlice<T>, Fault> {
         self.cuda.alloc_zeros(len.max(1)).map_err(|error| self.fault(&error))
     }
@@ -173,7 +173,7 @@ impl Gpu {
     /// A copy of host memory.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn upload<T: DeviceRepr + Clone + Default + 'static>(
         &self,
         data: &[T],
@@ -186,7 +186,7 @@ impl Gpu {
     /// Copies host memory over the elements from `start` on.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn write<T: DeviceRepr + 'static>(
         &self,
         to: &mut CudaSlice<T>,
@@ -203,7 +203,7 @@ impl Gpu {
     /// A copy on the host, once everything that was asked for is done: the only call that waits.
     ///
     /// # Errors
-    /// A lost device, or an error of an earlier launch.
+    /// If the device is lost or an earlier launch failed.
     pub fn download<T: DeviceRepr>(&self, from: &CudaSlice<T>) -> Result<Vec<T>, Fault> {
         self.cuda.clone_dtoh(from).map_err(|error| self.fault(&error))
     }
@@ -211,7 +211,7 @@ impl Gpu {
     /// Copies on the device.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn copy<T: DeviceRepr>(&self, from: &CudaSlice<T>, to: &mut CudaSlice<T>) -> Result<(), Fault> {
         self.cuda.memcpy_dtod(from, to).map_err(|error| self.fault(&error))
     }
@@ -230,7 +230,7 @@ impl Gpu {
     /// Waits until everything that was asked for is done.
     ///
     /// # Errors
-    /// A lost device, or an error of an earlier launch.
+    /// If the device is lost or an earlier launch failed.
     pub fn wait(&self) -> Result<(), Fault> {
         self.cuda.cuda_stream().synchronize().map_err(|error| self.fault(&error))
     }
@@ -255,7 +255,7 @@ impl Gpu {
     /// Starts `blocks` blocks of a kernel.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn launch(&self, name: &str, blocks: usize, arguments: &[Arg]) -> Result<(), Fault> {
         self.start(name, blocks, THREADS, arguments)
     }
@@ -286,7 +286,7 @@ impl Gpu {
     /// Starts a kernel that has a form for each type of element.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn launch_for<T: Element>(&self, name: &str, blocks: usize, arguments: &[Arg]) -> Result<(), Fault> {
         self.launch(&format!("clino_{name}_{}", T::SUFFIX), blocks, arguments)
     }
@@ -294,7 +294,7 @@ impl Gpu {
     /// The same with a block of `threads` for each row.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn launch_rows<T: Element>(
         &self,
         name: &str,

@@ -38,7 +38,7 @@ impl<T: Element> Rows<T> {
     /// The rows of w0.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn new(arena: &Arena, w0: &Vector<T>) -> Result<Self, Fault> {
         let gpu = arena.gpu().clone();
         let (table, first) = table(arena);
@@ -58,7 +58,7 @@ impl<T: Element> Rows<T> {
     /// What the rows of a draw are multiplied with: ‖w row‖ / (‖noise row‖ + 1e-10), row by row.
     ///
     /// # Errors
-    /// No memory, or a lost device.
+    /// If memory runs out or the device is lost.
     pub fn scales(&mut self, draw: Draw) -> Result<Arc<CudaSlice<f64>>, Fault> {
         if let Some(known) = self.known.get(&draw.index) {
             return Ok(known.clone());

@@ -18,7 +18,7 @@ use clino_domain::Work;
 /// Where the radius comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RadiusOf {
-    /// alpha ‖w0‖.
+    /// One radius for all parameters: alpha ‖w0‖.
     Global,
     /// alpha Σ ‖w0_t‖ over the tensors t.
     Sum,
@@ -27,19 +27,19 @@ pub enum RadiusOf {
 /// How a draw is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ascent {
-    /// Relative radius.
+    /// Radius relative to the norm of the parameters.
     pub alpha: f64,
     /// Size of the noise.
     pub noise: f64,
     /// Size of a step.
     pub step: f64,
-    /// Number of steps.
+    /// Number of ascent steps.
     pub steps: u32,
     /// Of noise and step.
     pub unit: Unit,
-    /// Of the ball.
+    /// What the radius of the ball is relative to.
     pub radius_of: RadiusOf,
-    /// Of the displacement.
+    /// Region of the displacement.
     pub region: Region,
 }
 
@@ -101,11 +101,11 @@ impl Ascent {
 
 /// Draws of one ascent, with what they have in common.
 pub struct Drawn {
-    /// In draw order.
+    /// Results of all draws, in draw order.
     pub samples: Vec<Sample>,
-    /// Of the ball.
+    /// Radius of the ball.
     pub radius: f64,
-    /// At w0.
+    /// Loss at w0.
     pub base_loss: f64,
 }
 
@@ -115,7 +115,7 @@ impl Drawn {
         self.samples.iter().map(|sample| sample.rise).collect()
     }
 
-    /// Mean rise.
+    /// Mean rise of the loss over the draws.
     pub fn mean(&self) -> f64 {
         self.rises().iter().sum::<f64>() / self.samples.len() as f64
     }

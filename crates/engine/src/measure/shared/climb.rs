@@ -83,7 +83,7 @@ pub fn not_for_want_of_a_gradient(
     Err(no_gradient("the gradient"))
 }
 
-/// Of [`step`].
+/// Cost of [`step`].
 pub fn step_cost() -> Cost {
     Cost::own(Work::of(1.0, 0.0, 4.0)).outputs().slope()
 }
@@ -122,9 +122,9 @@ fn finite(norm: f64) -> Result<(), Shortfall> {
 /// What u is held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Within {
-    /// ‖u‖₂ ≤ rho.
+    /// A ball: ‖u‖₂ ≤ rho.
     Ball,
-    /// |u_i| ≤ rho.
+    /// A box: |u_i| ≤ rho for every i.
     Box,
 }
 
@@ -143,20 +143,20 @@ const LEAST: f64 = 1e-12;
 /// An ascent of many steps.
 #[derive(Debug, Clone)]
 pub struct Climb {
-    /// Of u.
+    /// Metric in which u is measured.
     pub metric: Metric,
-    /// What holds it.
+    /// Region that u must stay in.
     pub within: Within,
-    /// How far.
+    /// Size of the region, rho.
     pub rho: f64,
-    /// Number of steps.
+    /// Number of ascent steps.
     pub steps: u32,
-    /// Their length.
+    /// Length of each step.
     pub pace: Pace,
 }
 
 impl Climb {
-    /// Of [`Climb::highest`].
+    /// Cost of [`Climb::highest`].
     pub fn cost(steps: u32) -> Cost {
         let more = f64::from(steps) - 1.0;
         // The loss after a step comes with the gradient of the next one.

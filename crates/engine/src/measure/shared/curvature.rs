@@ -24,7 +24,7 @@ pub enum Along {
     Random,
     /// Vectors of Lanczos' iteration.
     Krylov,
-    /// The top eigenvector.
+    /// The eigenvector of the largest eigenvalue.
     Top,
 }
 
@@ -43,7 +43,7 @@ pub fn step(position: &dyn Position, along: Along) -> f64 {
 /// H v for a vector of length 1.
 ///
 /// # Errors
-/// A stop.
+/// `Cancelled` if a stop was requested.
 pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault> {
     point.go(v, step);
     point.gradient()?;
@@ -59,7 +59,7 @@ pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault>
 /// A draw of noise, brought to length 1.
 ///
 /// # Errors
-/// A lost device.
+/// If the device is lost.
 pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
     let v = point.keep_noise(draw, purpose)?;
     let norm = point.product(v, v)?.sqrt();
@@ -70,14 +70,14 @@ pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<
 /// The most memory of the vectors that a measure of the Hessian keeps.
 pub const MAX_MIB: Parameter = Parameter {
     name: "max_mib",
-    summary: "Most MiB of the vectors, each as long as the parameters, that it keeps at once.",
+    summary: "Maximum MiB of vectors, each as long as the parameters, that are kept at once.",
     kind: Kind::Count { default: 4096, least: 1, most: 16_384 },
 };
 
 /// Bytes of a MiB.
 const MIB: f64 = (1u64 << 20) as f64;
 
-/// How many vectors of so many bytes there is room for.
+/// How many vectors of this many bytes there is room for.
 pub fn room(p: &Parameters, bytes: usize) -> u32 {
     (f64::from(p.count(MAX_MIB.name)) * MIB / bytes.max(1) as f64) as u32
 }
@@ -87,7 +87,7 @@ pub fn vector_bytes(position: &dyn Position) -> usize {
     position.parameters() * if position.epsilon() < 1e-10 { 8 } else { 4 }
 }
 
-/// MiB that so many vectors take, rounded up.
+/// MiB that this many vectors take, rounded up.
 pub fn mib(vectors: u32, bytes: usize) -> f64 {
     (f64::from(vectors) * bytes as f64 / MIB).ceil()
 }

@@ -19,26 +19,26 @@ const BLOCK: u32 = 4;
 
 /// The number of draws: 0 is until the target.
 pub const fn draws(default: u32) -> Parameter {
-    let summary = "Draws; 0: as many as the target takes.";
+    let summary = "Number of draws; 0: as many as the target needs.";
     Parameter { name: "draws", summary, kind: Kind::Count { default, least: 0, most: MOST } }
 }
 
 /// The target as a number.
 pub const STDERR: Parameter = Parameter {
     name: "stderr",
-    summary: "Target: standard error of the mean, in place of a number of draws.",
+    summary: "Target: standard error of the mean, instead of a number of draws.",
     kind: Kind::Real { default: 0.0, zero: true, most: 1e12 },
 };
 
 /// The target as a share of the mean.
 pub const fn rel_stderr(default: f64) -> Parameter {
-    let summary = "Target: standard error relative to the mean, in place of a number of draws.";
+    let summary = "Target: standard error relative to the mean, instead of a number of draws.";
     Parameter { name: "rel_stderr", summary, kind: Kind::Real { default, zero: true, most: 1e6 } }
 }
 
 /// The most draws on the way to a target.
 pub const fn max_draws(default: u32) -> Parameter {
-    let summary = "Most draws on the way to a target.";
+    let summary = "Maximum number of draws for a target.";
     Parameter { name: "max_draws", summary, kind: Kind::Count { default, least: 1, most: MOST } }
 }
 
@@ -48,7 +48,7 @@ pub const MAX_DRAWS: Parameter = max_draws(64);
 /// The most seconds on the way to a target.
 pub const MAX_SECONDS: Parameter = Parameter {
     name: "max_seconds",
-    summary: "Most seconds on the way to a target; 0: no limit.",
+    summary: "Maximum seconds for a target; 0: no limit.",
     kind: Kind::Real { default: 0.0, zero: true, most: 1e9 },
 };
 
@@ -84,7 +84,7 @@ pub fn settle(given: &BTreeMap<String, Value>, all: &mut BTreeMap<String, Value>
 
 /// Draws and what ended them.
 pub struct Made {
-    /// In draw order.
+    /// Values of all draws, in draw order.
     pub values: Vec<f64>,
     /// Why there are no more.
     pub ended: Ended,

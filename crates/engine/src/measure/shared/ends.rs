@@ -18,7 +18,7 @@ const ZERO: f64 = 1e-3;
 /// When an iteration ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most products.
+    /// Maximum number of products with the Hessian.
     pub iters: u32,
     /// Residual, or change, relative to the value.
     pub tol: f64,
@@ -30,7 +30,7 @@ pub struct Limits {
     pub last: f64,
 }
 
-/// One end.
+/// One end of the spectrum: an extreme eigenvalue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct End {
     /// v·Hv of the vector v that was found.
@@ -44,9 +44,9 @@ pub struct End {
 pub struct Found {
     /// The greatest eigenvalue; `None` where a gradient is not finite.
     pub top: Option<End>,
-    /// The least.
+    /// Smallest eigenvalue.
     pub bottom: Option<End>,
-    /// Products with H.
+    /// Number of products with the Hessian.
     pub products: u32,
     /// Whether the iteration ended because it had come near enough.
     pub settled: bool,
@@ -81,7 +81,7 @@ impl Basis {
     /// Above this a basis takes more time than products do.
     const MOST: u32 = 128;
 
-    /// For `steps` steps, in room for so many vectors; `None` where that is too little.
+    /// For `steps` steps in the room of a number of vectors; `None` if that is too little.
     pub fn within(room: u32, steps: u32) -> Option<Self> {
         let whole = Self { most: steps.min(Self::MOST), kept: Self::MOST / 2 };
         if whole.most == steps && steps.saturating_add(2) <= room {
@@ -111,7 +111,7 @@ impl Basis {
 /// Both ends by Lanczos' iteration from normal noise.
 ///
 /// # Errors
-/// A stop.
+/// `Cancelled` if a stop was requested.
 pub fn lanczos(point: &mut dyn Point, limits: Limits, basis: Basis) -> Result<Found, Fault> {
     let from = curvature::unit_noise(point, 0, Purpose::Gauss)?;
     let mut lanczos = Lanczos::new(point, from, limits.step);
@@ -167,7 +167,7 @@ fn rayleigh(point: &mut dyn Point, v: Kept, step: f64) -> Result<End, Fault> {
 /// The dominant eigenvalue by power iteration from normal noise; where it is negative, the top as well.
 ///
 /// # Errors
-/// A stop.
+/// `Cancelled` if a stop was requested.
 pub fn power(point: &mut dyn Point, limits: Limits) -> Result<Found, Fault> {
     let first = drive(point, limits, 0.0)?;
     if first.top.is_none_or(|top| top.value >= 0.0) {

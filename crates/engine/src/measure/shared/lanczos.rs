@@ -18,7 +18,7 @@ const NOTHING: f64 = 1e-12;
 /// the first `kept` vectors are Ritz vectors, each tied to the one behind them all.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Its diagonal.
+    /// Diagonal of the tridiagonal matrix.
     pub diagonal: Vec<f64>,
     /// The ties; the last is that to the residual, whose norm it is.
     pub beside: Vec<f64>,
@@ -28,7 +28,7 @@ pub struct Seen {
 /// An eigenvalue of H as it is seen.
 #[derive(Debug, Clone)]
 pub struct Ritz {
-    /// Itself.
+    /// The eigenvalue.
     pub value: f64,
     /// ‖H v - value v‖ of its vector v, if products are exact.
     pub residual: f64,
@@ -76,7 +76,7 @@ impl Seen {
     }
 }
 
-/// See the module.
+/// A Lanczos iteration with full reorthogonalization.
 pub struct Lanczos<'p> {
     point: &'p mut dyn Point,
     /// ‖h v‖ of the products' differences.
@@ -103,7 +103,7 @@ impl<'p> Lanczos<'p> {
     /// One product; false when there is nothing left to see, or a gradient is not finite: then it ends.
     ///
     /// # Errors
-    /// A stop.
+    /// `Cancelled` if a stop was requested.
     pub fn advance(&mut self) -> Result<bool, Fault> {
         let newest = self.next;
         if !self.basis.is_empty() {
@@ -127,7 +127,7 @@ impl<'p> Lanczos<'p> {
     /// Goes on with no more of the basis than these Ritz vectors.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn restart(&mut self, keep: &[&Ritz]) -> Result<(), Fault> {
         let vectors = keep.iter().map(|ritz| self.vector(ritz)).collect::<Result<Vec<_>, Fault>>()?;
         self.drop_basis();
@@ -158,7 +158,7 @@ impl<'p> Lanczos<'p> {
     /// These Ritz vectors; gives back the room of all the rest.
     ///
     /// # Errors
-    /// A lost device.
+    /// If the device is lost.
     pub fn end(mut self, wanted: &[&Ritz]) -> Result<Vec<Kept>, Fault> {
         self.point.release(self.next);
         let vectors = wanted.iter().map(|ritz| self.vector(ritz)).collect();

@@ -3,12 +3,12 @@
 //!
 //! Owns: the fit. May not touch: whose eigenvalues they are.
 
-/// A fitted law.
+/// A power law fitted to a tail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PowerLaw {
-    /// Exponent.
+    /// Exponent of the law.
     pub alpha: f64,
-    /// Lower end.
+    /// Smallest value of the fitted tail.
     pub from: f64,
     /// Kolmogorov-Smirnov distance above it.
     pub distance: f64,

@@ -39,7 +39,7 @@ impl Ratio {
         self.of[1] > two_sided(LEVEL, self.freedom) * self.below_stderr()
     }
 
-    /// The ratio.
+    /// Value of the ratio.
     pub fn value(&self) -> f64 {
         self.of[0] / self.of[1]
     }

@@ -16,7 +16,7 @@ use clino_domain::Interval;
 const STEPS: u32 = 4096;
 const WIDTH: f64 = 12.0;
 
-/// Mean of min(1, |step g + noise n|) over directions n, for a fixed direction g, among so many parameters.
+/// Mean of min(1, |step g + noise n|) over directions n, for a fixed direction g and a number of parameters.
 ///
 /// The cosine between n and g is sin θ with a density of cos^(parameters - 2) θ.
 fn expected(parameters: usize, noise: f64, step: f64) -> f64 {

@@ -1,5 +1,5 @@
 //! The same networks a second time, as somebody would write them in candle, with gradients from candle's autograd.
-//! The hand-written networks are held against these: in value by the tests here, in speed by whoever measures.
+//! The hand-written networks are held against these: in value by the tests here, in speed by benchmarks.
 //!
 //! Parameters are found by their names alone, and shapes are read from the configuration again, so that a mistake in
 //! the places of the hand-written networks shows. Batches are padded back into rectangles. candle chooses its own

@@ -149,7 +149,7 @@ fn apart(found: &[f64], wanted: &[f64]) -> f64 {
 /// Holds every kernel against the CPU.
 ///
 /// # Errors
-/// No memory, or a lost device.
+/// If memory runs out or the device is lost.
 pub fn kernels(gpu: &Arc<Gpu>) -> Result<Vec<Check>, Fault> {
     let mut found = Vec::new();
     found.extend(of::<f32>(gpu)?);

@@ -1,6 +1,6 @@
 //! Bandwidth of every kernel beside that of a copy.
 //!
-//! Owns: how many bytes each has to move. May not touch: clocks; whoever calls gives one.
+//! Owns: how many bytes each has to move. May not touch: clocks; the caller passes one.
 
 use crate::device::check::Speed;
 use crate::device::cuda::arena::{Arena, Scaled, Vector, named};
@@ -20,10 +20,10 @@ const TIMES: u32 = 10;
 const CLASSES: usize = 1024;
 const THREADS: u32 = 256;
 
-/// Times every kernel that goes over parameters, on so many elements.
+/// Times every kernel that goes over parameters, on a number of elements.
 ///
 /// # Errors
-/// No memory, or a lost device.
+/// If memory runs out or the device is lost.
 pub fn speeds(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> Result<Vec<Speed>, Fault> {
     let mut all = of::<f32>(gpu, elements, clock)?;
     all.extend(of::<f64>(gpu, elements, clock)?);
