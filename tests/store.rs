@@ -97,89 +97,11 @@ async fn row_51_a_spool_keeps_what_others_have_in_it() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), names.len());
 }
 
-#[tokio::test]
-async fn row_51_a_folder_of_the_version_before_opens_and_lists_its_runs() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data-0.1.0");
-    let directory = tempfile::tempdir().unwrap();
-    copy(&fixture, &directory.path().join("data"));
-    let daemon = with_data(directory.path());
-    let mut clients = daemon.clients().await;
-    let runs = clients.runs.list_runs(pb::ListRunsRequest::default()).await.unwrap().into_inner().runs;
-    let found: Vec<_> = runs.iter().map(|run| (run.name.as_str(), run.accepted, run.closed)).collect();
-    assert_eq!(found, [("closed", 1, true), ("open", 2, false)]);
-    // It goes on: the distance from the initialization that the older version kept.
-    let run = runs[1].run_id.clone();
-    let receipt = clients.push(Upload::new(&run, 7)).await.unwrap();
-    assert!(receipt.measures.contains(&"distance".to_owned()), "{receipt:?}");
-    let seventh =
-        |event: &Event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == 7);
-    clients.watch_until(&run, seventh).await;
-    // The key that it took is taken, with the content that it had.
-    let again = clients.push(Upload::new(&run, 1).key("one")).await.unwrap();
-    assert!(again.repeated_upload);
-    let other = Upload { data: vec![0; Upload::new(&run, 1).data.len()], ..Upload::new(&run, 1).key("one") };
-    assert_eq!(clients.push(other).await.unwrap_err().code(), Code::AlreadyExists);
-    let data = directory.path().join("data");
-    assert!(data.join("clino.json").exists());
-    for name in ["probes", "snapshots"] {
-        assert_eq!(names_in(&data.join(name)), names_in(&fixture.join(name)));
-    }
-}
-
-/// Makes that folder: `CLINO_OLD=PATH cargo test --release --test store -- --ignored make_a_folder` with the binary of the
-/// version, which leaves it in tests/fixtures/data-VERSION.
-#[tokio::test]
-#[ignore = "writes a fixture"]
-async fn make_a_folder_of_another_version() {
-    let old = std::env::var("CLINO_OLD").expect("CLINO_OLD: a binary of that version");
-    let version = Command::new(&old).arg("--version").output().unwrap().stdout;
-    let version = String::from_utf8(version).unwrap().split_whitespace().last().unwrap().to_owned();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/data-{version}"));
-    let directory = tempfile::tempdir().unwrap();
-    let flags = ["--data", data.to_str().unwrap()];
-    let mut daemon = Daemon::of(&old, &directory.path().join("clino.sock"), &flags);
-    let mut clients = daemon.clients().await;
-    let measures = || vec![common::measure("loss", &[]), common::measure("distance", &[])];
-    for (name, steps) in [("closed", 1), ("open", 2)] {
-        let request = pb::OpenRunRequest {
-            name: name.into(),
-            measures: measures(),
-            groups: vec![common::group("en", 1)],
-            ..open_request(name)
-        };
-        let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-        for step in 0..steps {
-            let upload = Upload::new(&run, step).key(if step == 0 { "zero" } else { "one" });
-            let upload = if step == 0 { upload.initialization() } else { upload };
-            clients.push(upload).await.unwrap();
-            let last = move |event: &Event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == step);
-            clients.watch_until(&run, last).await;
-        }
-        if name == "closed" {
-            clients.runs.close_run(pb::CloseRunRequest { run_id: run, ..Default::default() }).await.unwrap();
-        }
-    }
-    daemon.signal("-TERM");
-    assert!(daemon.wait().0.success());
-}
-
 fn names_in(path: &Path) -> Vec<std::ffi::OsString> {
     let mut names: Vec<_> =
         std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(std::fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! Calls whose messages are any bytes.
 
 use bytes::{Buf, BufMut, Bytes};
+use std::collections::HashMap;
+use tokio_stream::Stream;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::AsciiMetadataKey;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 #[derive(Default)]
 struct Raw;
@@ -54,4 +57,22 @@ pub async fn call(
     }
     let answer = client.unary(request, PathAndQuery::from_static(path), Raw).await;
     answer.map(tonic::Response::into_inner)
+}
+
+/// Any call of `path`: to the wire all kinds are that of two streams.
+pub async fn stream(
+    channel: Channel,
+    path: &str,
+    messages: impl Stream<Item = Bytes> + Send + 'static,
+    metadata: &HashMap<String, String>,
+) -> Result<Streaming<Bytes>, Status> {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.expect("the channel is open");
+    let mut request = Request::new(messages);
+    for (name, value) in metadata {
+        let name: AsciiMetadataKey = name.parse().expect("a name");
+        request.metadata_mut().insert(name, value.parse().expect("plain text"));
+    }
+    let path = PathAndQuery::try_from(path).expect("a path");
+    client.streaming(request, path, Raw).await.map(tonic::Response::into_inner)
 }
