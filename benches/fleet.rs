@@ -22,7 +22,7 @@ const CONFIG: &str = r#"{"model_type":"mlp","sizes":[2,2],"hidden_act":"relu"}"#
 /// Trainers share so many connections.
 const CONNECTIONS: usize = 16;
 
-struct Asked {
+struct FleetOptions {
     runs: usize,
     seconds: u64,
     replay: u64,
@@ -30,7 +30,7 @@ struct Asked {
     across: bool,
 }
 
-impl Asked {
+impl FleetOptions {
     fn of_arguments() -> Self {
         let words: Vec<String> = std::env::args().collect();
         let number = |name: &str, standard: u64| {
@@ -48,22 +48,22 @@ impl Asked {
     }
 }
 
-struct Daemon {
+struct BenchDaemon {
     child: Child,
     socket: String,
     metrics: String,
     _directory: tempfile::TempDir,
 }
 
-impl Drop for Daemon {
+impl Drop for BenchDaemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Daemon {
-    fn start(asked: &Asked) -> Outcome<Self> {
+impl BenchDaemon {
+    fn start(asked: &FleetOptions) -> Outcome<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_clino"));
         command.args(["serve", "--http", "127.0.0.1:0", "--log", "warn", "--runs", "20000", "--socket"]);
@@ -109,7 +109,7 @@ fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn plan(index: usize, asked: &Asked) -> Outcome<Plan> {
+fn plan(index: usize, asked: &FleetOptions) -> Outcome<Plan> {
     let inputs = tensor("inputs", Dtype::F32, &[4, 2], floats(&[0.0, 1.0, 1.0, 0.0, 0.5, 0.5, 1.0, 1.0]))?;
     let labels = [0i64, 1, 0, 1].iter().flat_map(|label| label.to_le_bytes()).collect();
     let labels = tensor("labels", Dtype::I64, &[4], labels)?;
@@ -145,7 +145,7 @@ fn label(run: &Run, step: u64) -> Label {
     Label { key: Some(format!("{}/{step}", run.id())), ..Label::step(step) }
 }
 
-async fn open(asked: &Asked, daemon: &Daemon) -> Outcome<Vec<Run>> {
+async fn open(asked: &FleetOptions, daemon: &BenchDaemon) -> Outcome<Vec<Run>> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         clients.push(Client::connect(&daemon.socket).await?);
@@ -225,8 +225,8 @@ async fn replay(runs: &[Run], from: u64, count: u64) -> Outcome<()> {
     finished(lanes).await
 }
 
-async fn contest(asked: &Asked) -> Outcome<()> {
-    let daemon = Daemon::start(asked)?;
+async fn contest(asked: &FleetOptions) -> Outcome<()> {
+    let daemon = BenchDaemon::start(asked)?;
     let began = Instant::now();
     let runs = open(asked, &daemon).await?;
     println!("{} runs opened in {:.1} s, history {}", runs.len(), began.elapsed().as_secs_f64(), asked.data);
@@ -273,5 +273,5 @@ async fn contest(asked: &Asked) -> Outcome<()> {
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(contest(&Asked::of_arguments()))
+    runtime.block_on(contest(&FleetOptions::of_arguments()))
 }

@@ -5,10 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 use clino_domain::{
-    Delivery, Dtype, Examiner, Manifest, MeasureRequest, Precision, ProbeGroup, RunLabel, RunSpec, Snapshot,
-    SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value, WeightKind,
+    Delivery, Dtype, Manifest, MeasureRequest, Precision, ProbeGroup, RunLabel, RunSpec, RunValidator,
+    Snapshot, SnapshotHeader, SnapshotRef, Tensor, TensorSpec, Value, WeightKind,
 };
-use clino_engine::{Bench, Examination, Implementation};
+use clino_engine::{Bench, Implementation, Validator};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use std::sync::Arc;
@@ -71,9 +71,9 @@ fn snapshot(file: &[u8]) -> Snapshot {
 fn bench(threads: usize, implementation: Implementation) -> Bench {
     let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/nano");
     let config_json = std::fs::read_to_string(model.join("config.json")).unwrap();
-    let admitted = Examination.examine(&specification(&config_json)).unwrap();
+    let validated = Validator.validate(&specification(&config_json)).unwrap();
     let snapshot = snapshot(&std::fs::read(model.join("init.safetensors")).unwrap());
-    Bench::new(admitted, snapshot, threads, &config_json, implementation).unwrap()
+    Bench::new(validated, snapshot, threads, &config_json, implementation).unwrap()
 }
 
 #[divan::bench(args = THREADS)]

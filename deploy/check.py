@@ -118,7 +118,7 @@ def metrics(here: Path, text: str, runs: str) -> None:
     wanted = {name for text in texts for name in re.findall(r"\b((?:clino|process)_[a-z0-9_]+)\b(?!:)", text)}
     missing = wanted - names - ELSEWHERE
     assert not missing, f"nothing exposes {sorted(missing)}"
-    source = (here / "../crates/domain/src/meters.rs").read_text()
+    source = (here / "../crates/domain/src/metrics.rs").read_text()
     for name in ELSEWHERE & wanted:
         assert f'"{name.removesuffix("_total")}"' in source, name
     lines = sum(1 for line in Path(text).read_text().splitlines() if not line.startswith("#"))

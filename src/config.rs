@@ -6,10 +6,10 @@
 
 mod access;
 
-pub use access::{Access, ClientAccess, client_access};
+pub use access::{AccessConfig, ClientAccess, client_access};
 
 use clino_client::endpoint::standard_socket;
-use clino_domain::{Devices, Fault, Place};
+use clino_domain::{Devices, EnginePlace, Fault};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ pub enum Quantity {
 /// What was written in one place; absent keys are left to the next place.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Raw {
+pub struct RawConfig {
     /// TCP addresses to listen on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<Words>,
@@ -169,7 +169,7 @@ pub struct Config {
     /// It is the standard one: its folder is made, and is this user's alone.
     pub own_folder: bool,
     /// Where the engine computes.
-    pub place: Place,
+    pub place: EnginePlace,
     /// How long a shutdown may take.
     pub grace: Duration,
     /// Filter of log lines.
@@ -193,7 +193,7 @@ pub struct Config {
     /// Free bytes below which nothing new is taken on, in the spool and in the history's directory.
     pub reserve: u64,
     /// Who may reach the daemon.
-    pub access: Access,
+    pub access: AccessConfig,
     /// Address of metrics and probes over HTTP.
     pub http: Option<SocketAddr>,
     /// Most runs that have metrics of their own; 0: none has.
@@ -208,7 +208,7 @@ pub struct Config {
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] naming the key and where it came from.
-pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
+pub fn load(flags: RawConfig, file: Option<&Path>) -> Result<Config, Fault> {
     let mut figment = Figment::new();
     if let Some(file) =
         file.map(Path::to_owned).or_else(|| std::env::var_os("CLINO_CONFIG").map(PathBuf::from))
@@ -220,15 +220,15 @@ pub fn load(flags: Raw, file: Option<&Path>) -> Result<Config, Fault> {
     }
     let ours = |key: &str| !CLIENT_VARIABLES.contains(&key) && !OWN_VARIABLES.contains(&key);
     let environment = Env::prefixed("CLINO_").filter(move |key| ours(&key.as_str().to_lowercase()));
-    let raw: Raw =
+    let raw: RawConfig =
         figment.merge(environment).merge(Serialized::defaults(flags)).extract().map_err(|error| {
             Fault::new(clino_domain::FaultKind::Invalid, format!("configuration: {error}"))
         })?;
     validate(raw)
 }
 
-fn validate(raw: Raw) -> Result<Config, Fault> {
-    let (access, safety) = Access::validate(&raw)?;
+fn validate(raw: RawConfig) -> Result<Config, Fault> {
+    let (access, safety) = AccessConfig::validate(&raw)?;
     let listen = access::addresses(raw.listen, safety)?;
     let (socket, own_folder) = socket(raw.socket, &listen, &access)?;
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -236,7 +236,7 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
         listen,
         socket,
         own_folder,
-        place: Place {
+        place: EnginePlace {
             threads: positive("threads", threads)?,
             devices: devices(raw.device)?,
             libraries: cuda_libraries(),
@@ -268,7 +268,7 @@ fn validate(raw: Raw) -> Result<Config, Fault> {
 fn socket(
     named: Option<PathBuf>,
     listen: &[SocketAddr],
-    access: &Access,
+    access: &AccessConfig,
 ) -> Result<(Option<PathBuf>, bool), Fault> {
     let own = listen.is_empty() && named.is_none();
     if own && access.tls.is_some() {
@@ -357,7 +357,7 @@ mod tests {
             jail.set_env("CLINO_ADDR", "http://127.0.0.1:1");
             // Another one of the clients.
             jail.set_env("CLINO_CHECK", "0");
-            let flags = Raw { threads: Some(3), ..Raw::default() };
+            let flags = RawConfig { threads: Some(3), ..RawConfig::default() };
             let config = load(flags, None).unwrap();
             assert_eq!((config.place.threads, config.memory), (3, 2 << 20));
             assert_eq!((config.grace, config.spool.to_str()), (Duration::from_secs(7), Some("/a")));
@@ -370,24 +370,24 @@ mod tests {
     fn unknown_keys_are_refused_wherever_they_stand() {
         Jail::expect_with(|jail| {
             jail.set_env("CLINO_THREDS", "2");
-            assert!(load(Raw::default(), None).unwrap_err().message.contains("threds"));
+            assert!(load(RawConfig::default(), None).unwrap_err().message.contains("threds"));
             Ok(())
         });
         Jail::expect_with(|jail| {
             jail.create_file("clino.toml", "threds = 1")?;
-            let fault = load(Raw::default(), Some(Path::new("clino.toml"))).unwrap_err();
+            let fault = load(RawConfig::default(), Some(Path::new("clino.toml"))).unwrap_err();
             assert!(fault.message.contains("threds"), "{fault}");
             Ok(())
         });
     }
 
-    fn refused(raw: Raw) -> String {
+    fn refused(raw: RawConfig) -> String {
         validate(raw).unwrap_err().message
     }
 
     #[test]
     fn beyond_loopback_is_refused_with_what_is_needed() {
-        let listen = |text: &str| Raw { listen: Some(Words::One(text.into())), ..Raw::default() };
+        let listen = |text: &str| RawConfig { listen: Some(Words::One(text.into())), ..RawConfig::default() };
         assert!(refused(listen("0.0.0.0:7411")).contains("TLS"));
         assert!(refused(listen("localhost")).contains("expected an address"));
     }
@@ -395,10 +395,11 @@ mod tests {
     #[test]
     fn quantities_have_units() {
         let text = |text: &str| Some(Quantity::Text(text.into()));
-        assert!(refused(Raw { grace: text("soon"), ..Raw::default() }).starts_with("grace"));
-        assert!(refused(Raw { memory: text("much"), ..Raw::default() }).starts_with("memory"));
-        assert!(refused(Raw { threads: Some(0), ..Raw::default() }).starts_with("threads"));
-        let config = validate(Raw { grace: Some(Quantity::Number(2.5)), ..Raw::default() }).unwrap();
+        assert!(refused(RawConfig { grace: text("soon"), ..RawConfig::default() }).starts_with("grace"));
+        assert!(refused(RawConfig { memory: text("much"), ..RawConfig::default() }).starts_with("memory"));
+        assert!(refused(RawConfig { threads: Some(0), ..RawConfig::default() }).starts_with("threads"));
+        let config =
+            validate(RawConfig { grace: Some(Quantity::Number(2.5)), ..RawConfig::default() }).unwrap();
         assert_eq!(config.grace, Duration::from_millis(2_500));
     }
 
@@ -406,15 +407,15 @@ mod tests {
     fn without_an_address_there_is_a_socket_and_no_port() {
         // Others change the environment that this one looks at.
         Jail::expect_with(|_| {
-            let config = validate(Raw::default()).unwrap();
+            let config = validate(RawConfig::default()).unwrap();
             assert_eq!((config.listen.len(), config.own_folder), (0, true));
             assert_eq!(config.socket, Some(standard_socket()));
             Ok(())
         });
-        let named = Raw { listen: Some(Words::One("127.0.0.1:0".into())), ..Raw::default() };
+        let named = RawConfig { listen: Some(Words::One("127.0.0.1:0".into())), ..RawConfig::default() };
         let config = validate(named).unwrap();
         assert_eq!((config.listen.len(), config.socket, config.own_folder), (1, None, false));
-        let tls = Raw { tls_cert: Some("c".into()), tls_key: Some("k".into()), ..Raw::default() };
+        let tls = RawConfig { tls_cert: Some("c".into()), tls_key: Some("k".into()), ..RawConfig::default() };
         assert!(refused(tls).contains("--listen"));
     }
 
@@ -423,7 +424,7 @@ mod tests {
         Jail::expect_with(|jail| {
             jail.set_env("CLINO_ADDR", "");
             jail.set_env("XDG_RUNTIME_DIR", "/run/user/7");
-            let config = load(Raw::default(), None).unwrap();
+            let config = load(RawConfig::default(), None).unwrap();
             assert_eq!(client_address(), "unix:///run/user/7/clino/clino.sock");
             assert_eq!(config.socket.unwrap().to_str(), Some("/run/user/7/clino/clino.sock"));
             jail.set_env("CLINO_ADDR", "http://a:1");
@@ -435,9 +436,9 @@ mod tests {
     #[test]
     fn a_relative_socket_is_one_of_the_current_folder() {
         Jail::expect_with(|jail| {
-            let raw = Raw { socket: Some("run/clino.sock".into()), ..Raw::default() };
+            let raw = RawConfig { socket: Some("run/clino.sock".into()), ..RawConfig::default() };
             assert_eq!(validate(raw).unwrap().socket, Some(jail.directory().join("run/clino.sock")));
-            let fault = validate(Raw { socket: Some("".into()), ..Raw::default() }).unwrap_err();
+            let fault = validate(RawConfig { socket: Some("".into()), ..RawConfig::default() }).unwrap_err();
             assert_eq!(fault.violations[0].field, "socket");
             Ok(())
         });
@@ -445,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_socket_alone_opens_no_port() {
-        let raw = Raw { socket: Some("/tmp/x".into()), ..Raw::default() };
+        let raw = RawConfig { socket: Some("/tmp/x".into()), ..RawConfig::default() };
         assert!(validate(raw).unwrap().listen.is_empty());
     }
 }

@@ -2,30 +2,30 @@
 //!
 //! Owns: who knows whom. May not touch: what any part does; it is the only file that sees all of them.
 
-mod doors;
-mod keeper;
+mod reload;
+mod sockets;
 
-use crate::access::{Gate, WINDOW};
+use crate::access::{Authenticator, WINDOW};
 use crate::assembly::Spool;
-use crate::config::{Access, Config};
-use crate::decide::Bench;
+use crate::config::{AccessConfig, Config};
+use crate::decide::RuleCompiler;
 use crate::http::{Http, RunMetrics, Sources};
-use crate::pipeline::{Neighbours, Pipeline, Watchman};
-use crate::publish::{Bounds, Hub};
+use crate::pipeline::{DeviceObserver, Neighbours, Pipeline};
+use crate::publish::{Bounds, EventBus};
 use crate::registry::{ProbeStore, Registry};
 use crate::shutdown::Ending;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoredRun, Watermark};
 use crate::systemd::{self, Watchdog};
-use crate::wire::{Certificates, Desk, Drain, Reception, Servers, routes};
+use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, routes};
 use clino_domain::budget::Budget;
-use clino_domain::meters::{Metric, Window};
+use clino_domain::counters::Counters;
+use clino_domain::metrics::{Metric, Window};
 use clino_domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
-use clino_domain::tally::Tally;
-use clino_domain::{Devices, Examiner, Fault};
-use clino_engine::{Bounded, Device};
-use doors::{SocketFile, bind_tcp, bind_unix};
-use keeper::{Keeper, LAST_LINES, gate};
+use clino_domain::{Devices, Fault, RunValidator};
+use clino_engine::{GpuDevices, GpuValidator};
+use reload::{LAST_LINES, Reloader, authenticator};
+use sockets::{SocketFile, bind_tcp, bind_unix};
 use std::future::Future;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -39,10 +39,10 @@ pub struct Daemon {
     config: Config,
     tcp: Vec<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
-    history: Option<History>,
+    history: Option<OpenedStore>,
     certificates: Option<Arc<Certificates>>,
-    gate: Arc<Gate>,
-    tally: Arc<Tally>,
+    authenticator: Arc<Authenticator>,
+    counters: Arc<Counters>,
     http: Option<Http>,
     window: Window,
 }
@@ -59,15 +59,25 @@ impl Daemon {
             let found = config.spool.display();
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
-        let tally = Arc::new(Tally::default());
+        let counters = Arc::new(Counters::default());
         // First of all: nothing is made in a folder that is somebody else's.
-        let open = |data: &Path| History::open(data, &config);
+        let open = |data: &Path| OpenedStore::open(data, &config);
         let history = config.data.as_deref().map(open).transpose()?;
-        let (gate, certificates) = gate(&config.access, &tally)?;
-        let unix = bind_unix(&config, gate.has_tokens())?;
+        let (authenticator, certificates) = authenticator(&config.access, &counters)?;
+        let unix = bind_unix(&config, authenticator.has_tokens())?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
         let http = config.http.map(Http::bind).transpose()?;
-        Ok(Self { config, tcp, unix, history, certificates, gate, tally, http, window: Window::default() })
+        Ok(Self {
+            config,
+            tcp,
+            unix,
+            history,
+            certificates,
+            authenticator,
+            counters,
+            http,
+            window: Window::default(),
+        })
     }
 
     /// Through which its metrics are seen once it runs.
@@ -93,20 +103,21 @@ impl Daemon {
     /// # Errors
     /// [`clino_domain::FaultKind::Internal`] when a part cannot start or the engine computes wrongly.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
-        let Self { config, tcp, unix, history, certificates, gate, tally, http, window } = self;
+        let Self { config, tcp, unix, history, certificates, authenticator, counters, http, window } = self;
         let readiness = Arc::new(Readiness::default());
-        let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &tally, &readiness);
-        let desk = desk(&config, history, gate.clone(), tally.clone(), watch.examiner.clone())?;
-        let _keeper = Keeper::start(gate.clone(), &config.access).map_err(internal)?;
-        let sources = Arc::new(sources(&config, &desk, &readiness));
+        let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &counters, &readiness);
+        let services =
+            services(&config, history, authenticator.clone(), counters.clone(), watch.validator.clone())?;
+        let _reloader = Reloader::start(authenticator.clone(), &config.access).map_err(internal)?;
+        let sources = Arc::new(sources(&config, &services, &readiness));
         window.open(sources.clone());
         // It answers until the very end.
         let _http = http.map(|http| http.serve(sources)).transpose().map_err(internal)?;
         let _watchdog = Watchdog::start(readiness.clone());
-        let (routes, health) = routes(&desk).await.map_err(internal)?;
-        let Access { connections, handshake, .. } = config.access;
-        let reception = Reception::new(connections, handshake, tally.clone());
-        let mut servers = Servers::new(routes, reception, tally.clone());
+        let (routes, health) = routes(&services).await.map_err(internal)?;
+        let AccessConfig { connections, handshake, .. } = config.access;
+        let limits = ConnectionLimits::new(connections, handshake, counters.clone());
+        let mut servers = Servers::new(routes, limits, counters.clone());
         certificates.into_iter().for_each(|certificates| servers.secure(certificates));
         for listener in tcp {
             listener.set_nonblocking(true).map_err(internal)?;
@@ -120,7 +131,7 @@ impl Daemon {
                 Some(file)
             }
         };
-        let (pipeline, checked) = start_engine(&config, &desk, watch)?;
+        let (pipeline, checked) = start_engine(&config, &services, watch)?;
         tokio::pin!(shutdown);
         let told = tokio::select! {
             checked = checked => checked.map_err(internal).flatten().map(|()| false)?,
@@ -143,20 +154,20 @@ impl Daemon {
         }
         readiness.hold(DRAINING, "the daemon shuts down");
         systemd::stopping();
-        let Desk { drain, registry, hub, .. } = desk;
-        let ending = Ending { health, drain, registry, pipeline, hub, servers, grace: config.grace };
+        let Services { drain, registry, bus, .. } = services;
+        let ending = Ending { health, drain, registry, pipeline, bus, servers, grace: config.grace };
         let clean = ending.run().await;
-        tokio::task::block_in_place(|| gate.audit.flush(LAST_LINES));
-        tracing::info!(counts = tally.line(), clean, "ended");
+        tokio::task::block_in_place(|| authenticator.audit.flush(LAST_LINES));
+        tracing::info!(counts = counters.line(), clean, "ended");
         Ok(clean)
     }
 }
 
-/// Reports the engine's devices to the examiner of runs, and to those who wait for a device to be lost.
+/// Reports the engine's devices to the validator of runs, and to those who wait for a device to be lost.
 struct DeviceWatch {
-    examiner: Bounded,
+    validator: GpuValidator,
     sound: watch::Sender<bool>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     readiness: Arc<Readiness>,
     /// Of devices as people write them.
     name: String,
@@ -172,64 +183,64 @@ impl Drop for DeviceWatch {
 impl DeviceWatch {
     fn new(
         devices: &Devices,
-        tally: &Arc<Tally>,
+        counters: &Arc<Counters>,
         readiness: &Arc<Readiness>,
     ) -> (Self, watch::Receiver<bool>) {
         let (sound, hears) = watch::channel(true);
         let strict = matches!(devices, Devices::Cuda(_));
-        let examiner = Bounded { strict, ..Bounded::default() };
-        let tally = tally.clone();
+        let validator = GpuValidator { strict, ..GpuValidator::default() };
+        let counters = counters.clone();
         let readiness = readiness.clone();
-        (Self { examiner, sound, tally, readiness, name: devices.to_string() }, hears)
+        (Self { validator, sound, counters, readiness, name: devices.to_string() }, hears)
     }
 }
 
-impl Watchman for DeviceWatch {
-    fn opened(&self, device: Option<Device>) {
+impl DeviceObserver for DeviceWatch {
+    fn opened(&self, device: Option<GpuDevices>) {
         let name = if device.is_some() { self.name.as_str() } else { "cpu" };
-        self.tally.meters.set(Metric::DeviceInfo, &[name], 1.0);
-        self.tally.meters.set(Metric::GpusLost, &[], 0.0);
+        self.counters.metrics.set(Metric::DeviceInfo, &[name], 1.0);
+        self.counters.metrics.set(Metric::GpusLost, &[], 0.0);
         if let Some(device) = device {
             // The first engine's word counts; there is only one.
-            let _ = self.examiner.device.set(device);
+            let _ = self.validator.device.set(device);
         }
     }
 
     fn lost(&self, gpus: &[String]) {
-        self.tally.meters.set(Metric::GpusLost, &[], gpus.len() as f64);
+        self.counters.metrics.set(Metric::GpusLost, &[], gpus.len() as f64);
         self.readiness.hold(DEVICE, format!("lost {}", gpus.join(", ")));
         self.sound.send_replace(false);
     }
 }
 
-fn desk(
+fn services(
     config: &Config,
-    history: Option<History>,
-    gate: Arc<Gate>,
-    tally: Arc<Tally>,
-    examiner: Bounded,
-) -> Result<Desk, Fault> {
-    let (hub, registry) = memory(config, history, &gate, tally.clone(), examiner)?;
-    Ok(Desk {
-        gate,
+    history: Option<OpenedStore>,
+    authenticator: Arc<Authenticator>,
+    counters: Arc<Counters>,
+    validator: GpuValidator,
+) -> Result<Services, Fault> {
+    let (bus, registry) = memory(config, history, &authenticator, counters.clone(), validator)?;
+    Ok(Services {
+        authenticator,
         registry,
-        hub,
+        bus,
         probes: Arc::new(ProbeStore::new(config.memory)),
         budget: Budget::new(config.memory),
         spool: Spool::new(&config.spool),
         drain: Drain::default(),
-        tally,
+        counters,
         patience: config.idle,
     })
 }
 
 /// The store of a directory, with the runs that it holds.
-struct History {
+struct OpenedStore {
     store: Arc<dyn EventStore>,
     runs: Vec<StoredRun>,
 }
 
-impl History {
+impl OpenedStore {
     fn open(data: &Path, config: &Config) -> Result<Self, Fault> {
         let store = SqliteStore::open(data, config.retain)?;
         let runs = store.runs(config.runs)?;
@@ -243,50 +254,51 @@ const WITH_HISTORY: Bounds = Bounds { events: 128, bytes: 1 << 18, records: 64, 
 /// Whoever remembers what happened, in memory or in a history with the runs that it holds.
 fn memory(
     config: &Config,
-    history: Option<History>,
-    gate: &Gate,
-    tally: Arc<Tally>,
-    examiner: Bounded,
-) -> Result<(Arc<Hub>, Arc<Registry>), Fault> {
+    history: Option<OpenedStore>,
+    authenticator: &Authenticator,
+    counters: Arc<Counters>,
+    validator: GpuValidator,
+) -> Result<(Arc<EventBus>, Arc<Registry>), Fault> {
     let folders = config.data.iter().chain([&config.spool]).cloned().collect();
     let watermark = Watermark::new(folders, config.reserve);
-    let counts = tally.clone();
-    let quotas = Arc::new(gate.quotas.clone());
-    let registry = |hub: &Arc<Hub>| {
-        let bench = Arc::new(Bench::new(examiner.catalogue()));
-        Registry::new(Arc::new(examiner), bench, hub.clone(), counts, config.runs).limited(quotas)
+    let counts = counters.clone();
+    let quotas = Arc::new(authenticator.quotas.clone());
+    let registry = |bus: &Arc<EventBus>| {
+        let compiler = Arc::new(RuleCompiler::new(validator.catalogue()));
+        Registry::new(Arc::new(validator), compiler, bus.clone(), counts, config.runs).limited(quotas)
     };
-    let Some(History { store, runs }) = history else {
+    let Some(OpenedStore { store, runs }) = history else {
         tracing::info!("no --data: runs and readings are lost when the daemon stops");
-        let hub = Hub::new(Bounds { events: config.events, ..Bounds::default() });
-        let hub = hub.above(watermark).counted(tally.clone()).started().map_err(internal)?;
-        let registry = registry(&hub);
-        return Ok((hub, Arc::new(registry)));
+        let bus = EventBus::new(Bounds { events: config.events, ..Bounds::default() });
+        let bus = bus.above(watermark).counted(counters.clone()).started().map_err(internal)?;
+        let registry = registry(&bus);
+        return Ok((bus, Arc::new(registry)));
     };
     for (project, seconds, ago) in store.worked(WINDOW)? {
-        gate.quotas.remember(&project, seconds, ago);
+        authenticator.quotas.remember(&project, seconds, ago);
     }
     let kept = runs.iter().map(|stored| stored.run.clone()).collect();
     let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
     tracing::info!(runs = runs.len(), "the history is open");
-    let hub = Hub::new(bounds).above(watermark).counted(tally).durable(store, runs).map_err(internal)?;
-    let registry = Arc::new(registry(&hub).with_vault(hub.clone()));
+    let bus =
+        EventBus::new(bounds).above(watermark).counted(counters).durable(store, runs).map_err(internal)?;
+    let registry = Arc::new(registry(&bus).with_vault(bus.clone()));
     registry.resume(kept);
     let forgetful = Arc::downgrade(&registry);
-    hub.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
-    Ok((hub, registry))
+    bus.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
+    Ok((bus, registry))
 }
 
 /// What metrics and readiness are asked of.
-fn sources(config: &Config, desk: &Desk, readiness: &Arc<Readiness>) -> Sources {
+fn sources(config: &Config, services: &Services, readiness: &Arc<Readiness>) -> Sources {
     let data = config.data.clone().map(|data| ("data", data));
     Sources {
-        registry: desk.registry.clone(),
-        hub: desk.hub.clone(),
-        tally: desk.tally.clone(),
+        registry: services.registry.clone(),
+        bus: services.bus.clone(),
+        counters: services.counters.clone(),
         readiness: readiness.clone(),
-        budget: desk.budget.clone(),
-        probes: desk.probes.clone(),
+        budget: services.budget.clone(),
+        probes: services.probes.clone(),
         directories: [(SPOOL, config.spool.clone())].into_iter().chain(data).collect(),
         runs: RunMetrics { most: config.run_metrics, expiry: config.run_metrics_expiry },
         started: SystemTime::now(),
@@ -296,13 +308,17 @@ fn sources(config: &Config, desk: &Desk, readiness: &Arc<Readiness>) -> Sources 
 
 type Checked = oneshot::Receiver<Result<(), Fault>>;
 
-fn start_engine(config: &Config, desk: &Desk, devices: DeviceWatch) -> Result<(Pipeline, Checked), Fault> {
+fn start_engine(
+    config: &Config,
+    services: &Services,
+    devices: DeviceWatch,
+) -> Result<(Pipeline, Checked), Fault> {
     let (sender, checked) = oneshot::channel();
-    let registry = desk.registry.clone();
-    let journal = desk.hub.clone();
-    let tally = desk.tally.clone();
-    let quota = Arc::new(desk.gate.quotas.clone());
-    let neighbours = Neighbours { registry, journal, tally, quota, devices: Arc::new(devices) };
+    let registry = services.registry.clone();
+    let journal = services.bus.clone();
+    let counters = services.counters.clone();
+    let quota = Arc::new(services.authenticator.quotas.clone());
+    let neighbours = Neighbours { registry, journal, counters, quota, devices: Arc::new(devices) };
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
     Ok((Pipeline::start(config.place.clone(), neighbours, ready).map_err(internal)?, checked))

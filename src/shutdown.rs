@@ -3,7 +3,7 @@
 //! Owns: the order, and the one deadline. May not touch: what each part does to end.
 
 use crate::pipeline::Pipeline;
-use crate::publish::Hub;
+use crate::publish::EventBus;
 use crate::registry::Registry;
 use crate::wire::{Drain, Health, Servers};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct Ending {
     pub drain: Drain,
     pub registry: Arc<Registry>,
     pub pipeline: Pipeline,
-    pub hub: Arc<Hub>,
+    pub bus: Arc<EventBus>,
     pub servers: Servers,
     pub grace: Duration,
 }
@@ -61,13 +61,13 @@ impl Ending {
                 self.ended(until(1.0 - FOR_STREAMS, began)).await
             }
         };
-        self.hub.drain();
+        self.bus.drain();
         let last = until(1.0, began).min(Instant::now() + LINGER);
         if timeout_at(last, self.servers.end()).await.is_err() {
             tracing::debug!("connections that stay open are cut");
         }
         let left = until(1.0, began).saturating_duration_since(Instant::now()).max(FOR_HISTORY);
-        let written = tokio::task::block_in_place(|| self.hub.end(left));
+        let written = tokio::task::block_in_place(|| self.bus.end(left));
         if !written {
             tracing::error!("the history was not written to its end in time");
         }

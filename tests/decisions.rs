@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Clients, Daemon, Upload, blamed, endless, measure, open_request, quick};
+use common::{Clients, Daemon, TestUpload, blamed, endless, measure, open_request, quick};
 use pb::decisions_client::DecisionsClient;
 use pb::watch_response::Event;
 use prost::Message;
@@ -26,13 +26,13 @@ fn at_once() -> Vec<pb::Rule> {
     vec![rule("threshold", "param_norm", &[("upper", 0.0)])]
 }
 
-struct Bench {
+struct DecisionBench {
     clients: Clients,
     decisions: DecisionsClient<Channel>,
     run: String,
 }
 
-impl Bench {
+impl DecisionBench {
     async fn open(daemon: &Daemon, key: &str, policy: Option<pb::Policy>) -> Self {
         let mut clients = daemon.clients().await;
         let request = pb::OpenRunRequest {
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     /// Pushes a snapshot and waits until it is measured.
-    async fn measure(&mut self, upload: Upload) -> pb::PushSnapshotResponse {
+    async fn measure(&mut self, upload: TestUpload) -> pb::PushSnapshotResponse {
         let receipt = self.clients.push(upload).await.unwrap();
         self.measured(receipt.step).await;
         receipt
@@ -73,7 +73,7 @@ impl Bench {
     }
 
     async fn step(&mut self, step: u64) -> pb::PushSnapshotResponse {
-        self.measure(Upload::new(&self.run, step)).await
+        self.measure(TestUpload::new(&self.run, step)).await
     }
 
     async fn decide(&mut self) -> pb::Decision {
@@ -92,15 +92,15 @@ impl Bench {
     }
 }
 
-fn nan(run: &str, step: u64) -> Upload {
-    let mut upload = Upload::new(run, step);
+fn nan(run: &str, step: u64) -> TestUpload {
+    let mut upload = TestUpload::new(run, step);
     upload.data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     upload
 }
 
 /// Parameters so many times as large as others.
-fn scaled(run: &str, step: u64, factor: f32) -> Upload {
-    let mut upload = Upload::new(run, step);
+fn scaled(run: &str, step: u64, factor: f32) -> TestUpload {
+    let mut upload = TestUpload::new(run, step);
     let numbers = common::numbers(upload.data.len() / 4, 3);
     upload.data = common::bytes_of(&numbers.iter().map(|x| factor * x).collect::<Vec<_>>());
     upload
@@ -109,7 +109,7 @@ fn scaled(run: &str, step: u64, factor: f32) -> Upload {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_stands_until_it_is_overridden() {
     let daemon = Daemon::start(&[]);
-    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
+    let mut bench = DecisionBench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
     let before = bench.decide().await;
     assert_eq!(before.advice(), pb::Advice::NotEnoughData);
     assert!(bench.step(1).await.decision.is_some());
@@ -137,9 +137,9 @@ async fn a_stop_stands_until_it_is_overridden() {
 #[tokio::test(flavor = "multi_thread")]
 async fn enforce_takes_no_more_snapshots() {
     let daemon = Daemon::start(&[]);
-    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Enforce, at_once())).await;
+    let mut bench = DecisionBench::open(&daemon, "k", policy(pb::PolicyMode::Enforce, at_once())).await;
     bench.step(1).await;
-    let refused = bench.clients.push(Upload::new(&bench.run, 2)).await.unwrap_err();
+    let refused = bench.clients.push(TestUpload::new(&bench.run, 2)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("STOP"), "{}", refused.message());
     bench.take_back("go on").await.unwrap();
@@ -154,13 +154,14 @@ async fn row_26_what_is_not_finite_stops_only_whom_it_should() {
         rule("patience", "loss", &[("patience", 1.0)]),
         rule("divergence", "loss", &[]),
     ];
-    let mut bench = Bench::open(&daemon, "careless", policy(pb::PolicyMode::Enforce, careless.clone())).await;
+    let mut bench =
+        DecisionBench::open(&daemon, "careless", policy(pb::PolicyMode::Enforce, careless.clone())).await;
     for step in 1..6 {
         bench.measure(nan(&bench.run, step)).await;
     }
     assert_ne!(bench.decide().await.advice(), pb::Advice::Stop);
     let careful = [careless, vec![rule("non_finite", "param_norm", &[])]].concat();
-    let mut bench = Bench::open(&daemon, "careful", policy(pb::PolicyMode::Advise, careful)).await;
+    let mut bench = DecisionBench::open(&daemon, "careful", policy(pb::PolicyMode::Advise, careful)).await;
     bench.step(1).await;
     assert_ne!(bench.decide().await.advice(), pb::Advice::Stop);
     bench.measure(nan(&bench.run, 2)).await;
@@ -172,7 +173,7 @@ async fn row_26_what_is_not_finite_stops_only_whom_it_should() {
 async fn the_past_is_asked_without_the_latch() {
     let daemon = Daemon::start(&[]);
     let rules = vec![rule("patience", "param_norm", &[("patience", 2.0), ("min_delta", 1e9)])];
-    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, rules)).await;
+    let mut bench = DecisionBench::open(&daemon, "k", policy(pb::PolicyMode::Advise, rules)).await;
     for step in 1..=6 {
         bench.step(step).await;
     }
@@ -187,7 +188,7 @@ async fn the_past_is_asked_without_the_latch() {
 #[tokio::test(flavor = "multi_thread")]
 async fn decisions_are_watched() {
     let daemon = Daemon::start(&[]);
-    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
+    let mut bench = DecisionBench::open(&daemon, "k", policy(pb::PolicyMode::Advise, at_once())).await;
     let request = pb::WatchDecisionsRequest { run_id: bench.run.clone(), from_sequence: None };
     let mut stream = bench.decisions.watch_decisions(request.clone()).await.unwrap().into_inner();
     let first = stream.message().await.unwrap().unwrap();
@@ -225,7 +226,7 @@ async fn policies_are_checked_before_the_run_opens() {
         let field = format!("policy.{field}");
         assert!(blamed.iter().any(|path| path.starts_with(&field)), "{field} among {blamed:?}");
     }
-    let mut bench = Bench::open(&daemon, "none", None).await;
+    let mut bench = DecisionBench::open(&daemon, "none", None).await;
     assert_eq!(bench.decide_as_of(None).await.unwrap_err().code(), Code::FailedPrecondition);
     bench.run = "nobody's".into();
     assert_eq!(bench.decide_as_of(None).await.unwrap_err().code(), Code::NotFound);
@@ -237,16 +238,16 @@ async fn runs_of_an_experiment_are_compared() {
     let policy = || policy(pb::PolicyMode::Advise, vec![rule("median", "param_norm", &[])]);
     // Six runs that are over: a trial counts when it has ended.
     for n in 0..6 {
-        let mut peer = Bench::open(&daemon, &format!("peer {n}"), policy()).await;
+        let mut peer = DecisionBench::open(&daemon, &format!("peer {n}"), policy()).await;
         peer.step(1).await;
         peer.close().await;
     }
-    let mut bad = Bench::open(&daemon, "bad", policy()).await;
+    let mut bad = DecisionBench::open(&daemon, "bad", policy()).await;
     bad.measure(scaled(&bad.run, 1, 100.0)).await;
     let stop = bad.decide().await;
     assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::WorseThanMedian));
     assert_eq!((stop.peer_count, stop.peers.len()), (6, 6));
-    let mut good = Bench::open(&daemon, "good", policy()).await;
+    let mut good = DecisionBench::open(&daemon, "good", policy()).await;
     good.measure(scaled(&good.run, 1, 0.01)).await;
     assert_eq!(good.decide().await.advice(), pb::Advice::Continue);
 }
@@ -259,14 +260,14 @@ async fn a_run_is_compared_with_what_is_held_no_longer() {
     let daemon = Daemon::start(&flags);
     let policy =
         policy(pb::PolicyMode::Advise, vec![rule("median", "param_norm", &[("n_startup_trials", 1.0)])]);
-    let mut long = Bench::open(&daemon, "long", policy.clone()).await;
+    let mut long = DecisionBench::open(&daemon, "long", policy.clone()).await;
     let last = clino_domain::series::MOST_POINTS as u64 * 5 / 4;
     for step in 1..=last {
-        long.clients.push(Upload::new(&long.run, step)).await.unwrap();
+        long.clients.push(TestUpload::new(&long.run, step)).await.unwrap();
     }
     long.measured(last).await;
     long.close().await;
-    let mut late = Bench::open(&daemon, "late", policy).await;
+    let mut late = DecisionBench::open(&daemon, "late", policy).await;
     late.measure(scaled(&late.run, 20, 100.0)).await;
     let stop = late.decide().await;
     assert_eq!((stop.advice(), stop.reason()), (pb::Advice::Stop, pb::Reason::WorseThanMedian));
@@ -275,7 +276,7 @@ async fn a_run_is_compared_with_what_is_held_no_longer() {
     let run = late.run.clone();
     drop((late, long, daemon)); // kill -9
     let daemon = Daemon::start(&flags);
-    let mut late = Bench::again(&daemon, run).await;
+    let mut late = DecisionBench::again(&daemon, run).await;
     assert_eq!(late.decide_as_of(Some(20)).await.unwrap().encode_to_vec(), past.encode_to_vec());
 }
 
@@ -285,16 +286,16 @@ async fn a_restart_keeps_the_latch_and_its_bytes() {
     let data = directory.path().join("data");
     let flags = ["--data", data.to_str().unwrap()];
     let daemon = Daemon::start(&flags);
-    let mut bench = Bench::open(&daemon, "k", policy(pb::PolicyMode::Enforce, at_once())).await;
+    let mut bench = DecisionBench::open(&daemon, "k", policy(pb::PolicyMode::Enforce, at_once())).await;
     bench.step(1).await;
     let stop = bench.decide().await;
     let run = bench.run.clone();
     drop(bench);
     drop(daemon); // kill -9
     let daemon = Daemon::start(&flags);
-    let mut bench = Bench::again(&daemon, run).await;
+    let mut bench = DecisionBench::again(&daemon, run).await;
     assert_eq!(bench.decide().await.encode_to_vec(), stop.encode_to_vec());
-    let refused = bench.clients.push(Upload::new(&bench.run, 2)).await.unwrap_err();
+    let refused = bench.clients.push(TestUpload::new(&bench.run, 2)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     let free = bench.take_back("go on").await.unwrap();
     assert_eq!(free.advice(), pb::Advice::NotEnoughData);
@@ -328,29 +329,29 @@ async fn every_receipt_has_the_verdict() {
     };
     let mut clients = daemon.clients().await;
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    let receipt = clients.push(Upload::new(&run, 1)).await.unwrap();
+    let receipt = clients.push(TestUpload::new(&run, 1)).await.unwrap();
     assert_eq!(receipt.staleness, Some(pb::Staleness { snapshots: 1, steps: 1 }));
     let first = receipt.decision.unwrap();
     assert_eq!((first.advice(), first.evaluated), (pb::Advice::NotEnoughData, None));
     drop(daemon); // kill -9
     let daemon = Daemon::start(&flags);
     let calm = vec![rule("threshold", "param_norm", &[("upper", 1e9)])];
-    let mut other = Bench::open(&daemon, "calm", policy(pb::PolicyMode::Advise, calm)).await;
+    let mut other = DecisionBench::open(&daemon, "calm", policy(pb::PolicyMode::Advise, calm)).await;
     other.step(1).await;
     let run = other.run.clone();
     drop((other, daemon)); // kill -9
     let daemon = Daemon::start(&flags);
-    let mut other = Bench::again(&daemon, run).await;
+    let mut other = DecisionBench::again(&daemon, run).await;
     // Of the first snapshot, or already of this one.
     let again = other.step(2).await.decision.unwrap();
     assert_eq!(again.advice(), pb::Advice::Continue);
-    let none = Bench::open(&daemon, "none", None).await.step(1).await;
+    let none = DecisionBench::open(&daemon, "none", None).await.step(1).await;
     assert_eq!((none.decision, none.staleness), (None, None));
 }
 
 /// What the outside knows for sure of one run.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownRun {
     /// The STOP, as bytes.
     stop: Option<Vec<u8>>,
     /// It was asked to take that back, and whether this was acknowledged.
@@ -359,7 +360,7 @@ struct Known {
     closed: bool,
 }
 
-type AllKnown = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<String, Known>>>;
+type AllKnown = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<String, KnownRun>>>;
 
 /// Opens runs that stop at once, takes the STOPs of some back and closes some, until the daemon has gone.
 async fn stop_and_go_on(daemon_clients: (Clients, DecisionsClient<Channel>), prefix: String, all: AllKnown) {
@@ -372,9 +373,10 @@ async fn stop_and_go_on(daemon_clients: (Clients, DecisionsClient<Channel>), pre
         };
         let Ok(opened) = clients.runs.open_run(request).await else { return };
         let run = opened.into_inner().run_id;
-        let note = |change: &dyn Fn(&mut Known)| change(all.lock().unwrap().entry(run.clone()).or_default());
+        let note =
+            |change: &dyn Fn(&mut KnownRun)| change(all.lock().unwrap().entry(run.clone()).or_default());
         note(&|_| {});
-        let Ok(_) = clients.push(Upload::new(&run, 1)).await else { return };
+        let Ok(_) = clients.push(TestUpload::new(&run, 1)).await else { return };
         let stop = loop {
             // As soon as anybody may know.
             let request = pb::DecideRequest { run_id: run.clone(), as_of_step: None };
@@ -408,7 +410,7 @@ async fn still_so(daemon: &Daemon, all: &AllKnown) -> (usize, usize, usize) {
         let request = pb::DecideRequest { run_id: run.clone(), as_of_step: None };
         let decision = decisions.decide(request).await.unwrap().into_inner().decision.unwrap();
         let all = all.lock().unwrap();
-        let Known { stop, asked, overridden, closed: ended } = &all[&run];
+        let KnownRun { stop, asked, overridden, closed: ended } = &all[&run];
         let taken_back = decision.overridden.as_ref().is_some_and(|o| o.reason == format!("go on, {run}"));
         assert!(!overridden || taken_back, "{run}: an override was lost: {decision:?}");
         assert!(taken_back <= *asked, "{run}");
@@ -447,7 +449,7 @@ async fn row_20_a_kill_at_any_moment_takes_back_no_stop_override_or_end() {
         // However busy the machine is, each of these has happened.
         let before = [stops, overrides, closed];
         let happened = || {
-            let count = |what: &dyn Fn(&Known) -> bool| {
+            let count = |what: &dyn Fn(&KnownRun) -> bool| {
                 all.lock().unwrap().values().filter(|known| what(known)).count()
             };
             let now = [

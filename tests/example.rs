@@ -14,7 +14,7 @@ mod unigram;
 
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use text::{Batch, Row, Text};
+use text::{LabelledText, Text, TextBatch};
 use train::Training;
 
 /// Of the first 64 rows of the English training texts, padded to 24 tokens, as little-endian i64.
@@ -32,7 +32,7 @@ fn texts_become_the_ids_that_the_model_was_trained_on() {
     assert_eq!(rows[0].ids, [0, 519, 951, 12, 3174, 4, 1963, 4, 132, 312, 63, 1366, 63, 2]);
     // "CL button: button, CL": a piece that the vocabulary lacks is 3.
     assert_eq!(rows[5].ids, [0, 426, 3, 4953, 12, 4953, 4, 426, 3, 2]);
-    let batch = Batch::of(rows[..64].iter());
+    let batch = TextBatch::of(rows[..64].iter());
     assert_eq!((batch.tokens, batch.examples()), (24, 64));
     let bytes: Vec<u8> = batch.ids.iter().flat_map(|id| i64::from(*id).to_le_bytes()).collect();
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -59,7 +59,7 @@ fn every_language_has_its_rows_and_none_is_longer_than_the_model() {
     assert!(rows.iter().all(|row| row.ids.len() <= 24 && row.ids[0] == 0 && row.ids.ends_with(&[2])));
 }
 
-fn train_rows() -> Vec<Row> {
+fn train_rows() -> Vec<LabelledText> {
     Text::open(&data().join("nano")).unwrap().rows(&data().join("emoji8/train.tsv")).unwrap()
 }
 
@@ -105,11 +105,11 @@ fn an_epoch_has_every_row_once() {
     let rows = train_rows();
     let batches = train::epoch(&rows, 3);
     assert_eq!(batches.len(), 31);
-    let labels = |batches: &[Batch]| {
+    let labels = |batches: &[TextBatch]| {
         let mut counts = [0; 8];
         batches.iter().flat_map(|batch| &batch.labels).for_each(|label| counts[*label as usize] += 1);
         counts
     };
-    assert_eq!(labels(&batches), labels(&[Batch::of(rows.iter())]));
-    assert_ne!(batches[0], Batch::of(rows[..32].iter()));
+    assert_eq!(labels(&batches), labels(&[TextBatch::of(rows.iter())]));
+    assert_ne!(batches[0], TextBatch::of(rows[..32].iter()));
 }

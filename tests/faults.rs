@@ -7,7 +7,7 @@ mod common;
 use bytes::Bytes;
 use clino_domain::status::from_status;
 use clino_proto::{convert::chunk_to_pb, pb};
-use common::{Daemon, PATIENCE, Upload, blamed, group, open_request, quick, raw, spec};
+use common::{Daemon, PATIENCE, TestUpload, blamed, group, open_request, quick, raw, spec};
 use pb::push_snapshot_request::Frame;
 use pb::watch_response::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,7 @@ async fn refused_begin(change: impl FnOnce(&mut pb::BeginSnapshot)) -> Status {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    let mut upload = Upload::new(&run, 1);
+    let mut upload = TestUpload::new(&run, 1);
     change(&mut upload.begin);
     // Nothing beyond the first frame is sent: it must be refused before bytes flow.
     let status = clients.send(vec![Frame::Begin(upload.begin)]).await.unwrap_err();
@@ -47,7 +47,7 @@ async fn row_02_a_message_beyond_the_limit() {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     let run = clients.open("k", quick()).await;
     let huge = chunk_to_pb(0, Bytes::from(vec![0; 5 << 20]));
-    let frames = vec![Frame::Begin(Upload::new(&run, 1).begin), Frame::Chunk(huge)];
+    let frames = vec![Frame::Begin(TestUpload::new(&run, 1).begin), Frame::Chunk(huge)];
     let status = clients.send(frames).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     daemon.still_serves().await;
@@ -59,7 +59,7 @@ async fn row_02_a_chunk_beyond_its_limit() {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
     let large = chunk_to_pb(0, Bytes::from(vec![0; (1 << 20) + 1]));
-    let frames = vec![Frame::Begin(Upload::new(&run, 1).begin), Frame::Chunk(large)];
+    let frames = vec![Frame::Begin(TestUpload::new(&run, 1).begin), Frame::Chunk(large)];
     let status = clients.send(frames).await.unwrap_err();
     assert_eq!((status.code(), blamed(&status)), (Code::InvalidArgument, vec!["chunk.data".to_owned()]));
     daemon.still_serves().await;
@@ -109,7 +109,7 @@ async fn row_15_a_damaged_chunk() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    let mut frames = Upload::new(&run, 1).frames();
+    let mut frames = TestUpload::new(&run, 1).frames();
     let Frame::Chunk(second) = &mut frames[2] else { panic!("the second chunk") };
     second.crc32c ^= 1;
     let status = clients.send(frames).await.unwrap_err();
@@ -124,13 +124,13 @@ async fn row_16_an_offset_with_a_gap_or_an_overlap() {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
     for offset in [599, 601] {
-        let mut frames = Upload::new(&run, 1).frames();
+        let mut frames = TestUpload::new(&run, 1).frames();
         let Frame::Chunk(second) = &mut frames[2] else { panic!("the second chunk") };
         second.offset = offset;
         let status = clients.send(frames).await.unwrap_err();
         assert_eq!((status.code(), from_status(&status).committed), (Code::OutOfRange, Some(600)));
     }
-    let mut frames = Upload::new(&run, 1).frames();
+    let mut frames = TestUpload::new(&run, 1).frames();
     frames.insert(frames.len() - 1, Frame::Chunk(chunk_to_pb(1868, Bytes::from_static(b"more"))));
     assert_eq!(clients.send(frames).await.unwrap_err().code(), Code::OutOfRange);
     assert_eq!(clients.run(&run).await.accepted, 0);
@@ -143,7 +143,7 @@ async fn row_17_an_upload_that_is_retried_after_it_succeeded() {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
     assert_eq!(clients.open("k", quick()).await, run);
-    let upload = Upload::new(&run, 1).key("snapshot 1");
+    let upload = TestUpload::new(&run, 1).key("snapshot 1");
     let first = clients.push(upload.clone()).await.unwrap();
     // Where the client says what they are, the bytes are not needed again.
     let begin = pb::BeginSnapshot { digest: first.digest.clone(), ..upload.begin.clone() };
@@ -164,8 +164,8 @@ async fn row_18_a_key_with_other_content() {
     let other = pb::OpenRunRequest { seed: 8, measures: quick(), ..open_request("k") };
     let status = clients.runs.open_run(other).await.unwrap_err();
     assert_eq!((status.code(), blamed(&status)), (Code::AlreadyExists, vec!["idempotency_key".to_owned()]));
-    clients.push(Upload::new(&run, 1).key("s")).await.unwrap();
-    let status = clients.push(Upload::new(&run, 2).key("s")).await.unwrap_err();
+    clients.push(TestUpload::new(&run, 1).key("s")).await.unwrap();
+    let status = clients.push(TestUpload::new(&run, 2).key("s")).await.unwrap_err();
     assert_eq!(status.code(), Code::AlreadyExists);
     daemon.still_serves().await;
 }
@@ -208,7 +208,7 @@ async fn row_23_a_zero_sized_tensor_is_accepted() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    let mut upload = Upload::new(&run, 1);
+    let mut upload = TestUpload::new(&run, 1);
     upload.begin.tensors.push(spec("steps", pb::Dtype::I64, &[0, 7]));
     assert_eq!(clients.push(upload).await.unwrap().attempt, 1);
     daemon.still_serves().await;
@@ -243,7 +243,7 @@ async fn row_26_parameters_that_are_not_finite() {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", vec![]).await;
     for (step, bad) in (1..).zip([f32::NAN, f32::INFINITY]) {
-        let mut upload = Upload::new(&run, step);
+        let mut upload = TestUpload::new(&run, step);
         upload.data[64..68].copy_from_slice(&bad.to_le_bytes());
         clients.push(upload).await.unwrap();
         let finished =
@@ -279,9 +279,9 @@ async fn row_30_steps_that_repeat_and_go_back() {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
     for (step, attempt) in [(5, 1), (5, 2), (3, 1), (5, 3)] {
-        assert_eq!(clients.push(Upload::new(&run, step)).await.unwrap().attempt, attempt);
+        assert_eq!(clients.push(TestUpload::new(&run, step)).await.unwrap().attempt, attempt);
     }
-    let mut taken = Upload::new(&run, 5);
+    let mut taken = TestUpload::new(&run, 5);
     taken.begin.attempt = 2;
     assert_eq!(clients.push(taken.clone()).await.unwrap_err().code(), Code::AlreadyExists);
     taken.begin.attempt = 9;

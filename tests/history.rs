@@ -4,12 +4,12 @@
 
 mod common;
 
-use clino::publish::{Bounds, Hub};
+use clino::publish::{Bounds, EventBus};
 use clino::store::sqlite::{DATABASE, SqliteStore};
-use clino_domain::{Case, Event as Happened, Journal, Precision, Reading, SnapshotRef};
+use clino_domain::{DecisionContext, Event as Happened, Journal, Precision, Reading, SnapshotRef};
 use clino_domain::{Delivery, MeasureRequest, Planned, RunId, RunLabel, RunRecord, Work};
 use clino_proto::pb;
-use common::{Clients, Daemon, PATIENCE, Upload, open_request, quick};
+use common::{Clients, Daemon, PATIENCE, TestUpload, open_request, quick};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use pb::watch_response::Event;
@@ -57,9 +57,9 @@ async fn a_restart_resumes_runs_numbers_receipts_and_distances() {
     let mut clients = daemon.clients().await;
     let opened = clients.runs.open_run(open_request("k")).await.unwrap().into_inner();
     let run = opened.run_id.clone();
-    clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
+    clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
     clients.watch_until(&run, finished(0)).await;
-    let receipt = clients.push(Upload::new(&run, 1).key("one")).await.unwrap();
+    let receipt = clients.push(TestUpload::new(&run, 1).key("one")).await.unwrap();
     clients.watch_until(&run, finished(1)).await;
     let (events, summary) = (told(&mut clients, &run).await, clients.run(&run).await);
     assert!(events.iter().zip(0..).all(|(event, place)| event.sequence == place));
@@ -88,10 +88,10 @@ async fn a_restart_resumes_runs_numbers_receipts_and_distances() {
     let other = pb::OpenRunRequest { seed: 8, ..open_request("k") };
     assert_eq!(clients.runs.open_run(other).await.unwrap_err().code(), Code::AlreadyExists);
 
-    let repeated = clients.push(Upload::new(&run, 1).key("one")).await.unwrap();
+    let repeated = clients.push(TestUpload::new(&run, 1).key("one")).await.unwrap();
     assert!(repeated.repeated_upload);
     assert_eq!(pb::PushSnapshotResponse { repeated_upload: false, ..repeated }, receipt);
-    let third = clients.push(Upload::new(&run, 1)).await.unwrap();
+    let third = clients.push(TestUpload::new(&run, 1)).await.unwrap();
     assert_eq!(third.attempt, 2);
     assert!(third.measures.contains(&"distance".to_owned()), "{third:?}");
     let update = third.unmeasured.iter().find(|line| line.measure == "update").unwrap();
@@ -121,7 +121,7 @@ async fn a_run_that_was_closed_stays_closed() {
     let daemon = start(&directory, &[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", common::endless()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false }).await.unwrap();
     drop(daemon);
     let daemon = start(&directory, &[]);
@@ -134,19 +134,19 @@ async fn a_run_that_was_closed_stays_closed() {
         _ => None,
     });
     assert_eq!(skipped.as_deref(), Some("the daemon ended before it was measured"));
-    assert_eq!(clients.push(Upload::new(&run, 2)).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(clients.push(TestUpload::new(&run, 2)).await.unwrap_err().code(), Code::FailedPrecondition);
 }
 
 /// What the outside knows for sure of one run.
 #[derive(Default)]
-struct Seen {
+struct SeenRun {
     /// By sequence number, as bytes.
     events: BTreeMap<u64, Vec<u8>>,
     /// Receipts by key.
     receipts: BTreeMap<String, pb::PushSnapshotResponse>,
 }
 
-async fn watch(mut clients: Clients, run: String, seen: Arc<Mutex<Seen>>) {
+async fn watch(mut clients: Clients, run: String, seen: Arc<Mutex<SeenRun>>) {
     let from = seen.lock().unwrap().events.last_key_value().map_or(0, |(last, _)| last + 1);
     let request = pb::WatchRequest { run_id: run, from_sequence: Some(from) };
     let Ok(stream) = clients.reports.watch(request).await else { return };
@@ -157,10 +157,10 @@ async fn watch(mut clients: Clients, run: String, seen: Arc<Mutex<Seen>>) {
     }
 }
 
-async fn push(mut clients: Clients, run: String, first: u64, seen: Arc<Mutex<Seen>>) {
+async fn push(mut clients: Clients, run: String, first: u64, seen: Arc<Mutex<SeenRun>>) {
     for step in first.. {
         let key = format!("step {step}");
-        match clients.push(Upload::new(&run, step).key(&key)).await {
+        match clients.push(TestUpload::new(&run, step).key(&key)).await {
             Ok(receipt) => drop(seen.lock().unwrap().receipts.insert(key, receipt)),
             Err(_) => return,
         }
@@ -168,7 +168,7 @@ async fn push(mut clients: Clients, run: String, first: u64, seen: Arc<Mutex<See
 }
 
 /// Everything that was seen is there, in its place.
-async fn check(clients: &mut Clients, run: &str, seen: &Mutex<Seen>, seed: u64) {
+async fn check(clients: &mut Clients, run: &str, seen: &Mutex<SeenRun>, seed: u64) {
     let events = told(clients, run).await;
     assert!(events.iter().zip(0..).all(|(event, place)| event.sequence == place), "a hole; seed {seed}");
     let seen = seen.lock().unwrap();
@@ -196,7 +196,7 @@ async fn row_20_a_kill_at_any_moment_loses_nothing_that_was_told() {
         (state >> 33) % below
     };
     let directory = tempfile::tempdir().unwrap();
-    let seen = Arc::new(Mutex::new(Seen::default()));
+    let seen = Arc::new(Mutex::new(SeenRun::default()));
     let mut first: Option<String> = None;
     for round in 0..=ROUNDS {
         let daemon = start(&directory, &["--log", "warn"]);
@@ -215,7 +215,7 @@ async fn row_20_a_kill_at_any_moment_loses_nothing_that_was_told() {
         };
         if let Some((key, receipt)) = last {
             let step = receipt.step;
-            let again = clients.push(Upload::new(&run, step).key(&key)).await.unwrap();
+            let again = clients.push(TestUpload::new(&run, step).key(&key)).await.unwrap();
             assert!(again.repeated_upload && again.snapshot_id == receipt.snapshot_id, "seed {seed}");
         }
         let watcher = tokio::spawn(watch(clients.clone(), run.clone(), seen.clone()));
@@ -244,7 +244,7 @@ async fn row_20_a_kill_at_any_moment_loses_nothing_that_was_told() {
 async fn measured_once(daemon: &Daemon) -> (Clients, String, Vec<pb::WatchResponse>) {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, finished(1)).await;
     let before = told(&mut clients, &run).await;
     (clients, run, before)
@@ -308,12 +308,12 @@ async fn row_43_a_database_that_another_process_locks_is_waited_for() {
 
     let other = lock(&directory);
     // Longer than the daemon waits at once: what cannot be kept is not acknowledged, and what is known can be read.
-    let status = clients.push(Upload::new(&run, 2).key("two")).await.unwrap_err();
+    let status = clients.push(TestUpload::new(&run, 2).key("two")).await.unwrap_err();
     assert!(is_refusal(&status) && status.message().contains("locked"), "{status:?}");
     assert_eq!(told(&mut clients, &run).await, before);
     other.execute_batch("ROLLBACK").unwrap();
     drop(other);
-    let receipt = until_taken(&mut clients, Upload::new(&run, 2).key("two")).await;
+    let receipt = until_taken(&mut clients, TestUpload::new(&run, 2).key("two")).await;
     clients.watch_until(&run, finished(2)).await;
 
     // The next start finds what was acknowledged, if nobody is in the way.
@@ -328,7 +328,7 @@ async fn row_43_a_database_that_another_process_locks_is_waited_for() {
         std::fs::read_dir(data(&directory)).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| !name.to_str().unwrap().contains("corrupt")), "{names:?}");
     let daemon = start(&directory, &[]);
-    let again = daemon.clients().await.push(Upload::new(&run, 2).key("two")).await.unwrap();
+    let again = daemon.clients().await.push(TestUpload::new(&run, 2).key("two")).await.unwrap();
     assert_eq!((again.snapshot_id, again.repeated_upload), (receipt.snapshot_id, true));
 }
 
@@ -345,7 +345,7 @@ async fn row_38_a_folder_that_cannot_be_written_refuses_and_recovers() {
     let other = pb::OpenRunRequest { groups: vec![common::group("en", 77)], ..open_request("other") };
     let status = clients.runs.open_run(other.clone()).await.unwrap_err();
     assert!(is_refusal(&status), "{status:?}");
-    let status = clients.push(Upload::new(&run, 2)).await.unwrap_err();
+    let status = clients.push(TestUpload::new(&run, 2)).await.unwrap_err();
     assert!(is_refusal(&status), "{status:?}");
     let report = pb::GetReportRequest { run_id: run.clone(), snapshot: None };
     assert_eq!(clients.reports.get_report(report).await.unwrap().into_inner().snapshot.unwrap().step, 1);
@@ -353,7 +353,7 @@ async fn row_38_a_folder_that_cannot_be_written_refuses_and_recovers() {
 
     std::fs::remove_file(&probes).unwrap();
     std::fs::rename(&away, &probes).unwrap();
-    until_taken(&mut clients, Upload::new(&run, 2)).await;
+    until_taken(&mut clients, TestUpload::new(&run, 2)).await;
     clients.watch_until(&run, finished(2)).await;
     clients.runs.open_run(other).await.unwrap();
     let after = told(&mut clients, &run).await;
@@ -382,7 +382,7 @@ fn limit_files(daemon: &Daemon, bytes: Option<u64>) {
     rustix::process::prlimit(pid, rustix::process::Resource::Fsize, limit).unwrap();
 }
 
-async fn until_taken(clients: &mut Clients, upload: Upload) -> pb::PushSnapshotResponse {
+async fn until_taken(clients: &mut Clients, upload: TestUpload) -> pb::PushSnapshotResponse {
     let began = Instant::now();
     loop {
         match clients.push(upload.clone()).await {
@@ -407,16 +407,16 @@ async fn row_38_a_disk_that_fails_refuses_uploads_serves_reads_and_recovers() {
     );
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, finished(1)).await;
     let before = told(&mut clients, &run).await;
 
     limit_files(&daemon, Some(1));
-    let status = clients.push(Upload::new(&run, 2).key("two")).await.unwrap_err();
+    let status = clients.push(TestUpload::new(&run, 2).key("two")).await.unwrap_err();
     assert!(is_refusal(&status), "{status:?}");
     let status = clients.runs.open_run(open_request("other")).await.unwrap_err();
     assert!(is_refusal(&status), "{status:?}");
-    let status = clients.push(Upload::new(&run, 3)).await.unwrap_err();
+    let status = clients.push(TestUpload::new(&run, 3)).await.unwrap_err();
     assert!(is_refusal(&status), "{status:?}");
     // What is known can still be read, and nothing more was told.
     let report = pb::GetReportRequest { run_id: run.clone(), snapshot: None };
@@ -424,9 +424,9 @@ async fn row_38_a_disk_that_fails_refuses_uploads_serves_reads_and_recovers() {
     assert_eq!(told(&mut clients, &run).await, before);
 
     limit_files(&daemon, None);
-    let receipt = until_taken(&mut clients, Upload::new(&run, 2).key("two")).await;
+    let receipt = until_taken(&mut clients, TestUpload::new(&run, 2).key("two")).await;
     assert_eq!(receipt.step, 2);
-    until_taken(&mut clients, Upload::new(&run, 3)).await;
+    until_taken(&mut clients, TestUpload::new(&run, 3)).await;
     clients.watch_until(&run, finished(3)).await;
     let after = told(&mut clients, &run).await;
     assert!(after.iter().zip(0..).all(|(event, place)| event.sequence == place));
@@ -457,10 +457,10 @@ async fn questions_are_answered_beside_the_daemon_and_cannot_write() {
     let daemon = start(&directory, &[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, finished(1)).await;
     // A rewound step: the later attempt is what the views show.
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     let second =
         |event: &Event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().attempt == 2);
     clients.watch_until(&run, second).await;
@@ -540,7 +540,7 @@ async fn exports_agree_in_every_form() {
     for (key, project) in [("a", "one"), ("b", "two")] {
         let request = pb::OpenRunRequest { project: project.into(), ..open_request(key) };
         let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-        clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
+        clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
         clients.watch_until(&run, finished(0)).await;
         runs.push(run);
     }
@@ -597,12 +597,12 @@ fn record(run: &RunId) -> RunRecord {
 /// Fills a history with so many runs of 20 snapshots with 50 readings each.
 async fn fill(directory: &Path, runs: usize) {
     let store = SqliteStore::open(directory, None).unwrap();
-    let hub = Hub::new(Bounds::default()).durable(store, Vec::new()).unwrap();
+    let bus = EventBus::new(Bounds::default()).durable(store, Vec::new()).unwrap();
     for number in 0..runs {
         let run = RunId(format!("run {number}"));
         let record = record(&run);
         let measures = record.measures.clone();
-        hub.open(record, Case::default());
+        bus.open(record, DecisionContext::default());
         for step in 0..20 {
             let at = SnapshotRef { step, attempt: 1 };
             let digest = "d".repeat(64);
@@ -619,20 +619,20 @@ async fn fill(directory: &Path, runs: usize) {
             };
             let kind = clino_domain::WeightKind::Live;
             let header = clino_domain::SnapshotHeader { at, kind, initialization: false };
-            hub.accept(&run, clino_domain::Acceptance { header, receipt, key: None, reference: None });
-            hub.append(&run, Happened::Started { snapshot: at, readings: 50 });
+            bus.accept(&run, clino_domain::Acceptance { header, receipt, key: None, reference: None });
+            bus.append(&run, Happened::Started { snapshot: at, readings: 50 });
             for measure in &measures {
                 for group in ["en", "de", "fr", "es", "pooled"] {
                     let blank = Reading::blank(measure.clone(), Some(group), at, Precision::F64);
                     let value = Some(0.1 + step as f64 / 3.0);
-                    hub.append(&run, Happened::Reading(Box::new(Reading { value, seconds: 0.01, ..blank })));
+                    bus.append(&run, Happened::Reading(Box::new(Reading { value, seconds: 0.01, ..blank })));
                 }
             }
-            hub.append(&run, Happened::Finished { snapshot: at, seconds: 0.5 });
+            bus.append(&run, Happened::Finished { snapshot: at, seconds: 0.5 });
         }
-        hub.settled().await.unwrap();
+        bus.settled().await.unwrap();
     }
-    assert!(hub.end(PATIENCE));
+    assert!(bus.end(PATIENCE));
 }
 
 /// Run by `cargo test --release --test history -- --ignored --nocapture a_million`.

@@ -5,7 +5,7 @@
 mod common;
 
 use clino_proto::{convert::event_from_pb, pb};
-use common::{Clients, Daemon, PATIENCE, Upload, blamed, endless, open_request, probe, quick};
+use common::{Clients, Daemon, PATIENCE, TestUpload, blamed, endless, open_request, probe, quick};
 use pb::push_snapshot_request::Frame;
 use pb::watch_response::Event;
 use prost::Message;
@@ -20,12 +20,12 @@ fn finished(event: &Event) -> bool {
 }
 
 /// An upload of which the test sends one frame after another.
-struct Slow {
+struct SlowUpload {
     frames: mpsc::Sender<pb::PushSnapshotRequest>,
     answer: tokio::task::JoinHandle<Result<pb::PushSnapshotResponse, Status>>,
 }
 
-impl Slow {
+impl SlowUpload {
     fn begin(clients: &Clients) -> Self {
         let (frames, receiver) = mpsc::channel(16);
         let mut snapshots = clients.snapshots.clone();
@@ -52,7 +52,7 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
     for step in 0..800 {
-        let push = clients.push(Upload::new(&run, step));
+        let push = clients.push(TestUpload::new(&run, step));
         tokio::time::timeout(PATIENCE, push).await.expect("an answer").unwrap();
     }
     daemon.signal("-TERM");
@@ -71,11 +71,11 @@ async fn a_run_from_opening_to_closing() {
     assert_eq!(names, common::specs().into_iter().map(|spec| spec.name).collect::<Vec<_>>());
     let run = opened.run_id;
 
-    let receipt = clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
+    let receipt = clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
     assert!(receipt.measures.contains(&"distance".to_owned()), "{receipt:?}");
     assert!(receipt.unmeasured.iter().all(|line| line.measure == "update"), "{receipt:?}");
     clients.watch_until(&run, finished).await;
-    let receipt = clients.push(Upload::new(&run, 1)).await.unwrap();
+    let receipt = clients.push(TestUpload::new(&run, 1)).await.unwrap();
     assert!(receipt.unmeasured.is_empty(), "{receipt:?}");
     clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false }).await.unwrap();
 
@@ -103,7 +103,7 @@ async fn a_run_from_opening_to_closing() {
         report.readings.iter().filter(|reading| reading.outcome() != pb::Outcome::Measured).collect();
     assert!(failed.is_empty(), "{failed:?}");
     assert!(report.readings.iter().all(|reading| reading.seconds > 0.0));
-    assert_eq!(clients.push(Upload::new(&run, 2)).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(clients.push(TestUpload::new(&run, 2)).await.unwrap_err().code(), Code::FailedPrecondition);
 }
 
 #[tokio::test]
@@ -160,10 +160,10 @@ async fn the_newest_snapshot_wins_and_the_replaced_one_is_reported() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", endless()).await;
-    clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
+    clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Started(_))).await;
-    assert_eq!(clients.push(Upload::new(&run, 1)).await.unwrap().replaced, None);
-    let receipt = clients.push(Upload::new(&run, 2)).await.unwrap();
+    assert_eq!(clients.push(TestUpload::new(&run, 1)).await.unwrap().replaced, None);
+    let receipt = clients.push(TestUpload::new(&run, 2)).await.unwrap();
     assert_eq!(receipt.replaced, Some(pb::SnapshotRef { step: 1, attempt: 1 }));
     let events = clients.watch_until(&run, |event| matches!(event, Event::Skipped(_))).await;
     let Some(Event::Skipped(skipped)) = &events.last().unwrap().event else { panic!("the last one") };
@@ -183,10 +183,10 @@ async fn a_run_that_wants_every_snapshot_makes_the_pusher_wait() {
     let delivery = pb::Delivery::Every.into();
     let request = pb::OpenRunRequest { delivery, measures: endless(), ..open_request("k") };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    clients.push(Upload::new(&run, 0)).await.unwrap();
+    clients.push(TestUpload::new(&run, 0)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Started(_))).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
-    let third = clients.push(Upload::new(&run, 2));
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
+    let third = clients.push(TestUpload::new(&run, 2));
     assert!(tokio::time::timeout(Duration::from_millis(500), third).await.is_err(), "there is no room");
     assert_eq!(clients.run(&run).await.accepted, 2);
 
@@ -195,7 +195,7 @@ async fn a_run_that_wants_every_snapshot_makes_the_pusher_wait() {
     let (fast, mut clients, _daemon) = other;
     let pushes = (0..6).map(|step| {
         let mut clients = clients.clone();
-        let upload = Upload::new(&fast, step);
+        let upload = TestUpload::new(&fast, step);
         tokio::spawn(async move { clients.push(upload).await })
     });
     for push in pushes.collect::<Vec<_>>() {
@@ -219,7 +219,7 @@ async fn a_watcher_that_comes_too_late_gets_a_gap() {
     let daemon = Daemon::start(&["--events", "4"]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, finished).await;
     let next = clients.run(&run).await.next_sequence;
     let events = clients.watch_until(&run, finished).await;
@@ -242,20 +242,20 @@ async fn sigterm_drains_with_streams_open() {
     let mut daemon = Daemon::start(&["--grace", "5s", "--http", "127.0.0.1:0"]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", endless()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Started(_))).await;
     let mut watching = clients.clone();
     let watched = run.clone();
     let watch = tokio::spawn(async move { watching.watch_until(&watched, |_| false).await });
     // One upload stays silent, another one goes on to its commit.
-    let (silent, busy) = (Slow::begin(&clients), Slow::begin(&clients));
-    let frames = Upload::new(&run, 2).frames();
+    let (silent, busy) = (SlowUpload::begin(&clients), SlowUpload::begin(&clients));
+    let frames = TestUpload::new(&run, 2).frames();
     silent.send(frames[0].clone()).await;
     busy.send(frames[0].clone()).await;
     busy.send(frames[1].clone()).await;
     // Three with the first one, which is measured; and bytes of two.
     daemon.until_counted("clino_uploads_started_total{what=\"snapshot\"}", 3.0).await;
-    let bytes = frames_bytes(&Upload::new(&run, 1).frames()) + frames_bytes(&frames[..2]);
+    let bytes = frames_bytes(&TestUpload::new(&run, 1).frames()) + frames_bytes(&frames[..2]);
     daemon.until_counted("clino_upload_bytes_total", bytes).await;
     daemon.signal("-TERM");
     while !daemon.http_get("/readyz").1.contains("draining") {
@@ -286,8 +286,8 @@ async fn row_20_a_kill_in_the_middle_of_a_push_leaves_nothing() {
     let mut daemon = Daemon::at(&socket, &[]);
     let mut clients = daemon.unix_clients().await;
     let run = clients.open("k", quick()).await;
-    let upload = Upload::new(&run, 1).key("s");
-    let half = Slow::begin(&clients);
+    let upload = TestUpload::new(&run, 1).key("s");
+    let half = SlowUpload::begin(&clients);
     for frame in &upload.frames()[..2] {
         half.send(frame.clone()).await;
     }
@@ -299,7 +299,7 @@ async fn row_20_a_kill_in_the_middle_of_a_push_leaves_nothing() {
     let mut clients = daemon.unix_clients().await;
     assert_eq!(clients.push(upload).await.unwrap_err().code(), Code::NotFound, "runs live in memory");
     let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1).key("s")).await.unwrap();
+    clients.push(TestUpload::new(&run, 1).key("s")).await.unwrap();
     daemon.still_serves().await;
 }
 
@@ -309,8 +309,8 @@ async fn an_upload_that_falls_silent_is_ended() {
     let daemon = Daemon::start(&["--idle", "3s"]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    let slow = Slow::begin(&clients);
-    slow.send(Upload::new(&run, 1).frames()[0].clone()).await;
+    let slow = SlowUpload::begin(&clients);
+    slow.send(TestUpload::new(&run, 1).frames()[0].clone()).await;
     assert_eq!(slow.answer().await.unwrap_err().code(), Code::DeadlineExceeded);
     daemon.still_serves().await;
 }
@@ -320,7 +320,7 @@ async fn an_upload_without_its_commit_leaves_nothing() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    let mut frames = Upload::new(&run, 1).frames();
+    let mut frames = TestUpload::new(&run, 1).frames();
     frames.pop();
     let status = clients.send(frames.clone()).await.unwrap_err();
     assert_eq!((status.code(), blamed(&status)), (Code::InvalidArgument, vec!["frame".to_owned()]));
@@ -423,8 +423,8 @@ async fn statistics_are_made_while_the_bytes_arrive() {
         ..open_request("k")
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false }).await.unwrap();
     clients.watch_until(&run, |_| false).await;
     daemon.signal("-TERM");
@@ -451,7 +451,7 @@ async fn row_11_a_reader_that_does_not_read_is_cut_and_told_where_to_go_on() {
     let watch = pb::WatchRequest { run_id: run.clone(), from_sequence: Some(0) };
     let mut stream = slow.reports.watch(watch.clone()).await.unwrap().into_inner();
     for step in 1..=60 {
-        clients.push(Upload::new(&run, step)).await.unwrap();
+        clients.push(TestUpload::new(&run, step)).await.unwrap();
     }
     clients
         .watch_until(

@@ -6,7 +6,7 @@
 mod common;
 
 use clino_proto::pb;
-use common::{Daemon, Upload, bytes_of, measure, numbers, open_request, spec};
+use common::{Daemon, TestUpload, bytes_of, measure, numbers, open_request, spec};
 use pb::watch_response::Event;
 
 fn config(width: u64) -> String {
@@ -50,7 +50,7 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
         ..open_request("k")
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    let mut upload = Upload::new(&run, 0).initialization();
+    let mut upload = TestUpload::new(&run, 0).initialization();
     upload.begin.tensors = specs(WIDTH);
     upload.data = bytes_of(&weights(WIDTH, 3));
     upload.chunk = 1 << 20;
@@ -88,7 +88,7 @@ async fn a_hundred_snapshots_leave_nothing_behind() {
         ..open_request("k")
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    let mut upload = Upload::new(&run, 0).initialization();
+    let mut upload = TestUpload::new(&run, 0).initialization();
     upload.begin.tensors = specs(WIDTH);
     let snapshot = elements(WIDTH) * 4;
     let mut early = 0;

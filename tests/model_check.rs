@@ -6,7 +6,7 @@
 mod common;
 
 use clino_proto::pb;
-use common::{Clients, Daemon, Upload, blamed, command, numbers, quick};
+use common::{Clients, Daemon, TestUpload, blamed, command, numbers, quick};
 use pb::watch_response::Event;
 use std::process::Output;
 use tonic::{Code, Status};
@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 const ROWS: [u32; 4] = [0, 7, 8, 31];
 
 /// Losses of rows of the group "en" by the network of the tests, computed here: 8-16-16-3 with ReLU.
-fn losses(upload: &Upload) -> Vec<f64> {
+fn losses(upload: &TestUpload) -> Vec<f64> {
     let inputs = numbers(32 * 8, 1);
     let mut tensors = Vec::new();
     let mut rest = upload.data.as_chunks::<4>().0;
@@ -39,7 +39,7 @@ fn losses(upload: &Upload) -> Vec<f64> {
     ROWS.iter().map(|row| loss(*row)).collect()
 }
 
-fn checked(mut upload: Upload, change: impl FnOnce(&mut pb::ModelCheck)) -> Upload {
+fn checked(mut upload: TestUpload, change: impl FnOnce(&mut pb::ModelCheck)) -> TestUpload {
     let losses = losses(&upload);
     let (rows, dtype) = (ROWS.to_vec(), pb::Dtype::F32.into());
     let mut check = pb::ModelCheck { group: "en".into(), rows, losses, dtype, gradient_norms: vec![] };
@@ -91,7 +91,7 @@ async fn a_model_that_is_what_its_configuration_says_is_measured() {
         let run = clients.open(key, quick()).await;
         assert_eq!(clients.run(&run).await.model_check, None);
         let by = if dtype == pb::Dtype::F64 { 0.0 } else { 1e-6 };
-        let upload = checked(Upload::new(&run, 1), |check| {
+        let upload = checked(TestUpload::new(&run, 1), |check| {
             check.dtype = dtype.into();
             check.losses[2] += by;
         });
@@ -102,7 +102,7 @@ async fn a_model_that_is_what_its_configuration_says_is_measured() {
         assert!((answer.difference - by).abs() < 1e-9, "{answer:?}");
         assert!(readings.iter().all(|(outcome, _)| *outcome == pb::Outcome::Measured as i32), "{readings:?}");
         assert_eq!(clients.run(&run).await.model_check, Some(answer));
-        clients.push(Upload::new(&run, 2)).await.unwrap();
+        clients.push(TestUpload::new(&run, 2)).await.unwrap();
     }
 }
 
@@ -113,7 +113,7 @@ async fn readings_and_what_they_cost_are_the_same_with_a_check() {
     let mut found = Vec::new();
     for with in [false, true] {
         let run = clients.open(&format!("{with}"), vec![]).await;
-        let upload = Upload::new(&run, 1).initialization();
+        let upload = TestUpload::new(&run, 1).initialization();
         clients.push(if with { checked(upload, |_| {}) } else { upload }).await.unwrap();
         let events = clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
         let readings = events.into_iter().filter_map(|event| match event.event {
@@ -134,12 +134,12 @@ async fn a_model_that_is_another_one_marks_its_run_for_good() {
     let mut daemon = Daemon::at(&socket, &flags);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     let before = measured(&mut clients, &run, 1).await;
     assert!(before.0.is_none() && before.1[0].0 == pb::Outcome::Measured as i32);
 
     // The first two losses change places: their mean stays.
-    let upload = checked(Upload::new(&run, 2), |check| check.losses.swap(0, 1));
+    let upload = checked(TestUpload::new(&run, 2), |check| check.losses.swap(0, 1));
     let mean = losses(&upload).iter().sum::<f64>() / 4.0;
     clients.push(upload.clone()).await.unwrap();
     let (answer, readings) = measured(&mut clients, &run, 2).await;
@@ -153,16 +153,16 @@ async fn a_model_that_is_another_one_marks_its_run_for_good() {
         assert!(both.iter().all(|number| reason.contains(number)), "{reason}");
     }
     let words = [both[0].as_str(), both[1].as_str()];
-    refused(&clients.push(Upload::new(&run, 3)).await.unwrap_err(), &words);
+    refused(&clients.push(TestUpload::new(&run, 3)).await.unwrap_err(), &words);
     let other = clients.open("other", quick()).await;
-    clients.push(Upload::new(&other, 1)).await.unwrap();
+    clients.push(TestUpload::new(&other, 1)).await.unwrap();
 
     daemon.signal("-KILL");
     let _ = daemon.wait();
     let daemon = Daemon::at(&socket, &flags);
     let mut clients = daemon.clients().await;
     assert_eq!(clients.run(&run).await.model_check, Some(answer.clone()));
-    refused(&clients.push(Upload::new(&run, 3)).await.unwrap_err(), &words);
+    refused(&clients.push(TestUpload::new(&run, 3)).await.unwrap_err(), &words);
     let events = clients.watch_until(&run, |event| matches!(event, Event::Checked(_))).await;
     assert_eq!(events.last().unwrap().event, Some(Event::Checked(answer)));
 
@@ -182,7 +182,7 @@ async fn comparisons_are_counted() {
     let mut clients = daemon.clients().await;
     for (key, by) in [("a", 0.0), ("b", 0.0), ("c", 0.5)] {
         let run = clients.open(key, quick()).await;
-        clients.push(checked(Upload::new(&run, 1), |check| check.losses[3] += by)).await.unwrap();
+        clients.push(checked(TestUpload::new(&run, 1), |check| check.losses[3] += by)).await.unwrap();
         measured(&mut clients, &run, 1).await;
     }
     let (_, page) = daemon.http_get("/metrics");
@@ -208,7 +208,7 @@ async fn a_check_of_rows_that_are_not_there_is_refused_by_name() {
         ("model_check.dtype", |check| check.dtype = pb::Dtype::I32.into()),
     ];
     for (field, change) in cases {
-        let status = clients.push(checked(Upload::new(&run, 1), change)).await.unwrap_err();
+        let status = clients.push(checked(TestUpload::new(&run, 1), change)).await.unwrap_err();
         assert_eq!((status.code(), blamed(&status)), (Code::InvalidArgument, vec![field.to_owned()]));
     }
     daemon.still_serves().await;

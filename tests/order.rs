@@ -46,7 +46,7 @@ fn rows(probe: &Path, order: &[usize], to: PathBuf) -> PathBuf {
     to
 }
 
-struct Case {
+struct OrderCase {
     config: String,
     snapshot: String,
     init: String,
@@ -54,9 +54,9 @@ struct Case {
     probe: PathBuf,
 }
 
-fn mlp() -> Case {
+fn mlp() -> OrderCase {
     let file = |name: &str| format!("{ROOT}/tests/cases/mlp-tanh/{name}");
-    Case {
+    OrderCase {
         config: file("config.json"),
         snapshot: file("snapshot-0060.safetensors"),
         init: file("init.safetensors"),
@@ -66,9 +66,9 @@ fn mlp() -> Case {
 }
 
 /// Untrained, so that its gradient is told from its noise.
-fn nano() -> Case {
+fn nano() -> OrderCase {
     let (model, case) = (format!("{ROOT}/examples/data/nano"), format!("{ROOT}/tests/cases/nano"));
-    Case {
+    OrderCase {
         config: format!("{model}/config.json"),
         snapshot: format!("{model}/init.safetensors"),
         init: format!("{case}/run1.safetensors"),
@@ -77,7 +77,7 @@ fn nano() -> Case {
     }
 }
 
-impl Case {
+impl OrderCase {
     fn measure(&self, probes: &[&str], measures: &[&str]) -> Vec<Value> {
         let mut arguments =
             vec!["measure", "--format", "json", "--precision", "f64", "--config", &self.config];

@@ -4,7 +4,7 @@
 mod common;
 
 use clino_proto::pb;
-use common::{Daemon, Upload, measure, open_request};
+use common::{Daemon, TestUpload, measure, open_request};
 use pb::watch_response::Event;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ async fn a_run_opens_with_its_plan_and_tells_seconds_after_the_first_snapshot() 
     assert_eq!((work.forwards, work.backwards), (16.0, 8.0));
     assert!(opened.plan.iter().all(|line| !line.counted && line.seconds.is_none()));
 
-    clients.push(Upload::new(&opened.run_id, 1)).await.unwrap();
+    clients.push(TestUpload::new(&opened.run_id, 1)).await.unwrap();
     let events = clients.watch_until(&opened.run_id, finished(1)).await;
     let again = clients.runs.open_run(request("k", None)).await.unwrap().into_inner();
     assert!(!again.created && again.run_id == opened.run_id);
@@ -76,7 +76,7 @@ async fn what_does_not_fit_the_budget_is_said_to_be_skipped() {
     let run = clients.runs.open_run(wanted).await.unwrap().into_inner().run_id;
     assert_eq!(clients.run(&run).await.budget_seconds, Some(budget));
     for step in 1..=2 {
-        clients.push(Upload::new(&run, step)).await.unwrap();
+        clients.push(TestUpload::new(&run, step)).await.unwrap();
         let events = clients.watch_until(&run, finished(step)).await;
         let made = readings(&events, step);
         let promised = events.iter().find_map(|event| match &event.event {
@@ -126,7 +126,7 @@ async fn a_target_is_reached_or_the_reading_says_what_ended_it() {
         measure("sharpness", &[("draws", 3.0)]),
     ];
     let run = clients.open("k", measures).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     let events = clients.watch_until(&run, finished(1)).await;
     let all = readings(&events, 1);
     assert_eq!(all.len(), 4 * 3);

@@ -6,7 +6,7 @@ mod common;
 
 use clino_domain::RunId;
 use clino_proto::pb;
-use common::{Clients, Daemon, Upload, open_request};
+use common::{Clients, Daemon, TestUpload, open_request};
 use pb::watch_response::Event;
 use tempfile::TempDir;
 use tonic::{Code, Status};
@@ -63,15 +63,15 @@ async fn a_run_goes_on_after_its_trainer_and_the_daemon_have_ended() {
     let run = first.run_id.clone();
     assert!(first.created);
     assert_eq!(clients.run(&run).await.name, "job-7");
-    clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
-    clients.push(Upload::new(&run, 10)).await.unwrap();
+    clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
+    clients.push(TestUpload::new(&run, 10)).await.unwrap();
     clients.watch_until(&run, finished(10, 1)).await;
     close(&mut clients, &run, true).await;
 
     let again = resume(&mut clients, "job-7").await.unwrap();
     assert_eq!((again.run_id.as_str(), again.created), (run.as_str(), false));
     assert!(!clients.run(&run).await.closed);
-    assert_eq!(clients.push(Upload::new(&run, 10)).await.unwrap().attempt, 2);
+    assert_eq!(clients.push(TestUpload::new(&run, 10)).await.unwrap().attempt, 2);
     clients.watch_until(&run, finished(10, 2)).await;
     close(&mut clients, &run, true).await;
     daemon.signal("-TERM");
@@ -81,7 +81,7 @@ async fn a_run_goes_on_after_its_trainer_and_the_daemon_have_ended() {
     let mut clients = daemon.clients().await;
     assert!(clients.run(&run).await.closed);
     assert_eq!(resume(&mut clients, &run).await.unwrap().run_id, run, "by its id");
-    assert_eq!(clients.push(Upload::new(&run, 10)).await.unwrap().attempt, 3);
+    assert_eq!(clients.push(TestUpload::new(&run, 10)).await.unwrap().attempt, 3);
     let events = clients.watch_until(&run, finished(10, 3)).await;
     assert!(events.iter().zip(0..).all(|(event, place)| event.sequence == place), "without holes");
     let found = distances(&events);
@@ -137,7 +137,7 @@ async fn a_second_trainer_of_one_run_is_told() {
     let first = resume(&mut clients, "shared").await.unwrap();
     let quiet = resume(&mut clients, "shared").await.unwrap();
     assert_eq!((quiet.run_id, quiet.warnings.len()), (first.run_id.clone(), 0), "nothing was sent yet");
-    clients.push(Upload::new(&first.run_id, 1)).await.unwrap();
+    clients.push(TestUpload::new(&first.run_id, 1)).await.unwrap();
     let second = resume(&mut clients, "shared").await.unwrap();
     let [warning] = &second.warnings[..] else { panic!("{:?}", second.warnings) };
     assert!(warning.starts_with("resume: ") && warning.contains("both write into this run"), "{warning}");
@@ -173,11 +173,11 @@ async fn without_a_history_a_run_goes_on_too() {
     let daemon = start(&directory, false);
     let mut clients = daemon.clients().await;
     let run = resume(&mut clients, "k").await.unwrap().run_id;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, finished(1, 1)).await;
     close(&mut clients, &run, true).await;
     assert_eq!(resume(&mut clients, "k").await.unwrap().run_id, run);
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     let events = clients.watch_until(&run, finished(1, 2)).await;
     assert!(events.iter().zip(0..).all(|(event, place)| event.sequence == place));
     let other = pb::OpenRunRequest { seed: 8, ..request("k") };

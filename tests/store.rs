@@ -6,7 +6,7 @@
 mod common;
 
 use clino_proto::pb;
-use common::{Daemon, PATIENCE, Upload, open_request, quick};
+use common::{Daemon, PATIENCE, TestUpload, open_request, quick};
 use pb::push_snapshot_request::Frame;
 use pb::watch_response::Event;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -111,7 +111,7 @@ async fn row_52_a_draining_daemon_leaves_its_successors_socket() {
     let mut old = Daemon::at(&socket, &["--grace", "30s"]);
     let mut clients = old.unix_clients().await;
     let run = clients.open("k", common::endless()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     // The old one's socket is replaced while it still runs, as by a successor that finds that it does not listen any more.
     std::fs::remove_file(&socket).unwrap();
     let new = Daemon::at(&socket, &[]);
@@ -132,7 +132,7 @@ async fn row_59_files_are_their_owners_alone_whatever_the_umask() {
     let daemon = Daemon::with_umask("000", &directory.path().join("clino.sock"), &flags);
     let mut clients = daemon.clients().await;
     let run = clients.runs.open_run(open_request("k")).await.unwrap().into_inner().run_id;
-    clients.push(Upload::new(&run, 0).initialization()).await.unwrap();
+    clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
     clients.watch_until(&run, finished).await;
     let mode = |path: &Path| path.symlink_metadata().unwrap().mode() & 0o777;
     let mut left = vec![data.clone()];
@@ -150,19 +150,19 @@ async fn row_59_files_are_their_owners_alone_whatever_the_umask() {
     assert_eq!(mode(&audit), 0o640, "the group may be that of whoever ships logs");
 }
 
-fn other_bytes(upload: &Upload) -> Upload {
+fn other_bytes(upload: &TestUpload) -> TestUpload {
     let mut other = upload.clone();
     other.data[0] ^= 1;
     other
 }
 
-fn digest(upload: &Upload) -> String {
+fn digest(upload: &TestUpload) -> String {
     use sha2::Digest;
     sha2::Sha256::digest(&upload.data).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A repeated key with other bytes, which both digests tell.
-fn is_taken(status: &Status, first: &Upload, second: &Upload) {
+fn is_taken(status: &Status, first: &TestUpload, second: &TestUpload) {
     assert_eq!(status.code(), Code::AlreadyExists, "{status}");
     assert_eq!(common::blamed(status), ["idempotency_key"]);
     for word in [digest(first).as_str(), digest(second).as_str(), "use a new key"] {
@@ -181,7 +181,7 @@ async fn row_62_a_repeated_key_with_other_bytes_is_taken() {
         let mut clients = daemon.clients().await;
         let opened = clients.open("k", quick()).await;
         assert_eq!(run.get_or_insert(opened.clone()), &opened);
-        let upload = Upload::new(&opened, 7).key("K");
+        let upload = TestUpload::new(&opened, 7).key("K");
         let receipt = clients.push(upload.clone()).await.unwrap();
         let first = first.get_or_insert(receipt.clone());
         let repeated = pb::PushSnapshotResponse { repeated_upload: true, ..first.clone() };
@@ -191,7 +191,7 @@ async fn row_62_a_repeated_key_with_other_bytes_is_taken() {
         let other = other_bytes(&upload);
         is_taken(&clients.push(other.clone()).await.unwrap_err(), &upload, &other);
         // With a digest the answer comes before the bytes, which are not sent here.
-        let announced = |upload: &Upload, digest: String| {
+        let announced = |upload: &TestUpload, digest: String| {
             let begin = pb::BeginSnapshot { digest, ..upload.begin.clone() };
             vec![Frame::Begin(begin)]
         };
@@ -200,7 +200,7 @@ async fn row_62_a_repeated_key_with_other_bytes_is_taken() {
         let status = clients.send(announced(&other, digest(&other))).await.unwrap_err();
         is_taken(&status, &upload, &other);
         // Announced otherwise: told at once, without bytes.
-        let rewound = Upload::new(&opened, 8).key("K");
+        let rewound = TestUpload::new(&opened, 8).key("K");
         let status = clients.send(vec![Frame::Begin(rewound.begin)]).await.unwrap_err();
         assert_eq!(status.code(), Code::AlreadyExists, "{status}");
         assert_eq!(clients.run(&opened).await.accepted, 1);
@@ -223,7 +223,7 @@ async fn row_62_a_repeated_key_is_answered_when_the_run_takes_nothing_new() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    let upload = Upload::new(&run, 1).key("K");
+    let upload = TestUpload::new(&run, 1).key("K");
     let receipt = clients.push(upload.clone()).await.unwrap();
     clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), ..Default::default() }).await.unwrap();
     let again = clients.push(upload.clone()).await.unwrap();
@@ -237,7 +237,7 @@ async fn row_62_bytes_are_held_against_the_digest_that_was_announced() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", quick()).await;
-    let upload = Upload::new(&run, 1);
+    let upload = TestUpload::new(&run, 1);
     let commit = |digest: String| {
         let mut frames = upload.frames();
         frames.pop();
@@ -246,7 +246,7 @@ async fn row_62_bytes_are_held_against_the_digest_that_was_announced() {
     };
     let begin = |digest: String| {
         let begin = pb::BeginSnapshot { digest, ..upload.begin.clone() };
-        Upload { begin, ..upload.clone() }.frames()
+        TestUpload { begin, ..upload.clone() }.frames()
     };
     let wrong = digest(&other_bytes(&upload));
     for (field, frames) in [("commit.digest", commit(wrong.clone())), ("digest", begin(wrong.clone()))] {
@@ -277,7 +277,7 @@ async fn row_62_bytes_are_held_against_the_digest_that_was_announced() {
 }
 
 /// A run and a snapshot of 5 MB, which goes to the spool.
-async fn large(daemon: &Daemon) -> (common::Clients, String, Upload) {
+async fn large(daemon: &Daemon) -> (common::Clients, String, TestUpload) {
     const WIDTH: u64 = 1_100;
     let mut clients = daemon.clients().await;
     let request = pb::OpenRunRequest {
@@ -287,7 +287,7 @@ async fn large(daemon: &Daemon) -> (common::Clients, String, Upload) {
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
     let f32 = |name: &str, shape: &[u64]| common::spec(name, pb::Dtype::F32, shape);
-    let mut upload = Upload::new(&run, 1);
+    let mut upload = TestUpload::new(&run, 1);
     upload.begin.tensors = vec![
         f32("layers.0.weight", &[WIDTH, 8]),
         f32("layers.0.bias", &[WIDTH]),
@@ -323,8 +323,9 @@ async fn row_63_a_spool_that_was_removed_is_made_again() {
     std::fs::remove_dir(&spool).unwrap();
     std::fs::write(&spool, "").unwrap();
     let (mut clients, _, upload) = large(&daemon).await;
-    let status =
-        clients.push(Upload { begin: pb::BeginSnapshot { step: 9, ..upload.begin.clone() }, ..upload }).await;
+    let status = clients
+        .push(TestUpload { begin: pb::BeginSnapshot { step: 9, ..upload.begin.clone() }, ..upload })
+        .await;
     assert_eq!(status.unwrap_err().code(), Code::Unavailable);
 }
 

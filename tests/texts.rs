@@ -10,8 +10,8 @@ use clino_client::Client;
 use clino_domain::text::{in_quotes, is_hidden, shown};
 use clino_domain::{Comparison, Direction, Moment, RunFilter, Subject};
 use clino_proto::pb;
-use common::{Clients, Daemon, Upload, blamed, group, measure, open_request, quick};
-use openmetrics::Exposition;
+use common::{Clients, Daemon, TestUpload, blamed, group, measure, open_request, quick};
+use openmetrics::ParsedExposition;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use pb::decisions_client::DecisionsClient;
@@ -68,7 +68,7 @@ fn named(name: &str) -> pb::OpenRunRequest {
 
 async fn measured(clients: &mut Clients, request: pb::OpenRunRequest) -> String {
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    clients.push(Upload::new(&run, 3)).await.unwrap();
+    clients.push(TestUpload::new(&run, 3)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
     run
 }
@@ -91,10 +91,10 @@ fn hides(text: &str) -> bool {
     text.chars().any(|c| c != '\n' && is_hidden(c))
 }
 
-fn scraped(daemon: &Daemon) -> Exposition {
+fn scraped(daemon: &Daemon) -> ParsedExposition {
     let (_, body) = daemon.http_get("/metrics/runs");
     assert!(!hides(&body), "{body:?}");
-    Exposition::parse(&body)
+    ParsedExposition::parse(&body)
 }
 
 /// The names of a run in an export, and its groups: `None` is of the weights.
@@ -373,10 +373,10 @@ async fn row_56_every_text_of_a_request_is_bounded_and_no_answer_hides_anything(
 
     let run = clients.open("pushed", quick()).await;
     for text in [long.as_str(), &hidden] {
-        let mut upload = Upload::new(&run, 1);
+        let mut upload = TestUpload::new(&run, 1);
         upload.begin.tensors[0].name = text.into();
         plain(&clients.push(upload).await.unwrap_err());
-        let mut upload = Upload::new(&run, 1);
+        let mut upload = TestUpload::new(&run, 1);
         upload.begin.aliases = vec![pb::Alias { name: text.into(), target: text.into() }];
         plain(&clients.push(upload).await.unwrap_err());
     }
@@ -413,7 +413,7 @@ async fn what_is_left_unspecified_is_the_default() {
     assert_eq!(opened.precision(), pb::Precision::F64);
     let run = clients.run(&opened.run_id).await;
     assert_eq!((run.delivery(), run.policy.unwrap().mode()), (pb::Delivery::Latest, pb::PolicyMode::Advise));
-    let mut upload = Upload::new(&opened.run_id, 1);
+    let mut upload = TestUpload::new(&opened.run_id, 1);
     upload.begin.kind = 0;
     clients.push(upload).await.unwrap();
     let events = clients.watch_until(&opened.run_id, |event| matches!(event, Event::Finished(_))).await;
@@ -435,7 +435,7 @@ async fn what_is_left_unspecified_is_the_default() {
     let unknown = pb::OpenRunRequest { delivery: 9, precision: 9, ..open_request("other") };
     let status = clients.runs.open_run(unknown).await.unwrap_err();
     assert_eq!(blamed(&status), ["delivery", "precision"]);
-    let mut upload = Upload::new(&opened.run_id, 2);
+    let mut upload = TestUpload::new(&opened.run_id, 2);
     upload.begin.tensors[0].dtype = 0;
     let status = clients.push(upload).await.unwrap_err();
     assert_eq!(blamed(&status), ["tensors[0].dtype"]);

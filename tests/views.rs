@@ -6,7 +6,7 @@ mod common;
 use clino_client::Client;
 use clino_domain::{Comparison, Direction, Moment, RunFilter, RunNews, RunSummary};
 use clino_proto::pb;
-use common::{Clients, Daemon, PATIENCE, Upload, blamed, group, measure, open_request, quick};
+use common::{Clients, Daemon, PATIENCE, TestUpload, blamed, group, measure, open_request, quick};
 use pb::watch_response::Event;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -35,7 +35,7 @@ async fn close(clients: &mut Clients, run: &str) {
 
 /// Pushes a snapshot and waits until it is measured.
 async fn measured(clients: &mut Clients, run: &str, step: u64) {
-    let attempt = clients.push(Upload::new(run, step)).await.unwrap().attempt;
+    let attempt = clients.push(TestUpload::new(run, step)).await.unwrap().attempt;
     let at = Some(pb::SnapshotRef { step, attempt });
     clients
         .watch_until(run, |event| matches!(event, Event::Finished(finished) if finished.snapshot == at))
@@ -252,7 +252,7 @@ async fn rounds(
     let before = daemon.resident_bytes();
     for step in steps {
         for run in runs {
-            clients.push(Upload::new(run, step)).await.unwrap();
+            clients.push(TestUpload::new(run, step)).await.unwrap();
         }
         let last = runs.last().unwrap();
         let at_step = |run: &RunSummary| run.last_measured.is_some_and(|at| at.step == step);
@@ -573,7 +573,7 @@ async fn a_run_that_takes_nothing_says_why() {
     let watch = ["watch", "--addr", &daemon.http, &run, "--once"];
     assert!(printed(&watch).contains("waiting for a snapshot"), "nothing is no mistake");
     for step in [1, 2] {
-        let mut upload = Upload::new(&run, step);
+        let mut upload = TestUpload::new(&run, step);
         upload.begin.tensors[0].name = "fc1.weight".into();
         clients.push(upload).await.unwrap_err();
     }
@@ -706,9 +706,9 @@ async fn a_run_is_opened_with_labels() {
 }
 
 /// A command whose lines are read as they come.
-struct Lines(Child, Receiver<String>);
+struct CommandLines(Child, Receiver<String>);
 
-impl Lines {
+impl CommandLines {
     fn of(arguments: &[&str]) -> Self {
         let mut child = clino(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -729,7 +729,7 @@ impl Lines {
     }
 }
 
-impl Drop for Lines {
+impl Drop for CommandLines {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -744,7 +744,7 @@ async fn a_daemon_that_goes_away_is_called_until_it_is_back() {
     let address = two.unix.clone().unwrap();
     let mut clients = one.clients().await;
     let run = open(&mut clients, labelled("steady", "red", "", &[])).await;
-    let lines = Lines::of(&["fleet", &one.http, &address, "--format", "json", "--show", "loss"]);
+    let lines = CommandLines::of(&["fleet", &one.http, &address, "--format", "json", "--show", "loss"]);
     let of = |event: &'static str, daemon: &str| {
         let daemon = daemon.to_owned();
         move |line: &serde_json::Value| line["event"] == event && line["daemon"] == *daemon
@@ -786,7 +786,7 @@ async fn how_long_a_thousand_runs_take() {
         let run = open(&mut clients, pb::OpenRunRequest { measures, ..request }).await;
         if i % 2 == 1 {
             for step in 1..=5 {
-                clients.push(Upload::new(&run, step)).await.unwrap();
+                clients.push(TestUpload::new(&run, step)).await.unwrap();
             }
         }
     }

@@ -13,14 +13,14 @@ pub const AS_DAEMON: &str = "--daemon";
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A daemon that ends with its owner.
-pub struct Daemon {
+pub struct ChildDaemon {
     process: Child,
     /// Holds the socket.
     _directory: TempDir,
     address: String,
 }
 
-impl Daemon {
+impl ChildDaemon {
     /// Starts one; it may not be listening yet.
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let directory = tempfile::tempdir()?;
@@ -43,7 +43,7 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
+impl Drop for ChildDaemon {
     /// Asks it to drain; ends it when it does not.
     fn drop(&mut self) {
         let asked = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();

@@ -14,12 +14,12 @@ use clap::Parser;
 use clino_client::background::{Sender, Summary};
 use clino_client::{Label, Plan};
 use clino_domain::{Delivery, Tensor, Value};
-use daemon::Daemon;
+use daemon::ChildDaemon;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use text::{Batch, Row, Text};
+use text::{LabelledText, Text, TextBatch};
 use train::Training;
 
 /// Languages that are probed beside English; the model is never trained on any of them.
@@ -67,7 +67,7 @@ fn example(options: &Options) -> Result<(), Box<dyn Error>> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
     let text = Text::open(&data.join("nano"))?;
     let rows = text.rows(&data.join("emoji8/train.tsv"))?;
-    let daemon = if options.addr.is_none() { Some(Daemon::start()?) } else { None };
+    let daemon = if options.addr.is_none() { Some(ChildDaemon::start()?) } else { None };
     let address =
         daemon.as_ref().map_or_else(|| options.addr.clone().unwrap_or_default(), |d| d.address().into());
     println!("{} English texts; daemon at {address}{}", rows.len(), {
@@ -97,7 +97,7 @@ fn plan(options: &Options, text: &Text, data: &Path) -> Result<Plan, Box<dyn Err
     plan = plan.group("en", probe(&english.iter().collect::<Vec<_>>())?);
     let test = text.rows(&data.join("emoji8/test.tsv"))?;
     for language in LANGUAGES {
-        let rows: Vec<&Row> = test.iter().filter(|row| row.language == language).collect();
+        let rows: Vec<&LabelledText> = test.iter().filter(|row| row.language == language).collect();
         plan = plan.group(language, probe(&rows)?);
     }
     for measure in ["loss", "accuracy", "margin", "param_norm", "param_variance", "distance", "update"] {
@@ -107,14 +107,14 @@ fn plan(options: &Options, text: &Text, data: &Path) -> Result<Plan, Box<dyn Err
 }
 
 /// Rows spread evenly over a file, as the tensors of a probe group.
-fn probe(rows: &[&Row]) -> Result<Vec<Tensor>, Box<dyn Error>> {
+fn probe(rows: &[&LabelledText]) -> Result<Vec<Tensor>, Box<dyn Error>> {
     let stride = (rows.len() / PROBE).max(1);
-    Batch::of(rows.iter().copied().step_by(stride).take(PROBE)).tensors()
+    TextBatch::of(rows.iter().copied().step_by(stride).take(PROBE)).tensors()
 }
 
 /// How long clino held the trainer.
 #[derive(Debug, Default)]
-struct Held {
+struct HeldTime {
     snapshots: u32,
     total: Duration,
     longest: Duration,
@@ -123,10 +123,10 @@ struct Held {
 fn train(
     options: &Options,
     mut training: Training,
-    rows: &[Row],
+    rows: &[LabelledText],
     sender: &Sender,
-) -> Result<Held, Box<dyn Error>> {
-    let mut held = Held::default();
+) -> Result<HeldTime, Box<dyn Error>> {
+    let mut held = HeldTime::default();
     let mut snapshot = |label: Label, training: &Training| -> Result<(), Box<dyn Error>> {
         let start = Instant::now();
         sender.snapshot(label, training.host_copy()?);
@@ -147,7 +147,7 @@ fn train(
     Ok(held)
 }
 
-fn conclude(seen: &watch::Seen, sent: &Summary, held: &Held) {
+fn conclude(seen: &watch::RunSeen, sent: &Summary, held: &HeldTime) {
     if let [first, .., last] = &seen.sheets[..] {
         println!("\nfrom step {} to step {}:\n{}", first.at.step, last.at.step, report::summary(first, last));
     }

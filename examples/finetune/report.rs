@@ -18,14 +18,14 @@ const COLUMNS: [(&str, u16); 7] = [
 
 /// All readings of one snapshot.
 #[derive(Debug, Clone)]
-pub struct Sheet {
+pub struct SnapshotTable {
     /// Which.
     pub at: SnapshotRef,
     /// As they came.
     pub readings: Vec<Reading>,
 }
 
-impl Sheet {
+impl SnapshotTable {
     fn reading(&self, measure: &str, group: Option<&str>) -> Option<&Reading> {
         self.readings.iter().find(|r| r.measure == measure && r.group.as_deref() == group)
     }
@@ -101,12 +101,12 @@ fn cell_of_distance(reading: &Reading) -> String {
 }
 
 /// First against last measured step, a row a group.
-pub fn summary(first: &Sheet, last: &Sheet) -> Table {
+pub fn summary(first: &SnapshotTable, last: &SnapshotTable) -> Table {
     let titles = [("group", 8), ("accuracy", 18), ("loss", 18), ("margin", 19), ("sharpness", 19)];
     let mut table = plain_table(&titles);
     for group in last.groups() {
         let both = |measure: &str| {
-            let of = |sheet: &Sheet| sheet.value(measure, Some(group));
+            let of = |sheet: &SnapshotTable| sheet.value(measure, Some(group));
             match (of(first), of(last)) {
                 (Some(before), Some(after)) => format!("{before:.3} → {after:.3}"),
                 _ => "-".to_owned(),

@@ -19,7 +19,7 @@ const MAX_TOKENS: usize = 24;
 
 /// A labelled text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct LabelledText {
     /// Token ids, framed, not padded.
     pub ids: Vec<u32>,
     /// One of eight groups of emojis.
@@ -66,13 +66,13 @@ impl Text {
     }
 
     /// All rows of a tab-separated file with the header `text label lang concept`.
-    pub fn rows(&self, file: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+    pub fn rows(&self, file: &Path) -> Result<Vec<LabelledText>, Box<dyn Error>> {
         let content = std::fs::read_to_string(file)?;
         let wrong = |line: usize| format!("{}: line {}: expected four fields", file.display(), line + 1);
         let row = |(i, line): (usize, &str)| {
             let fields: Vec<&str> = line.split('\t').collect();
             let [text, label, language, _concept] = fields[..] else { return Err(wrong(i).into()) };
-            Ok(Row { ids: self.encode(text), label: label.parse()?, language: language.to_owned() })
+            Ok(LabelledText { ids: self.encode(text), label: label.parse()?, language: language.to_owned() })
         };
         content.lines().enumerate().skip(1).map(row).collect()
     }
@@ -80,7 +80,7 @@ impl Text {
 
 /// Rows of equal length: ids and mask of `examples * tokens` elements, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct TextBatch {
     /// Token ids, padded.
     pub ids: Vec<u32>,
     /// 1 for a token, 0 for padding.
@@ -91,9 +91,9 @@ pub struct Batch {
     pub tokens: usize,
 }
 
-impl Batch {
+impl TextBatch {
     /// Pads `rows` to the longest of them.
-    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row> + Clone) -> Self {
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a LabelledText> + Clone) -> Self {
         let tokens = rows.clone().into_iter().map(|row| row.ids.len()).max().unwrap_or(0);
         let mut batch = Self { ids: Vec::new(), mask: Vec::new(), labels: Vec::new(), tokens };
         for row in rows {

@@ -2,7 +2,7 @@
 //!
 //! Owns: the optimizer and the order of the rows. May not touch: clino's daemon.
 
-use super::text::{Batch, Row};
+use super::text::{LabelledText, TextBatch};
 use clino_domain::{Dtype, ProbeGroup, Snapshot, SnapshotHeader, Tensor, TensorSpec};
 use clino_engine::Gradients;
 use safetensors::SafeTensors;
@@ -36,7 +36,7 @@ impl Training {
     }
 
     /// One step on a batch; gives the loss before it.
-    pub fn step(&mut self, batch: &Batch) -> Result<f64, Box<dyn Error>> {
+    pub fn step(&mut self, batch: &TextBatch) -> Result<f64, Box<dyn Error>> {
         let loss = self.model.of(&ProbeGroup::new("batch", batch.tensors()?))?;
         self.steps += 1;
         self.descend();
@@ -87,14 +87,14 @@ fn read(weights: &Path) -> Result<Snapshot, Box<dyn Error>> {
 }
 
 /// The batches of one epoch: every row once, in an order that the seed fixes.
-pub fn epoch(rows: &[Row], seed: u64) -> Vec<Batch> {
-    let mut order: Vec<&Row> = rows.iter().collect();
+pub fn epoch(rows: &[LabelledText], seed: u64) -> Vec<TextBatch> {
+    let mut order: Vec<&LabelledText> = rows.iter().collect();
     let mut state = seed;
     for last in (1..order.len()).rev() {
         // The bias of the remainder is below 1e-15 for a thousand rows.
         order.swap(last, (split_mix(&mut state) % (last as u64 + 1)) as usize);
     }
-    order.chunks(BATCH).map(|rows| Batch::of(rows.iter().copied())).collect()
+    order.chunks(BATCH).map(|rows| TextBatch::of(rows.iter().copied())).collect()
 }
 
 /// SplitMix64: enough for shuffling, the same everywhere.

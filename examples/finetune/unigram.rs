@@ -15,11 +15,11 @@ const PENALTY: f64 = 10.0;
 
 #[derive(Deserialize)]
 struct File {
-    model: Model,
+    model: UnigramModel,
 }
 
 #[derive(Deserialize)]
-struct Model {
+struct UnigramModel {
     unk_id: u32,
     vocab: Vec<(String, f64)>,
 }
@@ -35,7 +35,7 @@ pub struct Unigram {
 
 /// The best way to the end of a prefix of a word.
 #[derive(Clone, Copy)]
-struct Way {
+struct BestWay {
     score: f64,
     /// Where its last piece begins.
     start: usize,
@@ -60,14 +60,14 @@ impl Unigram {
 
     fn word(&self, word: &str) -> Vec<u32> {
         let word = format!("{SPACE}{word}");
-        let mut ways: Vec<Option<Way>> = vec![None; word.len() + 1];
+        let mut ways: Vec<Option<BestWay>> = vec![None; word.len() + 1];
         for (start, c) in word.char_indices() {
             let before =
                 if start == 0 { 0.0 } else { ways[start].map_or(f64::NEG_INFINITY, |way| way.score) };
             let alone = start + c.len_utf8();
             let mut better = |end: usize, score: f64, piece: u32| {
                 if ways[end].is_none_or(|way| before + score > way.score) {
-                    ways[end] = Some(Way { score: before + score, start, piece });
+                    ways[end] = Some(BestWay { score: before + score, start, piece });
                 }
             };
             let ends =

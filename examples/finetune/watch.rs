@@ -2,26 +2,26 @@
 //!
 //! Owns: the reports. May not touch: training.
 
-use super::report::Sheet;
+use super::report::SnapshotTable;
 use clino_client::Client;
 use clino_domain::{Event, Fault, RunId};
 use std::thread::JoinHandle;
 
 /// What was seen of a run.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct RunSeen {
     /// Measured steps, in order.
-    pub sheets: Vec<Sheet>,
+    pub sheets: Vec<SnapshotTable>,
     /// Snapshots that a newer one replaced before they were measured.
     pub skipped: u64,
 }
 
 /// Prints a block for every measured step until the run is closed, or the daemon is gone for good: the training does
 /// not depend on it.
-pub fn start(address: &str, run: RunId) -> JoinHandle<Seen> {
+pub fn start(address: &str, run: RunId) -> JoinHandle<RunSeen> {
     let address = address.to_owned();
     std::thread::spawn(move || {
-        let mut seen = Seen::default();
+        let mut seen = RunSeen::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fault::internal(error.to_string()));
         if let Err(fault) = runtime.and_then(|runtime| runtime.block_on(follow(&address, run, &mut seen))) {
@@ -31,12 +31,14 @@ pub fn start(address: &str, run: RunId) -> JoinHandle<Seen> {
     })
 }
 
-async fn follow(address: &str, run: RunId, seen: &mut Seen) -> Result<(), Fault> {
-    let mut sheet: Option<Sheet> = None;
+async fn follow(address: &str, run: RunId, seen: &mut RunSeen) -> Result<(), Fault> {
+    let mut sheet: Option<SnapshotTable> = None;
     let mut events = Client::connect(address).await?.run(run).follow(Some(0));
     while let Some(event) = events.next().await? {
         match event.event {
-            Event::Started { snapshot, .. } => sheet = Some(Sheet { at: snapshot, readings: Vec::new() }),
+            Event::Started { snapshot, .. } => {
+                sheet = Some(SnapshotTable { at: snapshot, readings: Vec::new() })
+            }
             Event::Reading(reading) => {
                 sheet.iter_mut().for_each(|sheet| sheet.readings.push(*reading.clone()))
             }

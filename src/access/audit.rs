@@ -5,7 +5,7 @@
 //! A call never waits for the disk. What the queue or the disk does not take is counted, and the count is written as soon
 //! as something can be.
 
-use clino_domain::tally::{Happening, Tally};
+use clino_domain::counters::{Counter, Counters};
 use clino_domain::text::shown_json;
 use clino_domain::{Fault, RunId};
 use rustix::fs::OFlags;
@@ -48,14 +48,14 @@ pub struct Record<'a> {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     time: String,
     #[serde(flatten)]
     record: &'a Record<'a>,
 }
 
 enum Message {
-    Line(String),
+    AuditLine(String),
     Reopen,
     Flush(SyncSender<()>),
 }
@@ -64,42 +64,42 @@ enum Message {
 #[derive(Debug, Clone)]
 pub struct Audit {
     queue: Option<SyncSender<Message>>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
 }
 
 impl Audit {
     /// An audit log that writes nothing.
-    pub fn none(tally: Arc<Tally>) -> Self {
-        Self { queue: None, tally }
+    pub fn none(counters: Arc<Counters>) -> Self {
+        Self { queue: None, counters }
     }
 
     /// Appends to a file, which is made for its owner alone.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] when it cannot be opened.
-    pub fn open(path: &Path, tally: Arc<Tally>) -> Result<Self, Fault> {
+    pub fn open(path: &Path, counters: Arc<Counters>) -> Result<Self, Fault> {
         let wrong = |error: std::io::Error| Fault::invalid(FIELD, format!("{}: {error}", path.display()));
         let file = append(path).map_err(wrong)?;
         let (queue, messages) = sync_channel(WAITING);
-        let writer = Writer {
+        let writer = AuditWriter {
             path: path.to_owned(),
             file,
-            tally: tally.clone(),
+            counters: counters.clone(),
             told: 0,
             torn: false,
             failing: false,
         };
         Builder::new().name("clino-audit".into()).spawn(move || writer.work(&messages)).map_err(wrong)?;
-        Ok(Self { queue: Some(queue), tally })
+        Ok(Self { queue: Some(queue), counters })
     }
 
     /// Writes a line, some time soon.
     pub fn record(&self, record: &Record<'_>) {
         let Some(queue) = &self.queue else { return };
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let line = serde_json::to_string(&Line { time, record });
-        if !line.is_ok_and(|line| queue.try_send(Message::Line(shown_json(&line))).is_ok()) {
-            self.tally.count(Happening::AuditLineLost);
+        let line = serde_json::to_string(&AuditLine { time, record });
+        if !line.is_ok_and(|line| queue.try_send(Message::AuditLine(shown_json(&line))).is_ok()) {
+            self.counters.count(Counter::AuditLineLost);
         }
     }
 
@@ -140,10 +140,10 @@ fn append(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-struct Writer {
+struct AuditWriter {
     path: PathBuf,
     file: File,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// Lost lines that the log has told of.
     told: u64,
     /// The line before may have been written in part.
@@ -151,14 +151,14 @@ struct Writer {
     failing: bool,
 }
 
-impl Writer {
+impl AuditWriter {
     fn work(mut self, messages: &Receiver<Message>) {
         while let Ok(message) = messages.recv() {
             let mut lines = Vec::new();
             let mut waiting = Vec::new();
             for message in [message].into_iter().chain(messages.try_iter().take(TOGETHER)) {
                 match message {
-                    Message::Line(line) => lines.push(line),
+                    Message::AuditLine(line) => lines.push(line),
                     Message::Reopen => self.reopen(),
                     Message::Flush(done) => waiting.push(done),
                 }
@@ -175,7 +175,7 @@ impl Writer {
         if self.is_moved() {
             self.reopen();
         }
-        let lost = self.tally.of(Happening::AuditLineLost);
+        let lost = self.counters.of(Counter::AuditLineLost);
         let mut text = if self.torn { "\n".to_owned() } else { String::new() };
         if lost > self.told {
             let time = humantime::format_rfc3339_millis(SystemTime::now());
@@ -194,7 +194,7 @@ impl Writer {
                 }
             }
             Err(error) => {
-                lines.iter().for_each(|_| self.tally.count(Happening::AuditLineLost));
+                lines.iter().for_each(|_| self.counters.count(Counter::AuditLineLost));
                 self.torn = true;
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::error!(%error, file = %self.path.display(), "the audit log is not written: lines are lost");
@@ -263,25 +263,25 @@ mod tests {
     #[test]
     fn a_full_disk_costs_lines_and_holds_nobody_up() {
         // Every write to this device says that there is no space left.
-        let tally = Arc::new(Tally::default());
-        let audit = Audit::open(Path::new("/dev/full"), tally.clone()).unwrap();
+        let counters = Arc::new(Counters::default());
+        let audit = Audit::open(Path::new("/dev/full"), counters.clone()).unwrap();
         for _ in 0..3 * WAITING {
             audit.record(&Record { event: "denied", ..Record::default() });
         }
         // The queue may be full at any moment.
-        while tally.of(Happening::AuditLineLost) < 3 * WAITING as u64 {
+        while counters.of(Counter::AuditLineLost) < 3 * WAITING as u64 {
             audit.flush(Duration::from_millis(100));
         }
-        assert_eq!(tally.of(Happening::AuditLineLost), 3 * WAITING as u64);
+        assert_eq!(counters.of(Counter::AuditLineLost), 3 * WAITING as u64);
     }
 
     #[test]
     fn the_log_tells_how_many_lines_it_lost() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
-        let tally = Arc::new(Tally::default());
-        let audit = Audit::open(&path, tally.clone()).unwrap();
-        (0..7).for_each(|_| tally.count(Happening::AuditLineLost));
+        let counters = Arc::new(Counters::default());
+        let audit = Audit::open(&path, counters.clone()).unwrap();
+        (0..7).for_each(|_| counters.count(Counter::AuditLineLost));
         (0..2).for_each(|_| audit.record(&Record { event: "denied", ..Record::default() }));
         audit.flush(PATIENCE);
         let lines = lines(&path);

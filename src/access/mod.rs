@@ -4,7 +4,7 @@
 //! sockets, TLS.
 
 mod audit;
-mod gate;
+mod authenticator;
 mod grants;
 mod mint;
 mod peer;
@@ -13,13 +13,13 @@ mod tokens;
 mod watched;
 
 pub use audit::{Audit, Record};
-pub use gate::{Credential, Gate, Identity, Settings};
+pub use authenticator::{Authenticator, Credential, Identity, Settings};
 pub use grants::{Grants, Scope};
 pub use mint::{Token, hashed};
 pub use peer::{Certificate, Peer};
-pub use quotas::{Hold, Quotas, Slot, WINDOW};
+pub use quotas::{Hold, Quotas, UploadSlot, WINDOW};
 pub use tokens::Book;
-pub use watched::{Change, Watched};
+pub use watched::{Reload, Watched};
 
 #[cfg(test)]
 mod tests;

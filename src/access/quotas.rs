@@ -25,7 +25,7 @@ const MANY: usize = 1_024;
 
 /// Limits of a project; what is absent is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Limits {
+pub(super) struct ProjectLimits {
     pub open_runs: Option<u64>,
     pub snapshot_bytes: Option<u64>,
     pub uploads: Option<u64>,
@@ -60,8 +60,8 @@ struct RawTable {
 /// The limits of all projects.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    default: Limits,
-    projects: BTreeMap<String, Limits>,
+    default: ProjectLimits,
+    projects: BTreeMap<String, ProjectLimits>,
 }
 
 impl Table {
@@ -74,7 +74,7 @@ impl Table {
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("expected UTF-8".into()))?;
         let raw: RawTable =
             toml::from_str(text).map_err(|error| wrong(error.to_string().trim().to_owned()))?;
-        let default = limits("default", raw.default, Limits::default())?;
+        let default = limits("default", raw.default, ProjectLimits::default())?;
         let mut projects = BTreeMap::new();
         for (project, raw) in raw.project {
             check_free_name("project", &project, &RESERVED_PROJECTS).map_err(|fault| wrong(fault.message))?;
@@ -84,13 +84,13 @@ impl Table {
         Ok(Self { default, projects })
     }
 
-    fn of(&self, project: &str) -> Limits {
+    fn of(&self, project: &str) -> ProjectLimits {
         self.projects.get(project).copied().unwrap_or(self.default)
     }
 }
 
 /// What a section leaves out is taken from `standard`.
-fn limits(section: &str, raw: RawLimits, standard: Limits) -> Result<Limits, Fault> {
+fn limits(section: &str, raw: RawLimits, standard: ProjectLimits) -> Result<ProjectLimits, Fault> {
     let wrong =
         |key: &str, expected: &str| Fault::invalid(FIELD, format!("{section}.{key}: expected {expected}"));
     let snapshot_bytes = match raw.snapshot_bytes {
@@ -105,7 +105,7 @@ fn limits(section: &str, raw: RawLimits, standard: Limits) -> Result<Limits, Fau
     if seconds.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
         return Err(wrong("measure_seconds_per_hour", "a number that is not negative"));
     }
-    Ok(Limits {
+    Ok(ProjectLimits {
         open_runs: raw.open_runs.or(standard.open_runs),
         snapshot_bytes: snapshot_bytes.or(standard.snapshot_bytes),
         uploads: raw.uploads.or(standard.uploads),
@@ -160,9 +160,9 @@ impl Usage {
 
 /// Limits and use of all projects. Clones are the same.
 #[derive(Clone)]
-pub struct Quotas(Arc<Inner>);
+pub struct Quotas(Arc<QuotaState>);
 
-struct Inner {
+struct QuotaState {
     limits: Option<Watched<Table>>,
     usage: Mutex<HashMap<String, Usage>>,
     began: Instant,
@@ -176,13 +176,13 @@ impl std::fmt::Debug for Quotas {
 
 /// An upload of a project, until it drops.
 #[derive(Debug)]
-pub struct Slot(Quotas, String);
+pub struct UploadSlot(Quotas, String);
 
 /// Bytes that a project holds, until it drops.
 #[derive(Debug)]
 pub struct Hold(Quotas, String, u64);
 
-impl Drop for Slot {
+impl Drop for UploadSlot {
     fn drop(&mut self) {
         self.0.give_back(&self.1, |usage| usage.uploads = usage.uploads.saturating_sub(1));
     }
@@ -197,7 +197,7 @@ impl Drop for Hold {
 impl Quotas {
     /// Without a file nothing is limited.
     pub(super) fn new(limits: Option<Watched<Table>>) -> Self {
-        Self(Arc::new(Inner { limits, usage: Mutex::default(), began: Instant::now() }))
+        Self(Arc::new(QuotaState { limits, usage: Mutex::default(), began: Instant::now() }))
     }
 
     pub(super) fn watched(&self) -> Option<&Watched<Table>> {
@@ -208,7 +208,7 @@ impl Quotas {
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Quota`] when as many are open as may be, or its measure-seconds are used up.
-    pub fn upload(&self, project: &str) -> Result<Slot, Fault> {
+    pub fn upload(&self, project: &str) -> Result<UploadSlot, Fault> {
         if let Some(limit) = self.limits(project).measure_seconds_per_hour {
             measured(project, usage(&mut self.lock(), project), limit, self.now())?;
         }
@@ -219,7 +219,7 @@ impl Quotas {
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Quota`] when as many are open as may be.
-    pub fn slot(&self, project: &str) -> Result<Slot, Fault> {
+    pub fn slot(&self, project: &str) -> Result<UploadSlot, Fault> {
         let limits = self.limits(project);
         let mut all = self.lock();
         let usage = usage(&mut all, project);
@@ -229,7 +229,7 @@ impl Quotas {
             return Err(exceeded(project, "uploads", description, None));
         }
         usage.uploads += 1;
-        Ok(Slot(self.clone(), project.into()))
+        Ok(UploadSlot(self.clone(), project.into()))
     }
 
     /// The engine worked for a project before the start; to be told in the order of time.
@@ -262,8 +262,8 @@ impl Quotas {
         Ok(Hold(self.clone(), project.into(), bytes))
     }
 
-    fn limits(&self, project: &str) -> Limits {
-        self.0.limits.as_ref().map_or_else(Limits::default, |watched| watched.get().of(project))
+    fn limits(&self, project: &str) -> ProjectLimits {
+        self.0.limits.as_ref().map_or_else(ProjectLimits::default, |watched| watched.get().of(project))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Usage>> {
@@ -351,14 +351,17 @@ mod tests {
             b"[default]\nuploads = 2\nopen_runs = 3\n[project.a]\nuploads = 5\nsnapshot_bytes = \"1KiB\"",
         );
         let table = table.unwrap();
-        let expected = Limits {
+        let expected = ProjectLimits {
             open_runs: Some(3),
             snapshot_bytes: Some(1_024),
             uploads: Some(5),
             measure_seconds_per_hour: None,
         };
         assert_eq!(table.of("a"), expected);
-        assert_eq!(table.of("b"), Limits { uploads: Some(2), open_runs: Some(3), ..Limits::default() });
+        assert_eq!(
+            table.of("b"),
+            ProjectLimits { uploads: Some(2), open_runs: Some(3), ..ProjectLimits::default() }
+        );
         for wrong in [
             "[default]\nrun = 1",
             "[default]\nuploads = -1",

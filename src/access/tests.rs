@@ -40,10 +40,12 @@ fn write(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn gate(tokens: Option<&Path>) -> Gate {
+fn authenticator(tokens: Option<&Path>) -> Authenticator {
     let tokens = tokens.map(Path::to_owned);
     let settings = Settings { tokens, quotas: None, audit: None, recheck: Duration::from_secs(1) };
-    Gate::open(&settings, Arc::default()).unwrap().trusting(|certificate| !certificate.chain.is_empty())
+    Authenticator::open(&settings, Arc::default())
+        .unwrap()
+        .trusting(|certificate| !certificate.chain.is_empty())
 }
 
 fn tls(names: &[&str], trusted: bool) -> Peer {
@@ -57,30 +59,30 @@ fn tcp() -> Peer {
     Peer::Tcp("127.0.0.1:1".parse().unwrap())
 }
 
-fn name(gate: &Gate, authorization: Option<&str>, peer: &Peer) -> Result<String, Fault> {
-    let credential = gate.credential(authorization.map(str::as_bytes), peer)?;
-    gate.identify(&credential).map(|identity| identity.name)
+fn name(authenticator: &Authenticator, authorization: Option<&str>, peer: &Peer) -> Result<String, Fault> {
+    let credential = authenticator.credential(authorization.map(str::as_bytes), peer)?;
+    authenticator.identify(&credential).map(|identity| identity.name)
 }
 
 #[test]
 fn without_a_file_whoever_reaches_the_daemon_may_do_everything() {
-    let gate = gate(None);
+    let authenticator = authenticator(None);
     for (peer, expected) in
         [(tcp(), "anybody"), (tls(&["a", "b"], true), "a"), (Peer::Unix { uid: Some(0) }, "uid 0")]
     {
-        assert_eq!(name(&gate, Some("Bearer whatever"), &peer).unwrap(), expected);
-        let credential = gate.credential(None, &peer).unwrap();
-        assert!(gate.identify(&credential).unwrap().grants.allow("any", Scope::Admin));
+        assert_eq!(name(&authenticator, Some("Bearer whatever"), &peer).unwrap(), expected);
+        let credential = authenticator.credential(None, &peer).unwrap();
+        assert!(authenticator.identify(&credential).unwrap().grants.allow("any", Scope::Admin));
     }
-    assert!(name(&gate, None, &tls(&["a"], false)).is_err());
-    assert!(name(&gate, None, &Peer::Unix { uid: Some(4_294_967) }).is_err());
+    assert!(name(&authenticator, None, &tls(&["a"], false)).is_err());
+    assert!(name(&authenticator, None, &Peer::Unix { uid: Some(4_294_967) }).is_err());
 }
 
 #[test]
 fn with_a_file_everybody_is_an_entry() {
     let file = tempfile::NamedTempFile::new().unwrap();
     write(file.path(), &book());
-    let gate = gate(Some(file.path()));
+    let authenticator = authenticator(Some(file.path()));
     let own = rustix::process::geteuid().as_raw();
     let good = format!("bearer  {}", token(1).reveal());
     for (authorization, peer, expected) in [
@@ -92,7 +94,7 @@ fn with_a_file_everybody_is_an_entry() {
         (None, Peer::Unix { uid: Some(4_294_967) }, "ci"),
         (None, Peer::Unix { uid: Some(own) }, &format!("uid {own}")),
     ] {
-        assert_eq!(name(&gate, authorization, &peer).unwrap(), expected);
+        assert_eq!(name(&authenticator, authorization, &peer).unwrap(), expected);
     }
     let late = format!("Bearer {}", token(2).reveal());
     let foreign = format!("Bearer {}", token(3).reveal());
@@ -109,7 +111,7 @@ fn with_a_file_everybody_is_an_entry() {
         (Some("Bearer "), tcp(), "no bearer token"),
         (Some(""), tcp(), "no bearer token"),
     ] {
-        let fault = name(&gate, authorization, &peer).unwrap_err();
+        let fault = name(&authenticator, authorization, &peer).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Unauthenticated);
         assert!(fault.message.contains(expected), "{fault}, expected {expected}");
         assert!(!fault.message.contains(&token(3).reveal()[6..]), "{fault}");
@@ -120,14 +122,14 @@ fn with_a_file_everybody_is_an_entry() {
 fn a_change_of_the_file_counts_from_the_next_look_and_a_broken_one_does_not() {
     let file = tempfile::NamedTempFile::new().unwrap();
     write(file.path(), &book());
-    let gate = gate(Some(file.path()));
+    let authenticator = authenticator(Some(file.path()));
     let shown = format!("Bearer {}", token(1).reveal());
     write(file.path(), "[[entry");
-    gate.look();
-    assert_eq!((gate.generation(), name(&gate, Some(&shown), &tcp()).is_ok()), (0, true));
+    authenticator.look();
+    assert_eq!((authenticator.generation(), name(&authenticator, Some(&shown), &tcp()).is_ok()), (0, true));
     write(file.path(), "");
-    gate.look();
-    assert_eq!((gate.generation(), name(&gate, Some(&shown), &tcp()).is_ok()), (1, false));
-    gate.look();
-    assert_eq!(gate.generation(), 1);
+    authenticator.look();
+    assert_eq!((authenticator.generation(), name(&authenticator, Some(&shown), &tcp()).is_ok()), (1, false));
+    authenticator.look();
+    assert_eq!(authenticator.generation(), 1);
 }

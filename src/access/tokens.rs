@@ -23,7 +23,7 @@ const GROUP_WRITES: u32 = 0o020;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct RawTokens {
     #[serde(default)]
     entry: Vec<RawEntry>,
 }
@@ -58,7 +58,7 @@ impl Several {
 
 /// An entry of the tokens file.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct TokenHolder {
     pub name: String,
     pub hashes: Vec<[u8; 32]>,
     pub certificates: Vec<String>,
@@ -69,7 +69,7 @@ pub(super) struct Entry {
 
 /// All entries of the tokens file.
 #[derive(Debug, Default)]
-pub struct Book(Vec<Entry>);
+pub struct Book(Vec<TokenHolder>);
 
 impl Book {
     /// Reads the text of a tokens file.
@@ -80,8 +80,8 @@ impl Book {
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let wrong = |why: String| Fault::invalid(FIELD, why);
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("expected UTF-8".into()))?;
-        let raw: Raw = toml::from_str(text).map_err(|error| wrong(told(text, &error)))?;
-        let entries: Vec<Entry> = raw.entry.into_iter().map(entry).collect::<Result<_, _>>()?;
+        let raw: RawTokens = toml::from_str(text).map_err(|error| wrong(told(text, &error)))?;
+        let entries: Vec<TokenHolder> = raw.entry.into_iter().map(entry).collect::<Result<_, _>>()?;
         let mut seen = BTreeSet::new();
         for entry in &entries {
             let ways = entry.hashes.iter().map(|hash| format!("hash {hash:?}"));
@@ -110,7 +110,7 @@ impl Book {
     }
 
     /// Finds the entry with the hash of a token, in constant time.
-    pub(super) fn by_hash(&self, hash: &[u8; 32]) -> Option<&Entry> {
+    pub(super) fn by_hash(&self, hash: &[u8; 32]) -> Option<&TokenHolder> {
         let mut place = u64::MAX;
         for (i, entry) in self.0.iter().enumerate() {
             let same = entry.hashes.iter().map(|known| known.ct_eq(hash)).fold(Choice::from(0), |a, b| a | b);
@@ -120,12 +120,12 @@ impl Book {
     }
 
     /// Who has a certificate with one of these names; the first entry of the file where several do.
-    pub(super) fn by_certificate(&self, names: &[String]) -> Option<&Entry> {
+    pub(super) fn by_certificate(&self, names: &[String]) -> Option<&TokenHolder> {
         self.0.iter().find(|entry| entry.certificates.iter().any(|name| names.contains(name)))
     }
 
     /// Who has a user id.
-    pub(super) fn by_uid(&self, uid: u32) -> Option<&Entry> {
+    pub(super) fn by_uid(&self, uid: u32) -> Option<&TokenHolder> {
         self.0.iter().find(|entry| entry.uid == Some(uid))
     }
 }
@@ -148,7 +148,7 @@ pub(super) fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), Fault> 
     }
 }
 
-fn entry(raw: RawEntry) -> Result<Entry, Fault> {
+fn entry(raw: RawEntry) -> Result<TokenHolder, Fault> {
     let RawEntry { name, hash, certificate, uid, projects, expires } = raw;
     let wrong = |why: &str| Fault::invalid(FIELD, format!("entry {}: {why}", quoted(&name)));
     check_name("name", &name).map_err(|fault| wrong(&fault.message))?;
@@ -166,7 +166,7 @@ fn entry(raw: RawEntry) -> Result<Entry, Fault> {
         expires.map(|at| moment(&at).ok_or_else(|| wrong("expires: expected a date, or a time in UTC")));
     let expires = expires.transpose()?;
     let grants = Arc::new(Grants::new(projects));
-    Ok(Entry { name, hashes, certificates, uid, grants, expires })
+    Ok(TokenHolder { name, hashes, certificates, uid, grants, expires })
 }
 
 /// A date is its first second.

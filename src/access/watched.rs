@@ -16,7 +16,7 @@ const MOST: u64 = 4 << 20;
 
 /// What became of a look at the files.
 #[derive(Debug)]
-pub enum Change {
+pub enum Reload {
     /// As before.
     None,
     /// Another value counts from now on.
@@ -37,12 +37,12 @@ pub struct Watched<T> {
     check: Check,
     make: Make<T>,
     current: RwLock<Arc<T>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<LastLook>,
 }
 
 /// What the look before saw.
 #[derive(PartialEq)]
-enum Seen {
+enum LastLook {
     Content([u8; 32]),
     Unreadable(Fault),
 }
@@ -55,7 +55,7 @@ impl<T> Watched<T> {
     pub fn open(what: &'static str, files: Vec<PathBuf>, check: Check, make: Make<T>) -> Result<Self, Fault> {
         let bytes = read(what, &files, check)?;
         let current = RwLock::new(Arc::new(make(&bytes)?));
-        let seen = Mutex::new(Seen::Content(digest(&bytes)));
+        let seen = Mutex::new(LastLook::Content(digest(&bytes)));
         Ok(Self { what, files, check, make, current, seen })
     }
 
@@ -65,28 +65,28 @@ impl<T> Watched<T> {
     }
 
     /// [`Watched::look`], with what it is.
-    pub fn both(&self) -> (&'static str, Change) {
+    pub fn both(&self) -> (&'static str, Reload) {
         (self.what, self.look())
     }
 
     /// Looks at the files, and takes up what has changed.
-    pub fn look(&self) -> Change {
+    pub fn look(&self) -> Reload {
         let read = read(self.what, &self.files, self.check);
         let now = match &read {
-            Ok(bytes) => Seen::Content(digest(bytes)),
-            Err(fault) => Seen::Unreadable(fault.clone()),
+            Ok(bytes) => LastLook::Content(digest(bytes)),
+            Err(fault) => LastLook::Unreadable(fault.clone()),
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == now {
-            return Change::None;
+            return Reload::None;
         }
         *seen = now;
         match read.and_then(|bytes| (self.make)(&bytes)) {
             Ok(value) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-                Change::Fresh
+                Reload::Fresh
             }
-            Err(fault) => Change::Broken(fault),
+            Err(fault) => Reload::Broken(fault),
         }
     }
 }
@@ -142,16 +142,16 @@ mod tests {
         let path = directory.path().join("number");
         std::fs::write(&path, "1").unwrap();
         let watched = number(&path);
-        assert!(matches!(watched.look(), Change::None));
+        assert!(matches!(watched.look(), Reload::None));
         std::fs::write(&path, "x").unwrap();
-        assert!(matches!(watched.look(), Change::Broken(_)));
-        assert!(matches!(watched.look(), Change::None));
+        assert!(matches!(watched.look(), Reload::Broken(_)));
+        assert!(matches!(watched.look(), Reload::None));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(watched.look(), Change::Broken(_)));
-        assert!(matches!(watched.look(), Change::None));
+        assert!(matches!(watched.look(), Reload::Broken(_)));
+        assert!(matches!(watched.look(), Reload::None));
         assert_eq!(*watched.get(), 1);
         std::fs::write(&path, "2").unwrap();
-        assert!(matches!(watched.look(), Change::Fresh));
+        assert!(matches!(watched.look(), Reload::Fresh));
         assert_eq!(*watched.get(), 2);
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Owns: the order and integrity of chunks. May not touch: where the chunks come from.
 
-use super::HeldSnapshot;
-use super::spool::{Growing, Kept, Spool};
+use super::SpooledSnapshot;
+use super::spool::{ArrivingBytes, Spool, SpooledBytes};
 use clino_domain::budget::Claim;
 use clino_domain::crc32c;
 use clino_domain::id::hex;
-use clino_domain::{Fault, FaultKind, Gauge, Manifest, SnapshotHeader, Statistics, Tensor};
+use clino_domain::{Fault, FaultKind, Manifest, SnapshotHeader, Statistics, StatisticsBuilder, Tensor};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ pub(super) const MAX_CHUNK: usize = 1 << 20;
 pub struct Assembler {
     manifest: Manifest,
     claim: Claim,
-    bytes: Growing,
+    bytes: ArrivingBytes,
     pub(super) received: u64,
     digest: Sha256,
-    gauge: Option<Box<dyn Gauge>>,
+    statistics_builder: Option<Box<dyn StatisticsBuilder>>,
 }
 
 impl Assembler {
@@ -32,7 +32,7 @@ impl Assembler {
     /// [`FaultKind::Exhausted`] when the spool is full, [`FaultKind::Unavailable`] when it fails.
     pub fn begin(manifest: Manifest, claim: Claim, spool: &Spool) -> Result<Self, Fault> {
         let bytes = spool.place(manifest.total_bytes())?;
-        Ok(Self { manifest, claim, bytes, received: 0, digest: Sha256::new(), gauge: None })
+        Ok(Self { manifest, claim, bytes, received: 0, digest: Sha256::new(), statistics_builder: None })
     }
 
     /// Begins an upload that stays in memory however large it is.
@@ -40,21 +40,21 @@ impl Assembler {
         Self {
             manifest,
             claim,
-            bytes: Growing::Memory(Vec::new()),
+            bytes: ArrivingBytes::Memory(Vec::new()),
             received: 0,
             digest: Sha256::new(),
-            gauge: None,
+            statistics_builder: None,
         }
     }
 
     /// Starts an upload whose bytes are only compared with earlier ones, and not kept.
     pub fn passing(manifest: Manifest, claim: Claim) -> Self {
-        Self { bytes: Growing::Nowhere, ..Self::in_memory(manifest, claim) }
+        Self { bytes: ArrivingBytes::Nowhere, ..Self::in_memory(manifest, claim) }
     }
 
-    /// Lets `gauge` see the bytes as they arrive.
-    pub fn gauged(self, gauge: Option<Box<dyn Gauge>>) -> Self {
-        Self { gauge, ..self }
+    /// Lets `statistics_builder` see the bytes as they arrive.
+    pub fn gauged(self, statistics_builder: Option<Box<dyn StatisticsBuilder>>) -> Self {
+        Self { statistics_builder, ..self }
     }
 
     /// Takes the next chunk; a refused one changes nothing.
@@ -68,8 +68,12 @@ impl Assembler {
         self.bytes.append(data, self.manifest.total_bytes())?;
         self.digest.update(data);
         // What it cannot do now is done when the snapshot is measured.
-        if self.gauge.as_mut().is_some_and(|gauge| gauge.take(data).is_err()) {
-            self.gauge = None;
+        if self
+            .statistics_builder
+            .as_mut()
+            .is_some_and(|statistics_builder| statistics_builder.take(data).is_err())
+        {
+            self.statistics_builder = None;
         }
         self.received += data.len() as u64;
         Ok(())
@@ -112,7 +116,8 @@ impl Assembler {
             return Err(Fault::invalid("commit", description).committed(found));
         }
         let digest = hex(self.digest.finalize());
-        let statistics = self.gauge.map(|gauge| Arc::new(gauge.finish()));
+        let statistics =
+            self.statistics_builder.map(|statistics_builder| Arc::new(statistics_builder.finish()));
         let bytes = self.bytes.finish();
         Ok(Assembled { manifest: self.manifest, claim: self.claim, bytes, digest, statistics })
     }
@@ -123,7 +128,7 @@ impl Assembler {
 pub struct Assembled {
     pub(super) manifest: Manifest,
     pub(super) claim: Claim,
-    pub(super) bytes: Kept,
+    pub(super) bytes: SpooledBytes,
     pub(super) statistics: Option<Arc<Statistics>>,
     digest: String,
 }
@@ -153,8 +158,8 @@ impl Assembled {
     }
 
     /// A snapshot; `places` says which tensor holds which parameter of the run's layout.
-    pub fn hold(self, header: SnapshotHeader, places: Vec<usize>) -> HeldSnapshot {
-        HeldSnapshot::new(self, header, places)
+    pub fn hold(self, header: SnapshotHeader, places: Vec<usize>) -> SpooledSnapshot {
+        SpooledSnapshot::new(self, header, places)
     }
 
     /// Tensors in manifest order, and the claim on their bytes.

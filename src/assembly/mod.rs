@@ -6,12 +6,12 @@
 //! that later ones are compared with, then take no memory, and the engine alone decides the peak.
 
 mod assembler;
-mod held;
 mod spool;
+mod spooled_snapshot;
 
 pub use assembler::{Assembled, Assembler};
-pub use held::HeldSnapshot;
 pub use spool::Spool;
+pub use spooled_snapshot::SpooledSnapshot;
 
 #[cfg(test)]
 mod tests;

@@ -29,11 +29,11 @@ impl Spool {
     /// # Errors
     /// [`FaultKind::Exhausted`] without space or files, [`FaultKind::Unavailable`] for whatever else fails: a directory
     /// that has gone is made again for those who come back.
-    pub(super) fn place(&self, total: u64) -> Result<Growing, Fault> {
+    pub(super) fn place(&self, total: u64) -> Result<ArrivingBytes, Fault> {
         if total <= SMALL {
-            return Ok(Growing::Memory(Vec::new()));
+            return Ok(ArrivingBytes::Memory(Vec::new()));
         }
-        tempfile::tempfile_in(&self.directory).map(Growing::File).map_err(|error| match error.kind() {
+        tempfile::tempfile_in(&self.directory).map(ArrivingBytes::File).map_err(|error| match error.kind() {
             ErrorKind::NotFound => self.again(),
             _ => failed(&error),
         })
@@ -56,14 +56,14 @@ impl Spool {
 
 /// Bytes that still arrive.
 #[derive(Debug)]
-pub(super) enum Growing {
+pub(super) enum ArrivingBytes {
     Memory(Vec<u8>),
     File(File),
     /// They are not kept.
     Nowhere,
 }
 
-impl Growing {
+impl ArrivingBytes {
     /// Takes `data` behind what came before; at most `total` bytes will ever come.
     pub fn append(&mut self, data: &[u8], total: u64) -> Result<(), Fault> {
         match self {
@@ -83,23 +83,23 @@ impl Growing {
     }
 
     /// No more will come.
-    pub fn finish(self) -> Kept {
+    pub fn finish(self) -> SpooledBytes {
         match self {
-            Self::Memory(buffer) => Kept::Memory(buffer.into()),
-            Self::File(file) => Kept::File(file),
-            Self::Nowhere => Kept::Memory(Bytes::new()),
+            Self::Memory(buffer) => SpooledBytes::Memory(buffer.into()),
+            Self::File(file) => SpooledBytes::File(file),
+            Self::Nowhere => SpooledBytes::Memory(Bytes::new()),
         }
     }
 }
 
 /// Bytes that are complete.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(super) enum SpooledBytes {
     Memory(Bytes),
     File(File),
 }
 
-impl Kept {
+impl SpooledBytes {
     /// `length` bytes at `offset`, in memory of their own where they come from a file.
     pub fn slice(&self, offset: u64, length: u64) -> Result<Bytes, Fault> {
         match self {

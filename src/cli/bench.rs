@@ -6,10 +6,10 @@
 //! Owns: its arguments, the clock and the lines. May not touch: what is run.
 
 use super::arguments;
-use super::model::Model;
+use super::model::ModelArguments;
 use clap::{Args, ValueEnum};
-use clino_domain::{Examiner, Fault, MeasureRequest, Value};
-use clino_engine::{Bench, Done, Examination, Implementation};
+use clino_domain::{Fault, MeasureRequest, RunValidator, Value};
+use clino_engine::{Bench, Done, Implementation, Validator};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::io::{self, BufRead};
@@ -17,9 +17,9 @@ use std::time::Instant;
 
 /// Arguments of `clino bench`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct BenchArguments {
     #[command(flatten)]
-    model: Model,
+    model: ModelArguments,
     /// Precision
     #[arg(long, value_enum, default_value_t = arguments::PrecisionName::F32)]
     precision: arguments::PrecisionName,
@@ -38,7 +38,7 @@ enum NetworkName {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct BenchLine<'a> {
     name: &'a str,
     seconds: f64,
     cpu_seconds: f64,
@@ -53,7 +53,7 @@ struct Line<'a> {
 ///
 /// # Errors
 /// If a file is bad or a name is unknown.
-pub fn run(arguments: Arguments) -> Result<(), Fault> {
+pub fn run(arguments: BenchArguments) -> Result<(), Fault> {
     let mut bench = bench(&arguments)?;
     let failed = |error: io::Error| Fault::internal(error.to_string());
     for line in io::stdin().lock().lines() {
@@ -67,7 +67,7 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
         let Done { result, flops, bytes } = one(&mut bench, name)?;
         let seconds = began.elapsed().as_secs_f64();
         let cpu_seconds = cpu_seconds() - cpu;
-        let answer = Line { name, seconds, cpu_seconds, result, flops, bytes };
+        let answer = BenchLine { name, seconds, cpu_seconds, result, flops, bytes };
         let line = serde_json::to_string(&answer).map_err(|error| Fault::internal(error.to_string()))?;
         super::out::print(&format!("{line}\n"))?;
     }
@@ -108,7 +108,7 @@ fn one(bench: &mut Bench, line: &str) -> Result<Done, Fault> {
     }
 }
 
-fn bench(arguments: &Arguments) -> Result<Bench, Fault> {
+fn bench(arguments: &BenchArguments) -> Result<Bench, Fault> {
     let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
     let sharpness = MeasureRequest {
         name: "sharpness".into(),
@@ -121,6 +121,6 @@ fn bench(arguments: &Arguments) -> Result<Bench, Fault> {
         NetworkName::Candle => Implementation::Autograd,
     };
     let snapshot = model.snapshot()?;
-    let admitted = Examination.examine(&spec)?;
-    Bench::new(admitted, snapshot, model.threads(), &spec.config_json, implementation)
+    let validated = Validator.validate(&spec)?;
+    Bench::new(validated, snapshot, model.threads(), &spec.config_json, implementation)
 }

@@ -11,16 +11,16 @@ use std::fmt::Write as _;
 
 /// Arguments of `clino measures` and `clino rules`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct CatalogueArguments {
     /// Names to show [default: all]
     names: Vec<String>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = CatalogueFormat::Text)]
+    format: CatalogueFormat,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+enum CatalogueFormat {
     /// A table for the terminal
     Text,
     /// The reference page of docs/, in Markdown
@@ -43,8 +43,8 @@ pub struct Look<T> {
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] for a name that the catalogue does not have.
-pub fn print<T: Serialize>(arguments: &Arguments, all: Vec<T>, look: &Look<T>) -> Result<(), Fault> {
-    let Arguments { names, format } = arguments;
+pub fn print<T: Serialize>(arguments: &CatalogueArguments, all: Vec<T>, look: &Look<T>) -> Result<(), Fault> {
+    let CatalogueArguments { names, format } = arguments;
     if let Some(name) = names.iter().find(|name| !all.iter().any(|line| (look.name)(line) == *name)) {
         let known: Vec<&str> = all.iter().map(look.name).collect();
         let near = suggestion(name, known.iter().copied());
@@ -54,9 +54,9 @@ pub fn print<T: Serialize>(arguments: &Arguments, all: Vec<T>, look: &Look<T>) -
     let asked = |line: &T| names.is_empty() || names.iter().any(|name| name == (look.name)(line));
     let chosen: Vec<T> = all.into_iter().filter(asked).collect();
     let text = match format {
-        Format::Text => chosen.iter().map(look.text).collect::<Vec<_>>().join("\n"),
-        Format::Markdown => (look.markdown)(&chosen),
-        Format::Json => serde_json::to_string_pretty(&chosen).unwrap_or_default() + "\n",
+        CatalogueFormat::Text => chosen.iter().map(look.text).collect::<Vec<_>>().join("\n"),
+        CatalogueFormat::Markdown => (look.markdown)(&chosen),
+        CatalogueFormat::Json => serde_json::to_string_pretty(&chosen).unwrap_or_default() + "\n",
     };
     super::out::print(&text)
 }

@@ -2,11 +2,11 @@
 //!
 //! Owns: the columns, and how a moment is typed. May not touch: which is the best (the daemon says so).
 
-use super::dial::Dial;
+use super::connect::ConnectArguments;
 use super::grid::{Column, Grid};
 use super::out::{columns, print, print_json};
 use super::row;
-use super::selection::{Format, Selection};
+use super::selection::{RunsFormat, Selection};
 use super::view::place;
 use super::words::{count, within};
 use clap::{Args, ValueEnum};
@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 #[derive(Debug, Clone, Args)]
 pub struct Compare {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// Reading to compare by: MEASURE[.PART][@GROUP], such as loss@de, or loss@"xlm-r/en" if the group has other characters;
     /// combine several with mean(..), min(..), max(..) or sum(..).
     #[arg(long, value_name = "SUBJECT", value_parser = subject)]
@@ -32,8 +32,8 @@ pub struct Compare {
     #[command(flatten)]
     selection: Selection,
     /// Output format.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = RunsFormat::Table)]
+    format: RunsFormat,
 }
 
 /// Most runs without a value that are named.
@@ -75,9 +75,9 @@ impl Compare {
         let comparison = Comparison { filter, on, moment: self.moment, direction };
         let lines = self.daemon.connect().await?.compare(&comparison).await?;
         match self.format {
-            Format::Table if lines.is_empty() => print(self.selection.none()),
-            Format::Table => print(&text(&self.on, &lines, columns())),
-            Format::Json => {
+            RunsFormat::Table if lines.is_empty() => print(self.selection.none()),
+            RunsFormat::Table => print(&text(&self.on, &lines, columns())),
+            RunsFormat::Json => {
                 lines.iter().zip(1..).try_for_each(|(line, rank)| print_json(&json(line, rank).to_string()))
             }
         }

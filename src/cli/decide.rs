@@ -4,15 +4,15 @@
 
 use super::out::{out, unwritten};
 use super::policy;
-use super::trace::{Case, Told};
+use super::trace::{TraceCase, TraceStep};
 use super::view::advice;
-use crate::decide::Bench;
+use crate::decide::RuleCompiler;
 use clap::{Args, ValueEnum};
 use clino_domain::series::{MOST_PAGES, PAGE};
 use clino_domain::text::{harmless, shown_json};
 use clino_domain::{
-    Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureRequest, Mode, Peer, Point, Policy, RunId,
-    Series, Subject, Term, Value, Want,
+    Advice, Decision, Evidence, Fault, MeasureRequest, Mode, PeerRun, Policy, PolicyCompiler,
+    PolicyEvaluator, RunId, Series, SeriesPoint, Subject, Term, Value, Want,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,17 +26,17 @@ use std::sync::Arc;
 /// reading of `clino watch --json`. Runs are replayed in the order of the lines; a run is complete after its last
 /// line. With mode enforce, the remaining lines of a stopped run are ignored.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct DecideArguments {
     /// File with the policy, in TOML or JSON; a line {"policy": {…}} starts over with another policy.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ReplayFormat::Text)]
+    format: ReplayFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ReplayFormat {
     /// One line per run
     Text,
     /// One line of JSON per run: its first STOP and its last decision
@@ -45,7 +45,7 @@ enum Format {
 
 /// What became of a run.
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
+struct ReplayAnswer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     case: Option<&'a str>,
     run: &'a RunId,
@@ -57,7 +57,7 @@ struct Answer<'a> {
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] for a policy or a line that is not sound.
-pub fn run(arguments: Arguments) -> Result<(), Fault> {
+pub fn run(arguments: DecideArguments) -> Result<(), Fault> {
     let standard = arguments.policy.as_deref().map(policy::load).transpose()?;
     let mut lines = std::io::BufWriter::new(out());
     let mut input = super::trace::Reader::new(std::io::stdin().lock());
@@ -68,8 +68,8 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
         let runs = Replay::new(policy)?.over(&case)?;
         for (run, told) in &runs {
             let line = match arguments.format {
-                Format::Text => harmless(&text(case.name.as_deref(), run, told)),
-                Format::Json => shown_json(&json(case.name.as_deref(), run, told)?),
+                ReplayFormat::Text => harmless(&text(case.name.as_deref(), run, told)),
+                ReplayFormat::Json => shown_json(&json(case.name.as_deref(), run, told)?),
             };
             writeln!(lines, "{line}").map_err(|error| unwritten(&error))?;
         }
@@ -77,12 +77,12 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
     lines.flush().map_err(|error| unwritten(&error))
 }
 
-fn json(case: Option<&str>, run: &RunId, told: &Run) -> Result<String, Fault> {
-    let answer = Answer { case, run, stop: told.stop.as_ref(), last: told.last.as_ref() };
+fn json(case: Option<&str>, run: &RunId, told: &ReplayedRun) -> Result<String, Fault> {
+    let answer = ReplayAnswer { case, run, stop: told.stop.as_ref(), last: told.last.as_ref() };
     serde_json::to_string(&answer).map_err(|error| Fault::internal(error.to_string()))
 }
 
-fn text(case: Option<&str>, run: &RunId, told: &Run) -> String {
+fn text(case: Option<&str>, run: &RunId, told: &ReplayedRun) -> String {
     let case = case.map(|case| format!("{case} ")).unwrap_or_default();
     let Some(decision) = told.stop.as_ref().or(told.last.as_ref()) else {
         return format!("{case}{run}: nothing");
@@ -96,19 +96,19 @@ fn text(case: Option<&str>, run: &RunId, told: &Run) -> String {
 
 /// One run, as far as it has been told.
 #[derive(Debug, Default)]
-struct Run {
+struct ReplayedRun {
     series: Vec<Series>,
     /// All points of each series by their steps: what it no longer holds is read back from here.
-    told: Vec<BTreeMap<u64, Point>>,
+    told: Vec<BTreeMap<u64, SeriesPoint>>,
     over: bool,
     stop: Option<Decision>,
     last: Option<Decision>,
 }
 
-/// An admitted policy, and what it has been told.
+/// A validated policy, and what it has been told.
 struct Replay {
-    counsel: Arc<dyn Counsel>,
-    runs: BTreeMap<RunId, Run>,
+    evaluator: Arc<dyn PolicyEvaluator>,
+    runs: BTreeMap<RunId, ReplayedRun>,
 }
 
 impl Replay {
@@ -127,11 +127,12 @@ impl Replay {
         let request = |name| MeasureRequest { name, parameters: BTreeMap::new() };
         let measures: Vec<_> = names.into_iter().map(request).collect();
         let groups: BTreeSet<_> = terms.into_iter().filter_map(|term| term.group).collect();
-        let counsel = Bench::default().admit(policy, &measures, &groups.into_iter().collect::<Vec<_>>())?;
-        Ok(Self { counsel, runs: BTreeMap::new() })
+        let evaluator =
+            RuleCompiler::default().compile(policy, &measures, &groups.into_iter().collect::<Vec<_>>())?;
+        Ok(Self { evaluator, runs: BTreeMap::new() })
     }
 
-    fn over(mut self, case: &Case) -> Result<BTreeMap<RunId, Run>, Fault> {
+    fn over(mut self, case: &TraceCase) -> Result<BTreeMap<RunId, ReplayedRun>, Fault> {
         let mut ends: BTreeMap<&RunId, usize> = BTreeMap::new();
         for (place, told) in case.told.iter().enumerate() {
             ends.insert(&told.run, place);
@@ -145,13 +146,13 @@ impl Replay {
         Ok(self.runs)
     }
 
-    fn stopped(&self, run: &Run) -> bool {
-        self.counsel.policy().mode == Mode::Enforce && run.stop.is_some()
+    fn stopped(&self, run: &ReplayedRun) -> bool {
+        self.evaluator.policy().mode == Mode::Enforce && run.stop.is_some()
     }
 
-    fn take(&mut self, told: &Told) -> Result<(), Fault> {
-        let subjects = self.counsel.subjects();
-        let points: Vec<Point> =
+    fn take(&mut self, told: &TraceStep) -> Result<(), Fault> {
+        let subjects = self.evaluator.subjects();
+        let points: Vec<SeriesPoint> =
             subjects.iter().map(|subject| told.of(subject, subjects.len())).collect::<Result<_, _>>()?;
         if self.runs.get(&told.run).is_some_and(|run| self.stopped(run)) {
             return Ok(());
@@ -194,17 +195,17 @@ impl Replay {
 
     /// A decision, and the runs, subjects and steps of which points would have to be read back.
     fn consider(&self, run: &RunId) -> (Decision, Vec<(RunId, usize, u64)>) {
-        let others = self.runs.iter().filter(|(other, _)| self.counsel.across() && *other != run);
-        let others: Vec<(&RunId, &Run, Vec<&Series>)> =
+        let others = self.runs.iter().filter(|(other, _)| self.evaluator.across() && *other != run);
+        let others: Vec<(&RunId, &ReplayedRun, Vec<&Series>)> =
             others.map(|(id, run)| (id, run, run.series.iter().collect())).collect();
         let mut peers = Vec::with_capacity(others.len());
         for (run, told, series) in &others {
             let stopped = self.stopped(told);
-            peers.push(Peer { run, series, over: told.over || stopped, stopped });
+            peers.push(PeerRun { run, series, over: told.over || stopped, stopped });
         }
         let own: Vec<&Series> = self.runs.get(run).map(|run| run.series.iter().collect()).unwrap_or_default();
         let evidence = Evidence { run, own: &own, peers: &peers, overridden: None, as_of: None };
-        let (decision, wants) = self.counsel.consider(&evidence);
+        let (decision, wants) = self.evaluator.consider(&evidence);
         let wanted = |Want { peer, subject, step }: Want| (others[peer].0.clone(), subject, step);
         (decision, wants.into_iter().map(wanted).collect())
     }

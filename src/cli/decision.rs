@@ -2,7 +2,7 @@
 //!
 //! Owns: the text of a decision. May not touch: rules.
 
-use super::dial::Dial;
+use super::connect::ConnectArguments;
 use super::out::{print, print_json};
 use super::view::advice;
 use super::words::count;
@@ -16,7 +16,7 @@ use tokio_stream::StreamExt;
 #[derive(Debug, Clone, Args)]
 pub struct Ask {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// The run: its id, the start of its id, its name, or latest.
     run: String,
     /// Decide as if nothing after this step had been measured.
@@ -101,7 +101,7 @@ pub fn text(decision: &Decision) -> String {
 #[derive(Debug, Clone, Args)]
 pub struct Override {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// The run: its id, the start of its id, its name, or latest.
     run: String,
     /// The reason; stored with the run and in the audit log.

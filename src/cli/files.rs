@@ -24,7 +24,7 @@ const LENGTH_BYTES: u64 = 8;
 /// Open files of tensors, one or the shards of a model, whose headers are sound: no overlaps, no holes, and as long as
 /// they say.
 #[derive(Debug)]
-pub struct TensorFile {
+pub struct TensorFiles {
     files: Vec<File>,
     manifest: Manifest,
     /// Which file holds each tensor of the manifest, and where it begins there.
@@ -63,7 +63,7 @@ impl Headers {
     }
 }
 
-impl TensorFile {
+impl TensorFiles {
     /// Opens a file and reads its header.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl TensorFile {
     /// Opens the parameters of a model: a file, the index of its shards, or the folder that has either.
     ///
     /// # Errors
-    /// Those of [`TensorFile::open`] and of [`kinds::model_files`].
+    /// Those of [`TensorFiles::open`] and of [`kinds::model_files`].
     pub fn model(path: &Path) -> Result<Self, Fault> {
         Self::of(&kinds::model_files(path)?)
     }
@@ -142,7 +142,7 @@ impl TensorFile {
     /// All tensors as a snapshot.
     ///
     /// # Errors
-    /// Those of [`TensorFile::check_parameters`] and of [`TensorFile::read_at`].
+    /// Those of [`TensorFiles::check_parameters`] and of [`TensorFiles::read_at`].
     pub fn snapshot(&self, header: SnapshotHeader) -> Result<Snapshot, Fault> {
         self.check_parameters()?;
         Snapshot::new(header, self.manifest.clone(), self.all()?)
@@ -151,7 +151,7 @@ impl TensorFile {
     /// All tensors as a probe group, a column `label` as the labels where there are no `labels`. Of columns that no model reads those of foreign dtypes are left out, which is told.
     ///
     /// # Errors
-    /// [`FaultKind::Invalid`] for a column of a dtype that clino does not read; those of [`TensorFile::read_at`].
+    /// [`FaultKind::Invalid`] for a column of a dtype that clino does not read; those of [`TensorFiles::read_at`].
     pub fn probe(&self, name: &str) -> Result<ProbeGroup, Fault> {
         for (column, dtype) in &self.foreign {
             if COLUMNS.contains(&column.as_str()) {
@@ -275,14 +275,14 @@ mod tests {
     }
 
     fn fault(header: &str, data: usize) -> Fault {
-        TensorFile::open(file(header, data).path()).unwrap_err()
+        TensorFiles::open(file(header, data).path()).unwrap_err()
     }
 
     #[test]
     fn a_sound_file_opens() {
         let header = r#"{"b":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]},"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},
             "__metadata__":{"format":"pt"}}"#;
-        let file = TensorFile::open(file(header, 8).path()).unwrap();
+        let file = TensorFiles::open(file(header, 8).path()).unwrap();
         let names: Vec<_> = file.manifest().tensors().iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
     }
@@ -309,14 +309,14 @@ mod tests {
         shard("2.safetensors", "a", 9).unwrap();
         let index = r#"{"metadata":{},"weight_map":{"a":"2.safetensors","b":"1.safetensors"}}"#;
         std::fs::write(directory.path().join("model.safetensors.index.json"), index).unwrap();
-        let model = TensorFile::model(directory.path()).unwrap();
+        let model = TensorFiles::model(directory.path()).unwrap();
         let names: Vec<_> = model.manifest().tensors().iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names, ["b", "a"]);
         assert_eq!(model.all().unwrap(), [Bytes::from(vec![7; 2]), Bytes::from(vec![9; 2])]);
         shard("2.safetensors", "b", 9).unwrap();
-        let fault = TensorFile::model(directory.path()).unwrap_err();
+        let fault = TensorFiles::model(directory.path()).unwrap_err();
         assert!(fault.message.contains("tensors[1].name: found \"b\" again"), "{fault}");
-        let folder = TensorFile::open(directory.path()).unwrap_err();
+        let folder = TensorFiles::open(directory.path()).unwrap_err();
         assert!(folder.message.ends_with("found a folder, expected a safetensors file"), "{folder}");
     }
 
@@ -344,7 +344,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&(100u64 << 20).to_le_bytes()).unwrap();
         file.write_all(b"{}").unwrap();
-        assert_eq!(TensorFile::open(file.path()).unwrap_err().kind, FaultKind::Invalid);
+        assert_eq!(TensorFiles::open(file.path()).unwrap_err().kind, FaultKind::Invalid);
     }
 
     #[test]
@@ -353,7 +353,7 @@ mod tests {
             let header = format!(
                 r#"{{"{name}":{{"dtype":"{dtype}","shape":[0],"data_offsets":[0,0]}},"a":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}}}"#
             );
-            TensorFile::open(file(&header, 0).path()).unwrap()
+            TensorFiles::open(file(&header, 0).path()).unwrap()
         };
         let snapshot = foreign("w", "F8_E4M3").check_parameters().unwrap_err();
         assert_eq!(

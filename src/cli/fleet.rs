@@ -2,10 +2,10 @@
 //!
 //! Owns: one listener a daemon, and the terminal. May not touch: what the table says.
 
-use super::dial::Shown;
-use super::fleet_view::{Fleet, Word};
+use super::connect::CredentialArguments;
+use super::fleet_view::{DaemonNews, Fleet};
 use super::out::{columns, lines, print, print_json};
-use super::selection::{Format, Selection, principal};
+use super::selection::{RunsFormat, Selection, principal};
 use super::watch::draw;
 use clap::Args;
 use clino_client::{Access, BEGINNING, Client};
@@ -28,7 +28,7 @@ const CURSOR: usize = 1;
 
 /// Shows the runs of many daemons in one live table.
 #[derive(Debug, Clone, Args)]
-pub struct Watch {
+pub struct WatchFleet {
     /// Addresses of the daemons: http://HOST:PORT, https://HOST:PORT or unix:///PATH; one that does not answer is retried.
     /// By default CLINO_ADDR, or the socket on which this user's clino serve listens.
     #[arg(value_name = "ADDR", default_values_t = [clino_client::endpoint::client_address()])]
@@ -37,20 +37,20 @@ pub struct Watch {
     #[arg(long, value_name = "SUBJECT", value_parser = principal, num_args = 1.., default_values = ["loss", "sharpness"])]
     show: Vec<Subject>,
     #[command(flatten)]
-    shown: Shown,
+    shown: CredentialArguments,
     #[command(flatten)]
     selection: Selection,
     /// Print the current state once and exit.
     #[arg(long)]
     once: bool,
     /// Output format; json prints one line per change.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = RunsFormat::Table)]
+    format: RunsFormat,
 }
 
-type Heard = (usize, Result<Word, Fault>);
+type Heard = (usize, Result<DaemonNews, Fault>);
 
-impl Watch {
+impl WatchFleet {
     /// Until it is interrupted, or once.
     ///
     /// # Errors
@@ -67,12 +67,12 @@ impl Watch {
             let address = address.clone();
             let access = access.clone();
             let filter = self.selection.filter();
-            let listener = Listener { place, address, access, filter };
+            let listener = DaemonListener { place, address, access, filter };
             listeners.spawn(listener.listen(sender.clone()));
         }
         drop(sender);
         match self.format {
-            Format::Table if std::io::stdout().is_terminal() => live(fleet, words).await,
+            RunsFormat::Table if std::io::stdout().is_terminal() => live(fleet, words).await,
             format => self.lines(fleet, words, format).await,
         }
     }
@@ -88,24 +88,29 @@ impl Watch {
         answers.sort_by_key(|(place, _)| *place);
         for (place, answer) in answers {
             let words = match answer {
-                Ok(news) => vec![Word::Here, Word::News(news)],
+                Ok(news) => vec![DaemonNews::Here, DaemonNews::News(news)],
                 Err(fault) if fault.kind == FaultKind::Invalid => return Err(fault),
-                Err(fault) => vec![Word::Away(why(&self.addresses[place], &fault))],
+                Err(fault) => vec![DaemonNews::Away(why(&self.addresses[place], &fault))],
             };
             for word in words {
-                if self.format == Format::Json {
-                    say(&mut fleet, place, &word, Format::Json)?;
+                if self.format == RunsFormat::Json {
+                    say(&mut fleet, place, &word, RunsFormat::Json)?;
                 }
                 fleet.apply(place, word);
             }
         }
         match self.format {
-            Format::Json => Ok(()),
-            Format::Table => print(&fleet.render(None, columns())),
+            RunsFormat::Json => Ok(()),
+            RunsFormat::Table => print(&fleet.render(None, columns())),
         }
     }
 
-    async fn lines(&self, mut fleet: Fleet, mut words: Receiver<Heard>, format: Format) -> Result<(), Fault> {
+    async fn lines(
+        &self,
+        mut fleet: Fleet,
+        mut words: Receiver<Heard>,
+        format: RunsFormat,
+    ) -> Result<(), Fault> {
         while let Some((place, word)) = words.recv().await {
             say(&mut fleet, place, &word?, format)?;
         }
@@ -114,10 +119,10 @@ impl Watch {
 }
 
 /// Prints a word as lines.
-fn say(fleet: &mut Fleet, place: usize, word: &Word, format: Format) -> Result<(), Fault> {
+fn say(fleet: &mut Fleet, place: usize, word: &DaemonNews, format: RunsFormat) -> Result<(), Fault> {
     match format {
-        Format::Json => fleet.json(place, word).iter().try_for_each(|line| print_json(&line.to_string())),
-        Format::Table => fleet.lines(place, word).iter().try_for_each(|line| print(&format!("{line}\n"))),
+        RunsFormat::Json => fleet.json(place, word).iter().try_for_each(|line| print_json(&line.to_string())),
+        RunsFormat::Table => fleet.lines(place, word).iter().try_for_each(|line| print(&format!("{line}\n"))),
     }
 }
 
@@ -161,14 +166,14 @@ async fn ask(address: &str, access: &Access, filter: &RunFilter) -> Result<RunNe
 }
 
 /// Hears of one daemon, and calls it again when it goes away.
-struct Listener {
+struct DaemonListener {
     place: usize,
     address: String,
     access: Access,
     filter: RunFilter,
 }
 
-impl Listener {
+impl DaemonListener {
     /// Until nobody looks any more, or the daemon does not understand what it is asked.
     async fn listen(self, out: Sender<Heard>) {
         let mut pause = FIRST_PAUSE;
@@ -186,7 +191,7 @@ impl Listener {
             // The same complaint is told once, not with every call.
             let said = why(&self.address, &fault);
             let news = told.as_ref() != Some(&said);
-            if news && out.send((self.place, Ok(Word::Away(said.clone())))).await.is_err() {
+            if news && out.send((self.place, Ok(DaemonNews::Away(said.clone())))).await.is_err() {
                 return;
             }
             told = Some(said);
@@ -209,11 +214,11 @@ impl Listener {
             let news = news?;
             if !here {
                 (here, *pause, *told) = (true, FIRST_PAUSE, None);
-                if out.send((self.place, Ok(Word::Here))).await.is_err() {
+                if out.send((self.place, Ok(DaemonNews::Here))).await.is_err() {
                     return Ok(());
                 }
             }
-            if out.send((self.place, Ok(Word::News(news)))).await.is_err() {
+            if out.send((self.place, Ok(DaemonNews::News(news)))).await.is_err() {
                 return Ok(());
             }
         }

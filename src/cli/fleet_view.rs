@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is heard of one daemon.
 #[derive(Debug, Clone)]
-pub enum Word {
+pub enum DaemonNews {
     /// It answers; what it held before is told anew.
     Here,
     /// What is new among its runs.
@@ -23,16 +23,16 @@ pub enum Word {
 }
 
 #[derive(Debug)]
-struct Daemon {
+struct DaemonView {
     address: String,
-    standing: Standing,
+    standing: DaemonStatus,
     runs: BTreeMap<RunId, RunSummary>,
     /// What was printed of each run last.
     told: BTreeMap<RunId, String>,
 }
 
 #[derive(Debug)]
-enum Standing {
+enum DaemonStatus {
     Called,
     Here,
     Away(String),
@@ -41,16 +41,16 @@ enum Standing {
 /// Daemons and their runs.
 #[derive(Debug)]
 pub struct Fleet {
-    daemons: Vec<Daemon>,
+    daemons: Vec<DaemonView>,
     show: Vec<Subject>,
 }
 
 impl Fleet {
     /// A view before any daemon has answered.
     pub fn new(addresses: &[String], show: Vec<Subject>) -> Self {
-        let daemon = |address: &String| Daemon {
+        let daemon = |address: &String| DaemonView {
             address: address.clone(),
-            standing: Standing::Called,
+            standing: DaemonStatus::Called,
             runs: BTreeMap::new(),
             told: BTreeMap::new(),
         };
@@ -58,15 +58,15 @@ impl Fleet {
     }
 
     /// Takes in a word of the daemon at `place`.
-    pub fn apply(&mut self, place: usize, word: Word) {
+    pub fn apply(&mut self, place: usize, word: DaemonNews) {
         let Some(daemon) = self.daemons.get_mut(place) else { return };
         match word {
-            Word::Here => {
-                daemon.standing = Standing::Here;
+            DaemonNews::Here => {
+                daemon.standing = DaemonStatus::Here;
                 daemon.runs.clear();
             }
-            Word::Away(why) => daemon.standing = Standing::Away(why),
-            Word::News(news) => {
+            DaemonNews::Away(why) => daemon.standing = DaemonStatus::Away(why),
+            DaemonNews::News(news) => {
                 news.forgotten.iter().for_each(|run| drop(daemon.runs.remove(run)));
                 daemon.runs.extend(news.runs.into_iter().map(|run| (run.run.clone(), run)));
             }
@@ -107,7 +107,8 @@ impl Fleet {
     }
 
     fn headline(&self) -> String {
-        let away = self.daemons.iter().filter(|daemon| matches!(daemon.standing, Standing::Away(_))).count();
+        let away =
+            self.daemons.iter().filter(|daemon| matches!(daemon.standing, DaemonStatus::Away(_))).count();
         let (runs, open) =
             self.runs().fold((0u64, 0), |(runs, open), run| (runs + 1, open + usize::from(!run.closed)));
         let daemons = count(self.daemons.len() as u64, "daemon");
@@ -116,7 +117,7 @@ impl Fleet {
 
     /// The runs of the daemons that are here.
     fn runs(&self) -> impl Iterator<Item = &RunSummary> {
-        let here = |daemon: &&Daemon| !matches!(daemon.standing, Standing::Away(_));
+        let here = |daemon: &&DaemonView| !matches!(daemon.standing, DaemonStatus::Away(_));
         self.daemons.iter().filter(here).flat_map(|daemon| daemon.runs.values())
     }
 
@@ -124,7 +125,7 @@ impl Fleet {
     fn remarks(&self, narrow: bool) -> String {
         let mut text = String::new();
         for daemon in self.daemons.iter().filter(|_| narrow) {
-            if let Standing::Away(why) = &daemon.standing {
+            if let DaemonStatus::Away(why) = &daemon.standing {
                 text += &format!("{} is away: {}\n", shown(&daemon.address), harmless(why));
             }
         }
@@ -144,7 +145,7 @@ impl Fleet {
 
     /// How rows name a daemon: in a few columns without what all addresses begin with, and not at all where it is the only
     /// one.
-    fn titled(&self, daemon: &Daemon, narrow: bool) -> String {
+    fn titled(&self, daemon: &DaemonView, narrow: bool) -> String {
         let address = shown(&daemon.address);
         match (narrow, self.daemons.len()) {
             (false, _) => address,
@@ -154,7 +155,7 @@ impl Fleet {
     }
 
     /// Those that take snapshots come first, each in the order in which they were opened.
-    fn rows(&self, daemon: &Daemon, narrow: bool) -> Vec<Vec<String>> {
+    fn rows(&self, daemon: &DaemonView, narrow: bool) -> Vec<Vec<String>> {
         let address = self.titled(daemon, narrow);
         let note = |state: String| {
             let mut cells = vec![address.clone(), NOTHING.into(), NOTHING.into(), state];
@@ -162,11 +163,11 @@ impl Fleet {
             vec![cells]
         };
         match &daemon.standing {
-            Standing::Called => note("called".into()),
-            Standing::Away(_) if narrow => note("away".into()),
-            Standing::Away(why) => note(format!("away: {}", harmless(why))),
-            Standing::Here if daemon.runs.is_empty() => note("no runs".into()),
-            Standing::Here => {
+            DaemonStatus::Called => note("called".into()),
+            DaemonStatus::Away(_) if narrow => note("away".into()),
+            DaemonStatus::Away(why) => note(format!("away: {}", harmless(why))),
+            DaemonStatus::Here if daemon.runs.is_empty() => note("no runs".into()),
+            DaemonStatus::Here => {
                 let (open, closed): (Vec<_>, Vec<_>) = daemon.runs.values().partition(|run| !run.closed);
                 open.into_iter().chain(closed).map(|run| self.row(&address, run)).collect()
             }
@@ -189,13 +190,13 @@ impl Fleet {
 
     /// A word of the daemon at `place` as lines for logs: one a change. A run of which nothing has changed that a line
     /// tells has none.
-    pub fn lines(&mut self, place: usize, word: &Word) -> Vec<String> {
+    pub fn lines(&mut self, place: usize, word: &DaemonNews) -> Vec<String> {
         let Some(daemon) = self.daemons.get(place) else { return Vec::new() };
         let address = shown(&daemon.address);
         let news = match word {
-            Word::Here => return vec![format!("{address} is here")],
-            Word::Away(why) => return vec![format!("{address} is away: {}", harmless(why))],
-            Word::News(news) => news,
+            DaemonNews::Here => return vec![format!("{address} is here")],
+            DaemonNews::Away(why) => return vec![format!("{address} is away: {}", harmless(why))],
+            DaemonNews::News(news) => news,
         };
         let told: Vec<(RunId, String)> =
             news.runs.iter().map(|run| (run.run.clone(), self.line(&address, run))).collect();
@@ -229,13 +230,13 @@ impl Fleet {
     }
 
     /// The same as objects.
-    pub fn json(&self, place: usize, word: &Word) -> Vec<Json> {
+    pub fn json(&self, place: usize, word: &DaemonNews) -> Vec<Json> {
         let Some(daemon) = self.daemons.get(place) else { return Vec::new() };
         let address = &daemon.address;
         match word {
-            Word::Here => vec![json!({"daemon": address, "event": "here"})],
-            Word::Away(why) => vec![json!({"daemon": address, "event": "away", "why": why})],
-            Word::News(news) => {
+            DaemonNews::Here => vec![json!({"daemon": address, "event": "here"})],
+            DaemonNews::Away(why) => vec![json!({"daemon": address, "event": "away", "why": why})],
+            DaemonNews::News(news) => {
                 let forgotten = |run: &RunId| json!({"daemon": address, "event": "forgotten", "run": run.0});
                 let runs = news.runs.iter().map(|run| self.object(address, run));
                 runs.chain(news.forgotten.iter().map(forgotten)).collect()
@@ -290,9 +291,9 @@ mod tests {
         let mut fleet =
             Fleet::new(&addresses, vec!["loss".parse().unwrap(), "mean(loss@*)".parse().unwrap()]);
         let closed = RunSummary { closed: true, ..named("r-1", "first") };
-        fleet.apply(0, Word::Here);
-        fleet.apply(0, Word::News(RunNews { runs: vec![closed, measured()], forgotten: vec![] }));
-        fleet.apply(1, Word::Away("no daemon at \x1b[2J".into()));
+        fleet.apply(0, DaemonNews::Here);
+        fleet.apply(0, DaemonNews::News(RunNews { runs: vec![closed, measured()], forgotten: vec![] }));
+        fleet.apply(1, DaemonNews::Away("no daemon at \x1b[2J".into()));
         fleet
     }
 
@@ -344,7 +345,7 @@ mod tests {
     #[test]
     fn one_is_no_plural() {
         let mut fleet = Fleet::new(&["unix:///a".to_owned()], vec![]);
-        fleet.apply(0, Word::News(RunNews { runs: vec![measured()], forgotten: vec![] }));
+        fleet.apply(0, DaemonNews::News(RunNews { runs: vec![measured()], forgotten: vec![] }));
         assert_eq!(fleet.headline(), "1 daemon, 0 away; 1 run, 1 open");
     }
 
@@ -352,32 +353,32 @@ mod tests {
     fn a_group_that_no_run_has_is_told() {
         let mut fleet = Fleet::new(&["unix:///a".to_owned()], vec!["loss@fr".parse().unwrap()]);
         assert!(!fleet.render(None, None).contains("no run has"));
-        fleet.apply(0, Word::News(RunNews { runs: vec![measured()], forgotten: vec![] }));
+        fleet.apply(0, DaemonNews::News(RunNews { runs: vec![measured()], forgotten: vec![] }));
         assert!(fleet.render(None, None).ends_with("no run has a group fr: there are de, en\n"));
     }
 
     #[test]
     fn what_a_daemon_forgets_goes_and_one_that_comes_back_tells_anew() {
         let mut fleet = fleet();
-        fleet.apply(0, Word::News(RunNews { runs: vec![], forgotten: vec![RunId("r-1".into())] }));
+        fleet.apply(0, DaemonNews::News(RunNews { runs: vec![], forgotten: vec![RunId("r-1".into())] }));
         assert!(!fleet.render(None, None).contains("first") && fleet.render(None, None).contains("second"));
-        fleet.apply(0, Word::Here);
+        fleet.apply(0, DaemonNews::Here);
         assert!(fleet.render(None, None).contains("no runs"));
     }
 
     #[test]
     fn a_change_is_a_line_or_an_object() {
         let mut fleet = fleet();
-        let news = Word::News(RunNews { runs: vec![measured()], forgotten: vec![RunId("r-9".into())] });
+        let news = DaemonNews::News(RunNews { runs: vec![measured()], forgotten: vec![RunId("r-9".into())] });
         let said =
             "unix:///a second (p): measuring, step 30, lag 10, loss 0.50000 ± 0.25, mean(loss@*) –, STOP";
         assert_eq!(fleet.lines(0, &news), [said, "unix:///a forgot the run r-9"]);
         // Another snapshot came in, of which a line tells nothing.
         let again = RunSummary { next_sequence: 9, ..measured() };
-        let again = Word::News(RunNews { runs: vec![again], forgotten: vec![] });
+        let again = DaemonNews::News(RunNews { runs: vec![again], forgotten: vec![] });
         assert_eq!(fleet.lines(0, &again), [""; 0]);
         let further = RunSummary { pending: 0, ..measured() };
-        let further = Word::News(RunNews { runs: vec![further], forgotten: vec![] });
+        let further = DaemonNews::News(RunNews { runs: vec![further], forgotten: vec![] });
         assert!(fleet.lines(0, &further)[0].contains("second (p): open"));
         let objects = fleet.json(0, &news);
         assert_eq!(
@@ -386,7 +387,7 @@ mod tests {
         );
         assert_eq!((&objects[0]["advice"], &objects[0]["lag_steps"]), (&json!("stop"), &json!(10)));
         assert_eq!(objects[1], json!({"daemon": "unix:///a", "event": "forgotten", "run": "r-9"}));
-        let away = fleet.json(1, &Word::Away("why".into()));
+        let away = fleet.json(1, &DaemonNews::Away("why".into()));
         assert_eq!(away, [json!({"daemon": "unix:///b", "event": "away", "why": "why"})]);
     }
 }

@@ -5,7 +5,7 @@
 use super::grid::{Column, Grid};
 use super::out::{columns, out, print};
 use super::which;
-use crate::store::sqlite::{self, COLUMNS, Cell, Csv, JsonLines, Sheet, export, parquet, query, schema};
+use crate::store::sqlite::{self, COLUMNS, Cell, Csv, JsonLines, RowSink, export, parquet, query, schema};
 use clap::{Args, ValueEnum};
 use clino_domain::Fault;
 use clino_domain::text::{harmless_lines, shown};
@@ -23,15 +23,15 @@ pub struct Query {
     #[arg(long, value_name = "SELECT", required_unless_present = "schema")]
     sql: Option<String>,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = QueryFormat::Table)]
+    format: QueryFormat,
     /// Only print the tables and views, with the meaning of each column
     #[arg(long)]
     schema: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+enum QueryFormat {
     /// A table for the terminal; the whole result is held in memory
     Table,
     /// Comma-separated values with a header
@@ -73,13 +73,13 @@ pub fn ask(arguments: &Query) -> Result<(), Fault> {
     let (Some(data), Some(sql), false) = (&arguments.data, &arguments.sql, arguments.schema) else {
         return print(&schema());
     };
-    let sheet: Box<dyn Sheet> = match arguments.format {
-        Format::Table => Box::new(Terminal::default()),
-        Format::Csv if io::stdout().is_terminal() => Box::new(Visible(Csv::new(stdout()))),
-        Format::Csv => Box::new(Csv::new(stdout())),
-        Format::Jsonl => Box::new(JsonLines::new(stdout())),
+    let sink: Box<dyn RowSink> = match arguments.format {
+        QueryFormat::Table => Box::new(Terminal::default()),
+        QueryFormat::Csv if io::stdout().is_terminal() => Box::new(Visible(Csv::new(stdout()))),
+        QueryFormat::Csv => Box::new(Csv::new(stdout())),
+        QueryFormat::Jsonl => Box::new(JsonLines::new(stdout())),
     };
-    query(data, sql, sheet)
+    query(data, sql, sink)
 }
 
 /// Writes the readings to a file.
@@ -94,7 +94,7 @@ pub fn write(arguments: &Export) -> Result<(), Fault> {
     });
     let run = run.transpose()?;
     let run = run.as_ref().map(|run| run.0.as_str());
-    let sheet: Box<dyn Sheet> = match (&arguments.parquet, &arguments.csv, &arguments.jsonl) {
+    let sink: Box<dyn RowSink> = match (&arguments.parquet, &arguments.csv, &arguments.jsonl) {
         (Some(path), _, _) => parquet(path, &COLUMNS).map_err(|error| unwritable(path, &error))?,
         (_, Some(path), _) if path == Path::new("-") && io::stdout().is_terminal() => {
             Box::new(Visible(Csv::new(output(path)?)))
@@ -103,7 +103,7 @@ pub fn write(arguments: &Export) -> Result<(), Fault> {
         (_, _, Some(path)) => Box::new(JsonLines::new(output(path)?)),
         _ => return Err(Fault::invalid("form", "found none, expected --parquet, --csv or --jsonl")),
     };
-    export(&arguments.data, run, arguments.project.as_deref(), sheet)
+    export(&arguments.data, run, arguments.project.as_deref(), sink)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Fault {
@@ -123,7 +123,7 @@ fn output(path: &Path) -> Result<Box<dyn Write>, Fault> {
 /// Values on a terminal, which no program reads: what is hidden in them is escaped.
 struct Visible<S>(S);
 
-impl<S: Sheet> Sheet for Visible<S> {
+impl<S: RowSink> RowSink for Visible<S> {
     fn head(&mut self, columns: &[String]) -> io::Result<()> {
         let columns: Vec<_> = columns.iter().map(|column| shown(column)).collect();
         self.0.head(&columns)
@@ -149,7 +149,7 @@ struct Terminal {
     rows: Vec<Vec<Cell>>,
 }
 
-impl Sheet for Terminal {
+impl RowSink for Terminal {
     fn head(&mut self, columns: &[String]) -> io::Result<()> {
         self.columns = columns.to_vec();
         Ok(())

@@ -3,21 +3,21 @@
 //! Owns: its arguments, the JSON and the lines on stdout. May not touch: how a measure is computed.
 
 use super::arguments;
-use super::files::TensorFile;
+use super::files::TensorFiles;
 use super::interrupt::Interrupt;
 use super::listing::Listing;
-use super::model::{HEADER, Model};
+use super::model::{HEADER, ModelArguments};
 use super::out::{columns, print, say};
-use super::progress::{Now, Progress};
+use super::progress::{Now, ProgressLine};
 use super::words::count;
-use crate::pipeline::{self, Listener, Memory};
+use crate::pipeline::{self, ReadingListener, RunMemory};
 use clap::{Args, ValueEnum};
 use clino_domain::text::{listed, shown};
 use clino_domain::{
-    Admitted, Examiner, Fault, FaultKind, InMemory, MeasureRequest, ParameterSource, Planned, Reading,
-    References, RunSpec, Snapshot, Work,
+    Fault, FaultKind, InMemory, MeasureRequest, ParameterSource, Planned, Reading, References, RunSpec,
+    RunValidator, Snapshot, ValidatedRun, Work,
 };
-use clino_engine::{Arrived, Examination, Session, Stop, Task};
+use clino_engine::{Arrived, Session, Stop, Task, Validator};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const MOST_NAMED: usize = 6;
 #[derive(Debug, Args)]
 pub struct Measured {
     #[command(flatten)]
-    pub model: Model,
+    pub model: ModelArguments,
     /// Parameters at initialization; for a fine-tuned model the pretrained one, whose head may differ or be missing
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
@@ -56,17 +56,17 @@ impl Measured {
     ///
     /// # Errors
     /// Files that cannot be read; [`FaultKind::Invalid`] with every wrong field in the message.
-    pub fn admitted(&self) -> Result<(RunSpec, Admitted), Fault> {
+    pub fn validated(&self) -> Result<(RunSpec, ValidatedRun), Fault> {
         let mut spec = self.model.specification(self.measure.clone(), self.seed, self.precision.into())?;
         spec.budget = self.budget;
-        let admitted = Examination.examine(&spec).map_err(in_words)?;
-        Ok((spec, admitted))
+        let validated = Validator.validate(&spec).map_err(in_words)?;
+        Ok((spec, validated))
     }
 }
 
 /// Arguments of `clino measure`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct MeasureArguments {
     #[command(flatten)]
     measured: Measured,
     /// Measure this many times, like snapshots of one run: searches start where the last one ended, and the plan is
@@ -74,13 +74,13 @@ pub struct Arguments {
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = MeasureFormat::Table)]
+    format: MeasureFormat,
 }
 
 /// Output format of `clino measure` and `clino plan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum MeasureFormat {
     /// A table for people
     Table,
     /// One JSON object for scripts
@@ -89,10 +89,10 @@ pub enum Format {
 
 /// What scripts read on stdout.
 #[derive(Serialize)]
-struct Answer {
+struct MeasureAnswer {
     readings: Vec<Reading>,
     /// What was predicted of each measure, cheapest first.
-    plan: Vec<Line>,
+    plan: Vec<MeasureLine>,
     /// Warnings about the files: what may differ from what their author expects.
     warnings: Vec<String>,
     seconds: f64,
@@ -103,7 +103,7 @@ struct Answer {
 
 /// A measure and what it was predicted to do on one group, and to take on all of them.
 #[derive(Serialize)]
-struct Line {
+struct MeasureLine {
     measure: String,
     work: Work,
     seconds: Option<f64>,
@@ -113,22 +113,28 @@ struct Line {
 ///
 /// # Errors
 /// Bad files or parameters; nothing is printed on stdout then.
-pub fn run(arguments: Arguments) -> Result<u8, Fault> {
+pub fn run(arguments: MeasureArguments) -> Result<u8, Fault> {
     let begun = Instant::now();
-    let (spec, admitted) = arguments.measured.admitted()?;
-    let mut desk = Desk::new(&arguments, &admitted);
-    let note = desk.passes(&admitted, spec.seed)?;
-    let code = if note.is_some() { desk.interrupt.as_ref().and_then(Interrupt::code) } else { None };
-    if arguments.format == Format::Json {
-        let line = |(measure, planned): (&MeasureRequest, &Planned)| Line {
+    let (spec, validated) = arguments.measured.validated()?;
+    let mut measuring = MeasureLoop::new(&arguments, &validated);
+    let note = measuring.passes(&validated, spec.seed)?;
+    let code = if note.is_some() { measuring.interrupt.as_ref().and_then(Interrupt::code) } else { None };
+    if arguments.format == MeasureFormat::Json {
+        let line = |(measure, planned): (&MeasureRequest, &Planned)| MeasureLine {
             measure: measure.name.clone(),
             work: planned.work,
             seconds: planned.seconds,
         };
-        let plan = admitted.measures.iter().zip(&desk.plan).map(line).collect();
-        let readings = desk.newest.readings();
-        let warnings = desk.warnings;
-        print_json(&Answer { readings, plan, warnings, seconds: begun.elapsed().as_secs_f64(), note })?;
+        let plan = validated.measures.iter().zip(&measuring.plan).map(line).collect();
+        let readings = measuring.newest.readings();
+        let warnings = measuring.warnings;
+        print_json(&MeasureAnswer {
+            readings,
+            plan,
+            warnings,
+            seconds: begun.elapsed().as_secs_f64(),
+            note,
+        })?;
     }
     Ok(code.unwrap_or(0))
 }
@@ -165,11 +171,11 @@ impl Newest {
 }
 
 /// Where passes are made and readings printed.
-struct Desk<'a> {
-    arguments: &'a Arguments,
+struct MeasureLoop<'a> {
+    arguments: &'a MeasureArguments,
     /// What each measure is known to cost.
     plan: Vec<Planned>,
-    memory: Memory,
+    memory: RunMemory,
     newest: Newest,
     stop: Stop,
     interrupt: Option<Interrupt>,
@@ -181,12 +187,12 @@ struct Desk<'a> {
     printing: bool,
 }
 
-impl<'a> Desk<'a> {
-    fn new(arguments: &'a Arguments, admitted: &Admitted) -> Self {
+impl<'a> MeasureLoop<'a> {
+    fn new(arguments: &'a MeasureArguments, validated: &ValidatedRun) -> Self {
         Self {
             arguments,
-            plan: admitted.plan.clone(),
-            memory: Memory::default(),
+            plan: validated.plan.clone(),
+            memory: RunMemory::default(),
             newest: Newest::default(),
             stop: Stop::default(),
             interrupt: None,
@@ -197,15 +203,15 @@ impl<'a> Desk<'a> {
     }
 
     /// All passes; what is said where a signal ended them early.
-    fn passes(&mut self, admitted: &Admitted, seed: u64) -> Result<Option<String>, Fault> {
+    fn passes(&mut self, validated: &ValidatedRun, seed: u64) -> Result<Option<String>, Fault> {
         let measured = &self.arguments.measured;
-        let layout = &*admitted.layout;
+        let layout = &*validated.layout;
         let init =
             reference(measured.init.as_deref(), |snapshot| InMemory::initialization(snapshot, layout))?;
         let previous = reference(measured.previous.as_deref(), |snapshot| InMemory::new(snapshot, layout))?;
         let mut snapshot = Some(measured.model.snapshot()?);
-        self.warnings = snapshot.iter().flat_map(|held| warnings(admitted, held)).collect();
-        self.warnings.extend(init.iter().filter_map(|init| lacking(&**init, admitted)));
+        self.warnings = snapshot.iter().flat_map(|held| warnings(validated, held)).collect();
+        self.warnings.extend(init.iter().filter_map(|init| lacking(&**init, validated)));
         self.warnings.iter().for_each(|warning| super::warn(warning));
         let references = References { init, previous };
         let engine = measured.model.engine()?;
@@ -214,7 +220,7 @@ impl<'a> Desk<'a> {
             // The last time its bytes are freed as they are read.
             let Some(snapshot) = (if left > 0 { snapshot.clone() } else { snapshot.take() }) else { break };
             let arrived = Arrived { snapshot, references: references.clone(), statistics: None };
-            let session = engine.take(admitted, seed, arrived);
+            let session = engine.take(validated, seed, arrived);
             let mut session = session.map_err(|fault| at(&measured.model.snapshot, fault))?;
             match self.pass(&mut session, left) {
                 Ok(costs) if left > 0 => {
@@ -234,7 +240,7 @@ impl<'a> Desk<'a> {
     /// One pass, with the number of passes left after it; the last one is printed as it goes.
     fn pass(&mut self, session: &mut Session<'_>, left: u32) -> Result<Vec<Option<Planned>>, Fault> {
         let tasks = session.tasks();
-        if self.arguments.format == Format::Table {
+        if self.arguments.format == MeasureFormat::Table {
             self.listing = Some(Listing::new(&tasks, columns()));
         }
         let listing = self.listing.as_ref().filter(|_| left == 0);
@@ -244,7 +250,7 @@ impl<'a> Desk<'a> {
         let repeat = self.arguments.repeat;
         let pass = if repeat > 1 { format!(" (pass {} of {repeat})", repeat - left) } else { String::new() };
         let made = &mut self.newest.now;
-        let progress = Progress::begin();
+        let progress = ProgressLine::begin();
         let mut teller = Teller { listing, made, of: tasks.len(), pass, progress, failed: None };
         let budget = self.arguments.measured.budget;
         let costs = pipeline::evaluate(session, &mut self.memory, budget, &self.stop, &mut teller);
@@ -276,12 +282,12 @@ struct Teller<'a> {
     made: &'a mut Vec<Reading>,
     of: usize,
     pass: String,
-    progress: Progress,
+    progress: ProgressLine,
     /// Why a line could not be printed.
     failed: Option<Fault>,
 }
 
-impl Listener for Teller<'_> {
+impl ReadingListener for Teller<'_> {
     fn begins(&mut self, task: &Task, left: &dyn Fn() -> Option<f64>) {
         let on = task.group.as_ref().map(|group| format!(" on {}", shown(group))).unwrap_or_default();
         let what = format!("{}{on}{}", task.measure.name, self.pass);
@@ -300,8 +306,8 @@ impl Listener for Teller<'_> {
 }
 
 /// Warnings about a run and its snapshot: what may differ from what their author expects.
-pub fn warnings(admitted: &Admitted, snapshot: &Snapshot) -> Vec<String> {
-    admitted.warnings.iter().cloned().chain(admitted.layout.remarks(snapshot.manifest())).collect()
+pub fn warnings(validated: &ValidatedRun, snapshot: &Snapshot) -> Vec<String> {
+    validated.warnings.iter().cloned().chain(validated.layout.remarks(snapshot.manifest())).collect()
 }
 
 /// What a snapshot is compared with, from the file where it is.
@@ -310,18 +316,18 @@ fn reference(
     hold: impl FnOnce(Snapshot) -> Result<InMemory, Fault>,
 ) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
     let Some(path) = path else { return Ok(None) };
-    let snapshot = TensorFile::model(path)?.snapshot(HEADER)?;
+    let snapshot = TensorFiles::model(path)?.snapshot(HEADER)?;
     let held = hold(snapshot).map_err(|fault| at(path, fault))?;
     Ok(Some(Arc::new(held)))
 }
 
 /// What is said of an initialization that lacks the head.
-fn lacking(init: &dyn ParameterSource, admitted: &Admitted) -> Option<String> {
-    let parameters = admitted.layout.parameters().iter().enumerate();
+fn lacking(init: &dyn ParameterSource, validated: &ValidatedRun) -> Option<String> {
+    let parameters = validated.layout.parameters().iter().enumerate();
     let lacking = parameters.filter(|(index, _)| !init.has(*index));
     let names: Vec<String> = lacking.map(|(_, spec)| format!("{} {:?}", spec.name, spec.shape)).collect();
     (!names.is_empty()).then(|| {
-        let compared = admitted.measures.iter().zip(&admitted.needs);
+        let compared = validated.measures.iter().zip(&validated.needs);
         let compared = compared.filter(|(_, needs)| needs.init || needs.init_if_given);
         let measures: Vec<&str> = compared.map(|(measure, _)| measure.name.as_str()).collect();
         format!(

@@ -2,17 +2,17 @@
 //!
 //! Owns: how the catalogue is laid out. May not touch: what is in it.
 
-use super::catalogue::{self, Arguments, Look, cell, parameter_lines, parameter_table};
-use clino_domain::{Examiner, Fault, MeasureInfo};
-use clino_engine::Examination;
+use super::catalogue::{self, CatalogueArguments, Look, cell, parameter_lines, parameter_table};
+use clino_domain::{Fault, MeasureInfo, RunValidator};
+use clino_engine::Validator;
 use std::fmt::Write as _;
 
 /// Prints the catalogue.
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] for a name that it does not have.
-pub fn run(arguments: &Arguments) -> Result<(), Fault> {
-    catalogue::print(arguments, Examination.catalogue(), &Look { name: |info| info.name, text, markdown })
+pub fn run(arguments: &CatalogueArguments) -> Result<(), Fault> {
+    catalogue::print(arguments, Validator.catalogue(), &Look { name: |info| info.name, text, markdown })
 }
 
 /// What it needs, as people say it.

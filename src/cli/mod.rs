@@ -6,9 +6,9 @@ mod arguments;
 mod bench;
 mod catalogue;
 mod compare;
+mod connect;
 mod decide;
 mod decision;
-mod dial;
 mod files;
 mod fleet;
 mod fleet_view;
@@ -45,7 +45,7 @@ mod words;
 
 use clap::{Parser, Subcommand};
 use clino_domain::text::{harmless, harmless_lines};
-use clino_domain::{Devices, Fault, FaultKind, Place};
+use clino_domain::{Devices, EnginePlace, Fault, FaultKind};
 use clino_engine::Engine;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -72,7 +72,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: receive snapshots over gRPC and measure them.
-    Serve(Box<serve::Arguments>),
+    Serve(Box<serve::ServeArguments>),
     /// Open a run and print its id.
     Open(Box<open::Open>),
     /// Send a safetensors file to a run, as the parameters at one step.
@@ -84,7 +84,7 @@ enum Command {
     /// Compare runs by any reading, best first.
     Compare(Box<compare::Compare>),
     /// Show the runs of many daemons in one live table.
-    Fleet(fleet::Watch),
+    Fleet(fleet::WatchFleet),
     /// Show the decision of a run's policy.
     Decision(decision::Ask),
     /// Override a STOP, with a reason.
@@ -92,25 +92,25 @@ enum Command {
     /// Close a run: waiting snapshots are still measured, then its watchers end.
     Close(open::Close),
     /// Measure a snapshot in a file, without a daemon.
-    Measure(Box<measure::Arguments>),
+    Measure(Box<measure::MeasureArguments>),
     /// Predict what measures will cost on this machine.
-    Plan(Box<plan::Arguments>),
+    Plan(Box<plan::PlanArguments>),
     /// List all measures: formulas, parameters and defaults, cost, needs, invariance, source.
-    Measures(catalogue::Arguments),
+    Measures(catalogue::CatalogueArguments),
     /// Query a history with SQL.
     Query(history::Query),
     /// Write the readings of a history to a Parquet, CSV or JSON file.
     Export(history::Export),
     /// List the rules of policies: parameters and defaults, source.
-    Rules(catalogue::Arguments),
+    Rules(catalogue::CatalogueArguments),
     /// Replay a policy over a history: where would it have stopped?
-    Decide(decide::Arguments),
+    Decide(decide::DecideArguments),
     /// Create a token and its entry for the tokens file.
-    Token(token::Arguments),
+    Token(token::TokenArguments),
     /// Test a GPU against the CPU: kernels, whole measures, bandwidth. For a first run on a machine, and for bug reports.
-    Selftest(selftest::Arguments),
+    Selftest(selftest::SelftestArguments),
     /// Time parts of the engine: names on standard input, one line of JSON for each.
-    Bench(Box<bench::Arguments>),
+    Bench(Box<bench::BenchArguments>),
 }
 
 /// Number of processors that this process may use.
@@ -128,7 +128,7 @@ fn warn(sentence: &str) {
 /// # Errors
 /// If a GPU that was named cannot be used.
 fn engine_at(threads: usize, devices: &Devices) -> Result<Engine, Fault> {
-    let place = Place { threads, devices: devices.clone(), libraries: crate::config::cuda_libraries() };
+    let place = EnginePlace { threads, devices: devices.clone(), libraries: crate::config::cuda_libraries() };
     let (engine, instead) = Engine::open(&place)?;
     if let Some(reason) = instead {
         out::say(&format!("clino: no GPU, computing on the CPU: {}", harmless(&reason)));

@@ -3,7 +3,7 @@
 //! Owns: their arguments and how they are read. May not touch: what is done with them.
 
 use super::arguments;
-use super::files::TensorFile;
+use super::files::TensorFiles;
 use super::kinds;
 use clap::Args;
 use clino_domain::{Devices, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader};
@@ -15,7 +15,7 @@ pub const HEADER: SnapshotHeader = SnapshotHeader::live(0);
 
 /// Arguments of commands without a daemon.
 #[derive(Debug, Args)]
-pub struct Model {
+pub struct ModelArguments {
     /// config.json of the model, or its folder: bert, roberta, xlm-roberta sequence classifier, or an mlp as
     /// {"model_type":"mlp","sizes":[8,32,3],"hidden_act":"relu"}
     #[arg(long, value_name = "FILE")]
@@ -36,7 +36,7 @@ pub struct Model {
     pub device: Devices,
 }
 
-impl Model {
+impl ModelArguments {
     /// What a run over these files would be.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Model {
         precision: Precision,
     ) -> Result<RunSpec, Fault> {
         let config_json = kinds::config(&self.config)?;
-        let group = |(name, path): &(String, PathBuf)| TensorFile::open(path)?.probe(name);
+        let group = |(name, path): &(String, PathBuf)| TensorFiles::open(path)?.probe(name);
         let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
         Ok(RunSpec { measures, seed, precision, ..RunSpec::new(config_json, groups) })
     }
@@ -58,7 +58,7 @@ impl Model {
     /// # Errors
     /// If the file cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Fault> {
-        TensorFile::model(&self.snapshot)?.snapshot(HEADER)
+        TensorFiles::model(&self.snapshot)?.snapshot(HEADER)
     }
 
     /// An engine on the chosen devices; warns if it falls back to the CPU because no GPU can be used.

@@ -2,8 +2,8 @@
 //!
 //! Owns: nothing beside its arguments. May not touch: what makes a run valid (the daemon says so).
 
-use super::dial::Dial;
-use super::files::TensorFile;
+use super::connect::ConnectArguments;
+use super::files::TensorFiles;
 use super::grid::{Column, Grid};
 use super::kinds;
 use super::out::{columns, print, say};
@@ -31,7 +31,7 @@ enum Snapshots {
 #[derive(Debug, Clone, Args)]
 pub struct Open {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// The model: a Hugging Face config.json or its folder, or for an mlp
     /// {"model_type":"mlp","sizes":[8,32,3],"hidden_act":"relu"}.
     #[arg(long)]
@@ -117,7 +117,7 @@ impl Open {
         plan.spec.label = self.label()?;
         plan.spec.policy = self.policy.as_deref().map(policy::load).transpose()?;
         for (group, file) in &self.probes {
-            plan.spec.groups.push(TensorFile::open(file)?.probe(group)?);
+            plan.spec.groups.push(TensorFiles::open(file)?.probe(group)?);
         }
         match &self.key {
             Some(key) => Ok(plan.key(key)),
@@ -146,7 +146,7 @@ pub(super) fn planned(opened: &OpenedRun) -> Grid {
 #[derive(Debug, Clone, Args)]
 pub struct Close {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// The run: its id, the start of its id, its name, or latest.
     run: String,
 }

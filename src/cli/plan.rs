@@ -6,14 +6,14 @@
 //! Owns: its arguments, the clock, what is made of both. May not touch: the plan, which is the engine's.
 
 use super::grid::{Column, Grid};
-use super::measure::{Format, Measured, print_json, warnings};
+use super::measure::{MeasureFormat, Measured, print_json, warnings};
 use super::out::{columns, print};
-use super::progress::{Now, Progress};
+use super::progress::{Now, ProgressLine};
 use super::table::{number, times};
 use super::view::titled;
 use super::words::{NOTHING, count, within};
 use clap::Args;
-use clino_domain::{Admitted, Devices, Fault, MeasureRequest, Value, Work};
+use clino_domain::{Devices, Fault, MeasureRequest, ValidatedRun, Value, Work};
 use clino_engine::{Bench, Implementation, Task};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 
 /// Arguments of `clino plan`: those of `clino measure`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct PlanArguments {
     #[command(flatten)]
     measured: Measured,
     /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = MeasureFormat::Table)]
+    format: MeasureFormat,
 }
 
 /// So often each part is timed, unless it takes long.
@@ -58,14 +58,14 @@ impl Rates {
 
 /// What scripts read on stdout.
 #[derive(Debug, Serialize)]
-pub(super) struct Answer {
+pub(super) struct PlanAnswer {
     model_type: String,
     parameters: u64,
     threads: usize,
     /// Seconds of each part, as timed now.
     rates: Rates,
     /// From the cheapest to the most expensive.
-    plan: Vec<Line>,
+    plan: Vec<PlanLine>,
     /// Of all of them.
     seconds: f64,
     budget: Option<f64>,
@@ -73,7 +73,7 @@ pub(super) struct Answer {
 
 /// A measure: what it will do on one group, and take on all of them.
 #[derive(Debug, Serialize)]
-struct Line {
+struct PlanLine {
     measure: String,
     parameters: BTreeMap<String, Value>,
     work: Work,
@@ -90,33 +90,33 @@ struct Line {
 ///
 /// # Errors
 /// Those of `clino measure`; [`clino_domain::FaultKind::Invalid`] for a GPU.
-pub fn run(arguments: &Arguments) -> Result<(), Fault> {
+pub fn run(arguments: &PlanArguments) -> Result<(), Fault> {
     let answer = answer(&arguments.measured)?;
     match arguments.format {
-        Format::Json => print_json(&answer),
-        Format::Table => print(&text(&answer, columns())),
+        MeasureFormat::Json => print_json(&answer),
+        MeasureFormat::Table => print(&text(&answer, columns())),
     }
 }
 
-fn answer(measured: &Measured) -> Result<Answer, Fault> {
+fn answer(measured: &Measured) -> Result<PlanAnswer, Fault> {
     let model = &measured.model;
     if model.device != Devices::Cpu {
         let found = format!("found {}, expected cpu: only CPUs are timed;", model.device);
         let instead = "on a GPU `clino measure --repeat 2 --format json` shows the seconds of each measure";
         return Err(Fault::invalid("device", format!("{found} {instead}")));
     }
-    let (spec, admitted) = measured.admitted()?;
-    let parameters = admitted.parameter_count();
+    let (spec, validated) = measured.validated()?;
+    let parameters = validated.parameter_count();
     let snapshot = model.snapshot()?;
-    warnings(&admitted, &snapshot).iter().for_each(|warning| super::warn(warning));
+    warnings(&validated, &snapshot).iter().for_each(|warning| super::warn(warning));
     let config = spec.config_json.as_str();
-    let mut bench = Bench::new(admitted.clone(), snapshot, model.threads(), config, Implementation::Fused)?;
+    let mut bench = Bench::new(validated.clone(), snapshot, model.threads(), config, Implementation::Fused)?;
     let tasks = bench.tasks()?;
     let rates = rates(&mut bench, parameters)?;
-    let plan = plan(&admitted, &tasks, rates, measured);
+    let plan = plan(&validated, &tasks, rates, measured);
     let seconds = plan.iter().map(|line| line.seconds).sum();
-    Ok(Answer {
-        model_type: admitted.model_type,
+    Ok(PlanAnswer {
+        model_type: validated.model_type,
         parameters,
         threads: model.threads(),
         rates,
@@ -127,7 +127,7 @@ fn answer(measured: &Measured) -> Result<Answer, Fault> {
 }
 
 fn rates(bench: &mut Bench, parameters: u64) -> Result<Rates, Fault> {
-    let progress = Progress::begin();
+    let progress = ProgressLine::begin();
     let tell = |what: &str, number: usize| {
         let what = format!("timing {what}");
         progress.tell(Now { what, number, of: 3, left: None, since: Instant::now() });
@@ -170,22 +170,22 @@ fn least(mut work: impl FnMut() -> Result<(), Fault>) -> Result<f64, Fault> {
 
 /// A line a measure. What does not fit into what is left of the budget is left out, and those behind it are still looked
 /// at, as when they are measured.
-fn plan(admitted: &Admitted, tasks: &[Task], rates: Rates, measured: &Measured) -> Vec<Line> {
+fn plan(validated: &ValidatedRun, tasks: &[Task], rates: Rates, measured: &Measured) -> Vec<PlanLine> {
     let line = |(place, request): (usize, &MeasureRequest)| {
-        let needs = &admitted.needs[place];
+        let needs = &validated.needs[place];
         let init = (needs.init && measured.init.is_none()).then_some("needs --init");
         let previous = (needs.previous && measured.previous.is_none()).then_some("needs --previous");
-        Line {
+        PlanLine {
             measure: request.name.clone(),
             parameters: request.parameters.clone(),
-            work: admitted.plan[place].work,
+            work: validated.plan[place].work,
             readings: 0,
             seconds: 0.0,
             fit: measured.budget.map(|_| 0),
             unavailable: init.or(previous),
         }
     };
-    let mut lines: Vec<Line> = admitted.measures.iter().enumerate().map(line).collect();
+    let mut lines: Vec<PlanLine> = validated.measures.iter().enumerate().map(line).collect();
     let mut left = measured.budget.unwrap_or(f64::INFINITY);
     for task in tasks {
         let line = &mut lines[task.chosen];
@@ -200,8 +200,8 @@ fn plan(admitted: &Admitted, tasks: &[Task], rates: Rates, measured: &Measured) 
     lines
 }
 
-pub(super) fn text(answer: &Answer, room: Option<usize>) -> String {
-    let Answer { model_type, parameters, threads, rates, plan, seconds, budget } = answer;
+pub(super) fn text(answer: &PlanAnswer, room: Option<usize>) -> String {
+    let PlanAnswer { model_type, parameters, threads, rates, plan, seconds, budget } = answer;
     let mut text = format!(
         "{model_type}, {parameters} parameters, {}: a forward takes {} s, a backward {} s, a pass {} s\n",
         count(*threads as u64, "thread"),
@@ -228,7 +228,7 @@ pub(super) fn text(answer: &Answer, room: Option<usize>) -> String {
     text + &within(&format!("all of them: {} s\n", number(*seconds)), room)
 }
 
-fn fit(line: &Line) -> Option<String> {
+fn fit(line: &PlanLine) -> Option<String> {
     let fit = line.fit?;
     Some(match fit {
         _ if line.unavailable.is_some() => NOTHING.to_owned(),
@@ -240,8 +240,8 @@ fn fit(line: &Line) -> Option<String> {
 
 /// An answer for tests of how it looks.
 #[cfg(test)]
-pub(super) fn example() -> Answer {
-    let line = |measure: &str, work: Work, seconds: f64, fit| Line {
+pub(super) fn example() -> PlanAnswer {
+    let line = |measure: &str, work: Work, seconds: f64, fit| PlanLine {
         measure: measure.into(),
         parameters: BTreeMap::new(),
         work,
@@ -250,7 +250,7 @@ pub(super) fn example() -> Answer {
         fit: Some(fit),
         unavailable: (measure == "distance").then_some("needs --init"),
     };
-    Answer {
+    PlanAnswer {
         model_type: "bert".into(),
         parameters: 109_483_778,
         threads: 2,

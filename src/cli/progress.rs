@@ -58,34 +58,34 @@ fn span(seconds: f64) -> String {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ProgressState {
     now: Option<Now>,
     over: bool,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedProgress {
+    state: Mutex<ProgressState>,
     woken: Condvar,
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedProgress {
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The line; gone when this drops.
 #[derive(Debug)]
-pub struct Progress {
-    shared: Arc<Shared>,
+pub struct ProgressLine {
+    shared: Arc<SharedProgress>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Progress {
+impl ProgressLine {
     /// On standard error, if that is a terminal; else nothing is ever drawn.
     pub fn begin() -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedProgress::default());
         let seen = shared.clone();
         let drawing = move || draw_until_over(&seen);
         let thread = stderr().is_terminal().then(|| std::thread::spawn(drawing));
@@ -108,7 +108,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.shared.state().over = true;
         self.shared.woken.notify_one();
@@ -119,7 +119,7 @@ impl Drop for Progress {
     }
 }
 
-fn draw_until_over(shared: &Shared) {
+fn draw_until_over(shared: &SharedProgress) {
     let mut state = shared.state();
     while !state.over {
         if let Some(now) = &state.now {

@@ -2,8 +2,8 @@
 //!
 //! Owns: nothing beside its arguments. May not touch: more of the file than one chunk at a time.
 
-use super::dial::Dial;
-use super::files::TensorFile;
+use super::connect::ConnectArguments;
+use super::files::TensorFiles;
 use super::out::say;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Which of a trainer's copies of the weights a file holds.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
+enum FileKind {
     /// The weights of the forward pass
     Live,
     /// The high-precision copy of a mixed-precision optimizer
@@ -30,7 +30,7 @@ enum Kind {
 #[derive(Debug, Clone, Args)]
 pub struct Push {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// The run: its id as `clino open` printed it, the start of its id, its name, or latest.
     #[arg(long)]
     run: String,
@@ -42,7 +42,7 @@ pub struct Push {
     attempt: Option<u32>,
     /// Which copy of the weights the file holds.
     #[arg(long, value_enum, default_value = "live")]
-    kind: Kind,
+    kind: FileKind,
     /// The file holds the parameters before training, from which distances are measured.
     #[arg(long)]
     init: bool,
@@ -56,14 +56,14 @@ impl Push {
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming the file when its header is not sound, or what the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        let weights = TensorFile::model(&self.file)?;
+        let weights = TensorFiles::model(&self.file)?;
         weights.check_parameters()?;
         let manifest = weights.manifest().clone();
         let kind = match self.kind {
-            Kind::Live => WeightKind::Live,
-            Kind::Master => WeightKind::Master,
-            Kind::Ema => WeightKind::Ema,
-            Kind::Swa => WeightKind::Swa,
+            FileKind::Live => WeightKind::Live,
+            FileKind::Master => WeightKind::Master,
+            FileKind::Ema => WeightKind::Ema,
+            FileKind::Swa => WeightKind::Swa,
         };
         let initialization = self.init;
         let label = Label { attempt: self.attempt, kind, initialization, ..Label::step(self.step) };
@@ -83,7 +83,7 @@ impl Push {
 }
 
 /// The bytes of a file in pieces of at most one chunk, each read when it is asked for.
-fn blocks(file: TensorFile) -> Blocks {
+fn blocks(file: TensorFiles) -> Blocks {
     let file = Arc::new(file);
     let lengths: Vec<u64> =
         file.manifest().tensors().iter().map(|tensor| tensor.byte_length().unwrap_or(0)).collect();
@@ -117,7 +117,8 @@ mod tests {
         file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
         file.write_all(header.as_bytes()).unwrap();
         file.write_all(&data).unwrap();
-        let pieces: Vec<Bytes> = blocks(TensorFile::open(file.path()).unwrap()).map(Result::unwrap).collect();
+        let pieces: Vec<Bytes> =
+            blocks(TensorFiles::open(file.path()).unwrap()).map(Result::unwrap).collect();
         assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [CHUNK, 8, 4]);
         assert_eq!(pieces.concat(), data);
     }

@@ -7,7 +7,7 @@ use super::view::{advice, place};
 use super::words::NOTHING;
 use clino_domain::text::shown;
 use clino_domain::{
-    Estimate, Latest, MeasureRequest, Outcome, Point, Reading, RunSummary, SnapshotRef, Subject,
+    Estimate, Latest, MeasureRequest, Outcome, Reading, RunSummary, SeriesPoint, SnapshotRef, Subject,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -55,7 +55,7 @@ pub fn text(text: &str) -> String {
 }
 
 /// A subject on the snapshot that was measured last, from the principal numbers that a summary has.
-pub fn observe(run: &RunSummary, subject: &Subject) -> Point {
+pub fn observe(run: &RunSummary, subject: &Subject) -> SeriesPoint {
     let at = run.last_measured.unwrap_or(SnapshotRef { step: 0, attempt: 0 });
     let reading = |latest: &Latest| {
         let measure = MeasureRequest { name: latest.measure.clone(), parameters: Default::default() };
@@ -69,12 +69,12 @@ pub fn observe(run: &RunSummary, subject: &Subject) -> Point {
 }
 
 /// Value and standard error of a point.
-pub fn value(point: &Point) -> String {
+pub fn value(point: &SeriesPoint) -> String {
     if point.counts() { with_stderr(point.value, point.stderr) } else { NOTHING.into() }
 }
 
 /// A point as JSON; `null` where there is no value.
-pub fn value_json(point: &Point) -> Json {
+pub fn value_json(point: &SeriesPoint) -> Json {
     match point.counts() {
         true => json!({"value": point.value, "stderr": point.stderr}),
         false => Json::Null,

@@ -2,17 +2,21 @@
 //!
 //! Owns: how the list is laid out. May not touch: what is in it.
 
-use super::catalogue::{self, Arguments, Look, cell, parameter_lines, parameter_table};
-use crate::decide::Bench;
-use clino_domain::{Fault, Judge, RuleInfo};
+use super::catalogue::{self, CatalogueArguments, Look, cell, parameter_lines, parameter_table};
+use crate::decide::RuleCompiler;
+use clino_domain::{Fault, PolicyCompiler, RuleInfo};
 use std::fmt::Write as _;
 
 /// Prints the list.
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] for a name that it does not have.
-pub fn run(arguments: &Arguments) -> Result<(), Fault> {
-    catalogue::print(arguments, Bench::default().rules(), &Look { name: |info| info.name, text, markdown })
+pub fn run(arguments: &CatalogueArguments) -> Result<(), Fault> {
+    catalogue::print(
+        arguments,
+        RuleCompiler::default().rules(),
+        &Look { name: |info| info.name, text, markdown },
+    )
 }
 
 /// What it looks at, as people say it.

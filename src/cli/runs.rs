@@ -2,11 +2,11 @@
 //!
 //! Owns: the columns. May not touch: how a run is put into words.
 
-use super::dial::Dial;
+use super::connect::ConnectArguments;
 use super::grid::{Column, Grid};
 use super::out::{columns, print, print_json};
 use super::row;
-use super::selection::{Format, Selection};
+use super::selection::{RunsFormat, Selection};
 use crate::store::sqlite;
 use clap::Args;
 use clino_domain::text::shown;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Args)]
 pub struct Runs {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// List the runs of a history instead of a daemon: the directory (--data of `clino serve`), or a copy of its
     /// database.
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "addr")]
@@ -26,8 +26,8 @@ pub struct Runs {
     #[command(flatten)]
     selection: Selection,
     /// Output format.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = RunsFormat::Table)]
+    format: RunsFormat,
 }
 
 impl Runs {
@@ -38,9 +38,9 @@ impl Runs {
     pub async fn run(&self) -> Result<(), Fault> {
         let runs = self.found().await?;
         match self.format {
-            Format::Table if runs.is_empty() => print(self.selection.none()),
-            Format::Table => print(&table(&runs).render(columns())),
-            Format::Json => runs.iter().try_for_each(|run| print_json(&json_line(run).to_string())),
+            RunsFormat::Table if runs.is_empty() => print(self.selection.none()),
+            RunsFormat::Table => print(&table(&runs).render(columns())),
+            RunsFormat::Json => runs.iter().try_for_each(|run| print_json(&json_line(run).to_string())),
         }
     }
 

@@ -1,15 +1,15 @@
 //! Every table at 80 columns, as a person sees it: `tests/views/at_80_columns.txt`. `UPDATE_GOLDEN=1` writes it.
 #![allow(clippy::unwrap_used)]
 
-use super::fleet_view::{Fleet, Word};
+use super::fleet_view::{DaemonNews, Fleet};
 use super::listing::Listing;
-use super::view::View;
+use super::view::RunView;
 use super::view::tests::{decision, run};
 use super::words::width;
 use super::{compare, history, open, plan, runs};
 use clino_domain::{
-    ComparedRun, Estimate, Event, Latest, MeasureRequest, OpenedRun, Outcome, Planned, Point, Precision,
-    Reading, Refusals, RunId, RunLabel, RunNews, RunSummary, SnapshotRef, Subject, Value, Work,
+    ComparedRun, Estimate, Event, Latest, MeasureRequest, OpenedRun, Outcome, Planned, Precision, Reading,
+    Refusals, RunId, RunLabel, RunNews, RunSummary, SeriesPoint, SnapshotRef, Subject, Value, Work,
 };
 use std::path::Path;
 
@@ -74,7 +74,7 @@ fn compared() -> String {
         name: run.name,
         project: run.label.project,
         experiment: "sweep".into(),
-        point: (place < 2).then_some(Point {
+        point: (place < 2).then_some(SeriesPoint {
             at: at(120_300),
             value: 0.012239 + place as f64,
             stderr: Some(9.7e-5),
@@ -91,9 +91,9 @@ fn fleet() -> String {
         ["http://node-17.cluster.example:7411", "http://node-18.cluster.example:7411"].map(str::to_owned);
     let show: Vec<Subject> = ["loss", "sharpness"].iter().map(|subject| subject.parse().unwrap()).collect();
     let mut fleet = Fleet::new(&addresses, show);
-    fleet.apply(0, Word::Here);
-    fleet.apply(0, Word::News(RunNews { runs: three(), forgotten: vec![] }));
-    fleet.apply(1, Word::Away("Connection refused (os error 111)".into()));
+    fleet.apply(0, DaemonNews::Here);
+    fleet.apply(0, DaemonNews::News(RunNews { runs: three(), forgotten: vec![] }));
+    fleet.apply(1, DaemonNews::Away("Connection refused (os error 111)".into()));
     fleet.render(None, Some(ROOM))
 }
 
@@ -128,7 +128,7 @@ fn measures() -> Vec<MeasureRequest> {
 
 fn watch() -> String {
     let watched = RunSummary { measures: measures(), ..three().remove(0) };
-    let mut view = View::new(watched);
+    let mut view = RunView::new(watched);
     view.apply(&Event::Started { snapshot: at(120_300), readings: 15 });
     for reading in readings(&measures()) {
         view.apply(&Event::Reading(Box::new(reading)));
@@ -141,12 +141,12 @@ fn refused() -> String {
     let why = "tensors: these are LoRA adapters: send the model with them merged, in PEFT \
                copy.deepcopy(model).merge_and_unload()";
     let refusals = Refusals { count: 12, last: why.into() };
-    View::counted(RunSummary { refusals, ..three().remove(2) }).render(Some(ROOM))
+    RunView::counted(RunSummary { refusals, ..three().remove(2) }).render(Some(ROOM))
 }
 
 fn undefined() -> String {
     let watched = RunSummary { measures: measures(), ..three().remove(0) };
-    let mut view = View::counted(watched);
+    let mut view = RunView::counted(watched);
     view.apply(&Event::Started { snapshot: at(120_300), readings: 15 });
     let reason = "1 of 387 parameters are not finite, the first in layers.0.weight".to_owned();
     for reading in readings(&measures()[..2]) {

@@ -46,7 +46,7 @@ impl Selection {
 
 /// Output format of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum RunsFormat {
     /// A table for people
     Table,
     /// One JSON object per line, for scripts

@@ -3,15 +3,15 @@
 //!
 //! Owns: which models are measured twice, how near the two must come, the text. May not touch: kernels, measures.
 
-use super::files::TensorFile;
+use super::files::TensorFiles;
 use super::model::HEADER;
-use crate::pipeline::{self, Memory};
+use crate::pipeline::{self, RunMemory};
 use clap::{Args, ValueEnum};
 use clino_domain::{
-    Devices, Examiner, Fault, InMemory, MeasureRequest, ParameterSource, Precision, ProbeGroup, Reading,
-    References, RunSpec, Snapshot,
+    Devices, Fault, InMemory, MeasureRequest, ParameterSource, Precision, ProbeGroup, Reading, References,
+    RunSpec, RunValidator, Snapshot,
 };
-use clino_engine::{Arrived, Check, Engine, Examination, Speed, Stop};
+use clino_engine::{Arrived, Check, Engine, Speed, Stop, Validator};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -20,7 +20,7 @@ use std::time::Instant;
 
 /// Arguments of `clino selftest`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct SelftestArguments {
     /// Device to test: cuda:0, several GPUs as cuda:0,cuda:1, or cpu (against itself)
     #[arg(long, default_value_t = Devices::Cuda(vec![0]))]
     device: Devices,
@@ -49,7 +49,7 @@ enum Section {
 }
 
 /// A golden case of the tests.
-struct Case {
+struct SelftestCase {
     name: &'static str,
     config: &'static str,
     expected: &'static str,
@@ -59,7 +59,7 @@ struct Case {
 
 macro_rules! case {
     ($name:literal) => {
-        Case {
+        SelftestCase {
             name: $name,
             config: include_str!(concat!("../../tests/cases/", $name, "/config.json")),
             expected: include_str!(concat!("../../tests/cases/", $name, "/expected.json")),
@@ -73,7 +73,7 @@ macro_rules! case {
     };
 }
 
-const CASES: [Case; 2] = [case!("mlp-tanh"), case!("bert")];
+const CASES: [SelftestCase; 2] = [case!("mlp-tanh"), case!("bert")];
 
 /// How far two devices may be apart, relative to the value and per unit of loss: they round alike, but add in another
 /// order, and a difference of losses keeps the rounding of both.
@@ -99,7 +99,7 @@ struct Compared {
 }
 
 /// What was found so far.
-struct Report {
+struct SelftestReport {
     text: String,
     failed: usize,
 }
@@ -108,11 +108,11 @@ struct Report {
 ///
 /// # Errors
 /// A device that cannot be opened or fails, and the count of what did not pass.
-pub fn run(arguments: Arguments) -> Result<(), Fault> {
+pub fn run(arguments: SelftestArguments) -> Result<(), Fault> {
     let threads = super::all_processors();
     let engine = super::engine_at(threads, &arguments.device)?;
     let text = format!("## clino {} selftest\n\n{}\n\n", env!("CARGO_PKG_VERSION"), engine.description());
-    let mut report = Report { text, failed: 0 };
+    let mut report = SelftestReport { text, failed: 0 };
     engine.gpu_details().iter().for_each(|line| report.text += &format!("- {line}\n"));
     report.text += "\n";
     let mut outcome = Ok(());
@@ -142,7 +142,12 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
     }
 }
 
-fn part(section: Section, engine: &Engine, arguments: &Arguments, report: &mut Report) -> Result<(), Fault> {
+fn part(
+    section: Section,
+    engine: &Engine,
+    arguments: &SelftestArguments,
+    report: &mut SelftestReport,
+) -> Result<(), Fault> {
     match section {
         Section::Kernels => {
             let checks = engine.check_kernels()?;
@@ -186,7 +191,7 @@ fn oracle(engine: &Engine, text: &mut String) -> Result<usize, Fault> {
     for case in &CASES {
         let expected: serde_json::Value = serde_json::from_str(case.expected)
             .map_err(|error| Fault::internal(format!("expected.json of {}: {error}", case.name)))?;
-        let readings = Files::new(case)?.readings(engine, &asked, Precision::F64)?;
+        let readings = CaseFiles::new(case)?.readings(engine, &asked, Precision::F64)?;
         for (name, place) in EXPECTED {
             let wanted = expected["snapshots"]["snapshot-0040"].pointer(place).and_then(|x| x.as_f64());
             let found = readings.iter().find(|reading| reading.measure == name).and_then(|found| found.value);
@@ -282,7 +287,7 @@ fn compare(
 ) -> Result<BTreeMap<String, Compared>, Fault> {
     let mut all: BTreeMap<String, Compared> = BTreeMap::new();
     for case in &CASES {
-        let files = Files::new(case)?;
+        let files = CaseFiles::new(case)?;
         let there = files.readings(engines[0], asked, precision)?;
         let here = files.readings(engines[1], asked, precision)?;
         let losses = |reading: &Reading| {
@@ -319,7 +324,7 @@ fn pair(there: &Reading, here: &Reading, loss: f64, precision: Precision) -> Com
 }
 
 /// What is read of a case.
-struct Files {
+struct CaseFiles {
     config: &'static str,
     init: Snapshot,
     snapshot: Snapshot,
@@ -327,13 +332,13 @@ struct Files {
     probe: ProbeGroup,
 }
 
-impl Files {
-    fn new(case: &Case) -> Result<Self, Fault> {
+impl CaseFiles {
+    fn new(case: &SelftestCase) -> Result<Self, Fault> {
         let failed = |error: io::Error| Fault::internal(format!("a temporary file: {error}"));
         let open = |bytes: &[u8]| {
             let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
             file.write_all(bytes).map_err(failed)?;
-            TensorFile::open(Path::new(file.path()))
+            TensorFiles::open(Path::new(file.path()))
         };
         let [init, snapshot, previous, probe] = case.files;
         let of = |bytes: &[u8]| open(bytes)?.snapshot(HEADER);
@@ -354,19 +359,19 @@ impl Files {
     ) -> Result<Vec<Reading>, Fault> {
         let every = |name: &str| MeasureRequest { name: name.into(), parameters: BTreeMap::new() };
         let measures = match asked {
-            [] => Examination.catalogue().iter().map(|info| every(info.name)).collect(),
+            [] => Validator.catalogue().iter().map(|info| every(info.name)).collect(),
             asked => asked.to_vec(),
         };
         let plain = RunSpec::new(self.config, vec![self.probe.clone()]);
         let spec = RunSpec { measures, seed: 1234, precision, ..plain };
-        let admitted = Examination.examine(&spec)?;
+        let validated = Validator.validate(&spec)?;
         let source = |snapshot: &Snapshot| -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
-            Ok(Some(Arc::new(InMemory::new(snapshot.clone(), &*admitted.layout)?)))
+            Ok(Some(Arc::new(InMemory::new(snapshot.clone(), &*validated.layout)?)))
         };
         let references = References { init: source(&self.init)?, previous: source(&self.previous)? };
         let arrived = Arrived { snapshot: self.snapshot.clone(), references, statistics: None };
-        let mut session = engine.take(&admitted, spec.seed, arrived)?;
-        let mut memory = Memory::default();
+        let mut session = engine.take(&validated, spec.seed, arrived)?;
+        let mut memory = RunMemory::default();
         let mut readings = Vec::new();
         let mut keep = |reading| readings.push(reading);
         pipeline::evaluate(&mut session, &mut memory, None, &Stop::default(), &mut keep)?;

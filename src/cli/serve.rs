@@ -3,7 +3,7 @@
 //! Owns: its flags, the line with the bound addresses, its exit code. May not touch: what the daemon does.
 
 use super::{DATA, FAILED, OCCUPIED, USAGE};
-use crate::config::{self, Config, LogFormat, Quantity, Raw, Words};
+use crate::config::{self, Config, LogFormat, Quantity, RawConfig, Words};
 use crate::daemon::Daemon;
 use crate::shutdown;
 use crate::telemetry::{self, Telemetry};
@@ -22,7 +22,7 @@ const LEFTOVERS: Duration = Duration::from_millis(200);
 
 /// Flags override CLINO_* variables (such as CLINO_THREADS), which override the file.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct ServeArguments {
     /// TOML file whose keys are the names of these flags (log_format for --log-format); also CLINO_CONFIG.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -109,9 +109,9 @@ pub(super) struct Arguments {
     otlp: Option<String>,
 }
 
-impl Arguments {
-    fn raw(self) -> (Raw, Option<PathBuf>) {
-        let raw = Raw {
+impl ServeArguments {
+    fn raw(self) -> (RawConfig, Option<PathBuf>) {
+        let raw = RawConfig {
             listen: Some(self.listen).filter(|list| !list.is_empty()).map(Words::Many),
             socket: self.socket,
             threads: self.threads,
@@ -138,13 +138,13 @@ impl Arguments {
             run_metrics: self.run_metrics,
             run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),
             otlp: self.otlp,
-            ..Raw::default()
+            ..RawConfig::default()
         };
         (raw, self.config)
     }
 }
 
-pub(super) fn run(arguments: Arguments) -> ExitCode {
+pub(super) fn run(arguments: ServeArguments) -> ExitCode {
     let (raw, file) = arguments.raw();
     let config = match config::load(raw, file.as_deref()) {
         Ok(config) => config,

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 
 /// Creates a token and prints it, once.
 #[derive(Debug, Clone, Args)]
-pub struct Arguments {
+pub struct TokenArguments {
     /// Name of its holder, for the tokens file and the audit log.
     name: String,
     /// Permissions: a project (or * for projects without an entry) and push, read, decide or admin. May be repeated.
@@ -43,7 +43,7 @@ fn line(text: &str) -> Result<(String, Vec<Scope>), String> {
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] for a name, project or date that no tokens file can hold, or a file that cannot
 /// be appended to.
-pub fn run(arguments: Arguments) -> Result<(), Fault> {
+pub fn run(arguments: TokenArguments) -> Result<(), Fault> {
     let mut random = [0; 32];
     let filled = default_provider().secure_random.fill(&mut random);
     filled.map_err(|_| Fault::internal("the system returned no random bytes"))?;
@@ -60,7 +60,7 @@ pub fn run(arguments: Arguments) -> Result<(), Fault> {
     }
 }
 
-fn entry(arguments: &Arguments, token: &Token) -> String {
+fn entry(arguments: &TokenArguments, token: &Token) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     let mut entry = format!("[[entry]]\nname = {}\nhash = \"{}\"\n", text(&arguments.name), token.hash());
     let standard = [("*".to_owned(), vec![Scope::Push, Scope::Read])];
@@ -95,9 +95,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn arguments(name: &str, projects: &[&str]) -> Arguments {
+    fn arguments(name: &str, projects: &[&str]) -> TokenArguments {
         let projects = projects.iter().map(|text| line(text).unwrap()).collect();
-        Arguments { name: name.into(), projects, expires: None, append: None }
+        TokenArguments { name: name.into(), projects, expires: None, append: None }
     }
 
     #[test]

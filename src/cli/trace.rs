@@ -3,8 +3,8 @@
 //! Owns: their form, and which lines make one snapshot. May not touch: what is made of them.
 
 use clino_domain::{
-    Estimate, Fault, MeasureRequest, Outcome, Part, Point, Policy, Precision, Reading, RunId, SnapshotRef,
-    Subject,
+    Estimate, Fault, MeasureRequest, Outcome, Part, Policy, Precision, Reading, RunId, SeriesPoint,
+    SnapshotRef, Subject,
 };
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -16,33 +16,33 @@ const UNNAMED: &str = "run";
 
 /// Snapshots that are told together, up to the next line with a policy.
 #[derive(Debug, Default)]
-pub struct Case {
+pub struct TraceCase {
     /// Which; of the line with the policy.
     pub name: Option<String>,
     /// The policy, where the line has one.
     pub policy: Option<Policy>,
     /// In the order of the lines.
-    pub told: Vec<Told>,
+    pub told: Vec<TraceStep>,
 }
 
 /// What is told of one snapshot.
 #[derive(Debug)]
-pub struct Told {
+pub struct TraceStep {
     /// Run of the snapshot.
     pub run: RunId,
     at: SnapshotRef,
     /// By subject; under the empty name what was given without one.
-    values: BTreeMap<String, Point>,
+    values: BTreeMap<String, SeriesPoint>,
     readings: Vec<Reading>,
     line: usize,
 }
 
-impl Told {
+impl TraceStep {
     /// Its point for one of the subjects of the policy.
     ///
     /// # Errors
     /// A value without a subject where several are asked for.
-    pub fn of(&self, subject: &Subject, many: usize) -> Result<Point, Fault> {
+    pub fn of(&self, subject: &Subject, many: usize) -> Result<SeriesPoint, Fault> {
         if let Some(point) = self.values.get(&subject.to_string()) {
             return Ok(*point);
         }
@@ -60,7 +60,7 @@ impl Told {
 
 /// One line; what is not here is not looked at.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct TraceLine {
     case: Option<String>,
     policy: Option<Policy>,
     event: Option<String>,
@@ -88,7 +88,7 @@ pub struct Reader<R> {
     input: R,
     line: usize,
     /// The line with the policy of the next case, which ended the one before.
-    begun: Option<Case>,
+    begun: Option<TraceCase>,
     ended: bool,
 }
 
@@ -102,14 +102,14 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// A line that cannot be read, with its number.
-    pub fn next(&mut self) -> Result<Option<Case>, Fault> {
+    pub fn next(&mut self) -> Result<Option<TraceCase>, Fault> {
         if self.ended {
             return Ok(None);
         }
         let mut case = self.begun.take().unwrap_or_default();
         while let Some(line) = self.read()? {
             if line.case.is_some() || line.policy.is_some() {
-                let begun = Case { name: line.case, policy: line.policy, told: Vec::new() };
+                let begun = TraceCase { name: line.case, policy: line.policy, told: Vec::new() };
                 // Nothing before the first of these lines.
                 if case.told.is_empty() && case.policy.is_none() && case.name.is_none() {
                     case = begun;
@@ -124,7 +124,7 @@ impl<R: BufRead> Reader<R> {
         Ok(Some(case))
     }
 
-    fn read(&mut self) -> Result<Option<Line>, Fault> {
+    fn read(&mut self) -> Result<Option<TraceLine>, Fault> {
         let mut text = String::new();
         loop {
             text.clear();
@@ -142,7 +142,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    fn take(&self, case: &mut Case, line: Line) -> Result<(), Fault> {
+    fn take(&self, case: &mut TraceCase, line: TraceLine) -> Result<(), Fault> {
         if line.event.as_deref().is_some_and(|event| event != "reading") {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl<R: BufRead> Reader<R> {
             _ => {
                 let values = Default::default();
                 let readings = Default::default();
-                case.told.push(Told { run, at, values, readings, line: self.line });
+                case.told.push(TraceStep { run, at, values, readings, line: self.line });
                 let Some(last) = case.told.last_mut() else { return Ok(()) };
                 last
             }
@@ -182,13 +182,13 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-impl Told {
-    fn has(&self, line: &Line) -> bool {
+impl TraceStep {
+    fn has(&self, line: &TraceLine) -> bool {
         line.measure.is_none() && self.values.contains_key(line.subject.as_deref().unwrap_or_default())
     }
 }
 
-impl Line {
+impl TraceLine {
     /// A number; nothing, for `null` and no value; not a number for words. `None`: none of these.
     fn number(&self) -> Option<Option<f64>> {
         match &self.value {
@@ -201,10 +201,10 @@ impl Line {
         }
     }
 
-    fn point(&self, at: SnapshotRef) -> Option<Point> {
+    fn point(&self, at: SnapshotRef) -> Option<SeriesPoint> {
         let number = self.number()?;
         let non_finite = self.non_finite.unwrap_or_else(|| number.is_some_and(|x| !x.is_finite()));
-        Some(Point { at, value: number.unwrap_or(f64::NAN), stderr: self.stderr, non_finite })
+        Some(SeriesPoint { at, value: number.unwrap_or(f64::NAN), stderr: self.stderr, non_finite })
     }
 
     fn reading(&self, measure: &str, at: SnapshotRef) -> Reading {
@@ -227,7 +227,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn cases(text: &str) -> Result<Vec<Case>, Fault> {
+    fn cases(text: &str) -> Result<Vec<TraceCase>, Fault> {
         let mut reader = Reader::new(text.as_bytes());
         let mut all = Vec::new();
         while let Some(case) = reader.next()? {
@@ -247,7 +247,7 @@ mod tests {
         let text = text.replace("2.0,\n", "2.0,\"parts\":{\"x\":3,\"rungs\":[]}}\n");
         let all = cases(&text).unwrap();
         let [first, second] = &all[0].told[..] else { panic!("{all:?}") };
-        let of = |told: &Told, subject: &str| told.of(&subject.parse().unwrap(), 2).unwrap();
+        let of = |told: &TraceStep, subject: &str| told.of(&subject.parse().unwrap(), 2).unwrap();
         assert_eq!((of(first, "loss@de").value, of(first, "loss@de").stderr), (0.5, Some(0.1)));
         assert!(of(first, "loss@en").non_finite && !of(first, "loss@fr").non_finite);
         assert_eq!(second.run.0, "run");

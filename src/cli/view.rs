@@ -26,7 +26,7 @@ const CLOSED: &str = "the run is closed";
 
 /// Readings of one snapshot.
 #[derive(Debug, Clone)]
-struct Sheet {
+struct SnapshotReport {
     at: SnapshotRef,
     readings: Vec<Reading>,
     /// How many there will be.
@@ -37,12 +37,12 @@ struct Sheet {
 
 /// A run as its events tell it.
 #[derive(Debug)]
-pub struct View {
+pub struct RunView {
     run: RunSummary,
     /// The newest snapshot that is measured whole.
-    shown: Option<Sheet>,
+    shown: Option<SnapshotReport>,
     /// The one in the engine.
-    building: Option<Sheet>,
+    building: Option<SnapshotReport>,
     accepted: u64,
     measured: u64,
     skipped: u64,
@@ -54,7 +54,7 @@ pub struct View {
     mismatch: Option<String>,
 }
 
-impl View {
+impl RunView {
     /// A view before any event.
     pub fn new(run: RunSummary) -> Self {
         let decided = run.decision.as_ref().map(decided);
@@ -94,7 +94,7 @@ impl View {
 
     /// Shows what has come of the snapshot in the engine as a whole that took `seconds`.
     pub fn show(&mut self, seconds: f64) {
-        self.shown = self.building.take().map(|sheet| Sheet { seconds: Some(seconds), ..sheet });
+        self.shown = self.building.take().map(|report| SnapshotReport { seconds: Some(seconds), ..report });
         self.note = if self.run.closed { CLOSED } else { "" };
     }
 
@@ -105,15 +105,16 @@ impl View {
             Event::Skipped { .. } => self.skipped += 1,
             Event::Started { snapshot, readings } => {
                 let expected = *readings as usize;
-                self.building = Some(Sheet { at: *snapshot, readings: Vec::new(), expected, seconds: None });
+                self.building =
+                    Some(SnapshotReport { at: *snapshot, readings: Vec::new(), expected, seconds: None });
                 self.note = "";
             }
             Event::Reading(reading) => self.add(reading),
             Event::Finished { snapshot, seconds } => {
                 self.measured += 1;
-                if let Some(mut sheet) = self.building.take().filter(|sheet| sheet.at == *snapshot) {
-                    sheet.seconds = Some(*seconds);
-                    self.shown = Some(sheet);
+                if let Some(mut report) = self.building.take().filter(|report| report.at == *snapshot) {
+                    report.seconds = Some(*seconds);
+                    self.shown = Some(report);
                 }
                 self.note = WAITING;
             }
@@ -130,13 +131,13 @@ impl View {
     // After a gap readings can come without their beginning.
     fn add(&mut self, reading: &Reading) {
         let at = reading.snapshot;
-        let fresh = || Sheet { at, readings: Vec::new(), expected: 0, seconds: None };
-        let sheet = match self.building.take() {
-            Some(sheet) if sheet.at == at => sheet,
+        let fresh = || SnapshotReport { at, readings: Vec::new(), expected: 0, seconds: None };
+        let report = match self.building.take() {
+            Some(report) if report.at == at => report,
             _ => fresh(),
         };
-        let sheet = self.building.insert(sheet);
-        sheet.readings.push(reading.clone());
+        let report = self.building.insert(report);
+        report.readings.push(reading.clone());
     }
 
     /// The picture: who and how far, what the policy said last, then a row a group and a column a measure, then what
@@ -152,7 +153,7 @@ impl View {
         }
         text.push('\n');
         match &self.building {
-            Some(sheet) => text += &progress(sheet),
+            Some(report) => text += &progress(report),
             None => text += self.note,
         }
         text.push('\n');
@@ -160,8 +161,8 @@ impl View {
             text += &format!("{line}\n");
         }
         text += &self.refusals();
-        let sheet = self.shown.as_ref().or(self.building.as_ref());
-        within(&text, room) + &sheet.map(|sheet| self.sheet(sheet, room)).unwrap_or_default()
+        let report = self.shown.as_ref().or(self.building.as_ref());
+        within(&text, room) + &report.map(|report| self.sheet(report, room)).unwrap_or_default()
     }
 
     fn refusals(&self) -> String {
@@ -181,14 +182,14 @@ impl View {
         format!("{}  {id}\n", shortened(&name, most))
     }
 
-    fn sheet(&self, sheet: &Sheet, room: Option<usize>) -> String {
-        let mut text = format!("step {}", place(sheet.at));
-        if let Some(seconds) = sheet.seconds {
+    fn sheet(&self, report: &SnapshotReport, room: Option<usize>) -> String {
+        let mut text = format!("step {}", place(report.at));
+        if let Some(seconds) = report.seconds {
             text += &format!(", measured in {seconds:.2} s");
         }
         text.push('\n');
         let (weights, grouped): (Vec<_>, Vec<_>) =
-            sheet.readings.iter().partition(|reading| reading.group.is_none());
+            report.readings.iter().partition(|reading| reading.group.is_none());
         if !grouped.is_empty() {
             text += &table(&self.run.measures, &grouped).render(room);
             text += &within(&radii(&self.run.measures), room);
@@ -197,7 +198,7 @@ impl View {
             let line = format!("{} {}\n", title(&self.run.measures, reading), cell(reading));
             text += &within(&line, room);
         }
-        text + &within(&reasons(&sheet.readings), room)
+        text + &within(&reasons(&report.readings), room)
     }
 }
 
@@ -228,12 +229,12 @@ fn reasons(readings: &[Reading]) -> String {
     measures.iter().take(MOST_REASONS).map(line).collect()
 }
 
-fn progress(sheet: &Sheet) -> String {
-    let done = sheet.readings.len();
-    let expected = sheet.expected.max(done);
+fn progress(report: &SnapshotReport) -> String {
+    let done = report.readings.len();
+    let expected = report.expected.max(done);
     let filled = (BAR * done).checked_div(expected).unwrap_or(0);
     let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
-    format!("measuring step {} {bar} {done}/{expected}", place(sheet.at))
+    format!("measuring step {} {bar} {done}/{expected}", place(report.at))
 }
 
 /// A step, and its attempt where it is not the first.

@@ -53,7 +53,7 @@ fn the_table_shows_the_newest_snapshot_that_is_measured_whole() {
     let narrow = measure("sharpness", 0.001);
     let wide = measure("sharpness", 0.01);
     let norm = measure("param_norm", 0.0);
-    let mut view = View::new(run(vec![narrow.clone(), wide.clone(), norm.clone()]));
+    let mut view = RunView::new(run(vec![narrow.clone(), wide.clone(), norm.clone()]));
     assert!(view.render(None).contains("waiting for a snapshot"));
     let first = SnapshotRef { step: 10, attempt: 1 };
     view.apply(&Event::Started { snapshot: first, readings: 5 });
@@ -103,7 +103,7 @@ fn every_event_has_a_json_line_and_reasons_cannot_move_the_cursor() {
 fn the_newest_decision_is_one_line() {
     let mut before = run(vec![]);
     before.decision = Some(decision("the loss of de is \x1b[2J better"));
-    let mut view = View::new(before);
+    let mut view = RunView::new(before);
     assert!(
         view.render(None).contains("STOP: the loss of de is \\u{1b}[2J better\n"),
         "{}",
@@ -145,7 +145,7 @@ fn a_picture_is_no_wider_than_the_terminal() {
         decision: Some(decision("no improvement of the loss on the group de in 5 checks, best at step 120")),
         ..run(measures.clone())
     };
-    let mut view = View::new(named);
+    let mut view = RunView::new(named);
     let at = SnapshotRef { step: 10, attempt: 2 };
     view.apply(&Event::Started { snapshot: at, readings: 3 });
     for measure in &measures {

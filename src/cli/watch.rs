@@ -2,9 +2,9 @@
 //!
 //! Owns: the terminal. May not touch: what the table says.
 
-use super::dial::Dial;
+use super::connect::ConnectArguments;
 use super::out::{columns, print, print_json, put};
-use super::view::{self, View};
+use super::view::{self, RunView};
 use super::which::{self, LATEST};
 use clap::Args;
 use clino_client::Run;
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Args)]
 pub struct Watch {
     #[command(flatten)]
-    daemon: Dial,
+    daemon: ConnectArguments,
     /// The run: its id, the start of its id, its name, or latest for the one opened last.
     #[arg(default_value = LATEST)]
     run: String,
@@ -72,7 +72,7 @@ impl Watch {
 
     async fn table(&self, run: &Run, summary: RunSummary) -> Result<(), Fault> {
         let mut events = run.follow(Some(self.from));
-        let mut view = View::new(summary);
+        let mut view = RunView::new(summary);
         let mut ticks = tokio::time::interval(FRAME);
         let mut looks = tokio::time::interval(LOOK);
         let mut height = 0;
@@ -104,12 +104,12 @@ impl Watch {
 
 async fn once(run: &Run, summary: RunSummary) -> Result<(), Fault> {
     if summary.measured == 0 {
-        return print(&View::counted(summary).render(columns()));
+        return print(&RunView::counted(summary).render(columns()));
     }
     let report = run.report(None).await?;
     let readings = u32::try_from(report.readings.len()).unwrap_or(u32::MAX);
     let seconds = report.readings.iter().map(|reading| reading.seconds).sum();
-    let mut view = View::counted(summary);
+    let mut view = RunView::counted(summary);
     view.apply(&Event::Started { snapshot: report.snapshot, readings });
     for reading in report.readings {
         view.apply(&Event::Reading(Box::new(reading)));

@@ -2,7 +2,7 @@
 //!
 //! Owns: which addresses are safe to listen at. May not touch: sockets, the files that are named here.
 
-use super::{Quantity, Raw, Words, duration, positive};
+use super::{Quantity, RawConfig, Words, duration, positive};
 use clino_domain::Fault;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub struct Tls {
 
 /// Who may reach the daemon, and how.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Access {
+pub struct AccessConfig {
     /// Without: TCP is plain.
     pub tls: Option<Tls>,
     /// TOML file of tokens and their permissions.
@@ -49,9 +49,9 @@ pub(super) struct Safety {
     insecure: bool,
 }
 
-impl Access {
+impl AccessConfig {
     /// What was written, checked for what belongs together.
-    pub(super) fn validate(raw: &Raw) -> Result<(Self, Safety), Fault> {
+    pub(super) fn validate(raw: &RawConfig) -> Result<(Self, Safety), Fault> {
         let clients = raw.tls_clients.clone();
         let tls = match (raw.tls_cert.clone(), raw.tls_key.clone()) {
             (Some(cert), Some(key)) => Some(Tls { cert, key, clients: clients.clone() }),
@@ -176,17 +176,17 @@ mod tests {
     use super::super::validate;
     use super::*;
 
-    fn raw(listen: &str) -> Raw {
-        Raw { listen: Some(Words::One(listen.into())), ..Raw::default() }
+    fn raw(listen: &str) -> RawConfig {
+        RawConfig { listen: Some(Words::One(listen.into())), ..RawConfig::default() }
     }
 
     #[test]
     fn beyond_loopback_needs_tls_and_a_way_to_know_who_connects() {
         let cert = Some(PathBuf::from("c"));
         let file = Some(PathBuf::from("f"));
-        let tls = Raw { tls_cert: cert.clone(), tls_key: cert.clone(), ..raw("0.0.0.0:1") };
-        let tokens = Raw { tokens: file.clone(), ..raw("0.0.0.0:1") };
-        let refused = |raw: &Raw| validate(raw.clone()).unwrap_err().message;
+        let tls = RawConfig { tls_cert: cert.clone(), tls_key: cert.clone(), ..raw("0.0.0.0:1") };
+        let tokens = RawConfig { tokens: file.clone(), ..raw("0.0.0.0:1") };
+        let refused = |raw: &RawConfig| validate(raw.clone()).unwrap_err().message;
         let nothing = refused(&raw("[::]:1"));
         assert!(nothing.contains("--tls-cert") && nothing.contains("--tokens"), "{nothing}");
         let message = refused(&tls);
@@ -194,9 +194,9 @@ mod tests {
         let message = refused(&tokens);
         assert!(message.contains("--tls-cert") && !message.contains("--tokens"), "{message}");
         for fine in [
-            Raw { tokens: file.clone(), ..tls.clone() },
-            Raw { tls_clients: file.clone(), ..tls.clone() },
-            Raw { insecure: Some(true), ..raw("0.0.0.0:1") },
+            RawConfig { tokens: file.clone(), ..tls.clone() },
+            RawConfig { tls_clients: file.clone(), ..tls.clone() },
+            RawConfig { insecure: Some(true), ..raw("0.0.0.0:1") },
             raw("127.0.0.2:1,[::1]:1"),
         ] {
             assert!(validate(fine.clone()).is_ok(), "{fine:?}");
@@ -206,13 +206,15 @@ mod tests {
     #[test]
     fn what_belongs_together_comes_together() {
         let path = Some(PathBuf::from("c"));
-        let refused = |raw: Raw| validate(raw).unwrap_err().message;
-        assert!(refused(Raw { tls_cert: path.clone(), ..Raw::default() }).starts_with("tls_key"));
-        assert!(refused(Raw { tls_key: path.clone(), ..Raw::default() }).starts_with("tls_cert"));
-        assert!(refused(Raw { tls_clients: path, ..Raw::default() }).starts_with("tls_cert"));
+        let refused = |raw: RawConfig| validate(raw).unwrap_err().message;
+        assert!(refused(RawConfig { tls_cert: path.clone(), ..RawConfig::default() }).starts_with("tls_key"));
+        assert!(refused(RawConfig { tls_key: path.clone(), ..RawConfig::default() }).starts_with("tls_cert"));
+        assert!(refused(RawConfig { tls_clients: path, ..RawConfig::default() }).starts_with("tls_cert"));
         let zero = Some(Quantity::Number(0.0));
-        assert!(refused(Raw { recheck: zero.clone(), ..Raw::default() }).starts_with("recheck"));
-        assert!(refused(Raw { handshake: zero, ..Raw::default() }).starts_with("handshake"));
-        assert!(refused(Raw { connections: Some(0), ..Raw::default() }).starts_with("connections"));
+        assert!(refused(RawConfig { recheck: zero.clone(), ..RawConfig::default() }).starts_with("recheck"));
+        assert!(refused(RawConfig { handshake: zero, ..RawConfig::default() }).starts_with("handshake"));
+        assert!(
+            refused(RawConfig { connections: Some(0), ..RawConfig::default() }).starts_with("connections")
+        );
     }
 }

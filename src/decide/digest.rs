@@ -4,7 +4,7 @@
 
 use super::view::{Used, Verdict};
 use clino_domain::id::hex;
-use clino_domain::{Evidence, Point, Policy, SnapshotRef};
+use clino_domain::{Evidence, Policy, SeriesPoint, SnapshotRef};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256, fed with numbers and texts that cannot run into each other.
@@ -32,7 +32,7 @@ impl Digest {
         self.number(u64::from(attempt));
     }
 
-    fn points(&mut self, points: &[Point]) {
+    fn points(&mut self, points: &[SeriesPoint]) {
         self.number(points.len() as u64);
         // One long write for many points: hashing is most of what a decision costs.
         let mut bytes = Vec::with_capacity(points.len() * 29);
@@ -71,9 +71,9 @@ pub struct Own<'a> {
     /// Name of the subject.
     pub subject: String,
     /// Points of the series.
-    pub points: &'a [Point],
+    pub points: &'a [SeriesPoint],
     /// The least and the greatest of those that are held no more.
-    pub buried: Vec<Point>,
+    pub buried: Vec<SeriesPoint>,
 }
 
 /// Of a history: the run, what was taken back, its own points, and what verdicts rest on of other runs.

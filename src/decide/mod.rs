@@ -4,29 +4,29 @@
 //! synchronous and pure, without clocks.
 //!
 //! ```text
-//! admit    a policy, checked against rules and what a run measures    (once a run)
-//! counsel  evidence → views → verdicts of the rules → one decision    (once a snapshot)
-//! rule     sees a View, answers with a Verdict
+//! compile          a policy, checked against rules and what a run measures    (once a run)
+//! compiled_policy  evidence → views → verdicts of the rules → one decision    (once a snapshot)
+//! rule             sees a RuleView, answers with a Verdict
 //! ```
 
-mod admit;
-mod counsel;
+mod compile;
+mod compiled_policy;
 mod digest;
 mod parameters;
 mod rule;
 mod statistics;
 mod view;
 
-use clino_domain::{Counsel, Fault, Judge, MeasureInfo, MeasureRequest, Policy, RuleInfo};
+use clino_domain::{Fault, MeasureInfo, MeasureRequest, Policy, PolicyCompiler, PolicyEvaluator, RuleInfo};
 use std::sync::Arc;
 
 /// Knows every rule.
 #[derive(Debug, Clone, Default)]
-pub struct Bench {
+pub struct RuleCompiler {
     catalogue: Arc<[MeasureInfo]>,
 }
 
-impl Bench {
+impl RuleCompiler {
     /// One that knows which parts measures have, and which are taken by group. One without a catalogue takes any part
     /// and group for measured.
     pub fn new(catalogue: impl Into<Arc<[MeasureInfo]>>) -> Self {
@@ -34,15 +34,15 @@ impl Bench {
     }
 }
 
-impl Judge for Bench {
-    fn admit(
+impl PolicyCompiler for RuleCompiler {
+    fn compile(
         &self,
         policy: &Policy,
         measures: &[MeasureRequest],
         groups: &[String],
-    ) -> Result<Arc<dyn Counsel>, Fault> {
-        let ground = admit::Ground { catalogue: &self.catalogue, measures, groups };
-        Ok(Arc::new(admit::admit(policy, ground)?))
+    ) -> Result<Arc<dyn PolicyEvaluator>, Fault> {
+        let measured = compile::RunMeasures { catalogue: &self.catalogue, measures, groups };
+        Ok(Arc::new(compile::compile(policy, measured)?))
     }
 
     fn rules(&self) -> Vec<RuleInfo> {

@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 
 /// A parameter with its default and range.
 #[derive(Debug, Clone, Copy)]
-pub struct Parameter {
+pub struct RuleParameter {
     /// As users write it.
     pub name: &'static str,
     /// Description in one sentence.
     pub summary: &'static str,
     /// Kind, default and range.
-    pub kind: Kind,
+    pub kind: RuleParameterKind,
 }
 
 /// What a parameter may be.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum RuleParameterKind {
     /// A number in a range.
     Real {
         /// Value that is used when none is given.
@@ -64,44 +64,48 @@ const AUTO: &str = "auto";
 const NONE: &str = "none";
 
 /// The first step that counts.
-pub const START_STEP: Parameter = Parameter {
+pub const START_STEP: RuleParameter = RuleParameter {
     name: "start_step",
     summary: "Snapshots before this step are ignored.",
-    kind: Kind::Count { default: 0, least: 0, most: MOST_STEPS },
+    kind: RuleParameterKind::Count { default: 0, least: 0, most: MOST_STEPS },
 };
 /// Which way is better.
-pub const MODE: Parameter = Parameter {
+pub const MODE: RuleParameter = RuleParameter {
     name: "mode",
     summary: "Whether lower or higher values are better.",
-    kind: Kind::Choice(&["min", "max"]),
+    kind: RuleParameterKind::Choice(&["min", "max"]),
 };
 
-impl Parameter {
+impl RuleParameter {
     /// What it is when it is not given.
     pub fn default(&self) -> Value {
         match &self.kind {
-            Kind::Real { default, .. } => Value::Number(*default),
-            Kind::Count { default, .. } => Value::Number(*default as f64),
-            Kind::Auto => Value::Text(AUTO.into()),
-            Kind::Bound => Value::Text(NONE.into()),
-            Kind::Choice(words) => Value::Text(words.first().copied().unwrap_or_default().into()),
-            Kind::Subject | Kind::Text => Value::Text(String::new()),
+            RuleParameterKind::Real { default, .. } => Value::Number(*default),
+            RuleParameterKind::Count { default, .. } => Value::Number(*default as f64),
+            RuleParameterKind::Auto => Value::Text(AUTO.into()),
+            RuleParameterKind::Bound => Value::Text(NONE.into()),
+            RuleParameterKind::Choice(words) => {
+                Value::Text(words.first().copied().unwrap_or_default().into())
+            }
+            RuleParameterKind::Subject | RuleParameterKind::Text => Value::Text(String::new()),
         }
     }
 
     fn range(&self) -> String {
         match &self.kind {
-            Kind::Real { least, most, .. } if *most >= UNBOUNDED => format!("a number of at least {least}"),
-            Kind::Real { least, most, .. } => format!("a number from {least} to {most}"),
-            Kind::Count { least, most, .. } if *most == MOST_STEPS => {
+            RuleParameterKind::Real { least, most, .. } if *most >= UNBOUNDED => {
+                format!("a number of at least {least}")
+            }
+            RuleParameterKind::Real { least, most, .. } => format!("a number from {least} to {most}"),
+            RuleParameterKind::Count { least, most, .. } if *most == MOST_STEPS => {
                 format!("a whole number of at least {least}")
             }
-            Kind::Count { least, most, .. } => format!("a whole number from {least} to {most}"),
-            Kind::Auto => "a whole number above 0, or auto".into(),
-            Kind::Bound => "a number, or none".into(),
-            Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::Subject => "a subject such as mean(loss@*)".into(),
-            Kind::Text => format!("a text of at most {MOST_TEXT} bytes"),
+            RuleParameterKind::Count { least, most, .. } => format!("a whole number from {least} to {most}"),
+            RuleParameterKind::Auto => "a whole number above 0, or auto".into(),
+            RuleParameterKind::Bound => "a number, or none".into(),
+            RuleParameterKind::Choice(words) => format!("one of {}", words.join(", ")),
+            RuleParameterKind::Subject => "a subject such as mean(loss@*)".into(),
+            RuleParameterKind::Text => format!("a text of at most {MOST_TEXT} bytes"),
         }
     }
 
@@ -109,14 +113,16 @@ impl Parameter {
         let whole =
             |x: f64, least: u64, most: u64| x.fract() == 0.0 && (least as f64..=most as f64).contains(&x);
         match (&self.kind, value) {
-            (Kind::Real { least, most, .. }, Value::Number(x)) => (*least..=*most).contains(x),
-            (Kind::Count { least, most, .. }, Value::Number(x)) => whole(*x, *least, *most),
-            (Kind::Auto, Value::Number(x)) => whole(*x, 1, MOST_STEPS),
-            (Kind::Auto, Value::Text(word)) => word == AUTO,
-            (Kind::Bound, Value::Number(x)) => x.is_finite(),
-            (Kind::Bound, Value::Text(word)) => word == NONE,
-            (Kind::Choice(words), Value::Text(word)) => words.contains(&word.as_str()),
-            (Kind::Subject | Kind::Text, Value::Text(text)) => text.len() <= MOST_TEXT,
+            (RuleParameterKind::Real { least, most, .. }, Value::Number(x)) => (*least..=*most).contains(x),
+            (RuleParameterKind::Count { least, most, .. }, Value::Number(x)) => whole(*x, *least, *most),
+            (RuleParameterKind::Auto, Value::Number(x)) => whole(*x, 1, MOST_STEPS),
+            (RuleParameterKind::Auto, Value::Text(word)) => word == AUTO,
+            (RuleParameterKind::Bound, Value::Number(x)) => x.is_finite(),
+            (RuleParameterKind::Bound, Value::Text(word)) => word == NONE,
+            (RuleParameterKind::Choice(words), Value::Text(word)) => words.contains(&word.as_str()),
+            (RuleParameterKind::Subject | RuleParameterKind::Text, Value::Text(text)) => {
+                text.len() <= MOST_TEXT
+            }
             _ => false,
         }
     }
@@ -135,14 +141,14 @@ impl Parameter {
 
 /// Checked and complete parameters of one rule.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Parameters(BTreeMap<String, Value>);
+pub struct RuleParameters(BTreeMap<String, Value>);
 
-impl Parameters {
+impl RuleParameters {
     /// Checks what was given against what a rule takes.
     ///
     /// # Errors
     /// A complaint for each unknown name and each value out of range, under `parameters.`.
-    pub fn new(takes: &[Parameter], given: &BTreeMap<String, Value>) -> Result<Self, Vec<Violation>> {
+    pub fn new(takes: &[RuleParameter], given: &BTreeMap<String, Value>) -> Result<Self, Vec<Violation>> {
         let known: Vec<&str> = takes.iter().map(|parameter| parameter.name).collect();
         let unknown = given.keys().filter(|name| !known.contains(&name.as_str())).map(|name| {
             let short: String = name.chars().take(64).collect();
@@ -156,7 +162,7 @@ impl Parameters {
             let value = given.get(parameter.name).cloned().unwrap_or_else(|| parameter.default());
             if !parameter.accepts(&value) {
                 let mut wrong = parameter.wrong(&quoted(&serde_json::to_string(&value).unwrap_or_default()));
-                if let (Kind::Choice(words), Value::Text(word)) = (&parameter.kind, &value) {
+                if let (RuleParameterKind::Choice(words), Value::Text(word)) = (&parameter.kind, &value) {
                     wrong.description.push_str(&suggestion(word, words.iter().copied()));
                 }
                 violations.push(wrong);
@@ -213,16 +219,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const TAKES: &[Parameter] = &[
-        Parameter { name: "n", summary: "", kind: Kind::Count { default: 5, least: 1, most: 9 } },
-        Parameter { name: "r", summary: "", kind: Kind::Auto },
-        Parameter { name: "b", summary: "", kind: Kind::Bound },
+    const TAKES: &[RuleParameter] = &[
+        RuleParameter {
+            name: "n",
+            summary: "",
+            kind: RuleParameterKind::Count { default: 5, least: 1, most: 9 },
+        },
+        RuleParameter { name: "r", summary: "", kind: RuleParameterKind::Auto },
+        RuleParameter { name: "b", summary: "", kind: RuleParameterKind::Bound },
         MODE,
     ];
 
     #[test]
     fn defaults_are_accepted_and_filled_in() {
-        let all = Parameters::new(TAKES, &BTreeMap::new()).unwrap();
+        let all = RuleParameters::new(TAKES, &BTreeMap::new()).unwrap();
         assert_eq!((all.count("n"), all.number("r"), all.number("b")), (5, None, None));
         assert_eq!(all.direction(), Direction::Minimize);
         assert!(Direction::Minimize.better(1.0, 2.0) && !Direction::Maximize.better(1.0, 1.0));
@@ -233,7 +243,7 @@ mod tests {
     fn every_wrong_one_is_named() {
         let given =
             |pairs: &[(&str, Value)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-        let wrong = Parameters::new(
+        let wrong = RuleParameters::new(
             TAKES,
             &given(&[
                 ("n", Value::Number(2.5)),

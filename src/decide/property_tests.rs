@@ -1,9 +1,10 @@
 //! What holds of every rule, on histories that nobody thought of.
 #![allow(clippy::unwrap_used)]
 
-use super::tests::{NAN, admit, on, point, rule};
+use super::tests::{NAN, compile, on, point, rule};
 use clino_domain::{
-    Advice, Counsel, Decision, Evidence, Overridden, Peer, Point, RuleRequest, RunId, Series, SnapshotRef,
+    Advice, Decision, Evidence, Overridden, PeerRun, PolicyEvaluator, RuleRequest, RunId, Series,
+    SeriesPoint, SnapshotRef,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ fn all() -> Vec<RuleRequest> {
 }
 
 /// Steps, values on a grid with ties, missing and not finite ones.
-fn points() -> impl Strategy<Value = Vec<Point>> {
+fn points() -> impl Strategy<Value = Vec<SeriesPoint>> {
     let value = prop_oneof![
         6 => (0i32..8).prop_map(|n| f64::from(n) / 2.0),
         1 => Just(NAN),
@@ -35,7 +36,7 @@ fn points() -> impl Strategy<Value = Vec<Point>> {
     let stderr = prop_oneof![Just(None), (1u32..5).prop_map(|n| Some(f64::from(n) / 10.0))];
     let one = (1u64..30, value, stderr).prop_map(|(step, value, stderr)| {
         let non_finite = !value.is_finite() && step % 2 == 0;
-        Point { stderr, non_finite, ..point(step, value) }
+        SeriesPoint { stderr, non_finite, ..point(step, value) }
     });
     proptest::collection::vec(one, 0..25).prop_map(|mut points| {
         points.sort_by_key(|point| point.at.step);
@@ -45,17 +46,17 @@ fn points() -> impl Strategy<Value = Vec<Point>> {
 }
 
 #[derive(Debug, Clone)]
-struct History {
-    own: Vec<Point>,
-    peers: Vec<(Vec<Point>, bool, bool)>,
+struct PeerHistory {
+    own: Vec<SeriesPoint>,
+    peers: Vec<(Vec<SeriesPoint>, bool, bool)>,
     overridden: Option<u64>,
     as_of: Option<u64>,
 }
 
-fn histories() -> impl Strategy<Value = History> {
+fn histories() -> impl Strategy<Value = PeerHistory> {
     let peers = proptest::collection::vec((points(), any::<bool>(), any::<bool>()), 0..6);
     let step = || proptest::option::weighted(0.2, 0u64..30);
-    (points(), peers, step(), step()).prop_map(|(own, peers, overridden, as_of)| History {
+    (points(), peers, step(), step()).prop_map(|(own, peers, overridden, as_of)| PeerHistory {
         own,
         peers,
         overridden,
@@ -65,8 +66,8 @@ fn histories() -> impl Strategy<Value = History> {
 
 /// What may happen to other runs.
 #[derive(Debug, Clone)]
-enum Change {
-    Comes(Vec<Point>, bool),
+enum PeerChange {
+    Comes(Vec<SeriesPoint>, bool),
     Goes,
     Ends,
     IsStopped,
@@ -74,8 +75,8 @@ enum Change {
     AsOf(u64),
 }
 
-impl Change {
-    fn of(&self, mut history: History) -> History {
+impl PeerChange {
+    fn of(&self, mut history: PeerHistory) -> PeerHistory {
         let last = history.peers.last_mut();
         match (self, last) {
             (Self::Comes(points, over), _) => history.peers.push((points.clone(), *over, false)),
@@ -90,24 +91,24 @@ impl Change {
     }
 }
 
-fn changes() -> impl Strategy<Value = Vec<Change>> {
+fn changes() -> impl Strategy<Value = Vec<PeerChange>> {
     let one = prop_oneof![
-        (points(), any::<bool>()).prop_map(|(points, over)| Change::Comes(points, over)),
-        Just(Change::Goes),
-        Just(Change::Ends),
-        Just(Change::IsStopped),
-        (30u64..400, 0u32..4).prop_map(|(step, value)| Change::Measures(step, f64::from(value))),
-        (0u64..40).prop_map(Change::AsOf),
+        (points(), any::<bool>()).prop_map(|(points, over)| PeerChange::Comes(points, over)),
+        Just(PeerChange::Goes),
+        Just(PeerChange::Ends),
+        Just(PeerChange::IsStopped),
+        (30u64..400, 0u32..4).prop_map(|(step, value)| PeerChange::Measures(step, f64::from(value))),
+        (0u64..40).prop_map(PeerChange::AsOf),
     ];
     proptest::collection::vec(one, 1..8)
 }
 
-fn ask(counsel: &Arc<dyn Counsel>, history: &History, reversed: bool) -> Decision {
-    let series = |points: &[Point]| match reversed {
+fn ask(evaluator: &Arc<dyn PolicyEvaluator>, history: &PeerHistory, reversed: bool) -> Decision {
+    let series = |points: &[SeriesPoint]| match reversed {
         true => Series::of(points.iter().rev().copied()),
         false => Series::of(points.iter().copied()),
     };
-    let count = counsel.subjects().len();
+    let count = evaluator.subjects().len();
     let own = series(&history.own);
     let own = vec![&own; count];
     let others: Vec<_> = history.peers.iter().map(|(points, ..)| series(points)).collect();
@@ -116,7 +117,7 @@ fn ask(counsel: &Arc<dyn Counsel>, history: &History, reversed: bool) -> Decisio
     let mut peers: Vec<_> = (0..others.len())
         .map(|i| {
             let (_, over, stopped) = history.peers[i];
-            Peer { run: &names[i], series: &others[i], over, stopped }
+            PeerRun { run: &names[i], series: &others[i], over, stopped }
         })
         .collect();
     if reversed {
@@ -131,7 +132,7 @@ fn ask(counsel: &Arc<dyn Counsel>, history: &History, reversed: bool) -> Decisio
     let run = RunId("own".into());
     let overridden = overridden.as_ref();
     let as_of = history.as_of;
-    counsel.decide(&Evidence { run: &run, own: &own, peers: &peers, overridden, as_of })
+    evaluator.decide(&Evidence { run: &run, own: &own, peers: &peers, overridden, as_of })
 }
 
 proptest! {
@@ -140,9 +141,9 @@ proptest! {
     #[test]
     fn the_same_history_gives_the_same_bytes_in_any_order(history in histories()) {
         for request in all() {
-            let counsel = admit(vec![request]);
-            let one = ask(&counsel, &history, false);
-            let other = ask(&counsel, &history, true);
+            let evaluator = compile(vec![request]);
+            let one = ask(&evaluator, &history, false);
+            let other = ask(&evaluator, &history, true);
             prop_assert_eq!(&one, &other);
             prop_assert_eq!(serde_json::to_vec(&one).unwrap(), serde_json::to_vec(&other).unwrap());
         }
@@ -150,11 +151,11 @@ proptest! {
 
     #[test]
     fn what_is_missing_is_as_if_it_were_not_there(history in histories()) {
-        let without = History { own: history.own.iter().copied().filter(Point::counts).collect(), ..history.clone() };
+        let without = PeerHistory { own: history.own.iter().copied().filter(SeriesPoint::counts).collect(), ..history.clone() };
         for request in all() {
-            let counsel = admit(vec![request]);
-            let one = ask(&counsel, &history, false);
-            let other = ask(&counsel, &without, false);
+            let evaluator = compile(vec![request]);
+            let one = ask(&evaluator, &history, false);
+            let other = ask(&evaluator, &without, false);
             prop_assert_eq!((one.advice, one.compared, one.best), (other.advice, other.compared, other.best));
         }
     }
@@ -163,7 +164,7 @@ proptest! {
     fn nothing_finite_stops_nothing(mut history in histories()) {
         history.own.iter_mut().for_each(|point| point.value = if point.at.step % 2 == 0 { NAN } else { f64::INFINITY });
         for request in all() {
-            let decision = ask(&admit(vec![request]), &history, false);
+            let decision = ask(&compile(vec![request]), &history, false);
             prop_assert_eq!(decision.advice, Advice::NotEnoughData);
             prop_assert_eq!(decision.best, None);
         }
@@ -171,7 +172,7 @@ proptest! {
 
     #[test]
     fn what_is_told_can_be_sent(history in histories()) {
-        let everything = admit(all());
+        let everything = compile(all());
         let decision = ask(&everything, &history, false);
         prop_assert!(decision.compared.iter().all(|(_, number)| number.is_finite()));
         prop_assert!(!decision.sentence.is_empty());
@@ -179,7 +180,7 @@ proptest! {
         prop_assert_eq!(decision.rule.is_empty(), decision.advice != Advice::Stop);
         // A rule alone says the same as the policy that stops by it.
         if let Some(request) = all().into_iter().find(|_| decision.advice == Advice::Stop) {
-            let first = all().into_iter().map(|request| admit(vec![request])).map(|one| ask(&one, &history, false));
+            let first = all().into_iter().map(|request| compile(vec![request])).map(|one| ask(&one, &history, false));
             let stops = first.filter(|found| found.advice == Advice::Stop).map(|found| found.rule).next();
             prop_assert_eq!(stops, Some(decision.rule.clone()), "{}", request.name);
         }
@@ -192,10 +193,10 @@ proptest! {
     fn the_same_digests_mean_the_same_bytes(history in histories(), changes in changes()) {
         // Other runs and an earlier end change what rules say: never without another digest.
         for request in all().into_iter().chain([rule("successive_halving", ""), rule("hyperband", "")]) {
-            let counsel = admit(vec![request]);
-            let before = ask(&counsel, &history, false);
+            let evaluator = compile(vec![request]);
+            let before = ask(&evaluator, &history, false);
             for change in &changes {
-                let after = ask(&counsel, &change.of(history.clone()), false);
+                let after = ask(&evaluator, &change.of(history.clone()), false);
                 if before.id == after.id {
                     prop_assert_eq!(serde_json::to_vec(&before).unwrap(), serde_json::to_vec(&after).unwrap());
                 }
@@ -205,14 +206,14 @@ proptest! {
 
     #[test]
     fn digests_tell_histories_apart(history in histories(), value in 0i32..8) {
-        let counsel = admit(vec![rule("patience", "")]);
-        let before = ask(&counsel, &history, false);
+        let evaluator = compile(vec![rule("patience", "")]);
+        let before = ask(&evaluator, &history, false);
         let mut other = history.clone();
         let Some(last) = other.own.last_mut() else { return Ok(()) };
         last.value = f64::from(value) + 0.25;
         let seen = |step: u64| history.as_of.is_none_or(|as_of| step <= as_of) && history.overridden.is_none_or(|at| at < step);
         let changed = seen(last.at.step);
-        let after = ask(&counsel, &other, false);
+        let after = ask(&evaluator, &other, false);
         prop_assert_eq!(before.history_digest != after.history_digest, changed);
         prop_assert_eq!(before.id != after.id, changed);
         prop_assert_eq!(before.policy_digest, after.policy_digest);

@@ -1,8 +1,8 @@
 //! A training that starts again from a checkpoint stops where it would have stopped without that.
 #![allow(clippy::unwrap_used)]
 
-use super::tests::{admit, ask, on, point, rule};
-use clino_domain::{Advice, Counsel, Point, RuleRequest, Series, SnapshotRef};
+use super::tests::{ask, compile, on, point, rule};
+use clino_domain::{Advice, PolicyEvaluator, RuleRequest, Series, SeriesPoint, SnapshotRef};
 use proptest::prelude::*;
 
 /// Rules on a run's own series, with random parameters.
@@ -31,7 +31,7 @@ fn breaks() -> impl Strategy<Value = Vec<(usize, usize, bool)>> {
 }
 
 /// Snapshots in the order in which they are measured: at each break some are measured again, as further attempts.
-fn measured(values: &[f64], breaks: &[(usize, usize, bool)]) -> Vec<(Point, bool)> {
+fn measured(values: &[f64], breaks: &[(usize, usize, bool)]) -> Vec<(SeriesPoint, bool)> {
     let mut attempts = vec![0; values.len()];
     let mut order = Vec::new();
     let mut pending = breaks.to_vec();
@@ -43,19 +43,19 @@ fn measured(values: &[f64], breaks: &[(usize, usize, bool)]) -> Vec<(Point, bool
         place += 1;
         let due = pending.iter().position(|(at, ..)| *at == place).map(|index| pending.swap_remove(index));
         let value = values[place - 1];
-        order.push((Point { at, ..point(step, value) }, due.is_some_and(|(.., read_back)| read_back)));
+        order.push((SeriesPoint { at, ..point(step, value) }, due.is_some_and(|(.., read_back)| read_back)));
         place -= due.map_or(0, |(_, back, _)| back.min(place));
     }
     order
 }
 
 /// What another subject was then: better where this one is worse, but not always as much.
-fn opposed(point: &Point) -> Point {
-    Point { value: 5.0 - point.value + (point.at.step / 10 % 3) as f64 / 4.0, ..*point }
+fn opposed(point: &SeriesPoint) -> SeriesPoint {
+    SeriesPoint { value: 5.0 - point.value + (point.at.step / 10 % 3) as f64 / 4.0, ..*point }
 }
 
 /// The step at which a policy says STOP.
-fn stop(counsel: &dyn Counsel, order: &[(Point, bool)]) -> Option<u64> {
+fn stop(evaluator: &dyn PolicyEvaluator, order: &[(SeriesPoint, bool)]) -> Option<u64> {
     let mut seen = Vec::new();
     let mut own = Series::default();
     let mut against = Series::default();
@@ -68,7 +68,7 @@ fn stop(counsel: &dyn Counsel, order: &[(Point, bool)]) -> Option<u64> {
             against = Series::of(seen.iter().map(opposed));
         }
         let series = [&own, &against];
-        if ask(counsel, &series[..counsel.subjects().len()], &[], None).advice == Advice::Stop {
+        if ask(evaluator, &series[..evaluator.subjects().len()], &[], None).advice == Advice::Stop {
             return Some(point.at.step);
         }
     }
@@ -84,19 +84,19 @@ proptest! {
         values in values(),
         breaks in breaks(),
     ) {
-        let counsel = admit(vec![rule]);
+        let evaluator = compile(vec![rule]);
         let whole = measured(&values, &[]);
         let broken = measured(&values, &breaks);
         prop_assert!(broken.len() >= whole.len());
-        prop_assert_eq!(stop(&*counsel, &broken), stop(&*counsel, &whole));
+        prop_assert_eq!(stop(&*evaluator, &broken), stop(&*evaluator, &whole));
     }
 }
 
 #[test]
 fn a_reversal_is_found_in_what_was_measured_again() {
-    let counsel = admit(vec![on("trend_reversal", "loss@de", "window=4 confidence=0.7")]);
+    let evaluator = compile(vec![on("trend_reversal", "loss@de", "window=4 confidence=0.7")]);
     let order = measured(&[1.0, 2.0, 3.0, 4.0], &[(3, 2, true)]);
-    assert_eq!(stop(&*counsel, &order), Some(40), "so that the rule stops some of the trainings above");
+    assert_eq!(stop(&*evaluator, &order), Some(40), "so that the rule stops some of the trainings above");
 }
 
 #[test]

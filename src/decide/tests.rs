@@ -1,12 +1,13 @@
 //! Rules on series whose answers are known in closed form, policies that are wrong, and what a decision tells.
 #![allow(clippy::unwrap_used)]
 
-use super::Bench;
+use super::RuleCompiler;
 use super::rule::RULES;
 use clino_domain::series::PAGE;
 use clino_domain::{
-    Advice, Counsel, Decision, Evidence, Fault, Judge, MeasureInfo, MeasureRequest, Mode, Needs, Overridden,
-    Peer, Point, Policy, Reason, RuleRequest, RunId, Series, SnapshotRef, Value, Want,
+    Advice, Decision, Evidence, Fault, MeasureInfo, MeasureRequest, Mode, Needs, Overridden, PeerRun, Policy,
+    PolicyCompiler, PolicyEvaluator, Reason, RuleRequest, RunId, Series, SeriesPoint, SnapshotRef, Value,
+    Want,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ fn measured(name: &str) -> MeasureRequest {
     MeasureRequest { name: name.into(), parameters: BTreeMap::new() }
 }
 
-fn try_admit(rules: Vec<RuleRequest>) -> Result<Arc<dyn Counsel>, Fault> {
+fn try_admit(rules: Vec<RuleRequest>) -> Result<Arc<dyn PolicyEvaluator>, Fault> {
     let groups = ["de".to_owned(), "en".to_owned(), "fr".to_owned()];
     let measures =
         [measured("loss"), measured("norm"), measured("sam"), measured("twice"), measured("twice")];
@@ -52,15 +53,15 @@ fn try_admit(rules: Vec<RuleRequest>) -> Result<Arc<dyn Counsel>, Fault> {
             standard: false,
         };
     let catalogue = vec![info("loss", &[], true), info("norm", &[("norm", ""), ("max", "")], false)];
-    Bench::new(catalogue).admit(&Policy { mode: Mode::Advise, rules }, &measures, &groups)
+    RuleCompiler::new(catalogue).compile(&Policy { mode: Mode::Advise, rules }, &measures, &groups)
 }
 
-pub fn admit(rules: Vec<RuleRequest>) -> Arc<dyn Counsel> {
+pub fn compile(rules: Vec<RuleRequest>) -> Arc<dyn PolicyEvaluator> {
     try_admit(rules).unwrap()
 }
 
-pub fn point(step: u64, value: f64) -> Point {
-    Point { at: SnapshotRef { step, attempt: 1 }, value, stderr: None, non_finite: false }
+pub fn point(step: u64, value: f64) -> SeriesPoint {
+    SeriesPoint { at: SnapshotRef { step, attempt: 1 }, value, stderr: None, non_finite: false }
 }
 
 /// Values at steps 1, 2, …
@@ -69,17 +70,22 @@ pub fn series(values: &[f64]) -> Series {
 }
 
 pub fn decide(rules: Vec<RuleRequest>, own: &[&Series]) -> Decision {
-    ask(&*admit(rules), own, &[], None)
+    ask(&*compile(rules), own, &[], None)
 }
 
 /// Peers are called by their places, `0` to `9`, and complete.
-pub fn ask(counsel: &dyn Counsel, own: &[&Series], peers: &[Series], as_of: Option<u64>) -> Decision {
+pub fn ask(
+    evaluator: &dyn PolicyEvaluator,
+    own: &[&Series],
+    peers: &[Series],
+    as_of: Option<u64>,
+) -> Decision {
     let names: Vec<_> = (0..peers.len()).map(|place| RunId(format!("{place:03}"))).collect();
     let series: Vec<_> = peers.iter().map(|series| vec![series; own.len()]).collect();
-    let peer = |((run, series), _): ((_, _), _)| Peer { run, series, over: true, stopped: false };
+    let peer = |((run, series), _): ((_, _), _)| PeerRun { run, series, over: true, stopped: false };
     let peers: Vec<_> = names.iter().zip(series.iter().map(Vec::as_slice)).zip(0..).map(peer).collect();
     let run = RunId("own".into());
-    counsel.decide(&Evidence { run: &run, own, peers: &peers, overridden: None, as_of })
+    evaluator.decide(&Evidence { run: &run, own, peers: &peers, overridden: None, as_of })
 }
 
 fn advice(rules: Vec<RuleRequest>, values: &[f64]) -> Advice {
@@ -93,7 +99,7 @@ fn stops_after(request: &RuleRequest, values: &[f64]) -> Option<usize> {
 
 fn across(request: RuleRequest, own: &[f64], peers: &[&[f64]]) -> Decision {
     let peers: Vec<_> = peers.iter().map(|values| series(values)).collect();
-    ask(&*admit(vec![request]), &[&series(own)], &peers, None)
+    ask(&*compile(vec![request]), &[&series(own)], &peers, None)
 }
 
 #[test]
@@ -158,8 +164,10 @@ fn plateau_is_what_errors_explain() {
     );
     // Three readings with error σ, rise -1 over the window: s = √2 σ, so the bound of 95 % is at σ = 1/(1.6449 √2) = 0.4299.
     let with = |sigma: f64| {
-        let points =
-            [1.0, 0.5, 0.0].iter().zip(1..).map(|(v, step)| Point { stderr: Some(sigma), ..point(step, *v) });
+        let points = [1.0, 0.5, 0.0]
+            .iter()
+            .zip(1..)
+            .map(|(v, step)| SeriesPoint { stderr: Some(sigma), ..point(step, *v) });
         decide(vec![rule("plateau", "window=3")], &[&Series::of(points)])
     };
     assert_eq!(with(0.429).advice, Advice::Continue);
@@ -172,14 +180,14 @@ fn plateau_is_what_errors_explain() {
 
 #[test]
 fn a_reversal_needs_both_trends() {
-    let counsel = admit(vec![on("trend_reversal", "loss@de", "window=4")]);
-    let subjects: Vec<_> = counsel.subjects().iter().map(ToString::to_string).collect();
+    let evaluator = compile(vec![on("trend_reversal", "loss@de", "window=4")]);
+    let subjects: Vec<_> = evaluator.subjects().iter().map(ToString::to_string).collect();
     assert_eq!(subjects, ["loss@de", "mean(loss@en, loss@fr)"]);
-    assert_eq!(counsel.policy().rules[0].parameters["against"], Value::Text(subjects[1].clone()));
+    assert_eq!(evaluator.policy().rules[0].parameters["against"], Value::Text(subjects[1].clone()));
     let up = series(&[1.0, 2.0, 3.0, 4.0]);
     let down = series(&[4.0, 3.0, 2.0, 1.0]);
     let flat = series(&[1.0; 4]);
-    let says = |own: &Series, other: &Series| ask(&*counsel, &[own, other], &[], None).advice;
+    let says = |own: &Series, other: &Series| ask(&*evaluator, &[own, other], &[], None).advice;
     assert_eq!(says(&up, &down), Advice::Stop);
     assert_eq!(says(&down, &down), Advice::Continue);
     assert_eq!(says(&up, &flat), Advice::Continue);
@@ -190,7 +198,7 @@ fn a_reversal_needs_both_trends() {
 
 #[test]
 fn row_26_only_non_finite_stops_on_what_is_not() {
-    let bad = |step| Point { non_finite: true, ..point(step, NAN) };
+    let bad = |step| SeriesPoint { non_finite: true, ..point(step, NAN) };
     let own = Series::of([point(1, 1.0), bad(2)]);
     let says = |request: RuleRequest, own: &Series| decide(vec![request], &[own]);
     let found = says(rule("non_finite", ""), &own);
@@ -236,14 +244,14 @@ fn median_and_percentile_rank_the_best_value() {
 
 #[test]
 fn runs_that_were_stopped_are_not_complete() {
-    let counsel = admit(vec![rule("median", "n_startup_trials=1")]);
+    let evaluator = compile(vec![rule("median", "n_startup_trials=1")]);
     let own = series(&[2.0]);
     let peer = series(&[1.0]);
     let run = RunId("own".into());
     let says = |over, stopped| {
-        let peers = [Peer { run: &RunId("p".into()), series: &[&peer], over, stopped }];
+        let peers = [PeerRun { run: &RunId("p".into()), series: &[&peer], over, stopped }];
         let evidence = Evidence { run: &run, own: &[&own], peers: &peers, overridden: None, as_of: None };
-        counsel.decide(&evidence).advice
+        evaluator.decide(&evidence).advice
     };
     assert_eq!(says(true, false), Advice::Stop);
     assert_eq!(says(true, true), Advice::NotEnoughData);
@@ -278,16 +286,16 @@ fn one_in_eta_goes_on() {
 
 #[test]
 fn an_override_promotes() {
-    let counsel = admit(vec![rule("successive_halving", "min_resource=1 reduction_factor=2")]);
+    let evaluator = compile(vec![rule("successive_halving", "min_resource=1 reduction_factor=2")]);
     let own = series(&[9.0, 9.0]);
     let peer = series(&[1.0, 1.0, 1.0, 1.0]);
     let run = RunId("own".into());
     let says = |own: &Series, at: Option<u64>| {
-        let peers = [Peer { run: &RunId("p".into()), series: &[&peer], over: true, stopped: false }];
+        let peers = [PeerRun { run: &RunId("p".into()), series: &[&peer], over: true, stopped: false }];
         let at = at.map(|step| SnapshotRef { step, attempt: 1 });
         let overridden = Overridden { at, reason: "r".into(), by: "b".into() };
         let overridden = at.map(|_| &overridden);
-        counsel.decide(&Evidence { run: &run, own: &[own], peers: &peers, overridden, as_of: None })
+        evaluator.decide(&Evidence { run: &run, own: &[own], peers: &peers, overridden, as_of: None })
     };
     assert_eq!(says(&own, None).advice, Advice::Stop);
     assert_eq!(says(&own, Some(2)).advice, Advice::NotEnoughData);
@@ -299,7 +307,7 @@ fn an_override_promotes() {
 fn hyperband_compares_within_a_bracket() {
     let band = rule("hyperband", "max_resource=9 reduction_factor=3 study=s");
     let peers = vec![series(&[1.0; 9]); 40];
-    let decision = ask(&*admit(vec![band]), &[&series(&[9.0; 9])], &peers, None);
+    let decision = ask(&*compile(vec![band]), &[&series(&[9.0; 9])], &peers, None);
     let compared: BTreeMap<_, _> = decision.compared.iter().cloned().collect();
     assert_eq!(compared["brackets"], 3.0);
     assert!(decision.peer_count < 40, "{decision:?}");
@@ -334,45 +342,45 @@ fn the_first_rule_that_says_stop_decides() {
         on("threshold", "norm.max", "upper=1"),
         rule("threshold", "upper=1"),
     ];
-    let counsel = admit(rules);
-    assert_eq!(counsel.subjects().len(), 2);
+    let evaluator = compile(rules);
+    assert_eq!(evaluator.subjects().len(), 2);
     let loss = series(&[3.0, 2.0]);
     let norm = series(&[0.5, 2.0]);
-    let found = ask(&*counsel, &[&loss, &norm], &[], None);
+    let found = ask(&*evaluator, &[&loss, &norm], &[], None);
     assert_eq!((found.advice, found.rule.as_str()), (Advice::Stop, "threshold on norm.max"));
     // The best of the deciding rule's subject; of the first rule's where none says stop.
     assert_eq!(found.best.unwrap(), (SnapshotRef { step: 1, attempt: 1 }, 0.5));
     assert_eq!(found.evaluated.unwrap().step, 2);
-    let found = ask(&*counsel, &[&series(&[0.5, 0.7]), &series(&[0.5, 0.4])], &[], None);
+    let found = ask(&*evaluator, &[&series(&[0.5, 0.7]), &series(&[0.5, 0.4])], &[], None);
     assert_eq!(
         (found.advice, found.reason, found.rule.as_str()),
         (Advice::Continue, Reason::NoRuleFired, "")
     );
     assert_eq!(found.best.unwrap().1, 0.5);
-    let waiting = ask(&*counsel, &[&series(&[]), &series(&[])], &[], None);
+    let waiting = ask(&*evaluator, &[&series(&[]), &series(&[])], &[], None);
     assert_eq!((waiting.advice, waiting.reason), (Advice::NotEnoughData, Reason::WarmingUp));
     assert_eq!((waiting.evaluated, waiting.best, waiting.next_check_step), (None, None, None));
 }
 
 #[test]
 fn as_of_is_the_past() {
-    let counsel = admit(vec![rule("patience", "patience=2")]);
+    let evaluator = compile(vec![rule("patience", "patience=2")]);
     let whole = series(&[1.0, 2.0, 2.0, 0.5]);
-    let then = ask(&*counsel, &[&whole], &[], Some(3));
+    let then = ask(&*evaluator, &[&whole], &[], Some(3));
     assert_eq!(then.advice, Advice::Stop);
-    assert_eq!(then, ask(&*counsel, &[&series(&[1.0, 2.0, 2.0])], &[], None));
-    assert_eq!(ask(&*counsel, &[&whole], &[], None).advice, Advice::Continue);
+    assert_eq!(then, ask(&*evaluator, &[&series(&[1.0, 2.0, 2.0])], &[], None));
+    assert_eq!(ask(&*evaluator, &[&whole], &[], None).advice, Advice::Continue);
 }
 
 #[test]
 fn an_override_begins_anew() {
-    let counsel = admit(vec![rule("patience", "patience=2")]);
+    let evaluator = compile(vec![rule("patience", "patience=2")]);
     let run = RunId("own".into());
     let own = series(&[1.0, 2.0, 2.0, 2.0, 2.0]);
     let overridden =
         Overridden { at: Some(SnapshotRef { step: 3, attempt: 1 }), reason: "r".into(), by: "b".into() };
     let ask = |overridden, as_of| {
-        counsel.decide(&Evidence { run: &run, own: &[&own], peers: &[], overridden, as_of })
+        evaluator.decide(&Evidence { run: &run, own: &[&own], peers: &[], overridden, as_of })
     };
     assert_eq!(ask(None, None).advice, Advice::Stop);
     let again = ask(Some(&overridden), None);
@@ -453,7 +461,7 @@ fn every_wrong_field_is_named() {
 
 #[test]
 fn the_list_of_rules_holds() {
-    let list = Bench::default().rules();
+    let list = RuleCompiler::default().rules();
     let mut names: Vec<_> = list.iter().map(|info| info.name).collect();
     names.dedup();
     assert_eq!(names.len(), RULES.len());
@@ -508,13 +516,19 @@ fn what_peers_said_long_ago_is_wanted_once() {
         rule("successive_halving", "min_resource=7 reduction_factor=2"),
         rule("wilcoxon", ""),
     ];
-    let counsel = admit(rules);
+    let evaluator = compile(rules);
     let own = series(&[0.5; 7]);
     let run = RunId("own".into());
     let peer = RunId("peer".into());
     let consider = |long: &Series| {
-        let peers = [Peer { run: &peer, series: &[long], over: true, stopped: false }];
-        counsel.consider(&Evidence { run: &run, own: &[&own], peers: &peers, overridden: None, as_of: None })
+        let peers = [PeerRun { run: &peer, series: &[long], over: true, stopped: false }];
+        evaluator.consider(&Evidence {
+            run: &run,
+            own: &[&own],
+            peers: &peers,
+            overridden: None,
+            as_of: None,
+        })
     };
     let (before, wants) = consider(&long);
     assert_eq!(wants, [Want { peer: 0, subject: 0, step: 7 }]);

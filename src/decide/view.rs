@@ -2,7 +2,9 @@
 //!
 //! Owns: which points are looked at, the spacing of checks. May not touch: what is concluded from them.
 
-use clino_domain::{Advice, Direction, Missing, Peer, Point, Reason, RunId, Series, SnapshotRef, Want};
+use clino_domain::{
+    Advice, Direction, Missing, PeerRun, Reason, RunId, Series, SeriesPoint, SnapshotRef, Want,
+};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -13,7 +15,7 @@ pub type Wants = RefCell<BTreeSet<Want>>;
 #[derive(Debug, Clone, Copy)]
 pub struct Track<'a> {
     /// In the order of their steps, those without a value among them.
-    pub points: &'a [Point],
+    pub points: &'a [SeriesPoint],
     series: Option<&'a Series>,
     behind: Option<u64>,
     until: u64,
@@ -29,34 +31,34 @@ impl<'a> Track<'a> {
     }
 
     /// Those that have a value.
-    pub fn counted(&self) -> Vec<Point> {
+    pub fn counted(&self) -> Vec<SeriesPoint> {
         self.points.iter().filter(|point| point.counts()).copied().collect()
     }
 
     /// The best of the points that are held no more.
-    pub fn buried(&self, direction: Direction) -> Option<Point> {
+    pub fn buried(&self, direction: Direction) -> Option<SeriesPoint> {
         let point = self.series?.earlier()?.best(direction);
         let step = point.at.step;
         (step <= self.until && self.behind.is_none_or(|behind| behind < step)).then_some(point)
     }
 
     /// The first point with the best value.
-    pub fn best(&self, direction: Direction) -> Option<Point> {
+    pub fn best(&self, direction: Direction) -> Option<SeriesPoint> {
         let held = self.points.iter().filter(|point| point.counts()).copied();
         direction.best(self.buried(direction).into_iter().chain(held))
     }
 
     /// The last point with a value.
-    pub fn last(&self) -> Option<Point> {
+    pub fn last(&self) -> Option<SeriesPoint> {
         self.points.iter().rev().find(|point| point.counts()).copied()
     }
 
     /// The value at one step, if it is held.
-    pub fn at(&self, step: u64) -> Option<Point> {
+    pub fn at(&self, step: u64) -> Option<SeriesPoint> {
         self.seen(self.series?.at(step)).ok()?
     }
 
-    fn seen(&self, found: Result<Option<Point>, Missing>) -> Result<Option<Point>, Missing> {
+    fn seen(&self, found: Result<Option<SeriesPoint>, Missing>) -> Result<Option<SeriesPoint>, Missing> {
         let behind = |step| self.behind.is_none_or(|behind| behind < step);
         Ok(found?.filter(|point| point.at.step <= self.until && behind(point.at.step)))
     }
@@ -79,22 +81,28 @@ pub struct Other<'a> {
 
 impl<'a> Other<'a> {
     /// A subject of a peer, up to a step.
-    pub fn new(place: usize, peer: &Peer<'a>, subject: usize, until: Option<u64>, wants: &'a Wants) -> Self {
+    pub fn new(
+        place: usize,
+        peer: &PeerRun<'a>,
+        subject: usize,
+        until: Option<u64>,
+        wants: &'a Wants,
+    ) -> Self {
         let track = Track::new(peer.series.get(subject).copied(), None, until);
         Self { place, run: peer.run, track, complete: peer.over && !peer.stopped, subject, wants }
     }
 
     /// The value at one step. If it would have to be read back, that is noted.
-    pub fn at(&self, step: u64) -> Option<Point> {
+    pub fn at(&self, step: u64) -> Option<SeriesPoint> {
         self.looked_up(self.track.series?.at(step))
     }
 
     /// The first point with a value at a step or behind it. If it would have to be read back, that is noted.
-    pub fn first_from(&self, step: u64) -> Option<Point> {
+    pub fn first_from(&self, step: u64) -> Option<SeriesPoint> {
         self.looked_up(self.track.series?.first_from(step))
     }
 
-    fn looked_up(&self, found: Result<Option<Point>, Missing>) -> Option<Point> {
+    fn looked_up(&self, found: Result<Option<SeriesPoint>, Missing>) -> Option<SeriesPoint> {
         self.track.seen(found).unwrap_or_else(|Missing(step)| {
             self.wants.borrow_mut().insert(Want { peer: self.place, subject: self.subject, step });
             None
@@ -104,13 +112,13 @@ impl<'a> Other<'a> {
 
 /// What a rule sees.
 #[derive(Debug, Clone)]
-pub struct View<'a> {
+pub struct RuleView<'a> {
     /// Of which run.
     pub run: &'a RunId,
     /// Its subject.
     pub own: Track<'a>,
     /// Its points that have a value, each a check.
-    pub checks: &'a [Point],
+    pub checks: &'a [SeriesPoint],
     /// The other subject of a rule that takes one.
     pub against: Option<Track<'a>>,
     /// Other runs in the order of their ids; empty for rules that do not compare runs.
@@ -122,9 +130,9 @@ pub struct View<'a> {
 /// Gaps between checks from which the next ones are foretold.
 const GAPS: usize = 16;
 
-impl View<'_> {
+impl RuleView<'_> {
     /// Checks from a step on.
-    pub fn from(&self, step: u64) -> &[Point] {
+    pub fn from(&self, step: u64) -> &[SeriesPoint] {
         &self.checks[self.checks.partition_point(|point| point.at.step < step)..]
     }
 
@@ -150,7 +158,7 @@ pub struct Used {
 
 impl Used {
     /// A point of another run.
-    pub fn point(other: &Other<'_>, point: &Point) -> Self {
+    pub fn point(other: &Other<'_>, point: &SeriesPoint) -> Self {
         Self { place: other.place, at: point.at, value: point.value }
     }
 }

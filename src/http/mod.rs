@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use clino_domain::meters::{Exposed, Family};
+use clino_domain::metrics::{Exposed, MetricFamily};
 use clino_domain::text::harmless;
 use clino_domain::{Fault, FaultKind};
 use listener::Bounded;
@@ -135,7 +135,7 @@ async fn readyz(State(sources): Shared) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 
-fn exposition(families: &[Family]) -> Response {
+fn exposition(families: &[MetricFamily]) -> Response {
     match text::encode(families) {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n").into_response(),

@@ -2,10 +2,10 @@
 //!
 //! Owns: which runs, and for how long. May not touch: the metrics of everybody.
 
-use crate::publish::{Hub, Standing};
-use crate::registry::{Registry, Run};
+use crate::publish::{EventBus, Standing};
+use crate::registry::{RegisteredRun, Registry};
 use clino_domain::Latest;
-use clino_domain::meters::{Family, RUN_METRICS, Sample};
+use clino_domain::metrics::{MetricFamily, MetricSample, RUN_METRICS};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,26 +24,26 @@ pub struct RunMetrics {
 
 impl RunMetrics {
     /// `None`: this is off.
-    pub(super) fn families(&self, registry: &Registry, hub: &Hub) -> Option<Vec<Family>> {
+    pub(super) fn families(&self, registry: &Registry, bus: &EventBus) -> Option<Vec<MetricFamily>> {
         if self.most == 0 {
             return None;
         }
         let mut series = [Vec::new(), Vec::new(), Vec::new()];
         let live = registry.list().into_iter().rev().filter(|(_, closed)| !closed);
-        let fresh = live.filter(|(run, _)| hub.quiet(&run.id).is_ok_and(|quiet| quiet <= self.expiry));
+        let fresh = live.filter(|(run, _)| bus.quiet(&run.id).is_ok_and(|quiet| quiet <= self.expiry));
         for (run, _) in fresh.take(self.most) {
-            if let Ok(standing) = hub.standing(&run.id) {
+            if let Ok(standing) = bus.standing(&run.id) {
                 add(&mut series, &run, &standing);
             }
         }
-        let family = |(definition, series)| Family { definition, series };
+        let family = |(definition, series)| MetricFamily { definition, series };
         Some(RUN_METRICS.iter().zip(series).map(family).collect())
     }
 }
 
-type Lines = Vec<(Vec<String>, Sample)>;
+type Lines = Vec<(Vec<String>, MetricSample)>;
 
-fn add([readings, steps, advices]: &mut [Lines; 3], run: &Arc<Run>, standing: &Standing) {
+fn add([readings, steps, advices]: &mut [Lines; 3], run: &Arc<RegisteredRun>, standing: &Standing) {
     let labels = |more: &[&str]| -> Vec<String> {
         let own = [&*run.id.0, &*run.name, &*run.label.project, &*run.label.experiment];
         own.iter().chain(more).map(|label| (*label).to_owned()).collect()
@@ -56,13 +56,13 @@ fn add([readings, steps, advices]: &mut [Lines; 3], run: &Arc<Run>, standing: &S
         *times += 1;
         let name = if *times == 1 { measure.clone() } else { format!("{measure}#{times}") };
         if let Some(value) = value {
-            readings.push((labels(&[&name, group]), Sample::Number(*value)));
+            readings.push((labels(&[&name, group]), MetricSample::Number(*value)));
         }
     }
     if let Some(at) = standing.progress.last_measured {
-        steps.push((labels(&[]), Sample::Number(at.step as f64)));
+        steps.push((labels(&[]), MetricSample::Number(at.step as f64)));
     }
     if let Some(decision) = &standing.decision {
-        advices.push((labels(&[decision.advice.name()]), Sample::Number(1.0)));
+        advices.push((labels(&[decision.advice.name()]), MetricSample::Number(1.0)));
     }
 }

@@ -4,13 +4,13 @@
 
 use super::process;
 use super::runs::RunMetrics;
-use crate::publish::Hub;
-use crate::registry::{Census, ProbeStore, Registry};
+use crate::publish::EventBus;
+use crate::registry::{ProbeStore, Registry, RunCounts};
 use clino_domain::Journal;
 use clino_domain::budget::Budget;
-use clino_domain::meters::{Exposed, Family, Meters, Metric};
+use clino_domain::counters::{Counter, Counters};
+use clino_domain::metrics::{Exposed, Metric, MetricFamily, Metrics};
 use clino_domain::readiness::{Readiness, SPOOL, STORE};
-use clino_domain::tally::{Happening, Tally};
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,9 +26,9 @@ pub struct Sources {
     /// Runs.
     pub registry: Arc<Registry>,
     /// How they stand.
-    pub hub: Arc<Hub>,
+    pub bus: Arc<EventBus>,
     /// What is counted.
-    pub tally: Arc<Tally>,
+    pub counters: Arc<Counters>,
     /// Whether the daemon takes work.
     pub readiness: Arc<Readiness>,
     /// Of snapshots.
@@ -46,26 +46,26 @@ pub struct Sources {
 }
 
 impl Exposed for Sources {
-    fn families(&self) -> Vec<Family> {
+    fn families(&self) -> Vec<MetricFamily> {
         self.refresh();
-        self.tally.meters.families()
+        self.counters.metrics.families()
     }
 
-    fn meters(&self) -> &Meters {
-        &self.tally.meters
+    fn metrics(&self) -> &Metrics {
+        &self.counters.metrics
     }
 }
 
 impl Sources {
     /// Metrics of single runs; `None`: they are off.
-    pub(super) fn run_families(&self) -> Option<Vec<Family>> {
-        self.runs.families(&self.registry, &self.hub)
+    pub(super) fn run_families(&self) -> Option<Vec<MetricFamily>> {
+        self.runs.families(&self.registry, &self.bus)
     }
 
     /// What stands against work.
     pub(super) fn reasons(&self) -> Vec<(&'static str, String)> {
         self.look_at_spool();
-        match self.hub.room() {
+        match self.bus.room() {
             Ok(()) => self.readiness.release(STORE),
             Err(fault) => self.readiness.hold(STORE, fault.message),
         }
@@ -93,40 +93,41 @@ impl Sources {
     }
 
     fn refresh(&self) {
-        let meters = &self.tally.meters;
+        let metrics = &self.counters.metrics;
         let reasons = self.reasons();
-        meters.set(Metric::BuildInfo, &[env!("CARGO_PKG_VERSION")], 1.0);
-        meters.set(Metric::Ready, &[], f64::from(u8::from(reasons.is_empty())));
+        metrics.set(Metric::BuildInfo, &[env!("CARGO_PKG_VERSION")], 1.0);
+        metrics.set(Metric::Ready, &[], f64::from(u8::from(reasons.is_empty())));
         let lines: Vec<_> = reasons.iter().map(|(name, _)| [*name]).collect();
         let held: Vec<_> = lines.iter().map(|line| (&line[..], 1.0)).collect();
-        meters.replace(Metric::NotReady, &held);
+        metrics.replace(Metric::NotReady, &held);
         self.count_runs();
         let budgets = [("snapshots", &self.budget), ("probes", self.probes.budget())];
         for (name, budget) in budgets {
-            meters.set(Metric::BudgetUsed, &[name], budget.used() as f64);
-            meters.set(Metric::BudgetLimit, &[name], budget.limit() as f64);
+            metrics.set(Metric::BudgetUsed, &[name], budget.used() as f64);
+            metrics.set(Metric::BudgetLimit, &[name], budget.limit() as f64);
         }
-        let refused = self.tally.of(Happening::MessageRefused);
-        meters.set(Metric::MessagesRefused, &[], refused as f64);
+        let refused = self.counters.of(Counter::MessageRefused);
+        metrics.set(Metric::MessagesRefused, &[], refused as f64);
         for (name, directory) in &self.directories {
-            process::disk(meters, name, directory);
+            process::disk(metrics, name, directory);
         }
         let started = self.started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        meters.set(Metric::ProcessStart, &[], started);
-        process::measure(meters);
+        metrics.set(Metric::ProcessStart, &[], started);
+        process::measure(metrics);
     }
 
     fn count_runs(&self) {
-        let meters = &self.tally.meters;
-        let Census { idle, waiting, measuring, closed, snapshots_waiting, open } = self.registry.census();
+        let metrics = &self.counters.metrics;
+        let RunCounts { idle, waiting, measuring, closed, snapshots_waiting, open } =
+            self.registry.run_counts();
         let states = [("idle", idle), ("waiting", waiting), ("measuring", measuring), ("closed", closed)];
         for (state, runs) in states {
-            meters.set(Metric::Runs, &[state], runs as f64);
+            metrics.set(Metric::Runs, &[state], runs as f64);
         }
-        meters.set(Metric::RunsLimit, &[], self.registry.limit() as f64);
-        meters.set(Metric::SnapshotsWaiting, &[], snapshots_waiting as f64);
+        metrics.set(Metric::RunsLimit, &[], self.registry.limit() as f64);
+        metrics.set(Metric::SnapshotsWaiting, &[], snapshots_waiting as f64);
         let lines: Vec<_> = open.iter().map(|(project, runs)| ([project.as_str()], *runs as f64)).collect();
         let values: Vec<_> = lines.iter().map(|(label, runs)| (&label[..], *runs)).collect();
-        meters.replace(Metric::ProjectRuns, &values);
+        metrics.replace(Metric::ProjectRuns, &values);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the hand-over to the library that writes it. May not touch: the numbers.
 
-use clino_domain::meters::{Definition, Family, Kind, Sample};
+use clino_domain::metrics::{Definition, MetricFamily, MetricKind, MetricSample};
 use clino_domain::text::shown;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
@@ -16,7 +16,7 @@ use std::fmt;
 ///
 /// # Errors
 /// Those of the library, which has none of its own.
-pub(super) fn encode(families: &[Family]) -> Result<String, fmt::Error> {
+pub(super) fn encode(families: &[MetricFamily]) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Exposition(families.to_vec())));
     let mut out = String::new();
@@ -25,7 +25,7 @@ pub(super) fn encode(families: &[Family]) -> Result<String, fmt::Error> {
 }
 
 #[derive(Debug)]
-struct Exposition(Vec<Family>);
+struct Exposition(Vec<MetricFamily>);
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -37,16 +37,16 @@ impl Collector for Exposition {
     }
 }
 
-fn write(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+fn write(family: &MetricFamily, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     let Definition { name, kind, labels, help } = family.definition;
     // The library appends the unit to the name.
     let unit = family.definition.unit().map(|unit| if unit == "bytes" { Unit::Bytes } else { Unit::Seconds });
     let stem =
         unit.as_ref().and_then(|unit| name.strip_suffix(unit.as_str())?.strip_suffix('_')).unwrap_or(name);
     let written = match kind {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge => MetricType::Gauge,
-        Kind::Histogram(_) => MetricType::Histogram,
+        MetricKind::Counter => MetricType::Counter,
+        MetricKind::Gauge => MetricType::Gauge,
+        MetricKind::Histogram(_) => MetricType::Histogram,
     };
     let help = format!("{help}.");
     let mut metric = encoder.encode_descriptor(stem, &help, unit.as_ref(), written)?;
@@ -62,12 +62,12 @@ fn write(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
     Ok(())
 }
 
-fn put(metric: &mut MetricEncoder<'_>, kind: Kind, sample: &Sample) -> Result<(), fmt::Error> {
+fn put(metric: &mut MetricEncoder<'_>, kind: MetricKind, sample: &MetricSample) -> Result<(), fmt::Error> {
     const NONE: Option<&Exemplar<NoLabelSet, f64>> = None;
     match (kind, sample) {
-        (Kind::Counter, Sample::Number(number)) => metric.encode_counter(number, NONE),
-        (Kind::Gauge, Sample::Number(number)) => metric.encode_gauge(number),
-        (Kind::Histogram(bounds), Sample::Spread { sum, counts }) => {
+        (MetricKind::Counter, MetricSample::Number(number)) => metric.encode_counter(number, NONE),
+        (MetricKind::Gauge, MetricSample::Number(number)) => metric.encode_gauge(number),
+        (MetricKind::Histogram(bounds), MetricSample::Spread { sum, counts }) => {
             let bounds = bounds.iter().copied().chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
             metric.encode_histogram::<NoLabelSet>(*sum, counts.iter().sum(), &buckets, None)

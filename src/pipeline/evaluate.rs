@@ -3,7 +3,7 @@
 //! Owns: the clock of readings, what a panic becomes, and what a budget leaves out. May not touch: runs, events.
 
 use super::forecast::{Costs, Forecast};
-use clino_domain::meters::SPANS;
+use clino_domain::metrics::SPANS;
 use clino_domain::{Fault, FaultKind, Outcome, Planned, Reading, Work};
 use clino_engine::{Hints, Limits, Session, Stop, Task};
 use std::any::Any;
@@ -13,7 +13,7 @@ use tracing::info_span;
 
 /// What one snapshot of a run leaves for the next.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct RunMemory {
     /// Where searches begin.
     pub hints: Hints,
     /// How long readings take.
@@ -23,7 +23,7 @@ pub struct Memory {
 }
 
 /// Whoever hears of the readings of a session.
-pub trait Listener {
+pub trait ReadingListener {
     /// A reading begins. `left` guesses the seconds that it and those behind it will take, where all of them can be guessed.
     fn begins(&mut self, _task: &Task, _left: &dyn Fn() -> Option<f64>) {}
 
@@ -31,7 +31,7 @@ pub trait Listener {
     fn made(&mut self, reading: Reading);
 }
 
-impl<F: FnMut(Reading)> Listener for F {
+impl<F: FnMut(Reading)> ReadingListener for F {
     fn made(&mut self, reading: Reading) {
         self(reading);
     }
@@ -46,10 +46,10 @@ impl<F: FnMut(Reading)> Listener for F {
 /// [`FaultKind::Cancelled`] when `stop` was raised; the readings made before have been emitted.
 pub fn evaluate(
     session: &mut Session<'_>,
-    memory: &mut Memory,
+    memory: &mut RunMemory,
     budget: Option<f64>,
     stop: &Stop,
-    listener: &mut dyn Listener,
+    listener: &mut dyn ReadingListener,
 ) -> Result<Vec<Option<Planned>>, Fault> {
     let began = Instant::now();
     let tasks = session.tasks();

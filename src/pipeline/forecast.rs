@@ -12,7 +12,7 @@ use std::collections::HashMap;
 /// What is known of one run.
 #[derive(Debug, Default)]
 pub struct Forecast {
-    known: HashMap<Key, Known>,
+    known: HashMap<Key, MeasureTimes>,
     /// Seconds expected of what was skipped and never made.
     put_off: HashMap<Key, f64>,
     rate: Rate,
@@ -23,7 +23,7 @@ type Key = (usize, Option<String>);
 
 /// What the readings of one measure on one group took.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct MeasureTimes {
     /// Expected of the next.
     pub seconds: f64,
     /// Of the last that was made, or the guess before it.
@@ -32,7 +32,7 @@ pub(super) struct Known {
     least: f64,
 }
 
-impl Known {
+impl MeasureTimes {
     /// Of a reading that was never made.
     pub fn guessed(seconds: f64, least: f64) -> Self {
         Self { seconds, last: seconds, least }
@@ -80,9 +80,9 @@ impl Rate {
     }
 
     /// Of a reading that was never made; `None` before any was.
-    fn guess(&self, operations: f64) -> Option<Known> {
+    fn guess(&self, operations: f64) -> Option<MeasureTimes> {
         let mean = self.seconds / self.operations;
-        (self.operations > 0.0).then(|| Known::guessed(operations * mean, operations * self.fastest))
+        (self.operations > 0.0).then(|| MeasureTimes::guessed(operations * mean, operations * self.fastest))
     }
 }
 
@@ -95,7 +95,7 @@ impl Forecast {
     /// A reading was made.
     pub fn learn(&mut self, task: &Task, reading: &Reading) {
         let before = self.expected(task);
-        let known = Known::after(before.as_ref(), reading.seconds, task.work, reading.work);
+        let known = MeasureTimes::after(before.as_ref(), reading.seconds, task.work, reading.work);
         self.put_off.remove(&key(task));
         self.known.insert(key(task), known);
         self.rate.learn(task.operations, reading.seconds);
@@ -103,18 +103,18 @@ impl Forecast {
 
     /// A reading was skipped.
     pub fn skip(&mut self, task: &Task) {
-        let Some(skipped) = self.expected(task).map(Known::skipped) else { return };
+        let Some(skipped) = self.expected(task).map(MeasureTimes::skipped) else { return };
         match self.known.get_mut(&key(task)) {
             Some(known) => *known = skipped,
             None => drop(self.put_off.insert(key(task), skipped.seconds)),
         }
     }
 
-    fn expected(&self, task: &Task) -> Option<Known> {
+    fn expected(&self, task: &Task) -> Option<MeasureTimes> {
         let guess = || {
             let guess = self.rate.guess(task.operations)?;
             let put_off = self.put_off.get(&key(task)).copied().unwrap_or(f64::INFINITY);
-            Some(Known::guessed(guess.seconds.min(put_off), guess.least))
+            Some(MeasureTimes::guessed(guess.seconds.min(put_off), guess.least))
         };
         self.known.get(&key(task)).copied().or_else(guess)
     }

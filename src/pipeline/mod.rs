@@ -7,16 +7,16 @@ mod forecast;
 #[cfg(test)]
 mod tests;
 
-pub use evaluate::{Listener, Memory, evaluate};
+pub use evaluate::{ReadingListener, RunMemory, evaluate};
 
-use crate::registry::{Registry, Run, Work};
-use clino_domain::meters::{Metric, SPANS};
+use crate::registry::{DueSnapshot, RegisteredRun, Registry};
+use clino_domain::counters::{Counter, Counters};
+use clino_domain::metrics::{Metric, SPANS};
 use clino_domain::quota::Quota;
-use clino_domain::tally::{Happening, Tally};
 use clino_domain::{
-    Event, Fault, FaultKind, Journal, ModelCheck, Outcome, Place, Reading, RunId, SnapshotRef,
+    EnginePlace, Event, Fault, FaultKind, Journal, ModelCheck, Outcome, Reading, RunId, SnapshotRef,
 };
-use clino_engine::{Arrived, Device, Engine, Session, Stop};
+use clino_engine::{Arrived, Engine, GpuDevices, Session, Stop};
 use evaluate::{guarded, refuse};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,17 +35,17 @@ pub struct Neighbours {
     /// Gets the events.
     pub journal: Arc<dyn Journal>,
     /// Gets the counts.
-    pub tally: Arc<Tally>,
+    pub counters: Arc<Counters>,
     /// Hears what projects use up.
     pub quota: Arc<dyn Quota>,
     /// Hears about the devices.
-    pub devices: Arc<dyn Watchman>,
+    pub devices: Arc<dyn DeviceObserver>,
 }
 
 /// Whoever wants to know what becomes of the engine's devices.
-pub trait Watchman: Send + Sync {
+pub trait DeviceObserver: Send + Sync {
     /// The engine is there, on these GPUs if it is on any.
-    fn opened(&self, device: Option<Device>);
+    fn opened(&self, device: Option<GpuDevices>);
 
     /// These GPUs have failed for good.
     fn lost(&self, gpus: &[String]);
@@ -64,7 +64,7 @@ impl Pipeline {
     /// # Errors
     /// If the system cannot start a thread.
     pub fn start(
-        place: Place,
+        place: EnginePlace,
         neighbours: Neighbours,
         ready: impl FnOnce(Result<(), Fault>) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -75,7 +75,7 @@ impl Pipeline {
                 tracing::info!(engine = engine.description(), "the engine is ready");
                 neighbours.devices.opened(engine.device());
                 ready(Ok(()));
-                Desk { engine, neighbours, stop: raised, memories: HashMap::new(), lost: 0 }.work();
+                Worker { engine, neighbours, stop: raised, memories: HashMap::new(), lost: 0 }.work();
             }
             Err(fault) => ready(Err(fault)),
         };
@@ -103,7 +103,7 @@ impl Pipeline {
 }
 
 /// An engine that has computed something known on the thread that will own it.
-fn sound_engine(place: &Place) -> Result<Engine, Fault> {
+fn sound_engine(place: &EnginePlace) -> Result<Engine, Fault> {
     let checked = || {
         let (engine, instead) = Engine::open(place)?;
         if let Some(reason) = instead {
@@ -115,16 +115,16 @@ fn sound_engine(place: &Place) -> Result<Engine, Fault> {
 }
 
 /// Where the work is done.
-struct Desk {
+struct Worker {
     engine: Engine,
     neighbours: Neighbours,
     stop: Stop,
-    memories: HashMap<RunId, Memory>,
+    memories: HashMap<RunId, RunMemory>,
     /// GPUs that were lost before.
     lost: usize,
 }
 
-impl Desk {
+impl Worker {
     fn work(mut self) {
         while let Some(work) = self.neighbours.registry.take() {
             let run = work.run.id.clone();
@@ -133,7 +133,7 @@ impl Desk {
             let began = Instant::now();
             if let Err(fault) = self.measure(work) {
                 tracing::warn!(%run, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
-                self.neighbours.tally.meters.one(Metric::SnapshotsSkipped, &[&project]);
+                self.neighbours.counters.metrics.one(Metric::SnapshotsSkipped, &[&project]);
                 self.skip(&run, at, fault);
             }
             // A snapshot that was given up took the engine's time as well.
@@ -159,14 +159,14 @@ impl Desk {
     }
 
     fn skip(&self, run: &RunId, snapshot: SnapshotRef, fault: Fault) {
-        self.neighbours.tally.count(Happening::SnapshotSkipped);
+        self.neighbours.counters.count(Counter::SnapshotSkipped);
         self.neighbours.journal.append(run, Event::Skipped { snapshot, reason: fault.message });
     }
 
     /// Measures one snapshot; a fault says why it could not be taken up or was left.
-    fn measure(&mut self, work: Work) -> Result<(), Fault> {
+    fn measure(&mut self, work: DueSnapshot) -> Result<(), Fault> {
         let began = Instant::now();
-        let Work { run, held, references, check } = work;
+        let DueSnapshot { run, held, references, check } = work;
         let at = held.header().at;
         let _span = info_span!(
             target: SPANS,
@@ -181,16 +181,16 @@ impl Desk {
         let on_arrival = arrived.statistics.as_ref().is_some_and(|found| found.fit(&arrived.references));
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
-        let mut session = guarded(|| self.engine.take(run.admitted()?, run.seed, arrived))
+        let mut session = guarded(|| self.engine.take(run.validated()?, run.seed, arrived))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
         let carried = session.carried;
-        let Neighbours { journal, tally, .. } = &self.neighbours;
+        let Neighbours { journal, counters, .. } = &self.neighbours;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });
         let failed = check.map_or(Ok(None), |check| self.check(&run, &mut session, &check))?;
         let mut emit = |reading: Reading| {
-            tally.count(Happening::ReadingMade);
+            counters.count(Counter::ReadingMade);
             if reading.outcome == Outcome::Failed {
-                tally.count(Happening::ReadingFailed);
+                counters.count(Counter::ReadingFailed);
             }
             journal.append(&run.id, Event::Reading(Box::new(reading)));
         };
@@ -210,7 +210,7 @@ impl Desk {
     /// comparison that fails leaves the snapshot as it is: the trainer sends another one with its next snapshot.
     fn check(
         &self,
-        run: &Run,
+        run: &RegisteredRun,
         session: &mut Session<'_>,
         check: &ModelCheck,
     ) -> Result<Option<String>, Fault> {

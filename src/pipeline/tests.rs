@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::evaluate::guarded;
-use super::forecast::Known;
+use super::forecast::MeasureTimes;
 use clino_domain::Work;
 
 #[test]
@@ -16,9 +16,11 @@ fn row_41_a_panic_becomes_its_message() {
 const PLANNED: Work = Work::of(5.0, 0.0, 6.0);
 
 /// What is known after these times of one reading.
-fn after(times: &[f64]) -> Known {
-    let first = Known::after(None, times[0], PLANNED, PLANNED);
-    times[1..].iter().fold(first, |known, &seconds| Known::after(Some(&known), seconds, PLANNED, PLANNED))
+fn after(times: &[f64]) -> MeasureTimes {
+    let first = MeasureTimes::after(None, times[0], PLANNED, PLANNED);
+    times[1..]
+        .iter()
+        .fold(first, |known, &seconds| MeasureTimes::after(Some(&known), seconds, PLANNED, PLANNED))
 }
 
 #[test]
@@ -37,7 +39,7 @@ fn what_is_too_slow_is_tried_again_after_a_while() {
         skipped = skipped.skipped();
     }
     assert!(skipped.seconds < 1.01, "{skipped:?}");
-    let again = Known::after(Some(&skipped), 9.0, PLANNED, PLANNED);
+    let again = MeasureTimes::after(Some(&skipped), 9.0, PLANNED, PLANNED);
     assert_eq!(again.seconds, 9.0, "what was expected is no time that it took");
 
     let mut always = after(&[9.0, 9.0]);
@@ -47,16 +49,16 @@ fn what_is_too_slow_is_tried_again_after_a_while() {
     assert!(always.seconds < 3.0, "both may have been hiccups: {always:?}");
 
     let did = Work::of(30.0, 0.0, 31.0);
-    let search = Known::after(Some(&after(&[6.0])), 6.0, PLANNED, did);
+    let search = MeasureTimes::after(Some(&after(&[6.0])), 6.0, PLANNED, did);
     assert_eq!(search.skipped().seconds, 3.5, "halfway to what the plan has");
-    let weights = Known::after(Some(&after(&[2.0])), 2.0, Work::NONE, Work::NONE);
+    let weights = MeasureTimes::after(Some(&after(&[2.0])), 2.0, Work::NONE, Work::NONE);
     assert_eq!(weights.skipped().seconds, 2.0);
 }
 
 #[test]
 fn a_guess_comes_nearer_to_the_fastest_rate_until_it_is_tried() {
-    let guess = Known::guessed(300.0, 1.0);
+    let guess = MeasureTimes::guessed(300.0, 1.0);
     assert!(guess.skipped().skipped().seconds < 80.0);
-    let tried = Known::after(Some(&guess), 2.0, PLANNED, PLANNED);
+    let tried = MeasureTimes::after(Some(&guess), 2.0, PLANNED, PLANNED);
     assert_eq!(tried.seconds, 2.0);
 }

@@ -2,47 +2,47 @@
 //!
 //! Owns: which event counts as what. May not touch: the events.
 
-use super::board::Board;
-use clino_domain::meters::Metric;
-use clino_domain::tally::Tally;
+use super::run_projection::RunProjection;
+use clino_domain::counters::Counters;
+use clino_domain::metrics::Metric;
 use clino_domain::{Advice, Decision, Event, Outcome, Reading};
 
-/// Counts an event before it is on the board of its run.
-pub(super) fn count(tally: &Tally, event: &Event, board: &Board) {
+/// Counts an event before the projection of its run has it.
+pub(super) fn count(counters: &Counters, event: &Event, projection: &RunProjection) {
     match event {
-        Event::Reading(reading) => count_reading(tally, reading),
+        Event::Reading(reading) => count_reading(counters, reading),
         Event::Finished { snapshot, seconds } => {
-            tally.meters.observe(Metric::SnapshotSeconds, &[], *seconds);
-            if board.readings(snapshot).into_iter().any(is_not_finite) {
-                tally.meters.one(Metric::NonFiniteSnapshots, &[]);
+            counters.metrics.observe(Metric::SnapshotSeconds, &[], *seconds);
+            if projection.readings(snapshot).into_iter().any(is_not_finite) {
+                counters.metrics.one(Metric::NonFiniteSnapshots, &[]);
             }
         }
         Event::Checked(checked) => {
-            tally.meters.one(Metric::ModelChecks, &[]);
-            tally.meters.add(Metric::ModelMismatches, &[], f64::from(u8::from(!checked.agrees)));
+            counters.metrics.one(Metric::ModelChecks, &[]);
+            counters.metrics.add(Metric::ModelMismatches, &[], f64::from(u8::from(!checked.agrees)));
         }
-        Event::Decided(decision) => count_decision(tally, decision, board),
+        Event::Decided(decision) => count_decision(counters, decision, projection),
         _ => {}
     }
 }
 
-fn count_reading(tally: &Tally, reading: &Reading) {
+fn count_reading(counters: &Counters, reading: &Reading) {
     let measure = reading.measure.as_str();
-    tally.meters.one(Metric::Readings, &[measure, reading.outcome.name()]);
+    counters.metrics.one(Metric::Readings, &[measure, reading.outcome.name()]);
     if reading.outcome != Outcome::Skipped {
-        tally.meters.observe(Metric::ReadingSeconds, &[measure], reading.seconds);
-        tally.meters.add(Metric::EngineBusy, &[], reading.seconds);
+        counters.metrics.observe(Metric::ReadingSeconds, &[measure], reading.seconds);
+        counters.metrics.add(Metric::EngineBusy, &[], reading.seconds);
     }
 }
 
-fn count_decision(tally: &Tally, decision: &Decision, board: &Board) {
+fn count_decision(counters: &Counters, decision: &Decision, projection: &RunProjection) {
     let stops = |advice: Advice| advice == Advice::Stop;
     // The subject is the client's text; rules are few.
     let rule = decision.rule.split(' ').next().unwrap_or_default();
-    tally.meters.one(Metric::Decisions, &[decision.advice.name(), rule]);
-    let stopped = board.standing().decision.as_ref().is_some_and(|before| stops(before.advice));
+    counters.metrics.one(Metric::Decisions, &[decision.advice.name(), rule]);
+    let stopped = projection.standing().decision.as_ref().is_some_and(|before| stops(before.advice));
     if stops(decision.advice) && !stopped {
-        tally.meters.one(Metric::Stops, &[]);
+        counters.metrics.one(Metric::Stops, &[]);
     }
 }
 
@@ -57,10 +57,10 @@ fn is_not_finite(reading: &Reading) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bounds, Hub};
+    use super::super::{Bounds, EventBus};
     use super::*;
     use clino_domain::{
-        Case, Journal, MeasureRequest, Mode, Precision, Reason, RunId, SnapshotRef, WeightKind,
+        DecisionContext, Journal, MeasureRequest, Mode, Precision, Reason, RunId, SnapshotRef, WeightKind,
     };
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -87,37 +87,37 @@ mod tests {
         }))
     }
 
-    fn hub() -> (Hub, RunId, Arc<Tally>) {
-        let tally = Arc::new(Tally::default());
-        let hub = Hub::new(Bounds::default()).counted(tally.clone());
+    fn bus() -> (EventBus, RunId, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        let bus = EventBus::new(Bounds::default()).counted(counters.clone());
         let run = RunId("r".into());
-        hub.open(crate::store::fixtures::record(&run), Case::default());
-        (hub, run, tally)
+        bus.open(crate::store::fixtures::record(&run), DecisionContext::default());
+        (bus, run, counters)
     }
 
     #[test]
     fn a_stop_that_stands_counts_once() {
-        let (hub, run, tally) = hub();
+        let (bus, run, counters) = bus();
         for advice in [Advice::Continue, Advice::Stop, Advice::Stop, Advice::Continue, Advice::Stop] {
-            hub.append(&run, decision(advice));
+            bus.append(&run, decision(advice));
         }
-        assert_eq!(tally.meters.number(Metric::Stops, &[]), 2.0);
-        assert_eq!(tally.meters.number(Metric::Decisions, &["stop", "plateau"]), 3.0);
+        assert_eq!(counters.metrics.number(Metric::Stops, &[]), 2.0);
+        assert_eq!(counters.metrics.number(Metric::Decisions, &["stop", "plateau"]), 3.0);
     }
 
     #[test]
     fn row_26_a_snapshot_that_is_not_finite_counts_once() {
-        let (hub, run, tally) = hub();
+        let (bus, run, counters) = bus();
         let snapshot = SnapshotRef { step: 1, attempt: 1 };
-        hub.append(&run, Event::Accepted { snapshot, kind: WeightKind::Live, initialization: false });
-        hub.append(&run, Event::Started { snapshot, readings: 3 });
+        bus.append(&run, Event::Accepted { snapshot, kind: WeightKind::Live, initialization: false });
+        bus.append(&run, Event::Started { snapshot, readings: 3 });
         for (name, outcome) in [("loss", Outcome::Undefined), ("param_norm", Outcome::Undefined)] {
             let measure = MeasureRequest { name: name.into(), parameters: BTreeMap::new() };
             let blank = Reading::blank(measure, None, snapshot, Precision::F64);
-            hub.append(&run, Event::Reading(Box::new(Reading { outcome, ..blank })));
+            bus.append(&run, Event::Reading(Box::new(Reading { outcome, ..blank })));
         }
-        hub.append(&run, Event::Finished { snapshot, seconds: 0.5 });
-        assert_eq!(tally.meters.number(Metric::NonFiniteSnapshots, &[]), 1.0);
-        assert_eq!(tally.meters.number(Metric::Readings, &["loss", "undefined"]), 1.0);
+        bus.append(&run, Event::Finished { snapshot, seconds: 0.5 });
+        assert_eq!(counters.metrics.number(Metric::NonFiniteSnapshots, &[]), 1.0);
+        assert_eq!(counters.metrics.number(Metric::Readings, &["loss", "undefined"]), 1.0);
     }
 }

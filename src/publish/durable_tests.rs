@@ -1,7 +1,7 @@
-//! A hub on a store in SQLite: what outlives it, what a disk that fails does, what can never be kept.
+//! A bus on a store in SQLite: what outlives it, what a disk that fails does, what can never be kept.
 #![allow(clippy::unwrap_used)]
 
-use super::{Bounds, Hub};
+use super::{Bounds, EventBus};
 use crate::store::EventStore;
 use crate::store::fixtures::{acceptance, at, checked, loss, record};
 use crate::store::sqlite::{DATABASE, SqliteStore};
@@ -13,32 +13,32 @@ use std::time::Duration;
 
 const BOUNDS: Bounds = Bounds { events: 8, bytes: 1 << 20, records: 3, reports: 2 };
 
-/// A hub on a store, and the runs that are there.
-pub(super) fn durable(bounds: Bounds, store: Arc<dyn EventStore>) -> (Arc<Hub>, Vec<KeptRun>) {
+/// A bus on a store, and the runs that are there.
+pub(super) fn durable(bounds: Bounds, store: Arc<dyn EventStore>) -> (Arc<EventBus>, Vec<PersistedRun>) {
     let runs = store.runs(10).unwrap();
     let kept = runs.iter().map(|stored| stored.run.clone()).collect();
-    (Hub::new(bounds).durable(store, runs).unwrap(), kept)
+    (EventBus::new(bounds).durable(store, runs).unwrap(), kept)
 }
 
-fn hub(directory: &Path) -> (Arc<Hub>, Vec<KeptRun>) {
+fn bus(directory: &Path) -> (Arc<EventBus>, Vec<PersistedRun>) {
     durable(BOUNDS, SqliteStore::open(directory, None).unwrap())
 }
 
-pub(super) fn end(hub: Arc<Hub>) {
-    assert!(hub.end(Duration::from_secs(60)));
-    drop(hub);
+pub(super) fn end(bus: Arc<EventBus>) {
+    assert!(bus.end(Duration::from_secs(60)));
+    drop(bus);
 }
 
-fn measured(hub: &Hub, run: &RunId, step: u64) {
-    hub.accept(run, acceptance(step));
-    hub.append(run, Event::Started { snapshot: at(step), readings: 2 });
-    hub.append(run, loss(step, step as f64));
-    hub.append(run, loss(step, -1.0));
-    hub.append(run, Event::Finished { snapshot: at(step), seconds: 0.5 });
+fn measured(bus: &EventBus, run: &RunId, step: u64) {
+    bus.accept(run, acceptance(step));
+    bus.append(run, Event::Started { snapshot: at(step), readings: 2 });
+    bus.append(run, loss(step, step as f64));
+    bus.append(run, loss(step, -1.0));
+    bus.append(run, Event::Finished { snapshot: at(step), seconds: 0.5 });
 }
 
-async fn all(hub: &Hub, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
-    let mut watcher = hub.watch(run, Some(0)).unwrap();
+async fn all(bus: &EventBus, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
+    let mut watcher = bus.watch(run, Some(0)).unwrap();
     let mut events = Vec::new();
     while events.len() < count {
         let next = tokio::time::timeout(Duration::from_secs(60), watcher.next()).await;
@@ -51,8 +51,8 @@ async fn all(hub: &Hub, run: &RunId, count: usize) -> Vec<Arc<Sequenced>> {
 async fn what_was_told_is_there_again_and_numbers_go_on() {
     let directory = tempfile::tempdir().unwrap();
     let run = RunId("r".into());
-    let (before, _) = hub(directory.path());
-    before.open(record(&run), Case::default());
+    let (before, _) = bus(directory.path());
+    before.open(record(&run), DecisionContext::default());
     (1..=30).for_each(|step| measured(&before, &run, step));
     before.accept(&run, acceptance(31));
     before.append(&run, Event::Started { snapshot: at(31), readings: 2 });
@@ -63,7 +63,7 @@ async fn what_was_told_is_there_again_and_numbers_go_on() {
     before.drain();
     end(before);
 
-    let (after, runs) = hub(directory.path());
+    let (after, runs) = bus(directory.path());
     assert_eq!((runs.len(), runs[0].record.seed, runs[0].begun, runs[0].closed), (1, u64::MAX, true, false));
     after.settled().await.unwrap();
     let again = all(&after, &run, 154).await;
@@ -80,8 +80,8 @@ async fn what_was_told_is_there_again_and_numbers_go_on() {
     );
     assert_eq!(after.report(&run, None).unwrap().snapshot, at(30));
     assert_eq!(after.report(&run, Some(at(31))).unwrap().readings.len(), 1);
-    let ledger = after.ledger(&run).unwrap();
-    assert_eq!((ledger.attempts.len(), ledger.receipts[0].0.as_str()), (31, "key 1"));
+    let idempotency = after.idempotency(&run).unwrap();
+    assert_eq!((idempotency.attempts.len(), idempotency.receipts[0].0.as_str()), (31, "key 1"));
     let mut recalled = Vec::new();
     after
         .recall(&run, &["loss".into()], None, &mut |at, readings| recalled.push((at.step, readings.len())))
@@ -102,14 +102,14 @@ async fn what_was_told_is_there_again_and_numbers_go_on() {
 async fn a_closed_run_ends_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
     let run = RunId("r".into());
-    let (before, _) = hub(directory.path());
-    before.open(record(&run), Case::default());
+    let (before, _) = bus(directory.path());
+    before.open(record(&run), DecisionContext::default());
     before.accept(&run, acceptance(1));
     before.close(&run, false);
     before.settled().await.unwrap();
     end(before);
     for _ in 0..2 {
-        let (after, runs) = hub(directory.path());
+        let (after, runs) = bus(directory.path());
         assert!(runs[0].closed);
         let events = all(&after, &run, 3).await;
         assert!(matches!(events[1].event, Event::Skipped { .. }));
@@ -148,12 +148,12 @@ async fn decisions_come_back_also_with_numbers_that_are_none() {
     for value in [f64::INFINITY, f64::NAN, 0.1] {
         let directory = tempfile::tempdir().unwrap();
         let run = RunId("r".into());
-        let (before, _) = hub(directory.path());
-        before.open(record(&run), Case::default());
+        let (before, _) = bus(directory.path());
+        before.open(record(&run), DecisionContext::default());
         before.append(&run, Event::Decided(Box::new(decision(&run, value))));
         before.settled().await.unwrap();
         end(before);
-        let (after, _) = hub(directory.path());
+        let (after, _) = bus(directory.path());
         let found = after.standing(&run).unwrap().decision.unwrap();
         assert_eq!(format!("{found:?}"), format!("{:?}", decision(&run, value)));
         let events = all(&after, &run, 1).await;
@@ -191,14 +191,14 @@ pub(super) fn free_disk(directory: &Path) {
 async fn a_check_outlives_the_process_and_one_that_failed_is_not_taken_back() {
     let directory = tempfile::tempdir().unwrap();
     let run = RunId("r".into());
-    let (before, _) = hub(directory.path());
-    before.open(record(&run), Case::default());
+    let (before, _) = bus(directory.path());
+    before.open(record(&run), DecisionContext::default());
     for (step, agrees) in [(1, true), (2, false), (3, true)] {
         before.append(&run, Event::Checked(Box::new(checked(step, agrees))));
     }
     before.settled().await.unwrap();
     end(before);
-    let (after, _) = hub(directory.path());
+    let (after, _) = bus(directory.path());
     assert_eq!(after.standing(&run).unwrap().checked, Some(checked(2, false)));
     assert!(after.refusal(&run).is_some());
     let events: Vec<_> = all(&after, &run, 3).await.into_iter().map(|told| told.event.clone()).collect();
@@ -210,33 +210,33 @@ async fn a_check_outlives_the_process_and_one_that_failed_is_not_taken_back() {
 #[tokio::test]
 async fn row_38_a_full_disk_refuses_what_is_new_and_recovers_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, _) = hub(directory.path());
+    let (bus, _) = bus(directory.path());
     let run = RunId("r".into());
-    hub.open(record(&run), Case::default());
-    hub.settled().await.unwrap();
+    bus.open(record(&run), DecisionContext::default());
+    bus.settled().await.unwrap();
     fill_disk(directory.path());
-    hub.accept(&run, acceptance(1));
-    hub.append(&run, Event::Started { snapshot: at(1), readings: 500 });
-    (0..500).for_each(|i| hub.append(&run, loss(1, f64::from(i))));
-    let fault = hub.settled().await.unwrap_err();
+    bus.accept(&run, acceptance(1));
+    bus.append(&run, Event::Started { snapshot: at(1), readings: 500 });
+    (0..500).for_each(|i| bus.append(&run, loss(1, f64::from(i))));
+    let fault = bus.settled().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Exhausted, "{fault}");
-    assert_eq!(hub.room().unwrap_err(), fault);
+    assert_eq!(bus.room().unwrap_err(), fault);
     assert_eq!(
-        hub.standing(&run).unwrap().progress.next_sequence,
+        bus.standing(&run).unwrap().progress.next_sequence,
         0,
         "nothing was told before it was durable"
     );
     free_disk(directory.path());
     let recovered = async {
-        while hub.settled().await.is_err() {
+        while bus.settled().await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), recovered).await.unwrap();
-    hub.room().unwrap();
-    let events = all(&hub, &run, 502).await;
+    bus.room().unwrap();
+    let events = all(&bus, &run, 502).await;
     assert!(events.iter().zip(0..).all(|(event, due)| event.sequence == due));
-    end(hub);
+    end(bus);
 }
 
 #[tokio::test]
@@ -244,13 +244,13 @@ async fn runs_that_are_too_old_go_with_their_files() {
     let directory = tempfile::tempdir().unwrap();
     let old = RunId("old".into());
     let young = RunId("young".into());
-    let (before, _) = hub(directory.path());
+    let (before, _) = bus(directory.path());
     for run in [&old, &young] {
         let spec = TensorSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1] };
         let tensors = Arc::new(vec![Tensor::new(spec, vec![7; 4].into()).unwrap()]);
         let digest = if *run == old { "0" } else { "1" }.repeat(64);
-        let group = KeptGroup { name: "en".into(), digest, tensors: Some(tensors) };
-        before.open(RunRecord { groups: vec![group], ..record(run) }, Case::default());
+        let group = PersistedGroup { name: "en".into(), digest, tensors: Some(tensors) };
+        before.open(RunRecord { groups: vec![group], ..record(run) }, DecisionContext::default());
         measured(&before, run, 1);
     }
     before.close(&old, false);
@@ -270,7 +270,7 @@ async fn runs_that_are_too_old_go_with_their_files() {
     assert!(after.standing(&young).is_ok());
     assert_eq!(after.specification(&young).unwrap().groups[0].tensors[0].data[..], [7; 4]);
     end(after);
-    let (_, runs) = hub(directory.path());
+    let (_, runs) = bus(directory.path());
     assert_eq!(runs.iter().map(|run| run.record.id.clone()).collect::<Vec<_>>(), [young]);
 }
 
@@ -284,8 +284,8 @@ const REFUSED: &str = "CREATE TRIGGER refused BEFORE INSERT ON readings WHEN NEW
 async fn row_63_a_row_that_cannot_be_written_is_set_aside_and_told() {
     let directory = tempfile::tempdir().unwrap();
     let run = RunId("r".into());
-    let (before, _) = hub(directory.path());
-    before.open(record(&run), Case::default());
+    let (before, _) = bus(directory.path());
+    before.open(record(&run), DecisionContext::default());
     before.settled().await.unwrap();
     beside(directory.path()).execute_batch(REFUSED).unwrap();
     before.accept(&run, acceptance(1));
@@ -294,15 +294,15 @@ async fn row_63_a_row_that_cannot_be_written_is_set_aside_and_told() {
     before.room().unwrap();
     // Whoever wants to hear that it is kept hears that it is not; the run itself goes on.
     let unwanted = RunId("unwanted".into());
-    before.open(record(&unwanted), Case::default());
+    before.open(record(&unwanted), DecisionContext::default());
     before.append(&unwanted, loss(1, 1.0));
     let fault = before.kept(&unwanted, "unwanted").await.unwrap_err();
     assert!(fault.kind == FaultKind::Internal && fault.message.contains("not wanted"), "{fault}");
     assert_eq!(before.standing(&unwanted).unwrap().progress.next_sequence, 1);
-    assert_eq!(before.tally.meters.number(clino_domain::meters::Metric::HistoryDropped, &[]), 3.0);
+    assert_eq!(before.counters.metrics.number(clino_domain::metrics::Metric::HistoryDropped, &[]), 3.0);
     end(before);
 
-    let (after, runs) = hub(directory.path());
+    let (after, runs) = bus(directory.path());
     assert_eq!(runs.len(), 1);
     after.settled().await.unwrap();
     // All others are there, and a gap says that one is not.

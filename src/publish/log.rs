@@ -11,11 +11,11 @@ use std::sync::Arc;
 pub struct Bounds {
     /// Most events in a log.
     pub events: usize,
-    /// Approximate limit on the bytes of events in a log, and of readings on a board.
+    /// Approximate limit on the bytes of events in a log, and of readings on a projection.
     pub bytes: usize,
-    /// Most snapshots on a board.
+    /// Most snapshots on a projection.
     pub records: usize,
-    /// Most snapshots on a board whose readings are kept.
+    /// Most snapshots on a projection whose readings are kept.
     pub reports: usize,
 }
 

@@ -5,19 +5,19 @@
 //! A watcher is a cursor over its run's log and has no queue of its own: a slow one loses nothing but what the log
 //! itself has dropped, and is told so by a gap; with a store that is read back instead.
 
-mod board;
-mod clerk;
 mod count;
+mod decision_store;
 mod decisions;
-mod docket;
-mod feed;
-mod hub;
+mod event_bus;
 mod log;
 mod overview;
+mod policy_thread;
+mod run_projection;
+mod run_stream;
 mod watcher;
 
 pub use crate::store::{Progress, Standing};
-pub use hub::Hub;
+pub use event_bus::EventBus;
 pub use log::Bounds;
 pub use watcher::Watcher;
 

@@ -2,14 +2,14 @@
 //!
 //! Owns: the one alarm for all runs. May not touch: what happens to events.
 
-use super::docket::recall;
-use super::feed::lock;
-use super::hub::Hub;
-use clino_domain::{Fault, Point, RunId, Subject};
+use super::decision_store::recall;
+use super::event_bus::EventBus;
+use super::run_stream::lock;
+use clino_domain::{Fault, RunId, SeriesPoint, Subject};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-impl Hub {
+impl EventBus {
     /// Counts what happens in all runs: events, and runs that come and go. One channel wakes whoever watches many of them,
     /// so that an idle fleet costs nothing.
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -23,21 +23,21 @@ impl Hub {
 
     /// Place of the next event of a run: more than before whenever it has changed. `None` for one that is not held.
     pub fn version(&self, run: &RunId) -> Option<u64> {
-        let feed = self.feed(run).ok()?;
-        let state = lock(&feed.state);
-        Some(state.board.standing().progress.next_sequence)
+        let stream = self.stream(run).ok()?;
+        let state = lock(&stream.state);
+        Some(state.projection.standing().progress.next_sequence)
     }
 
     /// A subject on the snapshot of a run that was measured last, if its readings are held. May read from disk.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::NotFound`].
-    pub fn newest(&self, run: &RunId, subject: &Subject) -> Result<Option<Point>, Fault> {
-        let feed = self.feed(run)?;
+    pub fn newest(&self, run: &RunId, subject: &Subject) -> Result<Option<SeriesPoint>, Fault> {
+        let stream = self.stream(run)?;
         let at = {
-            let state = lock(&feed.state);
-            let Some(at) = state.board.standing().progress.last_measured else { return Ok(None) };
-            let readings = state.board.readings(&at);
+            let state = lock(&stream.state);
+            let Some(at) = state.projection.standing().progress.last_measured else { return Ok(None) };
+            let readings = state.projection.readings(&at);
             if !readings.is_empty() {
                 return Ok(Some(subject.observe(at, &readings)));
             }
@@ -54,7 +54,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::NotFound`].
-    pub fn seen(&self, run: &RunId, subject: &Subject) -> Result<Vec<Point>, Fault> {
+    pub fn seen(&self, run: &RunId, subject: &Subject) -> Result<Vec<SeriesPoint>, Fault> {
         let found = recall(run, std::slice::from_ref(subject), None, self)?;
         Ok(found.into_iter().flat_map(|(_, points)| points).collect())
     }
@@ -66,23 +66,24 @@ mod tests {
     use super::*;
     use crate::publish::Bounds;
     use clino_domain::{
-        Case, Event, FaultKind, Journal, MeasureRequest, Precision, Reading, SnapshotRef, WeightKind,
+        DecisionContext, Event, FaultKind, Journal, MeasureRequest, Precision, Reading, SnapshotRef,
+        WeightKind,
     };
 
-    fn measured(hub: &Hub, run: &RunId, step: u64) {
+    fn measured(bus: &EventBus, run: &RunId, step: u64) {
         let snapshot = SnapshotRef { step, attempt: 1 };
-        hub.append(run, Event::Accepted { snapshot, kind: WeightKind::Live, initialization: false });
-        hub.append(run, Event::Started { snapshot, readings: 1 });
+        bus.append(run, Event::Accepted { snapshot, kind: WeightKind::Live, initialization: false });
+        bus.append(run, Event::Started { snapshot, readings: 1 });
         let loss = MeasureRequest { name: "loss".into(), parameters: Default::default() };
         let blank = Reading::blank(loss, None, snapshot, Precision::F64);
-        hub.append(run, Event::Reading(Box::new(Reading { value: Some(step as f64), ..blank })));
-        hub.append(run, Event::Finished { snapshot, seconds: 0.0 });
+        bus.append(run, Event::Reading(Box::new(Reading { value: Some(step as f64), ..blank })));
+        bus.append(run, Event::Finished { snapshot, seconds: 0.0 });
     }
 
     #[test]
     fn whatever_happens_is_counted_and_the_end_is_told() {
-        let hub = Hub::new(Bounds::default());
-        let mut changes = hub.changes();
+        let bus = EventBus::new(Bounds::default());
+        let mut changes = bus.changes();
         let run = RunId("r".into());
         let mut changed = || {
             let changed = changes.has_changed().unwrap();
@@ -90,39 +91,40 @@ mod tests {
             changed
         };
         assert!(!changed());
-        hub.open(crate::store::fixtures::record(&run), Case::default());
+        bus.open(crate::store::fixtures::record(&run), DecisionContext::default());
         assert!(changed() && !changed());
-        hub.append(&run, Event::Closed);
+        bus.append(&run, Event::Closed);
         assert!(changed());
-        hub.forget(&run);
+        bus.forget(&run);
         assert!(changed());
-        assert!(!hub.ended().is_cancelled());
-        hub.drain();
-        assert!(hub.ended().is_cancelled());
+        assert!(!bus.ended().is_cancelled());
+        bus.drain();
+        assert!(bus.ended().is_cancelled());
     }
 
     #[test]
     fn subjects_are_seen_on_what_is_held() {
-        let hub = Hub::new(Bounds { reports: 2, ..Bounds::default() });
+        let bus = EventBus::new(Bounds { reports: 2, ..Bounds::default() });
         let run = RunId("r".into());
         let loss: Subject = "loss".parse().unwrap();
-        assert_eq!(hub.newest(&run, &loss).unwrap_err().kind, FaultKind::NotFound);
-        assert_eq!(hub.version(&run), None);
-        hub.open(crate::store::fixtures::record(&run), Case::default());
-        assert_eq!(hub.newest(&run, &loss).unwrap(), None);
+        assert_eq!(bus.newest(&run, &loss).unwrap_err().kind, FaultKind::NotFound);
+        assert_eq!(bus.version(&run), None);
+        bus.open(crate::store::fixtures::record(&run), DecisionContext::default());
+        assert_eq!(bus.newest(&run, &loss).unwrap(), None);
         // Whether these are all that were measured: readings of old snapshots are dropped.
-        let whole = |points: &[Point]| points.len() as u64 == hub.standing(&run).unwrap().progress.measured;
-        assert_eq!(hub.seen(&run, &loss).unwrap(), vec![]);
+        let whole =
+            |points: &[SeriesPoint]| points.len() as u64 == bus.standing(&run).unwrap().progress.measured;
+        assert_eq!(bus.seen(&run, &loss).unwrap(), vec![]);
         assert!(whole(&[]));
-        (1..=2).for_each(|step| measured(&hub, &run, step));
-        assert!(whole(&hub.seen(&run, &loss).unwrap()));
-        assert_eq!(hub.version(&run), Some(8));
-        measured(&hub, &run, 3);
-        let seen = hub.seen(&run, &loss).unwrap();
+        (1..=2).for_each(|step| measured(&bus, &run, step));
+        assert!(whole(&bus.seen(&run, &loss).unwrap()));
+        assert_eq!(bus.version(&run), Some(8));
+        measured(&bus, &run, 3);
+        let seen = bus.seen(&run, &loss).unwrap();
         let values: Vec<_> = seen.iter().map(|point| (point.at.step, point.value)).collect();
         assert_eq!((values, whole(&seen)), (vec![(2, 2.0), (3, 3.0)], false));
-        assert_eq!(hub.newest(&run, &loss).unwrap().unwrap().value, 3.0);
-        let other = hub.newest(&run, &"margin".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(bus.newest(&run, &loss).unwrap().unwrap().value, 3.0);
+        let other = bus.newest(&run, &"margin".parse().unwrap()).unwrap().unwrap();
         assert!(!other.counts());
     }
 }

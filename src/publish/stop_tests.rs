@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::durable_tests::{beside, durable, fill_disk, free_disk};
-use super::{Bounds, Hub};
+use super::{Bounds, EventBus};
 use crate::store::fixtures::record;
 use crate::store::sqlite::SqliteStore;
 use clino_domain::*;
@@ -21,7 +21,7 @@ struct Strict {
     subjects: Vec<Subject>,
 }
 
-impl Counsel for Strict {
+impl PolicyEvaluator for Strict {
     fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -63,10 +63,10 @@ impl Counsel for Strict {
     }
 }
 
-fn case() -> Case {
+fn context() -> DecisionContext {
     let subjects = vec!["loss".parse().unwrap()];
-    let counsel = Strict { policy: Policy::default(), subjects };
-    Case { counsel: Some(Arc::new(counsel)), ..Case::default() }
+    let evaluator = Strict { policy: Policy::default(), subjects };
+    DecisionContext { evaluator: Some(Arc::new(evaluator)), ..DecisionContext::default() }
 }
 
 fn loss() -> Reading {
@@ -83,47 +83,47 @@ fn events() -> [Event; 4] {
     ]
 }
 
-fn measured(hub: &Hub, run: &RunId) {
-    events().into_iter().for_each(|event| hub.append(run, event));
+fn measured(bus: &EventBus, run: &RunId) {
+    events().into_iter().for_each(|event| bus.append(run, event));
 }
 
-fn silent(hub: &Hub, run: &RunId) {
-    assert_eq!(hub.decided(run), None);
-    assert_ne!(hub.verdict(run).map(|decision| decision.advice), Some(Advice::Stop));
-    assert_eq!(hub.refusal(run), None);
+fn silent(bus: &EventBus, run: &RunId) {
+    assert_eq!(bus.decided(run), None);
+    assert_ne!(bus.verdict(run).map(|decision| decision.advice), Some(Advice::Stop));
+    assert_eq!(bus.refusal(run), None);
 }
 
-fn opened(directory: &Path) -> Arc<Hub> {
+fn opened(directory: &Path) -> Arc<EventBus> {
     durable(BOUNDS, SqliteStore::open(directory, None).unwrap()).0
 }
 
-/// A hub with a history, and a run there.
-fn begun(directory: &Path) -> (Arc<Hub>, RunId) {
-    let hub = opened(directory);
+/// A bus with a history, and a run there.
+fn begun(directory: &Path) -> (Arc<EventBus>, RunId) {
+    let bus = opened(directory);
     let run = RunId("r".into());
-    hub.open(record(&run), case());
-    (hub, run)
+    bus.open(record(&run), context());
+    (bus, run)
 }
 
 #[tokio::test]
 async fn a_stop_is_spoken_of_when_it_is_durable() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(directory.path());
+    let (bus, run) = begun(directory.path());
     // The disk is full at first.
     fill_disk(directory.path());
-    measured(&hub, &run);
-    let fault = hub.settled().await.unwrap_err();
+    measured(&bus, &run);
+    let fault = bus.settled().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Exhausted, "{fault}");
-    silent(&hub, &run);
+    silent(&bus, &run);
     free_disk(directory.path());
     let told = async {
-        while hub.verdict(&run).is_none_or(|decision| decision.advice != Advice::Stop) {
+        while bus.verdict(&run).is_none_or(|decision| decision.advice != Advice::Stop) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
-    assert!(hub.refusal(&run).is_some());
-    assert_eq!(hub.decided(&run).unwrap().advice, Advice::Stop);
+    assert!(bus.refusal(&run).is_some());
+    assert_eq!(bus.decided(&run).unwrap().advice, Advice::Stop);
     // A copy of the directory is what a kill -9 would leave.
     let copy = tempfile::tempdir().unwrap();
     // While somebody reads, the writer does not take back the log of which a part would be copied.
@@ -136,50 +136,50 @@ async fn a_stop_is_spoken_of_when_it_is_durable() {
     }
     drop(reader);
     let again = opened(copy.path());
-    again.resume(&run, case());
-    assert_eq!(again.decided(&run), hub.decided(&run));
+    again.resume(&run, context());
+    assert_eq!(again.decided(&run), bus.decided(&run));
     assert!(again.refusal(&run).is_some());
 }
 
-/// Watchers are woken before the hub asks the policy, and one of them may ask first.
+/// Watchers are woken before the bus asks the policy, and one of them may ask first.
 #[tokio::test]
 async fn a_snapshot_that_watchers_have_heard_of_counts_in_a_decision() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(directory.path());
-    let feed = hub.feed(&run).unwrap();
+    let (bus, run) = begun(directory.path());
+    let stream = bus.stream(&run).unwrap();
     for event in events() {
-        assert!(feed.tell_now(event).is_some());
+        assert!(stream.tell_now(event).is_some());
     }
-    let decision = hub.docket.decide(&run, None, hub.as_ref()).unwrap().decision;
+    let decision = bus.decisions.decide(&run, None, bus.as_ref()).unwrap().decision;
     assert_eq!((decision.advice, decision.evaluated), (Advice::Stop, Some(AT)));
 }
 
 #[tokio::test]
 async fn whoever_finds_a_stop_waits_for_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(directory.path());
-    hub.settled().await.unwrap();
-    hub.spoken(&run).await.unwrap();
+    let (bus, run) = begun(directory.path());
+    bus.settled().await.unwrap();
+    bus.spoken(&run).await.unwrap();
     // Found between two transactions: as if a poll came before the writer.
-    hub.docket.observe(&run, AT, &[&loss()]);
-    assert!(hub.docket.decide(&run, None, hub.as_ref()).unwrap().decision.latched);
-    silent(&hub, &run);
-    let wait = tokio::time::timeout(Duration::from_millis(50), hub.spoken(&run)).await;
+    bus.decisions.observe(&run, AT, &[&loss()]);
+    assert!(bus.decisions.decide(&run, None, bus.as_ref()).unwrap().decision.latched);
+    silent(&bus, &run);
+    let wait = tokio::time::timeout(Duration::from_millis(50), bus.spoken(&run)).await;
     assert!(wait.is_err(), "it was spoken of");
-    let decision = hub.decide(&run, None).unwrap();
-    hub.append(&run, Event::Decided(Box::new(decision.clone())));
-    hub.spoken(&run).await.unwrap();
-    assert_eq!(hub.decided(&run), Some(decision));
+    let decision = bus.decide(&run, None).unwrap();
+    bus.append(&run, Event::Decided(Box::new(decision.clone())));
+    bus.spoken(&run).await.unwrap();
+    assert_eq!(bus.decided(&run), Some(decision));
 }
 
 #[tokio::test]
 async fn a_stop_that_a_drain_forestalls_is_not_spoken_of() {
     let directory = tempfile::tempdir().unwrap();
-    let (hub, run) = begun(directory.path());
-    hub.drain();
-    hub.docket.observe(&run, AT, &[&loss()]);
-    hub.decide(&run, None).unwrap();
-    let fault = tokio::time::timeout(Duration::from_secs(60), hub.spoken(&run)).await.unwrap().unwrap_err();
+    let (bus, run) = begun(directory.path());
+    bus.drain();
+    bus.decisions.observe(&run, AT, &[&loss()]);
+    bus.decide(&run, None).unwrap();
+    let fault = tokio::time::timeout(Duration::from_secs(60), bus.spoken(&run)).await.unwrap().unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unavailable);
-    silent(&hub, &run);
+    silent(&bus, &run);
 }

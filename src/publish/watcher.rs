@@ -2,7 +2,7 @@
 //!
 //! Owns: where a reader is. May not touch: the events.
 
-use super::feed::Feed;
+use super::run_stream::RunStream;
 use crate::store::EventStore;
 use clino_domain::{Event, Sequenced};
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ const PAGE: usize = 128;
 /// A cursor over the events of one run. What memory has dropped is read back from the store, where there is one.
 #[derive(Debug)]
 pub struct Watcher {
-    feed: Arc<Feed>,
+    stream: Arc<RunStream>,
     place: u64,
     news: watch::Receiver<u64>,
     store: Option<Arc<dyn EventStore>>,
@@ -24,9 +24,9 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(feed: Arc<Feed>, place: u64, store: Option<Arc<dyn EventStore>>) -> Self {
-        let news = feed.news();
-        Self { feed, place, news, store, page: VecDeque::new() }
+    pub(super) fn new(stream: Arc<RunStream>, place: u64, store: Option<Arc<dyn EventStore>>) -> Self {
+        let news = stream.news();
+        Self { stream, place, news, store, page: VecDeque::new() }
     }
 
     /// Place of the next event.
@@ -41,7 +41,7 @@ impl Watcher {
                 return Some(self.pass(event));
             }
             self.news.mark_unchanged();
-            let (event, ended) = self.feed.at(self.place);
+            let (event, ended) = self.stream.at(self.place);
             match event {
                 Some(event) if matches!(event.event, Event::Gap { .. }) => {
                     self.page = self.read_back().await;
@@ -64,13 +64,13 @@ impl Watcher {
     /// What the history has from here on, with a gap where a row could not be kept; nothing where it cannot be read.
     async fn read_back(&self) -> VecDeque<Arc<Sequenced>> {
         let Some(store) = self.store.clone() else { return VecDeque::new() };
-        let run = self.feed.run().clone();
+        let run = self.stream.run().clone();
         let place = self.place;
         let read = tokio::task::spawn_blocking(move || store.page(&run, place, PAGE)).await;
         match read {
             Ok(Ok(page)) => with_gaps(page, place),
             Ok(Err(fault)) => {
-                tracing::warn!(run = %self.feed.run(), place, %fault, "events are not read back");
+                tracing::warn!(run = %self.stream.run(), place, %fault, "events are not read back");
                 VecDeque::new()
             }
             // Only at the end of the runtime.

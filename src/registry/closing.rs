@@ -3,9 +3,9 @@
 //! Owns: who may open a closed run again. May not touch: its snapshots.
 
 use super::fingerprint::{digests, fingerprint};
-use super::run::Run;
-use super::{Inner, Registry, group_names};
-use clino_domain::{Counsel, Fault, FaultKind, MeasureRequest, RunId, RunSpec};
+use super::run::RegisteredRun;
+use super::{Registry, RegistryState, group_names};
+use clino_domain::{Fault, FaultKind, MeasureRequest, PolicyEvaluator, RunId, RunSpec};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`FaultKind::NotFound`].
-    pub fn close(&self, run: &RunId, resumable: bool) -> Result<Arc<Run>, Fault> {
+    pub fn close(&self, run: &RunId, resumable: bool) -> Result<Arc<RegisteredRun>, Fault> {
         let mut inner = self.lock();
         let entry = inner.entry(run)?;
         let state = &mut entry.state;
@@ -39,14 +39,14 @@ impl Registry {
     /// # Errors
     /// [`FaultKind::Precondition`] for a run that was closed for good; [`FaultKind::Exists`] where something else of the
     /// specification is not that of the run, naming `resume`; those of [`Registry::open`].
-    pub fn go_on(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
+    pub fn go_on(&self, key: &str, spec: RunSpec) -> Result<(Arc<RegisteredRun>, bool), Fault> {
         let Some(run) = self.known(key, &spec.label.project) else { return self.open(key, spec) };
         let spec = as_before(&run, spec);
         if fingerprint(&spec, &digests(&spec)) != run.fingerprint {
             return Err(Fault::field(FaultKind::Exists, "resume", self.another(&run, &spec)?));
         }
-        if run.admitted().is_err() {
-            run.admit(self.examiner.examine(&spec)?);
+        if run.validated().is_err() {
+            run.set_validated(self.validator.validate(&spec)?);
         }
         self.journal.room()?;
         self.reopen(&mut self.lock(), &run)?;
@@ -54,7 +54,7 @@ impl Registry {
     }
 
     /// What to say to a trainer that goes on with a run which another one may still send to.
-    pub fn busy(&self, run: &Run) -> Option<String> {
+    pub fn busy(&self, run: &RegisteredRun) -> Option<String> {
         let mut inner = self.lock();
         let seconds = inner.entry(&run.id).ok()?.state.received?.elapsed().as_secs();
         (seconds < RECENT).then(|| {
@@ -68,9 +68,9 @@ impl Registry {
 
     /// What to say of a new run that was meant to go on with an earlier one: another run of its name, which was not opened
     /// by its key, is probably the one that was meant.
-    pub fn namesake(&self, run: &Run) -> Option<String> {
+    pub fn namesake(&self, run: &RegisteredRun) -> Option<String> {
         let inner = self.lock();
-        let same = |other: &&Run| {
+        let same = |other: &&RegisteredRun| {
             other.id != run.id && other.name == run.name && other.label.project == run.label.project
         };
         let runs = inner.order.iter().rev().filter_map(|id| inner.runs.get(id));
@@ -83,7 +83,7 @@ impl Registry {
     }
 
     /// The run that a key opened in a project, or whose id it is.
-    fn known(&self, key: &str, project: &str) -> Option<Arc<Run>> {
+    fn known(&self, key: &str, project: &str) -> Option<Arc<RegisteredRun>> {
         let inner = self.lock();
         let keyed = inner.keys.get(&(project.to_owned(), key.to_owned()));
         let id = keyed.cloned().unwrap_or_else(|| RunId(key.to_owned()));
@@ -92,11 +92,12 @@ impl Registry {
     }
 
     /// Why a run is not the one that a specification asks for; or what is wrong with the specification.
-    fn another(&self, run: &Run, spec: &RunSpec) -> Result<String, Fault> {
-        let now = self.examiner.examine(spec)?;
-        let counsel = self.counsel(spec.policy.as_ref(), &now.measures, &group_names(spec))?;
-        let policy =
-            |counsel: &Option<Arc<dyn Counsel>>| counsel.as_ref().map(|counsel| counsel.policy().clone());
+    fn another(&self, run: &RegisteredRun, spec: &RunSpec) -> Result<String, Fault> {
+        let now = self.validator.validate(spec)?;
+        let evaluator = self.evaluator(spec.policy.as_ref(), &now.measures, &group_names(spec))?;
+        let policy = |evaluator: &Option<Arc<dyn PolicyEvaluator>>| {
+            evaluator.as_ref().map(|evaluator| evaluator.policy().clone())
+        };
         let names = |measures: &[MeasureRequest]| {
             measures.iter().map(|measure| measure.name.clone()).collect::<Vec<_>>()
         };
@@ -108,7 +109,7 @@ impl Registry {
             changed("measures", &names(&run.measures), &names(&now.measures)),
             (same_names && now.measures != run.measures).then(|| "parameters of its measures".to_owned()),
             changed("precision", &run.precision, &now.precision),
-            (policy(&counsel) != policy(&run.counsel)).then(|| "policy".to_owned()),
+            (policy(&evaluator) != policy(&run.evaluator)).then(|| "policy".to_owned()),
             changed("seed", &run.seed, &spec.seed),
             changed("delivery", &run.delivery, &spec.delivery),
             changed("budget_seconds", &run.budget, &spec.budget),
@@ -126,7 +127,7 @@ impl Registry {
         ))
     }
 
-    fn reopen(&self, inner: &mut Inner, run: &Run) -> Result<(), Fault> {
+    fn reopen(&self, inner: &mut RegistryState, run: &RegisteredRun) -> Result<(), Fault> {
         let state = &inner.entry(&run.id)?.state;
         if !state.closed {
             return Ok(());
@@ -156,7 +157,7 @@ impl Registry {
 }
 
 /// What may differ without making it another run is taken from the run.
-fn as_before(run: &Run, mut spec: RunSpec) -> RunSpec {
+fn as_before(run: &RegisteredRun, mut spec: RunSpec) -> RunSpec {
     spec.name.clone_from(&run.name);
     spec.label.tags.clone_from(&run.label.tags);
     spec

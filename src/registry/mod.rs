@@ -3,47 +3,47 @@
 //! Owns: identity, attempts, idempotency, references, the waiting slot of each run, whose turn it is.
 //! May not touch: bytes on the wire, how anything is measured.
 
-mod census;
 mod closing;
 mod fingerprint;
-mod ledger;
+mod idempotency;
 mod probes;
 mod resume;
 mod run;
+mod run_counts;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 
-pub use census::Census;
 pub use probes::{ProbeStore, probe_digest};
-pub use run::Run;
-pub use snapshots::{Admission, Comparison, Room, Upload, Work};
+pub use run::RegisteredRun;
+pub use run_counts::RunCounts;
+pub use snapshots::{Admission, DueSnapshot, RepeatedUpload, Room, Upload};
 
-use clino_domain::meters::Metric;
+use clino_domain::counters::{Counter, Counters};
+use clino_domain::metrics::Metric;
 use clino_domain::quota::{Quota, Unlimited};
-use clino_domain::tally::{Happening, Tally};
 use clino_domain::{
-    Case, Counsel, Event, Examiner, Fault, FaultKind, Journal, Judge, MeasureInfo, MeasureRequest, Policy,
-    RuleInfo, RunId, RunSpec, Vault,
+    DecisionContext, Event, Fault, FaultKind, Journal, MeasureInfo, MeasureRequest, Policy, PolicyCompiler,
+    PolicyEvaluator, RuleInfo, RunId, RunSpec, RunValidator, Vault,
 };
 use fingerprint::{digests, fingerprint};
-use run::State;
+use run::RunStatus;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// All runs that the daemon holds.
 pub struct Registry {
-    examiner: Arc<dyn Examiner>,
-    judge: Arc<dyn Judge>,
+    validator: Arc<dyn RunValidator>,
+    compiler: Arc<dyn PolicyCompiler>,
     journal: Arc<dyn Journal>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// Where the runs of earlier processes are read back from.
     vault: Option<Arc<dyn Vault>>,
     quota: Arc<dyn Quota>,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
-    inner: Mutex<Inner>,
+    inner: Mutex<RegistryState>,
     /// Rung when a snapshot waits, or when no more work comes.
     work: Condvar,
 }
@@ -53,8 +53,8 @@ fn group_names(spec: &RunSpec) -> Vec<String> {
 }
 
 #[derive(Default)]
-struct Inner {
-    runs: HashMap<RunId, Entry>,
+struct RegistryState {
+    runs: HashMap<RunId, RunEntry>,
     /// Oldest first.
     order: Vec<RunId>,
     /// By project and key: what others chose is nobody's business.
@@ -64,13 +64,13 @@ struct Inner {
     stopped: bool,
 }
 
-struct Entry {
-    run: Arc<Run>,
-    state: State,
+struct RunEntry {
+    run: Arc<RegisteredRun>,
+    state: RunStatus,
 }
 
-impl Inner {
-    fn entry(&mut self, run: &RunId) -> Result<&mut Entry, Fault> {
+impl RegistryState {
+    fn entry(&mut self, run: &RunId) -> Result<&mut RunEntry, Fault> {
         self.runs.get_mut(run).ok_or_else(Fault::unknown_run)
     }
 }
@@ -78,20 +78,20 @@ impl Inner {
 impl Registry {
     /// An empty registry of at most `most_runs` runs.
     pub fn new(
-        examiner: Arc<dyn Examiner>,
-        judge: Arc<dyn Judge>,
+        validator: Arc<dyn RunValidator>,
+        compiler: Arc<dyn PolicyCompiler>,
         journal: Arc<dyn Journal>,
-        tally: Arc<Tally>,
+        counters: Arc<Counters>,
         most_runs: usize,
     ) -> Self {
-        let catalogue = examiner.catalogue();
+        let catalogue = validator.catalogue();
         let inner = Mutex::default();
         let work = Condvar::new();
         Self {
-            examiner,
-            judge,
+            validator,
+            compiler,
             journal,
-            tally,
+            counters,
             vault: None,
             quota: Arc::new(Unlimited),
             catalogue,
@@ -106,7 +106,7 @@ impl Registry {
         Self { quota, ..self }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, RegistryState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,32 +117,32 @@ impl Registry {
 
     /// Every rule.
     pub fn rules(&self) -> Vec<RuleInfo> {
-        self.judge.rules()
+        self.compiler.rules()
     }
 
     /// Opens a run, or finds the one that the same key opened with the same content; the flag tells which. Examines
     /// the specification, which may take a while: not for an asynchronous thread.
     ///
     /// # Errors
-    /// Those of the examiner; [`FaultKind::Exists`] when the key opened a run with other content;
+    /// Those of the validator; [`FaultKind::Exists`] when the key opened a run with other content;
     /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it
     /// may; those of [`Journal::room`].
-    pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<Run>, bool), Fault> {
+    pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<RegisteredRun>, bool), Fault> {
         let digests = digests(&spec);
         let print = fingerprint(&spec, &digests);
         let keyed = (spec.label.project.clone(), key.to_owned());
         if let Some(run) = self.find_or_check(&keyed, &print)? {
-            if run.admitted().is_err() {
-                run.admit(self.examiner.examine(&spec)?);
+            if run.validated().is_err() {
+                run.set_validated(self.validator.validate(&spec)?);
             }
             return Ok((run, false));
         }
         self.journal.room()?;
-        let admitted = self.examiner.examine(&spec)?;
-        let counsel = self.counsel(spec.policy.as_ref(), &admitted.measures, &group_names(&spec))?;
-        let record = run::record((key.to_owned(), print), &spec, digests, &admitted, counsel.as_deref());
-        let run = Arc::new(Run::of(&record, counsel));
-        run.admit(admitted);
+        let validated = self.validator.validate(&spec)?;
+        let evaluator = self.evaluator(spec.policy.as_ref(), &validated.measures, &group_names(&spec))?;
+        let record = run::record((key.to_owned(), print), &spec, digests, &validated, evaluator.as_deref());
+        let run = Arc::new(RegisteredRun::of(&record, evaluator));
+        run.set_validated(validated);
         let mut inner = self.lock();
         // The same request may have come twice at once.
         if let Some(run) = self.find(&inner, &keyed, &run.fingerprint)? {
@@ -152,16 +152,20 @@ impl Registry {
         self.make_room(&mut inner)?;
         inner.keys.insert(keyed, run.id.clone());
         inner.order.push(run.id.clone());
-        inner.runs.insert(run.id.clone(), Entry { run: run.clone(), state: State::default() });
-        let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
-        self.journal.open(record, case);
-        self.tally.count(Happening::RunOpened);
-        self.tally.meters.one(Metric::RunsOpened, &[&run.label.project]);
+        inner.runs.insert(run.id.clone(), RunEntry { run: run.clone(), state: RunStatus::default() });
+        let context = DecisionContext { label: run.label.clone(), evaluator: run.evaluator.clone() };
+        self.journal.open(record, context);
+        self.counters.count(Counter::RunOpened);
+        self.counters.metrics.one(Metric::RunsOpened, &[&run.label.project]);
         Ok((run, true))
     }
 
     /// The run that a key opened before; or whether the project may open another.
-    fn find_or_check(&self, keyed: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
+    fn find_or_check(
+        &self,
+        keyed: &(String, String),
+        print: &str,
+    ) -> Result<Option<Arc<RegisteredRun>>, Fault> {
         let inner = self.lock();
         let found = self.find(&inner, keyed, print)?;
         if found.is_none() {
@@ -171,16 +175,21 @@ impl Registry {
     }
 
     /// What decides on a run that measures these on these groups.
-    fn counsel(
+    fn evaluator(
         &self,
         policy: Option<&Policy>,
         measures: &[MeasureRequest],
         groups: &[String],
-    ) -> Result<Option<Arc<dyn Counsel>>, Fault> {
-        policy.map(|policy| self.judge.admit(policy, measures, groups)).transpose()
+    ) -> Result<Option<Arc<dyn PolicyEvaluator>>, Fault> {
+        policy.map(|policy| self.compiler.compile(policy, measures, groups)).transpose()
     }
 
-    fn find(&self, inner: &Inner, key: &(String, String), print: &str) -> Result<Option<Arc<Run>>, Fault> {
+    fn find(
+        &self,
+        inner: &RegistryState,
+        key: &(String, String),
+        print: &str,
+    ) -> Result<Option<Arc<RegisteredRun>>, Fault> {
         let Some(entry) = inner.keys.get(key).and_then(|id| inner.runs.get(id)) else { return Ok(None) };
         if entry.run.fingerprint != print {
             let short = |print: &str| print.chars().take(12).collect::<String>();
@@ -196,13 +205,13 @@ impl Registry {
         Ok(Some(entry.run.clone()))
     }
 
-    fn check_quota(&self, inner: &Inner, project: &str) -> Result<(), Fault> {
-        let open = |entry: &&Entry| !entry.state.closed && entry.run.label.project == project;
+    fn check_quota(&self, inner: &RegistryState, project: &str) -> Result<(), Fault> {
+        let open = |entry: &&RunEntry| !entry.state.closed && entry.run.label.project == project;
         self.quota.may_open(project, inner.runs.values().filter(open).count())
     }
 
     /// Forgets the oldest run that is closed and measured, if the registry is full.
-    fn make_room(&self, inner: &mut Inner) -> Result<(), Fault> {
+    fn make_room(&self, inner: &mut RegistryState) -> Result<(), Fault> {
         if inner.stopped {
             return Err(Fault::new(FaultKind::Unavailable, "the daemon shuts down"));
         }
@@ -219,7 +228,7 @@ impl Registry {
         Ok(())
     }
 
-    fn drop_run(&self, inner: &mut Inner, id: &RunId) {
+    fn drop_run(&self, inner: &mut RegistryState, id: &RunId) {
         if let Some(entry) = inner.runs.remove(id)
             // A later run may have taken the key.
             && inner.keys.get(&entry.run.keyed()) == Some(id)
@@ -233,21 +242,21 @@ impl Registry {
     ///
     /// # Errors
     /// [`FaultKind::NotFound`].
-    pub fn get(&self, run: &RunId) -> Result<(Arc<Run>, bool), Fault> {
+    pub fn get(&self, run: &RunId) -> Result<(Arc<RegisteredRun>, bool), Fault> {
         let mut inner = self.lock();
         let entry = inner.entry(run)?;
         Ok((entry.run.clone(), entry.state.closed))
     }
 
     /// All runs, oldest first.
-    pub fn list(&self) -> Vec<(Arc<Run>, bool)> {
+    pub fn list(&self) -> Vec<(Arc<RegisteredRun>, bool)> {
         let inner = self.lock();
         let entries = inner.order.iter().filter_map(|id| inner.runs.get(id));
         entries.map(|entry| (entry.run.clone(), entry.state.closed)).collect()
     }
 
     /// The last event of a run that is closed and measured.
-    fn end_if_over(&self, entry: &mut Entry) -> bool {
+    fn end_if_over(&self, entry: &mut RunEntry) -> bool {
         if !entry.state.is_over() {
             return false;
         }

@@ -27,7 +27,7 @@ pub fn probe_digest(tensors: &[Tensor]) -> String {
 }
 
 #[derive(Debug)]
-struct Stored {
+struct StoredProbe {
     tensors: Arc<Vec<Tensor>>,
     /// Whose it was first.
     project: String,
@@ -37,8 +37,8 @@ struct Stored {
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
-    probes: HashMap<String, Stored>,
+struct ProbeTable {
+    probes: HashMap<String, StoredProbe>,
     clock: u64,
 }
 
@@ -46,13 +46,13 @@ struct Shelf {
 #[derive(Debug)]
 pub struct ProbeStore {
     budget: Budget,
-    shelf: Mutex<Shelf>,
+    table: Mutex<ProbeTable>,
 }
 
 impl ProbeStore {
     /// A store of at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self { budget: Budget::new(limit), shelf: Mutex::default() }
+        Self { budget: Budget::new(limit), table: Mutex::default() }
     }
 
     /// The bytes that its probes take.
@@ -60,8 +60,8 @@ impl ProbeStore {
         &self.budget
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ProbeTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Claims room for a probe that will arrive, forgetting unused ones where it must.
@@ -69,11 +69,11 @@ impl ProbeStore {
     /// # Errors
     /// Those of [`Budget::claim`].
     pub fn claim(&self, bytes: u64) -> Result<Claim, Fault> {
-        let mut shelf = self.lock();
+        let mut table = self.lock();
         loop {
             match self.budget.claim(bytes) {
-                Err(fault) if fault.kind == FaultKind::Exhausted => match shelf.oldest_unused(None) {
-                    Some(digest) => drop(shelf.probes.remove(&digest)),
+                Err(fault) if fault.kind == FaultKind::Exhausted => match table.oldest_unused(None) {
+                    Some(digest) => drop(table.probes.remove(&digest)),
                     None => return Err(fault),
                 },
                 other => return other,
@@ -83,23 +83,23 @@ impl ProbeStore {
 
     /// Forgets the oldest probe of a project that nobody uses; false when there is none.
     pub fn forget_unused(&self, project: &str) -> bool {
-        let mut shelf = self.lock();
-        let oldest = shelf.oldest_unused(Some(project));
-        oldest.is_some_and(|digest| shelf.probes.remove(&digest).is_some())
+        let mut table = self.lock();
+        let oldest = table.oldest_unused(Some(project));
+        oldest.is_some_and(|digest| table.probes.remove(&digest).is_some())
     }
 
     /// Keeps a probe and tells its digest.
     pub fn put(&self, project: &str, tensors: Vec<Tensor>, claim: Claim) -> String {
         let digest = probe_digest(&tensors);
-        let mut shelf = self.lock();
-        let used = shelf.tick();
-        match shelf.probes.get_mut(&digest) {
+        let mut table = self.lock();
+        let used = table.tick();
+        match table.probes.get_mut(&digest) {
             Some(stored) => stored.used = used,
             None => {
                 let tensors = Arc::new(tensors);
                 let project = project.to_owned();
-                let stored = Stored { tensors, project, used, _claim: claim };
-                shelf.probes.insert(digest.clone(), stored);
+                let stored = StoredProbe { tensors, project, used, _claim: claim };
+                table.probes.insert(digest.clone(), stored);
             }
         }
         digest
@@ -110,9 +110,9 @@ impl ProbeStore {
     /// # Errors
     /// [`FaultKind::Precondition`] naming `digest` when it is not here: the client must put it again.
     pub fn get(&self, digest: &str) -> Result<Arc<Vec<Tensor>>, Fault> {
-        let mut shelf = self.lock();
-        let used = shelf.tick();
-        let stored = shelf.probes.get_mut(digest).ok_or_else(|| {
+        let mut table = self.lock();
+        let used = table.tick();
+        let stored = table.probes.get_mut(digest).ok_or_else(|| {
             let found = clino_domain::text::quoted(digest);
             let description =
                 format!("found {found}, which this daemon does not have: upload the probe again");
@@ -123,7 +123,7 @@ impl ProbeStore {
     }
 }
 
-impl Shelf {
+impl ProbeTable {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock

@@ -2,9 +2,11 @@
 //!
 //! Owns: when that is. May not touch: the disk.
 
-use super::run::{Run, State, Unread};
-use super::{Entry, Inner, Registry};
-use clino_domain::{Case, Counsel, Fault, KeptRun, Ledger, RunId, RunRecord, Vault};
+use super::run::{RegisteredRun, RunStatus, Unread};
+use super::{Registry, RegistryState, RunEntry};
+use clino_domain::{
+    DecisionContext, Fault, IdempotencyRecord, PersistedRun, PolicyEvaluator, RunId, RunRecord, Vault,
+};
 use std::sync::Arc;
 
 impl Registry {
@@ -14,31 +16,31 @@ impl Registry {
     }
 
     /// Takes up runs of earlier processes, oldest first. Of runs that share a key the last one has it.
-    pub fn resume(&self, runs: Vec<KeptRun>) {
+    pub fn resume(&self, runs: Vec<PersistedRun>) {
         let mut inner = self.lock();
         for kept in runs {
-            let counsel = self.counsel_again(&kept.record);
-            let run = Arc::new(Run::of(&kept.record, counsel));
-            let case = Case { label: run.label.clone(), counsel: run.counsel.clone() };
-            self.journal.resume(&run.id, case);
+            let evaluator = self.evaluator_again(&kept.record);
+            let run = Arc::new(RegisteredRun::of(&kept.record, evaluator));
+            let context = DecisionContext { label: run.label.clone(), evaluator: run.evaluator.clone() };
+            self.journal.resume(&run.id, context);
             self.take_up(&mut inner, run, &kept);
         }
     }
 
-    fn take_up(&self, inner: &mut Inner, run: Arc<Run>, kept: &KeptRun) {
-        let unread = Unread { ledger: true, initialization: true };
+    fn take_up(&self, inner: &mut RegistryState, run: Arc<RegisteredRun>, kept: &PersistedRun) {
+        let unread = Unread { idempotency: true, initialization: true };
         run.closed.send_replace(kept.closed);
         // Nothing waits in it: a closed one has ended.
-        let KeptRun { closed, resumable, begun, .. } = *kept;
-        let state = State { closed, resumable, ended: closed, begun, unread, ..State::default() };
+        let PersistedRun { closed, resumable, begun, .. } = *kept;
+        let state = RunStatus { closed, resumable, ended: closed, begun, unread, ..RunStatus::default() };
         inner.keys.insert(run.keyed(), run.id.clone());
         inner.order.push(run.id.clone());
-        inner.runs.insert(run.id.clone(), Entry { run, state });
+        inner.runs.insert(run.id.clone(), RunEntry { run, state });
     }
 
-    fn counsel_again(&self, record: &RunRecord) -> Option<Arc<dyn Counsel>> {
+    fn evaluator_again(&self, record: &RunRecord) -> Option<Arc<dyn PolicyEvaluator>> {
         let groups: Vec<_> = record.groups.iter().map(|group| group.name.clone()).collect();
-        self.counsel(record.policy.as_ref(), &record.measures, &groups).unwrap_or_else(|fault| {
+        self.evaluator(record.policy.as_ref(), &record.measures, &groups).unwrap_or_else(|fault| {
             tracing::warn!(run = %record.id, %fault, "the policy of a run is no longer known");
             None
         })
@@ -50,13 +52,13 @@ impl Registry {
     /// When they cannot be read back.
     pub(super) fn remember(&self, run: &RunId) -> Result<(), Fault> {
         let Some(vault) = &self.vault else { return Ok(()) };
-        if !self.lock().entry(run)?.state.unread.ledger {
+        if !self.lock().entry(run)?.state.unread.idempotency {
             return Ok(());
         }
-        let Ledger { attempts, receipts } = vault.ledger(run)?;
+        let IdempotencyRecord { attempts, receipts } = vault.idempotency(run)?;
         let mut inner = self.lock();
         let state = &mut inner.entry(run)?.state;
-        if std::mem::take(&mut state.unread.ledger) {
+        if std::mem::take(&mut state.unread.idempotency) {
             attempts.into_iter().for_each(|at| state.attempts.take(at));
             receipts.into_iter().for_each(|(key, print, receipt)| state.receipts.keep(key, print, receipt));
         }
@@ -66,18 +68,18 @@ impl Registry {
     /// Examines a run, and reads back its initialization, if that has not been done.
     ///
     /// # Errors
-    /// Those of the examiner; when its specification cannot be read back.
-    pub(super) fn examined(&self, run: &Run) -> Result<(), Fault> {
+    /// Those of the validator; when its specification cannot be read back.
+    pub(super) fn ensure_validated(&self, run: &RegisteredRun) -> Result<(), Fault> {
         let Some(vault) = &self.vault else { return Ok(()) };
-        if run.admitted().is_err() {
-            run.admit(self.examiner.examine(&vault.specification(&run.id)?)?);
+        if run.validated().is_err() {
+            run.set_validated(self.validator.validate(&vault.specification(&run.id)?)?);
         }
         if !self.lock().entry(&run.id)?.state.unread.initialization {
             return Ok(());
         }
-        let admitted = run.admitted()?;
-        let initialization = match admitted.needs_init {
-            true => vault.initialization(&run.id, &*admitted.layout).unwrap_or_else(|fault| {
+        let validated = run.validated()?;
+        let initialization = match validated.needs_init {
+            true => vault.initialization(&run.id, &*validated.layout).unwrap_or_else(|fault| {
                 tracing::warn!(run = %run.id, %fault, "no initialization: distances are measured without \
                                                       it");
                 None

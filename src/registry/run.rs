@@ -2,10 +2,11 @@
 //!
 //! Owns: these two structures. May not touch: other runs.
 
-use super::ledger::{Attempts, Receipts};
+use super::idempotency::{Attempts, Receipts};
 use clino_domain::{
-    Admitted, Counsel, Delivery, Fault, Held, KeptGroup, MeasureRequest, ModelCheck, ParameterSource,
-    Planned, Precision, ProbeGroup, References, Refusals, RunId, RunLabel, RunRecord, RunSpec, SnapshotRef,
+    Delivery, Fault, MeasureRequest, ModelCheck, ParameterSource, PersistedGroup, Planned, PolicyEvaluator,
+    Precision, ProbeGroup, ReceivedSnapshot, References, Refusals, RunId, RunLabel, RunRecord, RunSpec,
+    SnapshotRef, ValidatedRun,
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 /// What was agreed; it never changes.
 #[derive(Debug)]
-pub struct Run {
+pub struct RegisteredRun {
     /// Made by the daemon.
     pub id: RunId,
     /// For people.
@@ -31,7 +32,7 @@ pub struct Run {
     /// Whose it is.
     pub label: RunLabel,
     /// What decides on it.
-    pub counsel: Option<Arc<dyn Counsel>>,
+    pub evaluator: Option<Arc<dyn PolicyEvaluator>>,
     /// When.
     pub opened_at: SystemTime,
     /// Such as `bert`.
@@ -42,8 +43,8 @@ pub struct Run {
     pub measures: Vec<MeasureRequest>,
     /// Never [`Precision::Auto`].
     pub precision: Precision,
-    /// What the examiner made of the specification. A run of an earlier process is examined when it is needed.
-    admitted: OnceLock<Admitted>,
+    /// What the validator made of the specification. A run of an earlier process is validated when it is needed.
+    validated: OnceLock<ValidatedRun>,
     /// What each measure was planned to cost.
     planned: Vec<Planned>,
     /// What each measure cost on the snapshot that was measured last.
@@ -58,9 +59,9 @@ pub struct Run {
     pub(super) closed: watch::Sender<bool>,
 }
 
-impl Run {
-    /// A run that is not examined yet.
-    pub(super) fn of(record: &RunRecord, counsel: Option<Arc<dyn Counsel>>) -> Self {
+impl RegisteredRun {
+    /// A run that is not validated yet.
+    pub(super) fn of(record: &RunRecord, evaluator: Option<Arc<dyn PolicyEvaluator>>) -> Self {
         let since = Duration::try_from_secs_f64(record.opened_at).unwrap_or_default();
         Self {
             id: record.id.clone(),
@@ -70,13 +71,13 @@ impl Run {
             delivery: record.delivery,
             budget: record.budget,
             label: record.label.clone(),
-            counsel,
+            evaluator,
             opened_at: UNIX_EPOCH + since,
             model_type: record.model_type.clone(),
             parameter_count: record.parameters,
             measures: record.measures.clone(),
             precision: record.precision,
-            admitted: OnceLock::new(),
+            validated: OnceLock::new(),
             planned: record.plan.clone(),
             counted: Mutex::new(vec![None; record.measures.len()]),
             refusals: Mutex::default(),
@@ -92,19 +93,19 @@ impl Run {
         (self.label.project.clone(), self.key.clone())
     }
 
-    /// What the examiner made of the specification.
+    /// What the validator made of the specification.
     ///
     /// # Errors
-    /// [`clino_domain::FaultKind::Internal`] for a run that was not examined yet: every snapshot's announcement sees
+    /// [`clino_domain::FaultKind::Internal`] for a run that was not validated yet: every snapshot's announcement sees
     /// to it.
-    pub fn admitted(&self) -> Result<&Admitted, Fault> {
-        self.admitted.get().ok_or_else(|| Fault::internal("the run has not been examined"))
+    pub fn validated(&self) -> Result<&ValidatedRun, Fault> {
+        self.validated.get().ok_or_else(|| Fault::internal("the run has not been examined"))
     }
 
-    /// Keeps what the examiner made of it, unless that is known.
-    pub(super) fn admit(&self, admitted: Admitted) {
+    /// Keeps what the validator made of it, unless that is known.
+    pub(super) fn set_validated(&self, validated: ValidatedRun) {
         // Two examinations at once find the same.
-        let _ = self.admitted.set(admitted);
+        let _ = self.validated.set(validated);
     }
 
     /// What each measure will cost, or did on the snapshot that was measured last.
@@ -137,10 +138,10 @@ pub(super) fn record(
     (key, fingerprint): (String, String),
     spec: &RunSpec,
     digests: Vec<String>,
-    admitted: &Admitted,
-    counsel: Option<&dyn Counsel>,
+    validated: &ValidatedRun,
+    evaluator: Option<&dyn PolicyEvaluator>,
 ) -> RunRecord {
-    let group = |(group, digest): (&ProbeGroup, String)| KeptGroup {
+    let group = |(group, digest): (&ProbeGroup, String)| PersistedGroup {
         name: group.name.clone(),
         digest,
         tensors: Some(group.tensors.clone()),
@@ -152,25 +153,25 @@ pub(super) fn record(
         fingerprint,
         name: spec.name.clone(),
         label: spec.label.clone(),
-        model_type: admitted.model_type.clone(),
-        parameters: admitted.parameter_count(),
+        model_type: validated.model_type.clone(),
+        parameters: validated.parameter_count(),
         config_json: spec.config_json.clone(),
         groups: spec.groups.iter().zip(digests).map(group).collect(),
-        measures: admitted.measures.clone(),
-        plan: admitted.plan.clone(),
+        measures: validated.measures.clone(),
+        plan: validated.plan.clone(),
         seed: spec.seed,
         delivery: spec.delivery,
-        precision: admitted.precision,
+        precision: validated.precision,
         budget: spec.budget,
         gpu_only: spec.gpu_only,
-        policy: counsel.map(|counsel| counsel.policy().clone()),
+        policy: evaluator.map(|evaluator| evaluator.policy().clone()),
         opened_at: now.map_or(0.0, |since| since.as_secs_f64()),
     }
 }
 
 /// How it stands.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct RunStatus {
     pub closed: bool,
     /// Its trainer closed it, and nobody else since: it may go on.
     pub resumable: bool,
@@ -184,7 +185,7 @@ pub(super) struct State {
     /// In the engine.
     pub measuring: Option<SnapshotRef>,
     pub init: Option<Arc<dyn ParameterSource>>,
-    pub previous: Option<Arc<dyn Held>>,
+    pub previous: Option<Arc<dyn ReceivedSnapshot>>,
     /// Whether any snapshot was received.
     pub begun: bool,
     /// When this process received the last one.
@@ -197,12 +198,12 @@ pub(super) struct State {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unread {
     /// Attempts and receipts.
-    pub ledger: bool,
+    pub idempotency: bool,
     /// The initialization.
     pub initialization: bool,
 }
 
-impl State {
+impl RunStatus {
     /// Closed, and nothing left to measure.
     pub fn is_over(&self) -> bool {
         self.closed && self.waiting.is_none() && self.measuring.is_none()
@@ -222,7 +223,7 @@ impl State {
 /// A received snapshot with what it is compared with.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub held: Arc<dyn Held>,
+    pub held: Arc<dyn ReceivedSnapshot>,
     pub references: References,
     pub check: Option<ModelCheck>,
     /// The place it takes; the next pusher gets it when this drops.

@@ -3,15 +3,16 @@
 //! Owns: what a snapshot is compared with and which one waits. May not touch: the bytes.
 
 use super::fingerprint::announced;
-use super::ledger::same_content;
-use super::run::{Run, State, Waiting};
-use super::{Entry, Registry};
-use clino_domain::meters::Metric;
-use clino_domain::tally::Happening;
+use super::idempotency::same_content;
+use super::run::{RegisteredRun, RunStatus, Waiting};
+use super::{Registry, RunEntry};
+use clino_domain::counters::Counter;
+use clino_domain::metrics::Metric;
 use clino_domain::text::quoted;
 use clino_domain::{
-    Acceptance, Admitted, Announcement, Delivery, Event, Fault, FaultKind, Gauge, Held, Manifest, ModelCheck,
-    Receipt, Reference, References, RunId, SnapshotHeader, SnapshotId, SnapshotRef, Unmeasured,
+    Acceptance, Announcement, Delivery, Event, Fault, FaultKind, Manifest, ModelCheck, Receipt,
+    ReceivedSnapshot, Reference, References, RunId, SnapshotHeader, SnapshotId, SnapshotRef,
+    StatisticsBuilder, Unmeasured, ValidatedRun,
 };
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -24,20 +25,20 @@ pub enum Admission {
     /// Received before under the same key, with the same bytes.
     Repeated(Receipt),
     /// Announced before under the same key: the bytes must come again to tell whether they are the same.
-    Compared(Comparison),
+    Compared(RepeatedUpload),
     /// The bytes may come.
     Welcome(Upload),
 }
 
 /// An upload that repeats a key and does not say what its bytes are.
 #[derive(Debug)]
-pub struct Comparison {
+pub struct RepeatedUpload {
     /// What was announced.
     pub manifest: Manifest,
     first: Receipt,
 }
 
-impl Comparison {
+impl RepeatedUpload {
     /// The first receipt, if the bytes that have come now are those that came then.
     ///
     /// # Errors
@@ -51,7 +52,7 @@ impl Comparison {
 #[derive(Debug)]
 pub struct Upload {
     /// Of which run.
-    pub run: Arc<Run>,
+    pub run: Arc<RegisteredRun>,
     /// What was announced.
     pub announcement: Announcement,
     /// Place of each parameter of the layout among the manifest's tensors.
@@ -86,11 +87,11 @@ impl Upload {
 
 /// A snapshot to be measured now.
 #[derive(Debug)]
-pub struct Work {
+pub struct DueSnapshot {
     /// Of which run.
-    pub run: Arc<Run>,
+    pub run: Arc<RegisteredRun>,
     /// It.
-    pub held: Arc<dyn Held>,
+    pub held: Arc<dyn ReceivedSnapshot>,
     /// The initialization of the run (itself, if it is that) and the snapshot that was received before it, if a measure needs
     /// them.
     pub references: References,
@@ -125,7 +126,7 @@ impl Registry {
                 let Announcement { digest, manifest, .. } = announcement;
                 return match digest {
                     Some(digest) => Ok(Admission::Repeated(same_content(first, &digest)?)),
-                    None => Ok(Admission::Compared(Comparison { manifest, first })),
+                    None => Ok(Admission::Compared(RepeatedUpload { manifest, first })),
                 };
             }
             check_open(&entry.state, &announcement)?;
@@ -135,23 +136,23 @@ impl Registry {
             entry.run.clone()
         };
         self.journal.room()?;
-        self.examined(&run)?;
-        let admitted = run.admitted()?;
-        announcement.check.as_ref().map_or(Ok(()), |check| check_rows(&run, admitted, check))?;
-        let places = admitted.layout.arrange(&announcement.manifest)?;
+        self.ensure_validated(&run)?;
+        let validated = run.validated()?;
+        announcement.check.as_ref().map_or(Ok(()), |check| check_rows(&run, validated, check))?;
+        let places = validated.layout.arrange(&announcement.manifest)?;
         Ok(Admission::Welcome(Upload { run, announcement, places, print }))
     }
 
     /// What makes the statistics of an upload while its bytes arrive; none for an initialization, which is compared with
     /// itself.
-    pub fn gauge(&self, upload: &Upload) -> Option<Box<dyn Gauge>> {
+    pub fn statistics_builder(&self, upload: &Upload) -> Option<Box<dyn StatisticsBuilder>> {
         let Upload { run, announcement, places, .. } = upload;
-        let admitted = run.admitted().ok()?;
+        let validated = run.validated().ok()?;
         let references = self.lock().entry(&run.id).ok()?.state.references();
-        if announcement.initialization && admitted.needs_init && references.init.is_none() {
+        if announcement.initialization && validated.needs_init && references.init.is_none() {
             return None;
         }
-        Some(admitted.layout.gauge(&announcement.manifest, places, references))
+        Some(validated.layout.statistics_builder(&announcement.manifest, places, references))
     }
 
     /// Makes an upload a snapshot of its run, in one step: `hold` gets the final header. A newer snapshot takes the
@@ -164,10 +165,10 @@ impl Registry {
         upload: Upload,
         room: Room,
         digest: &str,
-        hold: impl FnOnce(SnapshotHeader, Vec<usize>) -> Arc<dyn Held>,
+        hold: impl FnOnce(SnapshotHeader, Vec<usize>) -> Arc<dyn ReceivedSnapshot>,
     ) -> Result<Receipt, Fault> {
         let Upload { run, announcement, places, print } = upload;
-        let admitted = run.admitted()?;
+        let validated = run.validated()?;
         self.journal.room()?;
         let mut inner = self.lock();
         if inner.stopped {
@@ -179,7 +180,7 @@ impl Registry {
             return same_content(first, digest);
         }
         let at = check_open(&entry.state, &announcement)?;
-        let mut warnings = admitted.layout.remarks(&announcement.manifest);
+        let mut warnings = validated.layout.remarks(&announcement.manifest);
         let Announcement { kind, key, check, .. } = announcement;
         let again = announcement.initialization && entry.state.init.is_some();
         warnings.extend(again.then(|| SECOND.to_owned()));
@@ -187,10 +188,10 @@ impl Registry {
         let header = SnapshotHeader { at, kind, initialization };
         let held = hold(header, places);
         entry.state.attempts.take(at);
-        let (measures, unmeasured) = outlook(admitted, &entry.state, initialization);
-        let kept = (initialization && admitted.needs_init)
-            .then(|| Reference { layout: admitted.layout.clone(), source: held.clone() });
-        let waiting = entry.receive(admitted, held, check, room);
+        let (measures, unmeasured) = outlook(validated, &entry.state, initialization);
+        let kept = (initialization && validated.needs_init)
+            .then(|| Reference { layout: validated.layout.clone(), source: held.clone() });
+        let waiting = entry.receive(validated, held, check, room);
         let replaced = waiting.map(|older| older.held.header().at);
         let id = SnapshotId(Uuid::now_v7().to_string());
         let digest = digest.to_owned();
@@ -204,8 +205,8 @@ impl Registry {
         }
         let acceptance = Acceptance { header, receipt: receipt.clone(), key, reference: kept };
         self.journal.accept(&run.id, acceptance);
-        self.tally.count(Happening::SnapshotAccepted);
-        self.tally.meters.one(Metric::SnapshotsAccepted, &[&run.label.project]);
+        self.counters.count(Counter::SnapshotAccepted);
+        self.counters.metrics.one(Metric::SnapshotsAccepted, &[&run.label.project]);
         if let Some(older) = replaced {
             let reason = format!("step {} attempt {} took its place", at.step, at.attempt);
             self.skip(&run, older, reason);
@@ -216,14 +217,14 @@ impl Registry {
         Ok(receipt)
     }
 
-    fn skip(&self, run: &Run, snapshot: SnapshotRef, reason: String) {
-        self.tally.count(Happening::SnapshotSkipped);
-        self.tally.meters.one(Metric::SnapshotsSkipped, &[&run.label.project]);
+    fn skip(&self, run: &RegisteredRun, snapshot: SnapshotRef, reason: String) {
+        self.counters.count(Counter::SnapshotSkipped);
+        self.counters.metrics.one(Metric::SnapshotsSkipped, &[&run.label.project]);
         self.journal.append(&run.id, Event::Skipped { snapshot, reason });
     }
 
     /// The next snapshot to measure: runs take turns. Waits for one; `None` when the daemon stops.
-    pub fn take(&self) -> Option<Work> {
+    pub fn take(&self) -> Option<DueSnapshot> {
         let mut inner = self.lock();
         loop {
             if inner.stopped {
@@ -234,7 +235,7 @@ impl Registry {
                 let Some(waiting) = entry.state.waiting.take() else { continue };
                 entry.state.measuring = Some(waiting.held.header().at);
                 let Waiting { held, references, check, _room } = waiting;
-                return Some(Work { run: entry.run.clone(), held, references, check });
+                return Some(DueSnapshot { run: entry.run.clone(), held, references, check });
             }
             inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
@@ -263,21 +264,21 @@ impl Registry {
     }
 }
 
-impl Entry {
+impl RunEntry {
     /// Puts a snapshot into the waiting place and makes it a reference; returns the one that waited.
     fn receive(
         &mut self,
-        admitted: &Admitted,
-        held: Arc<dyn Held>,
+        validated: &ValidatedRun,
+        held: Arc<dyn ReceivedSnapshot>,
         check: Option<ModelCheck>,
         room: Room,
     ) -> Option<Waiting> {
         let state = &mut self.state;
-        if held.header().initialization && admitted.needs_init {
+        if held.header().initialization && validated.needs_init {
             state.init = Some(held.clone());
         }
         let references = state.references();
-        state.previous = admitted.needs_previous.then(|| held.clone());
+        state.previous = validated.needs_previous.then(|| held.clone());
         (state.begun, state.reopened) = (true, false);
         state.received = Some(Instant::now());
         state.waiting.replace(Waiting { held, references, check, _room: room.0 })
@@ -285,10 +286,14 @@ impl Entry {
 }
 
 /// Which measures will run on a snapshot that is received now, and why the others will not.
-fn outlook(admitted: &Admitted, state: &State, initialization: bool) -> (Vec<String>, Vec<Unmeasured>) {
+fn outlook(
+    validated: &ValidatedRun,
+    state: &RunStatus,
+    initialization: bool,
+) -> (Vec<String>, Vec<Unmeasured>) {
     let mut will = Vec::new();
     let mut will_not = Vec::new();
-    for (measure, needs) in admitted.measures.iter().zip(&admitted.needs) {
+    for (measure, needs) in validated.measures.iter().zip(&validated.needs) {
         let reason = if needs.init && !initialization && state.init.is_none() {
             Some("no initialization has been received")
         } else if needs.previous && state.previous.is_none() {
@@ -310,19 +315,19 @@ fn outlook(admitted: &Admitted, state: &State, initialization: bool) -> (Vec<Str
     (will, will_not)
 }
 
-fn repeated(state: &State, announcement: &Announcement, print: &str) -> Result<Option<Receipt>, Fault> {
+fn repeated(state: &RunStatus, announcement: &Announcement, print: &str) -> Result<Option<Receipt>, Fault> {
     announcement.key.as_deref().map_or(Ok(None), |key| state.receipts.find(key, print))
 }
 
 /// Whether a check is about rows that the run has.
-fn check_rows(run: &Run, admitted: &Admitted, check: &ModelCheck) -> Result<(), Fault> {
+fn check_rows(run: &RegisteredRun, validated: &ValidatedRun, check: &ModelCheck) -> Result<(), Fault> {
     let Some(place) = run.groups.iter().position(|name| *name == check.group) else {
         let found = quoted(&check.group);
         let expected = run.groups.join(", ");
         let description = format!("found {found}, expected one of the run's groups: {expected}");
         return Err(Fault::invalid("model_check.group", description));
     };
-    let examples = admitted.examples.get(place).copied().unwrap_or(0);
+    let examples = validated.examples.get(place).copied().unwrap_or(0);
     match check.rows.iter().find(|row| **row as usize >= examples) {
         None => Ok(()),
         Some(row) => {
@@ -332,7 +337,7 @@ fn check_rows(run: &Run, admitted: &Admitted, check: &ModelCheck) -> Result<(), 
     }
 }
 
-fn check_open(state: &State, announcement: &Announcement) -> Result<SnapshotRef, Fault> {
+fn check_open(state: &RunStatus, announcement: &Announcement) -> Result<SnapshotRef, Fault> {
     match state.closed {
         true => Err(closed()),
         false => state.attempts.choose(announcement.step, announcement.attempt),

@@ -21,7 +21,7 @@ impl Layout for OneTensor {
     fn arrange_initialization(&self, _: &Manifest) -> Result<Vec<Option<usize>>, Fault> {
         unreachable!("the registry compares with what it has received")
     }
-    fn gauge(&self, _: &Manifest, _: &[usize], _: References) -> Box<dyn Gauge> {
+    fn statistics_builder(&self, _: &Manifest, _: &[usize], _: References) -> Box<dyn StatisticsBuilder> {
         unreachable!("these tests send no bytes")
     }
 }
@@ -33,8 +33,13 @@ const PLANNED: Planned =
 #[derive(Debug)]
 struct Undecided;
 
-impl Judge for Undecided {
-    fn admit(&self, _: &Policy, _: &[MeasureRequest], _: &[String]) -> Result<Arc<dyn Counsel>, Fault> {
+impl PolicyCompiler for Undecided {
+    fn compile(
+        &self,
+        _: &Policy,
+        _: &[MeasureRequest],
+        _: &[String],
+    ) -> Result<Arc<dyn PolicyEvaluator>, Fault> {
         Err(Fault::invalid("policy", "there are no rules"))
     }
     fn rules(&self) -> Vec<RuleInfo> {
@@ -63,11 +68,11 @@ fn info(name: &'static str, init: bool, previous: bool) -> MeasureInfo {
     }
 }
 
-impl Examiner for Lenient {
-    fn examine(&self, _: &RunSpec) -> Result<Admitted, Fault> {
+impl RunValidator for Lenient {
+    fn validate(&self, _: &RunSpec) -> Result<ValidatedRun, Fault> {
         let measure =
             |info: MeasureInfo| MeasureRequest { name: info.name.into(), parameters: BTreeMap::new() };
-        Ok(Admitted {
+        Ok(ValidatedRun {
             model_type: "one".into(),
             layout: Arc::new(OneTensor(vec![spec()])),
             measures: self.catalogue().into_iter().map(measure).collect(),
@@ -78,7 +83,7 @@ impl Examiner for Lenient {
             warnings: Vec::new(),
             needs_init: true,
             needs_previous: true,
-            prepared: Prepared(Arc::new(())),
+            prepared: PreparedModel(Arc::new(())),
         })
     }
     fn catalogue(&self) -> Vec<MeasureInfo> {
@@ -99,7 +104,7 @@ impl Journal for Diary {
     fn refusal(&self, _: &RunId) -> Option<String> {
         None
     }
-    fn open(&self, _: RunRecord, _: Case) {}
+    fn open(&self, _: RunRecord, _: DecisionContext) {}
     fn append(&self, run: &RunId, event: Event) {
         self.0.lock().unwrap().push((run.clone(), event));
     }
@@ -117,7 +122,7 @@ impl ParameterSource for Nothing {
     }
 }
 
-impl Held for Nothing {
+impl ReceivedSnapshot for Nothing {
     fn header(&self) -> &SnapshotHeader {
         &self.0
     }

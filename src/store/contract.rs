@@ -1,30 +1,30 @@
-//! What every store passes. An implementation gives a [`Place`] to `contract!`, which makes a test of each
+//! What every store passes. An implementation gives a [`StoreLocation`] to `contract!`, which makes a test of each
 //! function.
 //!
 //! Owns: what is asked of a store. May not touch: how any one of them keeps things.
 //!
-//! A kill -9 is what [`Place::killed`] leaves: all that has reached the place at one moment, and nothing that only the
+//! A kill -9 is what [`StoreLocation::killed`] leaves: all that has reached the place at one moment, and nothing that only the
 //! process knew. `tests/history.rs` and `tests/decisions.rs` kill the daemon itself (`row_20_…`).
 #![allow(clippy::unwrap_used)]
 
-use super::fixtures::{Driver, PATIENCE, acceptance, at, group, loss, record, run};
-use super::{Change, EventStore, Progress};
+use super::fixtures::{PATIENCE, StoreDriver, acceptance, at, group, loss, record, run};
+use super::{EventStore, Progress, RunChange};
 use clino_domain::*;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// Where a store lies, which outlives it.
-pub(crate) trait Place: Send + Sync {
+pub(crate) trait StoreLocation: Send + Sync {
     /// Opens the store that lies there, or begins one.
     fn open(&self, retain: Option<Duration>) -> Arc<dyn EventStore>;
 
     /// What a process that is killed now would leave.
-    fn killed(&self) -> Box<dyn Place>;
+    fn killed(&self) -> Box<dyn StoreLocation>;
 }
 
-fn begin(place: &dyn Place) -> Driver {
-    Driver::start(place.open(None))
+fn begin(place: &dyn StoreLocation) -> StoreDriver {
+    StoreDriver::start(place.open(None))
 }
 
 fn events(store: &dyn EventStore, run: &RunId, most: usize) -> Vec<Arc<Sequenced>> {
@@ -48,7 +48,7 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 /// Looks at a place while an entry is told.
 #[derive(Clone)]
 struct Witness {
-    place: Arc<dyn Place>,
+    place: Arc<dyn StoreLocation>,
     store: Weak<dyn EventStore>,
     run: RunId,
     /// Of each entry that was told, whether it was there, and in what a kill would have left.
@@ -69,7 +69,7 @@ impl Witness {
 }
 
 /// Whoever is told of an entry finds it in the store, and would find it after a kill at that moment.
-pub(crate) async fn nothing_is_told_before_it_is_durable(place: Arc<dyn Place>) {
+pub(crate) async fn nothing_is_told_before_it_is_durable(place: Arc<dyn StoreLocation>) {
     let driver = begin(&*place);
     let store = Arc::downgrade(&driver.store);
     let witness = Witness { place, store, run: run("r"), seen: Arc::default() };
@@ -78,7 +78,7 @@ pub(crate) async fn nothing_is_told_before_it_is_durable(place: Arc<dyn Place>) 
         let event = Arc::new(Sequenced { sequence, event: loss(1, sequence as f64) });
         let expected = event.clone();
         let looks = witness.clone();
-        driver.push(&witness.run, Change::Event(event), Box::new(move || looks.look(&expected)));
+        driver.push(&witness.run, RunChange::Event(event), Box::new(move || looks.look(&expected)));
         // One transaction each, and two in one.
         if sequence != 3 {
             driver.settled().await;
@@ -90,18 +90,18 @@ pub(crate) async fn nothing_is_told_before_it_is_durable(place: Arc<dyn Place>) 
 }
 
 /// Calls come in the order of the pushes, and an entry is counted after its call.
-pub(crate) async fn all_is_told_in_its_order(place: &dyn Place) {
+pub(crate) async fn all_is_told_in_its_order(place: &dyn StoreLocation) {
     let driver = begin(place);
     let runs = [run("a"), run("b")];
     runs.iter().for_each(|run| driver.open(record(run)));
     let told = Arc::new(Mutex::new(Vec::new()));
-    let level = driver.store.level();
+    let writer_progress = driver.store.writer_progress();
     for place in 0..200_u64 {
         let event = Arc::new(Sequenced { sequence: place / 2, event: loss(1, 0.5) });
-        let change = if place % 7 == 0 { Change::Mark } else { Change::Event(event) };
+        let change = if place % 7 == 0 { RunChange::Mark } else { RunChange::Event(event) };
         let noted = told.clone();
-        let level = level.clone();
-        let note = move || noted.lock().unwrap().push((place, level.borrow().durable));
+        let writer_progress = writer_progress.clone();
+        let note = move || noted.lock().unwrap().push((place, writer_progress.borrow().durable));
         driver.push(&runs[place as usize % 2], change, Box::new(note));
     }
     driver.settled().await;
@@ -109,11 +109,11 @@ pub(crate) async fn all_is_told_in_its_order(place: &dyn Place) {
     assert!(told.iter().map(|(place, _)| *place).eq(0..200));
     // Two openings came before.
     assert!(told.iter().all(|(place, durable)| *durable <= place + 2), "{told:?}");
-    assert_eq!((driver.store.queued(), level.borrow().durable), (202, 202));
+    assert_eq!((driver.store.queued(), writer_progress.borrow().durable), (202, 202));
     driver.end();
 }
 
-fn happens(driver: &mut Driver, r: &RunId) {
+fn happens(driver: &mut StoreDriver, r: &RunId) {
     driver.open(record(r));
     driver.measured(r, 1);
     driver.accept(r, acceptance(2));
@@ -122,7 +122,7 @@ fn happens(driver: &mut Driver, r: &RunId) {
 }
 
 /// The same entries again, also in a process behind a kill: rows and counts are as if they had come once.
-pub(crate) async fn a_repeated_transaction_has_its_effect_once(place: &dyn Place) {
+pub(crate) async fn a_repeated_transaction_has_its_effect_once(place: &dyn StoreLocation) {
     let r = run("r");
     let mut driver = begin(place);
     happens(&mut driver, &r);
@@ -153,15 +153,15 @@ pub(crate) async fn a_repeated_transaction_has_its_effect_once(place: &dyn Place
     assert_eq!((&goes_on[..12], goes_on.len(), goes_on[12].sequence), (&once[..], 13, 12));
     let report = driver.store.report(&r, at(3)).unwrap();
     assert_eq!((report.state, report.readings.len()), (SnapshotState::Measured, 2));
-    let ledger = driver.store.ledger(&r).unwrap();
-    assert_eq!((ledger.attempts, ledger.receipts.len()), (vec![at(1), at(2), at(3)], 3));
+    let idempotency = driver.store.idempotency(&r).unwrap();
+    assert_eq!((idempotency.attempts, idempotency.receipts.len()), (vec![at(1), at(2), at(3)], 3));
     driver.end();
     let again = left.open(None).runs(9).unwrap();
     assert_eq!((again.len(), again[0].standing.progress), (1, Progress { next_sequence: 13, ..progress }));
 }
 
 /// Pages have what was told, whole and in order; reports and readings of measures as well.
-pub(crate) async fn what_was_told_is_read_back(place: &dyn Place) {
+pub(crate) async fn what_was_told_is_read_back(place: &dyn StoreLocation) {
     let r = run("r");
     let mut driver = begin(place);
     driver.open(record(&r));
@@ -196,7 +196,7 @@ pub(crate) async fn what_was_told_is_read_back(place: &dyn Place) {
 }
 
 /// A run whose end is too old goes with all that belongs to it, once everybody has forgotten it; no other does.
-pub(crate) async fn runs_that_are_too_old_go(place: &dyn Place) {
+pub(crate) async fn runs_that_are_too_old_go(place: &dyn StoreLocation) {
     let old = run("old");
     let young = run("young");
     let mut driver = begin(place);
@@ -209,7 +209,7 @@ pub(crate) async fn runs_that_are_too_old_go(place: &dyn Place) {
     driver.settled().await;
     driver.end();
     let store = place.open(Some(Duration::ZERO));
-    let driver = Driver::start(store.clone());
+    let driver = StoreDriver::start(store.clone());
     driver.listener.refuses.store(true, Ordering::SeqCst);
     assert_eq!(driver.found.iter().map(|stored| stored.ended).collect::<Vec<_>>(), [true, false]);
     until("nobody is asked", || driver.listener.asked.load(Ordering::SeqCst) > 1).await;
@@ -230,7 +230,7 @@ pub(crate) async fn runs_that_are_too_old_go(place: &dyn Place) {
 }
 
 /// A kill at any moment leaves all that was told until then, without a hole, and the next process goes on behind it.
-pub(crate) async fn a_kill_loses_nothing_that_was_told(place: &dyn Place) {
+pub(crate) async fn a_kill_loses_nothing_that_was_told(place: &dyn StoreLocation) {
     let r = run("r");
     let mut driver = begin(place);
     driver.open(record(&r));
@@ -260,7 +260,7 @@ pub(crate) async fn a_kill_loses_nothing_that_was_told(place: &dyn Place) {
 }
 
 /// What is pushed before a store is closed is still written; waiting for it ends.
-pub(crate) async fn what_was_pushed_is_written_at_the_end(place: &dyn Place) {
+pub(crate) async fn what_was_pushed_is_written_at_the_end(place: &dyn StoreLocation) {
     let r = run("r");
     let mut driver = begin(place);
     driver.open(record(&r));

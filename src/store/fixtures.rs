@@ -3,7 +3,7 @@
 //! Owns: what tests keep. May not touch: any one store.
 #![allow(clippy::unwrap_used)]
 
-use super::{Audience, Change, Committed, Entry, EventStore, StoredRun};
+use super::{Audience, Committed, Entry, EventStore, RunChange, StoredRun};
 use clino_domain::*;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -77,20 +77,20 @@ pub(crate) fn acceptance(step: u64) -> Acceptance {
 }
 
 /// A probe group of one tensor, whose digest is that pair of digits many times.
-pub(crate) fn group(digits: &str) -> KeptGroup {
+pub(crate) fn group(digits: &str) -> PersistedGroup {
     let spec = TensorSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1] };
     let tensors = Arc::new(vec![Tensor::new(spec, vec![7; 4].into()).unwrap()]);
-    KeptGroup { name: "en".into(), digest: digits.repeat(32), tensors: Some(tensors) }
+    PersistedGroup { name: "en".into(), digest: digits.repeat(32), tensors: Some(tensors) }
 }
 
 /// Whom a store asks about runs that are too old.
 #[derive(Debug, Default)]
-pub(crate) struct Listener {
+pub(crate) struct RunHolder {
     pub refuses: AtomicBool,
     pub asked: AtomicUsize,
 }
 
-impl Audience for Listener {
+impl Audience for RunHolder {
     fn expire(&self, _: &RunId) -> bool {
         self.asked.fetch_add(1, Ordering::SeqCst);
         !self.refuses.load(Ordering::SeqCst)
@@ -102,35 +102,35 @@ impl Audience for Listener {
 /// Numbers of events that were told, of each run in the order in which they were.
 pub(crate) type Told = Arc<Mutex<BTreeMap<RunId, Vec<u64>>>>;
 
-/// Pushes what happens in runs, as a hub does.
+/// Pushes what happens in runs, as a bus does.
 #[derive(Debug)]
-pub(crate) struct Driver {
+pub(crate) struct StoreDriver {
     pub store: Arc<dyn EventStore>,
-    pub listener: Arc<Listener>,
+    pub listener: Arc<RunHolder>,
     pub found: Vec<StoredRun>,
     pub told: Told,
     next: HashMap<RunId, u64>,
 }
 
-impl Driver {
+impl StoreDriver {
     /// Takes up the runs of a store, and starts it.
     pub fn start(store: Arc<dyn EventStore>) -> Self {
         let found = store.runs(1_000).unwrap();
         let next =
             |stored: &StoredRun| (stored.run.record.id.clone(), stored.standing.progress.next_sequence);
         let next = found.iter().map(next).collect();
-        let listener = Arc::new(Listener::default());
+        let listener = Arc::new(RunHolder::default());
         let audience = Arc::downgrade(&listener);
         store.clone().start(audience, Arc::default()).unwrap();
         Self { store, listener, found, told: Told::default(), next }
     }
 
-    pub fn push(&self, run: &RunId, change: Change, committed: Committed) {
+    pub fn push(&self, run: &RunId, change: RunChange, committed: Committed) {
         self.store.push(Entry::new(run.clone(), change, committed));
     }
 
     /// Pushes what has a number, and notes when it is told.
-    pub fn number(&mut self, run: &RunId, event: Event, change: impl FnOnce(Arc<Sequenced>) -> Change) {
+    pub fn number(&mut self, run: &RunId, event: Event, change: impl FnOnce(Arc<Sequenced>) -> RunChange) {
         let next = self.next.entry(run.clone()).or_default();
         let sequence = *next;
         *next += 1;
@@ -141,17 +141,17 @@ impl Driver {
     }
 
     pub fn open(&self, record: RunRecord) {
-        self.push(&record.id.clone(), Change::Open(Box::new(record)), Box::new(|| ()));
+        self.push(&record.id.clone(), RunChange::Open(Box::new(record)), Box::new(|| ()));
     }
 
     pub fn append(&mut self, run: &RunId, event: Event) {
-        self.number(run, event, Change::Event);
+        self.number(run, event, RunChange::Event);
     }
 
     pub fn accept(&mut self, run: &RunId, acceptance: Acceptance) {
         let SnapshotHeader { at, kind, initialization } = acceptance.header;
         let event = Event::Accepted { snapshot: at, kind, initialization };
-        self.number(run, event, |event| Change::Accept(Box::new(acceptance), event));
+        self.number(run, event, |event| RunChange::Accept(Box::new(acceptance), event));
     }
 
     /// Five events of a snapshot that is received and measured, with two readings.
@@ -165,7 +165,7 @@ impl Driver {
 
     /// A run comes to its end.
     pub fn close(&mut self, run: &RunId) {
-        self.push(run, Change::Close { resumable: false }, Box::new(|| ()));
+        self.push(run, RunChange::Close { resumable: false }, Box::new(|| ()));
         self.append(run, Event::Closed);
     }
 

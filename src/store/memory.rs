@@ -3,9 +3,11 @@
 //! Owns: a map that outlives the store. May not touch: files.
 #![allow(clippy::unwrap_used)]
 
-use super::contract::{Place, contract};
-use super::{Audience, CROWD, Change, Entry, EventStore, Level, Standing, StoredRun, Worked, now};
-use clino_domain::tally::Tally;
+use super::contract::{StoreLocation, contract};
+use super::{
+    Audience, CROWD, Entry, EventStore, RunChange, Standing, StoredRun, Worked, WriterProgress, now,
+};
+use clino_domain::counters::Counters;
 use clino_domain::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -16,13 +18,13 @@ use tokio::sync::watch;
 
 /// What is durable, run by run in the order in which they were opened.
 #[derive(Debug, Clone, Default)]
-struct Disk(Vec<Row>);
+struct Disk(Vec<StoredEntry>);
 
 #[derive(Debug, Clone)]
-struct Row {
+struct StoredEntry {
     record: RunRecord,
     events: BTreeMap<u64, Event>,
-    accepted: Vec<Accepted>,
+    accepted: Vec<AcceptedSnapshot>,
     initialization: Option<Arc<dyn ParameterSource>>,
     closed: bool,
     resumable: bool,
@@ -30,20 +32,20 @@ struct Row {
 }
 
 #[derive(Debug, Clone)]
-struct Accepted {
+struct AcceptedSnapshot {
     at: SnapshotRef,
     key: Option<(String, String)>,
     receipt: Receipt,
 }
 
 impl Disk {
-    fn row(&self, run: &RunId) -> Result<&Row, Fault> {
+    fn row(&self, run: &RunId) -> Result<&StoredEntry, Fault> {
         self.0.iter().find(|row| row.record.id == *run).ok_or_else(Fault::unknown_run)
     }
 
-    fn keep(&mut self, run: &RunId, change: &Change, at: f64) {
-        if let (Change::Open(record), Err(_)) = (change, self.row(run)) {
-            self.0.push(Row::new(record));
+    fn keep(&mut self, run: &RunId, change: &RunChange, at: f64) {
+        if let (RunChange::Open(record), Err(_)) = (change, self.row(run)) {
+            self.0.push(StoredEntry::new(record));
         }
         if let Some(row) = self.0.iter_mut().find(|row| row.record.id == *run) {
             row.keep(change, at);
@@ -51,7 +53,7 @@ impl Disk {
     }
 }
 
-impl Row {
+impl StoredEntry {
     fn new(record: &RunRecord) -> Self {
         Self {
             record: record.clone(),
@@ -64,32 +66,32 @@ impl Row {
         }
     }
 
-    fn keep(&mut self, change: &Change, at: f64) {
+    fn keep(&mut self, change: &RunChange, at: f64) {
         if let Some(event) = change.event() {
             self.events.insert(event.sequence, event.event.clone());
         }
         match change {
-            Change::Accept(acceptance, _) => {
+            RunChange::Accept(acceptance, _) => {
                 let Acceptance { header, key, receipt, reference } = &**acceptance;
-                let accepted = Accepted { at: header.at, key: key.clone(), receipt: receipt.clone() };
+                let accepted = AcceptedSnapshot { at: header.at, key: key.clone(), receipt: receipt.clone() };
                 self.accepted.retain(|accepted| accepted.at != header.at);
                 self.accepted.push(accepted);
                 let source = reference.as_ref().map(|reference| reference.source.clone());
                 self.initialization = source.or(self.initialization.take());
             }
-            Change::Event(event) if event.event == Event::Closed => {
+            RunChange::Event(event) if event.event == Event::Closed => {
                 self.closed = true;
                 self.ended_at = Some(at);
             }
-            Change::Close { resumable } => {
+            RunChange::Close { resumable } => {
                 self.closed = true;
                 self.resumable = *resumable;
             }
-            Change::Reopen => {
+            RunChange::Reopen => {
                 self.closed = false;
                 self.ended_at = None;
             }
-            Change::Open(_) | Change::Event(_) | Change::Mark => {}
+            RunChange::Open(_) | RunChange::Event(_) | RunChange::Mark => {}
         }
     }
 
@@ -161,7 +163,7 @@ impl Row {
         let begun = standing.progress.accepted > 0;
         let record = self.record.clone();
         StoredRun {
-            run: KeptRun { record, closed: self.closed, resumable: self.resumable, begun },
+            run: PersistedRun { record, closed: self.closed, resumable: self.resumable, begun },
             standing,
             pending: attempts.filter(waits).collect(),
             ended: self.ended_at.is_some(),
@@ -170,7 +172,7 @@ impl Row {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct MemoryQueue {
     entries: VecDeque<Entry>,
     queued: u64,
     closed: bool,
@@ -180,9 +182,9 @@ struct Queue {
 struct MemoryStore {
     disk: Arc<Mutex<Disk>>,
     retain: Option<Duration>,
-    queue: Mutex<Queue>,
+    queue: Mutex<MemoryQueue>,
     bell: Condvar,
-    level: watch::Sender<Level>,
+    writer_progress: watch::Sender<WriterProgress>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -191,7 +193,7 @@ impl MemoryStore {
         loop {
             let entries = {
                 let patience = Duration::from_millis(2);
-                let idle = |queue: &mut Queue| queue.entries.is_empty() && !queue.closed;
+                let idle = |queue: &mut MemoryQueue| queue.entries.is_empty() && !queue.closed;
                 let queue = self.queue.lock().unwrap();
                 let mut queue = self.bell.wait_timeout_while(queue, patience, idle).unwrap().0;
                 if queue.closed && queue.entries.is_empty() {
@@ -208,14 +210,14 @@ impl MemoryStore {
                 self.expire(&*audience);
                 audience.changed();
             }
-            self.level.send_modify(|level| level.durable += count);
+            self.writer_progress.send_modify(|writer_progress| writer_progress.durable += count);
         }
     }
 
     fn expire(&self, audience: &dyn Audience) {
         let Some(retain) = self.retain else { return };
         let before = now() - retain.as_secs_f64();
-        let is_old = |row: &&Row| row.ended_at.is_some_and(|ended| ended < before);
+        let is_old = |row: &&StoredEntry| row.ended_at.is_some_and(|ended| ended < before);
         let old: Vec<RunId> =
             self.disk.lock().unwrap().0.iter().filter(is_old).map(|row| row.record.id.clone()).collect();
         for run in old.into_iter().filter(|run| audience.expire(run)) {
@@ -223,21 +225,21 @@ impl MemoryStore {
         }
     }
 
-    fn row(&self, run: &RunId) -> Result<Row, Fault> {
+    fn row(&self, run: &RunId) -> Result<StoredEntry, Fault> {
         self.disk.lock().unwrap().row(run).cloned()
     }
 }
 
 impl EventStore for MemoryStore {
     fn runs(&self, _: usize) -> Result<Vec<StoredRun>, Fault> {
-        Ok(self.disk.lock().unwrap().0.iter().map(Row::stored).collect())
+        Ok(self.disk.lock().unwrap().0.iter().map(StoredEntry::stored).collect())
     }
 
     fn worked(&self, _: Duration) -> Result<Vec<Worked>, Fault> {
         Ok(Vec::new())
     }
 
-    fn start(self: Arc<Self>, audience: Weak<dyn Audience>, _: Arc<Tally>) -> io::Result<()> {
+    fn start(self: Arc<Self>, audience: Weak<dyn Audience>, _: Arc<Counters>) -> io::Result<()> {
         let store = self.clone();
         *self.writer.lock().unwrap() = Some(std::thread::spawn(move || store.work(&audience)));
         Ok(())
@@ -250,8 +252,8 @@ impl EventStore for MemoryStore {
         self.bell.notify_one();
     }
 
-    fn level(&self) -> watch::Receiver<Level> {
-        self.level.subscribe()
+    fn writer_progress(&self) -> watch::Receiver<WriterProgress> {
+        self.writer_progress.subscribe()
     }
 
     fn queued(&self) -> u64 {
@@ -325,19 +327,21 @@ impl Archive for MemoryStore {
 impl Vault for MemoryStore {
     fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
         let mut record = self.row(run)?.record;
-        let group =
-            |group: KeptGroup| ProbeGroup { name: group.name, tensors: group.tensors.unwrap_or_default() };
+        let group = |group: PersistedGroup| ProbeGroup {
+            name: group.name,
+            tensors: group.tensors.unwrap_or_default(),
+        };
         let groups = std::mem::take(&mut record.groups).into_iter().map(group).collect();
         Ok(record.specification(groups))
     }
 
-    fn ledger(&self, run: &RunId) -> Result<Ledger, Fault> {
-        let mut ledger = Ledger::default();
-        for Accepted { at, key, receipt } in self.row(run)?.accepted {
-            ledger.attempts.push(at);
-            ledger.receipts.extend(key.map(|(key, print)| (key, print, receipt)));
+    fn idempotency(&self, run: &RunId) -> Result<IdempotencyRecord, Fault> {
+        let mut idempotency = IdempotencyRecord::default();
+        for AcceptedSnapshot { at, key, receipt } in self.row(run)?.accepted {
+            idempotency.attempts.push(at);
+            idempotency.receipts.extend(key.map(|(key, print)| (key, print, receipt)));
         }
-        Ok(ledger)
+        Ok(idempotency)
     }
 
     fn initialization(&self, run: &RunId, _: &dyn Layout) -> Result<Option<Arc<dyn ParameterSource>>, Fault> {
@@ -346,23 +350,23 @@ impl Vault for MemoryStore {
 }
 
 #[derive(Default)]
-struct Memory(Arc<Mutex<Disk>>);
+struct MemoryPlace(Arc<Mutex<Disk>>);
 
-impl Place for Memory {
+impl StoreLocation for MemoryPlace {
     fn open(&self, retain: Option<Duration>) -> Arc<dyn EventStore> {
         Arc::new(MemoryStore {
             disk: self.0.clone(),
             retain,
             queue: Mutex::default(),
             bell: Condvar::new(),
-            level: watch::Sender::default(),
+            writer_progress: watch::Sender::default(),
             writer: Mutex::default(),
         })
     }
 
-    fn killed(&self) -> Box<dyn Place> {
+    fn killed(&self) -> Box<dyn StoreLocation> {
         Box::new(Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone()))))
     }
 }
 
-contract!(Memory::default());
+contract!(MemoryPlace::default());

@@ -7,20 +7,20 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod disk;
 #[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]
 mod memory;
-mod space;
 pub mod sqlite;
 mod standing;
 
-pub use space::Watermark;
+pub use disk::Watermark;
 pub use standing::{Progress, Standing};
 
-use clino_domain::tally::Tally;
+use clino_domain::counters::Counters;
 use clino_domain::{
-    Acceptance, Archive, Fault, KeptRun, Report, RunId, RunRecord, Sequenced, SnapshotRef, Vault,
+    Acceptance, Archive, Fault, PersistedRun, Report, RunId, RunRecord, Sequenced, SnapshotRef, Vault,
 };
 use std::fmt::{self, Debug};
 use std::io;
@@ -38,19 +38,19 @@ pub const CROWD: usize = 65_536;
 ///
 /// - **Durable before told.** [`Entry::committed`] is called when the entry is durable and not before: from then on whatever
 ///   opens the store again has it, also after a kill -9. What was told can be read at once.
-/// - **In order.** The calls come one after the other in the order of the pushes; [`Level::durable`] counts an entry after
+/// - **In order.** The calls come one after the other in the order of the pushes; [`WriterProgress::durable`] counts an entry after
 ///   its call. A call must not block, and may push.
 /// - **Once.** An event is known by its run and its number. A transaction of which nobody knows whether it reached the disk
 ///   may be repeated, by the store or by a caller that pushes the same entries again in their order: rows are replaced, and counts
 ///   are as if they had come once. Of a run of an earlier process this holds once [`EventStore::runs`] has found it.
-/// - **Nothing is dropped.** While it cannot be written, entries wait, [`Level::trouble`] says why, and
+/// - **Nothing is dropped.** While it cannot be written, entries wait, [`WriterProgress::trouble`] says why, and
 ///   [`EventStore::room`] refuses what is new. What can never be kept, however often that is tried, is set aside: it is told
 ///   in its turn, it holds up nothing else, and [`EventStore::refusal`] tells it of a run or a snapshot.
 /// - **Retention.** A run is removed with all that belongs to it once its last event is older than what the store was
 ///   opened with, and the [audience](Audience) has agreed. A run that has not ended is never removed.
 ///
 /// How a store is opened, and what it is opened with, is its own affair. All of it but [`EventStore::push`],
-/// [`EventStore::level`], [`EventStore::queued`], [`EventStore::room`], [`EventStore::refusal`], [`EventStore::release`] and
+/// [`EventStore::writer_progress`], [`EventStore::queued`], [`EventStore::room`], [`EventStore::refusal`], [`EventStore::release`] and
 /// [`EventStore::close`] may read from disk: not for asynchronous threads. Faults of reading are
 /// [`Unavailable`](clino_domain::FaultKind::Unavailable) when the store cannot be read now,
 /// [`Internal`](clino_domain::FaultKind::Internal) when what it holds is damaged, and
@@ -69,25 +69,25 @@ pub trait EventStore: Archive + Vault {
     /// If it cannot be read.
     fn worked(&self, window: Duration) -> Result<Vec<Worked>, Fault>;
 
-    /// Begins to write, on a thread of its own: what was pushed before waits for it. Numbers about the writing go to `tally`.
+    /// Begins to write, on a thread of its own: what was pushed before waits for it. Numbers about the writing go to `counters`.
     ///
     /// # Errors
     /// If the system cannot start a thread.
-    fn start(self: Arc<Self>, audience: Weak<dyn Audience>, tally: Arc<Tally>) -> io::Result<()>;
+    fn start(self: Arc<Self>, audience: Weak<dyn Audience>, counters: Arc<Counters>) -> io::Result<()>;
 
     /// Takes an entry; never blocks. The opening of a run comes before all else of it.
     fn push(&self, entry: Entry);
 
     /// How far the writer is; changes after each transaction.
-    fn level(&self) -> watch::Receiver<Level>;
+    fn writer_progress(&self) -> watch::Receiver<WriterProgress>;
 
-    /// Entries that were ever pushed: what [`Level::durable`] comes to.
+    /// Entries that were ever pushed: what [`WriterProgress::durable`] comes to.
     fn queued(&self) -> u64;
 
     /// Whether more can be taken on.
     ///
     /// # Errors
-    /// [`Level::trouble`]; [`Exhausted`](clino_domain::FaultKind::Exhausted) when more than [`CROWD`] entries wait.
+    /// [`WriterProgress::trouble`]; [`Exhausted`](clino_domain::FaultKind::Exhausted) when more than [`CROWD`] entries wait.
     fn room(&self) -> Result<(), Fault>;
 
     /// Why a run, or a snapshot of it, was set aside: whichever has that id. The newest of each run are remembered.
@@ -119,22 +119,24 @@ impl dyn EventStore {
     /// Waits until everything that was pushed so far is durable and told.
     ///
     /// # Errors
-    /// [`Level::trouble`].
+    /// [`WriterProgress::trouble`].
     pub async fn settled(&self) -> Result<(), Fault> {
         let due = self.queued();
-        self.until(|level| level.durable >= due).await
+        self.until(|writer_progress| writer_progress.durable >= due).await
     }
 
     /// Waits for something that the writer brings about. It is looked at after each transaction.
     ///
     /// # Errors
-    /// [`Level::trouble`].
-    pub async fn until(&self, done: impl Fn(&Level) -> bool) -> Result<(), Fault> {
-        let mut level = self.level();
-        let reached = level.wait_for(|level| done(level) || level.trouble.is_some()).await;
-        let level = reached.map_err(|_| Fault::internal("the history's writer has stopped"))?;
-        match &level.trouble {
-            Some(fault) if !done(&level) => Err(fault.clone()),
+    /// [`WriterProgress::trouble`].
+    pub async fn until(&self, done: impl Fn(&WriterProgress) -> bool) -> Result<(), Fault> {
+        let mut writer_progress = self.writer_progress();
+        let reached = writer_progress
+            .wait_for(|writer_progress| done(writer_progress) || writer_progress.trouble.is_some())
+            .await;
+        let writer_progress = reached.map_err(|_| Fault::internal("the history's writer has stopped"))?;
+        match &writer_progress.trouble {
+            Some(fault) if !done(&writer_progress) => Err(fault.clone()),
             _ => Ok(()),
         }
     }
@@ -151,7 +153,7 @@ pub trait Audience: Send + Sync {
 
 /// How far a writer is.
 #[derive(Debug, Clone, Default)]
-pub struct Level {
+pub struct WriterProgress {
     /// Of all entries that were ever pushed.
     pub durable: u64,
     /// Why it does not get on.
@@ -166,7 +168,7 @@ pub struct Entry {
     /// In which run.
     pub run: RunId,
     /// What.
-    pub change: Change,
+    pub change: RunChange,
     /// When, in Unix seconds.
     pub at: f64,
     /// Whom to tell.
@@ -175,7 +177,7 @@ pub struct Entry {
 
 impl Entry {
     /// Something that happens now.
-    pub fn new(run: RunId, change: Change, committed: Committed) -> Self {
+    pub fn new(run: RunId, change: RunChange, committed: Committed) -> Self {
         Self { run, change, at: now(), committed }
     }
 }
@@ -193,7 +195,7 @@ impl Debug for Entry {
 
 /// What happened. Events of a run are numbered from 0 without holes by the caller.
 #[derive(Debug)]
-pub enum Change {
+pub enum RunChange {
     /// A run begins.
     Open(Box<RunRecord>),
     /// A snapshot was received, with its event.
@@ -211,7 +213,7 @@ pub enum Change {
     Mark,
 }
 
-impl Change {
+impl RunChange {
     /// The numbered event in it.
     pub fn event(&self) -> Option<&Arc<Sequenced>> {
         match self {
@@ -225,7 +227,7 @@ impl Change {
 #[derive(Debug, Clone)]
 pub struct StoredRun {
     /// What the registry takes up.
-    pub run: KeptRun,
+    pub run: PersistedRun,
     /// How it stands.
     pub standing: Standing,
     /// Snapshots that were received and not measured.

@@ -2,7 +2,7 @@
 //!
 //! Owns: the sentence. May not touch: anything else.
 
-use clino_domain::meters::Window;
+use clino_domain::metrics::Window;
 use std::time::Duration;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;

@@ -3,7 +3,7 @@
 //!
 //! Owns: that translation. May not touch: the numbers.
 
-use clino_domain::meters::{Definition, Family, Kind, METRICS, Sample, Window};
+use clino_domain::metrics::{Definition, METRICS, MetricFamily, MetricKind, MetricSample, Window};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// What is seen through a window, for a moment.
-struct View {
+struct WindowView {
     window: Window,
-    seen: Mutex<Option<(Instant, Arc<Vec<Family>>)>>,
+    seen: Mutex<Option<(Instant, Arc<Vec<MetricFamily>>)>>,
 }
 
-impl View {
-    fn families(&self) -> Option<Arc<Vec<Family>>> {
+impl WindowView {
+    fn families(&self) -> Option<Arc<Vec<MetricFamily>>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, families)) = &*seen
             && at.elapsed() < MOMENT
@@ -31,9 +31,9 @@ impl View {
         Some(families)
     }
 
-    fn tell(&self, place: usize, to: &dyn AsyncInstrument<f64>, number: fn(&Sample) -> f64) {
+    fn tell(&self, place: usize, to: &dyn AsyncInstrument<f64>, number: fn(&MetricSample) -> f64) {
         let Some(families) = self.families() else { return };
-        let Some(Family { definition, series }) = families.get(place) else { return };
+        let Some(MetricFamily { definition, series }) = families.get(place) else { return };
         for (values, sample) in series {
             let pair = |(name, value): (&&'static str, &String)| KeyValue::new(*name, value.clone());
             let labels: Vec<_> = definition.labels.iter().zip(values).map(pair).collect();
@@ -44,12 +44,14 @@ impl View {
 
 /// Builds an instrument for every line of the table.
 pub(super) fn build(meter: &Meter, window: &Window) {
-    let view = Arc::new(View { window: window.clone(), seen: Mutex::default() });
+    let view = Arc::new(WindowView { window: window.clone(), seen: Mutex::default() });
     for (place, definition) in METRICS.iter().enumerate() {
         match definition.kind {
-            Kind::Gauge => gauge(meter, &view, place, definition),
-            Kind::Counter => counter(meter, &view, (place, definition.name.to_owned(), plain), definition),
-            Kind::Histogram(_) => {
+            MetricKind::Gauge => gauge(meter, &view, place, definition),
+            MetricKind::Counter => {
+                counter(meter, &view, (place, definition.name.to_owned(), plain), definition)
+            }
+            MetricKind::Histogram(_) => {
                 let count = (place, format!("{}_count", definition.name), how_many as Number);
                 counter(meter, &view, count, &Definition { name: "", ..*definition });
                 counter(meter, &view, (place, format!("{}_sum", definition.name), plain), definition);
@@ -58,19 +60,19 @@ pub(super) fn build(meter: &Meter, window: &Window) {
     }
 }
 
-type Number = fn(&Sample) -> f64;
+type Number = fn(&MetricSample) -> f64;
 
-fn plain(sample: &Sample) -> f64 {
+fn plain(sample: &MetricSample) -> f64 {
     match sample {
-        Sample::Number(number) => *number,
-        Sample::Spread { sum, .. } => *sum,
+        MetricSample::Number(number) => *number,
+        MetricSample::Spread { sum, .. } => *sum,
     }
 }
 
-fn how_many(sample: &Sample) -> f64 {
+fn how_many(sample: &MetricSample) -> f64 {
     match sample {
-        Sample::Number(_) => 0.0,
-        Sample::Spread { counts, .. } => counts.iter().sum::<u64>() as f64,
+        MetricSample::Number(_) => 0.0,
+        MetricSample::Spread { counts, .. } => counts.iter().sum::<u64>() as f64,
     }
 }
 
@@ -83,14 +85,14 @@ fn unit(definition: &Definition) -> &'static str {
     }
 }
 
-fn counter(meter: &Meter, view: &Arc<View>, what: (usize, String, Number), definition: &Definition) {
+fn counter(meter: &Meter, view: &Arc<WindowView>, what: (usize, String, Number), definition: &Definition) {
     let (place, name, number) = what;
     let view = view.clone();
     let builder = meter.f64_observable_counter(name).with_description(definition.help);
     builder.with_unit(unit(definition)).with_callback(move |to| view.tell(place, to, number)).build();
 }
 
-fn gauge(meter: &Meter, view: &Arc<View>, place: usize, definition: &Definition) {
+fn gauge(meter: &Meter, view: &Arc<WindowView>, place: usize, definition: &Definition) {
     let view = view.clone();
     let builder = meter.f64_observable_gauge(definition.name).with_description(definition.help);
     builder.with_unit(unit(definition)).with_callback(move |to| view.tell(place, to, plain)).build();

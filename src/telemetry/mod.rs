@@ -14,7 +14,7 @@ mod otlp;
 mod otlp;
 
 use crate::config::LogFormat;
-use clino_domain::meters::{SPANS, Window};
+use clino_domain::metrics::{SPANS, Window};
 use lines::Lines;
 use otlp::Otlp;
 use std::io::{IsTerminal, stderr};

@@ -4,7 +4,7 @@
 //! Owns: exporters, their threads, who they say they are. May not touch: which spans and metrics there are.
 
 use super::bridge;
-use clino_domain::meters::{Metric, Window};
+use clino_domain::metrics::{Metric, Window};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
@@ -51,7 +51,7 @@ impl Complaint {
     fn heard(&self, result: OTelSdkResult) -> OTelSdkResult {
         if let Err(error) = &result {
             if let Some(exposed) = self.window.get().and_then(Window::look) {
-                exposed.meters().one(Metric::OtlpFailures, &[]);
+                exposed.metrics().one(Metric::OtlpFailures, &[]);
             }
             if !self.told.swap(true, Ordering::Relaxed) {
                 let endpoint = self.endpoint.as_str();

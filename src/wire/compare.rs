@@ -2,13 +2,13 @@
 //!
 //! Owns: where the compared values come from. May not touch: which is the best (that is the domain's).
 
-use super::access::Pass;
-use super::desk::Desk;
-use crate::registry::Run;
+use super::access::AuthContext;
+use super::services::Services;
+use crate::registry::RegisteredRun;
 use clino_domain::reading::POOLED;
 use clino_domain::subject::EVERY_GROUP;
 use clino_domain::text::{listed, quoted, suggestion};
-use clino_domain::{ComparedRun, Comparison, Fault, FaultKind, Moment, Point, RunId, Subject};
+use clino_domain::{ComparedRun, Comparison, Fault, FaultKind, Moment, RunId, SeriesPoint, Subject};
 use clino_proto::convert::{compared_to_pb, comparison_from_pb};
 use clino_proto::pb;
 use std::collections::BTreeSet;
@@ -19,19 +19,19 @@ const MOST: usize = 10_000;
 /// Most groups that are named where one is unknown.
 const LISTED: usize = 10;
 
-/// All runs that the filter and the pass let through, the best first. May read back what is archived: not for an
+/// All runs that the filter and the context let through, the best first. May read back what is archived: not for an
 /// asynchronous thread.
 ///
 /// # Errors
 /// [`FaultKind::Invalid`] naming the wrong fields; [`FaultKind::Precondition`] for too many runs; those of the archive.
 pub(super) fn compare(
-    desk: &Desk,
-    pass: &Pass,
+    services: &Services,
+    auth: &AuthContext,
     request: pb::CompareRunsRequest,
 ) -> Result<pb::CompareRunsResponse, Fault> {
     let comparison = comparison_from_pb(request)?;
-    known(desk, &comparison.on)?;
-    let runs = desk.visible(pass, &comparison.filter);
+    known(services, &comparison.on)?;
+    let runs = services.visible(auth, &comparison.filter);
     grouped(&runs, &comparison.on)?;
     if runs.len() > MOST {
         let description = format!("found {} runs, expected at most {MOST}: ask for fewer", runs.len());
@@ -39,7 +39,7 @@ pub(super) fn compare(
     }
     let mut lines = Vec::with_capacity(runs.len());
     for (run, _) in &runs {
-        match point(desk, &run.id, &comparison) {
+        match point(services, &run.id, &comparison) {
             Ok(point) => lines.push(line(run, point)),
             // Forgotten between the two looks.
             Err(fault) if fault.kind == FaultKind::NotFound => {}
@@ -51,12 +51,12 @@ pub(super) fn compare(
 }
 
 /// A measure that no run can have is a slip of the pen; one that some runs do not have is not.
-fn known(desk: &Desk, on: &Subject) -> Result<(), Fault> {
-    let has = |name: &str| desk.registry.catalogue().iter().any(|info| info.name == name);
+fn known(services: &Services, on: &Subject) -> Result<(), Fault> {
+    let has = |name: &str| services.registry.catalogue().iter().any(|info| info.name == name);
     match on.terms.iter().find(|term| !has(&term.measure)) {
         None => Ok(()),
         Some(term) => {
-            let near = suggestion(&term.measure, desk.registry.catalogue().iter().map(|info| info.name));
+            let near = suggestion(&term.measure, services.registry.catalogue().iter().map(|info| info.name));
             let found = quoted(&term.measure);
             let description =
                 format!("found {found}{near}, expected a measure of the catalogue (clino measures)");
@@ -66,7 +66,7 @@ fn known(desk: &Desk, on: &Subject) -> Result<(), Fault> {
 }
 
 /// A group that none of the runs has is a slip of the pen, too.
-fn grouped(runs: &[(Arc<Run>, bool)], on: &Subject) -> Result<(), Fault> {
+fn grouped(runs: &[(Arc<RegisteredRun>, bool)], on: &Subject) -> Result<(), Fault> {
     let known: BTreeSet<&str> =
         runs.iter().flat_map(|(run, _)| run.groups.iter().map(String::as_str)).collect();
     let has = |group: &str| [EVERY_GROUP, POOLED].contains(&group) || known.contains(group);
@@ -84,7 +84,7 @@ fn grouped(runs: &[(Arc<Run>, bool)], on: &Subject) -> Result<(), Fault> {
     }
 }
 
-fn line(run: &Run, point: Option<Point>) -> ComparedRun {
+fn line(run: &RegisteredRun, point: Option<SeriesPoint>) -> ComparedRun {
     ComparedRun {
         run: run.id.clone(),
         name: run.name.clone(),
@@ -94,11 +94,11 @@ fn line(run: &Run, point: Option<Point>) -> ComparedRun {
     }
 }
 
-fn point(desk: &Desk, run: &RunId, comparison: &Comparison) -> Result<Option<Point>, Fault> {
+fn point(services: &Services, run: &RunId, comparison: &Comparison) -> Result<Option<SeriesPoint>, Fault> {
     if comparison.moment == Moment::Last
-        && let Some(point) = desk.hub.newest(run, &comparison.on)?
+        && let Some(point) = services.bus.newest(run, &comparison.on)?
     {
         return Ok(comparison.choose(vec![point]));
     }
-    Ok(comparison.choose(desk.hub.seen(run, &comparison.on)?))
+    Ok(comparison.choose(services.bus.seen(run, &comparison.on)?))
 }

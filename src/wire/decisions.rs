@@ -3,9 +3,9 @@
 //! Owns: the way of these requests. May not touch: what a policy says.
 
 use super::access::Scope;
-use super::desk::Desk;
-use super::outlet::{Outflow, Outlet};
-use crate::publish::{Hub, Watcher};
+use super::services::Services;
+use super::stream_sender::{OutgoingStream, StreamSender};
+use crate::publish::{EventBus, Watcher};
 use clino_domain::text::sentence;
 use clino_domain::{Decision, Event, Fault, RunId, SnapshotRef};
 use clino_proto::convert::{decision_to_pb, rule_info_to_pb};
@@ -13,12 +13,12 @@ use clino_proto::pb;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, async_trait};
 
-pub(super) struct DecisionsService(pub Desk);
+pub(super) struct DecisionsService(pub Services);
 
 /// Longest reason of an override, in bytes.
 const MAX_REASON: usize = 1_000;
 
-type Decisions = Outflow<pb::WatchDecisionsResponse>;
+type Decisions = OutgoingStream<pb::WatchDecisionsResponse>;
 
 #[async_trait]
 impl pb::decisions_server::Decisions for DecisionsService {
@@ -28,12 +28,12 @@ impl pb::decisions_server::Decisions for DecisionsService {
         &self,
         request: Request<pb::DecideRequest>,
     ) -> Result<Response<pb::DecideResponse>, Status> {
-        let pass = self.0.admit(&request, Scope::Decide)?;
+        let auth = self.0.authorize(&request, Scope::Decide)?;
         let pb::DecideRequest { run_id, as_of_step } = request.into_inner();
         let run = RunId(run_id);
-        self.0.run_for(&pass, &run)?;
+        self.0.run_for(&auth, &run)?;
         let decision = self.decision(&run, as_of_step).await?;
-        let staleness = staleness(&self.0.hub, &run);
+        let staleness = staleness(&self.0.bus, &run);
         Ok(Response::new(pb::DecideResponse { decision: Some(decision_to_pb(&decision)), staleness }))
     }
 
@@ -41,36 +41,36 @@ impl pb::decisions_server::Decisions for DecisionsService {
         &self,
         request: Request<pb::WatchDecisionsRequest>,
     ) -> Result<Response<Decisions>, Status> {
-        let pass = self.0.admit(&request, Scope::Decide)?;
+        let auth = self.0.authorize(&request, Scope::Decide)?;
         let pb::WatchDecisionsRequest { run_id, from_sequence } = request.into_inner();
         let run = RunId(run_id);
-        let (held, _) = self.0.run_for(&pass, &run)?;
-        let watchman = self.0.watchman(&pass, Some(&held.label.project));
+        let (held, _) = self.0.run_for(&auth, &run)?;
+        let guard = self.0.guard(&auth, Some(&held.label.project));
         let standing = self.decision(&run, None).await?;
-        let watcher = self.0.hub.watch(&run, from_sequence)?;
-        let (outlet, outflow) = Outlet::new(watchman, self.0.patience);
+        let watcher = self.0.bus.watch(&run, from_sequence)?;
+        let (sender, outgoing) = StreamSender::new(guard, self.0.patience);
         let first = from_sequence.is_none().then(|| (watcher.place().saturating_sub(1), standing));
-        tokio::spawn(pump(self.0.hub.clone(), run, watcher, first, outlet));
-        Ok(Response::new(outflow))
+        tokio::spawn(pump(self.0.bus.clone(), run, watcher, first, sender));
+        Ok(Response::new(outgoing))
     }
 
     async fn r#override(
         &self,
         request: Request<pb::OverrideRequest>,
     ) -> Result<Response<pb::OverrideResponse>, Status> {
-        let pass = self.0.admit(&request, Scope::Admin)?;
+        let auth = self.0.authorize(&request, Scope::Admin)?;
         let pb::OverrideRequest { run_id, reason } = request.into_inner();
         let run = RunId(run_id);
-        let (held, _) = self.0.run_for(&pass, &run)?;
+        let (held, _) = self.0.run_for(&auth, &run)?;
         let reason = sentence("reason", &reason, MAX_REASON)?;
-        let hub = self.0.hub.clone();
-        let by = pass.name.clone();
+        let bus = self.0.bus.clone();
+        let by = auth.name.clone();
         let subject = run.clone();
         let why = reason.clone();
-        let taken_back = blocking(move || hub.take_back(&subject, &why, &by)).await?;
+        let taken_back = blocking(move || bus.take_back(&subject, &why, &by)).await?;
         self.0.settled().await?;
-        pass.audit("override", Some(&held.label.project), Some(&run), &format!("ok: {reason}"));
-        tracing::warn!(%run, by = pass.name, reason, "a STOP was overridden");
+        auth.audit("override", Some(&held.label.project), Some(&run), &format!("ok: {reason}"));
+        tracing::warn!(%run, by = auth.name, reason, "a STOP was overridden");
         Ok(Response::new(pb::OverrideResponse { decision: Some(decision_to_pb(&taken_back)) }))
     }
 
@@ -78,7 +78,7 @@ impl pb::decisions_server::Decisions for DecisionsService {
         &self,
         request: Request<pb::ListRulesRequest>,
     ) -> Result<Response<pb::ListRulesResponse>, Status> {
-        self.0.admit(&request, Scope::Decide)?;
+        self.0.authorize(&request, Scope::Decide)?;
         let rules = self.0.registry.rules().iter().map(rule_info_to_pb).collect();
         Ok(Response::new(pb::ListRulesResponse { rules }))
     }
@@ -87,15 +87,15 @@ impl pb::decisions_server::Decisions for DecisionsService {
 impl DecisionsService {
     /// What the policy says; a STOP is on disk before it is said.
     async fn decision(&self, run: &RunId, as_of: Option<u64>) -> Result<Decision, Status> {
-        if let (None, Some(decision)) = (as_of, self.0.hub.decided(run)) {
+        if let (None, Some(decision)) = (as_of, self.0.bus.decided(run)) {
             return Ok(decision);
         }
-        let hub = self.0.hub.clone();
+        let bus = self.0.bus.clone();
         let subject = run.clone();
         // Series may have to be read back from disk.
-        let decision = blocking(move || hub.decide(&subject, as_of)).await?;
+        let decision = blocking(move || bus.decide(&subject, as_of)).await?;
         if as_of.is_none() && decision.latched {
-            self.0.hub.spoken(run).await?;
+            self.0.bus.spoken(run).await?;
         }
         Ok(decision)
     }
@@ -110,8 +110,8 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// How far what is measured of a run is behind what was received; `None` of a run that is gone.
-pub(super) fn staleness(hub: &Hub, run: &RunId) -> Option<pb::Staleness> {
-    let progress = hub.progress(run).ok()?;
+pub(super) fn staleness(bus: &EventBus, run: &RunId) -> Option<pb::Staleness> {
+    let progress = bus.progress(run).ok()?;
     let step = |at: Option<SnapshotRef>| at.map_or(0, |at| at.step);
     Some(pb::Staleness {
         snapshots: progress.pending(),
@@ -121,25 +121,25 @@ pub(super) fn staleness(hub: &Hub, run: &RunId) -> Option<pb::Staleness> {
 
 /// Ends with the run, with the daemon, or with its reader.
 async fn pump(
-    hub: Arc<Hub>,
+    bus: Arc<EventBus>,
     run: RunId,
     mut watcher: Watcher,
     first: Option<(u64, Decision)>,
-    mut outlet: Outlet<pb::WatchDecisionsResponse>,
+    mut sender: StreamSender<pb::WatchDecisionsResponse>,
 ) {
     let answer = |sequence, decision: &Decision| pb::WatchDecisionsResponse {
         sequence,
         decision: Some(decision_to_pb(decision)),
-        staleness: staleness(&hub, &run),
+        staleness: staleness(&bus, &run),
     };
     if let Some((sequence, decision)) = first
-        && !outlet.send(answer(sequence, &decision), watcher.place()).await
+        && !sender.send(answer(sequence, &decision), watcher.place()).await
     {
         return;
     }
-    while let Some(event) = outlet.next(&mut watcher).await {
+    while let Some(event) = sender.next(&mut watcher).await {
         if let Event::Decided(decision) = &event.event
-            && !outlet.send(answer(event.sequence, decision), watcher.place()).await
+            && !sender.send(answer(event.sequence, decision), watcher.place()).await
         {
             return;
         }

@@ -2,11 +2,11 @@
 //!
 //! Owns: the order of frames and the patience between them. May not touch: what is uploaded.
 
-use super::access::Watchman;
-use super::desk::Desk;
+use super::access::AccessGuard;
+use super::services::Services;
 use crate::assembly::{Assembled, Assembler};
 use clino_domain::Fault;
-use clino_domain::meters::Metric;
+use clino_domain::metrics::Metric;
 use clino_proto::convert::digest_from_pb;
 use clino_proto::pb;
 use tonic::{Status, Streaming};
@@ -53,31 +53,31 @@ impl Framed for pb::PutProbeRequest {
 /// The frames of one upload.
 pub(super) struct Frames<'a, M> {
     stream: Streaming<M>,
-    desk: &'a Desk,
-    watchman: Watchman,
+    services: &'a Services,
+    guard: AccessGuard,
 }
 
 impl<'a, M: Framed> Frames<'a, M> {
-    pub fn new(stream: Streaming<M>, desk: &'a Desk, watchman: Watchman) -> Self {
-        Self { stream, desk, watchman }
+    pub fn new(stream: Streaming<M>, services: &'a Services, guard: AccessGuard) -> Self {
+        Self { stream, services, guard }
     }
 
     /// From now on under the eyes of another one, who knows the project.
-    pub fn watched_by(&mut self, watchman: Watchman) {
-        self.watchman = watchman;
+    pub fn watched_by(&mut self, guard: AccessGuard) {
+        self.guard = guard;
     }
 
     /// Why the upload must end while it is not read.
     pub async fn over(&mut self) -> Fault {
-        self.watchman.over().await
+        self.guard.over().await
     }
 
     /// The next frame.
     async fn next(&mut self, expected: &str) -> Result<Frame<M::Begin>, Status> {
         let message = tokio::select! {
             message = self.stream.message() => message?,
-            fault = self.watchman.over() => return Err(fault.into()),
-            fault = self.desk.drain.silence(self.desk.patience) => return Err(fault.into()),
+            fault = self.guard.over() => return Err(fault.into()),
+            fault = self.services.drain.silence(self.services.patience) => return Err(fault.into()),
         };
         let found = match message.map(Framed::frame) {
             Some(Some(frame)) => return Ok(frame),
@@ -103,7 +103,7 @@ impl<'a, M: Framed> Frames<'a, M> {
                 Frame::Begin(_) => return Err(unexpected("a second begin", "a chunk or commit")),
                 Frame::Chunk(chunk) => {
                     take(&mut assembler, &chunk)?;
-                    self.desk.tally.meters.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
+                    self.services.counters.metrics.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
                 }
                 Frame::Commit(digest) => {
                     let digest = digest_from_pb("commit.digest", digest)?;

@@ -4,7 +4,7 @@
 
 use super::tls::{Certificates, read_certificate};
 use crate::access::Peer;
-use clino_domain::tally::{Happening, Tally};
+use clino_domain::counters::{Counter, Counters};
 use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -31,23 +31,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What listeners share.
 #[derive(Debug, Clone)]
-pub struct Reception {
+pub struct ConnectionLimits {
     seats: Arc<Semaphore>,
     beginning: Arc<Semaphore>,
     patience: Duration,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
 }
 
-impl Reception {
+impl ConnectionLimits {
     /// Accepts up to a number of connections, each of which must begin to speak within `patience`.
-    pub fn new(connections: usize, patience: Duration, tally: Arc<Tally>) -> Self {
+    pub fn new(connections: usize, patience: Duration, counters: Arc<Counters>) -> Self {
         let seats = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Self { seats: seats(connections), beginning: seats(BEGINNING), patience, tally }
+        Self { seats: seats(connections), beginning: seats(BEGINNING), patience, counters }
     }
 }
 
 /// A listener, and what its connections go through before HTTP/2.
-pub(super) trait Door: Send + Sync + 'static {
+pub(super) trait Acceptor: Send + Sync + 'static {
     type Raw: Send;
     type IO: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     fn accept(&self) -> impl Future<Output = Result<Self::Raw>> + Send;
@@ -57,7 +57,7 @@ pub(super) trait Door: Send + Sync + 'static {
 /// TCP without TLS.
 pub(super) struct Plain(pub TcpListener);
 
-impl Door for Plain {
+impl Acceptor for Plain {
     type Raw = TcpStream;
     type IO = TcpStream;
 
@@ -75,7 +75,7 @@ impl Door for Plain {
 /// TCP with TLS.
 pub(super) struct Secured(pub TcpListener, pub Arc<Certificates>);
 
-impl Door for Secured {
+impl Acceptor for Secured {
     type Raw = TcpStream;
     type IO = TlsStream<TcpStream>;
 
@@ -96,7 +96,7 @@ impl Door for Secured {
 /// A unix socket.
 pub(super) struct Local(pub UnixListener);
 
-impl Door for Local {
+impl Acceptor for Local {
     type Raw = UnixStream;
     type IO = UnixStream;
 
@@ -111,21 +111,21 @@ impl Door for Local {
 }
 
 /// Connections that begin to speak HTTP/2, until `ending`.
-pub(super) fn receive<D: Door>(
-    door: D,
-    reception: Reception,
+pub(super) fn receive<D: Acceptor>(
+    acceptor: D,
+    limits: ConnectionLimits,
     ending: CancellationToken,
 ) -> ReceiverStream<Result<Link<D::IO>>> {
     let (sender, receiver) = channel(READY);
-    let door = Arc::new(door);
+    let acceptor = Arc::new(acceptor);
     tokio::spawn(async move {
         loop {
             let accepted = tokio::select! {
-                accepted = door.accept() => accepted,
+                accepted = acceptor.accept() => accepted,
                 () = ending.cancelled() => return,
             };
             match accepted {
-                Ok(raw) => admit(&door, &reception, raw, &sender),
+                Ok(raw) => admit(&acceptor, &limits, raw, &sender),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
@@ -137,18 +137,23 @@ pub(super) fn receive<D: Door>(
 }
 
 /// Greets a connection on the side: one that is slow holds up no other.
-fn admit<D: Door>(door: &Arc<D>, reception: &Reception, raw: D::Raw, ready: &Sender<Result<Link<D::IO>>>) {
-    let seats = reception.seats.clone().try_acquire_owned().ok();
-    let Some((seat, turn)) = seats.zip(reception.beginning.clone().try_acquire_owned().ok()) else {
-        reception.tally.count(Happening::ConnectionRefused);
+fn admit<D: Acceptor>(
+    acceptor: &Arc<D>,
+    limits: &ConnectionLimits,
+    raw: D::Raw,
+    ready: &Sender<Result<Link<D::IO>>>,
+) {
+    let seats = limits.seats.clone().try_acquire_owned().ok();
+    let Some((seat, turn)) = seats.zip(limits.beginning.clone().try_acquire_owned().ok()) else {
+        limits.counters.count(Counter::ConnectionRefused);
         tracing::debug!("a connection is closed: there are too many");
         return;
     };
-    let door = door.clone();
+    let acceptor = acceptor.clone();
     let ready = ready.clone();
-    let patience = reception.patience;
-    let tally = reception.tally.clone();
-    let greeting = door_greeting(door, raw, seat);
+    let patience = limits.patience;
+    let counters = limits.counters.clone();
+    let greeting = door_greeting(acceptor, raw, seat);
     tokio::spawn(async move {
         let greeted = tokio::time::timeout(patience, greeting).await;
         drop(turn);
@@ -157,17 +162,17 @@ fn admit<D: Door>(door: &Arc<D>, reception: &Reception, raw: D::Raw, ready: &Sen
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it did not begin within {} s", patience.as_secs_f64()),
         };
-        tally.count(Happening::ConnectionRefused);
+        counters.count(Counter::ConnectionRefused);
         tracing::debug!(why, "a connection is closed");
     });
 }
 
-async fn door_greeting<D: Door>(
-    door: Arc<D>,
+async fn door_greeting<D: Acceptor>(
+    acceptor: Arc<D>,
     raw: D::Raw,
     seat: OwnedSemaphorePermit,
 ) -> Result<Link<D::IO>> {
-    let (mut io, peer) = door.greet(raw).await?;
+    let (mut io, peer) = acceptor.greet(raw).await?;
     let mut ahead = [0; PREFACE.len()];
     let mut found = 0;
     while found < ahead.len() {

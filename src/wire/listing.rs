@@ -2,9 +2,9 @@
 //!
 //! Owns: the order and the ends of pages. May not touch: what a run means.
 
-use super::access::Pass;
-use super::desk::Desk;
-use crate::registry::Run;
+use super::access::AuthContext;
+use super::services::Services;
+use crate::registry::RegisteredRun;
 use clino_domain::text::quoted;
 use clino_domain::{Fault, RunFilter};
 use clino_proto::convert::{filter_from_pb, summary_to_pb};
@@ -18,12 +18,12 @@ const PAGE: usize = 10_000;
 /// Size in bytes at which a page ends: usual clients take messages of at most 4 MiB, and a summary is far below 1 MiB.
 const PAGE_BYTES: usize = 2 << 20;
 
-impl Desk {
-    /// The runs that a pass and a filter let through, and whether each is closed; in the order of their ids, which begin
+impl Services {
+    /// The runs that a context and a filter let through, and whether each is closed; in the order of their ids, which begin
     /// with the time, so that a place among them stays one when runs come and go.
-    pub(super) fn visible(&self, pass: &Pass, filter: &RunFilter) -> Vec<(Arc<Run>, bool)> {
+    pub(super) fn visible(&self, auth: &AuthContext, filter: &RunFilter) -> Vec<(Arc<RegisteredRun>, bool)> {
         let mut runs = self.registry.list();
-        runs.retain(|(run, closed)| filter.matches(&run.label, *closed) && pass.covers(&run.label.project));
+        runs.retain(|(run, closed)| filter.matches(&run.label, *closed) && auth.covers(&run.label.project));
         runs.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
         runs
     }
@@ -34,8 +34,8 @@ impl Desk {
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] naming a field of the filter, or `page_token`.
 pub(super) fn page(
-    desk: &Desk,
-    pass: &Pass,
+    services: &Services,
+    auth: &AuthContext,
     request: pb::ListRunsRequest,
 ) -> Result<pb::ListRunsResponse, Fault> {
     let pb::ListRunsRequest { filter, page_size, page_token } = request;
@@ -45,7 +45,7 @@ pub(super) fn page(
         0 => PAGE,
         size => size.min(PAGE),
     };
-    let all = desk.visible(pass, &filter);
+    let all = services.visible(auth, &filter);
     let begin = all.partition_point(|(run, _)| run.id.0 <= page_token);
     let mut page = pb::ListRunsResponse::default();
     let mut bytes = 0;
@@ -57,7 +57,7 @@ pub(super) fn page(
         }
         last = Some(run.id.0.clone());
         // A run that is forgotten between the two looks is left out.
-        let Ok(summary) = desk.summary(run, *closed) else { continue };
+        let Ok(summary) = services.summary(run, *closed) else { continue };
         let summary = summary_to_pb(&summary);
         bytes += summary.encoded_len();
         page.runs.push(summary);

@@ -5,21 +5,21 @@
 mod access;
 mod compare;
 mod decisions;
-mod desk;
 mod frames;
 mod listen;
 mod listing;
-mod observe;
-mod outlet;
+mod metrics_layer;
 mod reports;
-mod roster;
 mod runs;
 mod server;
+mod services;
 mod snapshots;
+mod stream_sender;
 mod tls;
 mod version;
+mod watch_runs;
 
-pub use desk::{Desk, Drain};
-pub use listen::Reception;
+pub use listen::ConnectionLimits;
 pub use server::{Health, Servers, routes};
+pub use services::{Drain, Services};
 pub use tls::{Certificates, TlsFiles};

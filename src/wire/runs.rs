@@ -1,16 +1,16 @@
 //! The `Runs` service.
 //!
-//! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the examiner's).
+//! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the validator's).
 
-use super::access::{Pass, Scope};
-use super::desk::Desk;
+use super::access::{AuthContext, Scope};
 use super::frames::Frames;
-use super::observe::{Ongoing, span_of_run};
-use super::{compare, listing, roster};
+use super::metrics_layer::{MeteredSpan, span_of_run};
+use super::services::Services;
+use super::{compare, listing, watch_runs};
 use crate::assembly::Assembler;
-use crate::registry::Run;
+use crate::registry::RegisteredRun;
+use clino_domain::counters::Counter;
 use clino_domain::run::COLUMNS;
-use clino_domain::tally::Happening;
 use clino_domain::text::{quoted, suggestion};
 use clino_domain::{Fault, Manifest, OpenedRun, RunId, Tensor};
 use clino_proto::convert::{
@@ -20,7 +20,7 @@ use clino_proto::pb;
 use tokio::task::block_in_place;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-pub(super) struct RunsService(pub Desk);
+pub(super) struct RunsService(pub Services);
 
 /// Most warnings about a probe.
 const MOST_WARNINGS: usize = 16;
@@ -30,29 +30,29 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[async_trait]
 impl pb::runs_server::Runs for RunsService {
-    type WatchRunsStream = roster::Answers;
+    type WatchRunsStream = watch_runs::Answers;
 
     async fn watch_runs(&self, request: Request<pb::WatchRunsRequest>) -> Answer<Self::WatchRunsStream> {
-        let pass = self.0.admit(&request, Scope::Read)?;
-        Ok(Response::new(roster::watch(&self.0, pass, request.into_inner())?))
+        let auth = self.0.authorize(&request, Scope::Read)?;
+        Ok(Response::new(watch_runs::watch(&self.0, auth, request.into_inner())?))
     }
 
     async fn compare_runs(
         &self,
         request: Request<pb::CompareRunsRequest>,
     ) -> Answer<pb::CompareRunsResponse> {
-        let pass = self.0.admit(&request, Scope::Read)?;
-        let compared = block_in_place(|| compare::compare(&self.0, &pass, request.into_inner()))?;
+        let auth = self.0.authorize(&request, Scope::Read)?;
+        let compared = block_in_place(|| compare::compare(&self.0, &auth, request.into_inner()))?;
         Ok(Response::new(compared))
     }
 
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
         let _open = self.0.drain.enter()?;
-        let pass = self.0.admit(&request, Scope::Push)?;
-        let desk = self.0.clone();
+        let auth = self.0.authorize(&request, Scope::Push)?;
+        let services = self.0.clone();
         let request = request.into_inner();
         // The examination may prepare megabytes of probes.
-        let opened = tokio::task::spawn_blocking(move || open(&desk, &pass, request)).await;
+        let opened = tokio::task::spawn_blocking(move || open(&services, &auth, request)).await;
         let defect = |error: tokio::task::JoinError| {
             tracing::error!(%error, "the examination of a run failed");
             Fault::internal("the examination of the run failed")
@@ -67,38 +67,38 @@ impl pb::runs_server::Runs for RunsService {
         &self,
         request: Request<Streaming<pb::PutProbeRequest>>,
     ) -> Answer<pb::PutProbeResponse> {
-        let pass = self.0.admit(&request, Scope::Push)?;
-        let upload = Ongoing::upload(&self.0.tally, "probe");
-        let put = self.put(request.into_inner(), &pass).await;
+        let auth = self.0.authorize(&request, Scope::Push)?;
+        let upload = MeteredSpan::upload(&self.0.counters, "probe");
+        let put = self.put(request.into_inner(), &auth).await;
         upload.end(put.is_ok());
         if let Err(status) = &put {
-            self.0.tally.count(Happening::UploadFailed);
+            self.0.counters.count(Counter::UploadFailed);
             tracing::info!(code = %status.code(), message = status.message(), "a probe was not put");
         }
         put.map(Response::new)
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::GetRunResponse> {
-        let pass = self.0.admit(&request, Scope::Read)?;
+        let auth = self.0.authorize(&request, Scope::Read)?;
         let id = RunId(request.into_inner().run_id);
-        let (run, closed) = self.0.run_for(&pass, &id)?;
+        let (run, closed) = self.0.run_for(&auth, &id)?;
         let run = self.0.summary(&run, closed)?;
         Ok(Response::new(pb::GetRunResponse { run: Some(summary_to_pb(&run)) }))
     }
 
     async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
-        let pass = self.0.admit(&request, Scope::Read)?;
-        let page = block_in_place(|| listing::page(&self.0, &pass, request.into_inner()))?;
+        let auth = self.0.authorize(&request, Scope::Read)?;
+        let page = block_in_place(|| listing::page(&self.0, &auth, request.into_inner()))?;
         Ok(Response::new(page))
     }
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
-        let pass = self.0.admit(&request, Scope::Push)?;
+        let auth = self.0.authorize(&request, Scope::Push)?;
         let pb::CloseRunRequest { run_id, resumable } = request.into_inner();
-        let (run, _) = self.0.run_for(&pass, &RunId(run_id))?;
+        let (run, _) = self.0.run_for(&auth, &RunId(run_id))?;
         let run = self.0.registry.close(&run.id, resumable)?;
         self.0.settled().await?;
-        pass.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
+        auth.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
         let summary = self.0.summary(&run, true)?;
         Ok(Response::new(pb::CloseRunResponse { run: Some(summary_to_pb(&summary)) }))
     }
@@ -107,30 +107,30 @@ impl pb::runs_server::Runs for RunsService {
         &self,
         request: Request<pb::ListMeasuresRequest>,
     ) -> Answer<pb::ListMeasuresResponse> {
-        self.0.admit(&request, Scope::Read)?;
+        self.0.authorize(&request, Scope::Read)?;
         let measures = self.0.registry.catalogue().iter().map(info_to_pb).collect();
         Ok(Response::new(pb::ListMeasuresResponse { measures }))
     }
 }
 
-fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
+fn open(services: &Services, auth: &AuthContext, request: pb::OpenRunRequest) -> Result<OpenedRun, Fault> {
     let resume = request.resume;
-    let (key, spec) = open_run_from_pb(request, &|digest| desk.probes.get(digest))?;
+    let (key, spec) = open_run_from_pb(request, &|digest| services.probes.get(digest))?;
     let project = spec.label.project.clone();
-    pass.check(&project)?;
-    let found = if resume { desk.registry.go_on(&key, spec) } else { desk.registry.open(&key, spec) };
-    let (run, created) = pass.quota(&project, found)?;
+    auth.check(&project)?;
+    let found = if resume { services.registry.go_on(&key, spec) } else { services.registry.open(&key, spec) };
+    let (run, created) = auth.quota(&project, found)?;
     if created {
-        pass.audit("opened", Some(&project), Some(&run.id), "ok");
+        auth.audit("opened", Some(&project), Some(&run.id), "ok");
         tracing::info!(run = %run.id, name = run.name, model = run.model_type, "a run is open");
     } else if resume {
-        pass.audit("resumed", Some(&project), Some(&run.id), "ok");
+        auth.audit("resumed", Some(&project), Some(&run.id), "ok");
         tracing::info!(run = %run.id, name = run.name, "a run goes on");
     }
     let mut opened = opened(&run, created)?;
     let of_resume = match created {
-        true => desk.registry.namesake(&run),
-        false => desk.registry.busy(&run),
+        true => services.registry.namesake(&run),
+        false => services.registry.busy(&run),
     };
     opened.warnings.extend(of_resume.filter(|_| resume));
     for warning in opened.warnings.iter().filter(|_| created || resume) {
@@ -139,16 +139,16 @@ fn open(desk: &Desk, pass: &Pass, request: pb::OpenRunRequest) -> Result<OpenedR
     Ok(opened)
 }
 
-fn opened(run: &Run, created: bool) -> Result<OpenedRun, Fault> {
-    let admitted = run.admitted()?;
+fn opened(run: &RegisteredRun, created: bool) -> Result<OpenedRun, Fault> {
+    let validated = run.validated()?;
     Ok(OpenedRun {
         run: run.id.clone(),
         measures: run.measures.clone(),
         plan: run.plan(),
         precision: run.precision,
-        parameters: admitted.layout.parameters().to_vec(),
+        parameters: validated.layout.parameters().to_vec(),
         created,
-        warnings: admitted.warnings.clone(),
+        warnings: validated.warnings.clone(),
     })
 }
 
@@ -156,22 +156,22 @@ impl RunsService {
     async fn put(
         &self,
         stream: Streaming<pb::PutProbeRequest>,
-        pass: &Pass,
+        auth: &AuthContext,
     ) -> Result<pb::PutProbeResponse, Status> {
-        let desk = &self.0;
-        let _open = desk.drain.enter()?;
-        let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
+        let services = &self.0;
+        let _open = services.drain.enter()?;
+        let mut frames = Frames::new(stream, services, services.guard(auth, None));
         let begin = frames.begin().await?;
         let project = project_from_pb(begin.project)?;
-        pass.check(&project)?;
-        frames.watched_by(desk.watchman(pass, Some(&project)));
-        let _slot = pass.quota(&project, desk.gate.quotas.slot(&project))?;
-        desk.room()?;
-        let assembler = pass.quota(&project, probe_assembler(desk, &project, begin.tensors))?;
+        auth.check(&project)?;
+        frames.watched_by(services.guard(auth, Some(&project)));
+        let _slot = auth.quota(&project, services.authenticator.quotas.slot(&project))?;
+        services.room()?;
+        let assembler = auth.quota(&project, probe_assembler(services, &project, begin.tensors))?;
         let assembled = frames.fill(assembler).await?;
         let (tensors, claim) = assembled.into_tensors()?;
         let warnings = unread(&tensors);
-        let digest = block_in_place(|| desk.probes.put(&project, tensors, claim));
+        let digest = block_in_place(|| services.probes.put(&project, tensors, claim));
         Ok(pb::PutProbeResponse { digest, warnings })
     }
 }
@@ -187,9 +187,13 @@ fn unread(tensors: &[Tensor]) -> Vec<String> {
     names.filter(|name| !COLUMNS.contains(name)).take(MOST_WARNINGS).map(sentence).collect()
 }
 
-fn probe_assembler(desk: &Desk, project: &str, tensors: Vec<pb::TensorSpec>) -> Result<Assembler, Fault> {
+fn probe_assembler(
+    services: &Services,
+    project: &str,
+    tensors: Vec<pb::TensorSpec>,
+) -> Result<Assembler, Fault> {
     let manifest: Manifest = manifest_from_pb(tensors, Vec::new())?;
-    let held = desk.hold(project, manifest.total_bytes())?;
-    let claim = desk.probes.claim(manifest.total_bytes())?.with(held);
+    let held = services.hold(project, manifest.total_bytes())?;
+    let claim = services.probes.claim(manifest.total_bytes())?.with(held);
     Ok(Assembler::in_memory(manifest, claim))
 }

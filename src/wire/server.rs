@@ -2,16 +2,16 @@
 //!
 //! Owns: what a connection may do. May not touch: what the services do.
 
-use super::access::Method;
+use super::access::MethodPath;
 use super::decisions::DecisionsService;
-use super::desk::Desk;
-use super::listen::{Door, Link, Local, Plain, Reception, Secured, receive};
-use super::observe::Observed;
+use super::listen::{Acceptor, ConnectionLimits, Link, Local, Plain, Secured, receive};
+use super::metrics_layer::MeteredService;
 use super::reports::ReportsService;
 use super::runs::RunsService;
+use super::services::Services;
 use super::snapshots::SnapshotsService;
 use super::tls::Certificates;
-use clino_domain::tally::{Happening, Tally};
+use clino_domain::counters::{Counter, Counters};
 use clino_proto::pb;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Health {
 ///
 /// # Errors
 /// When the descriptors of reflection cannot be read: a defect of the build.
-pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::server::Error> {
+pub async fn routes(services: &Services) -> Result<(Routes, Health), tonic_reflection::server::Error> {
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health(reporter);
     health.set(false).await;
@@ -74,17 +74,17 @@ pub async fn routes(desk: &Desk) -> Result<(Routes, Health), tonic_reflection::s
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let runs = pb::runs_server::RunsServer::new(RunsService(desk.clone()));
-    let snapshots = pb::snapshots_server::SnapshotsServer::new(SnapshotsService(desk.clone()));
-    let decisions = pb::decisions_server::DecisionsServer::new(DecisionsService(desk.clone()));
-    let reports = pb::reports_server::ReportsServer::new(ReportsService(desk.clone()));
+    let runs = pb::runs_server::RunsServer::new(RunsService(services.clone()));
+    let snapshots = pb::snapshots_server::SnapshotsServer::new(SnapshotsService(services.clone()));
+    let decisions = pb::decisions_server::DecisionsServer::new(DecisionsService(services.clone()));
+    let reports = pb::reports_server::ReportsServer::new(ReportsService(services.clone()));
     let routes = Routes::new(runs.max_decoding_message_size(MESSAGE))
         .add_service(snapshots.max_decoding_message_size(MESSAGE))
         .add_service(reports.max_decoding_message_size(MESSAGE))
         .add_service(decisions.max_decoding_message_size(MESSAGE))
         .add_service(health_service)
-        .add_service(InterceptedService::new(reflection().build_v1()?, known(desk)))
-        .add_service(InterceptedService::new(reflection().build_v1alpha()?, known(desk)));
+        .add_service(InterceptedService::new(reflection().build_v1()?, known(services)))
+        .add_service(InterceptedService::new(reflection().build_v1alpha()?, known(services)));
     Ok((routes, health))
 }
 
@@ -93,25 +93,25 @@ pub struct Servers {
     tasks: JoinSet<Result<(), tonic::transport::Error>>,
     ending: CancellationToken,
     routes: Routes,
-    reception: Reception,
+    limits: ConnectionLimits,
     certificates: Option<Arc<Certificates>>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
 }
 
 /// Lets authenticated clients through; nobody else is told what the daemon can do.
 fn known(
-    desk: &Desk,
+    services: &Services,
 ) -> impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, Status> + Clone + use<> {
-    let desk = desk.clone();
-    move |request| desk.acquainted(request)
+    let services = services.clone();
+    move |request| services.acquainted(request)
 }
 
 impl Servers {
     /// No listener yet.
-    pub fn new(routes: Routes, reception: Reception, tally: Arc<Tally>) -> Self {
+    pub fn new(routes: Routes, limits: ConnectionLimits, counters: Arc<Counters>) -> Self {
         let tasks = JoinSet::new();
         let ending = CancellationToken::new();
-        Self { tasks, ending, routes: routes.prepare(), reception, certificates: None, tally }
+        Self { tasks, ending, routes: routes.prepare(), limits, certificates: None, counters }
     }
 
     /// TCP listeners from here on speak TLS.
@@ -132,15 +132,15 @@ impl Servers {
         self.serve(Local(listener));
     }
 
-    fn serve<D: Door>(&mut self, door: D)
+    fn serve<D: Acceptor>(&mut self, acceptor: D)
     where
         Link<D::IO>: Send,
     {
-        let tally = self.tally.clone();
+        let counters = self.counters.clone();
         let named = MapRequest::new(self.routes.clone(), name_method);
-        let service = MapResponse::new(named, move |response| refine(response, &tally));
-        let service = Observed::new(service, self.tally.clone());
-        let incoming = receive(door, self.reception.clone(), self.ending.clone());
+        let service = MapResponse::new(named, move |response| refine(response, &counters));
+        let service = MeteredService::new(service, self.counters.clone());
+        let incoming = receive(acceptor, self.limits.clone(), self.ending.clone());
         let ending = self.ending.clone().cancelled_owned();
         self.tasks.spawn(limits().serve_with_incoming_shutdown(service, incoming, ending));
     }
@@ -158,7 +158,7 @@ impl Servers {
 
 /// Services see a message without its path.
 fn name_method<B>(mut request: Request<B>) -> Request<B> {
-    let method = Method(request.uri().path().into());
+    let method = MethodPath(request.uri().path().into());
     request.extensions_mut().insert(method);
     request
 }
@@ -175,14 +175,14 @@ fn limits() -> Server {
 
 /// Statuses that tonic itself makes carry no details, unlike those of clino. Of these, OUT_OF_RANGE is a message
 /// beyond the limit, for which RESOURCE_EXHAUSTED is what other servers answer; INTERNAL is one that is no protobuf.
-fn refine<B>(mut response: Response<B>, tally: &Tally) -> Response<B> {
+fn refine<B>(mut response: Response<B>, counters: &Counters) -> Response<B> {
     let headers = response.headers_mut();
     if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return response;
     }
     let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
     if matches!(code, Some(Code::OutOfRange | Code::Internal)) {
-        tally.count(Happening::MessageRefused);
+        counters.count(Counter::MessageRefused);
     }
     if code == Some(Code::OutOfRange) {
         headers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::ResourceExhausted as i32));

@@ -2,21 +2,21 @@
 //!
 //! Owns: the way of one upload. May not touch: what a snapshot means to its run (that is the registry's).
 
-use super::access::{Pass, Scope};
+use super::access::{AuthContext, Scope};
 use super::decisions::staleness;
-use super::desk::{Desk, Drain};
 use super::frames::Frames;
-use super::observe::{Ongoing, span_of_run};
+use super::metrics_layer::{MeteredSpan, span_of_run};
+use super::services::{Drain, Services};
 use crate::assembly::Assembler;
-use crate::registry::{Admission, Comparison, Room, Run, Upload};
-use clino_domain::tally::Happening;
+use crate::registry::{Admission, RegisteredRun, RepeatedUpload, Room, Upload};
+use clino_domain::counters::Counter;
 use clino_domain::{Fault, Receipt, RunId};
 use clino_proto::convert::{announcement_from_pb, receipt_to_pb};
 use clino_proto::pb;
 use std::sync::Arc;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
-pub(super) struct SnapshotsService(pub Desk);
+pub(super) struct SnapshotsService(pub Services);
 
 #[async_trait]
 impl pb::snapshots_server::Snapshots for SnapshotsService {
@@ -24,9 +24,9 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
         &self,
         request: Request<Streaming<pb::PushSnapshotRequest>>,
     ) -> Result<Response<pb::PushSnapshotResponse>, Status> {
-        let pass = self.0.admit(&request, Scope::Push)?;
-        let upload = Ongoing::upload(&self.0.tally, "snapshot");
-        let answer = self.push(request.into_inner(), &pass).await;
+        let auth = self.0.authorize(&request, Scope::Push)?;
+        let upload = MeteredSpan::upload(&self.0.counters, "snapshot");
+        let answer = self.push(request.into_inner(), &auth).await;
         upload.end(answer.is_ok());
         match &answer {
             Ok(receipt) => {
@@ -34,7 +34,7 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
                 tracing::debug!(id, step, attempt, "snapshot");
             }
             Err(status) => {
-                self.0.tally.count(Happening::UploadFailed);
+                self.0.counters.count(Counter::UploadFailed);
                 tracing::info!(code = %status.code(), message = status.message(), "an upload failed");
             }
         }
@@ -46,14 +46,14 @@ impl SnapshotsService {
     async fn push(
         &self,
         stream: Streaming<pb::PushSnapshotRequest>,
-        pass: &Pass,
+        auth: &AuthContext,
     ) -> Result<pb::PushSnapshotResponse, Status> {
-        let desk = &self.0;
-        let _open = desk.drain.enter()?;
-        let mut frames = Frames::new(stream, desk, desk.watchman(pass, None));
+        let services = &self.0;
+        let _open = services.drain.enter()?;
+        let mut frames = Frames::new(stream, services, services.guard(auth, None));
         let begin = frames.begin().await?;
-        let (run, _) = desk.run_for(pass, &RunId(begin.run_id.clone()))?;
-        let answer = self.take(&run, begin, frames, pass).await;
+        let (run, _) = services.run_for(auth, &RunId(begin.run_id.clone()))?;
+        let answer = self.take(&run, begin, frames, auth).await;
         if let Err(status) = &answer
             && is_refusal(status.code())
         {
@@ -64,34 +64,34 @@ impl SnapshotsService {
 
     async fn take(
         &self,
-        run: &Run,
+        run: &RegisteredRun,
         begin: pb::BeginSnapshot,
         mut frames: Frames<'_, pb::PushSnapshotRequest>,
-        pass: &Pass,
+        auth: &AuthContext,
     ) -> Result<pb::PushSnapshotResponse, Status> {
-        let desk = &self.0;
+        let services = &self.0;
         let project = &run.label.project;
-        frames.watched_by(desk.watchman(pass, Some(project)));
+        frames.watched_by(services.guard(auth, Some(project)));
         span_of_run(&begin.run_id, Some(begin.step));
-        let upload = match announce(desk, &run.id, begin)? {
+        let upload = match announce(services, &run.id, begin)? {
             Admission::Welcome(upload) => upload,
             Admission::Repeated(receipt) => return Ok(self.answer(&run.id, receipt).await?),
             Admission::Compared(comparison) => {
-                let _slot = pass.quota(project, desk.gate.quotas.slot(project))?;
-                let assembled = frames.fill(passing(desk, &comparison)?).await?;
+                let _slot = auth.quota(project, services.authenticator.quotas.slot(project))?;
+                let assembled = frames.fill(passing(services, &comparison)?).await?;
                 let receipt = comparison.settle(assembled.digest())?;
                 return Ok(self.answer(&run.id, receipt).await?);
             }
         };
-        let _slot = pass.quota(project, desk.gate.quotas.upload(project))?;
+        let _slot = auth.quota(project, services.authenticator.quotas.upload(project))?;
         // Until there is room nothing is read: the windows of HTTP/2 fill, and the pusher waits.
-        let room = room(desk, &upload, &mut frames).await?;
-        let assembler = pass.quota(project, assembler(desk, &upload))?;
+        let room = room(services, &upload, &mut frames).await?;
+        let assembler = auth.quota(project, assembler(services, &upload))?;
         let assembled = frames.fill(assembler).await?;
         let assembled = assembled.expect("digest", upload.announcement.digest.as_deref())?;
         let digest = assembled.digest().to_owned();
         let hold = |header, places| Arc::new(assembled.hold(header, places)) as _;
-        let receipt = desk.registry.commit(upload, room, &digest, hold)?;
+        let receipt = services.registry.commit(upload, room, &digest, hold)?;
         Ok(self.answer(&run.id, receipt).await?)
     }
 
@@ -109,47 +109,49 @@ fn is_refusal(code: Code) -> bool {
 }
 
 /// Takes the bytes of a repeated upload and keeps none of them.
-fn passing(desk: &Desk, comparison: &Comparison) -> Result<Assembler, Fault> {
-    Ok(Assembler::passing(comparison.manifest.clone(), desk.budget.claim(0)?))
+fn passing(services: &Services, comparison: &RepeatedUpload) -> Result<Assembler, Fault> {
+    Ok(Assembler::passing(comparison.manifest.clone(), services.budget.claim(0)?))
 }
 
 /// Whoever has heard that a snapshot is measured hears what the policy says of it before the next one is taken on.
-fn announce(desk: &Desk, run: &RunId, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
+fn announce(services: &Services, run: &RunId, begin: pb::BeginSnapshot) -> Result<Admission, Fault> {
     tokio::task::block_in_place(|| {
-        desk.hub.judge(run);
-        desk.registry.announce(announcement_from_pb(begin)?)
+        services.bus.evaluate(run);
+        services.registry.announce(announcement_from_pb(begin)?)
     })
 }
 
 /// What the policy said last rides on the receipt, so that no trainer needs a second stream.
-fn advised(desk: &Desk, run: &RunId, receipt: Receipt) -> pb::PushSnapshotResponse {
-    let hub = &desk.hub;
+fn advised(services: &Services, run: &RunId, receipt: Receipt) -> pb::PushSnapshotResponse {
+    let bus = &services.bus;
     // Nobody else's receipt waits for this policy.
-    if hub.owes(run) {
-        tokio::task::block_in_place(|| hub.judge(run));
+    if bus.owes(run) {
+        tokio::task::block_in_place(|| bus.evaluate(run));
     }
     // Series of peers may have to be read back from disk.
-    let prospect = || hub.judged(run).then(|| tokio::task::block_in_place(|| hub.prospect(run))).flatten();
-    let decision = hub.verdict(run).or_else(prospect).map(Box::new);
-    let staleness = decision.as_ref().and_then(|_| staleness(hub, run));
+    let prospect =
+        || bus.has_policy(run).then(|| tokio::task::block_in_place(|| bus.prospect(run))).flatten();
+    let decision = bus.verdict(run).or_else(prospect).map(Box::new);
+    let staleness = decision.as_ref().and_then(|_| staleness(bus, run));
     pb::PushSnapshotResponse { staleness, ..receipt_to_pb(&Receipt { decision, ..receipt }) }
 }
 
 async fn room(
-    desk: &Desk,
+    services: &Services,
     upload: &Upload,
     frames: &mut Frames<'_, pb::PushSnapshotRequest>,
 ) -> Result<Room, Fault> {
     tokio::select! {
         room = upload.room() => room,
         fault = frames.over() => Err(fault),
-        () = desk.drain.refusing.cancelled() => Err(Drain::over()),
+        () = services.drain.refusing.cancelled() => Err(Drain::over()),
     }
 }
 
-fn assembler(desk: &Desk, upload: &Upload) -> Result<Assembler, Fault> {
+fn assembler(services: &Services, upload: &Upload) -> Result<Assembler, Fault> {
     let manifest = upload.announcement.manifest.clone();
-    let held = desk.hold(&upload.run.label.project, manifest.total_bytes())?;
-    let claim = desk.budget.claim(manifest.total_bytes())?.with(held);
-    Ok(Assembler::begin(manifest, claim, &desk.spool)?.gauged(desk.registry.gauge(upload)))
+    let held = services.hold(&upload.run.label.project, manifest.total_bytes())?;
+    let claim = services.budget.claim(manifest.total_bytes())?.with(held);
+    Ok(Assembler::begin(manifest, claim, &services.spool)?
+        .gauged(services.registry.statistics_builder(upload)))
 }

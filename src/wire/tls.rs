@@ -2,7 +2,7 @@
 //!
 //! Owns: what is offered and trusted, and the names in a client's certificate. May not touch: what a name may do.
 
-use crate::access::{Certificate, Change, Watched};
+use crate::access::{Certificate, Reload, Watched};
 use clino_domain::Fault;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -33,9 +33,9 @@ pub struct TlsFiles {
 }
 
 /// What the daemon shows and trusts.
-pub struct Certificates(Watched<Served>);
+pub struct Certificates(Watched<ServedCertificate>);
 
-struct Served {
+struct ServedCertificate {
     config: Arc<ServerConfig>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
 }
@@ -56,7 +56,7 @@ impl Certificates {
     }
 
     /// Looks at the files.
-    pub fn look(&self) -> (&'static str, Change) {
+    pub fn look(&self) -> (&'static str, Reload) {
         self.0.both()
     }
 
@@ -81,7 +81,7 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
-fn served(files: &[Vec<u8>], optional: bool) -> Result<Served, Fault> {
+fn served(files: &[Vec<u8>], optional: bool) -> Result<ServedCertificate, Fault> {
     let wrong = |what: &str, why: String| Fault::invalid("tls", format!("{what}: {why}"));
     let [cert, key, clients @ ..] = files else {
         return Err(Fault::internal("two files make a certificate"));
@@ -100,7 +100,7 @@ fn served(files: &[Vec<u8>], optional: bool) -> Result<Served, Fault> {
         .with_single_cert(chain, key)
         .map_err(|error| wrong("certificate and key", error.to_string()))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Served { config: Arc::new(config), clients: verifier })
+    Ok(ServedCertificate { config: Arc::new(config), clients: verifier })
 }
 
 fn verifier(

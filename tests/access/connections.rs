@@ -1,7 +1,7 @@
 //! Connections that do not begin, and too many of them.
 
 use crate::common::Daemon;
-use crate::fixture::{Authority, Files, ask};
+use crate::fixture::{AccessFiles, Authority, ask};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,7 +32,7 @@ async fn row_08_a_connection_that_does_not_begin_is_closed() {
 
 #[tokio::test]
 async fn row_08_a_handshake_that_does_not_end_holds_up_nobody() {
-    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (files, authority) = (AccessFiles::new(), Authority::new("ca"));
     let [cert, key] = authority.serve(&files);
     let flags = ["--tls-cert", &cert, "--tls-key", &key];
     let daemon = Daemon::start_with(&flags, &[("CLINO_HANDSHAKE", "2s")]);

@@ -1,7 +1,7 @@
 //! Decisions: who may ask for them, and who may take one back.
 
-use crate::common::{Daemon, PATIENCE, Upload, measure, open_request, quick};
-use crate::fixture::{Files, daemon, entry, send, token, with};
+use crate::common::{Daemon, PATIENCE, TestUpload, measure, open_request, quick};
+use crate::fixture::{AccessFiles, daemon, entry, send, token, with};
 use clino_proto::pb;
 use pb::decisions_client::DecisionsClient;
 use tonic::transport::Channel;
@@ -15,7 +15,7 @@ async fn stopped(daemon: &Daemon, token: &str) -> String {
     let request = pb::OpenRunRequest { policy, project: "p".into(), measures: quick(), ..open_request("k") };
     let mut clients = daemon.clients().await;
     let run = clients.runs.open_run(with(token, request)).await.unwrap().into_inner().run_id;
-    send(&mut clients, token, Upload::new(&run, 1).frames()).await.unwrap();
+    send(&mut clients, token, TestUpload::new(&run, 1).frames()).await.unwrap();
     let mut decisions = DecisionsClient::new(daemon.channel().await);
     let stopped = async {
         while decide(&mut decisions, token, &run).await.unwrap().advice() != pb::Advice::Stop {
@@ -37,7 +37,7 @@ async fn decide(
 
 #[tokio::test]
 async fn row_44_decisions_are_told_to_those_who_may_ask_and_taken_back_by_admins() {
-    let audit = Files::new();
+    let audit = AccessFiles::new();
     let path = audit.text("audit");
     let text = [
         entry("admin", 1, "projects = { p = [\"admin\"] }"),

@@ -1,6 +1,6 @@
 //! Files of access, authorities, and clients that are somebody.
 
-use crate::common::{Clients, Daemon, PATIENCE, Upload, open_request, quick};
+use crate::common::{Clients, Daemon, PATIENCE, TestUpload, open_request, quick};
 use clino::access::Token;
 use clino_client::{Access, Client};
 use clino_proto::pb;
@@ -29,9 +29,9 @@ pub fn with<T>(token: &str, message: T) -> Request<T> {
 }
 
 /// A directory with files that a daemon reads.
-pub struct Files(tempfile::TempDir);
+pub struct AccessFiles(tempfile::TempDir);
 
-impl Files {
+impl AccessFiles {
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -77,8 +77,8 @@ pub async fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A daemon with this tokens file, and where it lies.
-pub fn daemon(tokens: &str, flags: &[&str]) -> (Daemon, Files) {
-    let files = Files::new();
+pub fn daemon(tokens: &str, flags: &[&str]) -> (Daemon, AccessFiles) {
+    let files = AccessFiles::new();
     let path = files.write("tokens.toml", tokens);
     let mut all = vec!["--tokens", &path];
     all.extend(flags);
@@ -113,7 +113,7 @@ pub async fn push(
     run: &str,
     step: u64,
 ) -> Result<pb::PushSnapshotResponse, Status> {
-    send(clients, token, Upload::new(run, step).frames()).await
+    send(clients, token, TestUpload::new(run, step).frames()).await
 }
 
 /// Someone who signs certificates.
@@ -154,7 +154,7 @@ impl Authority {
     }
 
     /// Writes a certificate for this machine.
-    pub fn serve(&self, files: &Files) -> [String; 2] {
+    pub fn serve(&self, files: &AccessFiles) -> [String; 2] {
         let (cert, key) = self.sign("server", &["localhost", "127.0.0.1"]);
         [files.write("cert.pem", &cert), files.write("key.pem", &key)]
     }

@@ -1,7 +1,7 @@
 //! The audit log, and that no secret is ever written.
 
 use crate::common::Daemon;
-use crate::fixture::{Files, daemon, entry, logging, open, push, token, with};
+use crate::fixture::{AccessFiles, daemon, entry, logging, open, push, token, with};
 use clino_client::{Access, Client};
 use clino_proto::pb;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ const MINE: &str = "projects = { mine = [\"push\", \"read\"] }";
 
 #[tokio::test]
 async fn what_happens_is_written_with_who_did_it() {
-    let audit = Files::new();
+    let audit = AccessFiles::new();
     let path = audit.text("audit");
     let (daemon, _files) = daemon(&entry("trainer", 1, MINE), &["--audit", &path]);
     let mut clients = daemon.clients().await;
@@ -44,7 +44,7 @@ async fn what_happens_is_written_with_who_did_it() {
 
 #[tokio::test]
 async fn a_log_that_is_moved_away_is_made_again() {
-    let files = Files::new();
+    let files = AccessFiles::new();
     let daemon = Daemon::start(&["--audit", &files.text("audit")]);
     let mut clients = daemon.clients().await;
     clients.open("a", crate::common::quick()).await;
@@ -59,7 +59,7 @@ async fn a_log_that_is_moved_away_is_made_again() {
 
 #[tokio::test]
 async fn the_last_lines_are_written_before_the_end() {
-    let files = Files::new();
+    let files = AccessFiles::new();
     let mut daemon = Daemon::start(&["--audit", &files.text("audit")]);
     daemon.clients().await.open("a", crate::common::quick()).await;
     daemon.signal("-TERM");
@@ -75,7 +75,7 @@ fn an_audit_log_that_cannot_be_written_stops_the_start() {
 
 #[tokio::test]
 async fn no_log_and_no_answer_holds_a_token_however_much_is_logged() {
-    let files = Files::new();
+    let files = AccessFiles::new();
     let (audit, log) = (files.text("audit"), files.path("log"));
     let tokens = files.write("tokens.toml", &entry("trainer", 1, MINE));
     let (mut child, address) = logging(&log, &["--tokens", &tokens, "--audit", &audit, "--log", "trace"]);

@@ -1,7 +1,7 @@
 //! Quotas by project.
 
-use crate::common::{Clients, Daemon, Upload, blamed, endless, open_request, quick};
-use crate::fixture::{Files, eventually};
+use crate::common::{Clients, Daemon, TestUpload, blamed, endless, open_request, quick};
+use crate::fixture::{AccessFiles, eventually};
 use clino_proto::pb;
 use pb::push_snapshot_request::Frame;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
-fn daemon(quotas: &str) -> (Daemon, Files) {
-    let files = Files::new();
+fn daemon(quotas: &str) -> (Daemon, AccessFiles) {
+    let files = AccessFiles::new();
     let (path, audit) = (files.write("quotas.toml", quotas), files.text("audit"));
     (Daemon::start(&["--quotas", &path, "--audit", &audit]), files)
 }
@@ -66,14 +66,14 @@ async fn row_45_uploads_at_once() {
     let other = open(&mut clients, "a", "q").await.unwrap();
     let (sender, upload) = loop {
         let (sender, receiver) = mpsc::channel(16);
-        let frame = Upload::new(&run, 1).frames().into_iter().next();
+        let frame = TestUpload::new(&run, 1).frames().into_iter().next();
         sender.send(pb::PushSnapshotRequest { frame }).await.unwrap();
         let mut slow = clients.clone();
         let upload =
             tokio::spawn(async move { slow.snapshots.push_snapshot(ReceiverStream::new(receiver)).await });
         // The first frame may still be on its way: then the other upload is in time, and may take the place.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        match clients.push(Upload::new(&run, 2)).await {
+        match clients.push(TestUpload::new(&run, 2)).await {
             Ok(_) => upload.abort(),
             answer => {
                 refused(answer, "project/p/uploads");
@@ -81,25 +81,25 @@ async fn row_45_uploads_at_once() {
             }
         }
     };
-    clients.push(Upload::new(&other, 2)).await.unwrap();
-    for frame in Upload::new(&run, 1).frames().into_iter().skip(1) {
+    clients.push(TestUpload::new(&other, 2)).await.unwrap();
+    for frame in TestUpload::new(&run, 1).frames().into_iter().skip(1) {
         sender.send(pb::PushSnapshotRequest { frame: Some(frame) }).await.unwrap();
     }
     drop(sender);
     upload.await.unwrap().unwrap();
-    clients.push(Upload::new(&run, 3)).await.unwrap();
+    clients.push(TestUpload::new(&run, 3)).await.unwrap();
 }
 
 #[tokio::test]
 async fn row_45_bytes_that_are_held() {
-    let size = Upload::new("r", 1).data.len();
+    let size = TestUpload::new("r", 1).data.len();
     let (daemon, _files) = daemon(&format!("[default]\nsnapshot_bytes = {}\n", 2 * size + 1));
     let mut clients = daemon.clients().await;
     let request = pb::OpenRunRequest { measures: endless(), project: "p".into(), ..open_request("a") };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
     // Whatever the engine does, no more than two fit: what it takes up gives its bytes back.
     let (sender, receiver) = mpsc::channel(16);
-    for frame in Upload::new(&run, 1).frames().into_iter().take(2) {
+    for frame in TestUpload::new(&run, 1).frames().into_iter().take(2) {
         sender.send(pb::PushSnapshotRequest { frame: Some(frame) }).await.unwrap();
     }
     let mut held = clients.clone();
@@ -112,7 +112,7 @@ async fn row_45_bytes_that_are_held() {
         ..open_request("large")
     };
     let large = clients.runs.open_run(large).await.unwrap().into_inner();
-    let mut begin = Upload::new(&large.run_id, 1).begin;
+    let mut begin = TestUpload::new(&large.run_id, 1).begin;
     begin.tensors = large.parameters.clone();
     // 8·64 + 64 + 64·3 + 3 parameters of eight bytes are more than two snapshots of the other run.
     for spec in &mut begin.tensors {
@@ -121,7 +121,7 @@ async fn row_45_bytes_that_are_held() {
     refused(clients.send(vec![Frame::Begin(begin)]).await, "project/p/snapshot_bytes");
     drop(sender);
     assert!(first.await.unwrap().is_err());
-    clients.push(Upload::new(&run, 2)).await.unwrap();
+    clients.push(TestUpload::new(&run, 2)).await.unwrap();
 }
 
 #[tokio::test]
@@ -130,10 +130,10 @@ async fn row_45_seconds_of_measuring() {
     let mut clients = daemon.clients().await;
     let (run, other) =
         (open(&mut clients, "a", "p").await.unwrap(), open(&mut clients, "a", "q").await.unwrap());
-    let receipt = clients.push(Upload::new(&run, 1).key("first")).await.unwrap();
+    let receipt = clients.push(TestUpload::new(&run, 1).key("first")).await.unwrap();
     let mut last = None;
     for step in 2.. {
-        match clients.push(Upload::new(&run, step)).await {
+        match clients.push(TestUpload::new(&run, step)).await {
             Ok(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             answer => {
                 last = Some(refused(answer, "project/p/measure_seconds_per_hour"));
@@ -144,9 +144,9 @@ async fn row_45_seconds_of_measuring() {
     let retry = last.unwrap();
     assert!(retry > Duration::from_secs(3_500) && retry <= Duration::from_secs(3_600), "{retry:?}");
     // What was received is told again, and others are measured.
-    let again = clients.push(Upload::new(&run, 1).key("first")).await.unwrap();
+    let again = clients.push(TestUpload::new(&run, 1).key("first")).await.unwrap();
     assert_eq!((again.snapshot_id, again.repeated_upload), (receipt.snapshot_id, true));
-    clients.push(Upload::new(&other, 1)).await.unwrap();
+    clients.push(TestUpload::new(&other, 1)).await.unwrap();
     let lines = eventually(|| Some(files.lines("audit")).filter(|lines| lines.len() >= 3)).await;
     assert!(lines.iter().any(|line| line["event"] == "quota" && line["project"] == "p"), "{lines:?}");
 }
@@ -154,22 +154,22 @@ async fn row_45_seconds_of_measuring() {
 #[tokio::test]
 async fn row_45_seconds_of_measuring_outlive_the_daemon() {
     let data = tempfile::tempdir().unwrap();
-    let files = Files::new();
+    let files = AccessFiles::new();
     let path = files.write("quotas.toml", "[project.p]\nmeasure_seconds_per_hour = 0.000001\n");
     let start = || Daemon::start(&["--quotas", &path, "--data", data.path().to_str().unwrap()]);
     let daemon = start();
     let mut clients = daemon.clients().await;
     let (run, other) =
         (open(&mut clients, "a", "p").await.unwrap(), open(&mut clients, "a", "q").await.unwrap());
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, pb::watch_response::Event::Finished(_))).await;
     drop(daemon);
     let daemon = start();
     let mut clients = daemon.clients().await;
-    let answer = clients.push(Upload::new(&run, 2)).await;
+    let answer = clients.push(TestUpload::new(&run, 2)).await;
     let retry = refused(answer, "project/p/measure_seconds_per_hour");
     assert!(retry > Duration::from_secs(3_400) && retry <= Duration::from_secs(3_600), "{retry:?}");
-    clients.push(Upload::new(&other, 1)).await.unwrap();
+    clients.push(TestUpload::new(&other, 1)).await.unwrap();
 }
 
 /// The frames of a probe's upload, the first `count` of them.
@@ -202,18 +202,18 @@ async fn naming(clients: &mut Clients, key: &str, digest: &str) -> Result<String
 #[tokio::test]
 async fn row_45_probes_that_are_held() {
     let size: usize = crate::common::probe(1).tensors.iter().map(|tensor| tensor.data.len()).sum();
-    let snapshot = Upload::new("r", 1).data.len();
+    let snapshot = TestUpload::new("r", 1).data.len();
     let (daemon, files) = daemon(&format!("[project.p]\nsnapshot_bytes = {}\n", size + snapshot - 1));
     let mut clients = daemon.clients().await;
     let first = put(&mut clients, "p", 1).await.unwrap();
     let run = naming(&mut clients, "a", &first).await.unwrap();
     // What lies there makes room for what is new, be that a snapshot or a probe; those of others stay.
     let (_, elsewhere) = (put(&mut clients, "", 5).await.unwrap(), put(&mut clients, "q", 4).await.unwrap());
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     assert_eq!(naming(&mut clients, "b", &first).await.unwrap_err().code(), Code::FailedPrecondition);
     naming(&mut clients, "c", &elsewhere).await.unwrap();
     // What is on its way does not.
-    let push = async |mut clients: Clients| clients.push(Upload::new(&run, 2)).await;
+    let push = async |mut clients: Clients| clients.push(TestUpload::new(&run, 2)).await;
     let (_sender, _upload) = beside_a_slow_probe(&clients, push, "project/p/snapshot_bytes").await;
     let large = crate::common::probe_of(4_096, 3);
     let specs = large.tensors.iter().map(|tensor| tensor.spec.clone().unwrap()).collect();
@@ -266,7 +266,7 @@ async fn row_45_uploads_of_probes_at_once() {
 
 #[test]
 fn a_broken_quotas_file_stops_the_start() {
-    let files = Files::new();
+    let files = AccessFiles::new();
     let path = files.write("quotas.toml", "[default]\nrun = 1\n");
     let output = crate::common::command().args(["--quotas", &path]).output().unwrap();
     assert_eq!(output.status.code(), Some(64));

@@ -1,7 +1,7 @@
 //! Access that ends in the middle of a stream, and files that change while the daemon runs.
 
-use crate::common::{Daemon, PATIENCE, Upload, quick};
-use crate::fixture::{Authority, Files, daemon, entry, eventually, open, token, with};
+use crate::common::{Daemon, PATIENCE, TestUpload, quick};
+use crate::fixture::{AccessFiles, Authority, daemon, entry, eventually, open, token, with};
 use clino_client::Client;
 use clino_domain::{FaultKind, RunId};
 use clino_proto::pb;
@@ -35,7 +35,7 @@ async fn half_an_upload(
     run: &str,
 ) -> (mpsc::Sender<pb::PushSnapshotRequest>, tokio::task::JoinHandle<Result<(), Status>>) {
     let (sender, receiver) = mpsc::channel(4);
-    for frame in Upload::new(run, 1).frames().into_iter().take(2) {
+    for frame in TestUpload::new(run, 1).frames().into_iter().take(2) {
         sender.send(pb::PushSnapshotRequest { frame: Some(frame) }).await.unwrap();
     }
     let (mut clients, request) = (daemon.clients().await, with(token, ReceiverStream::new(receiver)));
@@ -96,7 +96,7 @@ async fn row_44_a_token_that_expires_ends_its_streams() {
 
 #[tokio::test]
 async fn row_44_a_certificate_that_expires_ends_its_streams() {
-    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (files, authority) = (AccessFiles::new(), Authority::new("ca"));
     let [cert, key] = authority.serve(&files);
     let clients = files.write("clients.pem", authority.pem());
     let flags = ["--tls-cert", &cert, "--tls-key", &key, "--tls-clients", &clients];
@@ -117,7 +117,7 @@ async fn row_44_a_certificate_that_expires_ends_its_streams() {
 
 #[tokio::test]
 async fn row_44_a_good_stream_goes_on_though_the_file_is_gone() {
-    let files = Files::new();
+    let files = AccessFiles::new();
     let tokens = files.write("tokens.toml", &entry("a", 1, MINE));
     let daemon = Daemon::start_with(&["--tokens", &tokens], &[("CLINO_RECHECK", "50ms")]);
     let run = open(&mut daemon.clients().await, &token(1), ("k", "mine")).await.unwrap();
@@ -129,7 +129,7 @@ async fn row_44_a_good_stream_goes_on_though_the_file_is_gone() {
 
 #[tokio::test]
 async fn a_new_tokens_file_counts_without_a_restart_and_a_broken_one_does_not() {
-    let files = Files::new();
+    let files = AccessFiles::new();
     let (tokens, audit) = (files.write("tokens.toml", &entry("a", 1, MINE)), files.text("audit"));
     let daemon = Daemon::start(&["--tokens", &tokens, "--audit", &audit]);
     let mut clients = daemon.clients().await;
@@ -177,6 +177,6 @@ async fn an_upload_that_waits_for_room_is_looked_at_as_well() {
 
 #[test]
 fn frames_are_what_the_tests_take_them_for() {
-    let frames = Upload::new("r", 1).frames();
+    let frames = TestUpload::new("r", 1).frames();
     assert!(matches!(frames[..2], [Frame::Begin(_), Frame::Chunk(_)]) && frames.len() > 3);
 }

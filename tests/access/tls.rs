@@ -1,14 +1,14 @@
 //! TLS: certificates of the daemon and of clients, and what is refused without.
 
 use crate::common::Daemon;
-use crate::fixture::{Authority, Files, ask, entry, token};
+use crate::fixture::{AccessFiles, Authority, ask, entry, token};
 use clino_client::{Access, Client};
 use clino_domain::FaultKind;
 use std::process::Command;
 
 const READ: &str = "projects = { \"*\" = [\"read\"] }";
 
-fn secured(files: &Files, authority: &Authority, flags: &[&str]) -> Daemon {
+fn secured(files: &AccessFiles, authority: &Authority, flags: &[&str]) -> Daemon {
     let [cert, key] = authority.serve(files);
     let mut all = vec!["--tls-cert", &cert, "--tls-key", &key];
     all.extend(flags);
@@ -17,7 +17,7 @@ fn secured(files: &Files, authority: &Authority, flags: &[&str]) -> Daemon {
 
 #[tokio::test]
 async fn whoever_trusts_the_authority_is_served_and_nobody_else() {
-    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (files, authority) = (AccessFiles::new(), Authority::new("ca"));
     let daemon = secured(&files, &authority, &[]);
     assert!(daemon.http.starts_with("https://127.0.0.1:"), "{}", daemon.http);
     assert_eq!(ask(&daemon, &authority.trusted()).await.unwrap(), 0);
@@ -42,7 +42,7 @@ async fn whoever_trusts_the_authority_is_served_and_nobody_else() {
 
 #[tokio::test]
 async fn a_new_certificate_counts_without_a_restart_and_a_broken_one_does_not() {
-    let (files, old, new) = (Files::new(), Authority::new("old"), Authority::new("new"));
+    let (files, old, new) = (AccessFiles::new(), Authority::new("old"), Authority::new("new"));
     let audit = files.text("audit");
     let daemon = secured(&files, &old, &["--audit", &audit]);
     let kept = Client::connect_with(&daemon.http, &old.trusted()).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_new_certificate_counts_without_a_restart_and_a_broken_one_does_not() 
 
 #[tokio::test]
 async fn a_certificate_is_an_entry_of_the_tokens_file() {
-    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (files, authority) = (AccessFiles::new(), Authority::new("ca"));
     let clients = files.write("clients.pem", authority.pem());
     let text = "[[entry]]\nname = \"node\"\ncertificate = [\"node-1\", \"node-2.example.org\"]\n";
     let tokens = files.write("tokens.toml", &format!("{text}{READ}\n{}", entry("t", 1, READ)));
@@ -93,7 +93,7 @@ async fn a_certificate_is_an_entry_of_the_tokens_file() {
 
 #[tokio::test]
 async fn an_authority_that_is_not_trusted_any_more_ends_what_its_certificates_may_do() {
-    let (files, authority, next) = (Files::new(), Authority::new("ca"), Authority::new("next"));
+    let (files, authority, next) = (AccessFiles::new(), Authority::new("ca"), Authority::new("next"));
     let (clients, audit) = (files.write("clients.pem", authority.pem()), files.text("audit"));
     let daemon = secured(&files, &authority, &["--tls-clients", &clients, "--audit", &audit]);
     // Without a tokens file a certificate is needed, and every one will do.
@@ -110,7 +110,7 @@ async fn an_authority_that_is_not_trusted_any_more_ends_what_its_certificates_ma
 
 #[test]
 fn beyond_this_machine_is_refused_with_what_is_missing() {
-    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (files, authority) = (AccessFiles::new(), Authority::new("ca"));
     let [cert, key] = authority.serve(&files);
     let tokens = files.write("tokens.toml", &entry("a", 1, READ));
     let tls = ["--tls-cert", &cert, "--tls-key", &key];
@@ -131,7 +131,7 @@ fn beyond_this_machine_is_refused_with_what_is_missing() {
 
 #[tokio::test]
 async fn beyond_this_machine_is_served_with_tls_and_tokens() {
-    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (files, authority) = (AccessFiles::new(), Authority::new("ca"));
     let tokens = files.write("tokens.toml", &entry("a", 1, READ));
     let mut daemon = secured(&files, &authority, &["--tokens", &tokens, "--listen", "0.0.0.0:0"]);
     // The second address.
@@ -145,7 +145,7 @@ async fn beyond_this_machine_is_served_with_tls_and_tokens() {
 
 #[tokio::test]
 async fn the_command_line_speaks_tls() {
-    let (files, authority) = (Files::new(), Authority::new("ca"));
+    let (files, authority) = (AccessFiles::new(), Authority::new("ca"));
     let clients = files.write("clients.pem", authority.pem());
     let daemon = secured(&files, &authority, &["--tls-clients", &clients]);
     let (cert, key) = authority.sign("node", &[]);

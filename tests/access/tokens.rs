@@ -1,6 +1,6 @@
 //! Tokens: who is known, and what they may do in which project.
 
-use crate::common::{Clients, Daemon, Upload, open_request, quick, raw};
+use crate::common::{Clients, Daemon, TestUpload, open_request, quick, raw};
 use crate::fixture::{daemon, entry, open, push, send, token, with};
 use clino_domain::status::from_status;
 use clino_proto::pb;
@@ -120,7 +120,7 @@ async fn told(
     let snapshot = Some(pb::SnapshotRef { step: 9, attempt: 9 });
     let report = pb::GetReportRequest { run_id: run_id.clone(), snapshot };
     let report = clients.reports.get_report(with(token, report)).await;
-    let push = send(clients, token, vec![Frame::Begin(Upload::new(run, 1).begin)]).await;
+    let push = send(clients, token, vec![Frame::Begin(TestUpload::new(run, 1).begin)]).await;
     let decide = decisions
         .decide(with(token, pb::DecideRequest { run_id: run_id.clone(), as_of_step: Some(9) }))
         .await;
@@ -278,7 +278,7 @@ fn a_tokens_file_that_others_can_read_or_that_is_broken_stops_the_start() {
 
 #[test]
 fn a_token_of_the_command_line_opens_the_door() {
-    let files = crate::fixture::Files::new();
+    let files = crate::fixture::AccessFiles::new();
     let clino = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_clino")).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -4,7 +4,7 @@
 
 mod source;
 
-use source::Source;
+use source::SourceFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,15 +53,15 @@ const ROOMS: &[(&str, &[&str])] = &[
 const LAYERS: &[&str] = &[
     "outputs",
     "stop",
-    "meter",
+    "work_counter",
     "device",
     "spectrum",
     "network",
-    "gauge",
+    "streaming",
     "landscape",
     "weights",
     "backend",
-    "walker",
+    "perturbation",
     "scope",
     "measure",
     "plan",
@@ -70,7 +70,7 @@ const LAYERS: &[&str] = &[
     "task",
     "resident",
     "placement",
-    "examine",
+    "validate",
     "engine",
     "model_check",
     "session",
@@ -80,8 +80,18 @@ const LAYERS: &[&str] = &[
 ];
 
 /// Layers of `publish`: a module imports those before it and none behind it.
-const PUBLISH: &[&str] =
-    &["log", "board", "count", "docket", "feed", "watcher", "clerk", "hub", "overview", "decisions"];
+const PUBLISH: &[&str] = &[
+    "log",
+    "run_projection",
+    "count",
+    "decision_store",
+    "run_stream",
+    "watcher",
+    "policy_thread",
+    "event_bus",
+    "overview",
+    "decisions",
+];
 
 /// Rooms that know which store there is; all others know the trait alone.
 const OF_SQLITE: [&str; 2] = ["daemon", "cli"];
@@ -139,12 +149,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(folder: &str) -> Vec<Source> {
+fn read(folder: &str) -> Vec<SourceFile> {
     let folder = root().join(folder);
     let mut paths = Vec::new();
     visit(&folder, &mut paths);
     assert!(!paths.is_empty(), "{}", folder.display());
-    paths.iter().map(|path| Source::read(&folder, path)).collect()
+    paths.iter().map(|path| SourceFile::read(&folder, path)).collect()
 }
 
 fn visit(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -159,7 +169,7 @@ fn visit(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// All sources, each with the name of its crate.
-fn all() -> Vec<(&'static str, Source)> {
+fn all() -> Vec<(&'static str, SourceFile)> {
     let crates = [
         ("clino", "src"),
         ("clino-domain", "crates/domain/src"),
@@ -174,7 +184,7 @@ fn all() -> Vec<(&'static str, Source)> {
 }
 
 /// Rooms of its own crate that a source imports.
-fn imports(source: &Source, tests: bool) -> BTreeSet<&str> {
+fn imports(source: &SourceFile, tests: bool) -> BTreeSet<&str> {
     let rooms = source.uses.iter().filter(|found| tests || !found.test);
     let rooms = rooms.filter(|found| ["crate", "clino"].contains(&found.path[0].as_str()));
     let rooms = rooms.filter_map(|found| found.path.get(1)).map(String::as_str);
@@ -210,7 +220,7 @@ fn the_table_of_rooms_has_no_circle() {
 }
 
 /// What of a module of the engine goes against the layers.
-fn upward(source: &Source) -> Vec<String> {
+fn upward(source: &SourceFile) -> Vec<String> {
     let place = |module: &str| LAYERS.iter().position(|layer| *layer == module);
     let Some(own) = place(source.room()) else {
         return vec![format!("{} is a layer that the table does not know", source.path.display())];
@@ -221,14 +231,14 @@ fn upward(source: &Source) -> Vec<String> {
 }
 
 /// Modules of `publish` that a source there imports, outside its tests.
-fn within_publish(source: &Source) -> BTreeSet<&str> {
+fn within_publish(source: &SourceFile) -> BTreeSet<&str> {
     let modules = source.uses.iter().filter(|found| !found.test);
     let modules = modules.filter(|found| ["crate", "publish"].iter().eq(found.path.iter().take(2)));
     let modules = modules.filter_map(|found| found.path.get(2)).map(String::as_str);
     modules.filter(|module| module.starts_with(|c: char| c.is_lowercase())).collect()
 }
 
-/// A feed knows neither the hub nor a watcher, and the store none of the three: once they were a circle.
+/// A stream knows neither the bus nor a watcher, and the store none of the three: once they were a circle.
 #[test]
 fn layers_of_publish_import_downward() {
     let place = |module: &str| {
@@ -277,10 +287,10 @@ fn an_import_is_found_wherever_it_stands() {
         .into_iter()
         .chain([("crates/engine/src", "crates/engine/src/spectrum.rs")])
     {
-        let before = Source::read(&root().join(folder), &root().join(file));
+        let before = SourceFile::read(&root().join(folder), &root().join(file));
         assert!(before.text.contains("#[cfg(test)]"), "{file}");
         let text = format!("{}\n{planted}", before.text);
-        let after = Source::parse(&before.path, before.module.clone(), text);
+        let after = SourceFile::parse(&before.path, before.module.clone(), text);
         let new: BTreeSet<&str> =
             imports(&after, false).difference(&imports(&before, false)).copied().collect();
         let expected = ["daemon", "wire"].into_iter().filter(|room| !imports(&before, false).contains(room));
@@ -288,7 +298,7 @@ fn an_import_is_found_wherever_it_stands() {
     }
     let below =
         format!("#[cfg(test)]\nmod tests {{ use crate::http::X; }}\nuse super::super::access::Y;\n{planted}");
-    let source = Source::parse(Path::new("a.rs"), vec!["pipeline".into(), "a".into()], below);
+    let source = SourceFile::parse(Path::new("a.rs"), vec!["pipeline".into(), "a".into()], below);
     assert_eq!(imports(&source, false), ["access", "daemon", "wire"].into());
     assert_eq!(imports(&source, true), ["access", "daemon", "http", "wire"].into());
 }
@@ -379,7 +389,7 @@ fn few_tuples_stand_for_arguments() {
 #[test]
 fn features_are_asked_for_in_few_files() {
     let asking =
-        |source: &Source| source.text.contains("cfg(feature") || source.text.contains("cfg(not(feature");
+        |source: &SourceFile| source.text.contains("cfg(feature") || source.text.contains("cfg(not(feature");
     let found: BTreeSet<PathBuf> = all()
         .into_iter()
         .filter(|(_, source)| asking(source))

@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// One file of a crate.
-pub struct Source {
+pub struct SourceFile {
     pub path: PathBuf,
     pub text: String,
     /// Modules from the root of its crate to the file.
@@ -34,7 +34,7 @@ pub struct Function {
     pub tuples: usize,
 }
 
-impl Source {
+impl SourceFile {
     /// Reads the file at `path` below the folder `root` of a crate's sources.
     pub fn read(root: &Path, path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap();

@@ -32,12 +32,12 @@ pub(crate) fn specs() -> Vec<TensorSpec> {
     ]
 }
 
-pub(crate) struct Case {
+pub(crate) struct CommandCase {
     directory: tempfile::TempDir,
     pub(crate) daemon: Daemon,
 }
 
-impl Case {
+impl CommandCase {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let daemon = crate::daemon(directory.path());
@@ -80,7 +80,7 @@ impl Case {
 
 #[test]
 fn a_run_without_any_library() {
-    let case = Case::new();
+    let case = CommandCase::new();
     let opened = case.open();
     assert!(opened.status.success(), "{}", stderr(&opened));
     let run = String::from_utf8(opened.stdout).unwrap();
@@ -142,7 +142,7 @@ fn a_run_without_any_library() {
 
 #[test]
 fn row_37_a_file_that_lies_is_refused_before_anything_is_sent() {
-    let case = Case::new();
+    let case = CommandCase::new();
     let run = String::from_utf8(case.open().stdout).unwrap();
     let header = r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#;
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
@@ -161,7 +161,7 @@ fn row_37_a_file_that_lies_is_refused_before_anything_is_sent() {
 
 #[test]
 fn what_the_daemon_refuses_is_told_with_its_fields() {
-    let case = Case::new();
+    let case = CommandCase::new();
     let run = String::from_utf8(case.open().stdout).unwrap();
     let wrong = case.push(run.trim(), "probe.safetensors", &["--step", "1"]);
     assert_eq!(wrong.status.code(), Some(1));

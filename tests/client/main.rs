@@ -6,9 +6,9 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod copies;
+mod endpoint;
 mod fixture;
 mod frozen;
-mod meeting;
 mod mistakes;
 mod naming;
 mod offline;

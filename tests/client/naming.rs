@@ -1,9 +1,9 @@
 //! Runs are named by ids, beginnings of ids, names and as the latest, by every command that takes one.
 
-use crate::commands::{Case, clino, stderr};
+use crate::commands::{CommandCase, clino, stderr};
 use std::process::Output;
 
-fn opened(case: &Case, name: &str) -> String {
+fn opened(case: &CommandCase, name: &str) -> String {
     let output = case.open_as(name);
     assert!(output.status.success(), "{}", stderr(&output));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -19,7 +19,7 @@ fn beginning(id: &str, others: &[&str]) -> String {
 
 #[test]
 fn every_command_that_takes_a_run_takes_any_of_its_names() {
-    let case = Case::new();
+    let case = CommandCase::new();
     let address = crate::address(&case.daemon);
     let (first, second) = (opened(&case, "lr 1e-3"), opened(&case, "lr 1e-4"));
     let asked = |command: &str, run: &str, more: &[&str]| -> Output {
@@ -57,7 +57,7 @@ fn every_command_that_takes_a_run_takes_any_of_its_names() {
 
 #[test]
 fn several_runs_are_listed_and_none_says_what_lists_them() {
-    let case = Case::new();
+    let case = CommandCase::new();
     let address = crate::address(&case.daemon);
     let runs = [opened(&case, "twin"), opened(&case, "twin"), opened(&case, "other")];
     let file = case.path("step.safetensors");

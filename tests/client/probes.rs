@@ -1,4 +1,4 @@
-//! Every tensor of a probe is used or refused, at every door, and what is left out is named.
+//! Every tensor of a probe is used or refused, wherever it comes in, and what is left out is named.
 
 use crate::common::{Daemon, open_request, probe as features, quick, spec};
 use clino_proto::{convert::chunk_to_pb, pb};

@@ -216,7 +216,7 @@ impl Daemon {
     pub async fn still_serves(&self) {
         let mut clients = self.clients().await;
         let run = clients.open(&format!("other {:?}", Instant::now()), quick()).await;
-        clients.push(Upload::new(&run, 1)).await.unwrap();
+        clients.push(TestUpload::new(&run, 1)).await.unwrap();
         let events = clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
         assert!(events.iter().any(|event| matches!(event.event, Some(Event::Reading(_)))));
     }
@@ -251,7 +251,7 @@ impl Clients {
         self.runs.open_run(request).await.unwrap().into_inner().run_id
     }
 
-    pub async fn push(&mut self, upload: Upload) -> Result<pb::PushSnapshotResponse, Status> {
+    pub async fn push(&mut self, upload: TestUpload) -> Result<pb::PushSnapshotResponse, Status> {
         self.send(upload.frames()).await
     }
 
@@ -378,13 +378,13 @@ const PARAMETERS: usize = 16 + 16 * 8 + 16 + 16 * 16 + 3 + 3 * 16;
 
 /// A snapshot to be sent.
 #[derive(Clone)]
-pub struct Upload {
+pub struct TestUpload {
     pub begin: pb::BeginSnapshot,
     pub data: Vec<u8>,
     pub chunk: usize,
 }
 
-impl Upload {
+impl TestUpload {
     pub fn new(run: &str, step: u64) -> Self {
         let begin = pb::BeginSnapshot {
             run_id: run.into(),

@@ -1,6 +1,6 @@
 //! The data folders of all releases.
 
-use crate::common::{Daemon, Upload, group, measure, open_request};
+use crate::common::{Daemon, TestUpload, group, measure, open_request};
 use crate::{releases, root};
 use clino_proto::pb;
 use pb::watch_response::Event;
@@ -33,13 +33,16 @@ async fn opens_and_goes_on(fixture: &Path) {
     assert_eq!(found, [("closed", 1, true), ("open", 2, false)]);
     // It goes on: the distance from the initialization that the older version kept.
     let run = runs[1].run_id.clone();
-    let receipt = clients.push(Upload::new(&run, 7)).await.unwrap();
+    let receipt = clients.push(TestUpload::new(&run, 7)).await.unwrap();
     assert!(receipt.measures.contains(&"distance".to_owned()), "{receipt:?}");
     clients.watch_until(&run, |event| finishes(event, 7)).await;
     // The key that it took is taken, with the content that it had.
-    let again = clients.push(Upload::new(&run, 1).key("one")).await.unwrap();
+    let again = clients.push(TestUpload::new(&run, 1).key("one")).await.unwrap();
     assert!(again.repeated_upload);
-    let other = Upload { data: vec![0; Upload::new(&run, 1).data.len()], ..Upload::new(&run, 1).key("one") };
+    let other = TestUpload {
+        data: vec![0; TestUpload::new(&run, 1).data.len()],
+        ..TestUpload::new(&run, 1).key("one")
+    };
     assert_eq!(clients.push(other).await.unwrap_err().code(), Code::AlreadyExists);
     assert!(data.join("clino.json").exists());
     for name in ["probes", "snapshots"] {
@@ -77,7 +80,7 @@ async fn leave(daemon: &Daemon, name: &str, steps: u64) {
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
     for step in 0..steps {
-        let upload = Upload::new(&run, step).key(if step == 0 { "zero" } else { "one" });
+        let upload = TestUpload::new(&run, step).key(if step == 0 { "zero" } else { "one" });
         clients.push(if step == 0 { upload.initialization() } else { upload }).await.unwrap();
         clients.watch_until(&run, |event| finishes(event, step)).await;
     }

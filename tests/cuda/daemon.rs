@@ -1,6 +1,6 @@
 //! A daemon on a GPU: what it measures, refuses, and does when the GPU goes away.
 
-use super::common::{Daemon, Upload, measure, open_request};
+use super::common::{Daemon, TestUpload, measure, open_request};
 use super::standin::StandIn;
 use clino_proto::pb;
 use pb::watch_response::Event;
@@ -37,7 +37,7 @@ pub fn is(snapshot: &Option<pb::SnapshotRef>, step: u64) -> bool {
 /// Readings of one snapshot in the order in which they came.
 async fn readings(daemon: &Daemon, run: &str, step: u64) -> Vec<pb::Reading> {
     let mut clients = daemon.clients().await;
-    clients.push(Upload::new(run, step)).await.unwrap();
+    clients.push(TestUpload::new(run, step)).await.unwrap();
     let at = move |event: &Event| matches!(event, Event::Finished(finished) if is(&finished.snapshot, step));
     let events = clients.watch_until(run, at).await;
     let reading = |event: pb::WatchResponse| match event.event {

@@ -1,6 +1,6 @@
 //! Snapshots that arrive at a GPU together, and while another is measured.
 
-use super::common::{Daemon, Upload, measure, open_request};
+use super::common::{Daemon, TestUpload, measure, open_request};
 use super::daemon::{is, ready, start};
 use super::standin::StandIn;
 use clino_proto::pb;
@@ -41,7 +41,10 @@ fn ended(mut daemon: Daemon) -> String {
 }
 
 /// An upload that is held back behind its first parts, until the sender is used.
-async fn begun(daemon: &Daemon, upload: &Upload) -> (tokio::task::JoinHandle<()>, Box<dyn FnOnce() + Send>) {
+async fn begun(
+    daemon: &Daemon,
+    upload: &TestUpload,
+) -> (tokio::task::JoinHandle<()>, Box<dyn FnOnce() + Send>) {
     let (sender, receiver) = tokio::sync::mpsc::channel(64);
     let mut frames = upload.frames().into_iter().map(|frame| pb::PushSnapshotRequest { frame: Some(frame) });
     frames.by_ref().take(3).for_each(|frame| sender.try_send(frame).unwrap());
@@ -64,14 +67,14 @@ async fn of_two_uploads_at_once_one_is_carried() {
     for key in ["a", "b"] {
         runs.push(clients.open(key, vec![measure("loss", &[])]).await);
     }
-    let (sent, go_on) = begun(&daemon, &Upload::new(&runs[0], 1)).await;
-    clients.push(Upload::new(&runs[1], 1)).await.unwrap();
+    let (sent, go_on) = begun(&daemon, &TestUpload::new(&runs[0], 1)).await;
+    clients.push(TestUpload::new(&runs[1], 1)).await.unwrap();
     let second = readings(&daemon, &runs[1], 1).await;
     go_on();
     sent.await.unwrap();
     let first = readings(&daemon, &runs[0], 1).await;
     // One after the other, with nothing on its way, the next is carried again.
-    clients.push(Upload::new(&runs[1], 2)).await.unwrap();
+    clients.push(TestUpload::new(&runs[1], 2)).await.unwrap();
     readings(&daemon, &runs[1], 2).await;
     assert_same(&first, &second);
     let log = ended(daemon);
@@ -93,10 +96,10 @@ async fn a_snapshot_arrives_while_another_is_measured() {
         let request =
             pb::OpenRunRequest { delivery: pb::Delivery::Every.into(), measures, ..open_request("k") };
         let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-        clients.push(Upload::new(&run, 1)).await.unwrap();
+        clients.push(TestUpload::new(&run, 1)).await.unwrap();
         // Its first reading is there, and the longest is on its way.
         clients.watch_until(&run, |event| matches!(event, Event::Reading(_))).await;
-        clients.push(Upload::new(&run, 2)).await.unwrap();
+        clients.push(TestUpload::new(&run, 2)).await.unwrap();
         let mut all = readings(daemon, &run, 1).await;
         all.extend(readings(daemon, &run, 2).await);
         found.push(all);

@@ -7,18 +7,18 @@ mod openmetrics;
 mod sink;
 
 use clino_proto::pb;
-use common::{Daemon, PATIENCE, Upload, endless, open_request, quick};
-use openmetrics::Exposition;
+use common::{Daemon, PATIENCE, TestUpload, endless, open_request, quick};
+use openmetrics::ParsedExposition;
 use pb::watch_response::Event;
 use sink::{Sink, attribute};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 impl Daemon {
-    fn scrape(&self) -> (Exposition, String) {
+    fn scrape(&self) -> (ParsedExposition, String) {
         let (status, text) = self.http_get("/metrics");
         assert_eq!(status, 200, "{text}");
-        (Exposition::parse(&text), text)
+        (ParsedExposition::parse(&text), text)
     }
 
     /// Waits until a probe answers so.
@@ -43,11 +43,11 @@ async fn metrics_tell_what_happened() {
     assert_eq!(daemon.until("/readyz", 200), "ready\n");
     let mut clients = daemon.clients().await;
     let run = clients.open("metrics", quick()).await;
-    let upload = Upload::new(&run, 1);
+    let upload = TestUpload::new(&run, 1);
     let bytes = upload.data.len() as f64;
     clients.push(upload).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
-    clients.push(Upload::new("nobody", 1)).await.unwrap_err();
+    clients.push(TestUpload::new("nobody", 1)).await.unwrap_err();
 
     let (found, text) = daemon.scrape();
     assert_eq!(found.get("clino_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
@@ -111,7 +111,7 @@ async fn many_runs_and_projects_make_few_series() {
     let began = Instant::now();
     let (_, text) = daemon.http_get("/metrics");
     let took = began.elapsed();
-    let found = Exposition::parse(&text);
+    let found = ParsedExposition::parse(&text);
     println!("{} series with {} runs, in {took:?}", found.0.len(), ids.len());
     assert!(found.0.len() < 400, "{} series", found.0.len());
     assert!(ids.iter().all(|id| !text.contains(id)));
@@ -128,7 +128,7 @@ async fn row_47_probes_and_metrics_answer_while_the_engine_is_busy_and_while_it_
     daemon.until("/readyz", 200);
     let mut clients = daemon.clients().await;
     let run = clients.open("busy", endless()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Reading(_))).await;
     assert_eq!(daemon.http_get("/livez"), (200, "alive\n".into()));
     assert_eq!(daemon.scrape().0.get("clino_runs", &[("state", "measuring")]), 1.0);
@@ -182,11 +182,11 @@ async fn metrics_of_runs_are_few_and_only_where_they_are_wanted() {
             ..open_request(&n.to_string())
         };
         let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-        clients.push(Upload::new(&run, 10 + n)).await.unwrap();
+        clients.push(TestUpload::new(&run, 10 + n)).await.unwrap();
         clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
         runs.push(run);
     }
-    let scrape = || Exposition::parse(&daemon.http_get("/metrics/runs").1);
+    let scrape = || ParsedExposition::parse(&daemon.http_get("/metrics/runs").1);
     let found = scrape();
     assert_eq!(found.all("clino_run_step").len(), 2);
     let last = [("run", runs[3].as_str()), ("name", "run 3"), ("project", "default"), ("experiment", "e")];
@@ -196,7 +196,7 @@ async fn metrics_of_runs_are_few_and_only_where_they_are_wanted() {
     assert_eq!(found.all("clino_run_reading").iter().filter(|s| s.labels["run"] == runs[1]).count(), 0);
     clients.runs.close_run(pb::CloseRunRequest { run_id: runs[3].clone(), resumable: false }).await.unwrap();
     let steps = scrape();
-    let of = |sample: &&openmetrics::Sample| sample.labels["run"].clone();
+    let of = |sample: &&openmetrics::ParsedSample| sample.labels["run"].clone();
     let mut shown: Vec<_> = steps.all("clino_run_step").iter().map(of).collect();
     shown.sort();
     assert_eq!(shown, [runs[1].clone(), runs[2].clone()]);
@@ -211,7 +211,7 @@ async fn metrics_of_quiet_runs_expire() {
     let daemon = Daemon::start(&flags);
     let mut clients = daemon.clients().await;
     let run = clients.open("quiet", quick()).await;
-    clients.push(Upload::new(&run, 1)).await.unwrap();
+    clients.push(TestUpload::new(&run, 1)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
     assert_eq!(daemon.http_get("/metrics/runs"), (200, "# EOF\n".into()));
 
@@ -224,14 +224,14 @@ async fn metrics_of_quiet_runs_expire() {
         if found == "# EOF\n" {
             return false;
         }
-        let found = Exposition::parse(&found);
+        let found = ParsedExposition::parse(&found);
         found.all("clino_run_step").iter().any(|s| s.labels["run"] == run && s.value == step as f64)
     };
     // A busy machine may take longer than a second from the one to the other: then once more.
     for step in [1, 100] {
         let mut shown = step;
         loop {
-            clients.push(Upload::new(&run, shown)).await.unwrap();
+            clients.push(TestUpload::new(&run, shown)).await.unwrap();
             clients.watch_until(&run, |event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == shown)).await;
             if gauge(shown) {
                 break;
@@ -254,7 +254,7 @@ async fn traces_and_metrics_reach_a_collector() {
     let mut daemon = Daemon::start(&["--otlp", &address]);
     let mut clients = daemon.clients().await;
     let run = clients.open("traced", quick()).await;
-    clients.push(Upload::new(&run, 7)).await.unwrap();
+    clients.push(TestUpload::new(&run, 7)).await.unwrap();
     clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
     // What has not been sent is sent at the end.
     daemon.signal("-TERM");

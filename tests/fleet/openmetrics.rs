@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// One line with a number.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub struct ParsedSample {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub value: f64,
@@ -12,15 +12,15 @@ pub struct Sample {
 
 /// All lines of an exposition.
 #[derive(Debug)]
-pub struct Exposition(pub Vec<Sample>);
+pub struct ParsedExposition(pub Vec<ParsedSample>);
 
-impl Exposition {
+impl ParsedExposition {
     /// # Panics
     /// When the text is no OpenMetrics.
     pub fn parse(text: &str) -> Self {
         let body = text.strip_suffix("# EOF\n").expect("it ends with # EOF");
         let (mut samples, mut families) = (Vec::new(), BTreeSet::new());
-        let mut current: Option<Family> = None;
+        let mut current: Option<ParsedFamily> = None;
         for line in body.lines() {
             assert!(!line.is_empty() && line.trim() == line, "{line:?}");
             if let Some(comment) = line.strip_prefix("# ") {
@@ -29,7 +29,7 @@ impl Exposition {
                 match word {
                     "HELP" => {
                         assert!(families.insert(name.to_owned()), "{name} comes twice");
-                        if let Some(family) = current.replace(Family::new(name)) {
+                        if let Some(family) = current.replace(ParsedFamily::new(name)) {
                             family.close();
                         }
                         assert!(!text.is_empty(), "{line}");
@@ -40,7 +40,7 @@ impl Exposition {
                 }
                 continue;
             }
-            let sample = Sample::parse(line);
+            let sample = ParsedSample::parse(line);
             current.as_mut().expect(line).take(&sample);
             samples.push(sample);
         }
@@ -50,7 +50,7 @@ impl Exposition {
 
     /// The value of a sample whose labels include these.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let fits = |s: &&Sample| {
+        let fits = |s: &&ParsedSample| {
             s.name == name && labels.iter().all(|(k, v)| s.labels.get(*k).is_some_and(|found| found == v))
         };
         let found: Vec<_> = self.0.iter().filter(fits).collect();
@@ -58,12 +58,12 @@ impl Exposition {
         found[0].value
     }
 
-    pub fn all(&self, name: &str) -> Vec<&Sample> {
+    pub fn all(&self, name: &str) -> Vec<&ParsedSample> {
         self.0.iter().filter(|sample| sample.name == name).collect()
     }
 }
 
-impl Sample {
+impl ParsedSample {
     fn parse(line: &str) -> Self {
         let (head, value) = line.rsplit_once(' ').expect(line);
         let value = value.parse().expect(line);
@@ -110,7 +110,7 @@ fn unquote(quoted: &str) -> (String, usize) {
 }
 
 /// A family while its lines come.
-struct Family {
+struct ParsedFamily {
     name: String,
     kind: String,
     seen: BTreeSet<String>,
@@ -119,7 +119,7 @@ struct Family {
     counts: BTreeMap<String, f64>,
 }
 
-impl Family {
+impl ParsedFamily {
     fn new(name: &str) -> Self {
         let (kind, seen) = (String::new(), BTreeSet::new());
         Self { name: name.to_owned(), kind, seen, buckets: BTreeMap::new(), counts: BTreeMap::new() }
@@ -131,7 +131,7 @@ impl Family {
         self.kind = kind.to_owned();
     }
 
-    fn take(&mut self, sample: &Sample) {
+    fn take(&mut self, sample: &ParsedSample) {
         assert!(self.seen.insert(format!("{}{:?}", sample.name, sample.labels)), "{sample:?} comes twice");
         let suffix =
             sample.name.strip_prefix(&self.name).unwrap_or_else(|| panic!("{sample:?} in {}", self.name));

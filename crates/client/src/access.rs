@@ -74,24 +74,24 @@ impl Access {
     }
 
     /// What every call takes.
-    pub(super) fn caller(&self) -> Caller {
-        Caller { token: self.token.clone() }
+    pub(super) fn interceptor(&self) -> AuthInterceptor {
+        AuthInterceptor { token: self.token.clone() }
     }
 }
 
 /// Puts into every call who calls.
 #[derive(Clone)]
-pub struct Caller {
+pub struct AuthInterceptor {
     token: Option<MetadataValue<Ascii>>,
 }
 
-impl std::fmt::Debug for Caller {
+impl std::fmt::Debug for AuthInterceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Caller")
+        f.write_str("AuthInterceptor")
     }
 }
 
-impl Interceptor for Caller {
+impl Interceptor for AuthInterceptor {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let metadata = request.metadata_mut();
         metadata.insert(version::CLIENT, MetadataValue::from_static(version::OWN));
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn a_token_is_shown_with_calls_and_nowhere_else() {
         let access = Access::default().token(" clino_secret\n").unwrap();
-        let request = access.caller().call(Request::new(())).unwrap();
+        let request = access.interceptor().call(Request::new(())).unwrap();
         assert_eq!(request.metadata().get("authorization").unwrap(), "Bearer clino_secret");
-        for shown in [format!("{access:?}"), format!("{:?}", access.caller()), format!("{request:?}")] {
+        for shown in [format!("{access:?}"), format!("{:?}", access.interceptor()), format!("{request:?}")] {
             assert!(!shown.contains("secret"), "{shown}");
         }
         for wrong in ["", " ", "a b", "a\nb", "\u{7}"] {

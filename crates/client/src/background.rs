@@ -3,13 +3,13 @@
 //! Owns: the slot, the thread, what became of every snapshot. May not touch: the trainer, which is never blocked for
 //! longer than a lock (unless its run asks for every snapshot) and never sees an error.
 
-mod courier;
+mod sender_thread;
 mod slot;
 
 use crate::{Access, Label, Plan};
 use clino_domain::text::harmless;
 use clino_domain::{Advice, Decision, Delivery, RunId, Tensor};
-use slot::{Parcel, Slot};
+use slot::{PendingSnapshot, SendSlot};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -54,7 +54,7 @@ pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
 /// sender.finish(Duration::from_secs(30));
 /// ```
 pub struct Sender {
-    slot: Arc<Slot>,
+    slot: Arc<SendSlot>,
 }
 
 impl Sender {
@@ -70,12 +70,12 @@ impl Sender {
 
     /// [`Sender::start_with`], known by a token or certificate.
     pub fn start_as(address: &str, access: &Access, plan: Plan, warn: Warn) -> Self {
-        let slot = Arc::new(Slot::new(plan.spec.delivery == Delivery::Every, warn));
+        let slot = Arc::new(SendSlot::new(plan.spec.delivery == Delivery::Every, warn));
         let theirs = slot.clone();
         let address = address.to_owned();
         let access = access.clone();
-        let courier = move || courier::run(&theirs, &address, &access, &plan);
-        if let Err(error) = std::thread::Builder::new().name("clino-sender".into()).spawn(courier) {
+        let work = move || sender_thread::run(&theirs, &address, &access, &plan);
+        if let Err(error) = std::thread::Builder::new().name("clino-sender".into()).spawn(work) {
             slot.give_up(&format!("no thread for sending: {error}"));
         }
         Self { slot }
@@ -86,7 +86,7 @@ impl Sender {
     /// as the daemon is there.
     pub fn snapshot(&self, mut label: Label, tensors: Vec<Tensor>) {
         label.key.get_or_insert_with(|| Uuid::now_v7().to_string());
-        self.slot.offer(Arc::new(Parcel::new(label, tensors)));
+        self.slot.offer(Arc::new(PendingSnapshot::new(label, tensors)));
     }
 
     /// The run, once the daemon has opened it.

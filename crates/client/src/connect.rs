@@ -2,7 +2,7 @@
 //!
 //! Owns: addresses and transport settings. May not touch: what a run is about.
 
-use super::access::{Access, Caller};
+use super::access::{Access, AuthInterceptor};
 use super::upload;
 use super::{Plan, Run};
 use crate::endpoint::check_address;
@@ -37,12 +37,12 @@ pub const BEGINNING: &str =
     "; start one with `clino serve`, or give another address with --addr or CLINO_ADDR";
 
 /// A connection, with who calls put into every call.
-pub type Line = InterceptedService<Channel, Caller>;
+pub type AuthChannel = InterceptedService<Channel, AuthInterceptor>;
 
 /// A daemon. Clones share one connection, which is made again when it was lost.
 #[derive(Debug, Clone)]
 pub struct Client {
-    channel: Line,
+    channel: AuthChannel,
     address: String,
 }
 
@@ -89,7 +89,7 @@ impl Client {
     }
 
     fn new(channel: Channel, access: &Access, address: &str) -> Self {
-        Self { channel: InterceptedService::new(channel, access.caller()), address: address.to_owned() }
+        Self { channel: InterceptedService::new(channel, access.interceptor()), address: address.to_owned() }
     }
 
     /// What it was told to connect to.
@@ -133,19 +133,19 @@ impl Client {
         Ok(answer.map_err(|s| self.fault(&s))?.into_inner().digest)
     }
 
-    pub(super) fn runs_service(&self) -> RunsClient<Line> {
+    pub(super) fn runs_service(&self) -> RunsClient<AuthChannel> {
         RunsClient::new(self.channel.clone())
     }
 
-    pub(super) fn decisions_service(&self) -> DecisionsClient<Line> {
+    pub(super) fn decisions_service(&self) -> DecisionsClient<AuthChannel> {
         DecisionsClient::new(self.channel.clone())
     }
 
-    pub(super) fn snapshots_service(&self) -> SnapshotsClient<Line> {
+    pub(super) fn snapshots_service(&self) -> SnapshotsClient<AuthChannel> {
         SnapshotsClient::new(self.channel.clone())
     }
 
-    pub(super) fn reports_service(&self) -> ReportsClient<Line> {
+    pub(super) fn reports_service(&self) -> ReportsClient<AuthChannel> {
         ReportsClient::new(self.channel.clone())
     }
 

@@ -3,7 +3,7 @@
 //! Owns: these calls. May not touch: a single run.
 
 use super::Client;
-use clino_domain::{ComparedRun, Comparison, Fault, Page, RunFilter, RunNews, RunSummary};
+use clino_domain::{ComparedRun, Comparison, Fault, RunFilter, RunNews, RunPage, RunSummary};
 use clino_proto::{convert, pb};
 use std::time::Duration;
 use tokio_stream::{Stream, StreamExt};
@@ -32,7 +32,7 @@ impl Client {
     ///
     /// # Errors
     /// The fault that the daemon answers.
-    pub async fn page(&self, filter: &RunFilter, size: u32, token: Option<&str>) -> Result<Page, Fault> {
+    pub async fn page(&self, filter: &RunFilter, size: u32, token: Option<&str>) -> Result<RunPage, Fault> {
         let request = pb::ListRunsRequest {
             filter: Some(convert::filter_to_pb(filter)),
             page_size: size,

@@ -35,8 +35,8 @@ mod plan;
 mod run;
 mod upload;
 
-pub use access::{Access, Caller};
-pub use connect::{BEGINNING, Client, Line};
+pub use access::{Access, AuthInterceptor};
+pub use connect::{AuthChannel, BEGINNING, Client};
 pub use decisions::Advised;
 pub use follow::Follow;
 pub use plan::Plan;

@@ -58,9 +58,9 @@ impl Iterator for Chunks {
 /// Why the source of an upload ended early, if it did: that explains a refusal better than the daemon can, which only
 /// saw the stream end. The thread is not waited for: it ends when the call drops its stream.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Source(Arc<OnceLock<Fault>>);
+pub(super) struct UploadFailure(Arc<OnceLock<Fault>>);
 
-impl Source {
+impl UploadFailure {
     /// To be asked once the answer of the call is there.
     pub(super) fn outcome(&self) -> Result<(), Fault> {
         self.0.get().map_or(Ok(()), |fault| Err(fault.clone()))
@@ -78,7 +78,7 @@ struct Spelling<F> {
 pub(super) fn snapshot(
     announcement: &Announcement,
     blocks: Blocks,
-) -> (ReceiverStream<pb::PushSnapshotRequest>, Source) {
+) -> (ReceiverStream<pb::PushSnapshotRequest>, UploadFailure) {
     use pb::push_snapshot_request::Frame;
     let spelling = Spelling {
         begin: Frame::Begin(convert::announcement_to_pb(announcement)),
@@ -93,7 +93,7 @@ pub(super) fn snapshot(
 pub(super) fn probe(
     group: &ProbeGroup,
     project: &str,
-) -> Result<(ReceiverStream<pb::PutProbeRequest>, Source), Fault> {
+) -> Result<(ReceiverStream<pb::PutProbeRequest>, UploadFailure), Fault> {
     use pb::put_probe_request::Frame;
     let specs = group.tensors.iter().map(|tensor| tensor.spec.clone()).collect();
     let manifest = Manifest::new(specs, Vec::new())?;
@@ -113,9 +113,9 @@ fn feed<F: Send + 'static, R: Send + 'static>(
     request: fn(F) -> R,
     blocks: Blocks,
     expected: u64,
-) -> (ReceiverStream<R>, Source) {
+) -> (ReceiverStream<R>, UploadFailure) {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let source = Source::default();
+    let source = UploadFailure::default();
     let ended = source.clone();
     tokio::task::spawn_blocking(move || {
         // Nobody listening means that the daemon has answered already; its answer says why.

@@ -152,7 +152,7 @@ pub struct Evidence<'a> {
     /// Its series, one for each subject of the policy, in the policy's order of subjects.
     pub own: &'a [&'a Series],
     /// Other runs of its experiment, in the order of their ids; empty where no rule compares runs.
-    pub peers: &'a [Peer<'a>],
+    pub peers: &'a [PeerRun<'a>],
     /// What was taken back last.
     pub overridden: Option<&'a Overridden>,
     /// Nothing behind this step is looked at.
@@ -172,7 +172,7 @@ pub struct Want {
 
 /// Another run that rules across runs look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer<'a> {
+pub struct PeerRun<'a> {
     /// Id of the other run.
     pub run: &'a RunId,
     /// Its series, one for each subject of the policy that is asked.

@@ -12,7 +12,7 @@ const MOST: usize = 64;
 
 /// Where an engine computes, and with what.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct EnginePlace {
     /// Threads on the CPU, at least one.
     pub threads: usize,
     /// Devices that compute.

@@ -2,7 +2,7 @@
 //!
 //! Owns: filters, comparisons, what is the best. May not touch: where readings are kept.
 
-use super::{Direction, Point, RunId, RunLabel, RunSummary, Series, Subject};
+use super::{Direction, RunId, RunLabel, RunSummary, Series, SeriesPoint, Subject};
 use std::collections::BTreeMap;
 
 /// Which runs; what is empty does not matter.
@@ -31,7 +31,7 @@ impl RunFilter {
 
 /// A page of runs.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Page {
+pub struct RunPage {
     /// In the order of their ids, which is that in which they were opened.
     pub runs: Vec<RunSummary>,
     /// What asks for the next one; `None`: this is the last.
@@ -75,18 +75,19 @@ pub struct Comparison {
 impl Comparison {
     /// The point of a run that is compared, of all its points in the order in which they were measured. Of a step that
     /// was measured again only the latest attempt counts; of equal values the earliest step is the best.
-    pub fn choose(&self, points: Vec<Point>) -> Option<Point> {
+    pub fn choose(&self, points: Vec<SeriesPoint>) -> Option<SeriesPoint> {
         let chosen = match self.moment {
             Moment::Last => points.last().copied(),
             Moment::AtStep(step) => points.into_iter().filter(|p| p.at.step <= step).max_by_key(|p| p.at),
             Moment::Best => self.best(&Series::of(points)),
         };
-        chosen.filter(Point::counts)
+        chosen.filter(SeriesPoint::counts)
     }
 
-    fn best(&self, series: &Series) -> Option<Point> {
+    fn best(&self, series: &Series) -> Option<SeriesPoint> {
         let earlier = series.earlier().map(|earlier| earlier.best(self.direction));
-        self.direction.best(earlier.into_iter().chain(series.points().iter().copied()).filter(Point::counts))
+        self.direction
+            .best(earlier.into_iter().chain(series.points().iter().copied()).filter(SeriesPoint::counts))
     }
 
     /// The best first, those without a value last; equal ones stay in their order.
@@ -113,7 +114,7 @@ pub struct ComparedRun {
     /// Experiment of the run; empty if it has none.
     pub experiment: String,
     /// Its value and where; `None` where it has none.
-    pub point: Option<Point>,
+    pub point: Option<SeriesPoint>,
 }
 
 #[cfg(test)]
@@ -122,15 +123,15 @@ mod tests {
     use super::*;
     use crate::SnapshotRef;
 
-    fn point(step: u64, attempt: u32, value: f64) -> Point {
-        Point { at: SnapshotRef { step, attempt }, value, stderr: None, non_finite: false }
+    fn point(step: u64, attempt: u32, value: f64) -> SeriesPoint {
+        SeriesPoint { at: SnapshotRef { step, attempt }, value, stderr: None, non_finite: false }
     }
 
     fn comparison(moment: Moment, direction: Direction) -> Comparison {
         Comparison { filter: RunFilter::default(), on: "loss".parse().unwrap(), moment, direction }
     }
 
-    fn chosen(moment: Moment, points: &[Point]) -> Option<u64> {
+    fn chosen(moment: Moment, points: &[SeriesPoint]) -> Option<u64> {
         comparison(moment, Direction::Minimize).choose(points.to_vec()).map(|point| point.at.step)
     }
 

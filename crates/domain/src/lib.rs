@@ -6,16 +6,17 @@
 
 pub mod answer;
 pub mod budget;
+pub mod counters;
 pub mod decision;
 pub mod device;
 pub mod event;
 pub mod fault;
 pub mod fleet;
 pub mod id;
-pub mod kept;
 pub mod measure;
-pub mod meters;
+pub mod metrics;
 pub mod model_check;
+pub mod persisted;
 pub mod ports;
 pub mod quota;
 pub mod readiness;
@@ -28,32 +29,33 @@ pub mod statistics;
 pub mod status;
 pub mod student;
 pub mod subject;
-pub mod tally;
 pub mod tensor;
 pub mod text;
 pub mod work;
 
 pub use answer::{Latest, OpenedRun, Receipt, Refusals, Report, RunSummary, Unmeasured};
 pub use decision::{
-    Advice, Decision, Evidence, Mode, Overridden, Peer, Policy, Reason, RuleInfo, RuleRequest, Want,
+    Advice, Decision, Evidence, Mode, Overridden, PeerRun, Policy, Reason, RuleInfo, RuleRequest, Want,
 };
-pub use device::{Devices, Place};
+pub use device::{Devices, EnginePlace};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
-pub use fleet::{ComparedRun, Comparison, Moment, Page, RunFilter, RunNews};
+pub use fleet::{ComparedRun, Comparison, Moment, RunFilter, RunNews, RunPage};
 pub use id::{RunId, SnapshotId};
-pub use kept::{Acceptance, KeptGroup, KeptRun, Ledger, Reference, RunRecord, Vault};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use model_check::{ModelCheck, ModelChecked};
+pub use persisted::{
+    Acceptance, IdempotencyRecord, PersistedGroup, PersistedRun, Reference, RunRecord, Vault,
+};
 pub use ports::{
-    Admitted, Archive, Case, Counsel, Examiner, Gauge, Held, InMemory, Journal, Judge, Layout,
-    ParameterSource, Prepared, References, Stretch,
+    Archive, DecisionContext, InMemory, Journal, Layout, ParameterSource, PolicyCompiler, PolicyEvaluator,
+    PreparedModel, ReceivedSnapshot, References, RunValidator, StatisticsBuilder, Stretch, ValidatedRun,
 };
 pub use reading::{
     Ended, Estimate, Interval, Outcome, Part, Quadrature, Reading, Rung, Surface, TensorParts,
 };
 pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};
-pub use series::{Direction, Earlier, Missing, Point, Series};
+pub use series::{Direction, Earlier, Missing, Series, SeriesPoint};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
 pub use statistics::{Against, Moments, Move, Statistics, TensorStatistics};
 pub use subject::{Subject, Term};

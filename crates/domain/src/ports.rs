@@ -12,12 +12,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 /// Whoever knows models and measures: checks a run before it opens. Implemented by the engine.
-pub trait Examiner: Send + Sync {
+pub trait RunValidator: Send + Sync {
     /// Checks the whole specification: configuration, probe groups, measures.
     ///
     /// # Errors
     /// [`super::FaultKind::Invalid`] with a violation for every wrong field.
-    fn examine(&self, spec: &RunSpec) -> Result<Admitted, Fault>;
+    fn validate(&self, spec: &RunSpec) -> Result<ValidatedRun, Fault>;
 
     /// Descriptions of all measures.
     fn catalogue(&self) -> Vec<MeasureInfo>;
@@ -25,7 +25,7 @@ pub trait Examiner: Send + Sync {
 
 /// A run that passed the examination.
 #[derive(Debug, Clone)]
-pub struct Admitted {
+pub struct ValidatedRun {
     /// Architecture of the model, such as `bert`.
     pub model_type: String,
     /// What a snapshot must hold.
@@ -47,10 +47,10 @@ pub struct Admitted {
     /// Whether any measure needs the previous snapshot.
     pub needs_previous: bool,
     /// What the engine prepared (probe batches, network); only the engine looks inside.
-    pub prepared: Prepared,
+    pub prepared: PreparedModel,
 }
 
-impl Admitted {
+impl ValidatedRun {
     /// Number of parameters of the model.
     pub fn parameter_count(&self) -> u64 {
         self.layout.parameters().iter().filter_map(|spec| spec.numel()).sum()
@@ -59,33 +59,33 @@ impl Admitted {
 
 /// Something that only its maker looks into.
 #[derive(Clone)]
-pub struct Prepared(pub Arc<dyn Any + Send + Sync>);
+pub struct PreparedModel(pub Arc<dyn Any + Send + Sync>);
 
-impl Debug for Prepared {
+impl Debug for PreparedModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Prepared(..)")
+        f.write_str("PreparedModel(..)")
     }
 }
 
 /// Whoever knows rules: checks a policy before a run opens. Implemented by `decide`.
-pub trait Judge: Send + Sync + Debug {
+pub trait PolicyCompiler: Send + Sync + Debug {
     /// Checks a policy for a run that measures `measures` on `groups`, and fills in what is absent.
     ///
     /// # Errors
     /// [`super::FaultKind::Invalid`] with a violation for every wrong field, under `policy.rules[i].`.
-    fn admit(
+    fn compile(
         &self,
         policy: &Policy,
         measures: &[MeasureRequest],
         groups: &[String],
-    ) -> Result<Arc<dyn Counsel>, Fault>;
+    ) -> Result<Arc<dyn PolicyEvaluator>, Fault>;
 
     /// Descriptions of all rules.
     fn rules(&self) -> Vec<RuleInfo>;
 }
 
 /// A policy that passed: decides, and remembers nothing.
-pub trait Counsel: Send + Sync + Debug {
+pub trait PolicyEvaluator: Send + Sync + Debug {
     /// The policy with all defaults filled in.
     fn policy(&self) -> &Policy;
 
@@ -130,11 +130,16 @@ pub trait Layout: Send + Sync + Debug {
     }
 
     /// Makes the statistics of a snapshot while its bytes arrive; `places` is what [`Layout::arrange`] answered.
-    fn gauge(&self, manifest: &Manifest, places: &[usize], references: References) -> Box<dyn Gauge>;
+    fn statistics_builder(
+        &self,
+        manifest: &Manifest,
+        places: &[usize],
+        references: References,
+    ) -> Box<dyn StatisticsBuilder>;
 }
 
 /// Statistics of a snapshot in the making.
-pub trait Gauge: Send + Debug {
+pub trait StatisticsBuilder: Send + Debug {
     /// Takes the next bytes of all tensors laid end to end, in the order of the manifest.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ pub trait ParameterSource: Send + Sync + Debug {
 
 /// A snapshot that was received whole and waits, in memory or on disk: it can be taken up, and be compared with.
 /// Its bytes are given back when the last owner drops it.
-pub trait Held: ParameterSource {
+pub trait ReceivedSnapshot: ParameterSource {
     /// Step, attempt and kind of the snapshot.
     fn header(&self) -> &SnapshotHeader;
 
@@ -217,20 +222,20 @@ pub struct Stretch {
 
 /// What decisions on a run depend on beside its readings.
 #[derive(Debug, Clone, Default)]
-pub struct Case {
+pub struct DecisionContext {
     /// Whose run it is, and which are its peers.
     pub label: RunLabel,
     /// What decides.
-    pub counsel: Option<Arc<dyn Counsel>>,
+    pub evaluator: Option<Arc<dyn PolicyEvaluator>>,
 }
 
 /// Whoever keeps what happens in runs. Called with locks held: it must not block.
 pub trait Journal: Send + Sync + Debug {
     /// A run begins.
-    fn open(&self, record: RunRecord, case: Case);
+    fn open(&self, record: RunRecord, context: DecisionContext);
 
     /// A run of an earlier process goes on.
-    fn resume(&self, _run: &RunId, _case: Case) {}
+    fn resume(&self, _run: &RunId, _case: DecisionContext) {}
 
     /// Whether runs and snapshots can be taken on now; looks at disks.
     ///

@@ -1,6 +1,6 @@
 //! What a client says when it opens a run.
 //!
-//! Owns: the specification of a run. May not touch: whether it makes sense to a model (that is [`super::Examiner`]).
+//! Owns: the specification of a run. May not touch: whether it makes sense to a model (that is [`super::RunValidator`]).
 
 use super::{MeasureRequest, Policy, Tensor};
 use serde::Deserialize;

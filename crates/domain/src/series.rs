@@ -16,7 +16,7 @@ pub const MOST_PAGES: usize = 8;
 
 /// What was observed at one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
+pub struct SeriesPoint {
     /// Snapshot of the value.
     pub at: SnapshotRef,
     /// Not a number where there is none.
@@ -27,7 +27,7 @@ pub struct Point {
     pub non_finite: bool,
 }
 
-impl Point {
+impl SeriesPoint {
     /// Whether rules may look at it.
     pub fn counts(&self) -> bool {
         self.value.is_finite()
@@ -67,8 +67,10 @@ impl Direction {
     }
 
     /// The first of the points with the best value.
-    pub fn best(self, points: impl IntoIterator<Item = Point>) -> Option<Point> {
-        let better = |best: Point, next: Point| if self.better(next.value, best.value) { next } else { best };
+    pub fn best(self, points: impl IntoIterator<Item = SeriesPoint>) -> Option<SeriesPoint> {
+        let better = |best: SeriesPoint, next: SeriesPoint| {
+            if self.better(next.value, best.value) { next } else { best }
+        };
         points.into_iter().reduce(better)
     }
 }
@@ -79,14 +81,14 @@ pub struct Earlier {
     /// How many had a value.
     pub count: u64,
     /// Point with the smallest value.
-    pub least: Point,
+    pub least: SeriesPoint,
     /// Point with the largest value.
-    pub greatest: Point,
+    pub greatest: SeriesPoint,
 }
 
 impl Earlier {
     /// The better of the two.
-    pub fn best(&self, direction: Direction) -> Point {
+    pub fn best(&self, direction: Direction) -> SeriesPoint {
         match direction {
             Direction::Minimize => self.least,
             Direction::Maximize => self.greatest,
@@ -100,36 +102,36 @@ pub struct Missing(pub u64);
 
 /// All points of some steps, read back.
 #[derive(Debug, Clone, PartialEq)]
-struct Page {
+struct SeriesPage {
     from: u64,
     /// The last of the steps.
     until: u64,
-    points: Vec<Point>,
+    points: Vec<SeriesPoint>,
 }
 
 /// Points in the order of their steps; a later attempt at a step takes the place of an earlier one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
-    points: Vec<Point>,
+    points: Vec<SeriesPoint>,
     earlier: Option<Earlier>,
     /// The greatest step whose point is held no longer.
     horizon: Option<u64>,
     /// Of what is held no longer.
-    pages: VecDeque<Page>,
+    pages: VecDeque<SeriesPage>,
     /// Of all points that came, whatever became of them.
     observed: u64,
 }
 
 impl Series {
     /// Of points in any order.
-    pub fn of(points: impl IntoIterator<Item = Point>) -> Self {
+    pub fn of(points: impl IntoIterator<Item = SeriesPoint>) -> Self {
         let mut series = Self::default();
         points.into_iter().for_each(|point| series.push(point));
         series
     }
 
     /// Takes in a point.
-    pub fn push(&mut self, point: Point) {
+    pub fn push(&mut self, point: SeriesPoint) {
         self.observed += 1;
         self.pages.retain(|page| !(page.from..=page.until).contains(&point.at.step));
         if self.points.len() == self.points.capacity() {
@@ -149,11 +151,11 @@ impl Series {
         if self.points.len() >= MOST_POINTS + BLOCK {
             let dropped: Vec<_> = self.points.drain(..BLOCK).collect();
             self.horizon = self.horizon.max(dropped.last().map(|point| point.at.step));
-            dropped.into_iter().filter(Point::counts).for_each(|point| self.bury(point));
+            dropped.into_iter().filter(SeriesPoint::counts).for_each(|point| self.bury(point));
         }
     }
 
-    fn bury(&mut self, point: Point) {
+    fn bury(&mut self, point: SeriesPoint) {
         let known = self.earlier.get_or_insert(Earlier { count: 0, least: point, greatest: point });
         known.count += 1;
         if point.value < known.least.value {
@@ -165,12 +167,12 @@ impl Series {
     }
 
     /// Points in the order of their steps, those without a value among them.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[SeriesPoint] {
         &self.points
     }
 
     /// Those up to `step`.
-    pub fn until(&self, step: u64) -> &[Point] {
+    pub fn until(&self, step: u64) -> &[SeriesPoint] {
         &self.points[..self.points.partition_point(|point| point.at.step <= step)]
     }
 
@@ -183,7 +185,7 @@ impl Series {
     ///
     /// # Errors
     /// If it would have to be read back.
-    pub fn at(&self, step: u64) -> Result<Option<Point>, Missing> {
+    pub fn at(&self, step: u64) -> Result<Option<SeriesPoint>, Missing> {
         let points = if self.gone(step) { &self.page(step)?.points } else { &self.points };
         let place = points.partition_point(|point| point.at.step < step);
         Ok(points.get(place).filter(|point| point.at.step == step && point.counts()).copied())
@@ -193,8 +195,8 @@ impl Series {
     ///
     /// # Errors
     /// If it would have to be read back.
-    pub fn first_from(&self, step: u64) -> Result<Option<Point>, Missing> {
-        let first = |points: &[Point], step| {
+    pub fn first_from(&self, step: u64) -> Result<Option<SeriesPoint>, Missing> {
+        let first = |points: &[SeriesPoint], step| {
             points.iter().find(|point| point.at.step >= step && point.counts()).copied()
         };
         let mut step = step;
@@ -218,17 +220,17 @@ impl Series {
         self.horizon.is_some_and(|horizon| step <= horizon)
     }
 
-    fn page(&self, step: u64) -> Result<&Page, Missing> {
+    fn page(&self, step: u64) -> Result<&SeriesPage, Missing> {
         let page = self.pages.iter().find(|page| (page.from..=page.until).contains(&step));
         page.ok_or(Missing(step))
     }
 
     /// Takes in what was read back: the [`PAGE`] first points at `from` or behind it in the order of their steps, or all
     /// if there are not so many. The oldest page makes room.
-    pub fn turn(&mut self, from: u64, points: Vec<Point>) {
+    pub fn turn(&mut self, from: u64, points: Vec<SeriesPoint>) {
         let last = points.last().filter(|_| points.len() >= PAGE).map(|point| point.at.step);
         let until = last.or(self.horizon).unwrap_or(from).max(from);
-        self.pages.push_back(Page { from, until, points });
+        self.pages.push_back(SeriesPage { from, until, points });
         if self.pages.len() > MOST_PAGES {
             self.pages.pop_front();
         }
@@ -245,8 +247,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn point(step: u64, attempt: u32, value: f64) -> Point {
-        Point { at: SnapshotRef { step, attempt }, value, stderr: None, non_finite: false }
+    fn point(step: u64, attempt: u32, value: f64) -> SeriesPoint {
+        SeriesPoint { at: SnapshotRef { step, attempt }, value, stderr: None, non_finite: false }
     }
 
     #[test]
@@ -277,7 +279,7 @@ mod tests {
     }
 
     /// The page that an archive of these points would give.
-    fn read_back(points: &[Point], from: u64) -> Vec<Point> {
+    fn read_back(points: &[SeriesPoint], from: u64) -> Vec<SeriesPoint> {
         points.iter().filter(|point| point.at.step >= from).take(PAGE).copied().collect()
     }
 
@@ -286,7 +288,7 @@ mod tests {
         let many = MOST_POINTS as u64 * 2;
         // Every tenth step; those of steps 100 to 900 have no value.
         let value = |step: u64| if (100..=900).contains(&step) { f64::NAN } else { step as f64 };
-        let all: Vec<Point> = (0..many).map(|n| point(10 * n, 1, value(10 * n))).collect();
+        let all: Vec<SeriesPoint> = (0..many).map(|n| point(10 * n, 1, value(10 * n))).collect();
         let mut series = Series::of(all.iter().copied());
         assert_eq!(series.at(10 * many - 10).unwrap().unwrap().value, 10.0 * many as f64 - 10.0);
         assert_eq!(series.at(10 * many - 5), Ok(None));
@@ -309,7 +311,7 @@ mod tests {
     #[test]
     fn pages_are_bounded_and_a_later_attempt_makes_them_void() {
         let many = MOST_POINTS as u64 * 2;
-        let all: Vec<Point> = (0..many).map(|step| point(step, 1, 1.0)).collect();
+        let all: Vec<SeriesPoint> = (0..many).map(|step| point(step, 1, 1.0)).collect();
         let mut series = Series::of(all.iter().copied());
         for page in 0..=MOST_PAGES as u64 {
             series.turn(page * PAGE as u64, read_back(&all, page * PAGE as u64));

@@ -9,7 +9,7 @@
 
 use super::reading::POOLED;
 use super::text::{in_quotes, quoted, unquoted};
-use super::{Outcome, Point, Reading, SnapshotRef};
+use super::{Outcome, Reading, SeriesPoint, SnapshotRef};
 use std::fmt;
 use std::str::FromStr;
 
@@ -67,9 +67,9 @@ const GROUP: char = '@';
 impl Subject {
     /// Its value on one snapshot: not a number where a reading is missing or has none; `non_finite` where one was not
     /// finite. Errors of different readings are taken for independent; of `min` and `max` it is that of the chosen one.
-    pub fn observe(&self, at: SnapshotRef, readings: &[&Reading]) -> Point {
+    pub fn observe(&self, at: SnapshotRef, readings: &[&Reading]) -> SeriesPoint {
         let mut found: Vec<(f64, Option<f64>)> = Vec::new();
-        let mut point = Point { at, value: f64::NAN, stderr: None, non_finite: false };
+        let mut point = SeriesPoint { at, value: f64::NAN, stderr: None, non_finite: false };
         let mut whole = true;
         for term in &self.terms {
             let before = found.len();
@@ -291,7 +291,7 @@ mod tests {
         reading
     }
 
-    fn observed(subject: &str, readings: &[Reading]) -> Point {
+    fn observed(subject: &str, readings: &[Reading]) -> SeriesPoint {
         subject.parse::<Subject>().unwrap().observe(AT, &readings.iter().collect::<Vec<_>>())
     }
 

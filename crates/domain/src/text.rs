@@ -3,7 +3,7 @@
 //! Owns: what a name or a sentence may hold, and the one way in which what is hidden in a text is made visible.
 //! May not touch: which texts there are.
 //!
-//! A text is kept as it was sent. [`check_name`] and [`sentence`] are the two doors by which it is stored; [`shown`],
+//! A text is kept as it was sent. [`check_name`] and [`sentence`] are the two ways by which it is stored; [`shown`],
 //! [`harmless`], [`shown_json`] and [`quoted`] are those by which it reaches a terminal, a log, a page or a message.
 
 use super::Fault;
@@ -261,7 +261,7 @@ mod tests {
         {
             assert_eq!((shown(plain), shown_json(plain)), (plain.to_owned(), plain.to_owned()));
         }
-        // What has been shown passes the next door as it is.
+        // What has been shown passes the next function as it is.
         let once = format!("{} {}", shown(HIDDEN), quoted(HIDDEN));
         assert_eq!((harmless(&once), harmless_lines(&once)), (once.clone(), once));
     }

@@ -3,24 +3,24 @@
 //! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
 
 use crate::backend::host::{each_example, loss_slopes};
-use crate::device::cpu::{self, Scaled};
-use crate::device::metric::Metric;
+use crate::device::cpu::{self, ScaledVector};
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
 use crate::device::widest::{MulAdd, widest};
 use crate::engine::{Arrived, Engine};
-use crate::gauge;
 use crate::network::batch::Batch;
 use crate::network::dense::Dense;
 use crate::network::layout::{ParameterLayout, Untied};
 use crate::network::{self, Network, Pass, Passes, Product};
 use crate::outputs::cross_entropy;
-use crate::plan::Plan;
+use crate::plan::PreparedRun;
 use crate::stop::Stop;
+use crate::streaming;
 use crate::task::{Limits, Task};
 use crate::weights::Weights;
 use clino_domain::{
-    Admitted, Fault, InMemory, Layout, Manifest, ParameterSource, Precision, Reading, References, Snapshot,
-    SnapshotHeader,
+    Fault, InMemory, Layout, Manifest, ParameterSource, Precision, Reading, References, Snapshot,
+    SnapshotHeader, ValidatedRun,
 };
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -49,18 +49,18 @@ pub struct Done {
 /// A model, a snapshot and a probe, ready to be worked with.
 pub struct Bench {
     engine: Engine,
-    admitted: Admitted,
-    plan: Arc<Plan>,
+    validated: ValidatedRun,
+    plan: Arc<PreparedRun>,
     snapshot: Snapshot,
-    model: Box<dyn Model>,
-    vectors: Option<Vectors>,
+    model: Box<dyn BenchModel>,
+    vectors: Option<BenchVectors>,
 }
 
 /// Forward and backward in one of the two precisions.
-trait Model: Send {
-    fn forward(&mut self, plan: &Plan) -> Done;
-    fn backward(&mut self, plan: &Plan) -> Done;
-    fn products(&mut self, plan: &Plan) -> Done;
+trait BenchModel: Send {
+    fn forward(&mut self, plan: &PreparedRun) -> Done;
+    fn backward(&mut self, plan: &PreparedRun) -> Done;
+    fn products(&mut self, plan: &PreparedRun) -> Done;
 }
 
 struct In<T> {
@@ -71,7 +71,7 @@ struct In<T> {
     d_logits: Vec<T>,
 }
 
-fn batches(plan: &Plan) -> Vec<&Batch> {
+fn batches(plan: &PreparedRun) -> Vec<&Batch> {
     plan.groups.iter().flat_map(|group| &group.batches).collect()
 }
 
@@ -88,8 +88,8 @@ impl<T: Passes> In<T> {
     }
 }
 
-impl<T: Passes> Model for In<T> {
-    fn forward(&mut self, plan: &Plan) -> Done {
+impl<T: Passes> BenchModel for In<T> {
+    fn forward(&mut self, plan: &PreparedRun) -> Done {
         let batches = batches(plan);
         let mut total = 0.0;
         let mut examples = 0;
@@ -104,7 +104,7 @@ impl<T: Passes> Model for In<T> {
         Done { result: total / f64::from(examples), flops: Some(flops), bytes: None }
     }
 
-    fn backward(&mut self, plan: &Plan) -> Done {
+    fn backward(&mut self, plan: &PreparedRun) -> Done {
         let batches = batches(plan);
         let examples = batches.iter().map(|batch| batch.labels.len()).sum::<usize>() as f64;
         self.gradient.clear();
@@ -119,7 +119,7 @@ impl<T: Passes> Model for In<T> {
         Done { result: norm, flops: Some(3.0 * flops(&*self.network, batches)), bytes: None }
     }
 
-    fn products(&mut self, plan: &Plan) -> Done {
+    fn products(&mut self, plan: &PreparedRun) -> Done {
         let products: Vec<Product> =
             batches(plan).into_iter().flat_map(|batch| self.network.products(batch)).collect();
         let most = |f: fn(&Product) -> usize| products.iter().map(f).max().unwrap_or(0);
@@ -137,7 +137,7 @@ impl<T: Passes> Model for In<T> {
 }
 
 /// Vectors for passes over parameters, as arrays and as snapshots of one tensor.
-struct Vectors {
+struct BenchVectors {
     untied: Untied,
     out: Vec<f32>,
     w: Vec<f32>,
@@ -148,7 +148,7 @@ struct Vectors {
     references: References,
 }
 
-impl Vectors {
+impl BenchVectors {
     fn new(n: usize) -> Result<Self, Fault> {
         let layout = ParameterLayout::new(vec![("vector".into(), vec![n])])?;
         let manifest = Manifest::new(layout.parameters().to_vec(), Vec::new())?;
@@ -172,29 +172,29 @@ impl Vectors {
 }
 
 impl Bench {
-    /// A bench with an admitted run (its measure is what [`Bench::reading`] makes) and a snapshot.
+    /// A bench with a validated run (its measure is what [`Bench::reading`] makes) and a snapshot.
     ///
     /// # Errors
     /// Those of [`Engine::new`] and of [`clino_domain::Layout::arrange`].
     pub fn new(
-        admitted: Admitted,
+        validated: ValidatedRun,
         snapshot: Snapshot,
         threads: usize,
         config_json: &str,
         implementation: Implementation,
     ) -> Result<Self, Fault> {
         let engine = Engine::new(threads)?;
-        let plan = Plan::of(&admitted)?;
+        let plan = PreparedRun::of(&validated)?;
         let network = match implementation {
             Implementation::Fused => plan.network.clone(),
             Implementation::Autograd => network::autograd::build(config_json)?,
         };
         let copy = snapshot.clone();
-        let model: Box<dyn Model> = match plan.precision {
+        let model: Box<dyn BenchModel> = match plan.precision {
             Precision::F32 => Box::new(In::<f32>::new(network, copy, threads)?),
             _ => Box::new(In::<f64>::new(network, copy, threads)?),
         };
-        Ok(Self { engine, admitted, plan, snapshot, model, vectors: None })
+        Ok(Self { engine, validated, plan, snapshot, model, vectors: None })
     }
 
     /// Loss of the whole probe at w0; the result is the loss.
@@ -226,7 +226,7 @@ impl Bench {
         let snapshot = self.snapshot.clone();
         let references = References::default();
         let arrived = Arrived { snapshot, references, statistics: None };
-        let mut session = self.engine.take(&self.admitted, 0, arrived)?;
+        let mut session = self.engine.take(&self.validated, 0, arrived)?;
         let tasks = session.tasks();
         let task = tasks.last().ok_or_else(|| Fault::internal("a run without measures"))?;
         session.measure(task, &mut Default::default(), Limits { stop: &Stop::default(), clock: &|| 0.0 })
@@ -240,13 +240,13 @@ impl Bench {
         let snapshot = self.snapshot.clone();
         let references = References::default();
         let arrived = Arrived { snapshot, references, statistics: None };
-        Ok(self.engine.take(&self.admitted, 0, arrived)?.tasks())
+        Ok(self.engine.take(&self.validated, 0, arrived)?.tasks())
     }
 
-    fn vectors(&mut self, n: usize) -> Result<(&mut Vectors, &Engine), Fault> {
+    fn vectors(&mut self, n: usize) -> Result<(&mut BenchVectors, &Engine), Fault> {
         let vectors = match self.vectors.take() {
             Some(vectors) if vectors.w.len() == n => vectors,
-            _ => Vectors::new(n)?,
+            _ => BenchVectors::new(n)?,
         };
         Ok((self.vectors.insert(vectors), &self.engine))
     }
@@ -259,7 +259,7 @@ impl Bench {
         let (v, engine) = self.vectors(n)?;
         let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
         engine.install(|| {
-            let by = Scaled { scales: &[0.1], metric: &Metric::Plain };
+            let by = ScaledVector { scales: &[0.1], metric: &ParameterMetric::Plain };
             cpu::perturb(&v.untied.slots, &mut v.out, &v.w, draw, by);
         });
         Ok(Done { result: f64::from(v.out[n / 2]), bytes: v.bytes(2), flops: None })
@@ -271,7 +271,7 @@ impl Bench {
     /// If there cannot be that many.
     pub fn moments(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
-        let all = engine.install(|| gauge::of_all(&v.untied, &[0], &v.snapshot, &v.references))?;
+        let all = engine.install(|| streaming::of_all(&v.untied, &[0], &v.snapshot, &v.references))?;
         let square = all.tensors.iter().map(|tensor| tensor.w.square).sum();
         Ok(Done { result: square, bytes: v.bytes(2), flops: None })
     }
@@ -282,7 +282,7 @@ impl Bench {
     /// If there cannot be that many.
     pub fn triad(&mut self, n: usize) -> Result<Done, Fault> {
         let (v, engine) = self.vectors(n)?;
-        let Vectors { out, w, c, .. } = &mut *v;
+        let BenchVectors { out, w, c, .. } = &mut *v;
         let sources = w.par_chunks(cpu::PIECE).zip(c.par_chunks(cpu::PIECE));
         engine.install(|| {
             out.par_chunks_mut(cpu::PIECE).zip(sources).for_each(|(out, (w, c))| {

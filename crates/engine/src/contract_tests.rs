@@ -5,8 +5,8 @@
 use crate::tests::{group, limits, spec};
 use crate::*;
 use clino_domain::{
-    Admitted, Delivery, Dtype, Examiner, InMemory, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup,
-    Reading, References, RunLabel, RunSpec, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
+    Delivery, Dtype, InMemory, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading, References,
+    RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Tensor, TensorSpec, ValidatedRun, Value,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const BERT: &str = r#"{"model_type":"bert","vocab_size":11,"hidden_size":8,"num_
 
 fn every_measure() -> Vec<MeasureRequest> {
     let plain = |name: &str| MeasureRequest { name: name.into(), parameters: BTreeMap::new() };
-    let mut all: Vec<MeasureRequest> = Examination.catalogue().iter().map(|info| plain(info.name)).collect();
+    let mut all: Vec<MeasureRequest> = Validator.catalogue().iter().map(|info| plain(info.name)).collect();
     let more: [(&str, &str, Value); 12] = [
         ("sharpness", "scope", Value::Text("layer".into())),
         ("sam", "scope", Value::Text("layer".into())),
@@ -44,7 +44,7 @@ fn every_measure() -> Vec<MeasureRequest> {
     all
 }
 
-fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> (RunSpec, Admitted) {
+fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> (RunSpec, ValidatedRun) {
     let name = "run".to_owned();
     let config_json = config.to_owned();
     let delivery = Delivery::Every;
@@ -63,13 +63,13 @@ fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> (RunSpec,
         label: RunLabel::default(),
         policy: None,
     };
-    let admitted = Examination.examine(&spec).unwrap();
-    (spec, admitted)
+    let validated = Validator.validate(&spec).unwrap();
+    (spec, validated)
 }
 
 /// The parameters of a model: `value(tensor, element)`.
-fn parameters(admitted: &Admitted, value: &dyn Fn(&str, usize) -> f64) -> Snapshot {
-    let specs: Vec<TensorSpec> = admitted.layout.parameters().to_vec();
+fn parameters(validated: &ValidatedRun, value: &dyn Fn(&str, usize) -> f64) -> Snapshot {
+    let specs: Vec<TensorSpec> = validated.layout.parameters().to_vec();
     let encode = |spec: &TensorSpec| -> bytes::Bytes {
         let numbers = (0..spec.numel().unwrap() as usize).map(|i| value(&spec.name, i) as f32);
         numbers.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
@@ -85,11 +85,15 @@ fn usual(name: &str, i: usize) -> f64 {
     (phase + 1.7 * i as f64).sin() * 0.4 + if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 }
 }
 
-fn readings(run: &(RunSpec, Admitted), value: &dyn Fn(&str, usize) -> f64, references: bool) -> Vec<Reading> {
-    let (spec, admitted) = run;
+fn readings(
+    run: &(RunSpec, ValidatedRun),
+    value: &dyn Fn(&str, usize) -> f64,
+    references: bool,
+) -> Vec<Reading> {
+    let (spec, validated) = run;
     let source = |factor: f64| {
-        let snapshot = parameters(admitted, &|name, i| factor * usual(name, i + 1));
-        Arc::new(InMemory::new(snapshot, &*admitted.layout).unwrap())
+        let snapshot = parameters(validated, &|name, i| factor * usual(name, i + 1));
+        Arc::new(InMemory::new(snapshot, &*validated.layout).unwrap())
             as Arc<dyn clino_domain::ParameterSource>
     };
     let references = match references {
@@ -97,8 +101,8 @@ fn readings(run: &(RunSpec, Admitted), value: &dyn Fn(&str, usize) -> f64, refer
         false => References::default(),
     };
     let engine = Engine::new(2).unwrap();
-    let arrived = Arrived { snapshot: parameters(admitted, value), references, statistics: None };
-    let mut session = engine.take(admitted, spec.seed, arrived).unwrap();
+    let arrived = Arrived { snapshot: parameters(validated, value), references, statistics: None };
+    let mut session = engine.take(validated, spec.seed, arrived).unwrap();
     let mut hints = Hints::default();
     let stop = Stop::default();
     session.tasks().iter().map(|task| session.measure(task, &mut hints, limits(&stop)).unwrap()).collect()
@@ -210,7 +214,7 @@ fn row_26_a_number_that_is_none_is_told_by_all() {
 
 #[test]
 fn parts_are_those_of_the_catalogue() {
-    let catalogue = Examination.catalogue();
+    let catalogue = Validator.catalogue();
     for (config, groups) in [(RELU, vec![group("en", 20)]), (BERT, vec![text(9)])] {
         let all = readings(&run(config, groups, Precision::F64), &usual, true);
         for reading in all.iter().filter(|reading| reading.outcome == Outcome::Measured) {

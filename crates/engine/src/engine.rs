@@ -4,13 +4,13 @@
 
 use crate::backend::host::Host;
 use crate::device::check::{Check, Speed};
-use crate::examine::Device;
-use crate::model::Crew;
-use crate::placement::{Accelerated, Gpus, MISSING, Placement, Refused};
-use crate::plan::Plan;
+use crate::model::WorkerPool;
+use crate::placement::{Accelerated, Gpus, MISSING, Placement, PlacementRefused};
+use crate::plan::PreparedRun;
 use crate::resident::OnDevice;
-use crate::weights::{AnyPrecision, Snapped, Weights};
-use clino_domain::{Devices, Fault, Place, Precision, References, Snapshot, Statistics};
+use crate::validate::GpuDevices;
+use crate::weights::{AnyPrecision, PreparedSnapshot, Weights};
+use clino_domain::{Devices, EnginePlace, Fault, Precision, References, Snapshot, Statistics};
 use std::sync::Arc;
 
 /// Stack of the threads of the pool: deep enough for any layer's arithmetic.
@@ -50,7 +50,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming `device` for a GPU in a build without GPUs.
-    pub fn check(place: &Place) -> Result<(), Fault> {
+    pub fn check(place: &EnginePlace) -> Result<(), Fault> {
         match (&place.devices, MISSING) {
             (Devices::Cuda(_), Some(missing)) => {
                 Err(Fault::invalid("device", format!("found {}, but {missing}", place.devices)))
@@ -63,7 +63,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`Engine::check`] and [`Engine::new`], and [`clino_domain::FaultKind::Unavailable`] when a GPU that was named cannot be used.
-    pub fn open(place: &Place) -> Result<(Self, Option<String>), Fault> {
+    pub fn open(place: &EnginePlace) -> Result<(Self, Option<String>), Fault> {
         Self::check(place)?;
         let mut engine = Self::new(place.threads)?;
         match &place.devices {
@@ -115,24 +115,29 @@ impl Engine {
     }
 
     /// Its GPUs; `None` on the CPU.
-    pub fn device(&self) -> Option<Device> {
-        Some(Device { gpus: self.gpus.clone(), room: self.gpus.room()? })
+    pub fn device(&self) -> Option<GpuDevices> {
+        Some(GpuDevices { gpus: self.gpus.clone(), room: self.gpus.room()? })
     }
 
     /// Brings a snapshot to the GPUs, or to the CPU where there are none or it does not fit; then with the reason.
     /// `carried` is the number under which its parameters are there already.
-    fn hold<T: Accelerated>(&self, plan: &Plan, snapped: Snapped<T>, carried: Option<u64>) -> Placement
+    fn hold<T: Accelerated>(
+        &self,
+        plan: &PreparedRun,
+        prepared: PreparedSnapshot<T>,
+        carried: Option<u64>,
+    ) -> Placement
     where
-        AnyPrecision: From<Snapped<T>>,
+        AnyPrecision: From<PreparedSnapshot<T>>,
     {
         if self.gpus.description().is_none() && !plan.gpu_only {
-            return self.hold_on_cpu(plan, snapped, None);
+            return self.hold_on_cpu(plan, prepared, None);
         }
-        match self.gpus.hold(plan, snapped, carried) {
+        match self.gpus.hold(plan, prepared, carried) {
             Ok(placement) => placement,
             Err(refused) => {
-                let Refused { fault, snapped } = *refused;
-                self.hold_on_cpu(plan, snapped, Some(fault.message))
+                let PlacementRefused { fault, prepared } = *refused;
+                self.hold_on_cpu(plan, prepared, Some(fault.message))
             }
         }
     }
@@ -140,12 +145,12 @@ impl Engine {
     /// Holds a snapshot on the CPU, though there are GPUs if `instead` says why.
     fn hold_on_cpu<T: Accelerated>(
         &self,
-        plan: &Plan,
-        snapped: Snapped<T>,
+        plan: &PreparedRun,
+        prepared: PreparedSnapshot<T>,
         instead: Option<String>,
     ) -> Placement
     where
-        AnyPrecision: From<Snapped<T>>,
+        AnyPrecision: From<PreparedSnapshot<T>>,
     {
         if plan.gpu_only {
             let reason = instead.unwrap_or_else(|| "there is no GPU".into());
@@ -155,8 +160,8 @@ impl Engine {
                 carried: false,
             };
         }
-        let crew = Crew::<Host<T>>::new(plan.network.clone(), self.pool.current_num_threads());
-        Placement { resident: Some(Box::new(OnDevice::new(snapped, crew))), instead, carried: false }
+        let worker_pool = WorkerPool::<Host<T>>::new(plan.network.clone(), self.pool.current_num_threads());
+        Placement { resident: Some(Box::new(OnDevice::new(prepared, worker_pool))), instead, carried: false }
     }
 
     /// Runs `work` on the threads of the engine.
@@ -182,7 +187,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`clino_domain::Layout::arrange`].
-    pub(crate) fn place(&self, plan: &Plan, arrived: Arrived, seed: u64) -> Result<Placement, Fault> {
+    pub(crate) fn place(&self, plan: &PreparedRun, arrived: Arrived, seed: u64) -> Result<Placement, Fault> {
         self.pool.install(|| match plan.precision {
             Precision::F32 => self.convert::<f32>(plan, arrived, seed),
             _ => self.convert::<f64>(plan, arrived, seed),
@@ -190,33 +195,43 @@ impl Engine {
     }
 
     /// Brings a snapshot to the next best device: to what is left of the GPUs, or to the CPU.
-    pub(crate) fn place_again(&self, plan: &Plan, snapshot: AnyPrecision, to_cpu: bool) -> Placement {
+    pub(crate) fn place_again(&self, plan: &PreparedRun, snapshot: AnyPrecision, to_cpu: bool) -> Placement {
         match snapshot {
-            AnyPrecision::F32(snapped) => self.hold_again(plan, snapped, to_cpu),
-            AnyPrecision::F64(snapped) => self.hold_again(plan, snapped, to_cpu),
+            AnyPrecision::F32(prepared) => self.hold_again(plan, prepared, to_cpu),
+            AnyPrecision::F64(prepared) => self.hold_again(plan, prepared, to_cpu),
         }
     }
 
-    fn hold_again<T: Accelerated>(&self, plan: &Plan, snapped: Snapped<T>, to_cpu: bool) -> Placement
+    fn hold_again<T: Accelerated>(
+        &self,
+        plan: &PreparedRun,
+        prepared: PreparedSnapshot<T>,
+        to_cpu: bool,
+    ) -> Placement
     where
-        AnyPrecision: From<Snapped<T>>,
+        AnyPrecision: From<PreparedSnapshot<T>>,
     {
         self.pool.install(|| match to_cpu {
-            true => self.hold_on_cpu(plan, snapped, Some("a reading had no memory on the GPU".into())),
-            false => self.hold(plan, snapped, None),
+            true => self.hold_on_cpu(plan, prepared, Some("a reading had no memory on the GPU".into())),
+            false => self.hold(plan, prepared, None),
         })
     }
 
-    fn convert<T: Accelerated>(&self, plan: &Plan, arrived: Arrived, seed: u64) -> Result<Placement, Fault>
+    fn convert<T: Accelerated>(
+        &self,
+        plan: &PreparedRun,
+        arrived: Arrived,
+        seed: u64,
+    ) -> Result<Placement, Fault>
     where
-        AnyPrecision: From<Snapped<T>>,
+        AnyPrecision: From<PreparedSnapshot<T>>,
     {
         let Arrived { snapshot, references, statistics } = arrived;
         let carried = statistics.as_ref().and_then(|statistics| statistics.carried);
         let weights = Weights::<T>::new(plan.network.layout(), snapshot, &references, statistics)?;
         // What no measure looks into is given back.
         let references = if plan.elements { references } else { References::default() };
-        let snapped = Snapped::<T>::new(weights, plan.network.classes(), seed, references);
-        Ok(self.hold(plan, snapped, carried))
+        let prepared = PreparedSnapshot::<T>::new(weights, plan.network.classes(), seed, references);
+        Ok(self.hold(plan, prepared, carried))
     }
 }

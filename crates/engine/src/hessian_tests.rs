@@ -5,8 +5,8 @@ use crate::spectrum::{self, Shape};
 use crate::tests::{limits, spec};
 use crate::*;
 use clino_domain::{
-    Delivery, Dtype, Examiner, FaultKind, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading,
-    References, RunLabel, RunSpec, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
+    Delivery, Dtype, FaultKind, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading,
+    References, RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,11 +82,11 @@ fn snapshot(parameters: &[TensorSpec], value: &dyn Fn(&str, usize) -> f64) -> Sn
 
 /// The readings of the group by itself, from noise of a seed.
 fn readings(run: &RunSpec, seed: u64, value: &dyn Fn(&str, usize) -> f64) -> Vec<Reading> {
-    let admitted = Examination.examine(run).unwrap();
+    let validated = Validator.validate(run).unwrap();
     let engine = Engine::new(2).unwrap();
-    let snapshot = snapshot(admitted.layout.parameters(), value);
+    let snapshot = snapshot(validated.layout.parameters(), value);
     let arrived = Arrived { snapshot, references: References::default(), statistics: None };
-    let mut session = engine.take(&admitted, seed, arrived).unwrap();
+    let mut session = engine.take(&validated, seed, arrived).unwrap();
     let mut hints = Hints::default();
     let stop = Stop::default();
     let tasks = session.tasks().into_iter().filter(|task| task.group.as_deref() != Some("pooled"));
@@ -226,11 +226,11 @@ fn a_stop_ends_a_measure_at_its_next_product() {
     let numbers = numbers.map(|(name, x)| (name, Value::Number(x)));
     let config = r#"{"model_type":"mlp","sizes":[3,3,3],"hidden_act":"tanh"}"#;
     let run = run(config, &probe, vec![asked("hessian_trace", &numbers)], Precision::F64);
-    let admitted = Examination.examine(&run).unwrap();
+    let validated = Validator.validate(&run).unwrap();
     let engine = Engine::new(1).unwrap();
-    let snapshot = snapshot(admitted.layout.parameters(), &|_, i| 0.3 * (i as f64 + 1.0).sin());
+    let snapshot = snapshot(validated.layout.parameters(), &|_, i| 0.3 * (i as f64 + 1.0).sin());
     let arrived = Arrived { snapshot, references: References::default(), statistics: None };
-    let mut session = engine.take(&admitted, 0, arrived).unwrap();
+    let mut session = engine.take(&validated, 0, arrived).unwrap();
     let stop = Stop::default();
     let task = session.tasks()[0].clone();
     // The clock is looked at after the first draws: from then on it is stopped.

@@ -3,8 +3,8 @@
 //! Owns: the traits of a landscape and of a point that moves over it. May not touch: how a loss or a perturbation is
 //! computed; `Quadratic` in the tests is a landscape with known answers.
 
-use crate::device::ascent::{Order, Reached};
-use crate::device::metric::Metric;
+use crate::device::ascent::{AscentJob, Reached};
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
 use crate::device::norms::Norms;
 use crate::device::slot::Slot;
@@ -35,7 +35,7 @@ pub trait Landscape {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    fn slope(&mut self, of: Option<&str>) -> Result<Slope, Fault>;
+    fn slope(&mut self, of: Option<&str>) -> Result<GradientSummary, Fault>;
 
     /// Runs `job` for each of the draws, each on a point of its own that starts at w0; several at a time. What a job
     /// finds is the same whatever the number of threads.
@@ -52,13 +52,13 @@ pub trait Landscape {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault>;
+    fn squares(&mut self, parts: &[ExampleShare]) -> Result<Vec<f64>, Fault>;
 
     /// The same beside the product of that gradient with the one of all examples of the group.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    fn squares_and_products(&mut self, parts: &[Share]) -> Result<Vec<[f64; 2]>, Fault>;
+    fn squares_and_products(&mut self, parts: &[ExampleShare]) -> Result<Vec<[f64; 2]>, Fault>;
 
     /// Sum of the outputs under squared parameters and an input of ones (Neyshabur et al. 2015); `None` where it means
     /// nothing: for all but ReLU networks.
@@ -114,7 +114,7 @@ pub enum Matrices {
 
 /// A part of the examples of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Share {
+pub struct ExampleShare {
     /// Which of them, by their places among the outputs.
     pub examples: Vec<usize>,
     /// Another label in the place of their own.
@@ -123,7 +123,7 @@ pub struct Share {
 
 /// A loss and the l2 norms by tensor of its gradient.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Slope {
+pub struct GradientSummary {
     /// Mean loss of the examples.
     pub loss: f64,
     /// Of the gradient, in the coordinates of the point.
@@ -132,7 +132,7 @@ pub struct Slope {
 
 /// What is seen at a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct View {
+pub struct PointView {
     /// Mean loss of the examples; may be non-finite.
     pub loss: f64,
     /// Share of right predictions.
@@ -154,7 +154,7 @@ pub enum Along {
 /// A movable point w = w0 + T∘u; w0 itself never changes. It starts with u = 0 and T = 1.
 pub trait Point: Vectors {
     /// From now on u is counted in `metric`. Back at w0.
-    fn measure_in(&mut self, metric: Metric);
+    fn measure_in(&mut self, metric: ParameterMetric);
 
     /// l2 norms by tensor of a draw of noise.
     ///
@@ -190,7 +190,7 @@ pub trait Point: Vectors {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    fn gradient(&mut self) -> Result<Slope, Fault>;
+    fn gradient(&mut self) -> Result<GradientSummary, Fault>;
 
     /// u = u + scale * (the last gradient), a scale for each tensor; returns the l2 norms of u. Uses the gradient up.
     ///
@@ -208,60 +208,60 @@ pub trait Point: Vectors {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    fn carry_out(&mut self, order: &Order<'_>) -> Result<Reached, Fault>;
+    fn carry_out(&mut self, order: &AscentJob<'_>) -> Result<Reached, Fault>;
 
     /// Looks at the loss there.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    fn look(&mut self) -> Result<View, Fault>;
+    fn look(&mut self) -> Result<PointView, Fault>;
 }
 
 /// A vector over all parameters that a point keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept(pub(super) usize);
+pub struct VectorId(pub(super) usize);
 
 /// Vectors over all parameters that a point keeps beside u. They go with the point. What computes may fail with a lost
 /// device.
 pub trait Vectors {
     /// Keeps the last gradient. Uses it up.
-    fn keep_gradient(&mut self) -> Kept;
+    fn keep_gradient(&mut self) -> VectorId;
 
     /// Keeps a draw of noise.
     ///
     /// # Errors
     /// If the device is lost.
-    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault>;
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<VectorId, Fault>;
 
     /// Keeps a vector of zeros.
     ///
     /// # Errors
     /// If the device is lost.
-    fn keep_zeros(&mut self) -> Result<Kept, Fault>;
+    fn keep_zeros(&mut self) -> Result<VectorId, Fault>;
 
     /// Gives a vector's room back.
-    fn release(&mut self, vector: Kept);
+    fn release(&mut self, vector: VectorId);
 
     /// u = scale * vector.
-    fn go(&mut self, vector: Kept, scale: f64);
+    fn go(&mut self, vector: VectorId, scale: f64);
 
     /// vector = factor * vector.
     ///
     /// # Errors
     /// If the device is lost.
-    fn scale(&mut self, vector: Kept, factor: f64) -> Result<(), Fault>;
+    fn scale(&mut self, vector: VectorId, factor: f64) -> Result<(), Fault>;
 
     /// to = keep * to + factor * from, another vector.
     ///
     /// # Errors
     /// If the device is lost.
-    fn combine(&mut self, to: Kept, keep: f64, from: Kept, factor: f64) -> Result<(), Fault>;
+    fn combine(&mut self, to: VectorId, keep: f64, from: VectorId, factor: f64) -> Result<(), Fault>;
 
     /// a · b.
     ///
     /// # Errors
     /// If the device is lost.
-    fn product(&mut self, a: Kept, b: Kept) -> Result<f64, Fault>;
+    fn product(&mut self, a: VectorId, b: VectorId) -> Result<f64, Fault>;
 
     /// The last gradient · noise.
     ///

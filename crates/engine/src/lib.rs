@@ -1,8 +1,8 @@
 //! Computes measures of a snapshot: synchronous and pure.
 //!
 //! ```text
-//! examine: a run's specification → Admitted (network, batches, measures with defaults)
-//! session: a snapshot of an admitted run → readings, one at a time
+//! validate: a run's specification → ValidatedRun (network, batches, measures with defaults)
+//! session: a snapshot of a validated run → readings, one at a time
 //! measure: sees a scope: a landscape ← model (network + device) around one snapshot, or a quadratic with known answers
 //! ```
 //!
@@ -34,16 +34,14 @@ mod backend;
 mod bench;
 mod device;
 mod engine;
-mod examine;
-mod gauge;
 mod gradients;
 mod landscape;
 mod measure;
-mod meter;
 mod model;
 mod model_check;
 mod network;
 mod outputs;
+mod perturbation;
 mod placement;
 mod plan;
 mod readings;
@@ -53,9 +51,11 @@ mod scope;
 mod session;
 mod spectrum;
 mod stop;
+mod streaming;
 mod task;
-mod walker;
+mod validate;
 mod weights;
+mod work_counter;
 
 #[cfg(test)]
 mod contract_tests;
@@ -69,10 +69,10 @@ mod tests;
 pub use bench::{Bench, Done, Implementation};
 pub use device::check::{Check, Speed};
 pub use engine::{Arrived, Engine};
-pub use examine::{Bounded, Device, Examination};
 pub use gradients::Gradients;
 pub use readings::readings;
 pub use scope::Hints;
 pub use session::Session;
 pub use stop::Stop;
 pub use task::{Limits, Task};
+pub use validate::{GpuDevices, GpuValidator, Validator};

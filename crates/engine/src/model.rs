@@ -4,17 +4,17 @@
 //! with it.
 
 use crate::backend::host::Host;
-use crate::backend::{At, Backend, Base, Ground};
+use crate::backend::{At, Backend, Base, GroupContext};
 use crate::device::real::Real;
-use crate::landscape::{Job, Landscape, Position, Share, Slope};
+use crate::landscape::{ExampleShare, GradientSummary, Job, Landscape, Position};
 use crate::network::batch::Batch;
 use crate::network::examples;
 use crate::network::{Network, Passes};
 use crate::outputs::Outputs;
-use crate::plan::Group;
+use crate::perturbation::{Perturbation, PointBuffers};
+use crate::plan::PreparedGroup;
 use crate::stop::Stop;
-use crate::walker::{Walker, Worker};
-use crate::weights::Snapped;
+use crate::weights::PreparedSnapshot;
 use clino_domain::Fault;
 use clino_domain::reading::POOLED;
 use rayon::prelude::*;
@@ -26,63 +26,63 @@ use std::sync::Arc;
 const SIDE_BY_SIDE_BYTES: usize = 64 << 20;
 
 /// Workers of one network, kept between measures.
-pub struct Crew<B: Backend> {
+pub struct WorkerPool<B: Backend> {
     network: Arc<dyn Network>,
-    workers: Vec<Worker<B>>,
+    workers: Vec<PointBuffers<B>>,
     /// Has the whole machine, for what goes step by step; else the first worker does that.
-    lead: Option<Worker<B>>,
+    lead: Option<PointBuffers<B>>,
 }
 
-impl<T: Passes> Crew<Host<T>> {
+impl<T: Passes> WorkerPool<Host<T>> {
     /// As many workers as threads, within [`SIDE_BY_SIDE_BYTES`]; they share the threads.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         let bytes = 3 * network.layout().total() * size_of::<T>();
         let side_by_side = (1 + SIDE_BY_SIDE_BYTES / bytes.max(1)).clamp(1, threads.max(1));
         let inner = threads / side_by_side;
-        let worker = |threads| Worker::new(Host::new(T::pass(&*network, threads)));
+        let worker = |threads| PointBuffers::new(Host::new(T::pass(&*network, threads)));
         let workers = (0..side_by_side).map(|_| worker(inner)).collect();
         let lead = (side_by_side > 1).then(|| worker(threads));
         Self { lead, ..Self::of(network.clone(), workers) }
     }
 }
 
-impl<B: Backend> Crew<B> {
+impl<B: Backend> WorkerPool<B> {
     /// These workers, each on a device of its own.
-    pub fn of(network: Arc<dyn Network>, workers: Vec<Worker<B>>) -> Self {
+    pub fn of(network: Arc<dyn Network>, workers: Vec<PointBuffers<B>>) -> Self {
         Self { network, workers, lead: None }
     }
 
     /// The one with the whole machine.
-    fn lead(&mut self) -> &mut Worker<B> {
+    fn lead(&mut self) -> &mut PointBuffers<B> {
         self.lead.as_mut().unwrap_or(&mut self.workers[0])
     }
 }
 
 /// A gradient at w0 that is kept, with the groups that it is of.
-pub type Kept<B> = Option<(Range<usize>, Base<B>)>;
+pub type KeptGradient<B> = Option<(Range<usize>, Base<B>)>;
 
 /// The landscape of one group.
-pub struct Model<'a, B: Backend> {
+pub struct GroupLandscape<'a, B: Backend> {
     /// The snapshot that is measured.
-    pub snapped: &'a Snapped<B::Element>,
+    pub prepared: &'a PreparedSnapshot<B::Element>,
     /// All groups of the run.
-    pub groups: &'a [Group],
+    pub groups: &'a [PreparedGroup],
     /// Those of this landscape.
     pub own: Range<usize>,
     /// Workers.
-    pub crew: &'a mut Crew<B>,
+    pub worker_pool: &'a mut WorkerPool<B>,
     /// The gradient that was asked for last.
-    pub kept: &'a mut Kept<B>,
+    pub kept: &'a mut KeptGradient<B>,
     /// Ends all work early when it is raised.
     pub stop: &'a Stop,
 }
 
 /// Batches of a few groups, in their order.
-fn batches<'a>(groups: &'a [Group], of: &Range<usize>) -> Vec<&'a Batch> {
+fn batches<'a>(groups: &'a [PreparedGroup], of: &Range<usize>) -> Vec<&'a Batch> {
     groups[of.clone()].iter().flat_map(|group| &group.batches).collect()
 }
 
-impl<B: Backend> Model<'_, B> {
+impl<B: Backend> GroupLandscape<'_, B> {
     fn named(&self, group: Option<&str>) -> Result<Range<usize>, Fault> {
         let Some(name) = group else { return Ok(self.own.clone()) };
         let found = match name {
@@ -93,32 +93,34 @@ impl<B: Backend> Model<'_, B> {
     }
 
     /// Of the gradient of each part: its square, and its product with the gradient that is kept, or 0.
-    fn of_parts(&mut self, parts: &[Share], with_kept: bool) -> Result<Vec<[f64; 2]>, Fault> {
+    fn of_parts(&mut self, parts: &[ExampleShare], with_kept: bool) -> Result<Vec<[f64; 2]>, Fault> {
         let batches = batches(self.groups, &self.own);
-        let snapped = self.snapped;
+        let prepared = self.prepared;
         let stop = self.stop;
-        let lanes = self.crew.workers.len();
+        let lanes = self.worker_pool.workers.len();
         let kept = self.kept.as_ref().filter(|_| with_kept).map(|(_, base)| &base.vector);
-        let whole = |worker: &Worker<B>| {
+        let whole = |worker: &PointBuffers<B>| {
             let Some(kept) = kept else { return Ok(None) };
-            let mut whole = worker.backend.vector(snapped)?;
+            let mut whole = worker.backend.vector(prepared)?;
             worker.backend.take_up(kept, &mut whole)?;
             Ok::<_, Fault>(Some(whole))
         };
-        let one = |worker: &mut Worker<B>, part: &Share, whole: &Option<B::Vector>| {
+        let one = |worker: &mut PointBuffers<B>, part: &ExampleShare, whole: &Option<B::Vector>| {
             let part: Vec<Batch> = cut(&batches, part);
             let part: Vec<&Batch> = part.iter().collect();
-            worker
-                .find_gradient(Ground { snapped, of: None, batches: &part, base: None, stop }, At::Start)?;
-            snapped.meter.pass();
+            worker.find_gradient(
+                GroupContext { prepared, of: None, batches: &part, base: None, stop },
+                At::Start,
+            )?;
+            prepared.counter.pass();
             let Some(gradient) = &worker.gradient else { return Err(Fault::internal("no gradient")) };
-            let norms = worker.backend.norms(worker.backend.squares(snapped, gradient)?)?;
+            let norms = worker.backend.norms(worker.backend.squares(prepared, gradient)?)?;
             let Some(whole) = whole else { return Ok([norms.squares.iter().sum::<f64>(), 0.0]) };
-            snapped.meter.pass();
-            let product = worker.backend.product(snapped, gradient, whole)?;
+            prepared.counter.pass();
+            let product = worker.backend.product(prepared, gradient, whole)?;
             Ok([norms.squares.iter().sum::<f64>(), product])
         };
-        let workers = self.crew.workers.par_iter_mut().enumerate();
+        let workers = self.worker_pool.workers.par_iter_mut().enumerate();
         let by_lane = workers.map(|(lane, worker)| {
             let whole = whole(worker)?;
             parts.iter().skip(lane).step_by(lanes).map(|part| one(worker, part, &whole)).collect()
@@ -128,41 +130,46 @@ impl<B: Backend> Model<'_, B> {
     }
 }
 
-impl<B: Backend> Landscape for Model<'_, B> {
+impl<B: Backend> Landscape for GroupLandscape<'_, B> {
     fn position(&self) -> &dyn Position {
-        self.snapped
+        self.prepared
     }
 
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
-        let snapped = self.snapped;
+        let prepared = self.prepared;
         let stop = self.stop;
         let batches = batches(self.groups, &self.own);
-        let share = batches.len().div_ceil(self.crew.workers.len()).max(1);
+        let share = batches.len().div_ceil(self.worker_pool.workers.len()).max(1);
         let of = (share >= batches.len()).then_some(&self.own);
-        let run = |(worker, batches): (&mut Worker<B>, &[&Batch])| {
-            worker.backend.logits(Ground { snapped, of, batches, base: None, stop })
+        let run = |(worker, batches): (&mut PointBuffers<B>, &[&Batch])| {
+            worker.backend.logits(GroupContext { prepared, of, batches, base: None, stop })
         };
-        let workers = self.crew.workers.par_iter_mut().zip(batches.par_chunks(share));
+        let workers = self.worker_pool.workers.par_iter_mut().zip(batches.par_chunks(share));
         let logits: Vec<Vec<f64>> = workers.map(run).collect::<Result<_, Fault>>()?;
         let labels: Vec<usize> = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
-        snapped.meter.forward(labels.len());
-        Ok(Arc::new(Outputs { logits: logits.concat(), labels, classes: snapped.classes }))
+        prepared.counter.forward(labels.len());
+        Ok(Arc::new(Outputs { logits: logits.concat(), labels, classes: prepared.classes }))
     }
 
     fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault> {
         let batches = batches(self.groups, &self.own);
-        let share = |row: &usize| Share { examples: vec![*row], label: None };
+        let share = |row: &usize| ExampleShare { examples: vec![*row], label: None };
         let pieces: Vec<Batch> = rows.iter().flat_map(|row| cut(&batches, &share(row))).collect();
-        let snapped = self.snapped;
+        let prepared = self.prepared;
         let stop = self.stop;
-        let ground =
-            Ground { snapped, of: None, batches: &pieces.iter().collect::<Vec<_>>(), base: None, stop };
-        let logits = self.crew.lead().backend.logits(ground)?;
+        let context = GroupContext {
+            prepared,
+            of: None,
+            batches: &pieces.iter().collect::<Vec<_>>(),
+            base: None,
+            stop,
+        };
+        let logits = self.worker_pool.lead().backend.logits(context)?;
         let labels = pieces.iter().flat_map(|piece| &piece.labels).copied().collect();
-        Ok(Outputs { logits, labels, classes: snapped.classes })
+        Ok(Outputs { logits, labels, classes: prepared.classes })
     }
 
-    fn slope(&mut self, of: Option<&str>) -> Result<Slope, Fault> {
+    fn slope(&mut self, of: Option<&str>) -> Result<GradientSummary, Fault> {
         let groups = self.named(of)?;
         match self.kept.take() {
             Some((known, base)) if known == groups => {
@@ -171,24 +178,24 @@ impl<B: Backend> Landscape for Model<'_, B> {
                 return Ok(slope);
             }
             Some((_, base)) => {
-                let worker = self.crew.lead();
+                let worker = self.worker_pool.lead();
                 let room = worker.backend.reclaim(base.vector);
                 worker.gradient = worker.gradient.take().or(room);
             }
             None => {}
         }
-        let snapped = self.snapped;
+        let prepared = self.prepared;
         let stop = self.stop;
         let batches = batches(self.groups, &groups);
-        let ground = Ground { snapped, of: Some(&groups), batches: &batches, base: None, stop };
-        let alone = self.crew.workers.len() == 1;
-        let worker = self.crew.lead();
-        let losses = worker.find_gradient(ground, At::Start)?;
+        let context = GroupContext { prepared, of: Some(&groups), batches: &batches, base: None, stop };
+        let alone = self.worker_pool.workers.len() == 1;
+        let worker = self.worker_pool.lead();
+        let losses = worker.find_gradient(context, At::Start)?;
         let Some(gradient) = worker.gradient.take() else { return Err(Fault::internal("no gradient")) };
         let backend = &worker.backend;
-        let squares = backend.squares(snapped, &gradient)?;
-        snapped.meter.pass();
-        let slope = Slope { loss: backend.loss(losses)?, norms: backend.norms(squares)? };
+        let squares = backend.squares(prepared, &gradient)?;
+        prepared.counter.pass();
+        let slope = GradientSummary { loss: backend.loss(losses)?, norms: backend.norms(squares)? };
         let vector = backend.share(gradient, alone)?;
         *self.kept = Some((groups, Base { slope: slope.clone(), vector }));
         Ok(slope)
@@ -197,24 +204,24 @@ impl<B: Backend> Landscape for Model<'_, B> {
     fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault> {
         let batches = batches(self.groups, &self.own);
         let base = self.kept.as_ref().map(|(of, base)| (base, *of == self.own));
-        let snapped = self.snapped;
+        let prepared = self.prepared;
         let of = Some(&self.own);
         let stop = self.stop;
-        let ground = Ground { snapped, of, batches: &batches, base, stop };
-        let run = |worker: &mut Worker<B>, draws: &mut dyn Iterator<Item = u32>| {
-            let mut walker = Walker::new(ground, worker);
+        let context = GroupContext { prepared, of, batches: &batches, base, stop };
+        let run = |worker: &mut PointBuffers<B>, draws: &mut dyn Iterator<Item = u32>| {
+            let mut perturbation = Perturbation::new(context, worker);
             for draw in draws {
-                ground.stop.check()?;
-                walker.reset();
-                job(&mut walker, draw)?;
+                context.stop.check()?;
+                perturbation.reset();
+                job(&mut perturbation, draw)?;
             }
             Ok(())
         };
         if draws.len() == 1 {
-            return run(self.crew.lead(), &mut draws.iter().copied());
+            return run(self.worker_pool.lead(), &mut draws.iter().copied());
         }
-        let lanes = self.crew.workers.len();
-        let workers = self.crew.workers.par_iter_mut().enumerate();
+        let lanes = self.worker_pool.workers.len();
+        let workers = self.worker_pool.workers.par_iter_mut().enumerate();
         let ends: Vec<Result<(), Fault>> = workers
             .map(|(lane, worker)| run(worker, &mut draws.iter().copied().skip(lane).step_by(lanes)))
             .collect();
@@ -225,28 +232,28 @@ impl<B: Backend> Landscape for Model<'_, B> {
         examples::keys(self.groups[self.own.clone()].iter().flat_map(|group| &group.contents))
     }
 
-    fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault> {
+    fn squares(&mut self, parts: &[ExampleShare]) -> Result<Vec<f64>, Fault> {
         Ok(self.of_parts(parts, false)?.into_iter().map(|[square, _]| square).collect())
     }
 
-    fn squares_and_products(&mut self, parts: &[Share]) -> Result<Vec<[f64; 2]>, Fault> {
+    fn squares_and_products(&mut self, parts: &[ExampleShare]) -> Result<Vec<[f64; 2]>, Fault> {
         self.slope(None)?;
         self.of_parts(parts, true)
     }
 
     fn path_norm(&mut self) -> Option<f64> {
-        let ones = self.crew.network.ones()?;
-        let squared: Vec<B::Element> = self.snapped.weights.data.iter().map(|w| *w * *w).collect();
-        self.snapped.meter.pass();
-        self.snapped.meter.forward(1);
-        let mut pass = B::Element::pass(&*self.crew.network, 1);
+        let ones = self.worker_pool.network.ones()?;
+        let squared: Vec<B::Element> = self.prepared.weights.data.iter().map(|w| *w * *w).collect();
+        self.prepared.counter.pass();
+        self.prepared.counter.forward(1);
+        let mut pass = B::Element::pass(&*self.worker_pool.network, 1);
         let logits = pass.forward(&squared, &[&ones], false);
         Some(logits.iter().map(|z| z.wide()).sum())
     }
 }
 
 /// The examples of a part, with its label if it has one.
-fn cut(batches: &[&Batch], part: &Share) -> Vec<Batch> {
+fn cut(batches: &[&Batch], part: &ExampleShare) -> Vec<Batch> {
     let mut found = examples::pick(batches, &part.examples);
     if let Some(label) = part.label {
         found.iter_mut().for_each(|batch| batch.labels.fill(label));

@@ -4,25 +4,25 @@
 //! Owns: the order of measures and what they share. May not touch: snapshots, time.
 
 use crate::device::slot::Slot;
-use crate::measure::{Chosen, Common, Cost, Ground};
+use crate::measure::{Chosen, Common, Cost, RunSize};
 use crate::network::batch::Batch;
 use crate::network::examples::{self, Content};
 use crate::network::footprint::Footprint;
 use crate::network::{Network, Product, autograd};
 use crate::spectrum::{self, Shape};
-use clino_domain::{Admitted, Fault, FaultKind, Needs, Planned, Precision, Prepared, Work};
+use clino_domain::{Fault, FaultKind, Needs, Planned, Precision, PreparedModel, ValidatedRun, Work};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What the engine keeps of a run.
-pub struct Plan {
+pub struct PreparedRun {
     /// Network of the model.
     pub network: Arc<dyn Network>,
     /// The same model in candle, for GPUs; `None` where it is not written.
-    pub twin: Option<Arc<autograd::Model>>,
+    pub autograd: Option<Arc<autograd::CandleModel>>,
     /// Probe groups.
-    pub groups: Vec<Group>,
+    pub groups: Vec<PreparedGroup>,
     /// From the cheapest to the most expensive.
     pub measures: Vec<Chosen>,
     /// What each of them will do on one group, less what those before it have made.
@@ -37,17 +37,17 @@ pub struct Plan {
     pub gpu_only: bool,
     /// What of the specification may differ from what its author expects.
     pub warnings: Vec<String>,
-    ground: Ground,
+    run_size: RunSize,
     /// Precision in which the run is measured; never auto.
     pub precision: Precision,
 }
 
-impl Plan {
-    /// What was prepared for an admitted run.
+impl PreparedRun {
+    /// What was prepared for a validated run.
     ///
     /// # Errors
-    /// [`FaultKind::Internal`] for a run that something else admitted.
-    pub fn of(run: &Admitted) -> Result<Arc<Self>, Fault> {
+    /// [`FaultKind::Internal`] for a run that something else validated.
+    pub fn of(run: &ValidatedRun) -> Result<Arc<Self>, Fault> {
         let plan = run.prepared.0.clone().downcast::<Self>();
         plan.map_err(|_| Fault::internal("the run was admitted by another engine"))
     }
@@ -55,16 +55,16 @@ impl Plan {
     /// Puts measures in order and counts what each will do.
     pub fn new(
         network: Arc<dyn Network>,
-        twin: Option<Arc<autograd::Model>>,
-        groups: Vec<Group>,
+        autograd: Option<Arc<autograd::CandleModel>>,
+        groups: Vec<PreparedGroup>,
         chosen: Vec<Chosen>,
         precision: Precision,
     ) -> Self {
-        let mut ground = ground(&*network, &groups, precision);
-        ground.init = chosen.iter().any(|measure| measure.needs().init || measure.needs().init_if_given);
-        let dear = |cost: &Cost| ground.operations(cost.total());
+        let mut run_size = run_size(&*network, &groups, precision);
+        run_size.init = chosen.iter().any(|measure| measure.needs().init || measure.needs().init_if_given);
+        let dear = |cost: &Cost| run_size.operations(cost.total());
         let mut costs: Vec<(Cost, Chosen)> =
-            chosen.into_iter().map(|measure| (measure.cost(&ground), measure)).collect();
+            chosen.into_iter().map(|measure| (measure.cost(&run_size), measure)).collect();
         costs.sort_by(|(a, _), (b, _)| dear(a).total_cmp(&dear(b)));
         let mut done = HashSet::new();
         let works = costs.iter().map(|(cost, _)| cost.after(&mut done)).collect();
@@ -75,7 +75,7 @@ impl Plan {
         let elements = measures.iter().any(|measure| measure.needs().elements);
         Self {
             network,
-            twin,
+            autograd,
             groups,
             measures,
             works,
@@ -84,7 +84,7 @@ impl Plan {
             elements,
             gpu_only: false,
             warnings: Vec::new(),
-            ground,
+            run_size,
             precision,
         }
     }
@@ -94,20 +94,20 @@ impl Plan {
     /// # Errors
     /// [`FaultKind::Precondition`] for an architecture that is not written for GPUs, [`FaultKind::Exhausted`] with the
     /// sum of what it takes.
-    pub fn fits(&self, room: u64) -> Result<&Arc<autograd::Model>, Fault> {
+    pub fn fits(&self, room: u64) -> Result<&Arc<autograd::CandleModel>, Fault> {
         let size = element_bytes(self.precision) as u64;
-        let kept = self.measures.iter().map(|measure| measure.vectors(&self.ground)).max();
+        let kept = self.measures.iter().map(|measure| measure.vectors(&self.run_size)).max();
         let batches = self.groups.iter().flat_map(|group| &group.batches);
         Footprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches).admit(room)?;
         let missing = || Fault::new(FaultKind::Precondition, "this architecture does not run on GPUs yet");
-        self.twin.as_ref().ok_or_else(missing)
+        self.autograd.as_ref().ok_or_else(missing)
     }
 
     /// What is known of the run from now on.
-    pub fn admit(self, model_type: String) -> Admitted {
+    pub fn validated(self, model_type: String) -> ValidatedRun {
         let needs: Vec<Needs> = self.measures.iter().map(Chosen::needs).collect();
         let planned = |work: &Work| Planned { work: *work, counted: false, seconds: None };
-        Admitted {
+        ValidatedRun {
             model_type,
             layout: self.network.layout().clone(),
             measures: self.measures.iter().map(Chosen::request).collect(),
@@ -118,7 +118,7 @@ impl Plan {
             needs_init: needs.iter().any(|needs| needs.init || needs.init_if_given),
             needs_previous: needs.iter().any(|needs| needs.previous || needs.previous_if_given),
             needs,
-            prepared: Prepared(Arc::new(self)),
+            prepared: PreparedModel(Arc::new(self)),
         }
     }
 
@@ -130,7 +130,7 @@ impl Plan {
 
     /// Floating-point operations of a measure on a few groups, roughly.
     pub fn operations(&self, measure: usize, groups: &Range<usize>) -> f64 {
-        self.ground.operations(self.share(self.works[measure], groups))
+        self.run_size.operations(self.share(self.works[measure], groups))
     }
 
     /// What a measure will do on a few groups that come after one another, and then on all of them. A single group is all
@@ -145,7 +145,7 @@ impl Plan {
 
     /// Work on a few groups, in forwards and backwards over all examples.
     fn share(&self, work: Work, groups: &Range<usize>) -> Work {
-        let share = self.examples(groups) as f64 / self.ground.examples.max(1) as f64;
+        let share = self.examples(groups) as f64 / self.run_size.examples.max(1) as f64;
         Work { forwards: share * work.forwards, backwards: share * work.backwards, ..work }
     }
 }
@@ -155,7 +155,7 @@ fn element_bytes(precision: Precision) -> usize {
 }
 
 /// What the plan goes by.
-fn ground(network: &dyn Network, groups: &[Group], precision: Precision) -> Ground {
+fn run_size(network: &dyn Network, groups: &[PreparedGroup], precision: Precision) -> RunSize {
     let batches = || groups.iter().flat_map(|group| &group.batches);
     let products = batches().flat_map(|batch| network.products(batch));
     let slots = network.layout().slots();
@@ -163,7 +163,7 @@ fn ground(network: &dyn Network, groups: &[Group], precision: Precision) -> Grou
         let shape = |columns| Shape { rows: slot.rows, columns };
         slot.columns().map(shape).map(spectrum::operations)
     };
-    Ground {
+    RunSize {
         examples: batches().map(|batch| batch.labels.len()).sum(),
         classes: network.classes(),
         spectra: slots.iter().filter_map(spectrum).sum(),
@@ -176,7 +176,7 @@ fn ground(network: &dyn Network, groups: &[Group], precision: Precision) -> Grou
 }
 
 /// A probe group, checked and cut.
-pub struct Group {
+pub struct PreparedGroup {
     /// Unique in its run.
     pub name: String,
     /// Batches of the examples of the group.
@@ -185,7 +185,7 @@ pub struct Group {
     pub contents: Vec<Content>,
 }
 
-impl Group {
+impl PreparedGroup {
     /// Of these examples.
     pub fn new(name: String, batches: Vec<Batch>) -> Self {
         let contents = examples::contents(&batches);

@@ -1,15 +1,18 @@
 //! A landscape with known answers: L(w0 + d) = base + g · d + ½ d · diag(h) d, over two tensors.
 //!
-//! Owns: the ground on which every measure is proved before it meets a network. May not touch: measures.
+//! Owns: the landscape on which every measure is proved before it meets a network. May not touch: measures.
 
-use crate::device::ascent::{Order, Reached, Unit};
+use crate::device::ascent::{AscentJob, Reached, StepUnit};
 use crate::device::cpu;
 use crate::device::filter;
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
 use crate::device::norms::Norms;
 use crate::device::slot::Slot;
-use crate::landscape::{Along, Job, Kept, Landscape, Matrices, Point, Position, Share, Slope, Vectors, View};
+use crate::landscape::{
+    Along, ExampleShare, GradientSummary, Job, Landscape, Matrices, Point, PointView, Position, VectorId,
+    Vectors,
+};
 use crate::outputs::Outputs;
 use crate::spectrum::{self, Shape, Spectrum};
 use clino_domain::{Against, Fault, Moments, Move, TensorStatistics};
@@ -28,9 +31,9 @@ pub struct Quadratic {
     pub seed: u64,
     pub logits: Outputs,
     /// ‖gradient‖² of a part of the examples; by default that of the whole.
-    pub square: fn(&Share) -> Option<f64>,
+    pub square: fn(&ExampleShare) -> Option<f64>,
     /// Its product with the gradient of the whole; by default that of the whole with itself.
-    pub product: fn(&Share) -> Option<f64>,
+    pub product: fn(&ExampleShare) -> Option<f64>,
     norms: Norms,
     slots: Vec<Slot>,
     statistics: Vec<TensorStatistics>,
@@ -46,7 +49,7 @@ impl Quadratic {
         let statistics = Default::default();
         let init = Default::default();
         let previous = Default::default();
-        let none: fn(&Share) -> Option<f64> = |_| None;
+        let none: fn(&ExampleShare) -> Option<f64> = |_| None;
         let rows = if (w0.len() - split).is_multiple_of(2) { 2 } else { 1 };
         let seed = 7;
         let mut new = Self {
@@ -192,12 +195,12 @@ impl Landscape for Quadratic {
         Ok(Outputs { logits: rows.iter().flat_map(row).collect(), labels, classes: *classes })
     }
 
-    fn slope(&mut self, _: Option<&str>) -> Result<Slope, Fault> {
-        Ok(Slope { loss: self.base(), norms: cpu::norms(&self.slots, &self.slope) })
+    fn slope(&mut self, _: Option<&str>) -> Result<GradientSummary, Fault> {
+        Ok(GradientSummary { loss: self.base(), norms: cpu::norms(&self.slots, &self.slope) })
     }
 
     fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault> {
-        let at = |draw: &u32| job(&mut Place::new(self), *draw);
+        let at = |draw: &u32| job(&mut QuadraticPoint::new(self), *draw);
         draws.iter().try_for_each(at)
     }
 
@@ -205,15 +208,15 @@ impl Landscape for Quadratic {
         (0..self.logits.labels.len() as u64).collect()
     }
 
-    fn squares(&mut self, parts: &[Share]) -> Result<Vec<f64>, Fault> {
+    fn squares(&mut self, parts: &[ExampleShare]) -> Result<Vec<f64>, Fault> {
         let whole: f64 = self.slope.iter().map(|g| g * g).sum();
         Ok(parts.iter().map(|part| (self.square)(part).unwrap_or(whole)).collect())
     }
 
-    fn squares_and_products(&mut self, parts: &[Share]) -> Result<Vec<[f64; 2]>, Fault> {
+    fn squares_and_products(&mut self, parts: &[ExampleShare]) -> Result<Vec<[f64; 2]>, Fault> {
         let whole: f64 = self.slope.iter().map(|g| g * g).sum();
         let squares = self.squares(parts)?;
-        let product = |part: &Share| (self.product)(part).unwrap_or(whole);
+        let product = |part: &ExampleShare| (self.product)(part).unwrap_or(whole);
         Ok(squares.into_iter().zip(parts).map(|(square, part)| [square, product(part)]).collect())
     }
 
@@ -222,9 +225,9 @@ impl Landscape for Quadratic {
     }
 }
 
-struct Place<'a> {
+struct QuadraticPoint<'a> {
     of: &'a Quadratic,
-    metric: Metric,
+    metric: ParameterMetric,
     u: Vec<f64>,
     /// What `stretch` scales.
     whole: Vec<f64>,
@@ -232,13 +235,13 @@ struct Place<'a> {
     kept: Vec<Vec<f64>>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> QuadraticPoint<'a> {
     fn new(of: &'a Quadratic) -> Self {
         let zero = vec![0.0; of.w0.len()];
         let u = zero.clone();
         let whole = zero.clone();
         let gradient = zero;
-        Self { of, metric: Metric::Plain, u, whole, gradient, kept: Vec::new() }
+        Self { of, metric: ParameterMetric::Plain, u, whole, gradient, kept: Vec::new() }
     }
 
     fn set(&mut self, u: Vec<f64>) {
@@ -263,8 +266,8 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Point for Place<'_> {
-    fn measure_in(&mut self, metric: Metric) {
+impl Point for QuadraticPoint<'_> {
+    fn measure_in(&mut self, metric: ParameterMetric) {
         self.metric = metric;
         self.set(vec![0.0; self.of.w0.len()]);
     }
@@ -320,13 +323,13 @@ impl Point for Place<'_> {
         self.u = self.scaled(&self.u, factors);
     }
 
-    fn gradient(&mut self) -> Result<Slope, Fault> {
+    fn gradient(&mut self) -> Result<GradientSummary, Fault> {
         let units = self.units();
         let delta = self.delta();
         let terms = delta.iter().zip(&self.of.slope).zip(&self.of.curvature);
         self.gradient = terms.zip(units).map(|(((d, g), h), t)| (g + h * d) * t).collect();
         let norms = cpu::norms(&self.of.slots, &self.gradient);
-        Ok(Slope { loss: self.of.base() + self.of.rise(&delta), norms })
+        Ok(GradientSummary { loss: self.of.base() + self.of.rise(&delta), norms })
     }
 
     fn ascend(&mut self, scales: &[f64]) -> Result<Norms, Fault> {
@@ -343,10 +346,10 @@ impl Point for Place<'_> {
         Ok(())
     }
 
-    fn carry_out(&mut self, order: &Order<'_>) -> Result<Reached, Fault> {
+    fn carry_out(&mut self, order: &AscentJob<'_>) -> Result<Reached, Fault> {
         let scales = match order.unit {
-            Unit::Absolute => vec![order.noise; order.radii.len()],
-            Unit::Radius => order.scales(order.noise, &self.noise_norms(order.draw, Purpose::Gauss)?),
+            StepUnit::Absolute => vec![order.noise; order.radii.len()],
+            StepUnit::Radius => order.scales(order.noise, &self.noise_norms(order.draw, Purpose::Gauss)?),
         };
         self.perturb(order.draw, Purpose::Gauss, &scales);
         let mut displacement = 0.0;
@@ -360,50 +363,56 @@ impl Point for Place<'_> {
         Ok(Reached { loss: self.look()?.loss, displacement })
     }
 
-    fn look(&mut self) -> Result<View, Fault> {
+    fn look(&mut self) -> Result<PointView, Fault> {
         let rise = self.of.rise(&self.delta());
         // A prediction gets worse as the loss rises, smoothly, so that a fall of the accuracy has a place.
-        Ok(View { loss: self.of.base() + rise, accuracy: (-rise.abs()).exp() })
+        Ok(PointView { loss: self.of.base() + rise, accuracy: (-rise.abs()).exp() })
     }
 }
 
-impl Vectors for Place<'_> {
-    fn keep_gradient(&mut self) -> Kept {
+impl Vectors for QuadraticPoint<'_> {
+    fn keep_gradient(&mut self) -> VectorId {
         self.kept.push(self.gradient.clone());
-        Kept(self.kept.len() - 1)
+        VectorId(self.kept.len() - 1)
     }
 
-    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
+    fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<VectorId, Fault> {
         self.kept.push(self.of.noise(draw, purpose));
-        Ok(Kept(self.kept.len() - 1))
+        Ok(VectorId(self.kept.len() - 1))
     }
 
-    fn keep_zeros(&mut self) -> Result<Kept, Fault> {
+    fn keep_zeros(&mut self) -> Result<VectorId, Fault> {
         self.kept.push(vec![0.0; self.of.w0.len()]);
-        Ok(Kept(self.kept.len() - 1))
+        Ok(VectorId(self.kept.len() - 1))
     }
 
-    fn release(&mut self, Kept(vector): Kept) {
+    fn release(&mut self, VectorId(vector): VectorId) {
         self.kept[vector] = Vec::new();
     }
 
-    fn go(&mut self, Kept(vector): Kept, scale: f64) {
+    fn go(&mut self, VectorId(vector): VectorId, scale: f64) {
         self.set(self.kept[vector].clone());
         self.stretch(scale);
     }
 
-    fn scale(&mut self, Kept(vector): Kept, factor: f64) -> Result<(), Fault> {
+    fn scale(&mut self, VectorId(vector): VectorId, factor: f64) -> Result<(), Fault> {
         self.kept[vector].iter_mut().for_each(|x| *x *= factor);
         Ok(())
     }
 
-    fn combine(&mut self, Kept(to): Kept, keep: f64, Kept(from): Kept, factor: f64) -> Result<(), Fault> {
+    fn combine(
+        &mut self,
+        VectorId(to): VectorId,
+        keep: f64,
+        VectorId(from): VectorId,
+        factor: f64,
+    ) -> Result<(), Fault> {
         let from = self.kept[from].clone();
         self.kept[to].iter_mut().zip(from).for_each(|(x, y)| *x = keep * *x + factor * y);
         Ok(())
     }
 
-    fn product(&mut self, Kept(a): Kept, Kept(b): Kept) -> Result<f64, Fault> {
+    fn product(&mut self, VectorId(a): VectorId, VectorId(b): VectorId) -> Result<f64, Fault> {
         Ok(self.kept[a].iter().zip(&self.kept[b]).map(|(a, b)| a * b).sum())
     }
 

@@ -3,11 +3,11 @@
 //! Owns: that order of calls. May not touch: anything else.
 
 use crate::engine::{Arrived, Engine};
-use crate::examine::Examination;
 use crate::scope::Hints;
 use crate::stop::Stop;
 use crate::task::Limits;
-use clino_domain::{Examiner, Fault, Reading, References, RunSpec, Snapshot};
+use crate::validate::Validator;
+use clino_domain::{Fault, Reading, References, RunSpec, RunValidator, Snapshot};
 
 /// Every reading of a snapshot, in the order of their cost, made by `threads` of the CPU; the numbers do not depend on how many.
 /// `max_seconds` of a measure does not end it: there is no clock here.
@@ -21,10 +21,10 @@ pub fn readings(
     references: References,
     threads: usize,
 ) -> Result<Vec<Reading>, Fault> {
-    let admitted = Examination.examine(spec)?;
+    let validated = Validator.validate(spec)?;
     let engine = Engine::new(threads)?;
     let mut session =
-        engine.take(&admitted, spec.seed, Arrived { snapshot, references, statistics: None })?;
+        engine.take(&validated, spec.seed, Arrived { snapshot, references, statistics: None })?;
     let mut hints = Hints::default();
     let stop = Stop::default();
     let limits = || Limits { stop: &stop, clock: &|| 0.0 };

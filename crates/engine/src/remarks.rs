@@ -1,10 +1,10 @@
 //! What of a run's probe may differ from what its author expects, although it can be measured.
 //!
-//! Owns: these sentences. May not touch: what is refused (`examine` and the networks see to that).
+//! Owns: these sentences. May not touch: what is refused (`validate` and the networks see to that).
 
 use crate::network::Network;
 use crate::network::batch::{Batch, Inputs, Tokens};
-use crate::plan::Group;
+use crate::plan::PreparedGroup;
 use clino_domain::text::{listed, quoted, suggestion};
 use clino_domain::{ProbeGroup, RunSpec};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ const MOST: usize = 16;
 const MOST_NAMES: usize = 8;
 
 /// A sentence for each column that the model does not read, and one on padding that it does read.
-pub(super) fn remarks(spec: &RunSpec, network: &dyn Network, groups: &[Group]) -> Vec<String> {
+pub(super) fn remarks(spec: &RunSpec, network: &dyn Network, groups: &[PreparedGroup]) -> Vec<String> {
     let mut remarks = unread(&spec.groups, network.columns());
     remarks.extend(network.padding().and_then(|padding| padding_read(groups, padding)));
     remarks
@@ -44,12 +44,12 @@ fn named(groups: &[&str]) -> String {
 }
 
 /// Padding that is read as text: the mask does not hide it, or the row begins with it.
-fn padding_read(groups: &[Group], padding: u32) -> Option<String> {
+fn padding_read(groups: &[PreparedGroup], padding: u32) -> Option<String> {
     let rows = |batch: &Batch| match &batch.inputs {
         Inputs::Tokens(tokens) => (0..tokens.sequences.len()).filter(|i| reads(tokens, *i, padding)).count(),
         Inputs::Features(_) => 0,
     };
-    let count = |group: &Group| group.batches.iter().map(rows).sum::<usize>();
+    let count = |group: &PreparedGroup| group.batches.iter().map(rows).sum::<usize>();
     let found: Vec<(&str, usize)> = groups.iter().map(|group| (&*group.name, count(group))).collect();
     let of: Vec<&str> = found.iter().filter(|(_, rows)| *rows > 0).map(|(name, _)| *name).collect();
     let rows: usize = found.iter().map(|(_, rows)| rows).sum();
@@ -119,7 +119,7 @@ mod tests {
                 tensor("labels", &[2], &[0, 1]),
             ];
             let batches = network.batches(&group("en", tensors)).unwrap();
-            padding_read(&[Group::new("en".into(), batches)], 0)
+            padding_read(&[PreparedGroup::new("en".into(), batches)], 0)
         };
         let rows = |rows: usize| {
             Some(format!(

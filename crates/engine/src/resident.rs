@@ -4,14 +4,14 @@
 
 use crate::backend::Backend;
 use crate::landscape::Landscape;
-use crate::measure::{Findings, Shortfall};
-use crate::model::{Crew, Kept, Model};
+use crate::measure::{Findings, MeasureError};
+use crate::model::{GroupLandscape, KeptGradient, WorkerPool};
 use crate::outputs::Outputs;
-use crate::plan::Plan;
-use crate::scope::{Hints, Memo, Scope};
+use crate::plan::PreparedRun;
+use crate::scope::{Hints, MeasureScope, SharedCache};
 use crate::stop::Stop;
 use crate::task::{Limits, Task};
-use crate::weights::{AnyPrecision, Snapped};
+use crate::weights::{AnyPrecision, PreparedSnapshot};
 use clino_domain::{Fault, Work};
 
 /// A snapshot in one of the two precisions, on some device.
@@ -23,13 +23,19 @@ pub trait Resident: Send {
     ///
     /// # Errors
     /// Those of the measure.
-    fn measure(&mut self, order: Order<'_>) -> Result<Findings, Shortfall>;
+    fn measure(&mut self, order: MeasureJob<'_>) -> Result<Findings, MeasureError>;
 
     /// Scores of a few examples of a group at w0, which rise; it counts for no reading.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested; a fault if the device is lost.
-    fn rows(&mut self, plan: &Plan, group: usize, rows: &[usize], stop: &Stop) -> Result<Outputs, Fault>;
+    fn rows(
+        &mut self,
+        plan: &PreparedRun,
+        group: usize,
+        rows: &[usize],
+        stop: &Stop,
+    ) -> Result<Outputs, Fault>;
 
     /// Work done since the last call, on a number of examples.
     fn work(&self, examples: usize) -> Work;
@@ -39,13 +45,13 @@ pub trait Resident: Send {
 }
 
 /// One measure on one landscape.
-pub struct Order<'a> {
+pub struct MeasureJob<'a> {
     /// Of the run.
-    pub plan: &'a Plan,
+    pub plan: &'a PreparedRun,
     /// What is to be made.
     pub task: &'a Task,
     /// Of its groups.
-    pub memo: &'a mut Memo,
+    pub cache: &'a mut SharedCache,
     /// Of the run.
     pub hints: &'a mut Hints,
     /// What it must keep to.
@@ -54,47 +60,53 @@ pub struct Order<'a> {
 
 /// See [`Resident`].
 pub struct OnDevice<B: Backend> {
-    snapped: Snapped<B::Element>,
-    crew: Crew<B>,
-    kept: Kept<B>,
+    prepared: PreparedSnapshot<B::Element>,
+    worker_pool: WorkerPool<B>,
+    kept: KeptGradient<B>,
 }
 
 impl<B: Backend> OnDevice<B> {
     /// A snapshot with workers that measure it.
-    pub fn new(snapped: Snapped<B::Element>, crew: Crew<B>) -> Self {
-        Self { snapped, crew, kept: None }
+    pub fn new(prepared: PreparedSnapshot<B::Element>, worker_pool: WorkerPool<B>) -> Self {
+        Self { prepared, worker_pool, kept: None }
     }
 }
 
 impl<B: Backend + 'static> Resident for OnDevice<B>
 where
-    AnyPrecision: From<Snapped<B::Element>>,
+    AnyPrecision: From<PreparedSnapshot<B::Element>>,
 {
     fn non_finite(&self) -> Option<(usize, &str)> {
-        self.snapped.weights.non_finite()
+        self.prepared.weights.non_finite()
     }
 
-    fn measure(&mut self, order: Order<'_>) -> Result<Findings, Shortfall> {
-        let Order { plan, task, memo, hints, limits } = order;
-        let mut model = Model {
-            snapped: &self.snapped,
+    fn measure(&mut self, order: MeasureJob<'_>) -> Result<Findings, MeasureError> {
+        let MeasureJob { plan, task, cache, hints, limits } = order;
+        let mut model = GroupLandscape {
+            prepared: &self.prepared,
             groups: &plan.groups,
             own: task.groups(),
-            crew: &mut self.crew,
+            worker_pool: &mut self.worker_pool,
             kept: &mut self.kept,
             stop: limits.stop,
         };
         let group = task.group.clone().unwrap_or_default();
-        let mut scope = Scope { landscape: &mut model, memo, hints, group, clock: limits.clock };
+        let mut scope = MeasureScope { landscape: &mut model, cache, hints, group, clock: limits.clock };
         plan.measures[task.chosen].measure(&mut scope)
     }
 
-    fn rows(&mut self, plan: &Plan, group: usize, rows: &[usize], stop: &Stop) -> Result<Outputs, Fault> {
-        let mut model = Model {
-            snapped: &self.snapped,
+    fn rows(
+        &mut self,
+        plan: &PreparedRun,
+        group: usize,
+        rows: &[usize],
+        stop: &Stop,
+    ) -> Result<Outputs, Fault> {
+        let mut model = GroupLandscape {
+            prepared: &self.prepared,
             groups: &plan.groups,
             own: group..group + 1,
-            crew: &mut self.crew,
+            worker_pool: &mut self.worker_pool,
             kept: &mut self.kept,
             stop,
         };
@@ -102,13 +114,13 @@ where
     }
 
     fn work(&self, examples: usize) -> Work {
-        self.snapped.meter.take(examples)
+        self.prepared.counter.take(examples)
     }
 
     fn into_snapshot(self: Box<Self>) -> AnyPrecision {
-        let Self { snapped, crew, kept } = *self;
+        let Self { prepared, worker_pool, kept } = *self;
         drop(kept);
-        drop(crew);
-        snapped.into()
+        drop(worker_pool);
+        prepared.into()
     }
 }

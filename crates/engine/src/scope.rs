@@ -2,7 +2,7 @@
 //!
 //! Owns: the memory of a snapshot, and what it leaves for the next. May not touch: what is remembered.
 
-use crate::landscape::{Landscape, Point, Slope};
+use crate::landscape::{GradientSummary, Landscape, Point};
 use crate::outputs::Outputs;
 use clino_domain::Fault;
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +21,7 @@ pub struct AscentKey {
 
 /// Result of one ascent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
+pub struct AscentResult {
     /// Loss at the end of the draw less the loss at w0.
     pub rise: f64,
     /// l2 norm of the displacement at the end.
@@ -30,11 +30,11 @@ pub struct Sample {
 
 /// What measures of one snapshot on one group have in common.
 #[derive(Debug, Default)]
-pub struct Memo {
+pub struct SharedCache {
     /// The base forward.
     pub outputs: Option<Arc<Outputs>>,
     /// Finished ascents: `sharpness`, its profile and the flat radius meet on the same radii and draws.
-    pub ascents: HashMap<AscentKey, Sample>,
+    pub ascents: HashMap<AscentKey, AscentResult>,
     /// ‖gradient‖² of an example with a label.
     pub squares: HashMap<(usize, usize), f64>,
 }
@@ -44,11 +44,11 @@ pub struct Memo {
 pub struct Hints(pub BTreeMap<String, f64>);
 
 /// A landscape with what its measures share.
-pub struct Scope<'a> {
+pub struct MeasureScope<'a> {
     /// The loss around this snapshot.
     pub landscape: &'a mut dyn Landscape,
     /// Shared between the measures of this snapshot on this group.
-    pub memo: &'a mut Memo,
+    pub cache: &'a mut SharedCache,
     /// Left by the run's last snapshot, for this one to leave to the next.
     pub hints: &'a mut Hints,
     /// Key of this group among the hints.
@@ -57,23 +57,23 @@ pub struct Scope<'a> {
     pub clock: &'a (dyn Fn() -> f64 + Sync),
 }
 
-impl Scope<'_> {
+impl MeasureScope<'_> {
     /// Scores at w0, computed once a snapshot.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
     pub fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
-        if self.memo.outputs.is_none() {
-            self.memo.outputs = Some(self.landscape.outputs()?);
+        if self.cache.outputs.is_none() {
+            self.cache.outputs = Some(self.landscape.outputs()?);
         }
-        Ok(self.memo.outputs.clone().unwrap_or_default())
+        Ok(self.cache.outputs.clone().unwrap_or_default())
     }
 
     /// The gradient at w0, computed once a snapshot.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    pub fn slope(&mut self) -> Result<Slope, Fault> {
+    pub fn slope(&mut self) -> Result<GradientSummary, Fault> {
         self.landscape.slope(None)
     }
 

@@ -3,18 +3,18 @@
 //! Owns: the order of readings, what they share. May not touch: time and channels; the caller does the timing.
 
 use crate::engine::{Arrived, Engine};
-use crate::measure::{Findings, Shortfall};
+use crate::measure::{Findings, MeasureError};
 use crate::model_check::compare;
 use crate::outputs::Outputs;
 use crate::placement::Placement;
-use crate::plan::Plan;
-use crate::resident::{Order, Resident};
-use crate::scope::{Hints, Memo};
+use crate::plan::PreparedRun;
+use crate::resident::{MeasureJob, Resident};
+use crate::scope::{Hints, SharedCache};
 use crate::stop::Stop;
 use crate::task::{Limits, Task};
 use clino_domain::reading::POOLED;
 use clino_domain::{
-    Admitted, Fault, FaultKind, ModelCheck, ModelChecked, Outcome, Reading, SnapshotRef, Work,
+    Fault, FaultKind, ModelCheck, ModelChecked, Outcome, Reading, SnapshotRef, ValidatedRun, Work,
 };
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// One snapshot in the engine. Readings come out one at a time, so that the caller can time them and stop between.
 pub struct Session<'e> {
     engine: &'e Engine,
-    plan: Arc<Plan>,
+    plan: Arc<PreparedRun>,
     at: SnapshotRef,
     /// `None` while it moves, and where no device may hold it.
     resident: Option<Box<dyn Resident>>,
@@ -31,18 +31,18 @@ pub struct Session<'e> {
     instead: Option<String>,
     /// Whether its parameters were on the GPUs before it was taken up.
     pub carried: bool,
-    memos: HashMap<(usize, usize), Memo>,
+    memos: HashMap<(usize, usize), SharedCache>,
     /// By measure and groups: with a single group, the pooled one is the same.
-    found: HashMap<(usize, usize, usize), Result<Findings, Shortfall>>,
+    found: HashMap<(usize, usize, usize), Result<Findings, MeasureError>>,
 }
 
 impl Engine {
-    /// Takes up a snapshot of an admitted run.
+    /// Takes up a snapshot of a validated run.
     ///
     /// # Errors
     /// Those of [`clino_domain::Layout::arrange`].
-    pub fn take(&self, run: &Admitted, seed: u64, arrived: Arrived) -> Result<Session<'_>, Fault> {
-        let plan = Plan::of(run)?;
+    pub fn take(&self, run: &ValidatedRun, seed: u64, arrived: Arrived) -> Result<Session<'_>, Fault> {
+        let plan = PreparedRun::of(run)?;
         let at = arrived.snapshot.header().at;
         let Placement { resident, instead, carried } = self.place(&plan, arrived, seed)?;
         Ok(Session {
@@ -133,54 +133,54 @@ impl Session<'_> {
         };
         let examples = self.plan.examples(&task.groups);
         let work = self.resident.as_ref().map_or(Work::default(), |resident| resident.work(examples));
-        if let Err(Shortfall::Fault(fault)) = &found {
+        if let Err(MeasureError::Fault(fault)) = &found {
             self.move_on(fault.kind);
         }
         let blank = Reading { work, ..self.blank(task) };
-        if let Err(Shortfall::Fault(fault)) = &found
+        if let Err(MeasureError::Fault(fault)) = &found
             && fault.kind == FaultKind::Cancelled
         {
             return Err(fault.clone());
         }
         // What failed is tried again, as it may be on another device then.
-        let settled = !matches!(found, Err(Shortfall::Fault(_)));
+        let settled = !matches!(found, Err(MeasureError::Fault(_)));
         if settled && self.plan.groups.len() == 1 && task.group.is_some() {
             self.found.entry(key).or_insert_with(|| found.clone());
         }
         Ok(match found {
             Ok(findings) => filled(blank, findings),
-            Err(Shortfall::Undefined(reason)) => {
+            Err(MeasureError::Undefined(reason)) => {
                 Reading { outcome: Outcome::Undefined, reason: Some(reason), ..blank }
             }
-            Err(Shortfall::Unavailable(reason)) => {
+            Err(MeasureError::Unavailable(reason)) => {
                 Reading { outcome: Outcome::Unavailable, reason: Some(reason), ..blank }
             }
-            Err(Shortfall::Fault(fault)) => {
+            Err(MeasureError::Fault(fault)) => {
                 Reading { outcome: Outcome::Failed, reason: Some(fault.message), ..blank }
             }
         })
     }
 
-    fn find(&mut self, task: &Task, hints: &mut Hints, limits: Limits<'_>) -> Result<Findings, Shortfall> {
+    fn find(&mut self, task: &Task, hints: &mut Hints, limits: Limits<'_>) -> Result<Findings, MeasureError> {
         let Some(resident) = &mut self.resident else {
             let reason = self.instead.clone().unwrap_or_else(|| "no device holds the snapshot".into());
-            return Err(Shortfall::Unavailable(reason));
+            return Err(MeasureError::Unavailable(reason));
         };
         if let Some((count, first)) = resident.non_finite() {
             let total = self.plan.network.layout().total();
             let reason = format!("{count} of {total} parameters are not finite, the first in {first}");
-            return Err(Shortfall::Undefined(reason));
+            return Err(MeasureError::Undefined(reason));
         }
         // Keyed by the groups themselves: with a single group, it and the pooled one share everything.
         let key = (task.groups.start, task.groups.end);
         if task.groups.len() > 1 {
             let joined = joined(&self.memos, &task.groups).unwrap_or_default();
-            let memo = self.memos.entry(key).or_default();
-            memo.outputs = memo.outputs.take().or(joined.outputs);
-            memo.squares.extend(joined.squares);
+            let cache = self.memos.entry(key).or_default();
+            cache.outputs = cache.outputs.take().or(joined.outputs);
+            cache.squares.extend(joined.squares);
         }
-        let memo = self.memos.entry(key).or_default();
-        let order = Order { plan: &self.plan, task, memo, hints, limits };
+        let cache = self.memos.entry(key).or_default();
+        let order = MeasureJob { plan: &self.plan, task, cache, hints, limits };
         self.engine.install(|| resident.measure(order))
     }
 
@@ -209,21 +209,21 @@ impl Session<'_> {
 }
 
 /// What the groups of a pooled one have found by themselves, when each of them has had its forward.
-fn joined(memos: &HashMap<(usize, usize), Memo>, groups: &Range<usize>) -> Option<Memo> {
+fn joined(memos: &HashMap<(usize, usize), SharedCache>, groups: &Range<usize>) -> Option<SharedCache> {
     let parts = groups.clone().map(|i| memos.get(&(i, i + 1)));
     let parts = parts.collect::<Option<Vec<_>>>()?;
-    let outputs = parts.iter().map(|memo| memo.outputs.as_deref()).collect::<Option<Vec<_>>>()?;
+    let outputs = parts.iter().map(|cache| cache.outputs.as_deref()).collect::<Option<Vec<_>>>()?;
     let mut joined = Outputs { classes: outputs.first()?.classes, ..Outputs::default() };
     let mut squares = HashMap::new();
-    for (part, memo) in outputs.into_iter().zip(parts) {
+    for (part, cache) in outputs.into_iter().zip(parts) {
         let first = joined.labels.len();
         let moved =
-            memo.squares.iter().map(|((example, label), square)| ((first + example, *label), *square));
+            cache.squares.iter().map(|((example, label), square)| ((first + example, *label), *square));
         squares.extend(moved);
         joined.logits.extend(&part.logits);
         joined.labels.extend(&part.labels);
     }
-    Some(Memo { outputs: Some(Arc::new(joined)), squares, ..Memo::default() })
+    Some(SharedCache { outputs: Some(Arc::new(joined)), squares, ..SharedCache::default() })
 }
 
 fn filled(blank: Reading, findings: Findings) -> Reading {

@@ -4,7 +4,7 @@
 //!
 //! Owns: Gram matrices and their eigenvalues. May not touch: what is read off a spectrum.
 
-use crate::device::gemm::{How, View, ViewMut, multiply};
+use crate::device::gemm::{How, MatrixView, MatrixViewMut, multiply};
 #[cfg(test)]
 use crate::device::real::Real;
 use clino_domain::Fault;
@@ -68,14 +68,14 @@ pub fn of(
             let block = &mut block[..here * columns];
             read(first * columns, block)?;
             frobenius += square(block);
-            let a = View::rows(block, (here, columns), columns);
+            let a = MatrixView::rows(block, (here, columns), columns);
             add_product(&mut gram, side, a.t(), a);
         }
     } else {
         let mut whole = vec![0.0; rows * columns];
         read(0, &mut whole)?;
         frobenius = square(&whole);
-        let a = View::rows(&whole, (rows, columns), columns);
+        let a = MatrixView::rows(&whole, (rows, columns), columns);
         add_product(&mut gram, side, a, a.t());
     }
     Ok(Spectrum { slot, squares: eigenvalues(&gram, side), frobenius })
@@ -92,8 +92,8 @@ fn square(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum()
 }
 
-fn add_product(gram: &mut [f64], side: usize, a: View<'_, f64>, b: View<'_, f64>) {
-    multiply(ViewMut::rows(gram, (side, side), side), a, b, How { scale: 1.0, add: true, threads: 1 });
+fn add_product(gram: &mut [f64], side: usize, a: MatrixView<'_, f64>, b: MatrixView<'_, f64>) {
+    multiply(MatrixViewMut::rows(gram, (side, side), side), a, b, How { scale: 1.0, add: true, threads: 1 });
 }
 
 /// Eigenvalues of a Gram matrix, greatest first, none below zero.

@@ -3,8 +3,8 @@
 
 use crate::*;
 use clino_domain::{
-    Alias, Delivery, Dtype, Examiner, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading,
-    RunLabel, RunSpec, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
+    Alias, Delivery, Dtype, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading, RunLabel,
+    RunSpec, RunValidator, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
 };
 use std::sync::Arc;
 
@@ -221,9 +221,9 @@ fn a_raised_stop_ends_a_session() {
         label: RunLabel::default(),
         policy: None,
     };
-    let admitted = Examination.examine(&run).unwrap();
+    let validated = Validator.validate(&run).unwrap();
     let engine = Engine::new(1).unwrap();
-    let mut session = engine.take(&admitted, 0, alone(plain(Dtype::F32))).unwrap();
+    let mut session = engine.take(&validated, 0, alone(plain(Dtype::F32))).unwrap();
     let stop = Stop::default();
     let task = session.tasks()[0].clone();
     assert!(session.measure(&task, &mut Hints::default(), limits(&stop)).is_ok());
@@ -252,11 +252,11 @@ fn draws_side_by_side_do_not_wait_for_each_other() {
             label: RunLabel::default(),
             policy: None,
         };
-        let admitted = Examination.examine(&run).unwrap();
+        let validated = Validator.validate(&run).unwrap();
         for _ in 0..40 {
-            let layout = admitted.layout.parameters().iter().cloned();
+            let layout = validated.layout.parameters().iter().cloned();
             let made = layout.map(|spec| (spec.clone(), values(spec.numel().unwrap() as usize, 1))).collect();
-            let mut session = engine.take(&admitted, 0, alone(snapshot(made, &[]))).unwrap();
+            let mut session = engine.take(&validated, 0, alone(snapshot(made, &[]))).unwrap();
             for task in session.tasks() {
                 session.measure(&task, &mut Hints::default(), limits(&Stop::default())).unwrap();
             }

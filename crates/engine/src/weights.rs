@@ -8,11 +8,11 @@ use crate::device::noise::{Draw, Purpose};
 use crate::device::norms::Norms;
 use crate::device::real::Real;
 use crate::device::slot::{Slot, Tie, mirror};
-use crate::gauge;
 use crate::landscape::{Matrices, Position};
-use crate::meter::Meter;
 use crate::network::layout::{ParameterLayout, Untied};
 use crate::spectrum::{self, Shape, Spectrum};
+use crate::streaming;
+use crate::work_counter::WorkCounter;
 use clino_domain::{
     Dtype, Fault, Layout, ParameterSource, References, Snapshot, Statistics, TensorStatistics,
 };
@@ -55,7 +55,7 @@ impl<T: Real> Weights<T> {
         let untied = layout.untie(&places, snapshot.manifest());
         let statistics = match known.filter(|known| known.fit(references)) {
             Some(known) => known,
-            None => Arc::new(gauge::of_all(&untied, &places, &snapshot, references)?),
+            None => Arc::new(streaming::of_all(&untied, &places, &snapshot, references)?),
         };
         let norms = Norms { squares: statistics.tensors.iter().map(|tensor| tensor.w.square).collect() };
         let (_, manifest, bytes) = snapshot.into_parts();
@@ -123,7 +123,7 @@ fn once<K: Hash + Eq, V>(known: &Known<K, V>, key: K, make: impl FnOnce() -> V) 
 }
 
 /// Everything that is the same for all groups of one snapshot.
-pub struct Snapped<T> {
+pub struct PreparedSnapshot<T> {
     /// Parameters of the snapshot, w0.
     pub weights: Weights<T>,
     /// Length of a row of logits.
@@ -131,7 +131,7 @@ pub struct Snapped<T> {
     /// Seed of the run.
     pub seed: u64,
     /// Counts what is done.
-    pub meter: Meter,
+    pub counter: WorkCounter,
     references: References,
     noise: Known<(u32, Purpose), Norms>,
     filters: Known<u32, Rows>,
@@ -142,32 +142,32 @@ pub struct Snapped<T> {
 /// A snapshot in one of the two precisions.
 pub enum AnyPrecision {
     /// A snapshot in f32.
-    F32(Snapped<f32>),
+    F32(PreparedSnapshot<f32>),
     /// A snapshot in f64.
-    F64(Snapped<f64>),
+    F64(PreparedSnapshot<f64>),
 }
 
-impl From<Snapped<f32>> for AnyPrecision {
-    fn from(snapped: Snapped<f32>) -> Self {
-        Self::F32(snapped)
+impl From<PreparedSnapshot<f32>> for AnyPrecision {
+    fn from(prepared: PreparedSnapshot<f32>) -> Self {
+        Self::F32(prepared)
     }
 }
 
-impl From<Snapped<f64>> for AnyPrecision {
-    fn from(snapped: Snapped<f64>) -> Self {
-        Self::F64(snapped)
+impl From<PreparedSnapshot<f64>> for AnyPrecision {
+    fn from(prepared: PreparedSnapshot<f64>) -> Self {
+        Self::F64(prepared)
     }
 }
 
-impl<T: Real> Snapped<T> {
+impl<T: Real> PreparedSnapshot<T> {
     /// Parameters with the references that measures look into while they run.
     pub fn new(weights: Weights<T>, classes: usize, seed: u64, references: References) -> Self {
-        let meter = Meter::default();
+        let counter = WorkCounter::default();
         let noise = Default::default();
         let filters = Default::default();
         let rows = Default::default();
         let spectra = Default::default();
-        Self { weights, classes, seed, meter, references, noise, filters, rows, spectra }
+        Self { weights, classes, seed, counter, references, noise, filters, rows, spectra }
     }
 
     /// A draw of this run's noise.
@@ -178,7 +178,7 @@ impl<T: Real> Snapped<T> {
     /// Norms of a draw's noise, kept for the other groups and measures of the snapshot.
     pub fn noise_norms(&self, index: u32, purpose: Purpose) -> Arc<Norms> {
         once(&self.noise, (index, purpose), || {
-            self.meter.pass();
+            self.counter.pass();
             cpu::noise_norms::<T>(&self.weights.slots, self.draw(index, purpose))
         })
     }
@@ -188,7 +188,7 @@ impl<T: Real> Snapped<T> {
         let slots = &self.weights.slots;
         let weights = once(&self.rows, (), || filter::row_norms(slots, &self.weights.data));
         once(&self.filters, index, || {
-            self.meter.pass();
+            self.counter.pass();
             filter::scales(
                 &weights,
                 &filter::noise_row_norms::<T>(slots, self.draw(index, Purpose::Direction)),
@@ -210,7 +210,7 @@ impl<T: Real> Snapped<T> {
                 all.for_each(|((out, w), before)| *out = T::of(w.wide() - before));
             })?;
         }
-        self.meter.pass();
+        self.counter.pass();
         Ok(Some(update))
     }
 
@@ -243,14 +243,14 @@ impl<T: Real> Snapped<T> {
         let matrices: Vec<usize> = (0..slots.len()).filter(|i| slots[*i].columns().is_some()).collect();
         let of = |slot: usize| {
             let shape = Shape { rows: slots[slot].rows, columns: slots[slot].columns().unwrap_or(0) };
-            self.meter.operations(spectrum::operations(shape));
+            self.counter.operations(spectrum::operations(shape));
             spectrum::of(slot, shape, |start, out| self.read(slot, init, start, out))
         };
         matrices.into_par_iter().map(of).collect()
     }
 }
 
-impl<T: Real> Position for Snapped<T> {
+impl<T: Real> Position for PreparedSnapshot<T> {
     fn slots(&self) -> &[Slot] {
         &self.weights.slots
     }
@@ -304,7 +304,7 @@ impl<T: Real> Position for Snapped<T> {
             })?;
             Ok(sum)
         };
-        self.meter.pass();
+        self.counter.pass();
         (0..self.weights.slots.len()).into_par_iter().map(of).collect::<Result<_, Fault>>().map(Some)
     }
 }

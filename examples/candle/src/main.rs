@@ -10,7 +10,7 @@ use clino_client::background::Sender;
 use clino_client::{Label, Plan};
 use clino_domain::{Dtype, Tensor};
 use clino_example_candle::network::Network;
-use clino_example_candle::text::{Batch, Text};
+use clino_example_candle::text::{Text, TextBatch};
 use clino_example_candle::train::Training;
 use std::error::Error;
 use std::path::Path;
@@ -42,13 +42,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let train = text.rows(&data.join("emoji8/train.tsv"))?;
     let config = std::fs::read_to_string(data.join("nano/config.json"))?;
 
-    let plan = Plan::new("candle", config).group("en", Batch::of(&dev[..PROBE]).tensors()?);
+    let plan = Plan::new("candle", config).group("en", TextBatch::of(&dev[..PROBE]).tensors()?);
     let sender = Sender::start(&options.addr, plan.measure("loss", []).measure("sharpness", []));
     let mut training = Training::new(Network::open(&data.join("nano/init.safetensors"), 2, 2)?)?;
     sender.snapshot(Label::initialization(), host_copy(training.network())?);
     for _ in 0..options.epochs {
         for rows in train.chunks(BATCH) {
-            let loss = training.step(&Batch::of(rows))?;
+            let loss = training.step(&TextBatch::of(rows))?;
             if training.steps().is_multiple_of(options.interval) {
                 println!("step {}: loss {loss:.4}", training.steps());
                 sender.snapshot(Label::step(training.steps()), host_copy(training.network())?);

@@ -2,7 +2,7 @@
 //!
 //! Owns: the forward pass and the parameters. May not touch: text, clino.
 
-use super::text::Batch;
+use super::text::TextBatch;
 use candle_core::{D, Device, Result, Tensor, Var, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,13 +34,13 @@ impl Network {
     }
 
     /// Mean cross-entropy of a batch.
-    pub fn loss(&self, batch: &Batch) -> Result<Tensor> {
+    pub fn loss(&self, batch: &TextBatch) -> Result<Tensor> {
         let labels = Tensor::from_slice(&batch.labels, batch.examples(), &Device::Cpu)?;
         candle_nn::loss::cross_entropy(&self.logits(batch)?, &labels)
     }
 
     /// Scores `[examples, classes]`.
-    pub fn logits(&self, batch: &Batch) -> Result<Tensor> {
+    pub fn logits(&self, batch: &TextBatch) -> Result<Tensor> {
         let shape = (batch.examples(), batch.tokens);
         let ids = Tensor::from_slice(&batch.ids, shape, &Device::Cpu)?;
         let mask = Tensor::from_slice(&batch.mask, shape, &Device::Cpu)?;

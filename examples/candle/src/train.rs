@@ -3,7 +3,7 @@
 //! Owns: the optimizer. May not touch: clino.
 
 use super::network::Network;
-use super::text::Batch;
+use super::text::TextBatch;
 use candle_core::{Result, Var, bail};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 
@@ -25,7 +25,7 @@ impl Training {
     }
 
     /// One step on a batch; gives the loss before it.
-    pub fn step(&mut self, batch: &Batch) -> Result<f32> {
+    pub fn step(&mut self, batch: &TextBatch) -> Result<f32> {
         let loss = self.network.loss(batch)?;
         let gradients = loss.backward()?;
         // A parameter that the graph lost would silently stay at its initial value.

@@ -5,7 +5,7 @@ use candle_core::Var;
 use clino_domain::{Dtype, ProbeGroup, Snapshot, SnapshotHeader, Tensor};
 use clino_engine::Gradients;
 use clino_example_candle::network::Network;
-use clino_example_candle::text::{Batch, Row, Text};
+use clino_example_candle::text::{LabelledText, Text, TextBatch};
 use clino_example_candle::train::Training;
 use clino_example_candle::unigram::Unigram;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn data(name: &str) -> PathBuf {
     root().join("examples/data").join(name)
 }
 
-fn english() -> Vec<Row> {
+fn english() -> Vec<LabelledText> {
     Text::open(&data("nano")).unwrap().rows(&data("emoji8/train.tsv")).unwrap()
 }
 
@@ -56,7 +56,7 @@ fn the_network_is_the_one_of_the_oracle() {
         serde_json::from_slice(&std::fs::read(case.join("expected.json")).unwrap()).unwrap();
     for run in ["run1", "run2", "run3"] {
         let network = Network::open(&case.join(format!("{run}.safetensors")), 2, 2).unwrap();
-        let loss = network.loss(&Batch::of(&english()[..64])).unwrap().to_scalar::<f32>().unwrap();
+        let loss = network.loss(&TextBatch::of(&english()[..64])).unwrap().to_scalar::<f32>().unwrap();
         let oracle = expected["snapshots"][run]["outputs"]["loss"].as_f64().unwrap();
         assert!((f64::from(loss) - oracle).abs() < 2e-6 * (1.0 + oracle), "{run}: {loss} against {oracle}");
     }
@@ -67,7 +67,7 @@ fn a_step_moves_every_parameter() {
     let weights = data("nano/init.safetensors");
     let mut training = Training::new(Network::open(&weights, 2, 2).unwrap()).unwrap();
     for rows in english().chunks(32).take(3) {
-        training.step(&Batch::of(rows)).unwrap();
+        training.step(&TextBatch::of(rows)).unwrap();
     }
     let before = Network::open(&weights, 2, 2).unwrap();
     for (name, after) in training.network().parameters() {
@@ -78,7 +78,7 @@ fn a_step_moves_every_parameter() {
 
 #[test]
 fn the_engines_gradient_is_that_of_candle() {
-    let batch = Batch::of(&english()[..32]);
+    let batch = TextBatch::of(&english()[..32]);
     let network = Network::open(&data("nano/init.safetensors"), 2, 2).unwrap();
     let loss = network.loss(&batch).unwrap();
     let gradients = loss.backward().unwrap();

@@ -4,27 +4,27 @@
 //!
 //! Too far is worse than best + (factor |best| + absolute), for mode max than best - (factor |best| + absolute).
 
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
-use crate::decide::view::{Verdict, View, short};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, RuleParameter, RuleParameterKind, RuleParameters, START_STEP};
+use crate::decide::view::{RuleView, Verdict, short};
 use clino_domain::{Reason, Violation};
 
 /// The rule `divergence`; the module has its definition and source.
 pub struct Divergence;
 
-const FACTOR: Parameter = Parameter {
+const FACTOR: RuleParameter = RuleParameter {
     name: "factor",
     summary: "How much may be lost, as a multiple of the best value's magnitude: 1 allows a loss of 0.4 to \
              rise to 0.8.",
-    kind: Kind::Real { default: 1.0, least: 0.0, most: 1e12 },
+    kind: RuleParameterKind::Real { default: 1.0, least: 0.0, most: 1e12 },
 };
-const ABSOLUTE: Parameter = Parameter {
+const ABSOLUTE: RuleParameter = RuleParameter {
     name: "absolute",
     summary: "How much may be lost in addition.",
-    kind: Kind::Real { default: 0.0, least: 0.0, most: 1e300 },
+    kind: RuleParameterKind::Real { default: 0.0, least: 0.0, most: 1e300 },
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "divergence",
     summary: "Stops a run whose newest value is worse than its best by more than factor * |best| + absolute.",
     source: "after Lightning EarlyStopping, whose divergence_threshold is a fixed bound (here: threshold)",
@@ -33,18 +33,18 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Divergence {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn check(&self, parameters: &Parameters) -> Vec<Violation> {
+    fn check(&self, parameters: &RuleParameters) -> Vec<Violation> {
         let none = parameters.real(FACTOR.name) == 0.0 && parameters.real(ABSOLUTE.name) == 0.0;
         let description = "found 0 with absolute 0, expected one of the two above 0";
         let field = format!("parameters.{}", FACTOR.name);
         none.then(|| Violation { field, description: description.into() }).into_iter().collect()
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let start = parameters.count(START_STEP.name);
         let direction = parameters.direction();
         let buried = view.own.buried(direction).filter(|point| point.at.step >= start);

@@ -8,33 +8,33 @@
 
 use super::shared::rungs::{BOOTSTRAP_COUNT, Ladder, reduction_factor};
 use super::successive_halving::{LONGEST, longest};
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, MOST_STEPS, Parameter, Parameters};
-use crate::decide::view::{Verdict, View};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, MOST_STEPS, RuleParameter, RuleParameterKind, RuleParameters};
+use crate::decide::view::{RuleView, Verdict};
 use clino_domain::{RunId, Violation};
 use crc_fast::CrcAlgorithm::Crc32IsoHdlc;
 
 /// The rule `hyperband`; the module has its definition and source.
 pub struct Hyperband;
 
-const MIN_RESOURCE: Parameter = Parameter {
+const MIN_RESOURCE: RuleParameter = RuleParameter {
     name: "min_resource",
     summary: "Steps before the first rung of the first bracket.",
-    kind: Kind::Count { default: 1, least: 1, most: MOST_STEPS },
+    kind: RuleParameterKind::Count { default: 1, least: 1, most: MOST_STEPS },
 };
-const MAX_RESOURCE: Parameter = Parameter {
+const MAX_RESOURCE: RuleParameter = RuleParameter {
     name: "max_resource",
     summary: "Steps of a whole run; auto: one more than the last step of the longest complete run.",
-    kind: Kind::Auto,
+    kind: RuleParameterKind::Auto,
 };
-const STUDY: Parameter = Parameter {
+const STUDY: RuleParameter = RuleParameter {
     name: "study",
     summary: "Runs are assigned to brackets by the CRC-32 of this text, _ and the id of the run.",
-    kind: Kind::Text,
+    kind: RuleParameterKind::Text,
 };
-const FACTOR: Parameter = reduction_factor(3);
+const FACTOR: RuleParameter = reduction_factor(3);
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "hyperband",
     summary: "Successive halving in several brackets that begin to stop at different steps; compares within a bracket.",
     source: "Optuna HyperbandPruner; Li et al. 2018, Hyperband. Optuna keeps the first max_resource that auto gives; here \
@@ -44,11 +44,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Hyperband {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn check(&self, parameters: &Parameters) -> Vec<Violation> {
+    fn check(&self, parameters: &RuleParameters) -> Vec<Violation> {
         let wrong = |name: &str, description: &str| Violation {
             field: format!("parameters.{name}"),
             description: description.into(),
@@ -62,7 +62,7 @@ impl Rule for Hyperband {
         bootstrap.into_iter().chain(few.then(|| wrong(MAX_RESOURCE.name, least))).collect()
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let Some(steps) = parameters.number(MAX_RESOURCE.name) else {
             let Some(steps) = longest(view) else {
                 return Verdict::wait("no run of the experiment is complete, and max_resource is auto");
@@ -74,7 +74,7 @@ impl Rule for Hyperband {
 }
 
 impl Hyperband {
-    fn climb(&self, view: &View<'_>, parameters: &Parameters, max_resource: u64) -> Verdict {
+    fn climb(&self, view: &RuleView<'_>, parameters: &RuleParameters, max_resource: u64) -> Verdict {
         let least = parameters.count(MIN_RESOURCE.name);
         let factor = parameters.count(FACTOR.name);
         let shares = shares(least, max_resource, factor);
@@ -87,7 +87,7 @@ impl Hyperband {
         let among = |run: &RunId| self::bracket(&shares, study, run) == Some(bracket);
         let peers: Vec<_> = view.peers.iter().filter(|other| among(other.run)).collect();
         let numbers = [("bracket", bracket as f64), ("brackets", shares.len() as f64)];
-        let mut verdict = ladder.judge(view, &peers, parameters.direction()).comparing(&numbers);
+        let mut verdict = ladder.evaluate(view, &peers, parameters.direction()).comparing(&numbers);
         verdict.sentence = format!("bracket {bracket} of {}: {}", shares.len(), verdict.sentence);
         verdict
     }

@@ -4,15 +4,15 @@
 
 use super::shared::calendar::{INTERVAL_STEPS, N_WARMUP_STEPS};
 use super::shared::ranking::{self, N_MIN_TRIALS, N_STARTUP_TRIALS};
-use super::{Description, Rule};
-use crate::decide::parameters::{MODE, Parameters};
-use crate::decide::view::{Verdict, View};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, RuleParameters};
+use crate::decide::view::{RuleView, Verdict};
 use clino_domain::Reason;
 
 /// The rule `median`; the module has its definition and source.
 pub struct Median;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "median",
     summary: "Stops a run whose best value is worse than the median of the complete runs at the same step.",
     source: "Optuna MedianPruner; Golovin et al. 2017, Google Vizier, section 3.2.2. Runs that their policy stopped are \
@@ -22,11 +22,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Median {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        ranking::judge(view, parameters, 50.0, Reason::WorseThanMedian)
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
+        ranking::evaluate(view, parameters, 50.0, Reason::WorseThanMedian)
     }
 }

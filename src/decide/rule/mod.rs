@@ -1,6 +1,6 @@
 //! The list of rules.
 //!
-//! A rule sees a [`View`] and its parameters, and answers with a [`Verdict`]. A new one is one file and one line of
+//! A rule sees a [`RuleView`] and its parameters, and answers with a [`Verdict`]. A new one is one file and one line of
 //! [`RULES`]; validation, the reference page and the contract tests go over the slice.
 //!
 //! Owns: which rules there are. May not touch: how a policy joins them.
@@ -18,8 +18,8 @@ mod threshold;
 mod trend_reversal;
 mod wilcoxon;
 
-use super::parameters::{Parameter, Parameters};
-use super::view::{Verdict, View};
+use super::parameters::{RuleParameter, RuleParameters};
+use super::view::{RuleView, Verdict};
 use clino_domain::{RuleInfo, Subject, Violation};
 
 /// All rules, in the order of the reference page: those of a run alone, then those across runs.
@@ -38,7 +38,7 @@ pub static RULES: &[&dyn Rule] = &[
 ];
 
 /// A rule's line in the list.
-pub struct Description {
+pub struct RuleDescription {
     /// As users write it.
     pub name: &'static str,
     /// One sentence.
@@ -48,16 +48,16 @@ pub struct Description {
     /// Whether it compares with other runs of the experiment.
     pub across: bool,
     /// With defaults and ranges.
-    pub parameters: &'static [Parameter],
+    pub parameters: &'static [RuleParameter],
 }
 
 /// When to stop.
 pub trait Rule: Sync {
     /// Its line in the list.
-    fn description(&self) -> &'static Description;
+    fn description(&self) -> &'static RuleDescription;
 
     /// What is wrong with parameters that are each in their range, under `parameters.`.
-    fn check(&self, _: &Parameters) -> Vec<Violation> {
+    fn check(&self, _: &RuleParameters) -> Vec<Violation> {
         Vec::new()
     }
 
@@ -70,13 +70,13 @@ pub trait Rule: Sync {
         &self,
         _: &Subject,
         _: &[String],
-        _: &Parameters,
+        _: &RuleParameters,
     ) -> Result<Option<(&'static str, Subject)>, Violation> {
         Ok(None)
     }
 
     /// What it says. The same view gives the same verdict.
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict;
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict;
 }
 
 /// The rule of this name.
@@ -86,12 +86,12 @@ pub fn find(name: &str) -> Option<&'static dyn Rule> {
 
 /// Every rule as data.
 pub fn list() -> Vec<RuleInfo> {
-    let info = |d: &Description| RuleInfo {
+    let info = |d: &RuleDescription| RuleInfo {
         name: d.name,
         summary: d.summary,
         source: d.source,
         across: d.across,
-        parameters: d.parameters.iter().map(Parameter::info).collect(),
+        parameters: d.parameters.iter().map(RuleParameter::info).collect(),
     };
     RULES.iter().map(|rule| info(rule.description())).collect()
 }

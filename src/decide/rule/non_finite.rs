@@ -5,21 +5,23 @@
 //! The only rule that looks at snapshots without a value: at those whose reading was NaN, infinite or undefined, not at
 //! those that were skipped, failed or unavailable.
 
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
-use crate::decide::view::{Verdict, View, many};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{
+    MODE, MOST_CHECKS, RuleParameter, RuleParameterKind, RuleParameters, START_STEP,
+};
+use crate::decide::view::{RuleView, Verdict, many};
 use clino_domain::Reason;
 
 /// The rule `non_finite`; the module has its definition and source.
 pub struct NonFinite;
 
-const PATIENCE: Parameter = Parameter {
+const PATIENCE: RuleParameter = RuleParameter {
     name: "patience",
     summary: "This many values in a row that are not finite stop the run.",
-    kind: Kind::Count { default: 1, least: 1, most: MOST_CHECKS },
+    kind: RuleParameterKind::Count { default: 1, least: 1, most: MOST_CHECKS },
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "non_finite",
     summary: "Stops a run whose newest readings are NaN, infinite or undefined. No other rule does.",
     source: "Lightning EarlyStopping check_finite; Optuna's Median and Threshold prune on NaN without being asked. The \
@@ -29,11 +31,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for NonFinite {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let start = parameters.count(START_STEP.name);
         let patience = parameters.count(PATIENCE.name);
         let observed = view.own.points.iter().filter(|point| point.at.step >= start);

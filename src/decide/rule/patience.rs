@@ -6,32 +6,34 @@
 //! the run stops when `patience` checks in a row have not improved. `optuna`: the run stops when the best of the last
 //! patience + 1 checks is worse than the best before them by more than min_delta.
 
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
-use crate::decide::view::{Verdict, View, many, short};
-use clino_domain::{Point, Reason};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{
+    MODE, MOST_CHECKS, RuleParameter, RuleParameterKind, RuleParameters, START_STEP,
+};
+use crate::decide::view::{RuleView, Verdict, many, short};
+use clino_domain::{Reason, SeriesPoint};
 
 /// The rule `patience`; the module has its definition and source.
 pub struct Patience;
 
-const PATIENCE: Parameter = Parameter {
+const PATIENCE: RuleParameter = RuleParameter {
     name: "patience",
     summary: "Checks without improvement: snapshots that have a value, not steps or epochs. With keras, 0 \
              means 1.",
-    kind: Kind::Count { default: 3, least: 0, most: MOST_CHECKS },
+    kind: RuleParameterKind::Count { default: 3, least: 0, most: MOST_CHECKS },
 };
-const MIN_DELTA: Parameter = Parameter {
+const MIN_DELTA: RuleParameter = RuleParameter {
     name: "min_delta",
     summary: "An improvement is more than this (keras); a worsening is more than this (optuna).",
-    kind: Kind::Real { default: 0.0, least: 0.0, most: 1e300 },
+    kind: RuleParameterKind::Real { default: 0.0, least: 0.0, most: 1e300 },
 };
-const COUNTING: Parameter = Parameter {
+const COUNTING: RuleParameter = RuleParameter {
     name: "counting",
     summary: "How checks without improvement are counted.",
-    kind: Kind::Choice(&["keras", "optuna"]),
+    kind: RuleParameterKind::Choice(&["keras", "optuna"]),
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "patience",
     summary: "Stops a run that has not improved for a number of checks.",
     source: "Keras EarlyStopping and Lightning EarlyStopping, which count alike; with counting=optuna \
@@ -41,15 +43,15 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Patience {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let start = parameters.count(START_STEP.name);
         // What is held no more comes first.
         let buried = view.own.buried(parameters.direction()).filter(|point| point.at.step >= start);
-        let checks: Vec<Point> = buried.into_iter().chain(view.from(start).iter().copied()).collect();
+        let checks: Vec<SeriesPoint> = buried.into_iter().chain(view.from(start).iter().copied()).collect();
         match parameters.word(COUNTING.name) {
             "optuna" => optuna(view, parameters, &checks),
             _ => keras(view, parameters, &checks),
@@ -57,7 +59,7 @@ impl Rule for Patience {
     }
 }
 
-fn keras(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
+fn keras(view: &RuleView<'_>, parameters: &RuleParameters, checks: &[SeriesPoint]) -> Verdict {
     let start = parameters.count(START_STEP.name);
     let direction = parameters.direction();
     let Some(first) = checks.first() else {
@@ -84,7 +86,7 @@ fn keras(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict 
     told(since >= patience, sentence, checks, best, (since, patience)).until(next)
 }
 
-fn optuna(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict {
+fn optuna(view: &RuleView<'_>, parameters: &RuleParameters, checks: &[SeriesPoint]) -> Verdict {
     let start = parameters.count(START_STEP.name);
     let direction = parameters.direction();
     let patience = parameters.count(PATIENCE.name);
@@ -111,7 +113,13 @@ fn optuna(view: &View<'_>, parameters: &Parameters, checks: &[Point]) -> Verdict
     verdict.comparing(&[("recent_best", recent.value)]).until(view.after(1, start))
 }
 
-fn told(stop: bool, sentence: String, checks: &[Point], best: Point, used: (u64, u64)) -> Verdict {
+fn told(
+    stop: bool,
+    sentence: String,
+    checks: &[SeriesPoint],
+    best: SeriesPoint,
+    used: (u64, u64),
+) -> Verdict {
     let value = checks.last().map_or(f64::NAN, |point| point.value);
     Verdict::of(stop, Reason::PatienceExhausted, sentence).comparing(&[
         ("value", value),

@@ -4,21 +4,21 @@
 
 use super::shared::calendar::{INTERVAL_STEPS, N_WARMUP_STEPS};
 use super::shared::ranking::{self, N_MIN_TRIALS, N_STARTUP_TRIALS};
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
-use crate::decide::view::{Verdict, View};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, RuleParameter, RuleParameterKind, RuleParameters};
+use crate::decide::view::{RuleView, Verdict};
 use clino_domain::Reason;
 
 /// The rule `percentile`; the module has its definition and source.
 pub struct Percentile;
 
-const PERCENTILE: Parameter = Parameter {
+const PERCENTILE: RuleParameter = RuleParameter {
     name: "percentile",
     summary: "This many runs in a hundred continue.",
-    kind: Kind::Real { default: 25.0, least: 0.0, most: 100.0 },
+    kind: RuleParameterKind::Real { default: 25.0, least: 0.0, most: 100.0 },
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "percentile",
     summary: "Stops a run whose best value is worse than a percentile of the complete runs at the same step.",
     source: "Optuna PercentilePruner, which has no default percentile. Interpolated as NumPy does. Otherwise like median.",
@@ -27,11 +27,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Percentile {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
-        ranking::judge(view, parameters, parameters.real(PERCENTILE.name), Reason::BelowPercentile)
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
+        ranking::evaluate(view, parameters, parameters.real(PERCENTILE.name), Reason::BelowPercentile)
     }
 }

@@ -7,34 +7,36 @@
 //! < 1 - confidence, Z standard normal. Where a reading has no standard error, all weigh alike, s comes from the scatter
 //! around the line, and Z follows Student's distribution with window - 2 degrees of freedom.
 
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters, START_STEP};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{
+    MODE, MOST_CHECKS, RuleParameter, RuleParameterKind, RuleParameters, START_STEP,
+};
 use crate::decide::statistics::trend;
-use crate::decide::view::{Verdict, View, many, short};
+use crate::decide::view::{RuleView, Verdict, many, short};
 use clino_domain::{Direction, Reason};
 
 /// The rule `plateau`; the module has its definition and source.
 pub struct Plateau;
 
 /// Values through which a line is laid.
-pub const WINDOW: Parameter = Parameter {
+pub const WINDOW: RuleParameter = RuleParameter {
     name: "window",
     summary: "Number of checks through which the line is fitted.",
-    kind: Kind::Count { default: 10, least: 3, most: MOST_CHECKS },
+    kind: RuleParameterKind::Count { default: 10, least: 3, most: MOST_CHECKS },
 };
 /// How sure it must be.
-pub const CONFIDENCE: Parameter = Parameter {
+pub const CONFIDENCE: RuleParameter = RuleParameter {
     name: "confidence",
     summary: "Required confidence in a movement, one-sided.",
-    kind: Kind::Real { default: 0.95, least: 0.5, most: 0.999_999 },
+    kind: RuleParameterKind::Real { default: 0.95, least: 0.5, most: 0.999_999 },
 };
-const MIN_DELTA: Parameter = Parameter {
+const MIN_DELTA: RuleParameter = RuleParameter {
     name: "min_delta",
     summary: "An improvement over the window must be more than this.",
-    kind: Kind::Real { default: 0.0, least: 0.0, most: 1e300 },
+    kind: RuleParameterKind::Real { default: 0.0, least: 0.0, most: 1e300 },
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "plateau",
     summary: "Stops a run whose trend over a window is no improvement, beyond what the readings' own errors explain.",
     source: "weighted linear regression; z test with the standard errors of the readings, t test without them",
@@ -43,11 +45,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Plateau {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let start = parameters.count(START_STEP.name);
         let window = parameters.count(WINDOW.name);
         let checks = view.from(start);

@@ -3,27 +3,27 @@
 //! Owns: its parameters. May not touch: rungs, which it shares.
 
 use super::shared::rungs::{BOOTSTRAP_COUNT, Ladder, MOST_RATE, reduction_factor};
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters};
-use crate::decide::view::{Other, Verdict, View};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, RuleParameter, RuleParameterKind, RuleParameters};
+use crate::decide::view::{Other, RuleView, Verdict};
 use clino_domain::Violation;
 
 /// The rule `successive_halving`; the module has its definition and source.
 pub struct SuccessiveHalving;
 
-const MIN_RESOURCE: Parameter = Parameter {
+const MIN_RESOURCE: RuleParameter = RuleParameter {
     name: "min_resource",
     summary: "Steps before the first rung; auto: a hundredth of the longest complete run, at least 1.",
-    kind: Kind::Auto,
+    kind: RuleParameterKind::Auto,
 };
-const RATE: Parameter = Parameter {
+const RATE: RuleParameter = RuleParameter {
     name: "min_early_stopping_rate",
     summary: "The first rung is multiplied by this power of the reduction factor.",
     kind: MOST_RATE,
 };
-const FACTOR: Parameter = reduction_factor(4);
+const FACTOR: RuleParameter = reduction_factor(4);
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "successive_halving",
     summary: "ASHA: at steps that grow by a factor, stops a run that is not among the best of all that came so far.",
     source: "Optuna SuccessiveHalvingPruner (Ray: ASHAScheduler, grace_period is min_resource); Li et al. 2020, A System \
@@ -34,11 +34,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for SuccessiveHalving {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn check(&self, parameters: &Parameters) -> Vec<Violation> {
+    fn check(&self, parameters: &RuleParameters) -> Vec<Violation> {
         let clash =
             parameters.number(MIN_RESOURCE.name).is_none() && parameters.count(BOOTSTRAP_COUNT.name) > 0;
         let description =
@@ -47,7 +47,7 @@ impl Rule for SuccessiveHalving {
         clash.then(|| Violation { field, description: description.into() }).into_iter().collect()
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let Some(steps) = parameters.number(MIN_RESOURCE.name) else {
             let Some(steps) = longest(view) else {
                 return Verdict::wait("no run of the experiment is complete, and min_resource is auto");
@@ -60,14 +60,14 @@ impl Rule for SuccessiveHalving {
 }
 
 impl SuccessiveHalving {
-    fn climb(&self, view: &View<'_>, parameters: &Parameters, min_resource: u64) -> Verdict {
+    fn climb(&self, view: &RuleView<'_>, parameters: &RuleParameters, min_resource: u64) -> Verdict {
         let ladder = Ladder {
             min_resource,
             factor: parameters.count(FACTOR.name),
             rate: parameters.count(RATE.name),
             bootstrap: parameters.count(BOOTSTRAP_COUNT.name),
         };
-        ladder.judge(view, &view.peers.iter().collect::<Vec<_>>(), parameters.direction())
+        ladder.evaluate(view, &view.peers.iter().collect::<Vec<_>>(), parameters.direction())
     }
 }
 
@@ -75,7 +75,7 @@ impl SuccessiveHalving {
 pub const LONGEST: &str = "longest";
 
 /// The last step of the longest complete run.
-pub fn longest(view: &View<'_>) -> Option<u64> {
+pub fn longest(view: &RuleView<'_>) -> Option<u64> {
     let last = |other: &Other<'_>| Some(other.track.last()?.at.step);
     view.peers.iter().filter(|other| other.complete).filter_map(last).max()
 }

@@ -3,20 +3,26 @@
 //! Owns: the bounds. May not touch: the calendar of checks, which it shares.
 
 use super::shared::calendar::{self, Due, INTERVAL_STEPS};
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
-use crate::decide::view::{Verdict, View, short};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, RuleParameter, RuleParameterKind, RuleParameters, START_STEP};
+use crate::decide::view::{RuleView, Verdict, short};
 use clino_domain::{Reason, Violation};
 
 /// The rule `threshold`; the module has its definition and source.
 pub struct Threshold;
 
-const LOWER: Parameter =
-    Parameter { name: "lower", summary: "A value below it stops the run.", kind: Kind::Bound };
-const UPPER: Parameter =
-    Parameter { name: "upper", summary: "A value above it stops the run.", kind: Kind::Bound };
+const LOWER: RuleParameter = RuleParameter {
+    name: "lower",
+    summary: "A value below it stops the run.",
+    kind: RuleParameterKind::Bound,
+};
+const UPPER: RuleParameter = RuleParameter {
+    name: "upper",
+    summary: "A value above it stops the run.",
+    kind: RuleParameterKind::Bound,
+};
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "threshold",
     summary: "Stops a run whose newest value lies below `lower` or above `upper`; one of them must be given.",
     source: "Optuna ThresholdPruner (start_step is n_warmup_steps there); Lightning's stopping_threshold and \
@@ -27,11 +33,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Threshold {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn check(&self, parameters: &Parameters) -> Vec<Violation> {
+    fn check(&self, parameters: &RuleParameters) -> Vec<Violation> {
         let lower = parameters.number(LOWER.name);
         let upper = parameters.number(UPPER.name);
         let wrong = |name: &str, description: String| {
@@ -46,7 +52,7 @@ impl Rule for Threshold {
         }
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let start = parameters.count(START_STEP.name);
         let interval = parameters.count(INTERVAL_STEPS.name);
         let next = calendar::next(view, start, interval);

@@ -6,23 +6,23 @@
 //! if the one is a worsening and the other an improvement, each with the confidence asked for.
 
 use super::plateau::{CONFIDENCE, WINDOW};
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, Parameter, Parameters, START_STEP};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, RuleParameter, RuleParameterKind, RuleParameters, START_STEP};
 use crate::decide::statistics::{Trend, trend};
-use crate::decide::view::{Verdict, View, many, short};
+use crate::decide::view::{RuleView, Verdict, many, short};
 use clino_domain::{Direction, reading::POOLED};
 use clino_domain::{Reason, Subject, Violation};
 
 /// The rule `trend_reversal`; the module has its definition and source.
 pub struct TrendReversal;
 
-const AGAINST: Parameter = Parameter {
+const AGAINST: RuleParameter = RuleParameter {
     name: "against",
     summary: "The subject that improves; by default the mean of the same measure over the other groups.",
-    kind: Kind::Subject,
+    kind: RuleParameterKind::Subject,
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "trend_reversal",
     summary: "Stops a run in which the subject gets worse while another one improves, each by a test of its trend.",
     source: "two of plateau's tests",
@@ -31,7 +31,7 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for TrendReversal {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
@@ -39,7 +39,7 @@ impl Rule for TrendReversal {
         &self,
         on: &Subject,
         groups: &[String],
-        parameters: &Parameters,
+        parameters: &RuleParameters,
     ) -> Result<Option<(&'static str, Subject)>, Violation> {
         let given = match parameters.word(AGAINST.name) {
             "" => others(on, groups).ok_or_else(|| {
@@ -53,7 +53,7 @@ impl Rule for TrendReversal {
             .map_err(|description| Violation { field, description })
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let start = parameters.count(START_STEP.name);
         let window = parameters.count(WINDOW.name);
         let Some(against) = &view.against else { return Verdict::wait("nothing to compare with") };

@@ -3,31 +3,31 @@
 //! Owns: who is the best. May not touch: the test, which it shares.
 
 use super::shared::signed_rank;
-use super::{Description, Rule};
-use crate::decide::parameters::{Kind, MODE, MOST_CHECKS, Parameter, Parameters};
-use crate::decide::view::{Other, Used, Verdict, View, many, short};
-use clino_domain::{Direction, Point, Reason, SnapshotRef};
+use super::{Rule, RuleDescription};
+use crate::decide::parameters::{MODE, MOST_CHECKS, RuleParameter, RuleParameterKind, RuleParameters};
+use crate::decide::view::{Other, RuleView, Used, Verdict, many, short};
+use clino_domain::{Direction, Reason, SeriesPoint, SnapshotRef};
 
 /// The rule `wilcoxon`; the module has its definition and source.
 pub struct Wilcoxon;
 
-const P_THRESHOLD: Parameter = Parameter {
+const P_THRESHOLD: RuleParameter = RuleParameter {
     name: "p_threshold",
     summary: "A run stops if differences as bad as these had less than this probability by chance alone.",
-    kind: Kind::Real { default: 0.1, least: 0.0, most: 1.0 },
+    kind: RuleParameterKind::Real { default: 0.1, least: 0.0, most: 1.0 },
 };
-const N_STARTUP_STEPS: Parameter = Parameter {
+const N_STARTUP_STEPS: RuleParameter = RuleParameter {
     name: "n_startup_steps",
     summary: "Values in common that are needed, at least 2. Of long runs the newest are paired, 1,024 of each.",
-    kind: Kind::Count { default: 2, least: 0, most: MOST_CHECKS },
+    kind: RuleParameterKind::Count { default: 2, least: 0, most: MOST_CHECKS },
 };
-const BEST_BY: Parameter = Parameter {
+const BEST_BY: RuleParameter = RuleParameter {
     name: "best_by",
     summary: "The best run is that with the best last value, or the best mean of all values.",
-    kind: Kind::Choice(&["last", "mean"]),
+    kind: RuleParameterKind::Choice(&["last", "mean"]),
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: RuleDescription = RuleDescription {
     name: "wilcoxon",
     summary: "Stops a run that is worse than the best complete run by Wilcoxon's signed-rank test over the same steps.",
     source: "Optuna WilcoxonPruner; Wilcoxon 1945. In Optuna the best trial is that with the best returned value. It does \
@@ -37,11 +37,11 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Rule for Wilcoxon {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static RuleDescription {
         &DESCRIPTION
     }
 
-    fn judge(&self, view: &View<'_>, parameters: &Parameters) -> Verdict {
+    fn evaluate(&self, view: &RuleView<'_>, parameters: &RuleParameters) -> Verdict {
         let direction = parameters.direction();
         let next = view.after(1, 0);
         if view.checks.is_empty() {
@@ -53,7 +53,7 @@ impl Rule for Wilcoxon {
         };
         let its = rival.track.counted();
         used.extend(its.iter().map(|point| Used::point(rival, point)));
-        let pairs = |point: &Point| Some(point.value - rival.track.at(point.at.step)?.value);
+        let pairs = |point: &SeriesPoint| Some(point.value - rival.track.at(point.at.step)?.value);
         let mut differences: Vec<f64> = view.checks.iter().filter_map(pairs).collect();
         let needed = parameters.count(N_STARTUP_STEPS.name).max(2);
         if (differences.len() as u64) < needed {
@@ -86,7 +86,7 @@ impl Rule for Wilcoxon {
 
 /// The first of the complete runs with the best value, and what was looked at to find it.
 fn rival<'a, 'b>(
-    view: &'b View<'a>,
+    view: &'b RuleView<'a>,
     by_mean: bool,
     direction: Direction,
 ) -> (Option<&'b Other<'a>>, Vec<Used>) {
@@ -109,6 +109,6 @@ fn rival<'a, 'b>(
 }
 
 /// In the order of the steps.
-fn mean(points: &[Point]) -> f64 {
+fn mean(points: &[SeriesPoint]) -> f64 {
     points.iter().map(|point| point.value).sum::<f64>() / points.len() as f64
 }

@@ -2,9 +2,9 @@
 //!
 //! Owns: pragmas of who writes, the schema's steps, what becomes of a damaged file. May not touch: what the rows mean.
 
+use super::errors::OpenError;
 use super::folder::Folder;
 use super::reader::{BUSY, has_our_tables, version};
-use super::trouble::Refused;
 use clino_domain::{Fault, FaultKind};
 use rusqlite::{Connection, ErrorCode, Transaction};
 use std::path::Path;
@@ -39,14 +39,14 @@ pub fn schema() -> String {
 pub(super) fn open(folder: &Folder) -> Result<Connection, Fault> {
     match attempt(folder, look) {
         Ok(connection) => Ok(connection),
-        Err(Refused::Fault(fault)) => Err(fault),
-        Err(Refused::Damaged(why)) => {
+        Err(OpenError::Fault(fault)) => Err(fault),
+        Err(OpenError::Damaged(why)) => {
             let aside = folder.quarantine()?;
             tracing::error!(why, aside, "the history is damaged: it is moved aside, and a new one begins");
             // This one is new, whatever lies beside it.
             attempt(folder, |_, _| Ok(())).map_err(|refused| match refused {
-                Refused::Fault(fault) => fault,
-                Refused::Damaged(why) => Fault::internal(format!("the new history is damaged too: {why}")),
+                OpenError::Fault(fault) => fault,
+                OpenError::Damaged(why) => Fault::internal(format!("the new history is damaged too: {why}")),
             })
         }
     }
@@ -54,8 +54,8 @@ pub(super) fn open(folder: &Folder) -> Result<Connection, Fault> {
 
 fn attempt(
     folder: &Folder,
-    look: fn(&Connection, &Folder) -> Result<(), Refused>,
-) -> Result<Connection, Refused> {
+    look: fn(&Connection, &Folder) -> Result<(), OpenError>,
+) -> Result<Connection, OpenError> {
     let mut connection = writer(folder)?;
     look(&connection, folder)?;
     migrate(&mut connection, &folder.database())?;
@@ -64,7 +64,7 @@ fn attempt(
 }
 
 /// Whether it is a database of ours, or a new one that nothing was lost from.
-fn look(connection: &Connection, folder: &Folder) -> Result<(), Refused> {
+fn look(connection: &Connection, folder: &Folder) -> Result<(), OpenError> {
     let sql = "SELECT count(*) FROM sqlite_master";
     let things: i64 = connection.query_row(sql, [], |row| row.get(0))?;
     if things > 0 && !has_our_tables(connection)? {
@@ -72,17 +72,17 @@ fn look(connection: &Connection, folder: &Folder) -> Result<(), Refused> {
             "{} is a database of another program: choose another directory, or move it away",
             folder.database().display()
         );
-        return Err(Refused::Fault(Fault::invalid("data", description)));
+        return Err(OpenError::Fault(Fault::invalid("data", description)));
     }
     if things > 0 {
         return Ok(());
     }
     let tensors = folder.some_tensors();
     let failed = |error: std::io::Error| Fault::internal(format!("the history cannot be opened: {error}"));
-    match tensors.map_err(|error| Refused::Fault(failed(error)))? {
+    match tensors.map_err(|error| OpenError::Fault(failed(error)))? {
         None => Ok(()),
         Some(file) => {
-            Err(Refused::Damaged(format!("it is empty, but an earlier one refers to {}", file.display())))
+            Err(OpenError::Damaged(format!("it is empty, but an earlier one refers to {}", file.display())))
         }
     }
 }
@@ -110,7 +110,7 @@ fn unmade(error: std::io::Error) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Refused> {
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let found = version(connection)?;
     if found > STEPS.len() {
         let path = path.display();
@@ -119,7 +119,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Refused> {
             "{path} has schema {found}, expected at most {known}: a newer clino made it; use that version, or \
             another directory"
         );
-        return Err(Refused::Fault(Fault::field(FaultKind::Precondition, "data", description)));
+        return Err(OpenError::Fault(Fault::field(FaultKind::Precondition, "data", description)));
     }
     for (done, step) in STEPS.iter().enumerate().skip(found) {
         let transaction: Transaction<'_> = connection.transaction()?;
@@ -131,14 +131,14 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Refused> {
 }
 
 /// Looks for damage as long as there is time.
-fn check(connection: &mut Connection) -> Result<(), Refused> {
+fn check(connection: &mut Connection) -> Result<(), OpenError> {
     let began = Instant::now();
     connection.progress_handler(LOOK, Some(move || began.elapsed() > CHECK))?;
     let found = connection.pragma_query_value(None, "quick_check", |row| row.get::<_, String>(0));
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => Ok(()),
-        Ok(found) => Err(Refused::Damaged(found)),
+        Ok(found) => Err(OpenError::Damaged(found)),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             tracing::debug!("the history is too large for a full check at the start");
             Ok(())
@@ -167,9 +167,9 @@ mod tests {
         let connection = open(&folder).unwrap();
         assert_eq!(version(&connection).unwrap(), STEPS.len());
         connection.prepare("SELECT value, interval_low FROM readings_labelled").unwrap();
-        let kept = "SELECT stderr, interval_low FROM readings";
-        let kept = connection.query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        assert_eq!(kept, (0.25, None::<f64>));
+        let handle = "SELECT stderr, interval_low FROM readings";
+        let handle = connection.query_row(handle, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(handle, (0.25, None::<f64>));
         connection.pragma_update(None, "user_version", STEPS.len() as i64 + 1).unwrap();
         drop(connection);
         assert_eq!(open(&folder).unwrap_err().kind, FaultKind::Precondition);

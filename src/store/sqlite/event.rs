@@ -2,13 +2,13 @@
 //!
 //! Owns: these texts. May not touch: the database.
 
-use super::exact::Exact;
+use super::json::JsonNumber;
 use clino_domain::{Decision, Event, Fault, SnapshotRef, WeightKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
-struct Accepted {
+struct AcceptedDetail {
     step: u64,
     attempt: u32,
     kind: WeightKind,
@@ -16,32 +16,32 @@ struct Accepted {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Skipped {
+struct SkippedDetail {
     step: u64,
     attempt: u32,
     reason: String,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Started {
+struct StartedDetail {
     step: u64,
     attempt: u32,
     readings: u32,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Finished {
+struct FinishedDetail {
     step: u64,
     attempt: u32,
-    seconds: Exact,
+    seconds: JsonNumber,
 }
 
 /// A decision, whose numbers may be none that JSON has.
 #[derive(Serialize, Deserialize)]
-struct Decided {
+struct DecidedDetail {
     #[serde(flatten)]
     decision: Decision,
-    numbers: Vec<Exact>,
+    numbers: Vec<JsonNumber>,
 }
 
 fn text(body: &impl Serialize) -> Result<String, Fault> {
@@ -58,18 +58,18 @@ pub(super) fn decision_text(decision: &Decision) -> Result<String, Fault> {
     let mut decision = decision.clone();
     let mut numbers = Vec::new();
     for number in floats(&mut decision) {
-        numbers.push(Exact(*number));
+        numbers.push(JsonNumber(*number));
         if !number.is_finite() {
             *number = 0.0;
         }
     }
-    text(&Decided { decision, numbers })
+    text(&DecidedDetail { decision, numbers })
 }
 
 /// The decision of such a text.
 pub(super) fn decision_of(body: &str) -> Result<Decision, Fault> {
-    let Decided { mut decision, numbers } = parsed(body)?;
-    floats(&mut decision).into_iter().zip(numbers).for_each(|(number, Exact(x))| *number = x);
+    let DecidedDetail { mut decision, numbers } = parsed(body)?;
+    floats(&mut decision).into_iter().zip(numbers).for_each(|(number, JsonNumber(x))| *number = x);
     Ok(decision)
 }
 
@@ -86,17 +86,18 @@ pub(super) fn columns(event: &Event) -> Result<Option<(&'static str, String)>, F
             let attempt = *attempt;
             let kind = *kind;
             let initialization = *initialization;
-            ("accepted", text(&Accepted { step, attempt, kind, initialization })?)
+            ("accepted", text(&AcceptedDetail { step, attempt, kind, initialization })?)
         }
         Event::Skipped { snapshot: SnapshotRef { step, attempt }, reason } => {
-            ("skipped", text(&Skipped { step: *step, attempt: *attempt, reason: reason.clone() })?)
+            ("skipped", text(&SkippedDetail { step: *step, attempt: *attempt, reason: reason.clone() })?)
         }
         Event::Started { snapshot: SnapshotRef { step, attempt }, readings } => {
-            ("started", text(&Started { step: *step, attempt: *attempt, readings: *readings })?)
+            ("started", text(&StartedDetail { step: *step, attempt: *attempt, readings: *readings })?)
         }
-        Event::Finished { snapshot: SnapshotRef { step, attempt }, seconds } => {
-            ("finished", text(&Finished { step: *step, attempt: *attempt, seconds: Exact(*seconds) })?)
-        }
+        Event::Finished { snapshot: SnapshotRef { step, attempt }, seconds } => (
+            "finished",
+            text(&FinishedDetail { step: *step, attempt: *attempt, seconds: JsonNumber(*seconds) })?,
+        ),
         Event::Checked(checked) => ("checked", text(checked)?),
         Event::Decided(decision) => ("decided", decision_text(decision)?),
         Event::Closed => ("closed", "{}".to_owned()),
@@ -109,19 +110,19 @@ pub(super) fn event(kind: &str, body: &str) -> Result<Event, Fault> {
     let at = |step, attempt| SnapshotRef { step, attempt };
     Ok(match kind {
         "accepted" => {
-            let Accepted { step, attempt, kind, initialization } = parsed(body)?;
+            let AcceptedDetail { step, attempt, kind, initialization } = parsed(body)?;
             Event::Accepted { snapshot: at(step, attempt), kind, initialization }
         }
         "skipped" => {
-            let Skipped { step, attempt, reason } = parsed(body)?;
+            let SkippedDetail { step, attempt, reason } = parsed(body)?;
             Event::Skipped { snapshot: at(step, attempt), reason }
         }
         "started" => {
-            let Started { step, attempt, readings } = parsed(body)?;
+            let StartedDetail { step, attempt, readings } = parsed(body)?;
             Event::Started { snapshot: at(step, attempt), readings }
         }
         "finished" => {
-            let Finished { step, attempt, seconds } = parsed(body)?;
+            let FinishedDetail { step, attempt, seconds } = parsed(body)?;
             Event::Finished { snapshot: at(step, attempt), seconds: seconds.0 }
         }
         "checked" => Event::Checked(Box::new(parsed(body)?)),

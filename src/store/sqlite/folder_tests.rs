@@ -3,7 +3,7 @@
 
 use super::folder::Folder;
 use super::*;
-use crate::store::fixtures::{Driver, group, record};
+use crate::store::fixtures::{StoreDriver, group, record};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ fn probe(directory: &Path, digest: &str) -> PathBuf {
 }
 
 /// A run with one snapshot, closed and measured, and with a probe of that digest.
-fn over(driver: &mut Driver, run: &RunId, digest: &str) {
+fn over(driver: &mut StoreDriver, run: &RunId, digest: &str) {
     driver.open(RunRecord { groups: vec![group(digest)], ..record(run) });
     driver.measured(run, 1);
     driver.close(run);
@@ -44,7 +44,7 @@ fn over(driver: &mut Driver, run: &RunId, digest: &str) {
 
 /// A history with one run and the file of its probe.
 async fn with_a_probe(directory: &Path) {
-    let mut driver = Driver::start(SqliteStore::open(directory, None).unwrap());
+    let mut driver = StoreDriver::start(SqliteStore::open(directory, None).unwrap());
     over(&mut driver, &RunId("r".into()), "ab");
     driver.settled().await;
     driver.end();
@@ -53,7 +53,7 @@ async fn with_a_probe(directory: &Path) {
 
 /// Opens a history that keeps no run that is over, and waits until another one has come and gone, and its file with it.
 async fn tidied(directory: &Path) {
-    let mut driver = Driver::start(SqliteStore::open(directory, Some(Duration::ZERO)).unwrap());
+    let mut driver = StoreDriver::start(SqliteStore::open(directory, Some(Duration::ZERO)).unwrap());
     over(&mut driver, &RunId("later".into()), "ee");
     driver.settled().await;
     let file = probe(directory, "ee");

@@ -5,13 +5,13 @@
 //! A commit whose last bytes did not reach the disk may be there after all when the database is opened again. So rows are
 //! replaced and counts are set, never added to.
 
+use super::errors::RowError;
 use super::event;
 use super::folder::Folder;
-use super::kept::Kept;
-use super::reading::Row;
+use super::reading::ReadingRow;
+use super::run_handle::RunHandle;
 use super::tensors::{reference_digest, write_probe, write_reference};
-use super::trouble::Trouble;
-use crate::store::Change;
+use crate::store::RunChange;
 use clino_domain::{Acceptance, Event, Fault, RunId, RunRecord, Sequenced, SnapshotRef};
 use rusqlite::{Connection, named_params, params};
 use serde::Serialize;
@@ -22,20 +22,20 @@ use std::sync::Arc;
 
 /// Of which run, what, and when in Unix seconds.
 #[derive(Debug)]
-pub(super) struct Dated {
+pub(super) struct DatedChange {
     pub run: RunId,
-    pub kept: Arc<Kept>,
-    pub change: Change,
+    pub handle: Arc<RunHandle>,
+    pub change: RunChange,
     pub at: f64,
 }
 
 /// A name as serde spells it.
-fn word(value: &impl Serialize) -> Result<String, Trouble> {
+fn word(value: &impl Serialize) -> Result<String, RowError> {
     let json = serde_json::to_value(value).map_err(|error| Fault::internal(error.to_string()))?;
     Ok(json.as_str().unwrap_or_default().to_owned())
 }
 
-fn text(value: &impl Serialize) -> Result<String, Trouble> {
+fn text(value: &impl Serialize) -> Result<String, RowError> {
     Ok(serde_json::to_string(value).map_err(|error| Fault::internal(error.to_string()))?)
 }
 
@@ -43,7 +43,11 @@ fn text(value: &impl Serialize) -> Result<String, Trouble> {
 ///
 /// # Errors
 /// When the disk or the database fails, and when one of the lines cannot be kept.
-pub(super) fn write(connection: &mut Connection, folder: &Folder, lines: &[Dated]) -> Result<(), Trouble> {
+pub(super) fn write(
+    connection: &mut Connection,
+    folder: &Folder,
+    lines: &[DatedChange],
+) -> Result<(), RowError> {
     let mut files = HashMap::new();
     for dated in lines {
         keep_tensors(connection, folder, dated, &mut files)?;
@@ -64,15 +68,15 @@ pub(super) fn write(connection: &mut Connection, folder: &Folder, lines: &[Dated
 pub(super) fn write_apart(
     connection: &mut Connection,
     folder: &Folder,
-    lines: &[Dated],
-) -> Result<Vec<(usize, Trouble)>, Trouble> {
+    lines: &[DatedChange],
+) -> Result<Vec<(usize, RowError)>, RowError> {
     let mut aside = Vec::new();
     let mut transaction = connection.transaction()?;
     for (place, dated) in lines.iter().enumerate() {
         let savepoint = transaction.savepoint()?;
         let mut files = HashMap::new();
-        let kept = keep_tensors(&savepoint, folder, dated, &mut files);
-        match kept.and_then(|()| line(&savepoint, dated, &files)) {
+        let handle = keep_tensors(&savepoint, folder, dated, &mut files);
+        match handle.and_then(|()| line(&savepoint, dated, &files)) {
             Ok(()) => savepoint.commit()?,
             // Dropping it takes back what it has done.
             Err(trouble) if trouble.is_lasting() => aside.push((place, trouble)),
@@ -84,46 +88,54 @@ pub(super) fn write_apart(
     Ok(aside)
 }
 
-fn line(connection: &Connection, dated: &Dated, files: &HashMap<String, String>) -> Result<(), Trouble> {
+fn line(
+    connection: &Connection,
+    dated: &DatedChange,
+    files: &HashMap<String, String>,
+) -> Result<(), RowError> {
     match &dated.change {
-        Change::Open(record) => dated.kept.is_row(open(connection, record)?),
-        Change::Accept(acceptance, sequenced) => {
+        RunChange::Open(record) => dated.handle.is_row(open(connection, record)?),
+        RunChange::Accept(acceptance, sequenced) => {
             let file = files.get(&acceptance.receipt.id.0);
             accept(connection, dated, acceptance, sequenced.sequence, file)?;
             other(connection, dated, sequenced)?;
         }
-        Change::Event(sequenced) => match &sequenced.event {
+        RunChange::Event(sequenced) => match &sequenced.event {
             Event::Reading(_) => reading(connection, dated, sequenced)?,
             _ => other(connection, dated, sequenced)?,
         },
-        Change::Close { resumable } => {
+        RunChange::Close { resumable } => {
             let sql = "UPDATE runs SET closed_at = coalesce(closed_at, ?2), resumable = ?3 WHERE number = ?1";
-            connection.prepare_cached(sql)?.execute(params![dated.kept.row()?, dated.at, resumable])?;
+            connection.prepare_cached(sql)?.execute(params![dated.handle.row()?, dated.at, resumable])?;
         }
-        Change::Reopen => {
+        RunChange::Reopen => {
             let sql = "UPDATE runs SET closed_at = NULL, ended_at = NULL, resumable = 0 WHERE number = ?1";
-            connection.prepare_cached(sql)?.execute(params![dated.kept.row()?])?;
+            connection.prepare_cached(sql)?.execute(params![dated.handle.row()?])?;
         }
-        Change::Mark => {}
+        RunChange::Mark => {}
     }
     Ok(())
 }
 
 /// Sets the counts of every run that a line is of and that has a row.
-fn count_all(connection: &Connection, lines: &[Dated]) -> Result<(), Trouble> {
-    let touched: HashMap<&RunId, &Kept> = lines.iter().map(|dated| (&dated.run, &*dated.kept)).collect();
-    touched.values().filter(|kept| kept.found().is_some()).try_for_each(|kept| counts(connection, kept))
+fn count_all(connection: &Connection, lines: &[DatedChange]) -> Result<(), RowError> {
+    let touched: HashMap<&RunId, &RunHandle> =
+        lines.iter().map(|dated| (&dated.run, &*dated.handle)).collect();
+    touched
+        .values()
+        .filter(|handle| handle.found().is_some())
+        .try_for_each(|handle| counts(connection, handle))
 }
 
 /// Writes what a line needs beside its row; names of references by the id of their snapshot go to `files`.
 fn keep_tensors(
     connection: &Connection,
     folder: &Folder,
-    dated: &Dated,
+    dated: &DatedChange,
     files: &mut HashMap<String, String>,
-) -> Result<(), Trouble> {
+) -> Result<(), RowError> {
     match &dated.change {
-        Change::Open(record) => {
+        RunChange::Open(record) => {
             for group in &record.groups {
                 if let Some(tensors) = &group.tensors {
                     let path = folder.probe(&group.digest);
@@ -132,7 +144,7 @@ fn keep_tensors(
                 }
             }
         }
-        Change::Accept(acceptance, _) => {
+        RunChange::Accept(acceptance, _) => {
             if let Some(reference) = &acceptance.reference {
                 let digest = reference_digest(reference, &acceptance.receipt.digest);
                 let path = folder.snapshot(&digest);
@@ -154,7 +166,7 @@ fn keep_tensors(
 
 /// Notes a file before it is written, so that it can be removed when nobody names it any more. One that lies there already
 /// was written by an earlier database, which may want it back: it is not this one's to remove.
-fn note(connection: &Connection, path: &Path, room: &str, digest: &str) -> Result<(), Trouble> {
+fn note(connection: &Connection, path: &Path, room: &str, digest: &str) -> Result<(), RowError> {
     if !path.exists() {
         let sql = "INSERT OR IGNORE INTO files (folder, digest) VALUES (?1, ?2)";
         connection.prepare_cached(sql)?.execute([room, digest])?;
@@ -162,7 +174,7 @@ fn note(connection: &Connection, path: &Path, room: &str, digest: &str) -> Resul
     Ok(())
 }
 
-fn open(connection: &Connection, record: &RunRecord) -> Result<i64, Trouble> {
+fn open(connection: &Connection, record: &RunRecord) -> Result<i64, RowError> {
     let groups: Vec<_> =
         record.groups.iter().map(|group| json!({"name": group.name, "digest": group.digest})).collect();
     let sql = "INSERT INTO runs (id, key, fingerprint, name, project, experiment, tags, model_type, parameters, \
@@ -186,13 +198,13 @@ fn open(connection: &Connection, record: &RunRecord) -> Result<i64, Trouble> {
 
 fn accept(
     connection: &Connection,
-    dated: &Dated,
+    dated: &DatedChange,
     acceptance: &Acceptance,
     sequence: u64,
     file: Option<&String>,
-) -> Result<(), Trouble> {
+) -> Result<(), RowError> {
     let Acceptance { header, receipt, key, .. } = acceptance;
-    let run = dated.kept.row()?;
+    let run = dated.handle.row()?;
     if file.is_some() {
         // The last initialization is the one that is compared with.
         let sql = "UPDATE snapshots SET file = NULL WHERE run = ?1 AND file IS NOT NULL";
@@ -210,16 +222,16 @@ fn accept(
     Ok(())
 }
 
-fn reading(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Result<(), Trouble> {
+fn reading(connection: &Connection, dated: &DatedChange, sequenced: &Sequenced) -> Result<(), RowError> {
     let Event::Reading(reading) = &sequenced.event else { return Ok(()) };
-    let row = Row::of(sequenced.sequence, reading, &dated.kept.frame)?;
+    let row = ReadingRow::of(sequenced.sequence, reading, &dated.handle.context)?;
     let sql = "INSERT OR REPLACE INTO readings (run, sequence, step, attempt, measure, place, probe_group, outcome, \
                value, stderr, seconds, forwards, backwards, passes, operations, interval_low, interval_high, \
                interval_level, detail) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
     let [value, stderr, seconds, forwards, backwards, passes, operations, low, high, level] = row.numbers;
     connection.prepare_cached(sql)?.execute(params![
-        dated.kept.row()?,
+        dated.handle.row()?,
         row.sequence as i64,
         row.at.step as i64,
         row.at.attempt,
@@ -243,9 +255,9 @@ fn reading(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Res
 }
 
 /// An event that is no reading, and what it changes.
-fn other(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Result<(), Trouble> {
+fn other(connection: &Connection, dated: &DatedChange, sequenced: &Sequenced) -> Result<(), RowError> {
     let Some((kind, body)) = event::columns(&sequenced.event)? else { return Ok(()) };
-    let run = dated.kept.row()?;
+    let run = dated.handle.row()?;
     let sequence = sequenced.sequence as i64;
     let sql = "INSERT OR REPLACE INTO events (run, sequence, kind, body) VALUES (?1, ?2, ?3, ?4)";
     connection.prepare_cached(sql)?.execute(params![run, sequence, kind, body])?;
@@ -283,15 +295,15 @@ fn other(connection: &Connection, dated: &Dated, sequenced: &Sequenced) -> Resul
     Ok(())
 }
 
-fn counts(connection: &Connection, kept: &Kept) -> Result<(), Trouble> {
-    let progress = kept.ahead();
+fn counts(connection: &Connection, handle: &RunHandle) -> Result<(), RowError> {
+    let progress = handle.ahead();
     let step = |at: Option<SnapshotRef>| at.map(|at| at.step as i64);
     let attempt = |at: Option<SnapshotRef>| at.map(|at| at.attempt);
     let sql = "UPDATE runs SET next_sequence = ?2, accepted = ?3, measured = ?4, skipped = ?5, \
                last_accepted_step = ?6, last_accepted_attempt = ?7, last_measured_step = ?8, \
                last_measured_attempt = ?9 WHERE number = ?1";
     connection.prepare_cached(sql)?.execute(params![
-        kept.row()?,
+        handle.row()?,
         progress.next_sequence as i64,
         progress.accepted as i64,
         progress.measured as i64,

@@ -3,16 +3,16 @@
 //! Owns: what is read at the start, and later when a run is taken up again. May not touch: events and readings, but for
 //! the latest.
 
+use super::errors::RowError;
 use super::event::decision_of;
-use super::kept::Kept;
 use super::read::{named, snapshot};
-use super::reading::Frame;
-use super::trouble::Trouble;
+use super::reading::RowContext;
+use super::run_handle::RunHandle;
 use crate::store::{Progress, Standing, StoredRun, Worked};
-use clino_domain::kept::MOST_RECEIPTS;
+use clino_domain::persisted::MOST_RECEIPTS;
 use clino_domain::{
-    Fault, KeptGroup, KeptRun, Latest, Ledger, Receipt, Refusals, RunId, RunLabel, RunRecord, RunSummary,
-    SnapshotRef,
+    Fault, IdempotencyRecord, Latest, PersistedGroup, PersistedRun, Receipt, Refusals, RunId, RunLabel,
+    RunRecord, RunSummary, SnapshotRef,
 };
 use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ const MOST_ATTEMPTS: usize = 65_536;
 
 /// What the engine has done within a time, oldest first. A snapshot counts from when it was received: it may have waited,
 /// and that is not written down.
-pub(super) fn worked(connection: &Connection, now: f64, window: Duration) -> Result<Vec<Worked>, Trouble> {
+pub(super) fn worked(connection: &Connection, now: f64, window: Duration) -> Result<Vec<Worked>, RowError> {
     let mut statement = connection.prepare(
         "SELECT project, seconds, accepted_at + seconds AS until FROM runs JOIN snapshots ON run = number \
          WHERE (ended_at IS NULL OR ended_at > ?1) AND seconds > 0 AND until > ?1 ORDER BY until",
@@ -40,15 +40,15 @@ pub(super) fn worked(connection: &Connection, now: f64, window: Duration) -> Res
 
 /// A run as a process finds it, and what the writer needs to go on with it.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedRun {
     pub stored: StoredRun,
-    pub kept: Arc<Kept>,
+    pub handle: Arc<RunHandle>,
 }
 
-impl Loaded {
+impl LoadedRun {
     /// The run as lists show it.
     pub fn summary(self) -> RunSummary {
-        let StoredRun { run: KeptRun { record, closed, .. }, standing, .. } = self.stored;
+        let StoredRun { run: PersistedRun { record, closed, .. }, standing, .. } = self.stored;
         let Standing { progress, latest, decision, checked } = standing;
         let pending = progress.pending();
         let Progress { accepted, measured, skipped, next_sequence, last_accepted, last_measured } = progress;
@@ -83,36 +83,36 @@ impl Loaded {
     }
 }
 
-fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, Trouble> {
+fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, RowError> {
     let text: String = row.get(column)?;
     let wrong = |error| Fault::internal(format!("the history holds a damaged {column}: {error}"));
     Ok(serde_json::from_str(&text).map_err(wrong)?)
 }
 
-fn word<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, Trouble> {
+fn word<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, RowError> {
     named(&row.get::<_, String>(column)?)
 }
 
-fn count(row: &Row<'_>, column: &str) -> Result<u64, Trouble> {
+fn count(row: &Row<'_>, column: &str) -> Result<u64, RowError> {
     Ok(row.get::<_, i64>(column)? as u64)
 }
 
-fn at(row: &Row<'_>, which: &str) -> Result<Option<SnapshotRef>, Trouble> {
+fn at(row: &Row<'_>, which: &str) -> Result<Option<SnapshotRef>, RowError> {
     let step: Option<i64> = row.get(format!("last_{which}_step").as_str())?;
     let attempt: Option<u32> = row.get(format!("last_{which}_attempt").as_str())?;
     Ok(step.zip(attempt).map(|(step, attempt)| SnapshotRef { step: step as u64, attempt }))
 }
 
 #[derive(Deserialize)]
-struct Group {
+struct GroupRow {
     name: String,
     digest: String,
 }
 
-fn record(row: &Row<'_>) -> Result<RunRecord, Trouble> {
+fn record(row: &Row<'_>) -> Result<RunRecord, RowError> {
     let seed: String = row.get("seed")?;
     let policy: Option<String> = row.get("policy")?;
-    let group = |Group { name, digest }: Group| KeptGroup { name, digest, tensors: None };
+    let group = |GroupRow { name, digest }: GroupRow| PersistedGroup { name, digest, tensors: None };
     Ok(RunRecord {
         id: RunId(row.get("id")?),
         key: row.get("key")?,
@@ -125,9 +125,9 @@ fn record(row: &Row<'_>) -> Result<RunRecord, Trouble> {
         },
         model_type: row.get("model_type")?,
         parameters: count(row, "parameters")?,
-        // Large, and read back only where a run is examined again.
+        // Large, and read back only where a run is validated again.
         config_json: String::new(),
-        groups: parsed::<Vec<Group>>(row, "groups")?.into_iter().map(group).collect(),
+        groups: parsed::<Vec<GroupRow>>(row, "groups")?.into_iter().map(group).collect(),
         measures: parsed(row, "measures")?,
         plan: parsed(row, "plan")?,
         seed: seed.parse().map_err(|_| Fault::internal("the history holds a damaged seed"))?,
@@ -140,7 +140,7 @@ fn record(row: &Row<'_>) -> Result<RunRecord, Trouble> {
     })
 }
 
-fn progress(row: &Row<'_>) -> Result<Progress, Trouble> {
+fn progress(row: &Row<'_>) -> Result<Progress, RowError> {
     Ok(Progress {
         accepted: count(row, "accepted")?,
         measured: count(row, "measured")?,
@@ -151,37 +151,37 @@ fn progress(row: &Row<'_>) -> Result<Progress, Trouble> {
     })
 }
 
-fn loaded(row: &Row<'_>) -> Result<Loaded, Trouble> {
+fn loaded(row: &Row<'_>) -> Result<LoadedRun, RowError> {
     let record = record(row)?;
     let progress = progress(row)?;
     let decision: Option<String> = row.get("decision")?;
     let decision = decision.as_deref().map(decision_of).transpose()?;
     let checked: Option<String> = row.get("checked")?;
     let checked = checked.map(|_| parsed(row, "checked")).transpose()?;
-    let frame = Frame { measures: record.measures.clone(), precision: record.precision };
+    let context = RowContext { measures: record.measures.clone(), precision: record.precision };
     let ended = row.get::<_, Option<f64>>("ended_at")?.is_some();
     let closed = row.get::<_, Option<f64>>("closed_at")?.is_some();
     let stored = StoredRun {
-        run: KeptRun { record, closed, resumable: row.get("resumable")?, begun: progress.accepted > 0 },
+        run: PersistedRun { record, closed, resumable: row.get("resumable")?, begun: progress.accepted > 0 },
         standing: Standing { progress, latest: Vec::new(), decision, checked },
         pending: Vec::new(),
         ended,
     };
-    Ok(Loaded { stored, kept: Arc::new(Kept::at(row.get("number")?, frame, progress)) })
+    Ok(LoadedRun { stored, handle: Arc::new(RunHandle::at(row.get("number")?, context, progress)) })
 }
 
 /// What reading of a run leans on, if it is there.
-pub(super) fn kept(connection: &Connection, run: &RunId) -> Result<Option<Arc<Kept>>, Trouble> {
+pub(super) fn handle(connection: &Connection, run: &RunId) -> Result<Option<Arc<RunHandle>>, RowError> {
     let mut statement =
         connection.prepare_cached("SELECT number, measures, precision FROM runs WHERE id = ?1")?;
     let mut rows = statement.query([&run.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let frame = Frame { measures: parsed(row, "measures")?, precision: word(row, "precision")? };
-    Ok(Some(Arc::new(Kept::at(row.get("number")?, frame, Progress::default()))))
+    let context = RowContext { measures: parsed(row, "measures")?, precision: word(row, "precision")? };
+    Ok(Some(Arc::new(RunHandle::at(row.get("number")?, context, Progress::default()))))
 }
 
 /// All runs that have not ended, and as many of the newest others as fit beside them; oldest first.
-pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<Loaded>, Trouble> {
+pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<LoadedRun>, RowError> {
     let columns = "number, id, key, fingerprint, name, project, experiment, tags, model_type, parameters, groups, \
                    measures, plan, seed, delivery, precision, budget, gpu_only, policy, opened_at, closed_at, \
                    resumable, ended_at, next_sequence, accepted, measured, skipped, last_accepted_step, last_accepted_attempt, \
@@ -197,7 +197,7 @@ pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<Loaded>, 
         let mut loaded = loaded(row)?;
         loaded.stored.standing.latest = latest(connection, &loaded)?;
         if !loaded.stored.ended {
-            loaded.stored.pending = pending(connection, loaded.kept.row()?)?;
+            loaded.stored.pending = pending(connection, loaded.handle.row()?)?;
         }
         runs.push(loaded);
     }
@@ -205,20 +205,20 @@ pub(super) fn runs(connection: &Connection, most: usize) -> Result<Vec<Loaded>, 
 }
 
 /// The principal numbers of the snapshot that was measured last.
-fn latest(connection: &Connection, loaded: &Loaded) -> Result<Vec<Latest>, Trouble> {
+fn latest(connection: &Connection, loaded: &LoadedRun) -> Result<Vec<Latest>, RowError> {
     let Some(at) = loaded.stored.standing.progress.last_measured else { return Ok(Vec::new()) };
     let sql = "SELECT readings.measure, readings.probe_group, readings.value, readings.stderr \
                FROM snapshots JOIN readings ON readings.run = snapshots.run \
                AND readings.sequence > snapshots.started AND readings.sequence < snapshots.finished \
                WHERE snapshots.run = ?1 AND snapshots.step = ?2 AND snapshots.attempt = ?3 ORDER BY readings.sequence";
     let mut statement = connection.prepare_cached(sql)?;
-    let found = statement.query_map(params![loaded.kept.row()?, at.step as i64, at.attempt], |row| {
+    let found = statement.query_map(params![loaded.handle.row()?, at.step as i64, at.attempt], |row| {
         Ok(Latest { measure: row.get(0)?, group: row.get(1)?, value: row.get(2)?, stderr: row.get(3)? })
     })?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-fn pending(connection: &Connection, run: i64) -> Result<Vec<SnapshotRef>, Trouble> {
+fn pending(connection: &Connection, run: i64) -> Result<Vec<SnapshotRef>, RowError> {
     let sql = "SELECT step, attempt FROM snapshots WHERE run = ?1 AND state IN ('waiting', 'measuring') \
                ORDER BY accepted";
     let mut statement = connection.prepare_cached(sql)?;
@@ -227,29 +227,32 @@ fn pending(connection: &Connection, run: i64) -> Result<Vec<SnapshotRef>, Troubl
 }
 
 /// Attempts and receipts of a run, the newest of them, oldest first.
-pub(super) fn ledger(connection: &Connection, kept: &Kept) -> Result<Ledger, Trouble> {
-    let run = kept.row()?;
-    let mut ledger = Ledger::default();
+pub(super) fn idempotency(
+    connection: &Connection,
+    handle: &RunHandle,
+) -> Result<IdempotencyRecord, RowError> {
+    let run = handle.row()?;
+    let mut idempotency = IdempotencyRecord::default();
     let sql = "SELECT step, attempt, key, print, receipt FROM snapshots WHERE run = ?1 ORDER BY accepted DESC LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![run, MOST_ATTEMPTS as i64])?;
     while let Some(row) = rows.next()? {
-        ledger.attempts.push(SnapshotRef { step: count(row, "step")?, attempt: row.get("attempt")? });
+        idempotency.attempts.push(SnapshotRef { step: count(row, "step")?, attempt: row.get("attempt")? });
         let key: Option<String> = row.get("key")?;
         let print: Option<String> = row.get("print")?;
         if let (Some(key), Some(print)) = (key, print)
-            && ledger.receipts.len() < MOST_RECEIPTS
+            && idempotency.receipts.len() < MOST_RECEIPTS
         {
-            ledger.receipts.push((key, print, parsed::<Receipt>(row, "receipt")?));
+            idempotency.receipts.push((key, print, parsed::<Receipt>(row, "receipt")?));
         }
     }
-    ledger.attempts.reverse();
-    ledger.receipts.reverse();
-    Ok(ledger)
+    idempotency.attempts.reverse();
+    idempotency.receipts.reverse();
+    Ok(idempotency)
 }
 
 /// A run's record with its config.json.
-pub(super) fn whole_record(connection: &Connection, run: &RunId) -> Result<RunRecord, Trouble> {
+pub(super) fn whole_record(connection: &Connection, run: &RunId) -> Result<RunRecord, RowError> {
     let mut statement = connection.prepare_cached("SELECT * FROM runs WHERE id = ?1")?;
     let mut rows = statement.query([&run.0])?;
     let row = rows.next()?.ok_or_else(|| Fault::internal("the history does not hold this run"))?;
@@ -257,9 +260,12 @@ pub(super) fn whole_record(connection: &Connection, run: &RunId) -> Result<RunRe
 }
 
 /// File of the initialization that was received last.
-pub(super) fn initialization(connection: &Connection, kept: &Kept) -> Result<Option<String>, Trouble> {
+pub(super) fn initialization(
+    connection: &Connection,
+    handle: &RunHandle,
+) -> Result<Option<String>, RowError> {
     let sql = "SELECT file FROM snapshots WHERE run = ?1 AND file IS NOT NULL ORDER BY accepted DESC LIMIT 1";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([kept.row()?])?;
+    let mut rows = statement.query([handle.row()?])?;
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
 }

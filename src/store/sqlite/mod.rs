@@ -8,11 +8,11 @@
 //! again, whatever becomes of the process.
 
 mod database;
+mod errors;
 mod event;
-mod exact;
 mod folder;
 mod insert;
-mod kept;
+mod json;
 mod load;
 mod mark;
 mod names;
@@ -27,28 +27,29 @@ mod queue;
 mod read;
 mod reader;
 mod reading;
-mod sheet;
+mod retention;
+mod row_sink;
+mod run_handle;
 mod tensors;
-mod trouble;
-mod upkeep;
 mod writer;
 
 pub use self::parquet::parquet;
 pub use database::schema;
 pub use names::DATABASE;
 pub use query::{COLUMNS, export, query, runs};
-pub use sheet::{Cell, Csv, JsonLines, Kind, Sheet};
+pub use row_sink::{Cell, ColumnKind, Csv, JsonLines, RowSink};
 
-use super::{Audience, CROWD, Entry, EventStore, Level, StoredRun, Worked, now};
-use clino_domain::tally::Tally;
+use super::{Audience, CROWD, Entry, EventStore, StoredRun, Worked, WriterProgress, now};
+use clino_domain::counters::Counters;
 use clino_domain::{
-    Archive, Fault, FaultKind, KeptGroup, Layout, Ledger, ParameterSource, ProbeGroup, Reading, Report,
-    RunId, RunRecord, RunSpec, Sequenced, SnapshotRef, Stretch, Vault,
+    Archive, Fault, FaultKind, IdempotencyRecord, Layout, ParameterSource, PersistedGroup, ProbeGroup,
+    Reading, Report, RunId, RunRecord, RunSpec, Sequenced, SnapshotRef, Stretch, Vault,
 };
+use errors::RowError;
 use folder::Folder;
-use kept::Kept;
 use queue::Queue;
 use reader::Readers;
+use run_handle::RunHandle;
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::io;
@@ -58,7 +59,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tensors::TensorFile;
 use tokio::sync::watch;
-use trouble::Trouble;
 
 /// How often a writer that ends is looked at.
 const LOOK: Duration = Duration::from_millis(2);
@@ -70,11 +70,11 @@ pub struct SqliteStore {
     readers: Readers,
     retain: Option<Duration>,
     /// What is known of each run that is open here.
-    shelves: Mutex<HashMap<RunId, Arc<Kept>>>,
+    handles: Mutex<HashMap<RunId, Arc<RunHandle>>>,
     queue: Mutex<Queue>,
     /// Rung when something is queued, or when no more comes.
     bell: Condvar,
-    level: watch::Sender<Level>,
+    writer_progress: watch::Sender<WriterProgress>,
     /// Until the writer takes it.
     connection: Mutex<Option<Connection>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -102,20 +102,20 @@ impl SqliteStore {
             readers: Readers::new(folder.database()),
             folder,
             retain,
-            shelves: Mutex::default(),
+            handles: Mutex::default(),
             queue: Mutex::default(),
             bell: Condvar::new(),
-            level: watch::Sender::default(),
+            writer_progress: watch::Sender::default(),
             connection: Mutex::new(Some(connection)),
             writer: Mutex::default(),
         }))
     }
 
     /// What is known of a run: here, or else in the database.
-    fn kept(&self, run: &RunId) -> Result<Arc<Kept>, Fault> {
-        let here = lock(&self.shelves).get(run).cloned();
+    fn handle(&self, run: &RunId) -> Result<Arc<RunHandle>, Fault> {
+        let here = lock(&self.handles).get(run).cloned();
         let there = || {
-            let found = self.readers.with(|connection| load::kept(connection, run))?;
+            let found = self.readers.with(|connection| load::handle(connection, run))?;
             found.ok_or_else(Fault::unknown_run)
         };
         here.map_or_else(there, Ok)
@@ -125,19 +125,19 @@ impl SqliteStore {
     fn read<T>(
         &self,
         run: &RunId,
-        read: impl FnOnce(&Connection, &Kept) -> Result<T, Trouble>,
+        read: impl FnOnce(&Connection, &RunHandle) -> Result<T, RowError>,
     ) -> Result<T, Fault> {
-        let kept = self.kept(run)?;
-        self.readers.with(|connection| read(connection, &kept))
+        let handle = self.handle(run)?;
+        self.readers.with(|connection| read(connection, &handle))
     }
 }
 
 impl EventStore for SqliteStore {
     fn runs(&self, most: usize) -> Result<Vec<StoredRun>, Fault> {
         let loaded = self.readers.with(|connection| load::runs(connection, most))?;
-        let mut shelves = lock(&self.shelves);
-        let take_up = |load::Loaded { stored, kept }| {
-            shelves.entry(stored.run.record.id.clone()).or_insert(kept);
+        let mut handles = lock(&self.handles);
+        let take_up = |load::LoadedRun { stored, handle }| {
+            handles.entry(stored.run.record.id.clone()).or_insert(handle);
             stored
         };
         Ok(loaded.into_iter().map(take_up).collect())
@@ -147,21 +147,21 @@ impl EventStore for SqliteStore {
         self.readers.with(|connection| load::worked(connection, now(), window))
     }
 
-    fn start(self: Arc<Self>, audience: Weak<dyn Audience>, tally: Arc<Tally>) -> io::Result<()> {
+    fn start(self: Arc<Self>, audience: Weak<dyn Audience>, counters: Arc<Counters>) -> io::Result<()> {
         let connection = lock(&self.connection).take();
-        let writer = writer::start(self.clone(), connection, audience, tally)?;
+        let writer = writer::start(self.clone(), connection, audience, counters)?;
         *lock(&self.writer) = Some(writer);
         Ok(())
     }
 
     fn push(&self, entry: Entry) {
-        let kept = Kept::of(&entry, &mut lock(&self.shelves));
-        lock(&self.queue).push(entry, kept);
+        let handle = RunHandle::of(&entry, &mut lock(&self.handles));
+        lock(&self.queue).push(entry, handle);
         self.bell.notify_one();
     }
 
-    fn level(&self) -> watch::Receiver<Level> {
-        self.level.subscribe()
+    fn writer_progress(&self) -> watch::Receiver<WriterProgress> {
+        self.writer_progress.subscribe()
     }
 
     fn queued(&self) -> u64 {
@@ -169,7 +169,7 @@ impl EventStore for SqliteStore {
     }
 
     fn room(&self) -> Result<(), Fault> {
-        if let Some(fault) = &self.level.borrow().trouble {
+        if let Some(fault) = &self.writer_progress.borrow().trouble {
             return Err(fault.clone());
         }
         let waiting = lock(&self.queue).waiting();
@@ -182,11 +182,11 @@ impl EventStore for SqliteStore {
     }
 
     fn refusal(&self, run: &RunId, id: &str) -> Option<Fault> {
-        lock(&self.shelves).get(run)?.refusal(id)
+        lock(&self.handles).get(run)?.refusal(id)
     }
 
     fn release(&self, run: &RunId) {
-        lock(&self.shelves).remove(run);
+        lock(&self.handles).remove(run);
     }
 
     fn close(&self) {
@@ -208,11 +208,11 @@ impl EventStore for SqliteStore {
     }
 
     fn page(&self, run: &RunId, from: u64, most: usize) -> Result<Vec<Arc<Sequenced>>, Fault> {
-        self.read(run, |connection, kept| read::page(connection, kept, from, most))
+        self.read(run, |connection, handle| read::page(connection, handle, from, most))
     }
 
     fn report(&self, run: &RunId, at: SnapshotRef) -> Result<Report, Fault> {
-        self.read(run, |connection, kept| read::report(connection, kept, at))
+        self.read(run, |connection, handle| read::report(connection, handle, at))
     }
 }
 
@@ -224,9 +224,9 @@ impl Archive for SqliteStore {
         stretch: Option<Stretch>,
         with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
     ) -> Result<(), Fault> {
-        self.read(run, |connection, kept| match stretch {
-            None => read::recall(connection, kept, measures, with),
-            Some(stretch) => read::stretch(connection, kept, measures, stretch, with),
+        self.read(run, |connection, handle| match stretch {
+            None => read::recall(connection, handle, measures, with),
+            Some(stretch) => read::stretch(connection, handle, measures, stretch, with),
         })
     }
 }
@@ -234,7 +234,7 @@ impl Archive for SqliteStore {
 impl Vault for SqliteStore {
     fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
         let mut record: RunRecord = self.readers.with(|connection| load::whole_record(connection, run))?;
-        let group = |KeptGroup { name, digest, .. }: KeptGroup| {
+        let group = |PersistedGroup { name, digest, .. }: PersistedGroup| {
             let tensors = Arc::new(TensorFile::open(&self.folder.probe(&digest))?.tensors()?);
             Ok(ProbeGroup { name, tensors })
         };
@@ -243,8 +243,8 @@ impl Vault for SqliteStore {
         Ok(record.specification(groups))
     }
 
-    fn ledger(&self, run: &RunId) -> Result<Ledger, Fault> {
-        self.read(run, load::ledger)
+    fn idempotency(&self, run: &RunId) -> Result<IdempotencyRecord, Fault> {
+        self.read(run, load::idempotency)
     }
 
     fn initialization(

@@ -2,7 +2,7 @@
 //!
 //! Owns: row groups and the kinds of columns. May not touch: where rows come from.
 
-use super::sheet::{Cell, Kind, Sheet};
+use super::row_sink::{Cell, ColumnKind, RowSink};
 use parquet::basic::Compression;
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -22,14 +22,14 @@ const GROUP: usize = 32_768;
 ///
 /// # Errors
 /// Those of writing.
-pub fn parquet(path: &Path, columns: &[(&str, Kind)]) -> io::Result<Box<dyn Sheet>> {
+pub fn parquet(path: &Path, columns: &[(&str, ColumnKind)]) -> io::Result<Box<dyn RowSink>> {
     Ok(Box::new(Parquet::new(BufWriter::new(File::create(path)?), columns)?))
 }
 
 /// A Parquet file, compressed by Snappy. What does not fit the kind of its column is null.
 struct Parquet<W: Write + Send> {
     writer: SerializedFileWriter<W>,
-    kinds: Vec<Kind>,
+    kinds: Vec<ColumnKind>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -44,11 +44,11 @@ fn other(error: ParquetError) -> io::Error {
 }
 
 impl<W: Write + Send> Parquet<W> {
-    fn new(writer: W, columns: &[(&str, Kind)]) -> io::Result<Self> {
-        let field = |(name, kind): &(&str, Kind)| match kind {
-            Kind::Text => format!("optional binary {name} (UTF8);"),
-            Kind::Integer => format!("optional int64 {name};"),
-            Kind::Real => format!("optional double {name};"),
+    fn new(writer: W, columns: &[(&str, ColumnKind)]) -> io::Result<Self> {
+        let field = |(name, kind): &(&str, ColumnKind)| match kind {
+            ColumnKind::Text => format!("optional binary {name} (UTF8);"),
+            ColumnKind::Integer => format!("optional int64 {name};"),
+            ColumnKind::Real => format!("optional double {name};"),
         };
         let fields: Vec<_> = columns.iter().map(field).collect();
         let schema = parse_message_type(&format!("message readings {{ {} }}", fields.join(" ")));
@@ -108,7 +108,7 @@ fn levels<T>(cells: impl Iterator<Item = Option<T>>) -> (Vec<i16>, Vec<T>) {
     (cells.iter().map(|cell| i16::from(cell.is_some())).collect(), cells.into_iter().flatten().collect())
 }
 
-impl<W: Write + Send> Sheet for Parquet<W> {
+impl<W: Write + Send> RowSink for Parquet<W> {
     fn head(&mut self, columns: &[String]) -> io::Result<()> {
         match columns.len() == self.kinds.len() {
             true => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! Owns: that answer. May not touch: rows.
 
-use super::sheet::{Kind, Sheet};
+use super::row_sink::{ColumnKind, RowSink};
 use std::io;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// Always: what to do instead.
-pub fn parquet(_: &Path, _: &[(&str, Kind)]) -> io::Result<Box<dyn Sheet>> {
+pub fn parquet(_: &Path, _: &[(&str, ColumnKind)]) -> io::Result<Box<dyn RowSink>> {
     Err(io::Error::other(
         "this build of clino has no Parquet: export with --csv or --jsonl, or build with --features parquet",
     ))

@@ -2,11 +2,11 @@
 //!
 //! Owns: what may be asked. May not touch: what is in there; nothing here can write.
 
-use super::load::{self, Loaded};
+use super::errors::RowError;
+use super::load::{self, LoadedRun};
 use super::names::DATABASE;
 use super::reader::reader;
-use super::sheet::{Cell, Kind, Sheet};
-use super::trouble::Trouble;
+use super::row_sink::{Cell, ColumnKind, RowSink};
 use clino_domain::{Fault, FaultKind, RunSummary};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Statement, ToSql};
@@ -14,35 +14,35 @@ use std::io;
 use std::path::Path;
 
 /// Columns of an export: those of the view `readings_labelled`.
-pub const COLUMNS: [(&str, Kind); 28] = [
-    ("run_id", Kind::Text),
-    ("run_name", Kind::Text),
-    ("project", Kind::Text),
-    ("experiment", Kind::Text),
-    ("tags", Kind::Text),
-    ("model_type", Kind::Text),
-    ("sequence", Kind::Integer),
-    ("step", Kind::Integer),
-    ("attempt", Kind::Integer),
-    ("measure", Kind::Text),
-    ("probe_group", Kind::Text),
-    ("parameters", Kind::Text),
-    ("outcome", Kind::Text),
-    ("value", Kind::Real),
-    ("stderr", Kind::Real),
-    ("interval_low", Kind::Real),
-    ("interval_high", Kind::Real),
-    ("interval_level", Kind::Real),
-    ("mean", Kind::Real),
-    ("min", Kind::Real),
-    ("max", Kind::Real),
-    ("reason", Kind::Text),
-    ("seconds", Kind::Real),
-    ("forwards", Kind::Real),
-    ("backwards", Kind::Real),
-    ("passes", Kind::Real),
-    ("operations", Kind::Real),
-    ("detail", Kind::Text),
+pub const COLUMNS: [(&str, ColumnKind); 28] = [
+    ("run_id", ColumnKind::Text),
+    ("run_name", ColumnKind::Text),
+    ("project", ColumnKind::Text),
+    ("experiment", ColumnKind::Text),
+    ("tags", ColumnKind::Text),
+    ("model_type", ColumnKind::Text),
+    ("sequence", ColumnKind::Integer),
+    ("step", ColumnKind::Integer),
+    ("attempt", ColumnKind::Integer),
+    ("measure", ColumnKind::Text),
+    ("probe_group", ColumnKind::Text),
+    ("parameters", ColumnKind::Text),
+    ("outcome", ColumnKind::Text),
+    ("value", ColumnKind::Real),
+    ("stderr", ColumnKind::Real),
+    ("interval_low", ColumnKind::Real),
+    ("interval_high", ColumnKind::Real),
+    ("interval_level", ColumnKind::Real),
+    ("mean", ColumnKind::Real),
+    ("min", ColumnKind::Real),
+    ("max", ColumnKind::Real),
+    ("reason", ColumnKind::Text),
+    ("seconds", ColumnKind::Real),
+    ("forwards", ColumnKind::Real),
+    ("backwards", ColumnKind::Real),
+    ("passes", ColumnKind::Real),
+    ("operations", ColumnKind::Real),
+    ("detail", ColumnKind::Text),
 ];
 
 /// The database of a directory, or a copy of one that is named itself.
@@ -90,16 +90,16 @@ fn unwritten(error: &io::Error) -> Fault {
 ///
 /// # Errors
 /// [`FaultKind::Invalid`] for a statement that writes or that SQLite refuses; [`FaultKind::NotFound`] without a history.
-pub fn query(directory: &Path, sql: &str, mut sheet: Box<dyn Sheet + '_>) -> Result<(), Fault> {
+pub fn query(directory: &Path, sql: &str, mut sink: Box<dyn RowSink + '_>) -> Result<(), Fault> {
     let connection = open(directory)?;
     let mut statement = connection.prepare(sql).map_err(|error| wrong(&error))?;
     if !statement.readonly() {
         let found = "found a statement that writes, expected one that only reads, such as SELECT";
         return Err(Fault::invalid("sql", found));
     }
-    sheet.head(&names(&statement)).map_err(|error| unwritten(&error))?;
-    pour(&mut statement, &[], &mut *sheet)?;
-    sheet.finish().map_err(|error| unwritten(&error))
+    sink.head(&names(&statement)).map_err(|error| unwritten(&error))?;
+    pour(&mut statement, &[], &mut *sink)?;
+    sink.finish().map_err(|error| unwritten(&error))
 }
 
 fn names(statement: &Statement<'_>) -> Vec<String> {
@@ -107,13 +107,13 @@ fn names(statement: &Statement<'_>) -> Vec<String> {
 }
 
 /// All rows of a statement, one after the other.
-fn pour(statement: &mut Statement<'_>, values: &[&dyn ToSql], sheet: &mut dyn Sheet) -> Result<(), Fault> {
+fn pour(statement: &mut Statement<'_>, values: &[&dyn ToSql], sink: &mut dyn RowSink) -> Result<(), Fault> {
     let columns = statement.column_count();
     let mut rows = statement.query(values).map_err(|error| wrong(&error))?;
     while let Some(row) = rows.next().map_err(|error| wrong(&error))? {
         let cells = (0..columns).map(|place| row.get_ref(place).map(Cell::from));
         let cells = cells.collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
-        sheet.row(cells).map_err(|error| unwritten(&error))?;
+        sink.row(cells).map_err(|error| unwritten(&error))?;
     }
     Ok(())
 }
@@ -124,8 +124,8 @@ fn pour(statement: &mut Statement<'_>, values: &[&dyn ToSql], sheet: &mut dyn Sh
 /// [`FaultKind::NotFound`] without a history, [`FaultKind::Unavailable`] when it cannot be read.
 pub fn runs(data: &Path) -> Result<Vec<RunSummary>, Fault> {
     let connection = open(data)?;
-    let loaded = load::runs(&connection, usize::MAX >> 1).map_err(Trouble::reading)?;
-    Ok(loaded.into_iter().map(Loaded::summary).collect())
+    let loaded = load::runs(&connection, usize::MAX >> 1).map_err(RowError::reading)?;
+    Ok(loaded.into_iter().map(LoadedRun::summary).collect())
 }
 
 /// The readings of all runs, or of one, or of those of a project: run by run, in the order in which they were made.
@@ -136,7 +136,7 @@ pub fn export(
     directory: &Path,
     run: Option<&str>,
     project: Option<&str>,
-    mut sheet: Box<dyn Sheet + '_>,
+    mut sink: Box<dyn RowSink + '_>,
 ) -> Result<(), Fault> {
     let connection = open(directory)?;
     let failed = |error| Fault::internal(format!("the history cannot be read: {error}"));
@@ -152,12 +152,12 @@ pub fn export(
         return Err(Fault::field(FaultKind::NotFound, "run", description));
     }
     let names: Vec<_> = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    sheet.head(&names).map_err(|error| unwritten(&error))?;
+    sink.head(&names).map_err(|error| unwritten(&error))?;
     let sql =
         format!("SELECT {} FROM readings_labelled WHERE run_id = ?1 ORDER BY sequence", names.join(", "));
     let mut statement = moment.prepare(&sql).map_err(failed)?;
     for run in runs {
-        pour(&mut statement, &[&run], &mut *sheet)?;
+        pour(&mut statement, &[&run], &mut *sink)?;
     }
-    sheet.finish().map_err(|error| unwritten(&error))
+    sink.finish().map_err(|error| unwritten(&error))
 }

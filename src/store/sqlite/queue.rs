@@ -2,22 +2,22 @@
 //!
 //! Owns: its order, and how much of it there ever was. May not touch: what is in the entries.
 
-use super::kept::Kept;
+use super::run_handle::RunHandle;
 use crate::store::Entry;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// An entry with what is known of its run.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct QueuedEntry {
     pub entry: Entry,
-    pub kept: Arc<Kept>,
+    pub handle: Arc<RunHandle>,
 }
 
 /// Entries in the order in which they were pushed.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedEntry>,
     /// Of all that ever were.
     queued: u64,
     closed: bool,
@@ -27,15 +27,15 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Puts something at the end.
-    pub fn push(&mut self, entry: Entry, kept: Arc<Kept>) {
+    pub fn push(&mut self, entry: Entry, handle: Arc<RunHandle>) {
         self.queued += 1;
         if !self.abandoned {
-            self.waiting.push_back(Waiting { entry, kept });
+            self.waiting.push_back(QueuedEntry { entry, handle });
         }
     }
 
     /// Moves all of it to the end of another one.
-    pub fn pour(&mut self, pending: &mut VecDeque<Waiting>) {
+    pub fn pour(&mut self, pending: &mut VecDeque<QueuedEntry>) {
         pending.append(&mut self.waiting);
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Owns: every statement that reads rows of one run. May not touch: what is written.
 
+use super::errors::RowError;
 use super::event;
-use super::kept::Kept;
-use super::reading::{Frame, Row};
-use super::trouble::Trouble;
+use super::reading::{ReadingRow, RowContext};
+use super::run_handle::RunHandle;
 use clino_domain::{Event, Fault, FaultKind, Reading, Report, Sequenced, SnapshotRef, Stretch};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ const READING: &str = "sequence, step, attempt, measure, place, probe_group, out
                        forwards, backwards, passes, operations, interval_low, interval_high, interval_level, detail";
 
 /// The value that a word of serde's spells.
-pub(super) fn named<T: DeserializeOwned>(word: &str) -> Result<T, Trouble> {
+pub(super) fn named<T: DeserializeOwned>(word: &str) -> Result<T, RowError> {
     let wrong = |_| Fault::internal(format!("the history holds an unknown word: {word}"));
     Ok(serde_json::from_value(serde_json::Value::from(word)).map_err(wrong)?)
 }
@@ -26,12 +26,12 @@ pub(super) fn snapshot(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Resul
     Ok(SnapshotRef { step: row.get::<_, i64>(first)? as u64, attempt: row.get(first + 1)? })
 }
 
-fn row(row: &rusqlite::Row<'_>) -> Result<Row, Trouble> {
+fn row(row: &rusqlite::Row<'_>) -> Result<ReadingRow, RowError> {
     let mut numbers = [None; 10];
     for (i, number) in numbers.iter_mut().enumerate() {
         *number = row.get(7 + i)?;
     }
-    Ok(Row {
+    Ok(ReadingRow {
         sequence: row.get::<_, i64>(0)? as u64,
         at: snapshot(row, 1)?,
         measure: row.get(3)?,
@@ -48,15 +48,15 @@ fn readings(
     connection: &Connection,
     condition: &str,
     values: &[&dyn rusqlite::ToSql],
-    frame: &Frame,
+    context: &RowContext,
     with: &mut dyn FnMut(u64, Reading),
-) -> Result<(), Trouble> {
+) -> Result<(), RowError> {
     let sql = format!("SELECT {READING} FROM readings WHERE run = ?1 AND {condition}");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(values)?;
     while let Some(found) = rows.next()? {
         let row = row(found)?;
-        with(row.sequence, row.reading(frame)?);
+        with(row.sequence, row.reading(context)?);
     }
     Ok(())
 }
@@ -64,18 +64,18 @@ fn readings(
 /// At most `most` events from a place on.
 pub(super) fn page(
     connection: &Connection,
-    kept: &Kept,
+    handle: &RunHandle,
     from: u64,
     most: usize,
-) -> Result<Vec<Arc<Sequenced>>, Trouble> {
-    let run = kept.row()?;
+) -> Result<Vec<Arc<Sequenced>>, RowError> {
+    let run = handle.row()?;
     // Both tables as they are at one moment.
     let moment = connection.unchecked_transaction()?;
     let mut found = Vec::new();
     let values = params![run, from as i64, most as i64];
     let mut keep = |sequence, event| found.push(Arc::new(Sequenced { sequence, event }));
     let condition = "sequence >= ?2 ORDER BY sequence LIMIT ?3";
-    readings(&moment, condition, values, &kept.frame, &mut |sequence, reading| {
+    readings(&moment, condition, values, &handle.context, &mut |sequence, reading| {
         keep(sequence, Event::Reading(Box::new(reading)));
     })?;
     let sql = "SELECT sequence, kind, body FROM events WHERE run = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
@@ -92,8 +92,12 @@ pub(super) fn page(
 }
 
 /// All that is kept of one snapshot.
-pub(super) fn report(connection: &Connection, kept: &Kept, at: SnapshotRef) -> Result<Report, Trouble> {
-    let run = kept.row()?;
+pub(super) fn report(
+    connection: &Connection,
+    handle: &RunHandle,
+    at: SnapshotRef,
+) -> Result<Report, RowError> {
+    let run = handle.row()?;
     let sql = "SELECT kind, state, reason, started, finished FROM snapshots \
                WHERE run = ?1 AND step = ?2 AND attempt = ?3";
     type Columns = (String, String, Option<String>, Option<i64>, Option<i64>);
@@ -112,7 +116,7 @@ pub(super) fn report(connection: &Connection, kept: &Kept, at: SnapshotRef) -> R
         // One that is being measured has no end yet.
         let condition = "sequence > ?2 AND sequence < ?3 AND step = ?4 AND attempt = ?5 ORDER BY sequence";
         let values = params![run, started, finished.unwrap_or(i64::MAX), at.step as i64, at.attempt];
-        readings(connection, condition, values, &kept.frame, &mut |_, reading| made.push(reading))?;
+        readings(connection, condition, values, &handle.context, &mut |_, reading| made.push(reading))?;
     }
     Ok(Report { snapshot: at, kind: named(&kind)?, state: named(&state)?, readings: made, reason })
 }
@@ -120,11 +124,11 @@ pub(super) fn report(connection: &Connection, kept: &Kept, at: SnapshotRef) -> R
 /// Hands over readings of some measures, snapshot by snapshot, of all that are measured.
 pub(super) fn recall(
     connection: &Connection,
-    kept: &Kept,
+    handle: &RunHandle,
     measures: &[String],
     with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
-) -> Result<(), Trouble> {
-    let Some(run) = kept.found() else { return Ok(()) };
+) -> Result<(), RowError> {
+    let Some(run) = handle.found() else { return Ok(()) };
     let moment = connection.unchecked_transaction()?;
     let sql =
         "SELECT step, attempt, started FROM snapshots WHERE run = ?1 AND state = 'measured' ORDER BY started";
@@ -143,7 +147,7 @@ pub(super) fn recall(
         }
         with(at, &readings.iter().collect::<Vec<_>>());
     };
-    readings(&moment, condition, params![run, wanted], &kept.frame, &mut |_, reading| {
+    readings(&moment, condition, params![run, wanted], &handle.context, &mut |_, reading| {
         let at = reading.snapshot;
         if !measured.contains(&at) {
             return;
@@ -168,12 +172,12 @@ pub(super) fn recall(
 /// measured.
 pub(super) fn stretch(
     connection: &Connection,
-    kept: &Kept,
+    handle: &RunHandle,
     measures: &[String],
     stretch: Stretch,
     with: &mut dyn FnMut(SnapshotRef, &[&Reading]),
-) -> Result<(), Trouble> {
-    let Some(run) = kept.found() else { return Ok(()) };
+) -> Result<(), RowError> {
+    let Some(run) = handle.found() else { return Ok(()) };
     let moment = connection.unchecked_transaction()?;
     // The other columns are those of the row with the greatest attempt: SQLite promises that of max().
     let sql = "SELECT step, max(attempt), started, finished FROM snapshots \
@@ -186,7 +190,7 @@ pub(super) fn stretch(
         let mut made = Vec::new();
         let condition = "sequence > ?2 AND sequence < ?3 AND step = ?4 AND attempt = ?5 ORDER BY sequence";
         let values = params![run, started, finished, at.step as i64, at.attempt];
-        readings(&moment, condition, values, &kept.frame, &mut |_, reading| {
+        readings(&moment, condition, values, &handle.context, &mut |_, reading| {
             if measures.contains(&reading.measure) {
                 made.push(reading);
             }

@@ -2,7 +2,7 @@
 //!
 //! Owns: how a file is opened that may not be written. May not touch: the schema, what the rows mean.
 
-use super::trouble::{Refused, Trouble};
+use super::errors::{OpenError, RowError};
 use clino_domain::Fault;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::os::unix::ffi::OsStrExt;
@@ -65,10 +65,10 @@ pub(super) fn is_ours(path: &Path) -> Result<bool, Fault> {
         let connection = if logged(path) { reader(path)? } else { still(path)? };
         has_our_tables(&connection)
     };
-    match asked().map_err(Refused::from) {
+    match asked().map_err(OpenError::from) {
         Ok(ours) => Ok(ours),
-        Err(Refused::Damaged(_)) => Ok(false),
-        Err(Refused::Fault(fault)) => Err(fault),
+        Err(OpenError::Damaged(_)) => Ok(false),
+        Err(OpenError::Fault(fault)) => Err(fault),
     }
 }
 
@@ -139,14 +139,14 @@ impl Readers {
     ///
     /// # Errors
     /// Those of `read`; [`FaultKind::Unavailable`] when the database cannot be read.
-    pub fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Fault> {
+    pub fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, RowError>) -> Result<T, Fault> {
         let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let found = spare().pop();
         let connection = match found {
             Some(connection) => connection,
-            None => reader(&self.path).map_err(|error| Trouble::from(error).reading())?,
+            None => reader(&self.path).map_err(|error| RowError::from(error).reading())?,
         };
-        let answer = read(&connection).map_err(Trouble::reading)?;
+        let answer = read(&connection).map_err(RowError::reading)?;
         let mut spare = spare();
         if spare.len() < SPARE {
             spare.push(connection);

@@ -4,7 +4,7 @@
 //!
 //! SQLite has no NaN and no negative zero: such numbers stand under `odd` in `detail`, and their columns are NULL.
 
-use super::exact::{Exact, Pairs, exact, plain};
+use super::json::{JsonNumber, OrderedObject, json_numbers, plain};
 use clino_domain::{
     Ended, Estimate, Fault, Interval, MeasureRequest, Outcome, Part, Precision, Quadrature, Reading, Rung,
     SnapshotRef, Surface, TensorParts, Value, Work,
@@ -12,7 +12,7 @@ use clino_domain::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Columns with numbers, in the order of [`Row::numbers`].
+/// Columns with numbers, in the order of [`ReadingRow::numbers`].
 pub(super) const NUMBERS: [&str; 10] = [
     "value",
     "stderr",
@@ -28,7 +28,7 @@ pub(super) const NUMBERS: [&str; 10] = [
 
 /// A row of `readings` without its run.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
+pub(super) struct ReadingRow {
     pub sequence: u64,
     pub at: SnapshotRef,
     pub measure: String,
@@ -40,26 +40,26 @@ pub(super) struct Row {
     pub detail: Option<String>,
 }
 
-type Numbers = Pairs<Option<Exact>>;
+type Numbers = OrderedObject<Option<JsonNumber>>;
 
 /// What has no column of its own.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Detail {
     #[serde(skip_serializing_if = "Option::is_none")]
-    mean: Option<Exact>,
+    mean: Option<JsonNumber>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    min: Option<Exact>,
+    min: Option<JsonNumber>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    max: Option<Exact>,
+    max: Option<JsonNumber>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    draws: Vec<Exact>,
+    draws: Vec<JsonNumber>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<Ended>,
-    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    #[serde(skip_serializing_if = "OrderedObject::is_empty")]
     parts: Numbers,
-    #[serde(skip_serializing_if = "Pairs::is_empty")]
-    tensors: Pairs<Numbers>,
+    #[serde(skip_serializing_if = "OrderedObject::is_empty")]
+    tensors: OrderedObject<Numbers>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rungs: Vec<RungRow>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -70,8 +70,8 @@ struct Detail {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remark: Option<String>,
-    #[serde(skip_serializing_if = "Pairs::is_empty")]
-    odd: Pairs<Exact>,
+    #[serde(skip_serializing_if = "OrderedObject::is_empty")]
+    odd: OrderedObject<JsonNumber>,
     /// Where they are not those of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<BTreeMap<String, Value>>,
@@ -82,55 +82,56 @@ struct Detail {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct RungRow {
-    alpha: Exact,
-    value: Exact,
-    draws: Vec<Exact>,
-    stderr: Option<Exact>,
+    alpha: JsonNumber,
+    value: JsonNumber,
+    draws: Vec<JsonNumber>,
+    stderr: Option<JsonNumber>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct QuadratureRow {
-    nodes: Vec<Exact>,
-    weights: Vec<Exact>,
+    nodes: Vec<JsonNumber>,
+    weights: Vec<JsonNumber>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct SurfaceRow {
     dimensions: u32,
-    axis: Vec<Exact>,
-    losses: Vec<Option<Exact>>,
+    axis: Vec<JsonNumber>,
+    losses: Vec<Option<JsonNumber>>,
 }
 
 /// What rows lean on: the measures of their run and its precision.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(super) struct RowContext {
     pub measures: Vec<MeasureRequest>,
     pub precision: Precision,
 }
 
 fn numbers(parts: &[Part]) -> Numbers {
-    Pairs(parts.iter().map(|part| (part.name.clone(), part.value.map(Exact))).collect())
+    OrderedObject(parts.iter().map(|part| (part.name.clone(), part.value.map(JsonNumber))).collect())
 }
 
 fn parts(numbers: Numbers) -> Vec<Part> {
-    let part = |(name, value): (String, Option<Exact>)| Part { name, value: value.map(|Exact(x)| x) };
+    let part =
+        |(name, value): (String, Option<JsonNumber>)| Part { name, value: value.map(|JsonNumber(x)| x) };
     numbers.0.into_iter().map(part).collect()
 }
 
-impl Row {
+impl ReadingRow {
     /// Of a reading of a run.
     ///
     /// # Errors
     /// None that is known: JSON has room for all of it.
-    pub fn of(sequence: u64, reading: &Reading, frame: &Frame) -> Result<Self, Fault> {
+    pub fn of(sequence: u64, reading: &Reading, context: &RowContext) -> Result<Self, Fault> {
         let mut detail = Detail::of(reading);
         let same =
             |known: &MeasureRequest| known.name == reading.measure && known.parameters == reading.parameters;
-        let place = frame.measures.iter().position(same);
+        let place = context.measures.iter().position(same);
         if place.is_none() {
             detail.parameters = Some(reading.parameters.clone());
         }
-        detail.precision = (reading.precision != frame.precision).then_some(reading.precision);
+        detail.precision = (reading.precision != context.precision).then_some(reading.precision);
         let Work { forwards, backwards, passes, operations } = reading.work;
         let stderr = reading.estimate.and_then(|estimate| estimate.stderr);
         let work = [forwards, backwards, passes, operations].map(Some);
@@ -142,7 +143,7 @@ impl Row {
             [reading.value, stderr, seconds, work[0], work[1], work[2], work[3], low, high, level];
         for (name, column) in NUMBERS.iter().zip(&mut columns) {
             if let Some(x) = column.filter(|x| x.is_nan() || x.to_bits() == (-0.0f64).to_bits()) {
-                detail.odd.0.push(((*name).to_owned(), Exact(x)));
+                detail.odd.0.push(((*name).to_owned(), JsonNumber(x)));
                 *column = None;
             }
         }
@@ -164,20 +165,20 @@ impl Row {
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Internal`] when somebody has changed the row.
-    pub fn reading(self, frame: &Frame) -> Result<Reading, Fault> {
+    pub fn reading(self, context: &RowContext) -> Result<Reading, Fault> {
         let wrong =
             |why: String| Fault::internal(format!("the history holds a reading that is damaged: {why}"));
         let detail: Option<Detail> =
             self.detail.as_deref().map(serde_json::from_str).transpose().map_err(|e| wrong(e.to_string()))?;
         let mut detail = detail.unwrap_or_default();
-        let known = self.place.and_then(|place| frame.measures.get(place as usize));
+        let known = self.place.and_then(|place| context.measures.get(place as usize));
         let parameters = detail.parameters.take().or_else(|| known.map(|known| known.parameters.clone()));
         let parameters = parameters.ok_or_else(|| wrong(format!("no measure {:?}", self.place)))?;
         let request = MeasureRequest { name: self.measure, parameters };
-        let precision = detail.precision.unwrap_or(frame.precision);
+        let precision = detail.precision.unwrap_or(context.precision);
         let mut reading = Reading::blank(request, self.group.as_deref(), self.at, precision);
         let mut columns = self.numbers;
-        for (name, Exact(x)) in std::mem::take(&mut detail.odd.0) {
+        for (name, JsonNumber(x)) in std::mem::take(&mut detail.odd.0) {
             if let Some(place) = NUMBERS.iter().position(|known| *known == name) {
                 columns[place] = Some(x);
             }
@@ -204,26 +205,29 @@ impl Row {
 impl Detail {
     fn of(reading: &Reading) -> Self {
         let rung = |rung: &Rung| RungRow {
-            alpha: Exact(rung.alpha),
-            value: Exact(rung.value),
-            draws: exact(&rung.draws),
-            stderr: rung.stderr.map(Exact),
+            alpha: JsonNumber(rung.alpha),
+            value: JsonNumber(rung.value),
+            draws: json_numbers(&rung.draws),
+            stderr: rung.stderr.map(JsonNumber),
         };
-        let run = |run: &Quadrature| QuadratureRow { nodes: exact(&run.nodes), weights: exact(&run.weights) };
+        let run = |run: &Quadrature| QuadratureRow {
+            nodes: json_numbers(&run.nodes),
+            weights: json_numbers(&run.weights),
+        };
         let surface = |surface: &Surface| SurfaceRow {
             dimensions: surface.dimensions,
-            axis: exact(&surface.axis),
-            losses: surface.losses.iter().map(|loss| loss.map(Exact)).collect(),
+            axis: json_numbers(&surface.axis),
+            losses: surface.losses.iter().map(|loss| loss.map(JsonNumber)).collect(),
         };
         let tensor = |tensor: &TensorParts| (tensor.tensor.clone(), numbers(&tensor.parts));
         Self {
-            mean: reading.estimate.map(|estimate| Exact(estimate.mean)),
-            min: reading.estimate.map(|estimate| Exact(estimate.min)),
-            max: reading.estimate.map(|estimate| Exact(estimate.max)),
-            draws: exact(&reading.draws),
+            mean: reading.estimate.map(|estimate| JsonNumber(estimate.mean)),
+            min: reading.estimate.map(|estimate| JsonNumber(estimate.min)),
+            max: reading.estimate.map(|estimate| JsonNumber(estimate.max)),
+            draws: json_numbers(&reading.draws),
             ended: reading.ended,
             parts: numbers(&reading.parts),
-            tensors: Pairs(reading.tensors.iter().map(tensor).collect()),
+            tensors: OrderedObject(reading.tensors.iter().map(tensor).collect()),
             rungs: reading.rungs.iter().map(rung).collect(),
             runs: reading.runs.iter().map(run).collect(),
             surface: reading.surface.as_ref().map(surface),
@@ -238,16 +242,18 @@ impl Detail {
             alpha: rung.alpha.0,
             value: rung.value.0,
             draws: plain(rung.draws),
-            stderr: rung.stderr.map(|Exact(x)| x),
+            stderr: rung.stderr.map(|JsonNumber(x)| x),
         };
         let run = |run: QuadratureRow| Quadrature { nodes: plain(run.nodes), weights: plain(run.weights) };
         let surface = |surface: SurfaceRow| Surface {
             dimensions: surface.dimensions,
             axis: plain(surface.axis),
-            losses: surface.losses.into_iter().map(|loss| loss.map(|Exact(x)| x)).collect(),
+            losses: surface.losses.into_iter().map(|loss| loss.map(|JsonNumber(x)| x)).collect(),
         };
         let tensor = |(tensor, numbers)| TensorParts { tensor, parts: parts(numbers) };
-        if let (Some(Exact(mean)), Some(Exact(min)), Some(Exact(max))) = (self.mean, self.min, self.max) {
+        if let (Some(JsonNumber(mean)), Some(JsonNumber(min)), Some(JsonNumber(max))) =
+            (self.mean, self.min, self.max)
+        {
             reading.estimate = Some(Estimate { mean, stderr, min, max });
         }
         reading.draws = plain(self.draws);

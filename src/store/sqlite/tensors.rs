@@ -195,19 +195,19 @@ impl TensorFile {
     /// Those of [`Layout::arrange`].
     pub fn parameters(self, layout: &dyn Layout) -> Result<Arc<dyn ParameterSource>, Fault> {
         let places = layout.arrange(&self.manifest)?;
-        Ok(Arc::new(Parameters { file: self, places }))
+        Ok(Arc::new(StoredParameters { file: self, places }))
     }
 }
 
 /// Parameters that are read piece by piece.
 #[derive(Debug)]
-struct Parameters {
+struct StoredParameters {
     file: TensorFile,
     /// Place of each parameter of the layout among the tensors.
     places: Vec<usize>,
 }
 
-impl ParameterSource for Parameters {
+impl ParameterSource for StoredParameters {
     fn read(
         &self,
         index: usize,

@@ -1,11 +1,11 @@
 //! SQLite as a store: the contract, and readings bit for bit.
 #![allow(clippy::unwrap_used)]
 
-use super::insert::{Dated, write};
-use super::reading::{Frame, Row};
+use super::insert::{DatedChange, write};
+use super::reading::{ReadingRow, RowContext};
 use super::*;
-use crate::store::Change;
-use crate::store::contract::{Place, contract};
+use crate::store::RunChange;
+use crate::store::contract::{StoreLocation, contract};
 use crate::store::fixtures::record;
 use clino_domain::*;
 use proptest::prelude::*;
@@ -34,12 +34,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-impl Place for Directory {
+impl StoreLocation for Directory {
     fn open(&self, retain: Option<Duration>) -> Arc<dyn EventStore> {
         SqliteStore::open(self.0.path(), retain).unwrap()
     }
 
-    fn killed(&self) -> Box<dyn Place> {
+    fn killed(&self) -> Box<dyn StoreLocation> {
         let left = Self::new();
         // While somebody reads, the writer does not take back the log of which a part would be copied.
         let reader = beside(self.0.path());
@@ -169,16 +169,16 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path(), None).unwrap();
         let mut connection = lock(&store.connection).take().unwrap();
-        let frame = Frame { measures: vec![known()], precision: Precision::F64 };
+        let context = RowContext { measures: vec![known()], precision: Precision::F64 };
         let run = RunId("r".into());
-        let kept = Arc::new(Kept::new(Frame { measures: vec![known()], precision: Precision::F64 }));
-        lock(&store.shelves).insert(run.clone(), kept.clone());
-        let dated = |change| Dated { run: run.clone(), kept: kept.clone(), change, at: 1.0 };
-        let mut lines = vec![dated(Change::Open(Box::new(record(&run))))];
+        let handle = Arc::new(RunHandle::new(RowContext { measures: vec![known()], precision: Precision::F64 }));
+        lock(&store.handles).insert(run.clone(), handle.clone());
+        let dated = |change| DatedChange { run: run.clone(), handle: handle.clone(), change, at: 1.0 };
+        let mut lines = vec![dated(RunChange::Open(Box::new(record(&run))))];
         for (sequence, reading) in (0..).zip(&readings) {
             let event = Arc::new(Sequenced { sequence, event: Event::Reading(Box::new(reading.clone())) });
-            kept.advance(&event);
-            lines.push(dated(Change::Event(event)));
+            handle.advance(&event);
+            lines.push(dated(RunChange::Event(event)));
         }
         // Twice, as after a commit of which nobody knows whether it reached the disk.
         write(&mut connection, &store.folder, &lines).unwrap();
@@ -189,7 +189,7 @@ proptest! {
             let Event::Reading(found) = &found.event else { panic!("{found:?}") };
             prop_assert_eq!(format!("{found:?}"), format!("{expected:?}"));
             // Also the bits of what is no number.
-            prop_assert_eq!(Row::of(0, found, &frame).unwrap(), Row::of(0, expected, &frame).unwrap());
+            prop_assert_eq!(ReadingRow::of(0, found, &context).unwrap(), ReadingRow::of(0, expected, &context).unwrap());
         }
     }
 }

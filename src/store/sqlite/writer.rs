@@ -2,14 +2,14 @@
 //!
 //! Owns: the writing connection, what happens when the disk fails. May not touch: what is written.
 
-use super::insert::{Dated, write, write_apart};
-use super::queue::{Queue, Waiting};
-use super::trouble::Trouble;
-use super::upkeep::{Upkeep, checkpoint};
+use super::errors::RowError;
+use super::insert::{DatedChange, write, write_apart};
+use super::queue::{Queue, QueuedEntry};
+use super::retention::{Retention, checkpoint};
 use super::{SqliteStore, database, lock};
-use crate::store::{Audience, Change, Committed, Entry, now};
-use clino_domain::meters::Metric;
-use clino_domain::tally::Tally;
+use crate::store::{Audience, Committed, Entry, RunChange, now};
+use clino_domain::counters::Counters;
+use clino_domain::metrics::Metric;
 use clino_domain::{Fault, RunId};
 use rusqlite::Connection;
 use std::collections::VecDeque;
@@ -30,31 +30,31 @@ pub(super) fn start(
     store: Arc<SqliteStore>,
     connection: Option<Connection>,
     audience: Weak<dyn Audience>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let upkeep = Upkeep::new(store.retain);
-    let writer = Writer { store, audience, tally, connection, pending: VecDeque::new(), upkeep };
+    let retention = Retention::new(store.retain);
+    let writer = StoreWriter { store, audience, counters, connection, pending: VecDeque::new(), retention };
     Builder::new().name("clino-history".into()).spawn(move || writer.work())
 }
 
-struct Writer {
+struct StoreWriter {
     store: Arc<SqliteStore>,
     audience: Weak<dyn Audience>,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// `None` after a failure, until it is opened again.
     connection: Option<Connection>,
-    pending: VecDeque<Waiting>,
-    upkeep: Upkeep,
+    pending: VecDeque<QueuedEntry>,
+    retention: Retention,
 }
 
 /// What one transaction keeps, and whom it is told to.
 #[derive(Default)]
-struct Batch {
-    lines: Vec<Dated>,
+struct WriteBatch {
+    lines: Vec<DatedChange>,
     told: Vec<Committed>,
 }
 
-impl Writer {
+impl StoreWriter {
     fn work(mut self) {
         loop {
             let ending = self.gather();
@@ -68,7 +68,7 @@ impl Writer {
             let batch = self.batch();
             if !self.commit(&batch.lines) {
                 let lost = batch.lines.len() + self.pending.len() + lock(&self.store.queue).abandon();
-                self.tally.meters.add(Metric::HistoryDropped, &[], lost as f64);
+                self.counters.metrics.add(Metric::HistoryDropped, &[], lost as f64);
                 tracing::error!(lost, "the history could not be written before the end");
                 return;
             }
@@ -83,7 +83,7 @@ impl Writer {
     /// Moves what is queued to what is pending, waiting for it while there is nothing else to do. True once no more comes.
     fn gather(&mut self) -> bool {
         let mut queue = lock(&self.store.queue);
-        let idle = self.upkeep.idle();
+        let idle = self.retention.idle();
         if queue.waiting() == 0 && self.pending.is_empty() && !queue.is_closed() && !idle.is_zero() {
             let woken = self.store.bell.wait_timeout(queue, idle);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
@@ -96,28 +96,28 @@ impl Writer {
         let Some(connection) = &mut self.connection else { return };
         let audience = self.audience.upgrade();
         let expire = |run: &RunId| audience.as_ref().is_some_and(|audience| audience.expire(run));
-        if let Err(trouble) = self.upkeep.work(connection, &self.store.folder, &expire) {
+        if let Err(trouble) = self.retention.work(connection, &self.store.folder, &expire) {
             tracing::warn!(fault = %trouble.writing(), "old runs are not removed");
-            self.upkeep.postpone();
+            self.retention.postpone();
         }
     }
 
     /// The next entries.
-    fn batch(&mut self) -> Batch {
-        let mut batch = Batch::default();
+    fn batch(&mut self) -> WriteBatch {
+        let mut batch = WriteBatch::default();
         let most = self.pending.len().min(BATCH);
         self.pending.drain(..most).for_each(|waiting| batch.take(waiting));
         batch
     }
 
     /// Makes it durable, however often that takes. False when there is no time left for it.
-    fn commit(&mut self, lines: &[Dated]) -> bool {
+    fn commit(&mut self, lines: &[DatedChange]) -> bool {
         loop {
-            let age = |first: &Dated| (now() - first.at).max(0.0);
-            self.tally.meters.set(Metric::HistoryLag, &[], lines.first().map_or(0.0, age));
-            self.tally.meters.set(Metric::HistoryQueue, &[], lines.len() as f64);
+            let age = |first: &DatedChange| (now() - first.at).max(0.0);
+            self.counters.metrics.set(Metric::HistoryLag, &[], lines.first().map_or(0.0, age));
+            self.counters.metrics.set(Metric::HistoryQueue, &[], lines.len() as f64);
             let Err(trouble) = self.attempt(lines) else { break };
-            self.tally.meters.one(Metric::HistoryFailures, &[]);
+            self.counters.metrics.one(Metric::HistoryFailures, &[]);
             // Nobody knows what state it is in.
             self.connection = None;
             self.store.suffer(trouble.writing());
@@ -129,19 +129,19 @@ impl Writer {
             drop(self.store.bell.wait_timeout_while(queue, AGAIN, until));
         }
         self.store.recover();
-        self.tally.meters.add(Metric::HistoryWrites, &[], lines.len() as f64);
-        self.tally.meters.set(Metric::HistoryLag, &[], 0.0);
-        self.tally.meters.set(Metric::HistoryQueue, &[], self.pending.len() as f64);
+        self.counters.metrics.add(Metric::HistoryWrites, &[], lines.len() as f64);
+        self.counters.metrics.set(Metric::HistoryLag, &[], 0.0);
+        self.counters.metrics.set(Metric::HistoryQueue, &[], self.pending.len() as f64);
         true
     }
 
-    fn attempt(&mut self, lines: &[Dated]) -> Result<(), Trouble> {
+    fn attempt(&mut self, lines: &[DatedChange]) -> Result<(), RowError> {
         let folder = &self.store.folder;
         if self.connection.is_none() {
             self.connection = Some(database::writer(folder)?);
         }
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        if lines.iter().all(|dated| matches!(dated.change, Change::Mark)) {
+        if lines.iter().all(|dated| matches!(dated.change, RunChange::Mark)) {
             return Ok(());
         }
         match write(connection, folder, lines) {
@@ -156,20 +156,20 @@ impl Writer {
 
     /// What cannot be kept, however often that is tried, holds up nothing else: it is told here and, where somebody waits
     /// to hear that it is kept, to them.
-    fn set_aside(&self, dated: &Dated, trouble: &Trouble) {
-        self.tally.meters.one(Metric::HistoryDropped, &[]);
-        let Dated { run, kept, change, .. } = dated;
+    fn set_aside(&self, dated: &DatedChange, trouble: &RowError) {
+        self.counters.metrics.one(Metric::HistoryDropped, &[]);
+        let DatedChange { run, handle, change, .. } = dated;
         let why = trouble.writing();
         let refuse = |id: &str, what: &str| {
             let message =
                 format!("{what} cannot be stored in the history: {why}; it is lost when the daemon stops");
-            kept.refuse(id.to_owned(), Fault::internal(message));
+            handle.refuse(id.to_owned(), Fault::internal(message));
         };
         match change {
-            Change::Open(_) => refuse(&run.0, "the run"),
-            Change::Accept(acceptance, _) => refuse(&acceptance.receipt.id.0, "the snapshot"),
+            RunChange::Open(_) => refuse(&run.0, "the run"),
+            RunChange::Accept(acceptance, _) => refuse(&acceptance.receipt.id.0, "the snapshot"),
             // The run has been told of.
-            _ if kept.refusal(&run.0).is_some() => return,
+            _ if handle.refusal(&run.0).is_some() => return,
             _ => {}
         }
         let what: String = format!("{change:?}").chars().take(TOLD).collect();
@@ -177,42 +177,42 @@ impl Writer {
     }
 
     /// Tells the callers, in the order in which they pushed.
-    fn tell(&self, batch: Batch) {
+    fn tell(&self, batch: WriteBatch) {
         let count = batch.told.len() as u64;
         batch.told.into_iter().for_each(|committed| committed());
         if let Some(audience) = self.audience.upgrade() {
             audience.changed();
         }
-        self.store.level.send_modify(|level| level.durable += count);
+        self.store.writer_progress.send_modify(|writer_progress| writer_progress.durable += count);
     }
 }
 
-impl Batch {
-    fn take(&mut self, waiting: Waiting) {
-        let Waiting { entry: Entry { run, change, at, committed }, kept } = waiting;
+impl WriteBatch {
+    fn take(&mut self, waiting: QueuedEntry) {
+        let QueuedEntry { entry: Entry { run, change, at, committed }, handle } = waiting;
         if let Some(event) = change.event() {
-            kept.advance(event);
+            handle.advance(event);
         }
-        self.lines.push(Dated { run, kept, change, at });
+        self.lines.push(DatedChange { run, handle, change, at });
         self.told.push(committed);
     }
 }
 
 impl SqliteStore {
     fn suffer(&self, fault: Fault) {
-        self.level.send_if_modified(|level| {
-            let new = level.trouble.as_ref() != Some(&fault);
+        self.writer_progress.send_if_modified(|writer_progress| {
+            let new = writer_progress.trouble.as_ref() != Some(&fault);
             if new {
                 tracing::error!(%fault, "nothing new is taken on until it can be written");
-                level.trouble = Some(fault);
+                writer_progress.trouble = Some(fault);
             }
             new
         });
     }
 
     fn recover(&self) {
-        self.level.send_if_modified(|level| {
-            let recovered = level.trouble.take().is_some();
+        self.writer_progress.send_if_modified(|writer_progress| {
+            let recovered = writer_progress.trouble.take().is_some();
             if recovered {
                 tracing::info!("the history can be written again; nothing was lost");
             }

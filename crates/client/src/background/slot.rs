@@ -1,4 +1,4 @@
-//! Where trainer and courier meet: one snapshot that waits, the initialization, and the counts.
+//! Where trainer and sender thread meet: one snapshot that waits, the initialization, and the counts.
 //!
 //! Owns: the lock, which is never held across a call to a daemon. May not touch: connections.
 
@@ -12,19 +12,19 @@ use tokio::sync::Notify;
 
 /// A snapshot with its label.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct PendingSnapshot {
     pub label: Label,
     pub tensors: Vec<Tensor>,
     received: AtomicBool,
 }
 
-impl Parcel {
+impl PendingSnapshot {
     pub fn new(label: Label, tensors: Vec<Tensor>) -> Self {
         Self { label, tensors, received: AtomicBool::new(false) }
     }
 }
 
-/// How the trainer stands to the courier.
+/// How the trainer stands to the sender thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The trainer goes on.
@@ -35,16 +35,16 @@ enum Phase {
     Abandoned,
 }
 
-struct State {
-    waiting: Option<Arc<Parcel>>,
-    initialization: Option<Arc<Parcel>>,
+struct SlotState {
+    waiting: Option<Arc<PendingSnapshot>>,
+    initialization: Option<Arc<PendingSnapshot>>,
     /// Whether the initialization is still to be sent to the run that is open now.
     initialization_due: bool,
     run: Option<RunId>,
     /// The run that was opened last, also while the daemon is away.
     last_run: Option<RunId>,
     phase: Phase,
-    /// The courier is gone: nothing will be sent any more.
+    /// The sender thread is gone: nothing will be sent any more.
     ended: bool,
     warned_away: bool,
     warned_refused: bool,
@@ -53,21 +53,21 @@ struct State {
     decision: Option<Decision>,
 }
 
-pub(super) struct Slot {
-    state: Mutex<State>,
+pub(super) struct SendSlot {
+    state: Mutex<SlotState>,
     /// Signals the threads that wait: room in the slot, an open run, the end.
     changed: Condvar,
-    /// Signals the courier that waits in [`Slot::take`]: something to send, or a change of phase.
+    /// Signals the sender thread that waits in [`SendSlot::take`]: something to send, or a change of phase.
     wake: Notify,
-    /// Signals the courier that waits in [`Slot::abandoned`]. One notification wakes one waiter, hence two of them.
+    /// Signals the sender thread that waits in [`SendSlot::abandoned`]. One notification wakes one waiter, hence two of them.
     let_go: Notify,
     every: bool,
     warn: Warn,
 }
 
-impl Slot {
+impl SendSlot {
     pub fn new(every: bool, warn: Warn) -> Self {
-        let state = State {
+        let state = SlotState {
             waiting: None,
             initialization: None,
             initialization_due: false,
@@ -91,31 +91,35 @@ impl Slot {
     }
 
     // A panic elsewhere leaves plain data behind; the trainer must not inherit it.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_while(&self, patience: Duration, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait_while(
+        &self,
+        patience: Duration,
+        condition: impl Fn(&SlotState) -> bool,
+    ) -> MutexGuard<'_, SlotState> {
         let waited = self.changed.wait_timeout_while(self.lock(), patience, |state| condition(state));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     // --- the trainer's side ---
 
-    pub fn offer(&self, parcel: Arc<Parcel>) {
+    pub fn offer(&self, pending: Arc<PendingSnapshot>) {
         let mut state = self.lock();
-        if self.every && !parcel.label.initialization {
+        if self.every && !pending.label.initialization {
             // Only while the daemon is there: an outage must not stop the training.
-            let full = |state: &mut State| state.waiting.is_some() && state.run.is_some() && !state.ended;
+            let full = |state: &mut SlotState| state.waiting.is_some() && state.run.is_some() && !state.ended;
             state = self.changed.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
         }
         state.summary.offered += 1;
-        if parcel.label.initialization {
+        if pending.label.initialization {
             state.initialization_due = true;
-            state.initialization = Some(parcel);
+            state.initialization = Some(pending);
         } else if state.ended {
             state.summary.left += 1;
-        } else if state.waiting.replace(parcel).is_some() {
+        } else if state.waiting.replace(pending).is_some() {
             state.summary.replaced += 1;
         }
         self.wake.notify_one();
@@ -138,7 +142,7 @@ impl Slot {
         self.set_phase(Phase::Finishing);
         drop(self.wait_while(patience, |state| !state.ended));
         self.set_phase(Phase::Abandoned);
-        // The courier needs a moment to let go of what it is sending.
+        // The sender thread needs a moment to let go of what it is sending.
         let rest = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
         let state = self.wait_while(rest, |state| !state.ended);
         let mut summary = state.summary.clone();
@@ -157,10 +161,10 @@ impl Slot {
         self.changed.notify_all();
     }
 
-    // --- the courier's side ---
+    // --- the sender thread's side ---
 
-    /// Waits for the next parcel of this session; `None` when there will be none.
-    pub async fn take(&self) -> Option<Arc<Parcel>> {
+    /// Waits for the next snapshot of this session; `None` when there will be none.
+    pub async fn take(&self) -> Option<Arc<PendingSnapshot>> {
         loop {
             if let Some(settled) = self.try_take() {
                 return settled;
@@ -169,7 +173,7 @@ impl Slot {
         }
     }
 
-    fn try_take(&self) -> Option<Option<Arc<Parcel>>> {
+    fn try_take(&self) -> Option<Option<Arc<PendingSnapshot>>> {
         let mut state = self.lock();
         if state.phase == Phase::Abandoned {
             return Some(None);
@@ -178,10 +182,10 @@ impl Slot {
             state.initialization_due = false;
             return Some(state.initialization.clone());
         }
-        let parcel = state.waiting.take();
+        let pending = state.waiting.take();
         self.changed.notify_all();
-        match parcel {
-            Some(parcel) => Some(Some(parcel)),
+        match pending {
+            Some(pending) => Some(Some(pending)),
             None if state.phase == Phase::Finishing => Some(None),
             None => None,
         }
@@ -205,11 +209,11 @@ impl Slot {
         self.changed.notify_all();
     }
 
-    /// The daemon has it. The same parcel may come again: after an outage, and whenever the run is opened anew.
-    pub fn sent(&self, parcel: &Parcel, decision: Option<Box<Decision>>) {
+    /// The daemon has it. The same snapshot may come again: after an outage, and whenever the run is opened anew.
+    pub fn sent(&self, pending: &PendingSnapshot, decision: Option<Box<Decision>>) {
         let mut state = self.lock();
         state.decision = decision.map(|decision| *decision);
-        if !parcel.received.swap(true, Ordering::Relaxed) {
+        if !pending.received.swap(true, Ordering::Relaxed) {
             state.summary.sent += 1;
         }
     }
@@ -226,14 +230,14 @@ impl Slot {
     }
 
     /// The daemon is away. What was being sent goes back, unless a newer one waits already.
-    pub fn away(&self, parcel: Option<Arc<Parcel>>, why: &str) {
+    pub fn away(&self, pending: Option<Arc<PendingSnapshot>>, why: &str) {
         let mut state = self.lock();
         // Of an outage only the first attempt counts.
         state.summary.outages += u64::from(state.run.take().is_some() || !state.warned_away);
-        match parcel {
-            Some(parcel) if parcel.label.initialization => state.initialization_due = true,
+        match pending {
+            Some(pending) if pending.label.initialization => state.initialization_due = true,
             Some(_) if state.waiting.is_some() => state.summary.replaced += 1,
-            Some(parcel) => state.waiting = Some(parcel),
+            Some(pending) => state.waiting = Some(pending),
             None => {}
         }
         let first = !std::mem::replace(&mut state.warned_away, true);
@@ -250,7 +254,7 @@ impl Slot {
         self.end();
     }
 
-    /// The courier is done.
+    /// The sender thread is done.
     pub fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();

@@ -3,15 +3,15 @@
 //! Owns: the buffers of one worker's forwards and backwards. May not touch: arithmetic over parameters, which is
 //! [`cpu`]'s, and who walks where.
 
-use super::{At, Backend, Ground, On, Scaled, Source, Times};
-use crate::device::ascent::Order;
+use super::{At, Backend, DirectionSource, GroupContext, On, Scaled, Times};
+use crate::device::ascent::AscentJob;
 use crate::device::cpu;
 use crate::device::filter;
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
 use crate::device::norms::Norms;
 use crate::device::slot::mirror;
-use crate::landscape::View;
+use crate::landscape::PointView;
 use crate::network::batch::Batch;
 use crate::network::{Pass, Passes};
 use crate::outputs::{cross_entropy, greatest, log_sum_exp};
@@ -70,7 +70,7 @@ impl<T: Passes> Backend for Host<T> {
     type Element = T;
     type Vector = Vec<T>;
     type Scales = Vec<f64>;
-    type Unit = Metric;
+    type Unit = ParameterMetric;
     type Squares = Norms;
     type Losses = f64;
     type Number = f64;
@@ -80,7 +80,7 @@ impl<T: Passes> Backend for Host<T> {
         Ok(scales.to_vec())
     }
 
-    fn unit(&self, metric: &Metric) -> Result<Metric, Fault> {
+    fn unit(&self, metric: &ParameterMetric) -> Result<ParameterMetric, Fault> {
         Ok(metric.clone())
     }
 
@@ -105,31 +105,40 @@ impl<T: Passes> Backend for Host<T> {
         Some(base)
     }
 
-    fn place(&mut self, on: On<'_, Self>, u: Source<'_, Self>, by: Scaled<'_, Self>) -> Result<(), Fault> {
+    fn place(
+        &mut self,
+        on: On<'_, Self>,
+        u: DirectionSource<'_, Self>,
+        by: Scaled<'_, Self>,
+    ) -> Result<(), Fault> {
         let weights = &on.weights;
         self.point.resize(weights.data.len(), T::ZERO);
-        let by = cpu::Scaled { scales: by.scales, metric: by.unit };
+        let by = cpu::ScaledVector { scales: by.scales, metric: by.unit };
         match u {
-            Source::Noise(draw) => cpu::perturb(&weights.slots, &mut self.point, &weights.data, draw, by),
-            Source::Vector(u) => cpu::displace(&weights.slots, &mut self.point, &weights.data, u, by),
+            DirectionSource::Noise(draw) => {
+                cpu::perturb(&weights.slots, &mut self.point, &weights.data, draw, by)
+            }
+            DirectionSource::Vector(u) => {
+                cpu::displace(&weights.slots, &mut self.point, &weights.data, u, by)
+            }
         }
         mirror(&weights.ties, &mut self.point);
         Ok(())
     }
 
-    fn gradient(&mut self, ground: Ground<'_, Self>, at: At, out: &mut Vec<T>) -> Result<f64, Fault> {
-        let examples = ground.examples();
+    fn gradient(&mut self, context: GroupContext<'_, Self>, at: At, out: &mut Vec<T>) -> Result<f64, Fault> {
+        let examples = context.examples();
         let Self { pass, point, d_logits } = self;
-        let w = parameters(ground.snapped, point, at);
+        let w = parameters(context.prepared, point, at);
         out.fill(T::ZERO);
         let mut total = 0.0;
-        for group in ground.batches.chunks(pass.width()) {
-            ground.stop.check()?;
+        for group in context.batches.chunks(pass.width()) {
+            context.stop.check()?;
             let logits = pass.forward(w, group, true);
             total += loss_slopes(logits, group, examples as f64, d_logits);
             pass.backward(w, group, d_logits, out);
         }
-        for tie in &ground.snapped.weights.ties {
+        for tie in &context.prepared.weights.ties {
             for i in 0..tie.len {
                 let mirrored = out[tie.mirror + i];
                 out[tie.original + i] += mirrored;
@@ -142,28 +151,28 @@ impl<T: Passes> Backend for Host<T> {
         Ok(losses)
     }
 
-    fn look(&mut self, ground: Ground<'_, Self>, at: At) -> Result<View, Fault> {
+    fn look(&mut self, context: GroupContext<'_, Self>, at: At) -> Result<PointView, Fault> {
         let Self { pass, point, .. } = self;
-        let w = parameters(ground.snapped, point, at);
+        let w = parameters(context.prepared, point, at);
         let mut total = 0.0;
         let mut right = 0u32;
-        for group in ground.batches.chunks(pass.width()) {
-            ground.stop.check()?;
+        for group in context.batches.chunks(pass.width()) {
+            context.stop.check()?;
             let logits = pass.forward(w, group, false);
             each_example(logits, group, |row, label| {
                 total += cross_entropy(row, label);
                 right += u32::from(greatest(row) == label);
             });
         }
-        let examples = ground.examples() as f64;
-        Ok(View { loss: total / examples, accuracy: f64::from(right) / examples })
+        let examples = context.examples() as f64;
+        Ok(PointView { loss: total / examples, accuracy: f64::from(right) / examples })
     }
 
-    fn logits(&mut self, ground: Ground<'_, Self>) -> Result<Vec<f64>, Fault> {
+    fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault> {
         let mut logits = Vec::new();
-        for group in ground.batches.chunks(self.pass.width()) {
-            ground.stop.check()?;
-            let found = self.pass.forward(&ground.snapped.weights.data, group, false);
+        for group in context.batches.chunks(self.pass.width()) {
+            context.stop.check()?;
+            let found = self.pass.forward(&context.prepared.weights.data, group, false);
             logits.extend(found.iter().map(|z| z.wide()));
         }
         Ok(logits)
@@ -182,9 +191,9 @@ impl<T: Passes> Backend for Host<T> {
         Ok(cpu::norms(&on.weights.slots, x))
     }
 
-    fn to_metric(&self, on: On<'_, Self>, g: &mut Vec<T>, unit: &Metric) -> Result<Norms, Fault> {
+    fn to_metric(&self, on: On<'_, Self>, g: &mut Vec<T>, unit: &ParameterMetric) -> Result<Norms, Fault> {
         Ok(match unit {
-            Metric::Plain => cpu::norms(&on.weights.slots, g),
+            ParameterMetric::Plain => cpu::norms(&on.weights.slots, g),
             metric => cpu::to_metric(&on.weights.slots, g, &on.weights.data, metric),
         })
     }
@@ -239,11 +248,22 @@ impl<T: Passes> Backend for Host<T> {
         Ok(squares)
     }
 
-    fn steps(&self, order: &Order<'_>, size: f64, squares: &Norms, _: &Vec<f64>) -> Result<Vec<f64>, Fault> {
+    fn steps(
+        &self,
+        order: &AscentJob<'_>,
+        size: f64,
+        squares: &Norms,
+        _: &Vec<f64>,
+    ) -> Result<Vec<f64>, Fault> {
         Ok(order.scales(size, squares))
     }
 
-    fn project(&self, order: &Order<'_>, squares: &Norms, _: &Vec<f64>) -> Result<(Vec<f64>, f64), Fault> {
+    fn project(
+        &self,
+        order: &AscentJob<'_>,
+        squares: &Norms,
+        _: &Vec<f64>,
+    ) -> Result<(Vec<f64>, f64), Fault> {
         Ok(order.pull(squares))
     }
 

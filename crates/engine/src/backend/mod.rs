@@ -1,39 +1,39 @@
 //! What differs between devices: where vectors over all parameters lie, and who computes with them.
 //!
-//! A walker is written once, against this trait; [`host::Host`] is the CPU and the specification. Nothing here waits for
+//! A perturbation is written once, against this trait; [`host::Host`] is the CPU and the specification. Nothing here waits for
 //! a device but what returns numbers to the host: [`Backend::loss`], [`Backend::norms`], [`Backend::number`],
 //! [`Backend::product`], [`Backend::look`] and their like.
 //!
-//! Owns: the trait, and what a walker and a backend tell each other. May not touch: measures, who walks where.
+//! Owns: the trait, and what a perturbation and a backend tell each other. May not touch: measures, who walks where.
 
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod host;
 
-use crate::device::ascent::Order;
-use crate::device::metric::Metric;
+use crate::device::ascent::AscentJob;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
 use crate::device::norms::Norms;
-use crate::landscape::{Slope, View};
+use crate::landscape::{GradientSummary, PointView};
 use crate::network::Passes;
 use crate::network::batch::Batch;
 use crate::stop::Stop;
-use crate::weights::Snapped;
+use crate::weights::PreparedSnapshot;
 use clino_domain::Fault;
 use std::ops::Range;
 
 /// The gradient at w0 of some groups.
 pub struct Base<B: Backend> {
     /// Its loss and norms.
-    pub slope: Slope,
+    pub slope: GradientSummary,
     /// Itself, where every worker finds it.
     pub vector: B::Base,
 }
 
-/// What every walker on a group shares.
-pub struct Ground<'a, B: Backend> {
+/// What every perturbation on a group shares.
+pub struct GroupContext<'a, B: Backend> {
     /// The snapshot.
-    pub snapped: &'a Snapped<B::Element>,
+    pub prepared: &'a PreparedSnapshot<B::Element>,
     /// Which groups of the run the batches are; `None` for other cuts of them.
     #[allow(dead_code, reason = "for backends that keep batches on a device")]
     pub of: Option<&'a Range<usize>>,
@@ -45,15 +45,15 @@ pub struct Ground<'a, B: Backend> {
     pub stop: &'a Stop,
 }
 
-impl<B: Backend> Clone for Ground<'_, B> {
+impl<B: Backend> Clone for GroupContext<'_, B> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<B: Backend> Copy for Ground<'_, B> {}
+impl<B: Backend> Copy for GroupContext<'_, B> {}
 
-impl<B: Backend> Ground<'_, B> {
+impl<B: Backend> GroupContext<'_, B> {
     /// Examples of the group.
     pub fn examples(&self) -> usize {
         self.batches.iter().map(|batch| batch.labels.len()).sum()
@@ -70,7 +70,7 @@ pub enum At {
 }
 
 /// A direction.
-pub enum Source<'a, B: Backend> {
+pub enum DirectionSource<'a, B: Backend> {
     /// Made as it is needed.
     Noise(Draw),
     /// As it lies there.
@@ -93,8 +93,8 @@ pub struct Times<'a, B: Backend, V> {
     pub vector: V,
 }
 
-/// The snapshot of a backend's walkers.
-pub type On<'a, B> = &'a Snapped<<B as Backend>::Element>;
+/// The snapshot of a backend's perturbations.
+pub type On<'a, B> = &'a PreparedSnapshot<<B as Backend>::Element>;
 
 /// One worker's device. Every function may fail with a lost device or for want of memory, on the host never.
 pub trait Backend: Sized + Send {
@@ -119,7 +119,7 @@ pub trait Backend: Sized + Send {
     fn scales(&self, scales: &[f64]) -> Result<Self::Scales, Fault>;
 
     /// Brings T there.
-    fn unit(&self, metric: &Metric) -> Result<Self::Unit, Fault>;
+    fn unit(&self, metric: &ParameterMetric) -> Result<Self::Unit, Fault>;
 
     /// A vector of zeros.
     fn vector(&self, on: On<'_, Self>) -> Result<Self::Vector, Fault>;
@@ -137,7 +137,12 @@ pub trait Backend: Sized + Send {
     fn reclaim(&self, base: Self::Base) -> Option<Self::Vector>;
 
     /// The point becomes w0 + T∘(scale * the direction).
-    fn place(&mut self, on: On<'_, Self>, u: Source<'_, Self>, by: Scaled<'_, Self>) -> Result<(), Fault>;
+    fn place(
+        &mut self,
+        on: On<'_, Self>,
+        u: DirectionSource<'_, Self>,
+        by: Scaled<'_, Self>,
+    ) -> Result<(), Fault>;
 
     /// The point becomes w0 + Σ coefficient * (the filter-normalized direction of a draw), in one pass; false where it
     /// has to be made of a vector.
@@ -151,7 +156,7 @@ pub trait Backend: Sized + Send {
     /// `Cancelled` if a stop was requested, among others.
     fn gradient(
         &mut self,
-        ground: Ground<'_, Self>,
+        context: GroupContext<'_, Self>,
         at: At,
         out: &mut Self::Vector,
     ) -> Result<Self::Losses, Fault>;
@@ -163,13 +168,13 @@ pub trait Backend: Sized + Send {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested, among others.
-    fn look(&mut self, ground: Ground<'_, Self>, at: At) -> Result<View, Fault>;
+    fn look(&mut self, context: GroupContext<'_, Self>, at: At) -> Result<PointView, Fault>;
 
     /// Logits [examples, classes] at w0.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested, among others.
-    fn logits(&mut self, ground: Ground<'_, Self>) -> Result<Vec<f64>, Fault>;
+    fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault>;
 
     /// out = noise.
     fn noise(&self, on: On<'_, Self>, out: &mut Self::Vector, draw: Draw) -> Result<(), Fault>;
@@ -240,7 +245,7 @@ pub trait Backend: Sized + Send {
     /// What brings a vector with these squares to `size` in the order's unit.
     fn steps(
         &self,
-        order: &Order<'_>,
+        order: &AscentJob<'_>,
         size: f64,
         squares: &Self::Squares,
         radii: &Self::Scales,
@@ -249,7 +254,7 @@ pub trait Backend: Sized + Send {
     /// What pulls a displacement with these squares back into the order's balls, and its norm afterwards.
     fn project(
         &self,
-        order: &Order<'_>,
+        order: &AscentJob<'_>,
         squares: &Self::Squares,
         radii: &Self::Scales,
     ) -> Result<(Self::Scales, Self::Number), Fault>;

@@ -7,7 +7,7 @@ use crate::device::norms::Norms;
 
 /// Unit of the noise and of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum StepUnit {
     /// As they are: `noise * n`, `step * g`.
     Absolute,
     /// Fractions of the radius: `noise * p * n / ‖n‖`, `step * p * g / ‖g‖`.
@@ -27,7 +27,7 @@ pub enum Region {
 
 /// One draw: u = noise; then, for each step, u = u + step * gradient, pulled back into a ball around w0.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct AscentJob<'a> {
     /// Which noise.
     pub draw: u32,
     /// Its size.
@@ -37,7 +37,7 @@ pub struct Order<'a> {
     /// Number of steps.
     pub steps: u32,
     /// Of both sizes.
-    pub unit: Unit,
+    pub unit: StepUnit,
     /// What is held in which ball.
     pub region: Region,
     /// Radius of each tensor's ball; of the one ball, repeated.
@@ -58,14 +58,14 @@ pub fn over(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
 }
 
-impl Order<'_> {
+impl AscentJob<'_> {
     /// What brings a vector with these norms to `size` in the order's unit.
     pub fn scales(&self, size: f64, norms: &Norms) -> Vec<f64> {
         let global = norms.global();
         let of = |(radius, square): (&f64, &f64)| match (self.unit, self.region) {
-            (Unit::Absolute, _) => size,
-            (Unit::Radius, Region::Layer) => over(size * radius, square.sqrt()),
-            (Unit::Radius, _) => over(size * radius, global),
+            (StepUnit::Absolute, _) => size,
+            (StepUnit::Radius, Region::Layer) => over(size * radius, square.sqrt()),
+            (StepUnit::Radius, _) => over(size * radius, global),
         };
         self.radii.iter().zip(&norms.squares).map(of).collect()
     }

@@ -8,7 +8,7 @@
 use super::pieces::{Piece, Products, cut, norms_of, part, places, sums_of};
 use super::real::Real;
 use super::widest::{MulAdd, widest};
-use crate::device::metric::{Metric, Unit};
+use crate::device::metric::{ParameterMetric, Unit};
 use crate::device::noise::{Draw, NoiseFrom};
 use crate::device::norms::Norms;
 use crate::device::slot::Slot;
@@ -92,14 +92,14 @@ pub fn noise<T: Real>(slots: &[Slot], out: &mut [T], draw: Draw) {
 
 /// A vector with a scale for each slot, in the coordinates of a metric.
 #[derive(Clone, Copy)]
-pub struct Scaled<'a> {
+pub struct ScaledVector<'a> {
     /// By slot.
     pub scales: &'a [f64],
     /// T.
-    pub metric: &'a Metric,
+    pub metric: &'a ParameterMetric,
 }
 
-impl Scaled<'_> {
+impl ScaledVector<'_> {
     fn in_slot<T: Real>(self, slot: usize) -> Factor<T> {
         Factor { scale: T::of(self.scales[slot]), unit: self.metric.unit::<T>(slot) }
     }
@@ -113,7 +113,7 @@ struct Factor<T> {
 }
 
 /// out = w0 + T∘(scale * noise).
-pub fn perturb<T: Real>(slots: &[Slot], out: &mut [T], w0: &[T], draw: Draw, by: Scaled<'_>) {
+pub fn perturb<T: Real>(slots: &[Slot], out: &mut [T], w0: &[T], draw: Draw, by: ScaledVector<'_>) {
     cut(slots, out).into_par_iter().for_each(|Piece { slot, start, data }| {
         let w0 = part(w0, &slots[slot], start, data.len());
         let noise = draw.from(slots[slot].rank, start);
@@ -154,7 +154,7 @@ fn shift<M: MulAdd, T: Real>(m: M, out: &mut [T], w0: &[T], u: &[T], by: Factor<
 }
 
 /// out = w0 + T∘(scale * u).
-pub fn displace<T: Real>(slots: &[Slot], out: &mut [T], w0: &[T], u: &[T], by: Scaled<'_>) {
+pub fn displace<T: Real>(slots: &[Slot], out: &mut [T], w0: &[T], u: &[T], by: ScaledVector<'_>) {
     cut(slots, out).into_par_iter().for_each(|Piece { slot, start, data }| {
         let w0 = part(w0, &slots[slot], start, data.len());
         let u = part(u, &slots[slot], start, data.len());
@@ -164,7 +164,7 @@ pub fn displace<T: Real>(slots: &[Slot], out: &mut [T], w0: &[T], u: &[T], by: S
 }
 
 /// g = T∘g: the gradient in the coordinates of the metric; returns its norms.
-pub fn to_metric<T: Real>(slots: &[Slot], g: &mut [T], w0: &[T], metric: &Metric) -> Norms {
+pub fn to_metric<T: Real>(slots: &[Slot], g: &mut [T], w0: &[T], metric: &ParameterMetric) -> Norms {
     #[inline(always)]
     fn kernel<M: MulAdd, T: Real>(m: M, g: &mut [T], w0: &[T], unit: Unit<T>) -> f64 {
         for (g, w0) in g.iter_mut().zip(w0) {
@@ -276,7 +276,7 @@ mod tests {
         let slots = slots();
         let w0: Vec<f64> = (0..40_007).map(|i| i as f64 * 1e-3).collect();
         let mut w = vec![0.0; w0.len()];
-        let by = Scaled { scales: &[0.5, 2.0], metric: &Metric::Plain };
+        let by = ScaledVector { scales: &[0.5, 2.0], metric: &ParameterMetric::Plain };
         perturb(&slots, &mut w, &w0, DRAW, by);
         let a = DRAW.vector(0, 7);
         let b = DRAW.vector(1, 40_000);
@@ -302,17 +302,17 @@ mod tests {
         let slots = slots();
         let w0: Vec<f64> = (0..40_007).map(|i| (i as f64 * 0.37).sin()).collect();
         let u: Vec<f64> = (0..40_007).map(|i| (i as f64 * 0.11).cos()).collect();
-        let linear = Metric::Linear(vec![[1.0, 0.5], [2.0, 0.0]].into());
-        let root = Metric::Root { slope: 2.0, floor: 0.1 };
-        let unit = |metric: &Metric, slot: usize, w: f64| match metric {
-            Metric::Plain => 1.0,
-            Metric::Linear(terms) => terms[slot][0] * w.abs() + terms[slot][1],
-            Metric::Root { slope, floor } => (slope * slope * w * w + floor * floor).sqrt(),
+        let linear = ParameterMetric::Linear(vec![[1.0, 0.5], [2.0, 0.0]].into());
+        let root = ParameterMetric::Root { slope: 2.0, floor: 0.1 };
+        let unit = |metric: &ParameterMetric, slot: usize, w: f64| match metric {
+            ParameterMetric::Plain => 1.0,
+            ParameterMetric::Linear(terms) => terms[slot][0] * w.abs() + terms[slot][1],
+            ParameterMetric::Root { slope, floor } => (slope * slope * w * w + floor * floor).sqrt(),
         };
-        for metric in [Metric::Plain, linear, root] {
+        for metric in [ParameterMetric::Plain, linear, root] {
             let mut w = vec![0.0; w0.len()];
             let mut g = u.clone();
-            displace(&slots, &mut w, &w0, &u, Scaled { scales: &[3.0, -1.0], metric: &metric });
+            displace(&slots, &mut w, &w0, &u, ScaledVector { scales: &[3.0, -1.0], metric: &metric });
             to_metric(&slots, &mut g, &w0, &metric);
             for (i, slot, scale) in [(0, 1, -1.0), (39_999, 1, -1.0), (40_003, 0, 3.0)] {
                 let t = unit(&metric, slot, w0[i]);

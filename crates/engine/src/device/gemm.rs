@@ -7,14 +7,14 @@ use crate::device::real::Real;
 
 /// A matrix inside a slice: element (i, j) lies at `i * rows_stride + j * columns_stride`.
 #[derive(Clone, Copy)]
-pub struct View<'a, T> {
+pub struct MatrixView<'a, T> {
     data: &'a [T],
     shape: (usize, usize),
     strides: (usize, usize),
 }
 
 /// A matrix inside a slice, to be written.
-pub struct ViewMut<'a, T> {
+pub struct MatrixViewMut<'a, T> {
     data: &'a mut [T],
     shape: (usize, usize),
     strides: (usize, usize),
@@ -24,7 +24,7 @@ fn fits(len: usize, shape: (usize, usize), strides: (usize, usize)) -> bool {
     shape.0 == 0 || shape.1 == 0 || (shape.0 - 1) * strides.0 + (shape.1 - 1) * strides.1 < len
 }
 
-impl<'a, T> View<'a, T> {
+impl<'a, T> MatrixView<'a, T> {
     /// Row-major `rows` x `columns`, rows `stride` elements apart.
     ///
     /// # Panics
@@ -44,7 +44,7 @@ impl<'a, T> View<'a, T> {
     }
 }
 
-impl<'a, T> ViewMut<'a, T> {
+impl<'a, T> MatrixViewMut<'a, T> {
     /// Row-major `rows` x `columns`, rows `stride` elements apart.
     ///
     /// # Panics
@@ -71,7 +71,12 @@ pub struct How<T> {
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn multiply<T: Real>(target: ViewMut<'_, T>, a: View<'_, T>, b: View<'_, T>, how: How<T>) {
+pub fn multiply<T: Real>(
+    target: MatrixViewMut<'_, T>,
+    a: MatrixView<'_, T>,
+    b: MatrixView<'_, T>,
+    how: How<T>,
+) {
     let (m, n) = target.shape;
     let k = a.shape.1;
     assert!(a.shape.0 == m && b.shape == (k, n), "shapes of a product must fit");
@@ -82,7 +87,7 @@ pub fn multiply<T: Real>(target: ViewMut<'_, T>, a: View<'_, T>, b: View<'_, T>,
         0 | 1 => gemm::Parallelism::None,
         threads => gemm::Parallelism::Rayon(threads),
     };
-    // SAFETY: `View` and `ViewMut` are only made when every element (i, j) of their shape lies inside their slice,
+    // SAFETY: `MatrixView` and `MatrixViewMut` are only made when every element (i, j) of their shape lies inside their slice,
     // and `gemm` reads and writes no others; the target is borrowed mutably, so nothing aliases it.
     unsafe {
         gemm::gemm(
@@ -126,9 +131,9 @@ mod tests {
             let before: Vec<f64> = (0..m * (n + gap)).map(|i| number(i + 57)).collect();
             let mut got = before.clone();
             let how = How { scale: 0.5, add, threads: 1 };
-            let a_t = View::rows(&a, (k, m), m).t();
-            let b_view = View::rows(&b, (k, n), n);
-            multiply(ViewMut::rows(&mut got, (m, n), n + gap), a_t, b_view, how);
+            let a_t = MatrixView::rows(&a, (k, m), m).t();
+            let b_view = MatrixView::rows(&b, (k, n), n);
+            multiply(MatrixViewMut::rows(&mut got, (m, n), n + gap), a_t, b_view, how);
             for i in 0..m {
                 for j in 0..n {
                     let product: f64 = (0..k).map(|l| a[l * m + i] * b[l * n + j]).sum();
@@ -150,9 +155,9 @@ mod tests {
             let mut out = vec![0f32; m * n];
             let how = How { scale: 1.0, add: false, threads };
             multiply(
-                ViewMut::rows(&mut out, (m, n), n),
-                View::rows(&a, (m, k), k),
-                View::rows(&b, (k, n), n),
+                MatrixViewMut::rows(&mut out, (m, n), n),
+                MatrixView::rows(&a, (m, k), k),
+                MatrixView::rows(&b, (k, n), n),
                 how,
             );
             out

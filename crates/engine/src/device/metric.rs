@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// T as a function of w0.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Metric {
+pub enum ParameterMetric {
     /// T = 1.
     Plain,
     /// T = a |w| + b, with \[a, b\] for each tensor.
@@ -23,7 +23,7 @@ pub enum Metric {
     },
 }
 
-impl Metric {
+impl ParameterMetric {
     /// T = a |w| + b for all of `tensors` tensors.
     pub fn linear(a: f64, b: f64, tensors: usize) -> Self {
         Self::Linear(vec![[a, b]; tensors].into())

@@ -325,7 +325,7 @@ fn add_sent(sums: &mut Sums, sides: Sides<Sent<'_>>) {
 }
 
 /// One parameter's bytes, and what they are compared with.
-pub struct Tensor<'a> {
+pub struct TensorBytes<'a> {
     /// Of its layout.
     pub index: usize,
     /// Of its bytes.
@@ -334,7 +334,7 @@ pub struct Tensor<'a> {
     pub references: &'a References,
 }
 
-impl Tensor<'_> {
+impl TensorBytes<'_> {
     /// Statistics of the piece that begins with element `start`, which must be a multiple of [`super::cpu::PIECE`]; `bytes` are
     /// those of the whole piece, or of what is left of the tensor.
     ///
@@ -411,7 +411,7 @@ mod tests {
                     init: Some(source(&init, dtypes[1])),
                     previous: Some(source(&previous, dtypes[2])),
                 };
-                let tensor = Tensor { index: 0, dtype: dtypes[0], references: &references };
+                let tensor = TensorBytes { index: 0, dtype: dtypes[0], references: &references };
                 let found = tensor.piece(0, &bytes(&w, dtypes[0])).expect("in memory");
                 let sum = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>();
                 let mean = sum(&|i| w[i]) / n as f64;
@@ -438,7 +438,7 @@ mod tests {
 
     fn alone(values: &[f64]) -> TensorStatistics {
         let references = References::default();
-        let tensor = Tensor { index: 0, dtype: Dtype::F64, references: &references };
+        let tensor = TensorBytes { index: 0, dtype: Dtype::F64, references: &references };
         tensor.piece(0, &bytes(values, Dtype::F64)).expect("no references")
     }
 

@@ -77,7 +77,7 @@ fn box_muller<M: MulAdd, T: Real>(m: M, length: u32, angle: u32) -> [T; 2] {
 }
 
 /// Where numbers are made: lane by lane, then in order.
-struct Scratch<T> {
+struct NoiseScratch<T> {
     words: [[u32; BLOCKS]; 4],
     planes: [[T; BLOCKS]; 4],
     numbers: [T; NUMBERS],
@@ -86,7 +86,7 @@ struct Scratch<T> {
 impl Draw {
     /// Makes numbers `NUMBERS * chunk ..` of the parameter with rank `tensor`.
     #[inline(always)]
-    fn fill<M: MulAdd, T: Real>(&self, m: M, tensor: u32, chunk: usize, scratch: &mut Scratch<T>) {
+    fn fill<M: MulAdd, T: Real>(&self, m: M, tensor: u32, chunk: usize, scratch: &mut NoiseScratch<T>) {
         match self.purpose {
             Purpose::Sign => self.blocks(
                 tensor,
@@ -133,12 +133,12 @@ impl Draw {
         &self,
         tensor: u32,
         chunk: usize,
-        scratch: &mut Scratch<T>,
+        scratch: &mut NoiseScratch<T>,
         f: impl Fn([u32; 4]) -> [T; 4],
     ) {
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         let first = (chunk * BLOCKS) as u32;
-        let Scratch { words, planes: [a, b, c, d], numbers } = scratch;
+        let NoiseScratch { words, planes: [a, b, c, d], numbers } = scratch;
         // Two loops: integers and floats in one would want more registers than there are.
         for i in 0..BLOCKS {
             let block = philox([first + i as u32, tensor, self.index, self.purpose as u32], key);
@@ -198,7 +198,7 @@ impl NoiseFrom {
         debug_assert_eq!(self.start % NUMBERS, 0, "noise is made {NUMBERS} at a time");
         let words = [[0; BLOCKS]; 4];
         let planes = [[T::ZERO; BLOCKS]; 4];
-        let mut scratch = Scratch { words, planes, numbers: [T::ZERO; NUMBERS] };
+        let mut scratch = NoiseScratch { words, planes, numbers: [T::ZERO; NUMBERS] };
         for first in (0..len).step_by(NUMBERS) {
             self.draw.fill(m, self.tensor, (self.start + first) / NUMBERS, &mut scratch);
             with(first, &scratch.numbers[..NUMBERS.min(len - first)]);

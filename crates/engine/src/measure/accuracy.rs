@@ -2,14 +2,14 @@
 //!
 //! Cost: shared F. A step function: its resolution is one over the number of examples.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall};
-use crate::scope::Scope;
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize};
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `accuracy`; the module has formula, source and cost.
 pub struct Accuracy;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "accuracy",
     summary: "Share of the examples that are classified correctly.",
     formula: "share of the examples with argmax_c p(c) = y_i",
@@ -24,18 +24,18 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Accuracy {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default().outputs()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
         if outputs.logits.iter().any(|z| z.is_nan()) {
-            return Err(Shortfall::Undefined("a logit is NaN".into()));
+            return Err(MeasureError::Undefined("a logit is NaN".into()));
         }
         Ok(Findings::value(outputs.accuracy()))
     }

@@ -5,15 +5,18 @@
 //! and 1 F. Invariant to a rescaling of layers with scope `all` and eta 0, nearly so with the defaults.
 
 use super::shared::climb::{self, SCOPES};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
-use crate::device::metric::Metric;
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize,
+};
+use crate::device::metric::ParameterMetric;
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `asam`; the module has formula, source and cost.
 pub struct Asam;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "asam",
     summary: "Rise of the loss one step along the gradient, counted in units of each weight's size.",
     formula: "L(w0 + ρ T² g/‖T g‖) - L(w0), T = |w0| + η for weights and 1 for the rest; scope all: for every tensor; scope layer: in each tensor by itself",
@@ -24,15 +27,15 @@ static DESCRIPTION: Description = Description {
     invariance: "Exactly invariant to a rescaling of layers with scope all and η = 0; with the defaults biases and η move it a little. Moves with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "rho",
             summary: "Length of the step in units of T.",
-            kind: Kind::Real { default: 0.5, zero: false, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.5, zero: false, most: 1e6 },
         },
-        Parameter {
+        MeasureParameter {
             name: "eta",
             summary: "Added to |w|.",
-            kind: Kind::Real { default: 0.01, zero: true, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.01, zero: true, most: 1e6 },
         },
         SCOPES,
     ],
@@ -40,22 +43,22 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Asam {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         climb::step_cost()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let eta = p.real("eta");
         let word = p.word("scope");
         let terms = scope.landscape.position().slots().iter().map(|slot| {
             let scaled = word == "all" || slot.name.contains("weight");
             if scaled { [1.0, eta] } else { [0.0, 1.0] }
         });
-        let metric = Metric::Linear(terms.collect());
+        let metric = ParameterMetric::Linear(terms.collect());
         climb::step(scope, metric, p.real("rho"), word == "layer").map(Findings::value)
     }
 }

@@ -8,17 +8,20 @@ use super::cost::Common;
 use super::shared::climb::{SCOPE, base_loss, over, some_size};
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::worst_case::{ADAPTIVE, metric};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::device::metric::Metric;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
 use crate::landscape::Point;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::{Fault, Needs, Work};
 
 /// The measure `average_case`; the module has formula, source and cost.
 pub struct AverageCase;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "average_case",
     summary: "Mean rise of the loss under random perturbations, scaled by the parameters or not, with its error.",
     formula: "E L(w0 + ρ T∘n) - L(w0), T = |w0| or 1, n normal (l2) or uniform on [-1, 1] (linf); antithetic: ½(L(w0 + ρ T∘n) + L(w0 - ρ T∘n)) - L(w0); scope layer: ρ ‖T_t‖ n_t/‖n_t‖ in each tensor t",
@@ -29,12 +32,16 @@ static DESCRIPTION: Description = Description {
     invariance: "Adaptive: invariant to a rescaling of layers. Not adaptive: not. Moves with the scale of the logits.",
     needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[
-        Parameter { name: "p", summary: "Noise: normal or uniform.", kind: Kind::Choice(&["l2", "linf"]) },
+        MeasureParameter {
+            name: "p",
+            summary: "Noise: normal or uniform.",
+            kind: ParameterKind::Choice(&["l2", "linf"]),
+        },
         ADAPTIVE,
-        Parameter {
+        MeasureParameter {
             name: "rho",
             summary: "Size of the noise in each coordinate.",
-            kind: Kind::Real { default: 0.1, zero: false, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.1, zero: false, most: 1e6 },
         },
         ANTITHETIC,
         SCOPE,
@@ -47,17 +54,21 @@ static DESCRIPTION: Description = Description {
     standard: false,
 };
 
-const ANTITHETIC: Parameter = antithetic(true);
+const ANTITHETIC: MeasureParameter = antithetic(true);
 
 /// Whether a draw is the mean over n and -n.
-pub const fn antithetic(default: bool) -> Parameter {
-    Parameter { name: "antithetic", summary: "Mean over n and -n in each draw.", kind: Kind::Flag(default) }
+pub const fn antithetic(default: bool) -> MeasureParameter {
+    MeasureParameter {
+        name: "antithetic",
+        summary: "Mean over n and -n in each draw.",
+        kind: ParameterKind::Flag(default),
+    }
 }
 
 /// What a draw is.
 pub struct Throw {
     /// Of the noise.
-    pub metric: Metric,
+    pub metric: ParameterMetric,
     /// Normal or uniform.
     pub purpose: Purpose,
     /// Of the noise, by tensor.
@@ -98,16 +109,16 @@ impl Throw {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    pub fn losses(&self, scope: &mut Scope<'_>, draws: &[u32]) -> Result<Vec<f64>, Shortfall> {
+    pub fn losses(&self, scope: &mut MeasureScope<'_>, draws: &[u32]) -> Result<Vec<f64>, MeasureError> {
         Ok(scope.explore(draws, |point, draw| self.loss(point, draw))?)
     }
 }
 
-fn purpose(p: &Parameters) -> Purpose {
+fn purpose(p: &MeasureParameters) -> Purpose {
     if p.word("p") == "l2" { Purpose::Gauss } else { Purpose::Uniform }
 }
 
-fn throw(scope: &Scope<'_>, p: &Parameters) -> Throw {
+fn throw(scope: &MeasureScope<'_>, p: &MeasureParameters) -> Throw {
     let rho = p.real("rho");
     let adaptive = p.flag("adaptive");
     let normalized = p.word("scope") == "layer";
@@ -121,16 +132,16 @@ fn throw(scope: &Scope<'_>, p: &Parameters) -> Throw {
         true => (0..tensors).map(|slot| rho * length(slot)).collect(),
         false => vec![rho; tensors],
     };
-    let metric = if normalized { Metric::Plain } else { metric(scope, adaptive) };
+    let metric = if normalized { ParameterMetric::Plain } else { metric(scope, adaptive) };
     Throw { metric, purpose: purpose(p), sizes, normalized, antithetic: p.flag("antithetic") }
 }
 
 impl Measure for AverageCase {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         let draws = draws::likely(p);
         let cost = Throw::cost(draws, p.flag("antithetic"));
         if p.word("scope") == "global" {
@@ -140,7 +151,7 @@ impl Measure for AverageCase {
         (0..draws as u32).fold(cost, norms)
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let base = base_loss(scope)?;
         if p.flag("adaptive") {
             some_size(scope)?;

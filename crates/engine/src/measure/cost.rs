@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 /// What is known of a run before it begins.
 #[derive(Debug, Clone, Default)]
-pub struct Ground {
+pub struct RunSize {
     /// Examples of the pooled group.
     pub examples: usize,
     /// Length of a row of logits.
@@ -35,7 +35,7 @@ pub enum Common {
     /// The scores at w0.
     Outputs,
     /// The gradient at w0, of this group or another.
-    Slope(Option<String>),
+    GradientSummary(Option<String>),
     /// Norms of a draw of noise.
     Noise(u32, Purpose),
     /// Row norms of a draw for directions.
@@ -76,7 +76,7 @@ impl Cost {
 
     /// With the gradient at w0.
     pub fn slope(self) -> Self {
-        self.with(Common::Slope(None), Work::of(1.0, 1.0, 1.0))
+        self.with(Common::GradientSummary(None), Work::of(1.0, 1.0, 1.0))
     }
 
     /// All of it.
@@ -93,7 +93,7 @@ impl Cost {
     /// Whether the gradient at w0 of the group itself is a good part of it, so that it had better come while that is
     /// kept. (That of another group is kept from one group to the next.)
     pub fn leans_on_slope(&self) -> bool {
-        let slope = self.shared.iter().find(|(common, _)| *common == Common::Slope(None));
+        let slope = self.shared.iter().find(|(common, _)| *common == Common::GradientSummary(None));
         slope.is_some_and(|(_, slope)| self.own.forwards + 2.0 * self.own.backwards <= 4.0 * slope.forwards)
     }
 }
@@ -101,7 +101,7 @@ impl Cost {
 /// Operations of a pass over the parameters, for each of them: noise takes more, a sum less.
 const PASS: f64 = 60.0;
 
-impl Ground {
+impl RunSize {
     /// Floating-point operations of some work, roughly: what the order of measures goes by, and what turns the time of
     /// one into a guess at that of another. A backward makes two products for each of a forward.
     pub fn operations(&self, work: Work) -> f64 {

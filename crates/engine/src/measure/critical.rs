@@ -12,9 +12,12 @@
 //! where the next search begins, on the same grid, so that a warm search ends where a cold one does. Cost: about 6 F.
 
 use super::shared::climb::{base_loss, no_gradient};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
 use crate::landscape::{Along, Point};
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::{Fault, Needs, Violation, Work};
 
 /// The measure `critical`; the module has formula, source and cost.
@@ -26,7 +29,7 @@ const RANGE: [f64; 2] = [1e-8, 1e8];
 const NO_PREVIOUS: &str = "no previous snapshot was given: the first snapshot of a run has no update to follow \
                           (direction gradient needs none)";
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "critical",
     summary: "Critical sharpness: 2 over the least step along the update, or the gradient, that raises the loss.",
     formula: "λ_c = 2/η_c, η_c the least η found with L(w0 - η d) > L(w0); d = w_previous - w0, or g, or g of another group",
@@ -43,32 +46,32 @@ static DESCRIPTION: Description = Description {
     invariance: "Along the update: invariant to a rescaling of layers that the previous snapshot shares. Along the gradient: not. Moves with the length of the update.",
     needs: Needs { probe: true, previous: true, elements: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "direction",
             summary: "The last update, which the first snapshot of a run does not have, or the gradient.",
-            kind: Kind::Choice(&["update", "gradient"]),
+            kind: ParameterKind::Choice(&["update", "gradient"]),
         },
-        Parameter {
+        MeasureParameter {
             name: "of",
             summary: "Group of the gradient, for direction gradient.",
-            kind: Kind::Group,
+            kind: ParameterKind::Group,
         },
-        Parameter {
+        MeasureParameter {
             name: "start",
             summary: "Step at which a cold search begins.",
-            kind: Kind::Real { default: 1.0, zero: false, most: 1e8 },
+            kind: ParameterKind::Real { default: 1.0, zero: false, most: 1e8 },
         },
-        Parameter {
+        MeasureParameter {
             name: "tolerance",
             summary: "Ratio of the last bracket, less one.",
-            kind: Kind::Real { default: 0.1, zero: false, most: 1.0 },
+            kind: ParameterKind::Real { default: 0.1, zero: false, most: 1.0 },
         },
     ],
     standard: false,
 };
 
 /// A search for where the loss rises again.
-struct Search {
+struct RiseSearch {
     base: f64,
     start: f64,
     /// Powers of two times the start that bracketed the rise last time.
@@ -84,7 +87,7 @@ struct Bracket {
     power: i32,
 }
 
-impl Search {
+impl RiseSearch {
     fn run(&self, point: &mut dyn Point, sign: f64) -> Result<(Option<Bracket>, u32), Fault> {
         let mut forwards = 0;
         let mut rises = |eta: f64| {
@@ -132,13 +135,13 @@ impl Search {
 
 impl Critical {
     /// What the search goes along, if it leads anywhere.
-    fn along(scope: &mut Scope<'_>, p: &Parameters) -> Result<Along, Shortfall> {
+    fn along(scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Along, MeasureError> {
         if p.word("direction") == "update" {
             let statistics = scope.landscape.position().statistics().iter();
             let moved: Option<f64> = statistics.map(|tensor| Some(tensor.since?.step_square)).sum();
             return match moved {
-                None => Err(Shortfall::Unavailable(NO_PREVIOUS.into())),
-                Some(0.0) => Err(Shortfall::Undefined("the update is zero".into())),
+                None => Err(MeasureError::Unavailable(NO_PREVIOUS.into())),
+                Some(0.0) => Err(MeasureError::Undefined("the update is zero".into())),
                 Some(_) => Ok(Along::Update),
             };
         }
@@ -151,38 +154,40 @@ impl Critical {
 }
 
 impl Measure for Critical {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn needs(&self, p: &Parameters) -> Needs {
+    fn needs(&self, p: &MeasureParameters) -> Needs {
         let update = p.word("direction") == "update";
         Needs { gradient: !update, previous: update, elements: update, ..DESCRIPTION.needs }
     }
 
-    fn check(&self, p: &Parameters) -> Option<Violation> {
+    fn check(&self, p: &MeasureParameters) -> Option<Violation> {
         let idle = !p.word("of").is_empty() && p.word("direction") == "update";
         let description = "found a group with direction update, expected direction gradient".into();
         idle.then(|| Violation { field: "parameters.of".into(), description })
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         let bisections = (std::f64::consts::LN_2 / p.real("tolerance").ln_1p()).log2().ceil().max(0.0);
         let looks = 2.0 + bisections;
         let cost = Cost::own(Work::of(looks, 0.0, looks + 1.0)).outputs();
         match (p.word("direction"), p.word("of")) {
             ("update", _) => cost,
             (_, "") => cost.slope(),
-            (_, group) => cost.with(super::cost::Common::Slope(Some(group.into())), Work::of(1.0, 1.0, 1.0)),
+            (_, group) => {
+                cost.with(super::cost::Common::GradientSummary(Some(group.into())), Work::of(1.0, 1.0, 1.0))
+            }
         }
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let base = base_loss(scope)?;
         let along = Self::along(scope, p)?;
         let hint = format!("critical {} {along:?} {} {:e}", scope.group, p.word("of"), p.real("start"));
         let guess = scope.hints.0.get(&hint).map(|power| *power as i32);
-        let search = Search { base, start: p.real("start"), guess, tolerance: p.real("tolerance") };
+        let search = RiseSearch { base, start: p.real("start"), guess, tolerance: p.real("tolerance") };
         // w0 less the previous snapshot is -d.
         let sign = if along == Along::Update { 1.0 } else { -1.0 };
         let found = scope.walk(|point| match point.follow(along)? {
@@ -190,12 +195,12 @@ impl Measure for Critical {
             false => Ok(None),
         })?;
         let Some((bracket, forwards)) = found else {
-            return Err(Shortfall::Unavailable(NO_PREVIOUS.into()));
+            return Err(MeasureError::Unavailable(NO_PREVIOUS.into()));
         };
         let Some(Bracket { low, high, power }) = bracket else {
             let [least, most] = RANGE;
             let reason = format!("not found: the loss does not rise between eta {least} and {most}");
-            return Err(Shortfall::Undefined(reason));
+            return Err(MeasureError::Undefined(reason));
         };
         scope.hints.0.insert(hint, f64::from(power));
         let eta = (low * high).sqrt();

@@ -6,14 +6,14 @@
 //! Cost: 1 P over two sets of parameters.
 
 use super::shared::initialization::lacking;
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
+use crate::scope::MeasureScope;
 use clino_domain::{Against, Needs, TensorParts, TensorStatistics};
 
 /// The measure `distance`; the module has formula, source and cost.
 pub struct Distance;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "distance",
     summary: "Distance from initialization: l2, relative, Frobenius by tensor, cosine.",
     formula: "‖w0 - w_init‖₂; relative: /‖w_init‖; sum and mean of ‖W_t - W_t,init‖_F; cosine: w0·w_init/(‖w0‖ ‖w_init‖)",
@@ -35,15 +35,15 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Distance {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let position = scope.landscape.position();
         let compared: Vec<(&TensorStatistics, Against)> =
             position.statistics().iter().filter_map(|tensor| Some((tensor, tensor.init?))).collect();

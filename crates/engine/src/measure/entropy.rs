@@ -2,15 +2,15 @@
 //!
 //! Cost: shared F. Needs no labels, but the probe has them. Not invariant to the scale of the logits.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall};
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize};
 use crate::outputs::log_sum_exp;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `entropy`; the module has formula, source and cost.
 pub struct Entropy;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "entropy",
     summary: "Mean entropy of the predicted distributions, in nats.",
     formula: "mean_i -Σ_c p(c) log p(c)",
@@ -25,15 +25,15 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Entropy {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default().outputs()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
         let sum: f64 = outputs.examples().map(|(row, _)| entropy(row)).sum();
         Ok(Findings::value(sum / outputs.labels.len() as f64))

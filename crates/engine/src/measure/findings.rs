@@ -7,7 +7,7 @@ use clino_domain::{Ended, Estimate, Fault, Interval, Part, Quadrature, Rung, Sur
 
 /// Why there is no number.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Shortfall {
+pub enum MeasureError {
     /// It is not defined here.
     Undefined(String),
     /// Something that it needs is absent.
@@ -16,7 +16,7 @@ pub enum Shortfall {
     Fault(Fault),
 }
 
-impl From<Fault> for Shortfall {
+impl From<Fault> for MeasureError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
@@ -76,8 +76,8 @@ impl Findings {
     /// Takes numbers that are not finite out: as a part they are absent, as a value they make the reading undefined.
     ///
     /// # Errors
-    /// [`Shortfall::Undefined`].
-    pub fn settled(mut self) -> Result<Self, Shortfall> {
+    /// [`MeasureError::Undefined`].
+    pub fn settled(mut self) -> Result<Self, MeasureError> {
         let finite = |value: &mut Option<f64>| *value = value.filter(|x| x.is_finite());
         self.parts.iter_mut().for_each(|part| finite(&mut part.value));
         self.tensors.iter_mut().flat_map(|tensor| &mut tensor.parts).for_each(|part| finite(&mut part.value));
@@ -86,12 +86,14 @@ impl Findings {
         self.interval =
             self.interval.filter(|interval| interval.low.is_finite() && interval.high.is_finite());
         if let Some(draw) = self.draws.iter().position(|x| !x.is_finite()) {
-            return Err(Shortfall::Undefined(format!("draw {draw} is not finite: the loss overflows there")));
+            return Err(MeasureError::Undefined(format!(
+                "draw {draw} is not finite: the loss overflows there"
+            )));
         }
         match self.value {
             None if self.undetermined.is_some() => Ok(self),
             Some(value) if value.is_finite() => Ok(self),
-            _ => Err(Shortfall::Undefined("the value is not finite".into())),
+            _ => Err(MeasureError::Undefined("the value is not finite".into())),
         }
     }
 

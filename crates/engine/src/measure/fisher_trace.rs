@@ -10,16 +10,19 @@
 
 use super::cost::Common;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::landscape::Share;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::landscape::ExampleShare;
 use crate::outputs::Outputs;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::{Needs, Work};
 
 /// The measure `fisher_trace`; the module has formula, source and cost.
 pub struct FisherTrace;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "fisher_trace",
     summary: "Trace of the Fisher matrix, sampled or exact over the classes, and of the empirical one.",
     formula: "mean_i Σ_c p_c(x_i) ‖∇ log p_c(x_i)‖²; sampled: p_y ‖∇ log p_y‖² + (1 - p_y) ‖∇ log p_c‖² with the label y = y_i, c ≠ y and c ~ p(x_i)/(1 - p_y); empirical: c = y_i",
@@ -30,7 +33,11 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter { name: "exact", summary: "All classes instead of samples.", kind: Kind::Flag(false) },
+        MeasureParameter {
+            name: "exact",
+            summary: "All classes instead of samples.",
+            kind: ParameterKind::Flag(false),
+        },
         draws::draws(4),
         STDERR,
         draws::rel_stderr(0.0),
@@ -41,32 +48,33 @@ static DESCRIPTION: Description = Description {
 };
 
 /// ‖gradient‖² of examples with labels, each computed once a snapshot.
-fn squares(scope: &mut Scope<'_>, wanted: &[(usize, usize)]) -> Result<Vec<f64>, Shortfall> {
+fn squares(scope: &mut MeasureScope<'_>, wanted: &[(usize, usize)]) -> Result<Vec<f64>, MeasureError> {
     let mut missing: Vec<(usize, usize)> =
-        wanted.iter().filter(|key| !scope.memo.squares.contains_key(key)).copied().collect();
+        wanted.iter().filter(|key| !scope.cache.squares.contains_key(key)).copied().collect();
     missing.sort_unstable();
     missing.dedup();
-    let share = |(example, label): &(usize, usize)| Share { examples: vec![*example], label: Some(*label) };
-    let parts: Vec<Share> = missing.iter().map(share).collect();
+    let share =
+        |(example, label): &(usize, usize)| ExampleShare { examples: vec![*example], label: Some(*label) };
+    let parts: Vec<ExampleShare> = missing.iter().map(share).collect();
     let found = scope.landscape.squares(&parts)?;
-    scope.memo.squares.extend(missing.into_iter().zip(found));
-    Ok(wanted.iter().map(|key| scope.memo.squares[key]).collect())
+    scope.cache.squares.extend(missing.into_iter().zip(found));
+    Ok(wanted.iter().map(|key| scope.cache.squares[key]).collect())
 }
 
 /// ‖gradient‖² of every example with its own label.
-fn own_squares(scope: &mut Scope<'_>) -> Result<Vec<f64>, Shortfall> {
+fn own_squares(scope: &mut MeasureScope<'_>) -> Result<Vec<f64>, MeasureError> {
     let outputs = scope.outputs()?;
     let wanted: Vec<_> = outputs.labels.iter().copied().enumerate().collect();
     squares(scope, &wanted)
 }
 
 /// Of [`own_squares`].
-fn examples_cost(cost: Cost, ground: &Ground) -> Cost {
-    cost.outputs().with(Common::Examples, Work::of(1.0, 1.0, ground.examples as f64))
+fn examples_cost(cost: Cost, run_size: &RunSize) -> Cost {
+    cost.outputs().with(Common::Examples, Work::of(1.0, 1.0, run_size.examples as f64))
 }
 
 /// A class of one example in a draw.
-struct Sample {
+struct ClassSample {
     example: usize,
     class: usize,
     /// Probability of the example's label, and of all other classes together.
@@ -75,7 +83,7 @@ struct Sample {
 
 /// Another class than the label for every example in a draw: where a uniform number, named by the example's key, falls
 /// among their probabilities.
-fn sampled(scope: &Scope<'_>, outputs: &Outputs, keys: &[u64], draw: u32) -> Vec<Sample> {
+fn sampled(scope: &MeasureScope<'_>, outputs: &Outputs, keys: &[u64], draw: u32) -> Vec<ClassSample> {
     let position = scope.landscape.position();
     let class = |((example, p), label): ((usize, Vec<f64>), &usize)| {
         let others = || p.iter().copied().enumerate().filter(|(class, _)| class != label);
@@ -86,16 +94,16 @@ fn sampled(scope: &Scope<'_>, outputs: &Outputs, keys: &[u64], draw: u32) -> Vec
             left < 0.0
         });
         let class = passed.or_else(|| others().next_back()).map_or(*label, |(class, _)| class);
-        Sample { example, class, shares: [p[*label], rest] }
+        ClassSample { example, class, shares: [p[*label], rest] }
     };
     outputs.probabilities().enumerate().zip(&outputs.labels).map(class).collect()
 }
 
 /// The trace as a draw has it; `own` are the squares under the labels.
-fn of_draw(scope: &mut Scope<'_>, samples: &[Sample], own: &[f64]) -> Result<f64, Shortfall> {
+fn of_draw(scope: &mut MeasureScope<'_>, samples: &[ClassSample], own: &[f64]) -> Result<f64, MeasureError> {
     let wanted: Vec<(usize, usize)> = samples.iter().map(|sample| (sample.example, sample.class)).collect();
     let squares = squares(scope, &wanted)?;
-    let sum = |((sample, own), square): ((&Sample, &f64), &f64)| {
+    let sum = |((sample, own), square): ((&ClassSample, &f64), &f64)| {
         let [label, rest] = sample.shares;
         label * own + rest * square
     };
@@ -107,7 +115,7 @@ fn mean(xs: impl ExactSizeIterator<Item = f64>) -> f64 {
     xs.sum::<f64>() / n
 }
 
-fn exact(scope: &mut Scope<'_>, outputs: &Outputs) -> Result<Findings, Shortfall> {
+fn exact(scope: &mut MeasureScope<'_>, outputs: &Outputs) -> Result<Findings, MeasureError> {
     let n = outputs.labels.len();
     let classes = outputs.classes;
     let all: Vec<(usize, usize)> = (0..n).flat_map(|i| (0..classes).map(move |class| (i, class))).collect();
@@ -119,21 +127,21 @@ fn exact(scope: &mut Scope<'_>, outputs: &Outputs) -> Result<Findings, Shortfall
 }
 
 impl Measure for FisherTrace {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, ground: &Ground) -> Cost {
-        let others = ground.classes.saturating_sub(1) as f64;
+    fn cost(&self, p: &MeasureParameters, run_size: &RunSize) -> Cost {
+        let others = run_size.classes.saturating_sub(1) as f64;
         let draws = if p.flag("exact") { others } else { (0.5 * draws::likely(p)).min(others) };
-        let work = Work::of(draws, draws, draws * ground.examples as f64);
-        examples_cost(Cost::own(work), ground)
+        let work = Work::of(draws, draws, draws * run_size.examples as f64);
+        examples_cost(Cost::own(work), run_size)
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
         if outputs.logits.iter().any(|z| !z.is_finite()) {
-            return Err(Shortfall::Undefined("a logit is not finite".into()));
+            return Err(MeasureError::Undefined("a logit is not finite".into()));
         }
         let own = own_squares(scope)?;
         let empirical = mean(own.iter().copied());

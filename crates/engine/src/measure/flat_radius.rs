@@ -14,8 +14,11 @@
 
 use super::shared::ascent::{self, Ascent};
 use super::shared::climb::over;
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::scope::MeasureScope;
 use clino_domain::{Estimate, Interval, Needs};
 
 /// The measure `flat_radius`; the module has formula, source and cost.
@@ -28,7 +31,7 @@ const RANGE: [f64; 2] = [1e-6, 1.0];
 /// Most looks beside the search itself.
 const LOOKS: usize = 6;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "flat_radius",
     summary: "Relative radius at which the stable sharpness reaches a stated rise of the loss.",
     formula: "α with mean over the draws of sharpness(α) = rise, by bisection in log α, on a line between the ends of the last bracket; stderr²: that of the rise over its slope, squared, and the bracket's width²/12",
@@ -43,20 +46,20 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers, as the radius does, and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "rise",
             summary: "Rise of the loss in nats.",
-            kind: Kind::Real { default: 0.1, zero: false, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.1, zero: false, most: 1e6 },
         },
-        Parameter {
+        MeasureParameter {
             name: "draws",
             summary: "Draws of noise.",
-            kind: Kind::Count { default: 4, least: 1, most: super::shared::draws::MOST },
+            kind: ParameterKind::Count { default: 4, least: 1, most: super::shared::draws::MOST },
         },
-        Parameter {
+        MeasureParameter {
             name: "tolerance",
             summary: "Ratio of the last bracket, less one.",
-            kind: Kind::Real { default: 0.01, zero: false, most: 1.0 },
+            kind: ParameterKind::Real { default: 0.01, zero: false, most: 1.0 },
         },
     ],
     standard: false,
@@ -64,9 +67,9 @@ static DESCRIPTION: Description = Description {
 
 /// Radii whose mean rise is known.
 #[derive(Debug, Clone, Default)]
-struct Known(Vec<(f64, f64)>);
+struct KnownRises(Vec<(f64, f64)>);
 
-impl Known {
+impl KnownRises {
     /// The greatest radius below the rise and the least one that reaches it; `None` unless all of the first lie below all
     /// of the second.
     fn ends(&self, rise: f64) -> Option<[Option<(f64, f64)>; 2]> {
@@ -111,7 +114,7 @@ impl Known {
     }
 }
 
-impl Known {
+impl KnownRises {
     /// A radius for the first or second point of a line.
     fn unlike(&self, rise: f64) -> Option<f64> {
         match self.0[..] {
@@ -128,22 +131,22 @@ fn reaches(mean: f64, rise: f64) -> bool {
 }
 
 /// Search for the radius at which the loss rises by a stated amount.
-struct Search<'s, 'a> {
-    scope: &'s mut Scope<'a>,
+struct RadiusSearch<'s, 'a> {
+    scope: &'s mut MeasureScope<'a>,
     draws: u32,
     rise: f64,
-    known: Known,
+    known: KnownRises,
     evaluations: u32,
     looked: u32,
 }
 
-impl Search<'_, '_> {
-    fn draws_at(&mut self, alpha: f64) -> Result<Vec<f64>, Shortfall> {
+impl RadiusSearch<'_, '_> {
+    fn draws_at(&mut self, alpha: f64) -> Result<Vec<f64>, MeasureError> {
         let draws: Vec<u32> = (0..self.draws).collect();
         Ok(ascent::draw(self.scope, &Ascent::at_radius(alpha), &draws)?.rises())
     }
 
-    fn look(&mut self, alpha: f64) -> Result<f64, Shortfall> {
+    fn look(&mut self, alpha: f64) -> Result<f64, MeasureError> {
         if let Some((_, mean)) = self.known.0.iter().find(|(known, _)| *known == alpha) {
             return Ok(*mean);
         }
@@ -154,7 +157,7 @@ impl Search<'_, '_> {
         Ok(mean)
     }
 
-    fn reached(&mut self, alpha: f64) -> Result<bool, Shortfall> {
+    fn reached(&mut self, alpha: f64) -> Result<bool, MeasureError> {
         self.evaluations += 1;
         match self.known.answer(alpha, self.rise) {
             Some(answer) => Ok(answer),
@@ -164,7 +167,7 @@ impl Search<'_, '_> {
 
     /// Looks where the crossing ought to be, until known radii lie as close around it as the last bracket will. Radii
     /// are those that the bisection comes to.
-    fn narrow(&mut self, mut guess: Option<f64>, grid: &Grid) -> Result<(), Shortfall> {
+    fn narrow(&mut self, mut guess: Option<f64>, grid: &RadiusGrid) -> Result<(), MeasureError> {
         for _ in 0..LOOKS {
             let Some(alpha) = guess.take().or_else(|| self.known.crossing(self.rise)) else {
                 // A line takes two points.
@@ -187,7 +190,7 @@ impl Search<'_, '_> {
     }
 
     /// A power of two times [`START`] and its double, between which the rise is reached; `None` beyond the range.
-    fn bracket(&mut self) -> Result<Option<[f64; 2]>, Shortfall> {
+    fn bracket(&mut self) -> Result<Option<[f64; 2]>, MeasureError> {
         let mut low = START;
         let mut high = START;
         if self.reached(START)? {
@@ -216,7 +219,7 @@ impl Search<'_, '_> {
 
     /// Where the mean of the draws reaches the rise, and each draw by itself, on lines between the ends of the last
     /// bracket.
-    fn crossings(&mut self, [low, high]: [f64; 2]) -> Result<Crossings, Shortfall> {
+    fn crossings(&mut self, [low, high]: [f64; 2]) -> Result<Crossings, MeasureError> {
         let below = self.draws_at(low)?;
         let above = self.draws_at(high)?;
         let along = |below: f64, above: f64| low + (high - low) * over(self.rise - below, above - below);
@@ -240,11 +243,11 @@ struct Crossings {
 }
 
 /// The radii that bisection comes to: [`START`] times powers of 2^(1/parts).
-struct Grid {
+struct RadiusGrid {
     parts: i32,
 }
 
-impl Grid {
+impl RadiusGrid {
     fn new(tolerance: f64) -> Self {
         let mut parts = 1;
         while 2f64.powf(1.0 / f64::from(parts)) > 1.0 + tolerance && parts < 1 << 20 {
@@ -279,31 +282,31 @@ impl Grid {
 }
 
 impl Measure for FlatRadius {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         // The start is the profile's and sharpness's; then what a few lines and the ends of a bracket take.
         let start = Ascent::at_radius(START);
         let draws = p.count("draws");
         Cost { own: start.work() * (f64::from(draws) * 5.0), ..start.cost(draws) }
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let rise = p.real("rise");
         let draws = p.count("draws");
         let tolerance = p.real("tolerance");
         let hint = format!("flat_radius {} {rise:e} {draws}", scope.group);
         let guess = scope.hints.0.get(&hint).copied();
-        let known = Known(ascent::remembered(scope, &Ascent::at_radius(START), draws));
-        let mut search = Search { scope, draws, rise, known, evaluations: 0, looked: 0 };
-        let grid = Grid::new(tolerance);
+        let known = KnownRises(ascent::remembered(scope, &Ascent::at_radius(START), draws));
+        let mut search = RadiusSearch { scope, draws, rise, known, evaluations: 0, looked: 0 };
+        let grid = RadiusGrid::new(tolerance);
         search.narrow(guess, &grid)?;
         let Some([mut low, mut high]) = search.bracket()? else {
             let reason =
                 format!("the loss does not rise by {rise} between alpha {} and {}", RANGE[0], RANGE[1]);
-            return Err(Shortfall::Undefined(reason));
+            return Err(MeasureError::Undefined(reason));
         };
         while high / low > 1.0 + tolerance {
             let middle = (low * high).sqrt();
@@ -332,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_grid_is_that_of_the_bisection() {
-        let grid = Grid::new(0.01);
+        let grid = RadiusGrid::new(0.01);
         assert_eq!(grid.parts, 128);
         for target in [3.3e-4, 1.0e-3, 2.71e-3, 0.4] {
             let mut low = START;

@@ -9,9 +9,12 @@
 //! invariant to a rescaling of layers.
 
 use super::shared::ratio::Ratio;
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::landscape::Share;
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::landscape::ExampleShare;
+use crate::scope::MeasureScope;
 use clino_domain::{Needs, Work};
 
 /// The measure `gradient_noise`; the module has formula, source and cost.
@@ -22,7 +25,7 @@ const BATCHES: usize = 8;
 /// Fewest that tell an error: without one of them there must be two sizes of batches.
 const FEWEST: usize = 3;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "gradient_noise",
     summary: "Gradient noise scale: trace of the covariance of the examples' gradients over the squared gradient.",
     formula: "tr Σ/‖G‖² with tr Σ = (mean_j ‖g_j‖² - ‖g‖²)/(mean_j 1/b_j - 1/B) over small batches j of b_j of the B examples, drawn by chance, and ‖G‖² = ‖g‖² - tr Σ/B. Both are unbiased, their ratio is not: by about its squared relative error. stderr: jackknife over the batches; interval: Fieller's; undefined where ‖G‖² is not told from 0",
@@ -39,35 +42,39 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter { name: "exact", summary: "Each example a batch.", kind: Kind::Flag(false) },
-        Parameter {
+        MeasureParameter {
+            name: "exact",
+            summary: "Each example a batch.",
+            kind: ParameterKind::Flag(false),
+        },
+        MeasureParameter {
             name: "batch",
             summary: "Maximum examples in a small batch; at most an eighth of the probe is used.",
-            kind: Kind::Count { default: 8, least: 1, most: 1 << 20 },
+            kind: ParameterKind::Count { default: 8, least: 1, most: 1 << 20 },
         },
     ],
     standard: false,
 };
 
 /// How many small batches.
-fn count(p: &Parameters, examples: usize) -> usize {
+fn count(p: &MeasureParameters, examples: usize) -> usize {
     let most = if p.flag("exact") { 1 } else { p.count("batch") as usize };
     examples.div_ceil(most.min(examples / BATCHES).max(1))
 }
 
 /// Examples in an order of chance, cut into parts whose sizes differ by one at most.
-fn parts(scope: &Scope<'_>, keys: &[u64], count: usize) -> Vec<Share> {
+fn parts(scope: &MeasureScope<'_>, keys: &[u64], count: usize) -> Vec<ExampleShare> {
     let position = scope.landscape.position();
     let mut order: Vec<usize> = (0..keys.len()).collect();
     order.sort_by_key(|i| (position.place(keys[*i]), keys[*i]));
     let end = |i: usize| i * keys.len() / count;
-    let part = |i: usize| Share { examples: order[end(i)..end(i + 1)].to_vec(), label: None };
+    let part = |i: usize| ExampleShare { examples: order[end(i)..end(i + 1)].to_vec(), label: None };
     (0..count).map(part).collect()
 }
 
 /// A batch of a number of examples.
 #[derive(Debug, Clone, Copy)]
-struct Batch {
+struct DrawnBatch {
     examples: f64,
     /// Squared norm of the gradient of batch j: ‖g_j‖².
     square: f64,
@@ -86,8 +93,8 @@ struct Whole {
 }
 
 impl Whole {
-    fn new(square: f64, batches: &[Batch]) -> Self {
-        let sum = |of: fn(&Batch) -> f64| batches.iter().map(of).sum::<f64>();
+    fn new(square: f64, batches: &[DrawnBatch]) -> Self {
+        let sum = |of: fn(&DrawnBatch) -> f64| batches.iter().map(of).sum::<f64>();
         Self {
             examples: sum(|batch| batch.examples),
             square,
@@ -97,7 +104,7 @@ impl Whole {
         }
     }
 
-    fn without(self, batch: &Batch) -> Self {
+    fn without(self, batch: &DrawnBatch) -> Self {
         let left = self.examples - batch.examples;
         let all = self.examples / left;
         let own = batch.examples / left;
@@ -118,7 +125,7 @@ impl Whole {
     }
 }
 
-fn findings(whole: &Whole, batches: &[Batch]) -> Findings {
+fn findings(whole: &Whole, batches: &[DrawnBatch]) -> Findings {
     let [trace, square] = whole.unbiased();
     let plain = part("scale", trace / whole.square);
     if batches.len() < FEWEST {
@@ -153,36 +160,38 @@ fn findings(whole: &Whole, batches: &[Batch]) -> Findings {
 }
 
 impl Measure for GradientNoise {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, ground: &Ground) -> Cost {
-        let batches = count(p, ground.examples.max(1)) as f64;
+    fn cost(&self, p: &MeasureParameters, run_size: &RunSize) -> Cost {
+        let batches = count(p, run_size.examples.max(1)) as f64;
         Cost::own(Work::of(1.0, 1.0, 2.0 * batches)).slope()
     }
 
-    fn vectors(&self, _: &Parameters, _: &Ground) -> u32 {
+    fn vectors(&self, _: &MeasureParameters, _: &RunSize) -> u32 {
         1
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let keys = scope.landscape.keys();
         if keys.len() < 2 {
-            return Err(Shortfall::Undefined("the probe has only one example, expected at least 2".into()));
+            return Err(MeasureError::Undefined(
+                "the probe has only one example, expected at least 2".into(),
+            ));
         }
         let square = scope.slope()?.norms.squares.iter().sum::<f64>();
         if square == 0.0 {
-            return Err(Shortfall::Undefined("the gradient is zero".into()));
+            return Err(MeasureError::Undefined("the gradient is zero".into()));
         }
         let parts = parts(scope, &keys, count(p, keys.len()));
         let found = scope.landscape.squares_and_products(&parts)?;
-        let batch = |(part, [square, along]): (&Share, [f64; 2])| Batch {
+        let batch = |(part, [square, along]): (&ExampleShare, [f64; 2])| DrawnBatch {
             examples: part.examples.len() as f64,
             square,
             along,
         };
-        let batches: Vec<Batch> = parts.iter().zip(found).map(batch).collect();
+        let batches: Vec<DrawnBatch> = parts.iter().zip(found).map(batch).collect();
         Ok(findings(&Whole::new(square, &batches), &batches))
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Cost: the shared F + B. Not invariant to a rescaling of layers.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
+use crate::scope::MeasureScope;
 use clino_domain::{Needs, TensorParts};
 
 /// The measure `gradient_norm`; the module has formula, source and cost.
 pub struct GradientNorm;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "gradient_norm",
     summary: "l2 norm of the gradient of the loss, of all parameters and by tensor.",
     formula: "‖g‖₂, and ‖g_t‖₂ of each tensor t",
@@ -24,15 +24,15 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for GradientNorm {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default().slope()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let norms = scope.slope()?.norms;
         let tensors = scope.landscape.position().slots().iter().zip(&norms.squares);
         let tensors = tensors.map(|(slot, square)| TensorParts {

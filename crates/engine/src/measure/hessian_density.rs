@@ -6,18 +6,21 @@
 //! layers.
 
 use super::shared::climb::not_for_want_of_a_gradient;
-use super::shared::curvature::{self, Along, PRODUCT};
-use super::shared::lanczos::{Lanczos, Seen};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use super::shared::curvature::{self, DifferenceAlong, PRODUCT};
+use super::shared::lanczos::{Lanczos, Tridiagonal};
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
 use crate::device::noise::Purpose;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use crate::spectrum::quadrature;
 use clino_domain::{Ended, Estimate, Needs, Quadrature, Work};
 
 /// The measure `hessian_density`; the module has formula, source and cost.
 pub struct HessianDensity;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "hessian_density",
     summary: "Spectral density of the Hessian: nodes and weights of a quadrature, run by run.",
     formula: "nodes θ_i and weights τ_i of Lanczos' tridiagonal matrix from v/‖v‖, v_i = ±1; tr H ≈ d Σ τ_i θ_i, ‖H‖_F² ≈ d Σ τ_i θ_i²",
@@ -28,26 +31,26 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "steps",
             summary: "Lanczos steps of a run; each step keeps a vector.",
-            kind: Kind::Count { default: 30, least: 1, most: 300 },
+            kind: ParameterKind::Count { default: 30, least: 1, most: 300 },
         },
-        Parameter {
+        MeasureParameter {
             name: "runs",
             summary: "Vectors of random signs.",
-            kind: Kind::Count { default: 4, least: 1, most: 64 },
+            kind: ParameterKind::Count { default: 4, least: 1, most: 64 },
         },
     ],
     standard: false,
 };
 
 impl Measure for HessianDensity {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         let steps = f64::from(p.count("steps"));
         let runs = f64::from(p.count("runs"));
         // Each new vector is compared with all before it, twice.
@@ -55,19 +58,19 @@ impl Measure for HessianDensity {
         Cost::own((PRODUCT + orthogonal) * (steps * runs))
     }
 
-    fn vectors(&self, p: &Parameters, ground: &Ground) -> u32 {
-        p.count("steps").min(ground.parameters as u32).saturating_add(3)
+    fn vectors(&self, p: &MeasureParameters, run_size: &RunSize) -> u32 {
+        p.count("steps").min(run_size.parameters as u32).saturating_add(3)
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let position = scope.landscape.position();
         let parameters = position.parameters();
         // There are no more directions than parameters.
         let steps = p.count("steps").min(parameters as u32);
         curvature::admit(position, steps)?;
-        let step = curvature::step(position, Along::Krylov);
+        let step = curvature::step(position, DifferenceAlong::Krylov);
         let numbers: Vec<u32> = (0..p.count("runs")).collect();
-        let found: Vec<Seen> = scope.explore(&numbers, |point, draw| {
+        let found: Vec<Tridiagonal> = scope.explore(&numbers, |point, draw| {
             let from = curvature::unit_noise(point, draw, Purpose::Sign)?;
             let mut lanczos = Lanczos::new(point, from, step);
             while lanczos.advance()? && lanczos.size() < steps as usize {}
@@ -76,14 +79,14 @@ impl Measure for HessianDensity {
             Ok(seen)
         })?;
         if let Some(run) = found.iter().position(|seen| !seen.is_finite()) {
-            return Err(Shortfall::Undefined(format!("the gradients of run {run} are not finite")));
+            return Err(MeasureError::Undefined(format!("the gradients of run {run} are not finite")));
         }
         not_for_want_of_a_gradient(scope, found.iter().flat_map(|seen| seen.diagonal.iter().copied()))?;
         let runs = found.iter().map(|seen| {
             let (nodes, weights) = quadrature(&seen.diagonal, seen.ties())?;
             Ok(Quadrature { nodes, weights })
         });
-        let runs: Vec<Quadrature> = runs.collect::<Result<_, Shortfall>>()?;
+        let runs: Vec<Quadrature> = runs.collect::<Result<_, MeasureError>>()?;
         let moment = |power: i32| {
             let of = |run: &Quadrature| {
                 run.nodes.iter().zip(&run.weights).map(|(x, w)| w * x.powi(power)).sum::<f64>()

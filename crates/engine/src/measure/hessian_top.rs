@@ -12,17 +12,20 @@
 //! layers.
 
 use super::shared::climb::not_for_want_of_a_gradient;
-use super::shared::curvature::{self, Along, MAX_MIB, PRODUCT};
-use super::shared::ends::{self, Basis, End, Found, Limits};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use super::shared::curvature::{self, DifferenceAlong, MAX_MIB, PRODUCT};
+use super::shared::ends::{self, Basis, End, FoundEnds, IterationLimits};
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
 use crate::landscape::Position;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::{Needs, Work};
 
 /// The measure `hessian_top`; the module has formula, source and cost.
 pub struct HessianTop;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "hessian_top",
     summary: "Greatest and least eigenvalue of the Hessian, each with the residual that bounds its error.",
     formula: "greatest and least Ritz value of Lanczos' iteration from normal noise, each new vector orthogonal to all before it, until both ‖Hv - λv‖ < tol |λ|; method power: v ← Hv/‖Hv‖, λ = v·Hv until it changes by less than tol |λ|",
@@ -44,17 +47,21 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter { name: "method", summary: "Iteration.", kind: Kind::Choice(&["lanczos", "power"]) },
-        Parameter {
+        MeasureParameter {
+            name: "method",
+            summary: "Iteration.",
+            kind: ParameterKind::Choice(&["lanczos", "power"]),
+        },
+        MeasureParameter {
             name: "iters",
             summary: "Maximum products of the iteration, not counting those of the residuals.",
-            kind: Kind::Count { default: 100, least: 1, most: 10_000 },
+            kind: ParameterKind::Count { default: 100, least: 1, most: 10_000 },
         },
-        Parameter {
+        MeasureParameter {
             name: "tol",
             summary: "Residual relative to the value (with method power: change) at which the iteration \
                      ends.",
-            kind: Kind::Real { default: 1e-4, zero: false, most: 1.0 },
+            kind: ParameterKind::Real { default: 1e-4, zero: false, most: 1.0 },
         },
         MAX_MIB,
     ],
@@ -69,12 +76,12 @@ const UNTOLD: f64 = 0.1;
 const LIKELY: f64 = 16.0;
 
 /// How many vectors Lanczos' iteration may keep.
-fn basis(p: &Parameters, parameters: usize, bytes: usize) -> Result<Basis, Shortfall> {
+fn basis(p: &MeasureParameters, parameters: usize, bytes: usize) -> Result<Basis, MeasureError> {
     let most = p.count("iters").min(u32::try_from(parameters).unwrap_or(u32::MAX));
     let room = curvature::room(p, bytes);
     Basis::within(room, most).ok_or_else(|| {
         let need = curvature::mib(Basis::LEAST, bytes);
-        Shortfall::Unavailable(format!(
+        MeasureError::Unavailable(format!(
             "Lanczos iteration keeps at least {} vectors, {need:.0} MiB here, more than max_mib {}: set max_mib to \
             {need:.0}, or use method power, which keeps 3",
             Basis::LEAST,
@@ -83,32 +90,33 @@ fn basis(p: &Parameters, parameters: usize, bytes: usize) -> Result<Basis, Short
     })
 }
 
-fn limits(p: &Parameters, position: &dyn Position) -> Limits {
-    let [step, last] = [Along::Krylov, Along::Top].map(|along| curvature::step(position, along));
+fn limits(p: &MeasureParameters, position: &dyn Position) -> IterationLimits {
+    let [step, last] =
+        [DifferenceAlong::Krylov, DifferenceAlong::Top].map(|along| curvature::step(position, along));
     let parameters = position.parameters();
-    Limits { iters: p.count("iters"), tol: p.real("tol"), parameters, step, last }
+    IterationLimits { iters: p.count("iters"), tol: p.real("tol"), parameters, step, last }
 }
 
 impl Measure for HessianTop {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         let likely = f64::from(p.count("iters")).min(LIKELY);
         let more = if p.word("method") == "power" { 3.0 } else { 2.0 * likely + 5.0 };
         let residuals = PRODUCT + Work::of(0.0, 0.0, likely + 6.0);
         Cost::own((PRODUCT + Work::of(0.0, 0.0, more)) * likely + residuals * 2.0)
     }
 
-    fn vectors(&self, p: &Parameters, ground: &Ground) -> u32 {
+    fn vectors(&self, p: &MeasureParameters, run_size: &RunSize) -> u32 {
         match p.word("method") {
             "power" => 3,
-            _ => basis(p, ground.parameters, ground.vector_bytes).map_or(3, |basis| basis.vectors()),
+            _ => basis(p, run_size.parameters, run_size.vector_bytes).map_or(3, |basis| basis.vectors()),
         }
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let position = scope.landscape.position();
         let limits = limits(p, position);
         let by_power = p.word("method") == "power";
@@ -125,9 +133,9 @@ impl Measure for HessianTop {
 }
 
 /// Both ends as a reading, or why it is none.
-fn told(found: &Found) -> Result<Findings, Shortfall> {
+fn told(found: &FoundEnds) -> Result<Findings, MeasureError> {
     let Some(top) = found.top else {
-        return Err(Shortfall::Undefined("a gradient near the snapshot is not finite".into()));
+        return Err(MeasureError::Undefined("a gradient near the snapshot is not finite".into()));
     };
     let far = |name: &str, end: End| {
         let End { value, residual } = end;
@@ -140,7 +148,7 @@ fn told(found: &Found) -> Result<Findings, Shortfall> {
     };
     if found.doubt(&top) > UNTOLD {
         let reason = format!("{}; raise iters, or use method lanczos", far("top", top));
-        return Err(Shortfall::Undefined(reason));
+        return Err(MeasureError::Undefined(reason));
     }
     let unsure = |end: &End| !found.settled || found.doubt(end) > SMALL;
     let ends = [("top", Some(top)), ("bottom", found.bottom)];

@@ -13,19 +13,22 @@
 //! of 2 (F + B). Not invariant to a rescaling of layers.
 
 use super::shared::climb::{not_for_want_of_a_gradient, over};
-use super::shared::curvature::{self, Along, MAX_MIB, PRODUCT};
+use super::shared::curvature::{self, DifferenceAlong, MAX_MIB, PRODUCT};
 use super::shared::draws::{self, MAX_SECONDS, Made, STDERR};
 use super::shared::lanczos::Lanczos;
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
 use crate::device::noise::Purpose;
-use crate::landscape::{Kept, Point};
-use crate::scope::Scope;
+use crate::landscape::{Point, VectorId};
+use crate::scope::MeasureScope;
 use clino_domain::{Fault, Needs, Work};
 
 /// The measure `hessian_trace`; the module has formula, source and cost.
 pub struct HessianTrace;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "hessian_trace",
     summary: "Trace of the Hessian: over a sketch of its large eigenvalues exactly, over the rest by random signs, until the standard error is small enough.",
     formula: "tr QᵀHQ + mean of u·Hu, u = v - QQᵀv, v_i = ±1; Q the basis of sketch steps of Lanczos' iteration from normal noise; method hutchinson: mean of v·Hv; v·Hv = v·(g(w0 + h v) - g(w0 - h v))/2h",
@@ -41,11 +44,15 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter { name: "method", summary: "Estimator.", kind: Kind::Choice(&["hutch++", "hutchinson"]) },
-        Parameter {
+        MeasureParameter {
+            name: "method",
+            summary: "Estimator.",
+            kind: ParameterKind::Choice(&["hutch++", "hutchinson"]),
+        },
+        MeasureParameter {
             name: "sketch",
             summary: "Vectors of the sketch; each needs a product and is kept.",
-            kind: Kind::Count { default: 32, least: 1, most: 300 },
+            kind: ParameterKind::Count { default: 32, least: 1, most: 300 },
         },
         MAX_MIB,
         draws::draws(0),
@@ -80,7 +87,7 @@ struct Steps {
 
 /// An orthonormal basis, and the trace over it.
 struct Sketch {
-    basis: Vec<Kept>,
+    basis: Vec<VectorId>,
     trace: f64,
 }
 
@@ -111,27 +118,28 @@ impl Sketch {
 }
 
 /// What was drawn, and over what.
-struct Drawn {
+struct TraceDraws {
     made: Made,
     sketched: f64,
     vectors: usize,
 }
 
-fn by_hutchinson(scope: &mut Scope<'_>, p: &Parameters) -> Result<Drawn, Shortfall> {
+fn by_hutchinson(scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<TraceDraws, MeasureError> {
     let position = scope.landscape.position();
     let length = (position.parameters() as f64).sqrt();
-    let h = curvature::step(position, Along::Random) / length;
+    let h = curvature::step(position, DifferenceAlong::Random) / length;
     let tensors = position.slots().len();
     let made = draws::make(scope, p, |scope, draws| {
         Ok(scope.explore(draws, |point, number| hutchinson(point, number, h, tensors))?)
     })?;
-    Ok(Drawn { made, sketched: 0.0, vectors: 0 })
+    Ok(TraceDraws { made, sketched: 0.0, vectors: 0 })
 }
 
-fn by_sketch(scope: &mut Scope<'_>, p: &Parameters) -> Result<Drawn, Shortfall> {
+fn by_sketch(scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<TraceDraws, MeasureError> {
     let position = scope.landscape.position();
     let vectors = (p.count("sketch") as usize).min(position.parameters());
-    let [sketch_step, draws] = [Along::Krylov, Along::Random].map(|along| curvature::step(position, along));
+    let [sketch_step, draws] =
+        [DifferenceAlong::Krylov, DifferenceAlong::Random].map(|along| curvature::step(position, along));
     let steps = Steps { sketch: sketch_step, draws };
     let clock = scope.clock;
     Ok(scope.walk(|point| {
@@ -147,69 +155,69 @@ fn by_sketch(scope: &mut Scope<'_>, p: &Parameters) -> Result<Drawn, Shortfall> 
                 Err(ended) => break ended,
             }
         };
-        Ok(Drawn { made: Made { values, ended }, sketched: sketch.trace, vectors: sketch.basis.len() })
+        Ok(TraceDraws { made: Made { values, ended }, sketched: sketch.trace, vectors: sketch.basis.len() })
     })?)
 }
 
 /// Vectors that a sketch keeps at once: beside itself a draw and what its product takes.
-fn kept(p: &Parameters, parameters: usize) -> u32 {
+fn kept(p: &MeasureParameters, parameters: usize) -> u32 {
     p.count("sketch").min(u32::try_from(parameters).unwrap_or(u32::MAX)) + 3
 }
 
 /// How the draws are made.
-enum Way {
+enum TraceMethod {
     Sketch,
     /// As asked for, or with the reason why not as asked for.
     Hutchinson(Option<String>),
 }
 
-fn way(p: &Parameters, parameters: usize, bytes: usize) -> Way {
+fn way(p: &MeasureParameters, parameters: usize, bytes: usize) -> TraceMethod {
     let vectors = kept(p, parameters);
     if p.word("method") == "hutchinson" {
-        return Way::Hutchinson(None);
+        return TraceMethod::Hutchinson(None);
     }
     if vectors <= curvature::room(p, bytes) {
-        return Way::Sketch;
+        return TraceMethod::Sketch;
     }
     let sketch = p.count("sketch");
     let most = p.count(MAX_MIB.name);
     let need = curvature::mib(vectors, bytes);
-    Way::Hutchinson(Some(format!(
+    TraceMethod::Hutchinson(Some(format!(
         "with Hutchinson's draws alone: a sketch of {sketch} keeps {vectors} vectors, {need:.0} MiB here, \
         more than max_mib {most}"
     )))
 }
 
 impl Measure for HessianTrace {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, ground: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, run_size: &RunSize) -> Cost {
         let draws = draws::likely(p);
-        if let Way::Hutchinson(_) = way(p, ground.parameters, ground.vector_bytes) {
+        if let TraceMethod::Hutchinson(_) = way(p, run_size.parameters, run_size.vector_bytes) {
             return Cost::own(Work::of(2.0, 2.0, 6.0) * draws);
         }
-        let sketch = f64::from(kept(p, ground.parameters) - 3);
+        let sketch = f64::from(kept(p, run_size.parameters) - 3);
         // Each new vector is compared with all before it, twice; each draw with all of them, once.
         let grow = (PRODUCT + Work::of(0.0, 0.0, 2.0 * sketch + 5.0)) * sketch;
         Cost::own(grow + (PRODUCT + Work::of(0.0, 0.0, 2.0 * sketch + 4.0)) * draws)
     }
 
-    fn vectors(&self, p: &Parameters, ground: &Ground) -> u32 {
-        match way(p, ground.parameters, ground.vector_bytes) {
-            Way::Hutchinson(_) => 0,
-            Way::Sketch => kept(p, ground.parameters),
+    fn vectors(&self, p: &MeasureParameters, run_size: &RunSize) -> u32 {
+        match way(p, run_size.parameters, run_size.vector_bytes) {
+            TraceMethod::Hutchinson(_) => 0,
+            TraceMethod::Sketch => kept(p, run_size.parameters),
         }
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let position = scope.landscape.position();
         let parameters = position.parameters();
         let way = way(p, parameters, curvature::vector_bytes(position));
-        let Drawn { made, sketched, vectors } = match way {
-            Way::Hutchinson(_) => by_hutchinson(scope, p)?,
-            Way::Sketch => by_sketch(scope, p)?,
+        let TraceDraws { made, sketched, vectors } = match way {
+            TraceMethod::Hutchinson(_) => by_hutchinson(scope, p)?,
+            TraceMethod::Sketch => by_sketch(scope, p)?,
         };
         not_for_want_of_a_gradient(scope, made.values.iter().copied())?;
         let products = vectors + made.values.len();
@@ -221,7 +229,7 @@ impl Measure for HessianTrace {
             part("sketched", sketched),
             part("products", products as f64),
         ];
-        if let Way::Hutchinson(remark) = way {
+        if let TraceMethod::Hutchinson(remark) = way {
             findings.remark = remark;
         }
         Ok(findings)

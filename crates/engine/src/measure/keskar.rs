@@ -8,15 +8,18 @@
 
 use super::shared::climb::{Climb, Pace, Within, base_loss};
 use super::worst_case::ITERS;
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
-use crate::device::metric::Metric;
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize,
+};
+use crate::device::metric::ParameterMetric;
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `keskar`; the module has formula, source and cost.
 pub struct Keskar;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "keskar",
     summary: "Greatest relative rise of the loss in a small box around w0, in per cent.",
     formula: "100 (max over |z_i| ≤ ε(|w0_i| + 1) of L(w0 + z) - L(w0)) / (1 + L(w0)), by sign ascent",
@@ -27,10 +30,10 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers, because of the + 1.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "eps",
             summary: "Half the side of the box.",
-            kind: Kind::Real { default: 1e-3, zero: false, most: 1e3 },
+            kind: ParameterKind::Real { default: 1e-3, zero: false, most: 1e3 },
         },
         ITERS,
     ],
@@ -38,16 +41,16 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Keskar {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         Climb::cost(p.count("iters"))
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
-        let metric = Metric::linear(1.0, 1.0, scope.landscape.position().slots().len());
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
+        let metric = ParameterMetric::linear(1.0, 1.0, scope.landscape.position().slots().len());
         let rho = p.real("eps");
         let steps = p.count("iters");
         let pace = Pace::Even;

@@ -8,18 +8,21 @@
 
 use super::cost::Common;
 use super::shared::climb::{base_loss, some_size};
-use super::shared::score::{self, Metric};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::shared::score::{self, StepMetric};
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::scope::MeasureScope;
 use clino_domain::{Ended, Needs, Surface, Violation, Work};
 
 /// The measure `landscape`; the module has formula, source and cost.
-pub struct Landscape;
+pub struct LandscapeMeasure;
 
 /// Most points along each direction of a plane: a reading travels in one message.
 const MOST_OF_A_PLANE: u32 = 201;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "landscape",
     summary: "Losses on a filter-normalized line or plane through the snapshot, and the slope of their rays.",
     formula: "L(w0 + a d₁ [+ b d₂]), a, b in [-span, span]; d normal noise, each row of a matrix brought to ‖w0 row‖, vectors 0; score: mean over the middle cells and their rays of |slope| of the loss",
@@ -33,25 +36,25 @@ static DESCRIPTION: Description = Description {
     invariance: "Losses and score are invariant to a rescaling of layers; score_distance is a slope per length in parameter space, and is not.",
     needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "dims",
             summary: "A line or a plane.",
-            kind: Kind::Count { default: 1, least: 1, most: 2 },
+            kind: ParameterKind::Count { default: 1, least: 1, most: 2 },
         },
-        Parameter {
+        MeasureParameter {
             name: "points",
             summary: "Points along each direction; an odd number has one at the snapshot.",
-            kind: Kind::Count { default: 21, least: 3, most: 1001 },
+            kind: ParameterKind::Count { default: 21, least: 3, most: 1001 },
         },
-        Parameter {
+        MeasureParameter {
             name: "span",
             summary: "Greatest coordinate.",
-            kind: Kind::Real { default: 1.0, zero: false, most: 1e6 },
+            kind: ParameterKind::Real { default: 1.0, zero: false, most: 1e6 },
         },
-        Parameter {
+        MeasureParameter {
             name: "draws",
             summary: "Lines or planes; the score is their mean, the losses are those of the first.",
-            kind: Kind::Count { default: 1, least: 1, most: 64 },
+            kind: ParameterKind::Count { default: 1, least: 1, most: 64 },
         },
     ],
     standard: false,
@@ -81,7 +84,7 @@ impl Points {
     }
 
     /// Losses in row-major order; the one at w0 is known.
-    fn losses(&self, scope: &mut Scope<'_>, base: f64) -> Result<Vec<f64>, Shortfall> {
+    fn losses(&self, scope: &mut MeasureScope<'_>, base: f64) -> Result<Vec<f64>, MeasureError> {
         let numbers: Vec<u32> =
             (0..self.count() as u32).filter(|i| !self.terms(*i as usize).is_empty()).collect();
         let found = scope.explore(&numbers, |point, number| {
@@ -94,14 +97,14 @@ impl Points {
     }
 
     /// Lengths of and the angle between the directions.
-    fn metric(&self, scope: &mut Scope<'_>) -> Result<Metric, Shortfall> {
+    fn metric(&self, scope: &mut MeasureScope<'_>) -> Result<StepMetric, MeasureError> {
         let [a, b] = self.directions;
         let pairs: &[[u32; 2]] = if self.plane { &[[a, a], [b, b], [a, b]] } else { &[[a, a]] };
         let products = scope.walk(|point| pairs.iter().map(|pair| point.plane_product(*pair)).collect())?;
         let products: Vec<f64> = products;
         let spacing = self.axis[1] - self.axis[0];
         let at = |i: usize| products.get(i).copied().unwrap_or(0.0) * spacing * spacing;
-        Ok(Metric { first: at(0), second: at(1), mixed: at(2) })
+        Ok(StepMetric { first: at(0), second: at(1), mixed: at(2) })
     }
 }
 
@@ -111,19 +114,19 @@ fn axis(points: u32, span: f64) -> Vec<f64> {
     (0..points).map(|i| span * ((2.0 * f64::from(i) - last) / last)).collect()
 }
 
-impl Measure for Landscape {
-    fn description(&self) -> &'static Description {
+impl Measure for LandscapeMeasure {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn check(&self, p: &Parameters) -> Option<Violation> {
+    fn check(&self, p: &MeasureParameters) -> Option<Violation> {
         let found = p.count("points");
         let description = format!("found {found} with two dims, expected at most {MOST_OF_A_PLANE}");
         let field = "parameters.points".into();
         (p.count("dims") == 2 && found > MOST_OF_A_PLANE).then_some(Violation { field, description })
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         let points = f64::from(p.count("points"));
         let dims = p.count("dims");
         let draws = p.count("draws");
@@ -139,7 +142,7 @@ impl Measure for Landscape {
         numbers.fold(Cost::own(own).outputs(), filter)
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let base = base_loss(scope)?;
         some_size(scope)?;
         let plane = p.count("dims") == 2;

@@ -2,14 +2,14 @@
 //!
 //! Cost: 1 F, shared with all measures of outputs. Not invariant to the scale of the logits.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall};
-use crate::scope::Scope;
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize};
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `loss`; the module has formula, source and cost.
 pub struct Loss;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "loss",
     summary: "Mean cross-entropy in nats, evaluation mode.",
     formula: "mean_i -log p(y_i)",
@@ -24,15 +24,15 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Loss {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default().outputs()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         Ok(Findings::value(scope.outputs()?.loss()))
     }
 }

@@ -6,16 +6,19 @@
 use super::average_case::{Throw, antithetic};
 use super::shared::climb::base_loss;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::device::metric::Metric;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `low_pass`; the module has formula, source and cost.
 pub struct LowPass;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "low_pass",
     summary: "Mean loss under Gaussian noise on all parameters, with its error.",
     formula: "E L(w0 + σ n), n ~ N(0, I)",
@@ -26,10 +29,10 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "sigma",
             summary: "Standard deviation of the noise.",
-            kind: Kind::Real { default: 0.01, zero: false, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.01, zero: false, most: 1e6 },
         },
         antithetic(false),
         draws::draws(8),
@@ -42,18 +45,18 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for LowPass {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         Throw::cost(draws::likely(p), p.flag("antithetic"))
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let base = base_loss(scope)?;
         let sizes = vec![p.real("sigma"); scope.landscape.position().slots().len()];
-        let metric = Metric::Plain;
+        let metric = ParameterMetric::Plain;
         let purpose = Purpose::Gauss;
         let antithetic = p.flag("antithetic");
         let throw = Throw { metric, purpose, sizes, normalized: false, antithetic };

@@ -4,15 +4,15 @@
 //! Cost: shared F. Probability margins saturate at 1 late in training; logit margins grow with the scale of the logits
 //! without any change of prediction.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
 use crate::outputs::{Outputs, best_other, log_sum_exp, tenth_percentile};
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `margin`; the module has formula, source and cost.
 pub struct Margin;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "margin",
     summary: "Score of the label minus the best other score: probability mean and minimum; logit mean, \
              minimum and 10th percentile.",
@@ -34,21 +34,21 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Margin {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default().outputs()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
         if outputs.classes < 2 {
-            return Err(Shortfall::Undefined("the model has only one class".into()));
+            return Err(MeasureError::Undefined("the model has only one class".into()));
         }
         if outputs.logits.iter().any(|z| !z.is_finite()) {
-            return Err(Shortfall::Undefined("a logit is not finite".into()));
+            return Err(MeasureError::Undefined("a logit is not finite".into()));
         }
         let (logit, prob) = margins(&outputs);
         let n = logit.len();

@@ -1,6 +1,6 @@
 //! The catalogue: what clino measures.
 //!
-//! A measure sees a [`Scope`], never a model or a device, and is first proved on a quadratic with known answers. A new
+//! A measure sees a [`MeasureScope`], never a model or a device, and is first proved on a quadratic with known answers. A new
 //! measure is one file and one line of [`MEASURES`]; validation, the plan, the reference page and the contract tests go
 //! over the slice.
 //!
@@ -40,13 +40,13 @@ mod spectrum;
 mod update;
 mod worst_case;
 
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::text::{quoted, suggestion};
 use clino_domain::{Fault, FaultKind, MeasureInfo, MeasureRequest, Needs, Violation};
-pub use cost::{Common, Cost, Ground};
+pub use cost::{Common, Cost, RunSize};
 use findings::part;
-pub use findings::{Findings, Shortfall};
-pub use parameters::{Kind, Parameter, Parameters};
+pub use findings::{Findings, MeasureError};
+pub use parameters::{MeasureParameter, MeasureParameters, ParameterKind};
 
 /// All measures, in the order of the reference page.
 pub static MEASURES: &[&dyn Measure] = &[
@@ -76,13 +76,13 @@ pub static MEASURES: &[&dyn Measure] = &[
     &hessian_top::HessianTop,
     &hessian_trace::HessianTrace,
     &hessian_density::HessianDensity,
-    &landscape::Landscape,
-    &spectrum::Spectrum,
+    &landscape::LandscapeMeasure,
+    &spectrum::SpectrumMeasure,
     &norm_bounds::NormBounds,
 ];
 
 /// A measure's line in the catalogue.
-pub struct Description {
+pub struct MeasureDescription {
     /// As users write it.
     pub name: &'static str,
     /// Description in one sentence.
@@ -104,7 +104,7 @@ pub struct Description {
     /// What must be at hand.
     pub needs: Needs,
     /// With defaults and ranges.
-    pub parameters: &'static [Parameter],
+    pub parameters: &'static [MeasureParameter],
     /// Whether it belongs to the default set.
     pub standard: bool,
 }
@@ -112,23 +112,23 @@ pub struct Description {
 /// Something that can be measured.
 pub trait Measure: Sync {
     /// Its line in the catalogue.
-    fn description(&self) -> &'static Description;
+    fn description(&self) -> &'static MeasureDescription;
 
     /// What must be at hand with these parameters.
-    fn needs(&self, _: &Parameters) -> Needs {
+    fn needs(&self, _: &MeasureParameters) -> Needs {
         self.description().needs
     }
 
     /// What is wrong with parameters that are each in their range.
-    fn check(&self, _: &Parameters) -> Option<Violation> {
+    fn check(&self, _: &MeasureParameters) -> Option<Violation> {
         None
     }
 
     /// What it will do on one group.
-    fn cost(&self, parameters: &Parameters, ground: &Ground) -> Cost;
+    fn cost(&self, parameters: &MeasureParameters, run_size: &RunSize) -> Cost;
 
     /// Vectors over all parameters that it keeps at once.
-    fn vectors(&self, _: &Parameters, _: &Ground) -> u32 {
+    fn vectors(&self, _: &MeasureParameters, _: &RunSize) -> u32 {
         0
     }
 
@@ -136,13 +136,17 @@ pub trait Measure: Sync {
     ///
     /// # Errors
     /// If there is no number, with the reason.
-    fn measure(&self, scope: &mut Scope<'_>, parameters: &Parameters) -> Result<Findings, Shortfall>;
+    fn measure(
+        &self,
+        scope: &mut MeasureScope<'_>,
+        parameters: &MeasureParameters,
+    ) -> Result<Findings, MeasureError>;
 }
 
 /// A measure with its parameters, checked and complete.
 pub struct Chosen {
     measure: &'static dyn Measure,
-    parameters: Parameters,
+    parameters: MeasureParameters,
 }
 
 impl Chosen {
@@ -152,13 +156,13 @@ impl Chosen {
     }
 
     /// What it will do on one group.
-    pub fn cost(&self, ground: &Ground) -> Cost {
-        self.measure.cost(&self.parameters, ground)
+    pub fn cost(&self, run_size: &RunSize) -> Cost {
+        self.measure.cost(&self.parameters, run_size)
     }
 
     /// Vectors over all parameters that it keeps at once.
-    pub fn vectors(&self, ground: &Ground) -> u32 {
-        self.measure.vectors(&self.parameters, ground)
+    pub fn vectors(&self, run_size: &RunSize) -> u32 {
+        self.measure.vectors(&self.parameters, run_size)
     }
 
     /// The request that gives the same, with every parameter written out.
@@ -171,7 +175,7 @@ impl Chosen {
     ///
     /// # Errors
     /// If there is no number, with the reason.
-    pub fn measure(&self, scope: &mut Scope<'_>) -> Result<Findings, Shortfall> {
+    pub fn measure(&self, scope: &mut MeasureScope<'_>) -> Result<Findings, MeasureError> {
         self.measure.measure(scope, &self.parameters)
     }
 }
@@ -207,7 +211,7 @@ pub fn choose(requests: &[MeasureRequest], groups: &[&str]) -> Result<Vec<Chosen
     Ok(chosen.into_iter().map(|(_, chosen)| chosen).collect())
 }
 
-fn default_request(description: &Description) -> MeasureRequest {
+fn default_request(description: &MeasureDescription) -> MeasureRequest {
     MeasureRequest { name: description.name.into(), parameters: Default::default() }
 }
 
@@ -221,7 +225,7 @@ fn one(request: &MeasureRequest, groups: &[&str]) -> Result<(usize, Chosen), Fau
         return Err(Fault::invalid("name", expected));
     };
     let measure = MEASURES[place];
-    let parameters = Parameters::new(measure.description().parameters, &request.parameters, groups)?;
+    let parameters = MeasureParameters::new(measure.description().parameters, &request.parameters, groups)?;
     if let Some(violation) = measure.check(&parameters) {
         return Err(Fault::of(FaultKind::Invalid, vec![violation]));
     }
@@ -230,7 +234,7 @@ fn one(request: &MeasureRequest, groups: &[&str]) -> Result<(usize, Chosen), Fau
 
 /// Every measure as data.
 pub fn catalogue() -> Vec<MeasureInfo> {
-    let info = |d: &Description| MeasureInfo {
+    let info = |d: &MeasureDescription| MeasureInfo {
         name: d.name,
         summary: d.summary,
         formula: d.formula,
@@ -240,15 +244,15 @@ pub fn catalogue() -> Vec<MeasureInfo> {
         rescaling: d.rescaling,
         invariance: d.invariance,
         needs: d.needs,
-        parameters: d.parameters.iter().map(Parameter::info).collect(),
+        parameters: d.parameters.iter().map(MeasureParameter::info).collect(),
         standard: d.standard,
     };
     MEASURES.iter().map(|measure| info(measure.description())).collect()
 }
 
 #[cfg(test)]
-mod curvature_tests;
+mod closed_form_tests;
 #[cfg(test)]
-mod ground_tests;
+mod curvature_tests;
 #[cfg(test)]
 mod tests;

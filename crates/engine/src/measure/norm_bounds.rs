@@ -8,17 +8,20 @@
 
 use super::shared::initialization::lacking;
 use super::spectrum::{spectra, with_spectra};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
 use crate::landscape::Matrices;
 use crate::outputs::tenth_percentile;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use crate::spectrum::Spectrum;
 use clino_domain::{Needs, Work};
 
 /// The measure `norm_bounds`; the module has formula, source and cost.
 pub struct NormBounds;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "norm_bounds",
     summary: "Norm-based bounds: products, sums and ratios of spectral and Frobenius norms, over the margin, and the path norm.",
     formula: "log_prod_spec = Σ log ‖W_l‖₂², log_prod_fro = Σ log ‖W_l‖_F², fro_over_spec = Σ ‖W_l‖_F²/‖W_l‖₂², .._over_margin: - 2 log γ, log_sum: log D + log_prod/D, log_spec_init_main: + log Σ ‖W_l - W_l,init‖_F²/‖W_l‖₂², path_norm = Σ f_{w²}(1)",
@@ -46,10 +49,10 @@ static DESCRIPTION: Description = Description {
     rescaling: true,
     invariance: "log_prod_*, fro_over_spec, the main terms and the path norm are invariant to a rescaling of layers; sums of norms and distances are not. Over the margin: moves with the scale of the logits.",
     needs: Needs { probe: true, init: true, elements: true, ..Needs::NONE },
-    parameters: &[Parameter {
+    parameters: &[MeasureParameter {
         name: "adjust",
         summary: "½(x - log n) for logarithms, √(x/n) for the others, n the examples of the probe.",
-        kind: Kind::Flag(false),
+        kind: ParameterKind::Flag(false),
     }],
     standard: false,
 };
@@ -102,24 +105,24 @@ fn adjusted(name: &str, value: f64, examples: f64) -> f64 {
 }
 
 impl Measure for NormBounds {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, ground: &Ground) -> Cost {
-        let path = Work::of(1.0 / ground.examples.max(1) as f64, 0.0, 1.0);
-        let cost = Cost::own(if ground.path_norm { path } else { Work::NONE }).outputs();
-        with_spectra(with_spectra(cost, ground, Matrices::Weights), ground, Matrices::Moves)
+    fn cost(&self, _: &MeasureParameters, run_size: &RunSize) -> Cost {
+        let path = Work::of(1.0 / run_size.examples.max(1) as f64, 0.0, 1.0);
+        let cost = Cost::own(if run_size.path_norm { path } else { Work::NONE }).outputs();
+        with_spectra(with_spectra(cost, run_size, Matrices::Weights), run_size, Matrices::Moves)
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
         if outputs.classes < 2 {
-            return Err(Shortfall::Undefined("the model has only one class".into()));
+            return Err(MeasureError::Undefined("the model has only one class".into()));
         }
         let gamma = tenth_percentile(&outputs.logit_margins());
         if !gamma.is_finite() || gamma == 0.0 {
-            return Err(Shortfall::Undefined(format!("the 10th percentile of the margins is {gamma}")));
+            return Err(MeasureError::Undefined(format!("the 10th percentile of the margins is {gamma}")));
         }
         let own = spectra(scope, Matrices::Weights)?;
         let moved = spectra(scope, Matrices::Moves)?;
@@ -128,7 +131,7 @@ impl Measure for NormBounds {
         }
         if let Some(zero) = own.iter().find(|spectrum| spectrum.top() == 0.0) {
             let name = &scope.landscape.position().slots()[zero.slot].name;
-            return Err(Shortfall::Undefined(format!("{name} is zero, so its logarithm is undefined")));
+            return Err(MeasureError::Undefined(format!("{name} is zero, so its logarithm is undefined")));
         }
         let mut rows = of_weights(&own, gamma);
         rows.extend(of_moves(&own, &moved, gamma));

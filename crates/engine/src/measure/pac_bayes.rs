@@ -9,11 +9,14 @@
 
 use super::shared::climb::base_loss;
 use super::shared::initialization::lacking;
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::device::metric::Metric;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
 use crate::landscape::Position;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use clino_domain::{Estimate, Interval, Needs, Work};
 
 /// The measure `pac_bayes`; the module has formula, source and cost.
@@ -30,7 +33,7 @@ const NEAR: f64 = 1e-2;
 /// Deviation of the magnitude-aware noise where a parameter is zero.
 const FLOOR: f64 = 1e-3;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "pac_bayes",
     summary: "Noise under which the accuracy falls by a stated amount, plain and magnitude-aware, and the PAC-Bayes bounds.",
     formula: "σ: |acc(w0) - mean acc(w0 + σ n)| = drop; σ_mag: noise √(σ² w² + ε²); init: ‖w - w_init‖²/4σ² + log(m/σ) + 10; orig: the same of w; flatness: 1/σ²; mag_*: ¼ Σ log[(ε² + (σ² + 1)‖v‖²/d)/(ε² + σ²(w_i - w_init,i)²)] + log(m/σ) + 10, ε = 1e-3",
@@ -51,15 +54,15 @@ static DESCRIPTION: Description = Description {
     invariance: "Plain: moves with a rescaling of layers. Magnitude-aware sigma: invariant but for the floor. Neither moves with the scale of the logits.",
     needs: Needs { probe: true, init: true, elements: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "drop",
             summary: "Fall of the accuracy.",
-            kind: Kind::Real { default: 0.1, zero: false, most: 1.0 },
+            kind: ParameterKind::Real { default: 0.1, zero: false, most: 1.0 },
         },
-        Parameter {
+        MeasureParameter {
             name: "draws",
             summary: "Draws of noise, the same at every step.",
-            kind: Kind::Count { default: 10, least: 1, most: super::shared::draws::MOST },
+            kind: ParameterKind::Count { default: 10, least: 1, most: super::shared::draws::MOST },
         },
     ],
     standard: false,
@@ -95,20 +98,20 @@ fn steepness(looked: &[[f64; 2]], at: [f64; 2]) -> f64 {
     (above[1] - below[1]) / (above[0] - below[0])
 }
 
-struct Search {
+struct SigmaSearch {
     clean: f64,
     drop: f64,
     draws: Vec<u32>,
     magnitude: bool,
 }
 
-impl Search {
+impl SigmaSearch {
     /// Accuracies under each draw.
-    fn accuracies(&self, scope: &mut Scope<'_>, sigma: f64) -> Result<Vec<f64>, Shortfall> {
+    fn accuracies(&self, scope: &mut MeasureScope<'_>, sigma: f64) -> Result<Vec<f64>, MeasureError> {
         let tensors = scope.landscape.position().slots().len();
         let (metric, scale) = match self.magnitude {
-            true => (Metric::Root { slope: sigma, floor: FLOOR }, 1.0),
-            false => (Metric::Plain, sigma),
+            true => (ParameterMetric::Root { slope: sigma, floor: FLOOR }, 1.0),
+            false => (ParameterMetric::Plain, sigma),
         };
         Ok(scope.explore(&self.draws, |point, draw| {
             point.measure_in(metric.clone());
@@ -117,7 +120,7 @@ impl Search {
         })?)
     }
 
-    fn run(&self, scope: &mut Scope<'_>) -> Result<Sigma, Shortfall> {
+    fn run(&self, scope: &mut MeasureScope<'_>) -> Result<Sigma, MeasureError> {
         let mut low = 0.0;
         let mut high = UPPER;
         let mut looked = vec![[0.0, 0.0]];
@@ -145,7 +148,7 @@ impl Search {
 }
 
 /// Squares over all matrices: of w, of the move, and how many elements there are.
-struct Matrices {
+struct MatrixSums {
     own: f64,
     moved: f64,
     elements: f64,
@@ -153,9 +156,9 @@ struct Matrices {
     logs: f64,
 }
 
-fn matrices(position: &dyn Position, sigma: f64) -> Result<Option<Matrices>, Shortfall> {
+fn matrices(position: &dyn Position, sigma: f64) -> Result<Option<MatrixSums>, MeasureError> {
     let Some(logs) = position.log_sums(sigma, FLOOR)? else { return Ok(None) };
-    let mut all = Matrices { own: 0.0, moved: 0.0, elements: 0.0, logs: 0.0 };
+    let mut all = MatrixSums { own: 0.0, moved: 0.0, elements: 0.0, logs: 0.0 };
     let each = position.slots().iter().zip(position.statistics()).zip(logs);
     for ((_, tensor), logs) in each.filter(|((slot, _), _)| slot.rows > 0) {
         all.own += tensor.w.square;
@@ -167,7 +170,7 @@ fn matrices(position: &dyn Position, sigma: f64) -> Result<Option<Matrices>, Sho
 }
 
 /// The bounds: of the move and of w, plain and magnitude-aware.
-fn bounds(all: &Matrices, [sigma, magnitude]: [f64; 2], examples: f64) -> [f64; 4] {
+fn bounds(all: &MatrixSums, [sigma, magnitude]: [f64; 2], examples: f64) -> [f64; 4] {
     let rest = |sigma: f64| (examples / sigma).ln() + 10.0;
     let plain = |square: f64| square / (4.0 * sigma * sigma) + rest(sigma);
     let aware = |square: f64| {
@@ -178,17 +181,17 @@ fn bounds(all: &Matrices, [sigma, magnitude]: [f64; 2], examples: f64) -> [f64; 
 }
 
 impl Measure for PacBayes {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         // A search usually ends after half of its steps.
         let looks = 2.0 * 7.0 * f64::from(p.count("draws"));
         Cost::own(Work::of(looks, 0.0, looks + 1.0)).outputs()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         base_loss(scope)?;
         let position = scope.landscape.position();
         if position.statistics().iter().any(|tensor| tensor.init.is_none()) {
@@ -198,7 +201,7 @@ impl Measure for PacBayes {
         let clean = outputs.accuracy();
         let examples = outputs.labels.len() as f64;
         let draws: Vec<u32> = (0..p.count("draws")).collect();
-        let search = |magnitude| Search { clean, drop: p.real("drop"), draws: draws.clone(), magnitude };
+        let search = |magnitude| SigmaSearch { clean, drop: p.real("drop"), draws: draws.clone(), magnitude };
         let plain = search(false).run(scope)?;
         let aware = search(true).run(scope)?;
         let Some(all) = matrices(scope.landscape.position(), aware.sigma)? else {

@@ -2,14 +2,14 @@
 //!
 //! Cost: 1 P. Not invariant to a rescaling of layers that keeps the function.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
+use crate::scope::MeasureScope;
 use clino_domain::{Needs, TensorParts, TensorStatistics};
 
 /// The measure `param_norm`; the module has formula, source and cost.
 pub struct ParamNorm;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "param_norm",
     summary: "l2 norm and greatest magnitude of all parameters, and of each tensor.",
     formula: "‖w0‖₂, max |w0|",
@@ -24,15 +24,15 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for ParamNorm {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let statistics = scope.landscape.position().statistics();
         let square: f64 = statistics.iter().map(|t| t.w.square).sum();
         let largest = statistics.iter().map(|t| t.largest).fold(0.0, f64::max);

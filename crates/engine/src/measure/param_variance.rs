@@ -3,14 +3,14 @@
 //! The paper (Bassi, Ataman, Cho 2024) names "variance in parameters" without a definition in its code; these are the
 //! candidates. The pooled one mixes LayerNorm gains (about 1) with weights, hence the tensors. Cost: 1 P.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
+use crate::scope::MeasureScope;
 use clino_domain::{Moments, Needs, TensorParts, TensorStatistics};
 
 /// The measure `param_variance`; the module has formula, source and cost.
 pub struct ParamVariance;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "param_variance",
     summary: "Variance of the parameters and of their move from initialization, pooled and by tensor.",
     formula: "mean (w - mean w)² over all parameters, and of w - w_init",
@@ -25,15 +25,15 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for ParamVariance {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let statistics = scope.landscape.position().statistics();
         let pooled = |moments: fn(&TensorStatistics) -> Option<Moments>| {
             let all = statistics.iter().filter_map(moments).reduce(Moments::join)?;

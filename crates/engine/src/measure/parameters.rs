@@ -10,18 +10,18 @@ use std::collections::BTreeMap;
 
 /// A parameter with its default and range.
 #[derive(Debug, Clone, Copy)]
-pub struct Parameter {
+pub struct MeasureParameter {
     /// As users write it.
     pub name: &'static str,
     /// Description in one sentence.
     pub summary: &'static str,
     /// Kind, default and range.
-    pub kind: Kind,
+    pub kind: ParameterKind,
 }
 
 /// What a parameter may be.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum ParameterKind {
     /// A finite number above zero (or of at least zero) and at most `most`.
     Real {
         /// Value that is used when none is given.
@@ -58,27 +58,27 @@ pub enum Kind {
 /// Most rungs of a ladder.
 const MOST_RUNGS: usize = 64;
 
-impl Parameter {
+impl MeasureParameter {
     fn default(&self) -> Value {
         match &self.kind {
-            Kind::Real { default, .. } => Value::Number(*default),
-            Kind::Count { default, .. } => Value::Number(f64::from(*default)),
-            Kind::Choice(words) => Value::Text(words[0].into()),
-            Kind::Flag(default) => Value::Flag(*default),
-            Kind::Group => Value::Text(String::new()),
-            Kind::Ladder { default, .. } => Value::Numbers(default.to_vec()),
+            ParameterKind::Real { default, .. } => Value::Number(*default),
+            ParameterKind::Count { default, .. } => Value::Number(f64::from(*default)),
+            ParameterKind::Choice(words) => Value::Text(words[0].into()),
+            ParameterKind::Flag(default) => Value::Flag(*default),
+            ParameterKind::Group => Value::Text(String::new()),
+            ParameterKind::Ladder { default, .. } => Value::Numbers(default.to_vec()),
         }
     }
 
     fn range(&self) -> String {
         match &self.kind {
-            Kind::Real { zero: false, most, .. } => format!("a number above 0 and at most {most}"),
-            Kind::Real { zero: true, most, .. } => format!("a number from 0 to {most}"),
-            Kind::Count { least, most, .. } => format!("a whole number from {least} to {most}"),
-            Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::Flag(_) => "true or false".into(),
-            Kind::Group => "the name of a probe group, pooled, or nothing".into(),
-            Kind::Ladder { most, .. } => {
+            ParameterKind::Real { zero: false, most, .. } => format!("a number above 0 and at most {most}"),
+            ParameterKind::Real { zero: true, most, .. } => format!("a number from 0 to {most}"),
+            ParameterKind::Count { least, most, .. } => format!("a whole number from {least} to {most}"),
+            ParameterKind::Choice(words) => format!("one of {}", words.join(", ")),
+            ParameterKind::Flag(_) => "true or false".into(),
+            ParameterKind::Group => "the name of a probe group, pooled, or nothing".into(),
+            ParameterKind::Ladder { most, .. } => {
                 format!("1 to {MOST_RUNGS} increasing numbers above 0 and at most {most}")
             }
         }
@@ -87,16 +87,18 @@ impl Parameter {
     fn accepts(&self, value: &Value, groups: &[&str]) -> bool {
         let above = |x: f64, most: f64| x > 0.0 && x <= most;
         match (&self.kind, value) {
-            (Kind::Real { zero, most, .. }, Value::Number(x)) => above(*x, *most) || (*zero && *x == 0.0),
-            (Kind::Count { least, most, .. }, Value::Number(x)) => {
+            (ParameterKind::Real { zero, most, .. }, Value::Number(x)) => {
+                above(*x, *most) || (*zero && *x == 0.0)
+            }
+            (ParameterKind::Count { least, most, .. }, Value::Number(x)) => {
                 x.fract() == 0.0 && (f64::from(*least)..=f64::from(*most)).contains(x)
             }
-            (Kind::Choice(words), Value::Text(word)) => words.contains(&word.as_str()),
-            (Kind::Flag(_), Value::Flag(_)) => true,
-            (Kind::Group, Value::Text(word)) => {
+            (ParameterKind::Choice(words), Value::Text(word)) => words.contains(&word.as_str()),
+            (ParameterKind::Flag(_), Value::Flag(_)) => true,
+            (ParameterKind::Group, Value::Text(word)) => {
                 word.is_empty() || word == POOLED || groups.contains(&word.as_str())
             }
-            (Kind::Ladder { most, .. }, Value::Numbers(xs)) => {
+            (ParameterKind::Ladder { most, .. }, Value::Numbers(xs)) => {
                 (1..=MOST_RUNGS).contains(&xs.len())
                     && xs.iter().all(|x| above(*x, *most))
                     && xs.windows(2).all(|pair| pair[0] < pair[1])
@@ -108,8 +110,8 @@ impl Parameter {
     /// What a word that is not accepted was probably meant to be.
     fn suggestion(&self, value: &Value, groups: &[&str]) -> String {
         match (&self.kind, value) {
-            (Kind::Choice(words), Value::Text(word)) => suggestion(word, words.iter().copied()),
-            (Kind::Group, Value::Text(word)) => suggestion(word, groups.iter().copied()),
+            (ParameterKind::Choice(words), Value::Text(word)) => suggestion(word, words.iter().copied()),
+            (ParameterKind::Group, Value::Text(word)) => suggestion(word, groups.iter().copied()),
             _ => String::new(),
         }
     }
@@ -122,14 +124,18 @@ impl Parameter {
 
 /// Checked and complete parameters of one measure.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Parameters(BTreeMap<String, Value>);
+pub struct MeasureParameters(BTreeMap<String, Value>);
 
-impl Parameters {
+impl MeasureParameters {
     /// Checks what was given against what the measure takes, in a run with these probe groups.
     ///
     /// # Errors
     /// [`FaultKind::Invalid`] with a violation for each unknown name and each value out of range.
-    pub fn new(takes: &[Parameter], given: &BTreeMap<String, Value>, groups: &[&str]) -> Result<Self, Fault> {
+    pub fn new(
+        takes: &[MeasureParameter],
+        given: &BTreeMap<String, Value>,
+        groups: &[&str],
+    ) -> Result<Self, Fault> {
         let mut violations = Vec::new();
         let mut wrong = |name: &str, description: String| {
             violations.push(Violation { field: format!("parameters.{name}"), description });
@@ -146,7 +152,7 @@ impl Parameters {
             let value = given.get(parameter.name).cloned().unwrap_or_else(|| parameter.default());
             // A single number is a ladder of one rung.
             let value = match (&parameter.kind, value) {
-                (Kind::Ladder { .. }, Value::Number(x)) => Value::Numbers(vec![x]),
+                (ParameterKind::Ladder { .. }, Value::Number(x)) => Value::Numbers(vec![x]),
                 (_, value) => value,
             };
             if !parameter.accepts(&value, groups) {

@@ -4,15 +4,18 @@
 //! order it is rho ‖g‖, so it vanishes at exact minima. Not invariant to a rescaling of layers.
 
 use super::shared::climb::{self, SCOPE};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
-use crate::device::metric::Metric;
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize,
+};
+use crate::device::metric::ParameterMetric;
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `sam`; the module has formula, source and cost.
 pub struct Sam;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "sam",
     summary: "Rise of the loss one step of length rho along the gradient.",
     formula: "L(w0 + ρ g/‖g‖) - L(w0); scope layer: ρ g_t/‖g_t‖ in each tensor t",
@@ -23,10 +26,10 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "rho",
             summary: "Length of the step.",
-            kind: Kind::Real { default: 0.05, zero: false, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.05, zero: false, most: 1e6 },
         },
         SCOPE,
     ],
@@ -34,15 +37,16 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Sam {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         climb::step_cost()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
-        climb::step(scope, Metric::Plain, p.real("rho"), p.word("scope") == "layer").map(Findings::value)
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
+        climb::step(scope, ParameterMetric::Plain, p.real("rho"), p.word("scope") == "layer")
+            .map(Findings::value)
     }
 }

@@ -10,8 +10,11 @@ use super::shared::ascent::{self, Ascent, Region};
 use super::shared::climb::SCOPE;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::shared::reach;
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `sharpness`; the module has formula, source and cost.
@@ -20,7 +23,7 @@ pub struct Sharpness;
 /// Largest relative radius: beyond it, nothing of the model is left.
 pub const MOST_ALPHA: f64 = 10.0;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "sharpness",
     summary: "Rise of the loss after a noisy ascent to a relative radius, with its error over draws.",
     formula: "mean of L(w0 + δ) - L(w0); p = α ‖w0‖, δ = noise p n/‖n‖, then steps times δ ← δ + step p g/‖g‖ and back to ‖δ‖ ≤ p; scope layer: the same in each tensor t with p_t = α ‖w0_t‖",
@@ -31,25 +34,25 @@ static DESCRIPTION: Description = Description {
     invariance: "Scope global: moves with a rescaling of layers, as the radius does. Scope layer: invariant. Moves with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "alpha",
             summary: "Radius relative to the norm of the parameters.",
-            kind: Kind::Real { default: 0.001, zero: false, most: MOST_ALPHA },
+            kind: ParameterKind::Real { default: 0.001, zero: false, most: MOST_ALPHA },
         },
-        Parameter {
+        MeasureParameter {
             name: "noise",
             summary: "Length of the noise in radii.",
-            kind: Kind::Real { default: 0.1, zero: true, most: 100.0 },
+            kind: ParameterKind::Real { default: 0.1, zero: true, most: 100.0 },
         },
-        Parameter {
+        MeasureParameter {
             name: "step",
             summary: "Length of an ascent step in radii.",
-            kind: Kind::Real { default: 1.0, zero: true, most: 100.0 },
+            kind: ParameterKind::Real { default: 1.0, zero: true, most: 100.0 },
         },
-        Parameter {
+        MeasureParameter {
             name: "steps",
             summary: "Ascent steps.",
-            kind: Kind::Count { default: 1, least: 1, most: 1000 },
+            kind: ParameterKind::Count { default: 1, least: 1, most: 1000 },
         },
         SCOPE,
         draws::draws(8),
@@ -61,7 +64,7 @@ static DESCRIPTION: Description = Description {
     standard: true,
 };
 
-fn ascent(p: &Parameters) -> Ascent {
+fn ascent(p: &MeasureParameters) -> Ascent {
     Ascent {
         noise: p.real("noise"),
         step: p.real("step"),
@@ -72,21 +75,25 @@ fn ascent(p: &Parameters) -> Ascent {
 }
 
 impl Measure for Sharpness {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         ascent(p).cost(draws::likely(p) as u32)
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         findings(scope, &ascent(p), p)
     }
 }
 
 /// The draws of an ascent with the parts that all sharpnesses of this family report.
-pub fn findings(scope: &mut Scope<'_>, ascent: &Ascent, p: &Parameters) -> Result<Findings, Shortfall> {
+pub fn findings(
+    scope: &mut MeasureScope<'_>,
+    ascent: &Ascent,
+    p: &MeasureParameters,
+) -> Result<Findings, MeasureError> {
     let made = draws::make(scope, p, |scope, draws| Ok(ascent::draw(scope, ascent, draws)?.rises()))?;
     let all: Vec<u32> = (0..made.values.len() as u32).collect();
     let drawn = ascent::draw(scope, ascent, &all)?;

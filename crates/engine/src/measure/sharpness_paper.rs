@@ -4,17 +4,20 @@
 //! The noise is far longer than the radius, so that the draw is one random direction of the ball and its spread is of
 //! the size of its mean; `sharpness` is the stable form. Cost: 1 F + draws (2 F + B).
 
-use super::shared::ascent::{Ascent, RadiusOf, Region, Unit};
+use super::shared::ascent::{Ascent, RadiusOf, Region, StepUnit};
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::sharpness::{MOST_ALPHA, findings};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize,
+};
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `sharpness_paper`; the module has formula, source and cost.
 pub struct SharpnessPaper;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "sharpness_paper",
     summary: "The paper's sharpness as its docstring intends it: absolute noise, raw step, projection.",
     formula: "mean of L(w0 + δ) - L(w0); e = noise n, δ = e + η g(w0 + e), pulled back to ‖δ‖ ≤ p with p = α ‖w0‖, or α Σ ‖w0_t‖; projection tensor: ‖δ_t‖ ≤ p for each tensor t",
@@ -25,30 +28,30 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "noise",
             summary: "Standard deviation of the noise.",
-            kind: Kind::Real { default: 0.1, zero: true, most: 1e3 },
+            kind: ParameterKind::Real { default: 0.1, zero: true, most: 1e3 },
         },
-        Parameter {
+        MeasureParameter {
             name: "eta",
             summary: "Factor of the gradient.",
-            kind: Kind::Real { default: 0.05, zero: true, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.05, zero: true, most: 1e6 },
         },
-        Parameter {
+        MeasureParameter {
             name: "alpha",
             summary: "Relative radius.",
-            kind: Kind::Real { default: 0.05, zero: false, most: MOST_ALPHA },
+            kind: ParameterKind::Real { default: 0.05, zero: false, most: MOST_ALPHA },
         },
-        Parameter {
+        MeasureParameter {
             name: "radius",
             summary: "Of the norm of all parameters, or of the sum of the tensors' norms.",
-            kind: Kind::Choice(&["global", "sum"]),
+            kind: ParameterKind::Choice(&["global", "sum"]),
         },
-        Parameter {
+        MeasureParameter {
             name: "projection",
             summary: "Of all parameters together, or of each tensor.",
-            kind: Kind::Choice(&["global", "tensor"]),
+            kind: ParameterKind::Choice(&["global", "tensor"]),
         },
         draws::draws(8),
         STDERR,
@@ -59,28 +62,28 @@ static DESCRIPTION: Description = Description {
     standard: false,
 };
 
-fn ascent(p: &Parameters) -> Ascent {
+fn ascent(p: &MeasureParameters) -> Ascent {
     Ascent {
         alpha: p.real("alpha"),
         noise: p.real("noise"),
         step: p.real("eta"),
         steps: 1,
-        unit: Unit::Absolute,
+        unit: StepUnit::Absolute,
         radius_of: if p.word("radius") == "sum" { RadiusOf::Sum } else { RadiusOf::Global },
         region: if p.word("projection") == "tensor" { Region::Tensor } else { Region::Global },
     }
 }
 
 impl Measure for SharpnessPaper {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         ascent(p).cost(draws::likely(p) as u32)
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         findings(scope, &ascent(p), p)
     }
 }

@@ -6,14 +6,17 @@
 use super::shared::ascent::{self, Ascent};
 use super::shared::reach;
 use super::sharpness::MOST_ALPHA;
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall};
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize,
+};
+use crate::scope::MeasureScope;
 use clino_domain::{Ended, Estimate, Needs, Rung, Work};
 
 /// The measure `sharpness_profile`; the module has formula, source and cost.
 pub struct SharpnessProfile;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "sharpness_profile",
     summary: "Stable sharpness over a ladder of relative radii, the same draws at each.",
     formula: "sharpness(α) for each rung α, with the draws 0, 1, … at each; value: the last rung",
@@ -24,31 +27,31 @@ static DESCRIPTION: Description = Description {
     invariance: "Moves with a rescaling of layers, as the radius does, and with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter {
+        MeasureParameter {
             name: "alphas",
             summary: "Relative radii.",
-            kind: Kind::Ladder { default: &[0.0005, 0.001, 0.002, 0.005, 0.01], most: MOST_ALPHA },
+            kind: ParameterKind::Ladder { default: &[0.0005, 0.001, 0.002, 0.005, 0.01], most: MOST_ALPHA },
         },
-        Parameter {
+        MeasureParameter {
             name: "draws",
             summary: "Draws of noise, the same at each radius.",
-            kind: Kind::Count { default: 4, least: 1, most: super::shared::draws::MOST },
+            kind: ParameterKind::Count { default: 4, least: 1, most: super::shared::draws::MOST },
         },
     ],
     standard: false,
 };
 
 impl Measure for SharpnessProfile {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         let rungs = p.ladder("alphas").iter().map(|alpha| Ascent::at_radius(*alpha).cost(p.count("draws")));
         Cost { own: Work::NONE, shared: rungs.flat_map(|cost| cost.shared).collect() }
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let draws: Vec<u32> = (0..p.count("draws")).collect();
         let parameters = scope.landscape.position().parameters();
         let mut rungs = Vec::<Rung>::new();
@@ -59,7 +62,7 @@ impl Measure for SharpnessProfile {
             interval = reach::interval(&drawn, &ascent, parameters);
             let draws = drawn.rises();
             if draws.iter().any(|x| !x.is_finite()) {
-                return Err(Shortfall::Undefined(format!("the loss overflows at alpha {alpha}")));
+                return Err(MeasureError::Undefined(format!("the loss overflows at alpha {alpha}")));
             }
             let stderr = Estimate::of(&draws).and_then(|estimate| estimate.stderr);
             rungs.push(Rung { alpha: *alpha, value: drawn.mean(), draws, stderr });

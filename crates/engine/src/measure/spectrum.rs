@@ -7,20 +7,20 @@
 
 use super::cost::Common;
 use super::shared::power_law;
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
 use crate::landscape::Matrices;
-use crate::scope::Scope;
+use crate::scope::MeasureScope;
 use crate::spectrum::Spectrum as Values;
 use clino_domain::{Needs, Part, TensorParts, Work};
 use std::sync::Arc;
 
 /// The measure `spectrum`; the module has formula, source and cost.
-pub struct Spectrum;
+pub struct SpectrumMeasure;
 
 /// Fewest eigenvalues for a power law.
 const LEAST: usize = 10;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "spectrum",
     summary: "Spectral norm, stable rank and power-law exponent of every weight matrix.",
     formula: "of each matrix with singular values σ_i: σ_max, Σ σ_i²/σ_max², and α of a power law on λ_i = σ_i²; stable_rank and alpha are means over the matrices, spectral the greatest",
@@ -58,29 +58,29 @@ fn of_matrix(values: &Values, moved: Option<&Values>) -> Vec<Part> {
 }
 
 /// With the cost of those that are not there yet.
-pub fn with_spectra(cost: Cost, ground: &Ground, matrices: Matrices) -> Cost {
-    cost.with(Common::Spectra(matrices), Work { operations: ground.spectra, ..Work::NONE })
+pub fn with_spectra(cost: Cost, run_size: &RunSize, matrices: Matrices) -> Cost {
+    cost.with(Common::Spectra(matrices), Work { operations: run_size.spectra, ..Work::NONE })
 }
 
 /// Singular values of every matrix.
 ///
 /// # Errors
 /// Undefined when there is no matrix.
-pub fn spectra(scope: &Scope<'_>, of: Matrices) -> Result<Arc<Vec<Values>>, Shortfall> {
+pub fn spectra(scope: &MeasureScope<'_>, of: Matrices) -> Result<Arc<Vec<Values>>, MeasureError> {
     Ok(scope.landscape.position().spectra(of)?)
 }
 
-impl Measure for Spectrum {
-    fn description(&self) -> &'static Description {
+impl Measure for SpectrumMeasure {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, ground: &Ground) -> Cost {
-        let cost = with_spectra(Cost::default(), ground, Matrices::Weights);
-        if ground.init { with_spectra(cost, ground, Matrices::Moves) } else { cost }
+    fn cost(&self, _: &MeasureParameters, run_size: &RunSize) -> Cost {
+        let cost = with_spectra(Cost::default(), run_size, Matrices::Weights);
+        if run_size.init { with_spectra(cost, run_size, Matrices::Moves) } else { cost }
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let own = spectra(scope, Matrices::Weights)?;
         let moved = spectra(scope, Matrices::Moves)?;
         let slots = scope.landscape.position().slots();
@@ -98,7 +98,7 @@ impl Measure for Spectrum {
         };
         let mean = |xs: Vec<f64>| (!xs.is_empty()).then(|| xs.iter().sum::<f64>() / xs.len() as f64);
         let Some(stable) = mean(all("stable_rank")) else {
-            return Err(Shortfall::Undefined("no matrix has an element that is not zero".into()));
+            return Err(MeasureError::Undefined("no matrix has an element that is not zero".into()));
         };
         let parts = vec![
             part("stable_rank", stable),

@@ -6,7 +6,7 @@ use crate::device::noise::Purpose;
 use crate::landscape::Landscape;
 use crate::outputs::Outputs;
 use crate::quadratic::Quadratic;
-use crate::scope::{Hints, Memo};
+use crate::scope::{Hints, SharedCache};
 use clino_domain::{Estimate, Value};
 
 pub fn request(name: &str, parameters: &[(&str, Value)]) -> MeasureRequest {
@@ -22,12 +22,12 @@ pub fn take(
     landscape: &mut dyn Landscape,
     name: &str,
     parameters: &[(&str, Value)],
-) -> Result<Findings, Shortfall> {
-    let mut memo = Memo::default();
+) -> Result<Findings, MeasureError> {
+    let mut cache = SharedCache::default();
     let mut hints = Hints::default();
-    let memo = &mut memo;
+    let cache = &mut cache;
     let hints = &mut hints;
-    let mut scope = Scope { landscape, memo, hints, group: "pooled".into(), clock: &|| 0.0 };
+    let mut scope = MeasureScope { landscape, cache, hints, group: "pooled".into(), clock: &|| 0.0 };
     let chosen = choose(&[request(name, parameters)], &["en"]).unwrap();
     chosen[0].measure(&mut scope).and_then(Findings::settled)
 }
@@ -229,10 +229,10 @@ fn a_warm_flat_radius_walks_the_same_grid() {
     let mut values = Vec::new();
     for _ in 0..2 {
         let mut bowl = bowl();
-        let mut memo = Memo::default();
-        let mut scope = Scope {
+        let mut cache = SharedCache::default();
+        let mut scope = MeasureScope {
             landscape: &mut bowl,
-            memo: &mut memo,
+            cache: &mut cache,
             hints: &mut hints,
             group: "en".into(),
             clock: &|| 0.0,
@@ -254,7 +254,7 @@ fn flat_ground_has_no_flat_radius_and_no_sharpness() {
     for name in ["sharpness", "flat_radius"] {
         let found = take(&mut flat, name, &[]);
         assert!(
-            matches!(&found, Err(Shortfall::Undefined(reason)) if reason.contains("not flatness")),
+            matches!(&found, Err(MeasureError::Undefined(reason)) if reason.contains("not flatness")),
             "{found:?}"
         );
     }
@@ -270,7 +270,7 @@ fn row_27_parameters_of_zero_have_a_reason() {
     let others =
         ["sharpness", "sharpness_paper", "sharpness_profile", "flat_radius", "spectrum", "norm_bounds"];
     for name in relative.into_iter().chain(others) {
-        assert!(matches!(take(&mut zero, name, &[]), Err(Shortfall::Undefined(_))), "{name}");
+        assert!(matches!(take(&mut zero, name, &[]), Err(MeasureError::Undefined(_))), "{name}");
     }
     assert_eq!(take(&mut zero, "param_variance", &[]).unwrap().value, Some(0.0));
     let distance = take(&mut zero, "distance", &[]).unwrap();
@@ -280,8 +280,8 @@ fn row_27_parameters_of_zero_have_a_reason() {
 #[test]
 fn weights_are_compared_with_their_past() {
     let mut bowl = bowl();
-    assert!(matches!(take(&mut bowl, "distance", &[]), Err(Shortfall::Unavailable(_))));
-    assert!(matches!(take(&mut bowl, "update", &[]), Err(Shortfall::Unavailable(_))));
+    assert!(matches!(take(&mut bowl, "distance", &[]), Err(MeasureError::Unavailable(_))));
+    assert!(matches!(take(&mut bowl, "update", &[]), Err(MeasureError::Unavailable(_))));
     bowl.w0 = vec![3.0, 4.0];
     bowl.split = 1;
     bowl.init = Some(vec![3.0, 0.0]);
@@ -329,6 +329,6 @@ fn row_26_scores_that_are_not_numbers_have_a_reason() {
     bowl.logits = Outputs { logits: vec![f64::NAN, 0.0], labels: vec![0], classes: 2 };
     for measure in MEASURES.iter().filter(|m| m.description().needs.probe) {
         let name = measure.description().name;
-        assert!(matches!(take(&mut bowl, name, &[]), Err(Shortfall::Undefined(_))), "{name}");
+        assert!(matches!(take(&mut bowl, name, &[]), Err(MeasureError::Undefined(_))), "{name}");
     }
 }

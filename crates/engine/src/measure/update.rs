@@ -4,14 +4,14 @@
 //! Cost: 1 P over three sets of parameters. The cosine needs the initialization, and a previous snapshot that is
 //! not itself the initialization.
 
-use super::{Cost, Description, Findings, Ground, Measure, Parameters, Shortfall, part};
-use crate::scope::Scope;
+use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
+use crate::scope::MeasureScope;
 use clino_domain::{Move, Needs};
 
 /// The measure `update`; the module has formula, source and cost.
 pub struct Update;
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "update",
     summary: "The move since the previous snapshot: l2, relative, cosine with the way from initialization.",
     formula: "‖w0 - w_previous‖₂; relative: /‖w_previous‖; cosine with w_previous - w_init",
@@ -30,19 +30,19 @@ static DESCRIPTION: Description = Description {
 };
 
 impl Measure for Update {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, _: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         Cost::default()
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, _: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let moves =
             scope.landscape.position().statistics().iter().map(|t| t.since).collect::<Option<Vec<_>>>();
         let Some(last) = moves.and_then(|moves| moves.into_iter().reduce(Move::join)) else {
-            return Err(Shortfall::Unavailable("no previous snapshot was given".into()));
+            return Err(MeasureError::Unavailable("no previous snapshot was given".into()));
         };
         let step = last.step_square.sqrt();
         let previous = last.previous_square.sqrt();

@@ -4,26 +4,29 @@
 //! (F + B). In the adaptive form invariant to a rescaling of layers; parameters of zero stand still.
 
 use super::shared::climb::{Climb, Pace, Within};
-use super::{Cost, Description, Findings, Ground, Kind, Measure, Parameter, Parameters, Shortfall, part};
-use crate::device::metric::Metric;
-use crate::scope::Scope;
+use super::{
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
+    ParameterKind, RunSize, part,
+};
+use crate::device::metric::ParameterMetric;
+use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
 /// The measure `worst_case`; the module has formula, source and cost.
 pub struct WorstCase;
 
 /// Whether T = |w0| or 1.
-pub const ADAPTIVE: Parameter =
-    Parameter { name: "adaptive", summary: "T = |w0| instead of 1.", kind: Kind::Flag(true) };
+pub const ADAPTIVE: MeasureParameter =
+    MeasureParameter { name: "adaptive", summary: "T = |w0| instead of 1.", kind: ParameterKind::Flag(true) };
 
 /// Number of ascent steps.
-pub const ITERS: Parameter = Parameter {
+pub const ITERS: MeasureParameter = MeasureParameter {
     name: "iters",
     summary: "Ascent steps.",
-    kind: Kind::Count { default: 20, least: 1, most: 10_000 },
+    kind: ParameterKind::Count { default: 20, least: 1, most: 10_000 },
 };
 
-static DESCRIPTION: Description = Description {
+static DESCRIPTION: MeasureDescription = MeasureDescription {
     name: "worst_case",
     summary: "Greatest rise of the loss found in a box or ball around w0, scaled by the parameters or not.",
     formula: "max over ‖u‖_p ≤ ρ of L(w0 + T∘u) - L(w0), T = |w0| or 1, by projected ascent in u from 0",
@@ -34,12 +37,16 @@ static DESCRIPTION: Description = Description {
     invariance: "Adaptive: invariant to a rescaling of layers. Not adaptive: not. Moves with the scale of the logits.",
     needs: Needs { probe: true, gradient: true, ..Needs::NONE },
     parameters: &[
-        Parameter { name: "p", summary: "Norm that bounds u.", kind: Kind::Choice(&["linf", "l2"]) },
+        MeasureParameter {
+            name: "p",
+            summary: "Norm that bounds u.",
+            kind: ParameterKind::Choice(&["linf", "l2"]),
+        },
         ADAPTIVE,
-        Parameter {
+        MeasureParameter {
             name: "rho",
             summary: "Bound of u.",
-            kind: Kind::Real { default: 0.01, zero: false, most: 1e6 },
+            kind: ParameterKind::Real { default: 0.01, zero: false, most: 1e6 },
         },
         ITERS,
     ],
@@ -47,23 +54,23 @@ static DESCRIPTION: Description = Description {
 };
 
 /// T = |w0| or 1.
-pub fn metric(scope: &Scope<'_>, adaptive: bool) -> Metric {
+pub fn metric(scope: &MeasureScope<'_>, adaptive: bool) -> ParameterMetric {
     match adaptive {
-        true => Metric::linear(1.0, 0.0, scope.landscape.position().slots().len()),
-        false => Metric::Plain,
+        true => ParameterMetric::linear(1.0, 0.0, scope.landscape.position().slots().len()),
+        false => ParameterMetric::Plain,
     }
 }
 
 impl Measure for WorstCase {
-    fn description(&self) -> &'static Description {
+    fn description(&self) -> &'static MeasureDescription {
         &DESCRIPTION
     }
 
-    fn cost(&self, p: &Parameters, _: &Ground) -> Cost {
+    fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         Climb::cost(p.count("iters"))
     }
 
-    fn measure(&self, scope: &mut Scope<'_>, p: &Parameters) -> Result<Findings, Shortfall> {
+    fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let metric = metric(scope, p.flag("adaptive"));
         let within = if p.word("p") == "l2" { Within::Ball } else { Within::Box };
         let rho = p.real("rho");

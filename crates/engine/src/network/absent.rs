@@ -10,9 +10,9 @@ const MISSING: &str = "this clino was built without candle: build it with `cargo
                       or leave out --network candle";
 
 /// The arithmetic of one architecture in candle: none.
-pub enum Model {}
+pub enum CandleModel {}
 
-impl Model {
+impl CandleModel {
     /// Never any.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Owns: how such work is shared among threads without changing a bit. May not touch: what the layers are for.
 
 use super::ops::add_column_sums;
-use crate::device::gemm::{How, View, ViewMut, multiply};
+use crate::device::gemm::{How, MatrixView, MatrixViewMut, multiply};
 use crate::device::real::Real;
 use rayon::prelude::*;
 
@@ -27,8 +27,8 @@ impl Dense {
         self.at..self.at + self.outputs * (self.inputs + 1)
     }
 
-    fn weight<'a, T>(&self, w: &'a [T]) -> View<'a, T> {
-        View::rows(&w[self.at..], (self.outputs, self.inputs), self.inputs)
+    fn weight<'a, T>(&self, w: &'a [T]) -> MatrixView<'a, T> {
+        MatrixView::rows(&w[self.at..], (self.outputs, self.inputs), self.inputs)
     }
 
     /// Bias of the layer, one number per output.
@@ -39,8 +39,8 @@ impl Dense {
     /// out [rows, outputs] = x [rows, inputs] times the transposed weight; without the bias.
     pub fn forward<T: Real>(&self, w: &[T], x: &[T], out: &mut [T], threads: usize) {
         let n = out.len() / self.outputs;
-        let out = ViewMut::rows(out, (n, self.outputs), self.outputs);
-        let x = View::rows(x, (n, self.inputs), self.inputs);
+        let out = MatrixViewMut::rows(out, (n, self.outputs), self.outputs);
+        let x = MatrixView::rows(x, (n, self.inputs), self.inputs);
         multiply(out, x, self.weight(w).t(), How { scale: T::ONE, add: false, threads });
     }
 
@@ -56,15 +56,15 @@ impl Dense {
 
     fn product<T: Real>(&self, w: &[T], d: &[T], dx: &mut [T], how: How<T>) {
         let n = d.len() / self.outputs;
-        let dx = ViewMut::rows(dx, (n, self.inputs), self.inputs);
-        let d = View::rows(d, (n, self.outputs), self.outputs);
+        let dx = MatrixViewMut::rows(dx, (n, self.inputs), self.inputs);
+        let d = MatrixView::rows(d, (n, self.outputs), self.outputs);
         multiply(dx, d, self.weight(w), how);
     }
 }
 
 /// One batch's share in the gradient of a dense layer: d [rows, outputs] and x [rows, inputs].
 #[derive(Clone, Copy)]
-pub struct Share<'a, T> {
+pub struct GradientShare<'a, T> {
     /// Derivative along the results.
     pub d: &'a [T],
     /// Inputs of the layer.
@@ -78,7 +78,7 @@ pub struct Gradient<'a, T> {
     /// Gradients of weight and bias.
     pub target: &'a mut [T],
     /// Of every batch.
-    pub shares: Vec<Share<'a, T>>,
+    pub shares: Vec<GradientShare<'a, T>>,
 }
 
 /// Adds all shares of all layers, batch by batch, with pieces of weights side by side.
@@ -90,12 +90,12 @@ pub fn add_gradients<T: Real>(mut gradients: Vec<Gradient<'_, T>>, threads: usiz
         jobs.extend(pieces.enumerate().map(|(i, (weight, bias))| (*dense, &*shares, i * ROWS, weight, bias)));
     }
     each(threads, jobs, |(dense, shares, first, weight, bias)| {
-        for Share { d, x } in shares {
+        for GradientShare { d, x } in shares {
             let n = x.len() / dense.inputs;
             add_column_sums(d, dense.outputs, first, bias);
-            let d = View::rows(&d[first..], (n, bias.len()), dense.outputs);
-            let x = View::rows(x, (n, dense.inputs), dense.inputs);
-            let target = ViewMut::rows(&mut *weight, (bias.len(), dense.inputs), dense.inputs);
+            let d = MatrixView::rows(&d[first..], (n, bias.len()), dense.outputs);
+            let x = MatrixView::rows(x, (n, dense.inputs), dense.inputs);
+            let target = MatrixViewMut::rows(&mut *weight, (bias.len(), dense.inputs), dense.inputs);
             multiply(target, d.t(), x, How { scale: T::ONE, add: true, threads: 1 });
         }
     });

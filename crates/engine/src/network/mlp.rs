@@ -3,7 +3,7 @@
 //! Owns: forward and backward of the MLP. May not touch: other architectures.
 
 use super::batch::{Batch, Inputs, cut_features};
-use super::dense::{Dense, Gradient, Share, add_gradients, each};
+use super::dense::{Dense, Gradient, GradientShare, add_gradients, each};
 use super::layout::ParameterLayout;
 use super::naming::Habits;
 use super::ops::{Activation, add_bias, multiply_by};
@@ -21,7 +21,7 @@ const MOST_LAYERS: usize = 10_000;
 const MOST_UNITS: usize = 1 << 24;
 
 #[derive(Deserialize)]
-struct Config {
+struct MlpConfig {
     sizes: Vec<usize>,
     #[serde(default = "relu")]
     hidden_act: String,
@@ -48,7 +48,7 @@ struct Mlp {
 }
 
 fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
-    let config: Config = parse(config_json, EXPECTED)?;
+    let config: MlpConfig = parse(config_json, EXPECTED)?;
     if !(2..=MOST_LAYERS).contains(&config.sizes.len()) {
         let found = config.sizes.len();
         let description = format!("found {found} sizes, expected 2 to {MOST_LAYERS}");
@@ -134,12 +134,12 @@ struct MlpPass<T> {
     layers: Arc<Vec<Dense>>,
     activation: Activation,
     threads: usize,
-    spaces: Vec<Space<T>>,
+    spaces: Vec<MlpWorkspace<T>>,
     logits: Vec<T>,
 }
 
 /// Activations of one batch.
-struct Space<T> {
+struct MlpWorkspace<T> {
     /// Input of each layer and the logits: [examples, units].
     rows: Vec<Vec<T>>,
     /// Derivative of each layer's activation: [examples, units].
@@ -150,9 +150,9 @@ struct Space<T> {
 
 impl<T: Real> MlpPass<T> {
     /// Runs `work` on every batch with its workspace and the threads that each product may use, side by side.
-    fn each(&mut self, batches: &[&Batch], work: impl Fn(usize, &mut Space<T>, usize) + Sync + Send) {
+    fn each(&mut self, batches: &[&Batch], work: impl Fn(usize, &mut MlpWorkspace<T>, usize) + Sync + Send) {
         let n = self.layers.len();
-        let space = || Space {
+        let space = || MlpWorkspace {
             rows: vec![Vec::new(); n + 1],
             slopes: vec![Vec::new(); n],
             d: Vec::new(),
@@ -174,7 +174,7 @@ struct Forward {
     threads: usize,
 }
 
-impl<T: Real> Space<T> {
+impl<T: Real> MlpWorkspace<T> {
     fn forward(&mut self, w: &[T], batch: &Batch, layers: &[Dense], how: Forward) {
         let n = batch.labels.len();
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
@@ -238,7 +238,7 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             }
             let shares = self.spaces.iter().zip(batches).map(|(space, batch)| {
                 let n = batch.labels.len();
-                Share { d: &space.d[..n * dense.outputs], x: &space.rows[i][..n * dense.inputs] }
+                GradientShare { d: &space.d[..n * dense.outputs], x: &space.rows[i][..n * dense.inputs] }
             });
             let target = &mut gradient[dense.range()];
             add_gradients(vec![Gradient { dense: *dense, target, shares: shares.collect() }], self.threads);

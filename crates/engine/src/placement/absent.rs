@@ -2,13 +2,13 @@
 //!
 //! Owns: the sentence. May not touch: anything else.
 
-use super::{Placement, Refused};
+use super::{Placement, PlacementRefused};
 use crate::device::check::{Check, Speed};
 use crate::device::slot::Slot;
-use crate::gauge::Carry;
 pub use crate::network::Passes as Accelerated;
-use crate::plan::Plan;
-use crate::weights::Snapped;
+use crate::plan::PreparedRun;
+use crate::streaming::DeviceUpload;
+use crate::weights::PreparedSnapshot;
 use clino_domain::{Fault, FaultKind, Precision};
 use std::path::PathBuf;
 
@@ -68,7 +68,7 @@ impl Gpus {
     }
 
     /// Nobody to bring a snapshot there as it arrives.
-    pub fn carry(&self, _: Precision, _: &[Slot]) -> Option<Box<dyn Carry>> {
+    pub fn carry(&self, _: Precision, _: &[Slot]) -> Option<Box<dyn DeviceUpload>> {
         None
     }
 
@@ -78,10 +78,10 @@ impl Gpus {
     /// Always, with the snapshot.
     pub fn hold<T: Accelerated>(
         &self,
-        _: &Plan,
-        snapped: Snapped<T>,
+        _: &PreparedRun,
+        prepared: PreparedSnapshot<T>,
         _: Option<u64>,
-    ) -> Result<Placement, Box<Refused<T>>> {
-        Err(Box::new(Refused { fault: Fault::internal("there are no GPUs"), snapped }))
+    ) -> Result<Placement, Box<PlacementRefused<T>>> {
+        Err(Box::new(PlacementRefused { fault: Fault::internal("there are no GPUs"), prepared }))
     }
 }

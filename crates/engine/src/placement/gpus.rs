@@ -2,8 +2,8 @@
 //!
 //! Owns: which are used and which are lost. May not touch: what is computed there.
 
-use super::carry::Carrier;
-use super::{Accelerated, Placement, Refused};
+use super::gpu_upload::GpuUpload;
+use super::{Accelerated, Placement, PlacementRefused};
 use crate::backend::cuda::Cuda;
 use crate::device::check::{Check, Speed};
 use crate::device::cuda::arena::{Arena, Vector};
@@ -11,13 +11,13 @@ use crate::device::cuda::check;
 use crate::device::cuda::gpu::{Element, Gpu};
 use crate::device::cuda::libraries;
 use crate::device::slot::Slot;
-use crate::gauge::Carry;
-use crate::model::Crew;
-use crate::plan::Plan;
+use crate::model::WorkerPool;
+use crate::perturbation::PointBuffers;
+use crate::plan::PreparedRun;
 use crate::resident::OnDevice;
-use crate::walker::Worker;
+use crate::streaming::DeviceUpload;
 use crate::weights::AnyPrecision;
-use crate::weights::Snapped;
+use crate::weights::PreparedSnapshot;
 use clino_domain::{Dtype, Fault, FaultKind, Precision};
 use std::any::Any;
 use std::fmt::{Debug, Formatter};
@@ -32,18 +32,18 @@ const RESERVE: f64 = 0.05;
 #[derive(Default)]
 pub struct Gpus {
     all: Vec<Arc<Gpu>>,
-    waiting: Waiting,
+    waiting: WaitingSnapshot,
 }
 
 /// The snapshot that was carried last and is not measured yet: a newer one takes its place.
 #[derive(Default)]
-struct Waiting {
+struct WaitingSnapshot {
     /// Its number, and its parameters on each GPU.
     last: Mutex<Option<(u64, Box<dyn Any + Send>)>>,
     count: AtomicU64,
 }
 
-impl Waiting {
+impl WaitingSnapshot {
     fn put<T: Element>(&self, vectors: Vec<Vector<T>>) -> u64 {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         *self.lock() = Some((number, Box::new(vectors)));
@@ -62,24 +62,24 @@ impl Waiting {
 }
 
 /// A snapshot on its way to all GPUs.
-struct Carriers<T: Element> {
+struct GpuUploads<T: Element> {
     gpus: Arc<Gpus>,
-    all: Vec<Carrier<T>>,
+    all: Vec<GpuUpload<T>>,
 }
 
-impl<T: Element> Debug for Carriers<T> {
+impl<T: Element> Debug for GpuUploads<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Carriers").field(&self.all.len()).finish()
+        f.debug_tuple("GpuUploads").field(&self.all.len()).finish()
     }
 }
 
-impl<T: Element> Carry for Carriers<T> {
+impl<T: Element> DeviceUpload for GpuUploads<T> {
     fn piece(&mut self, slot: usize, start: usize, dtype: Dtype, bytes: &[u8]) -> Result<(), Fault> {
         self.all.iter_mut().try_for_each(|carrier| carrier.piece(slot, start, dtype, bytes))
     }
 
     fn finish(self: Box<Self>) -> Option<u64> {
-        let vectors: Result<Vec<Vector<T>>, Fault> = self.all.into_iter().map(Carrier::finish).collect();
+        let vectors: Result<Vec<Vector<T>>, Fault> = self.all.into_iter().map(GpuUpload::finish).collect();
         Some(self.gpus.waiting.put(vectors.ok()?))
     }
 }
@@ -92,7 +92,7 @@ impl Gpus {
     pub fn open(ordinals: &[usize], folders: &[PathBuf]) -> Result<Self, Fault> {
         libraries::look_in(folders.to_vec());
         let all = ordinals.iter().map(|ordinal| Gpu::open(*ordinal).map(Arc::new));
-        Ok(Self { all: all.collect::<Result<_, _>>()?, waiting: Waiting::default() })
+        Ok(Self { all: all.collect::<Result<_, _>>()?, waiting: WaitingSnapshot::default() })
     }
 
     fn sound(&self) -> Vec<&Arc<Gpu>> {
@@ -127,22 +127,22 @@ impl Gpus {
     /// The reason why it cannot be held, with the snapshot.
     pub fn hold<T: Accelerated>(
         &self,
-        plan: &Plan,
-        snapped: Snapped<T>,
+        plan: &PreparedRun,
+        prepared: PreparedSnapshot<T>,
         carried: Option<u64>,
-    ) -> Result<Placement, Box<Refused<T>>>
+    ) -> Result<Placement, Box<PlacementRefused<T>>>
     where
-        AnyPrecision: From<Snapped<T>>,
+        AnyPrecision: From<PreparedSnapshot<T>>,
     {
         let carried = self.waiting.take(carried);
         let was_there = carried.is_some();
-        match self.crew(plan, &snapped, carried) {
-            Ok(crew) => Ok(Placement {
-                resident: Some(Box::new(OnDevice::new(snapped, crew))),
+        match self.worker_pool(plan, &prepared, carried) {
+            Ok(worker_pool) => Ok(Placement {
+                resident: Some(Box::new(OnDevice::new(prepared, worker_pool))),
                 instead: None,
                 carried: was_there,
             }),
-            Err(fault) => Err(Box::new(Refused { fault, snapped })),
+            Err(fault) => Err(Box::new(PlacementRefused { fault, prepared })),
         }
     }
 
@@ -163,40 +163,40 @@ impl Gpus {
     }
 
     /// Whoever brings a snapshot to all of them while it arrives; `None` when one has no memory for it now.
-    pub fn carry(self: &Arc<Self>, precision: Precision, slots: &[Slot]) -> Option<Box<dyn Carry>> {
+    pub fn carry(self: &Arc<Self>, precision: Precision, slots: &[Slot]) -> Option<Box<dyn DeviceUpload>> {
         match precision {
             Precision::F32 => Some(Box::new(self.carriers::<f32>(slots)?)),
             _ => Some(Box::new(self.carriers::<f64>(slots)?)),
         }
     }
 
-    fn carriers<T: Element>(self: &Arc<Self>, slots: &[Slot]) -> Option<Carriers<T>> {
-        let all = self.sound().into_iter().map(|gpu| Carrier::new(gpu, slots).ok());
-        let all: Vec<Carrier<T>> = all.collect::<Option<_>>()?;
-        (!all.is_empty()).then(|| Carriers { gpus: self.clone(), all })
+    fn carriers<T: Element>(self: &Arc<Self>, slots: &[Slot]) -> Option<GpuUploads<T>> {
+        let all = self.sound().into_iter().map(|gpu| GpuUpload::new(gpu, slots).ok());
+        let all: Vec<GpuUpload<T>> = all.collect::<Option<_>>()?;
+        (!all.is_empty()).then(|| GpuUploads { gpus: self.clone(), all })
     }
 
-    fn crew<T: Accelerated>(
+    fn worker_pool<T: Accelerated>(
         &self,
-        plan: &Plan,
-        snapped: &Snapped<T>,
+        plan: &PreparedRun,
+        prepared: &PreparedSnapshot<T>,
         carried: Option<Vec<Vector<T>>>,
-    ) -> Result<Crew<Cuda<T>>, Fault> {
+    ) -> Result<WorkerPool<Cuda<T>>, Fault> {
         // One for each GPU, unless one was lost meanwhile.
         let carried = carried.filter(|carried| carried.len() == self.sound().len()).unwrap_or_default();
         let mut carried = carried.into_iter();
-        let (_, total) = Arena::lay_out(&snapped.weights.slots);
+        let (_, total) = Arena::lay_out(&prepared.weights.slots);
         let worker = |gpu: &Arc<Gpu>| {
             // From before its memory is asked for.
-            let _stay = gpu.gate().stay((total * size_of::<T>()) as u64);
+            let _measured = gpu.permits().stay((total * size_of::<T>()) as u64);
             let model = plan.fits(gpu.free()?)?.clone();
             let layout = plan.network.layout();
-            Ok(Worker::new(Cuda::new(gpu, model, layout, snapped, carried.next())?))
+            Ok(PointBuffers::new(Cuda::new(gpu, model, layout, prepared, carried.next())?))
         };
         let workers: Vec<_> = self.sound().into_iter().map(worker).collect::<Result<_, Fault>>()?;
         if workers.is_empty() {
             return Err(Fault::new(FaultKind::Unavailable, "no GPU is left"));
         }
-        Ok(Crew::of(plan.network.clone(), workers))
+        Ok(WorkerPool::of(plan.network.clone(), workers))
     }
 }

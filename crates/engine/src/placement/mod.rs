@@ -5,13 +5,13 @@
 #[cfg(not(feature = "cuda"))]
 mod absent;
 #[cfg(feature = "cuda")]
-mod carry;
-pub mod carrying;
+mod gpu_upload;
 #[cfg(feature = "cuda")]
 mod gpus;
+pub mod upload_layout;
 
 use crate::resident::Resident;
-use crate::weights::Snapped;
+use crate::weights::PreparedSnapshot;
 use clino_domain::Fault;
 
 #[cfg(feature = "cuda")]
@@ -35,9 +35,9 @@ pub struct Placement {
 }
 
 /// A snapshot that GPUs have not taken.
-pub struct Refused<T> {
+pub struct PlacementRefused<T> {
     /// Why.
     pub fault: Fault,
     /// Itself.
-    pub snapped: Snapped<T>,
+    pub prepared: PreparedSnapshot<T>,
 }

@@ -7,7 +7,8 @@ use super::{Coded, Complaints, at_from_pb, at_to_pb, summary_from_pb};
 use crate::pb;
 use clino_domain::text::{check_name, check_text, shown};
 use clino_domain::{
-    ComparedRun, Comparison, Direction, Fault, Moment, Page, Point, RunFilter, RunId, RunNews, Subject,
+    ComparedRun, Comparison, Direction, Fault, Moment, RunFilter, RunId, RunNews, RunPage, SeriesPoint,
+    Subject,
 };
 
 /// Most tags of a filter: no run has more.
@@ -63,9 +64,9 @@ pub fn filter_to_pb(filter: &RunFilter) -> pb::RunFilter {
 ///
 /// # Errors
 /// If a field has an unknown value, as a newer daemon may send.
-pub fn page_from_pb(page: pb::ListRunsResponse) -> Result<Page, Fault> {
+pub fn page_from_pb(page: pb::ListRunsResponse) -> Result<RunPage, Fault> {
     let runs = page.runs.into_iter().map(summary_from_pb).collect::<Result<_, _>>()?;
-    Ok(Page { runs, next: Some(page.next_page_token).filter(|token| !token.is_empty()) })
+    Ok(RunPage { runs, next: Some(page.next_page_token).filter(|token| !token.is_empty()) })
 }
 
 /// What is new.
@@ -151,7 +152,8 @@ pub fn compared_to_pb(line: ComparedRun) -> pb::ComparedRun {
 pub fn compared_from_pb(line: pb::ComparedRun) -> Result<ComparedRun, Fault> {
     let at = line.snapshot;
     let stderr = line.stderr;
-    let point = |value: f64| Ok::<_, Fault>(Point { at: at_from_pb(at)?, value, stderr, non_finite: false });
+    let point =
+        |value: f64| Ok::<_, Fault>(SeriesPoint { at: at_from_pb(at)?, value, stderr, non_finite: false });
     Ok(ComparedRun {
         run: RunId(line.run_id),
         name: line.name,
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn lines_come_back_as_they_went() {
         let at = SnapshotRef { step: 3, attempt: 2 };
-        for point in [None, Some(Point { at, value: 0.5, stderr: Some(0.1), non_finite: false })] {
+        for point in [None, Some(SeriesPoint { at, value: 0.5, stderr: Some(0.1), non_finite: false })] {
             let text = |text: &str| text.to_owned();
             let name = text("n");
             let project = text("p");

@@ -3,29 +3,29 @@
 //! Owns: the median's and percentile's common part. May not touch: which percentile.
 
 use super::calendar::{self, Due, INTERVAL_STEPS, N_WARMUP_STEPS};
-use crate::decide::parameters::{Kind, Parameter, Parameters};
+use crate::decide::parameters::{RuleParameter, RuleParameterKind, RuleParameters};
 use crate::decide::statistics::percentile;
-use crate::decide::view::{Used, Verdict, View, many, short};
+use crate::decide::view::{RuleView, Used, Verdict, many, short};
 use clino_domain::{Direction, Reason};
 
 /// Runs that must be complete.
-pub const N_STARTUP_TRIALS: Parameter = Parameter {
+pub const N_STARTUP_TRIALS: RuleParameter = RuleParameter {
     name: "n_startup_trials",
     summary: "Nothing is stopped before this many runs of the experiment are complete.",
-    kind: Kind::Count { default: 5, least: 0, most: 1_000_000 },
+    kind: RuleParameterKind::Count { default: 5, least: 0, most: 1_000_000 },
 };
 /// Runs that must have a value.
-pub const N_MIN_TRIALS: Parameter = Parameter {
+pub const N_MIN_TRIALS: RuleParameter = RuleParameter {
     name: "n_min_trials",
     summary: "Nothing is stopped if fewer of them have a value at exactly this step.",
-    kind: Kind::Count { default: 1, least: 1, most: 1_000_000 },
+    kind: RuleParameterKind::Count { default: 1, least: 1, most: 1_000_000 },
 };
 
 /// So many runs of the experiment are complete and have a value.
 const COMPLETE: &str = "complete";
 
 /// Stops a run whose best value is worse than percentile `q` of the values of complete runs at the same step.
-pub fn judge(view: &View<'_>, parameters: &Parameters, q: f64, reason: Reason) -> Verdict {
+pub fn evaluate(view: &RuleView<'_>, parameters: &RuleParameters, q: f64, reason: Reason) -> Verdict {
     let start = parameters.count(N_WARMUP_STEPS.name);
     let interval = parameters.count(INTERVAL_STEPS.name);
     let next = calendar::next(view, start, interval);

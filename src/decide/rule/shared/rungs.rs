@@ -8,26 +8,26 @@
 //! run is asked about, and this derives the same ones from the series: as long as no single reading crosses two rungs.
 //! Where one does and the run stops at the first of them, Optuna does not enter it on the second; here it stands on both.
 
-use crate::decide::parameters::{Kind, MOST_STEPS, Parameter};
-use crate::decide::view::{Other, Used, Verdict, View, short};
-use clino_domain::{Direction, Point, Reason};
+use crate::decide::parameters::{MOST_STEPS, RuleParameter, RuleParameterKind};
+use crate::decide::view::{Other, RuleView, Used, Verdict, short};
+use clino_domain::{Direction, Reason, SeriesPoint};
 
 /// How strict it is.
-pub const fn reduction_factor(default: u64) -> Parameter {
-    Parameter {
+pub const fn reduction_factor(default: u64) -> RuleParameter {
+    RuleParameter {
         name: "reduction_factor",
         summary: "One in this many runs continues to the next rung, which is this many times as far.",
-        kind: Kind::Count { default, least: 2, most: 1_000 },
+        kind: RuleParameterKind::Count { default, least: 2, most: 1_000 },
     }
 }
 /// Runs that must have reached a rung.
-pub const BOOTSTRAP_COUNT: Parameter = Parameter {
+pub const BOOTSTRAP_COUNT: RuleParameter = RuleParameter {
     name: "bootstrap_count",
     summary: "No run continues from a rung before more than this many runs have reached it.",
-    kind: Kind::Count { default: 0, least: 0, most: 1_000_000 },
+    kind: RuleParameterKind::Count { default: 0, least: 0, most: 1_000_000 },
 };
 /// For the greatest parameters of this kind.
-pub const MOST_RATE: Kind = Kind::Count { default: 0, least: 0, most: 64 };
+pub const MOST_RATE: RuleParameterKind = RuleParameterKind::Count { default: 0, least: 0, most: 64 };
 
 /// Where the rungs lie.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ impl Ladder {
     }
 
     /// Judges the newest reading on the rungs that it reaches; `peers` are those that compete.
-    pub fn judge(&self, view: &View<'_>, peers: &[&Other<'_>], direction: Direction) -> Verdict {
+    pub fn evaluate(&self, view: &RuleView<'_>, peers: &[&Other<'_>], direction: Direction) -> Verdict {
         let [before @ .., last] = view.checks else {
             return Verdict::wait("no value yet");
         };
@@ -84,7 +84,7 @@ impl Ladder {
     fn compete(
         &self,
         (rung, direction): (u64, Direction),
-        last: &Point,
+        last: &SeriesPoint,
         peers: &[&Other<'_>],
         all: &mut Vec<Used>,
     ) -> (bool, Verdict) {

@@ -1,27 +1,27 @@
-//! One GPU as a backend: everything that a walker asks for is launched on its one stream, and only numbers that measures
+//! One GPU as a backend: everything that a perturbation asks for is launched on its one stream, and only numbers that measures
 //! decide on come back.
 //!
-//! Owns: the order of launches, what is kept on the device for a snapshot. May not touch: kernels' arithmetic, walkers.
+//! Owns: the order of launches, what is kept on the device for a snapshot. May not touch: kernels' arithmetic, perturbations.
 
-use crate::device::cuda::arena::{Arena, Scaled as There, Unit, Vector};
-use crate::device::cuda::gate::Stay;
+use crate::device::cuda::arena::{Arena, DeviceScaled as There, DeviceUnit, Vector};
 use crate::device::cuda::gpu::{Arg, Element, Gpu};
+use crate::device::cuda::upload_permits::MeasuredSnapshot;
 mod network;
 
-use crate::backend::{At, Backend, Ground, On, Scaled, Source, Times};
-use crate::device::ascent::Order;
+use crate::backend::{At, Backend, DirectionSource, GroupContext, On, Scaled, Times};
+use crate::device::ascent::AscentJob;
 use crate::device::cuda::rows::Rows;
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
 use crate::device::norms::Norms;
-use crate::landscape::View;
+use crate::landscape::PointView;
 use crate::network::Passes;
-use crate::network::autograd::Model;
+use crate::network::autograd::CandleModel;
 use crate::network::layout::ParameterLayout;
-use crate::weights::Snapped;
+use crate::weights::PreparedSnapshot;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use clino_domain::Fault;
-use network::{Ready, Resident, Scores, rows};
+use network::{DeviceNetwork, Ready, Scores, rows};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,19 +36,19 @@ pub struct Cuda<T: Accelerated> {
     gpu: Arc<Gpu>,
     arena: Arena,
     w0: Vector<T>,
-    resident: Resident<T>,
+    resident: DeviceNetwork<T>,
     /// What the tensors hold, when it is w0.
     at_start: bool,
-    plain: Unit,
+    plain: DeviceUnit,
     ones: CudaSlice<f64>,
     ready: HashMap<Range<usize>, Arc<Vec<Ready>>>,
     noise: HashMap<(u32, Purpose), Arc<CudaSlice<f64>>>,
     rows: Option<Rows<T>>,
-    _stay: Stay,
+    _stay: MeasuredSnapshot,
 }
 
 /// A gradient that all workers read.
-pub enum Shared<T> {
+pub enum SharedGradient<T> {
     /// On the only device.
     There(Vector<T>),
     /// On the host, laid out as on a device.
@@ -62,22 +62,22 @@ impl<T: Accelerated> Cuda<T> {
     /// If memory runs out or the device is lost.
     pub fn new(
         gpu: &Arc<Gpu>,
-        model: Arc<Model>,
+        model: Arc<CandleModel>,
         layout: &ParameterLayout,
-        snapped: &Snapped<T>,
+        prepared: &PreparedSnapshot<T>,
         carried: Option<Vector<T>>,
     ) -> Result<Self, Fault> {
-        let weights = &snapped.weights;
+        let weights = &prepared.weights;
         let arena = Arena::new(gpu.clone(), &weights.slots)?;
-        let _stay = gpu.gate().stay((arena.total() * size_of::<T>()) as u64);
+        let _stay = gpu.permits().stay((arena.total() * size_of::<T>()) as u64);
         let write = || {
             let mut w0 = arena.vector()?;
             arena.write(&mut w0, &weights.data)?;
             Ok::<_, Fault>(w0)
         };
         let w0 = carried.map_or_else(write, Ok)?;
-        let resident = Resident::new(gpu, model, layout, &weights.slots, &weights.ties)?;
-        let plain = arena.unit(&Metric::Plain)?;
+        let resident = DeviceNetwork::new(gpu, model, layout, &weights.slots, &weights.ties)?;
+        let plain = arena.unit(&ParameterMetric::Plain)?;
         let ones = gpu.upload(&vec![1.0; weights.slots.len()])?;
         let ready = Default::default();
         let noise = Default::default();
@@ -98,12 +98,12 @@ impl<T: Accelerated> Cuda<T> {
     }
 
     /// The batches of a ground, prepared; kept for groups, made anew for other cuts.
-    fn ready(&mut self, ground: &Ground<'_, Self>) -> Result<Arc<Vec<Ready>>, Fault> {
-        if let Some(known) = ground.of.and_then(|of| self.ready.get(of)) {
+    fn ready(&mut self, context: &GroupContext<'_, Self>) -> Result<Arc<Vec<Ready>>, Fault> {
+        if let Some(known) = context.of.and_then(|of| self.ready.get(of)) {
             return Ok(known.clone());
         }
-        let made = Arc::new(self.resident.prepare(ground.batches)?);
-        if let Some(of) = ground.of {
+        let made = Arc::new(self.resident.prepare(context.batches)?);
+        if let Some(of) = context.of {
             self.ready.insert(of.clone(), made.clone());
         }
         Ok(made)
@@ -139,17 +139,17 @@ impl<T: Accelerated> Backend for Cuda<T> {
     type Element = T;
     type Vector = Vector<T>;
     type Scales = CudaSlice<f64>;
-    type Unit = Unit;
+    type Unit = DeviceUnit;
     type Squares = Arc<CudaSlice<f64>>;
     type Losses = CudaSlice<f64>;
     type Number = CudaSlice<f64>;
-    type Base = Shared<T>;
+    type Base = SharedGradient<T>;
 
     fn scales(&self, scales: &[f64]) -> Result<CudaSlice<f64>, Fault> {
         self.gpu.upload(scales)
     }
 
-    fn unit(&self, metric: &Metric) -> Result<Unit, Fault> {
+    fn unit(&self, metric: &ParameterMetric) -> Result<DeviceUnit, Fault> {
         self.arena.unit(metric)
     }
 
@@ -161,34 +161,39 @@ impl<T: Accelerated> Backend for Cuda<T> {
         self.arena.write(to, from)
     }
 
-    fn share(&self, gradient: Vector<T>, alone: bool) -> Result<Shared<T>, Fault> {
+    fn share(&self, gradient: Vector<T>, alone: bool) -> Result<SharedGradient<T>, Fault> {
         Ok(match alone {
-            true => Shared::There(gradient),
-            false => Shared::Here(self.gpu.download(&gradient)?),
+            true => SharedGradient::There(gradient),
+            false => SharedGradient::Here(self.gpu.download(&gradient)?),
         })
     }
 
-    fn take_up(&self, from: &Shared<T>, to: &mut Vector<T>) -> Result<(), Fault> {
+    fn take_up(&self, from: &SharedGradient<T>, to: &mut Vector<T>) -> Result<(), Fault> {
         match from {
-            Shared::There(from) => self.gpu.copy(from, to),
-            Shared::Here(from) => self.gpu.write(to, 0, from),
+            SharedGradient::There(from) => self.gpu.copy(from, to),
+            SharedGradient::Here(from) => self.gpu.write(to, 0, from),
         }
     }
 
-    fn reclaim(&self, base: Shared<T>) -> Option<Vector<T>> {
+    fn reclaim(&self, base: SharedGradient<T>) -> Option<Vector<T>> {
         match base {
-            Shared::There(vector) => Some(vector),
-            Shared::Here(_) => None,
+            SharedGradient::There(vector) => Some(vector),
+            SharedGradient::Here(_) => None,
         }
     }
 
-    fn place(&mut self, _: On<'_, Self>, u: Source<'_, Self>, by: Scaled<'_, Self>) -> Result<(), Fault> {
+    fn place(
+        &mut self,
+        _: On<'_, Self>,
+        u: DirectionSource<'_, Self>,
+        by: Scaled<'_, Self>,
+    ) -> Result<(), Fault> {
         self.at_start = false;
         let bases = &self.resident.bases;
         let by = There { scales: by.scales, unit: by.unit };
         match u {
-            Source::Noise(draw) => self.arena.perturb(bases, &self.w0, draw, by),
-            Source::Vector(u) => self.arena.displace(bases, &self.w0, Some(u), by),
+            DirectionSource::Noise(draw) => self.arena.perturb(bases, &self.w0, draw, by),
+            DirectionSource::Vector(u) => self.arena.displace(bases, &self.w0, Some(u), by),
         }
     }
 
@@ -207,20 +212,20 @@ impl<T: Accelerated> Backend for Cuda<T> {
         let axes =
             [Some((&*first.0, first.1, first.2)), second.as_ref().map(|(rows, i, c)| (&**rows, *i, *c))];
         self.arena.plane(&self.resident.bases, &self.w0, on.seed, axes)?;
-        on.meter.pass();
+        on.counter.pass();
         Ok(true)
     }
 
     fn gradient(
         &mut self,
-        ground: Ground<'_, Self>,
+        context: GroupContext<'_, Self>,
         at: At,
         out: &mut Vector<T>,
     ) -> Result<CudaSlice<f64>, Fault> {
         self.hold(at)?;
-        let ready = self.ready(&ground)?;
+        let ready = self.ready(&context)?;
         let losses = self.gpu.zeros(rows(&ready))?;
-        self.resident.gradient(&self.arena, &ready, (&losses, out), ground.stop)?;
+        self.resident.gradient(&self.arena, &ready, (&losses, out), context.stop)?;
         Ok(losses)
     }
 
@@ -229,26 +234,26 @@ impl<T: Accelerated> Backend for Cuda<T> {
         Ok(losses.iter().sum::<f64>() / losses.len() as f64)
     }
 
-    fn look(&mut self, ground: Ground<'_, Self>, at: At) -> Result<View, Fault> {
+    fn look(&mut self, context: GroupContext<'_, Self>, at: At) -> Result<PointView, Fault> {
         self.hold(at)?;
-        let ready = self.ready(&ground)?;
+        let ready = self.ready(&context)?;
         let rows = rows(&ready);
         // Both in one buffer, so that the host waits once.
         let found = self.gpu.zeros::<u8>(9 * rows)?;
         let losses = self.gpu.address(&found);
         let scores = Scores { losses, right: Some(losses + 8 * rows as u64) };
-        self.resident.look(&ready, scores, ground.stop)?;
+        self.resident.look(&ready, scores, context.stop)?;
         let found = self.gpu.download(&found)?;
         let (losses, right) = found.split_at(8 * rows);
         let total: f64 = losses.as_chunks().0.iter().map(|bytes| f64::from_ne_bytes(*bytes)).sum();
         let hits: u32 = right.iter().map(|hit| u32::from(*hit)).sum();
-        Ok(View { loss: total / rows as f64, accuracy: f64::from(hits) / rows as f64 })
+        Ok(PointView { loss: total / rows as f64, accuracy: f64::from(hits) / rows as f64 })
     }
 
-    fn logits(&mut self, ground: Ground<'_, Self>) -> Result<Vec<f64>, Fault> {
+    fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault> {
         self.hold(At::Start)?;
-        let ready = self.ready(&ground)?;
-        self.resident.logits(&ready, ground.stop)
+        let ready = self.ready(&context)?;
+        self.resident.logits(&ready, context.stop)
     }
 
     fn noise(&self, _: On<'_, Self>, out: &mut Vector<T>, draw: Draw) -> Result<(), Fault> {
@@ -265,7 +270,7 @@ impl<T: Accelerated> Backend for Cuda<T> {
             return Ok(known.clone());
         }
         let made = Arc::new(self.arena.noise_squares::<T>(on.draw(draw, purpose))?);
-        on.meter.pass();
+        on.counter.pass();
         Ok(self.noise.entry((draw, purpose)).or_insert(made).clone())
     }
 
@@ -277,7 +282,7 @@ impl<T: Accelerated> Backend for Cuda<T> {
         &self,
         _: On<'_, Self>,
         g: &mut Vector<T>,
-        unit: &Unit,
+        unit: &DeviceUnit,
     ) -> Result<Arc<CudaSlice<f64>>, Fault> {
         Ok(Arc::new(self.arena.to_metric(g, &self.w0, unit)?))
     }
@@ -336,7 +341,7 @@ impl<T: Accelerated> Backend for Cuda<T> {
 
     fn steps(
         &self,
-        order: &Order<'_>,
+        order: &AscentJob<'_>,
         size: f64,
         squares: &Arc<CudaSlice<f64>>,
         radii: &CudaSlice<f64>,
@@ -356,7 +361,7 @@ impl<T: Accelerated> Backend for Cuda<T> {
 
     fn project(
         &self,
-        order: &Order<'_>,
+        order: &AscentJob<'_>,
         squares: &Arc<CudaSlice<f64>>,
         radii: &CudaSlice<f64>,
     ) -> Result<(CudaSlice<f64>, CudaSlice<f64>), Fault> {

@@ -8,7 +8,7 @@
 use crate::device::cuda::arena::{Arena, Vector};
 use crate::device::cuda::gpu::{Arg, Element, Gpu};
 use crate::device::slot::{Slot, Tie};
-use crate::network::autograd::{Model, Parameters, Prepared};
+use crate::network::autograd::{CandleBatch, CandleModel, CandleParameters};
 use crate::network::batch::{Batch, PLACES};
 use crate::network::examples;
 use crate::network::layout::ParameterLayout;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// A few batches as one, on the device.
 pub struct Ready {
-    inputs: Prepared,
+    inputs: CandleBatch,
     labels: CudaSlice<u32>,
     rows: usize,
 }
@@ -44,15 +44,15 @@ impl Scores {
 }
 
 /// See the module.
-pub struct Resident<T> {
+pub struct DeviceNetwork<T> {
     gpu: Arc<Gpu>,
-    model: Arc<Model>,
+    model: Arc<CandleModel>,
     /// The untied tensors, as variables, in the order of the slots.
     variables: Vec<Tensor>,
     /// By name, recorded by candle.
-    recorded: Parameters,
+    recorded: CandleParameters,
     /// The same memory, not recorded.
-    still: Parameters,
+    still: CandleParameters,
     /// Their addresses, in the order of the slots.
     pub bases: CudaSlice<u64>,
     /// For a second part's gradient.
@@ -60,14 +60,14 @@ pub struct Resident<T> {
     ones: CudaSlice<f64>,
 }
 
-impl<T: Element> Resident<T> {
+impl<T: Element> DeviceNetwork<T> {
     /// Tensors of zeros for `slots`, and for what is tied to them.
     ///
     /// # Errors
     /// If memory runs out or the device is lost.
     pub fn new(
         gpu: &Arc<Gpu>,
-        model: Arc<Model>,
+        model: Arc<CandleModel>,
         layout: &ParameterLayout,
         slots: &[Slot],
         ties: &[Tie],
@@ -89,7 +89,7 @@ impl<T: Element> Resident<T> {
         let named = |of: &dyn Fn(&Tensor) -> Tensor| {
             let all = layout.slots().iter().filter_map(|slot| Some((slot.name.clone(), place(slot)?)));
             let tensors: HashMap<String, Tensor> = all.map(|(name, i)| (name, of(&variables[i]))).collect();
-            Parameters::held(tensors, T::DTYPE, gpu.device().clone())
+            CandleParameters::held(tensors, T::DTYPE, gpu.device().clone())
         };
         let recorded = named(&Tensor::clone);
         let still = named(&Tensor::detach);
@@ -114,7 +114,7 @@ impl<T: Element> Resident<T> {
         parts(batches).into_iter().map(ready).collect()
     }
 
-    fn forward(&self, parameters: &Parameters, ready: &Ready) -> Result<Tensor, Fault> {
+    fn forward(&self, parameters: &CandleParameters, ready: &Ready) -> Result<Tensor, Fault> {
         let logits = self.model.logits(parameters, &ready.inputs).and_then(|logits| logits.contiguous());
         logits.map_err(|error| self.gpu.fault(&error))
     }

@@ -3,7 +3,7 @@
 //! Owns: where tensors lie, the table of pieces, the order of a kernel's arguments. May not touch: networks, losses.
 
 use super::gpu::{Arg, Element, Gpu};
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::Draw;
 use crate::device::norms::Norms;
 use crate::device::pieces::{PIECE, places};
@@ -18,7 +18,7 @@ const ALIGNMENT: usize = 32;
 /// Part of one tensor, for one block; as the kernels have it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Piece {
+pub struct DevicePiece {
     /// First element in the arena.
     pub offset: u64,
     /// Elements.
@@ -37,7 +37,7 @@ pub struct Piece {
 
 #[allow(unsafe_code)]
 // SAFETY: plain integers without padding, laid out as in C.
-unsafe impl candle_core::cuda_backend::cudarc::driver::DeviceRepr for Piece {}
+unsafe impl candle_core::cuda_backend::cudarc::driver::DeviceRepr for DevicePiece {}
 
 /// All parameters, flat.
 pub type Vector<T> = CudaSlice<T>;
@@ -52,7 +52,7 @@ pub struct Arena {
     /// First element of each slot on the device.
     offsets: Vec<usize>,
     total: usize,
-    pieces: CudaSlice<Piece>,
+    pieces: CudaSlice<DevicePiece>,
     /// Number of pieces.
     count: usize,
     /// First piece of each slot, and their number.
@@ -60,18 +60,18 @@ pub struct Arena {
 }
 
 /// T of a metric on the device: a mode, and two numbers for each slot.
-pub struct Unit {
+pub struct DeviceUnit {
     mode: u32,
     terms: CudaSlice<f64>,
 }
 
 /// A scale for each slot, and T.
 #[derive(Clone, Copy)]
-pub struct Scaled<'a> {
+pub struct DeviceScaled<'a> {
     /// By slot.
     pub scales: &'a CudaSlice<f64>,
     /// T.
-    pub unit: &'a Unit,
+    pub unit: &'a DeviceUnit,
 }
 
 impl Arena {
@@ -151,13 +151,15 @@ impl Arena {
     ///
     /// # Errors
     /// If memory runs out or the device is lost.
-    pub fn unit(&self, metric: &Metric) -> Result<Unit, Fault> {
+    pub fn unit(&self, metric: &ParameterMetric) -> Result<DeviceUnit, Fault> {
         let (mode, terms) = match metric {
-            Metric::Plain => (0, Vec::new()),
-            Metric::Linear(terms) => (1, terms.concat()),
-            Metric::Root { slope, floor } => (2, [slope * slope, floor * floor].repeat(self.slots.len())),
+            ParameterMetric::Plain => (0, Vec::new()),
+            ParameterMetric::Linear(terms) => (1, terms.concat()),
+            ParameterMetric::Root { slope, floor } => {
+                (2, [slope * slope, floor * floor].repeat(self.slots.len()))
+            }
         };
-        Ok(Unit { mode, terms: self.gpu.upload(&terms)? })
+        Ok(DeviceUnit { mode, terms: self.gpu.upload(&terms)? })
     }
 
     /// Starts a kernel with a block for each piece; the table of pieces goes before the arguments.
@@ -216,7 +218,7 @@ impl Arena {
         out: &CudaSlice<u64>,
         w0: &Vector<T>,
         draw: Draw,
-        by: Scaled<'_>,
+        by: DeviceScaled<'_>,
     ) -> Result<(), Fault> {
         let mut arguments = vec![self.gpu.at(w0), self.gpu.at(out)];
         arguments.extend(named(draw));
@@ -233,7 +235,7 @@ impl Arena {
         out: &CudaSlice<u64>,
         w0: &Vector<T>,
         u: Option<&Vector<T>>,
-        by: Scaled<'_>,
+        by: DeviceScaled<'_>,
     ) -> Result<(), Fault> {
         let u = u.map_or(Arg::At(0), |u| self.gpu.at(u));
         let mut arguments = vec![self.gpu.at(w0), self.gpu.at(out), u];
@@ -242,7 +244,7 @@ impl Arena {
     }
 
     /// As kernels take it.
-    pub fn scaled(&self, Scaled { scales, unit }: Scaled<'_>) -> [Arg; 3] {
+    pub fn scaled(&self, DeviceScaled { scales, unit }: DeviceScaled<'_>) -> [Arg; 3] {
         [self.gpu.at(scales), Arg::U32(unit.mode), self.gpu.at(&unit.terms)]
     }
 
@@ -288,7 +290,7 @@ impl Arena {
         &self,
         g: &mut Vector<T>,
         w0: &Vector<T>,
-        unit: &Unit,
+        unit: &DeviceUnit,
     ) -> Result<CudaSlice<f64>, Fault> {
         let terms = self.gpu.at(&unit.terms);
         self.sums::<T>("to_metric", &[self.gpu.at(g), self.gpu.at(w0), Arg::U32(unit.mode), terms])
@@ -406,14 +408,14 @@ pub fn named(draw: Draw) -> [Arg; 3] {
 }
 
 /// The pieces of all slots, slot by slot, and the first of each.
-fn table(slots: &[Slot], offsets: &[usize]) -> (Vec<Piece>, Vec<u32>) {
+fn table(slots: &[Slot], offsets: &[usize]) -> (Vec<DevicePiece>, Vec<u32>) {
     let mut pieces = Vec::new();
     let mut first = vec![0];
     let mut row0 = 0;
     for (i, (slot, offset)) in slots.iter().zip(offsets).enumerate() {
         for place in places(std::slice::from_ref(slot)) {
             debug_assert!(place.data <= PIECE, "a block takes at most one piece");
-            pieces.push(Piece {
+            pieces.push(DevicePiece {
                 offset: (offset + place.start) as u64,
                 len: place.data as u32,
                 slot: i as u32,

@@ -6,7 +6,7 @@
 //! Owns: candle's device, the text of the kernels, pointers. May not touch: what a kernel computes.
 #![allow(unsafe_code)]
 
-use super::gate::Gate;
+use super::upload_permits::UploadPermits;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, LaunchConfig, PushKernelArg, ValidAsZeroBits,
     sys,
@@ -48,7 +48,7 @@ pub struct Gpu {
     cuda: CudaDevice,
     /// An error after which its context answers nothing else.
     lost: AtomicBool,
-    gate: Gate,
+    permits: UploadPermits,
 }
 
 /// An argument of a kernel.
@@ -79,7 +79,7 @@ impl Gpu {
         let cuda = device.as_cuda_device().map_err(|error| unavailable(ordinal, &error))?.clone();
         // SAFETY: everything is launched on one stream, and what `carry.rs` copies on another is complete before it is used.
         unsafe { cuda.disable_event_tracking() };
-        Ok(Self { ordinal, device, cuda, lost: AtomicBool::new(false), gate: Gate::default() })
+        Ok(Self { ordinal, device, cuda, lost: AtomicBool::new(false), permits: UploadPermits::default() })
     }
 
     /// Another stream, for copies.
@@ -147,8 +147,8 @@ impl Gpu {
     }
 
     /// Who may bring snapshots there.
-    pub fn gate(&self) -> &Gate {
-        &self.gate
+    pub fn permits(&self) -> &UploadPermits {
+        &self.permits
     }
 
     /// What an error of candle or the driver means; marks the device where it can no longer be used.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 include!(concat!(env!("OUT_DIR"), "/cuda_symbols.rs"));
 
 /// A library and what its functions answer without it.
-struct Known {
+struct LazyLibrary {
     /// How their names begin.
     prefix: &'static str,
     /// Names of its file, the newest first.
@@ -43,13 +43,13 @@ const fn known(
     files: &'static [&'static str],
     needed: bool,
     answers: [extern "C" fn() -> usize; 2],
-) -> Known {
-    Known { prefix, files, needed, answers, loaded: OnceLock::new() }
+) -> LazyLibrary {
+    LazyLibrary { prefix, files, needed, answers, loaded: OnceLock::new() }
 }
 
 /// The first whose prefix fits is meant. The numbers are no device and not supported; not initialized and not
 /// supported; initialization failed and wrong architecture; internal error.
-static LIBRARIES: [Known; 5] = [
+static LIBRARIES: [LazyLibrary; 5] = [
     known("cublasLt", &["libcublasLt.so.13", "libcublasLt.so.12"], false, [code::<1>, code::<15>]),
     known("cublas", &["libcublas.so.13", "libcublas.so.12"], true, [code::<1>, code::<15>]),
     known("curand", &["libcurand.so.10"], true, [code::<203>, code::<204>]),
@@ -76,7 +76,7 @@ pub fn missing() -> Option<&'static str> {
     needed.find(|library| library.loaded().is_none()).map(|library| library.files[0])
 }
 
-impl Known {
+impl LazyLibrary {
     fn loaded(&self) -> Option<&Library> {
         let first = FOLDERS.get().map_or(&[][..], Vec::as_slice).iter();
         let paths = first.flat_map(|folder| self.files.iter().map(|file| folder.join(file)));
@@ -107,7 +107,7 @@ impl Known {
 /// Finds the function with this number, and notes where it is.
 extern "C" fn resolve(at: usize) -> *const c_void {
     let name = NAMES[at];
-    let begins = |library: &&Known| name.to_bytes().starts_with(library.prefix.as_bytes());
+    let begins = |library: &&LazyLibrary| name.to_bytes().starts_with(library.prefix.as_bytes());
     let library = LIBRARIES.iter().find(begins);
     let address = library.map_or(code::<1> as *const c_void, |library| library.address(name));
     SLOTS[at].store(address as usize, Ordering::Release);
@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_loaded_answers_with_an_error() {
-        static NONE: Known = known("cublas", &["libclino-has-none.so"], true, [code::<1>, code::<15>]);
+        static NONE: LazyLibrary = known("cublas", &["libclino-has-none.so"], true, [code::<1>, code::<15>]);
         assert_eq!(NONE.address(c"cublasCreate_v2"), code::<1> as *const c_void);
         assert_eq!(NONE.address(c"cublasGetStatusName"), text as *const c_void);
     }
 
     #[test]
     fn what_a_library_lacks_answers_that_it_is_not_supported() {
-        static LIBC: Known = known("cu", &["libc.so.6"], true, [code::<100>, code::<801>]);
+        static LIBC: LazyLibrary = known("cu", &["libc.so.6"], true, [code::<100>, code::<801>]);
         assert_eq!(LIBC.address(c"cuNewerThanThisDriver"), code::<801> as *const c_void);
         assert_ne!(LIBC.address(c"strlen"), code::<801> as *const c_void);
     }

@@ -8,7 +8,7 @@
 
 pub mod arena;
 pub mod check;
-pub mod gate;
 pub mod gpu;
 pub mod libraries;
 pub mod rows;
+pub mod upload_permits;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the table of rows and what rows are multiplied with. May not touch: vectors, losses.
 
-use super::arena::{Arena, Piece, Vector, named};
+use super::arena::{Arena, DevicePiece, Vector, named};
 use super::gpu::{Arg, Element, Gpu};
 use crate::device::noise::Draw;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
@@ -23,7 +23,7 @@ const THREADS: usize = 256;
 pub struct Rows<T> {
     gpu: Arc<Gpu>,
     /// Rows, cut where they are long.
-    entries: CudaSlice<Piece>,
+    entries: CudaSlice<DevicePiece>,
     count: usize,
     /// First entry of each row, and their number.
     first: CudaSlice<u32>,
@@ -87,7 +87,7 @@ impl<T: Element> Rows<T> {
 }
 
 /// Every row in entries, and the first entry of each.
-fn table(arena: &Arena) -> (Vec<Piece>, Vec<u32>) {
+fn table(arena: &Arena) -> (Vec<DevicePiece>, Vec<u32>) {
     let mut entries = Vec::new();
     let mut first = vec![0];
     for (i, (slot, offset)) in arena.places().enumerate() {
@@ -95,7 +95,7 @@ fn table(arena: &Arena) -> (Vec<Piece>, Vec<u32>) {
         for row in 0..if columns > 0 { slot.rows } else { 0 } {
             for start in (row * columns..(row + 1) * columns).step_by(ENTRY) {
                 let len = ENTRY.min((row + 1) * columns - start);
-                entries.push(Piece {
+                entries.push(DevicePiece {
                     offset: (offset + start) as u64,
                     len: len as u32,
                     slot: i as u32,

@@ -7,12 +7,12 @@
 //! Owns: one draw and the memory of finished ones. May not touch: which draws a measure wants.
 
 use super::climb::{base_loss, not_for_want_of_a_gradient};
-pub use crate::device::ascent::{Order, Reached, Region, Unit};
+pub use crate::device::ascent::{AscentJob, Reached, Region, StepUnit};
 use crate::device::noise::Purpose;
 use crate::device::norms::Norms;
 use crate::measure::cost::Common;
-use crate::measure::{Cost, Shortfall};
-use crate::scope::{AscentKey, Sample, Scope};
+use crate::measure::{Cost, MeasureError};
+use crate::scope::{AscentKey, AscentResult, MeasureScope};
 use clino_domain::Work;
 
 /// Where the radius comes from.
@@ -36,7 +36,7 @@ pub struct Ascent {
     /// Number of ascent steps.
     pub steps: u32,
     /// Of noise and step.
-    pub unit: Unit,
+    pub unit: StepUnit,
     /// What the radius of the ball is relative to.
     pub radius_of: RadiusOf,
     /// Region of the displacement.
@@ -47,7 +47,7 @@ impl Ascent {
     /// The stable form with the default noise (0.1), step (1.0) and number of steps (1): noise and step are fractions of
     /// the radius, one ball around all parameters.
     pub fn at_radius(alpha: f64) -> Self {
-        let unit = Unit::Radius;
+        let unit = StepUnit::Radius;
         let radius_of = RadiusOf::Global;
         let region = Region::Global;
         Self { alpha, noise: 0.1, step: 1.0, steps: 1, unit, radius_of, region }
@@ -75,9 +75,9 @@ impl Ascent {
         }
     }
 
-    fn order<'a>(&self, draw: u32, radii: &'a [f64]) -> Order<'a> {
+    fn order<'a>(&self, draw: u32, radii: &'a [f64]) -> AscentJob<'a> {
         let Self { noise, step, steps, unit, region, .. } = *self;
-        Order { draw, noise, step, steps, unit, region, radii }
+        AscentJob { draw, noise, step, steps, unit, region, radii }
     }
 
     /// What a draw takes.
@@ -91,7 +91,7 @@ impl Ascent {
         let mut cost = Cost::default().outputs();
         for draw in 0..draws {
             cost = cost.with(Common::Ascent(self.key(draw)), self.work());
-            if self.unit == Unit::Radius {
+            if self.unit == StepUnit::Radius {
                 cost = cost.with(Common::Noise(draw, Purpose::Gauss), Work::of(0.0, 0.0, 1.0));
             }
         }
@@ -100,16 +100,16 @@ impl Ascent {
 }
 
 /// Draws of one ascent, with what they have in common.
-pub struct Drawn {
+pub struct AscentDraws {
     /// Results of all draws, in draw order.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<AscentResult>,
     /// Radius of the ball.
     pub radius: f64,
     /// Loss at w0.
     pub base_loss: f64,
 }
 
-impl Drawn {
+impl AscentDraws {
     /// The rises in draw order.
     pub fn rises(&self) -> Vec<f64> {
         self.samples.iter().map(|sample| sample.rise).collect()
@@ -130,33 +130,37 @@ impl Drawn {
 ///
 /// # Errors
 /// Undefined when the radius is zero, the base loss is not finite, or nothing rises because the gradient is zero.
-pub fn draw(scope: &mut Scope<'_>, ascent: &Ascent, draws: &[u32]) -> Result<Drawn, Shortfall> {
+pub fn draw(
+    scope: &mut MeasureScope<'_>,
+    ascent: &Ascent,
+    draws: &[u32],
+) -> Result<AscentDraws, MeasureError> {
     let base_loss = base_loss(scope)?;
     let weights = scope.landscape.position().norms();
     let radius = ascent.radius(weights);
     let radii = ascent.radii(weights);
     if radius == 0.0 {
-        return Err(Shortfall::Undefined("the radius is zero because all parameters are zero".into()));
+        return Err(MeasureError::Undefined("the radius is zero because all parameters are zero".into()));
     }
-    let known = |k: &u32| scope.memo.ascents.contains_key(&ascent.key(*k));
+    let known = |k: &u32| scope.cache.ascents.contains_key(&ascent.key(*k));
     let missing: Vec<u32> = draws.iter().filter(|k| !known(k)).copied().collect();
     let made = scope.explore(&missing, |point, k| {
         let Reached { loss, displacement } = point.carry_out(&ascent.order(k, &radii))?;
-        Ok(Sample { rise: loss - base_loss, displacement })
+        Ok(AscentResult { rise: loss - base_loss, displacement })
     })?;
-    scope.memo.ascents.extend(missing.iter().map(|k| ascent.key(*k)).zip(made));
-    let samples: Vec<Sample> = draws.iter().map(|k| scope.memo.ascents[&ascent.key(*k)]).collect();
+    scope.cache.ascents.extend(missing.iter().map(|k| ascent.key(*k)).zip(made));
+    let samples: Vec<AscentResult> = draws.iter().map(|k| scope.cache.ascents[&ascent.key(*k)]).collect();
     not_for_want_of_a_gradient(scope, samples.iter().map(|sample| sample.rise))?;
-    Ok(Drawn { samples, radius, base_loss })
+    Ok(AscentDraws { samples, radius, base_loss })
 }
 
 /// The draws of an ascent that this snapshot remembers at other radii, as (alpha, mean rise), by rising radius.
-pub fn remembered(scope: &Scope<'_>, ascent: &Ascent, draws: u32) -> Vec<(f64, f64)> {
+pub fn remembered(scope: &MeasureScope<'_>, ascent: &Ascent, draws: u32) -> Vec<(f64, f64)> {
     let alphas =
-        scope.memo.ascents.keys().filter(|key| key.draw == 0).map(|key| f64::from_bits(key.numbers[0]));
+        scope.cache.ascents.keys().filter(|key| key.draw == 0).map(|key| f64::from_bits(key.numbers[0]));
     let mean = |alpha: f64| {
         let at = Ascent { alpha, ..*ascent };
-        let samples = (0..draws).map(|k| scope.memo.ascents.get(&at.key(k)).map(|sample| sample.rise));
+        let samples = (0..draws).map(|k| scope.cache.ascents.get(&at.key(k)).map(|sample| sample.rise));
         let rises: Option<Vec<f64>> = samples.collect();
         Some((alpha, rises?.iter().sum::<f64>() / f64::from(draws)))
     };

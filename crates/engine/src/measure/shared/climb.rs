@@ -6,25 +6,25 @@
 //! Owns: steps and pulling back. May not touch: which metric and radius a measure wants.
 
 pub use crate::device::ascent::over;
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::norms::Norms;
 use crate::landscape::Point;
-use crate::measure::{Cost, Kind, Parameter, Shortfall};
-use crate::scope::Scope;
+use crate::measure::{Cost, MeasureError, MeasureParameter, ParameterKind};
+use crate::scope::MeasureScope;
 use clino_domain::{Fault, Work};
 
 /// Whether all parameters are one vector or each tensor is its own.
-pub const SCOPE: Parameter = Parameter {
+pub const SCOPE: MeasureParameter = MeasureParameter {
     name: "scope",
     summary: "All parameters as one vector, or each tensor by itself.",
-    kind: Kind::Choice(&["global", "layer"]),
+    kind: ParameterKind::Choice(&["global", "layer"]),
 };
 
 /// The same, and all tensors in one metric.
-pub const SCOPES: Parameter = Parameter {
+pub const SCOPES: MeasureParameter = MeasureParameter {
     name: "scope",
     summary: "Weights scaled and all parameters as one vector, each tensor by itself, or all tensors scaled.",
-    kind: Kind::Choice(&["global", "layer", "all"]),
+    kind: ParameterKind::Choice(&["global", "layer", "all"]),
 };
 
 /// What brings a vector with these norms to the length `size`: as a whole, or each tensor by itself.
@@ -39,34 +39,34 @@ pub fn normalizing(norms: &Norms, size: f64, by_tensor: bool) -> Vec<f64> {
 ///
 /// # Errors
 /// Undefined when it is not finite.
-pub fn base_loss(scope: &mut Scope<'_>) -> Result<f64, Shortfall> {
+pub fn base_loss(scope: &mut MeasureScope<'_>) -> Result<f64, MeasureError> {
     let loss = scope.outputs()?.loss();
     match loss.is_finite() {
         true => Ok(loss),
-        false => Err(Shortfall::Undefined(format!("the loss of the snapshot is {loss}"))),
+        false => Err(MeasureError::Undefined(format!("the loss of the snapshot is {loss}"))),
     }
 }
 
 /// What is told where nothing leads up: 0 would be read as flat.
-pub fn no_gradient(which: &str) -> Shortfall {
+pub fn no_gradient(which: &str) -> MeasureError {
     let reason = format!(
         "{which} is zero, so there is no direction to follow: a saturated softmax or a network that is constant \
         there, not flatness"
     );
-    Shortfall::Undefined(reason)
+    MeasureError::Undefined(reason)
 }
 
 /// Refuses units in which nothing moves.
 ///
 /// # Errors
 /// Undefined when all parameters are zero.
-pub fn some_size(scope: &Scope<'_>) -> Result<(), Shortfall> {
+pub fn some_size(scope: &MeasureScope<'_>) -> Result<(), MeasureError> {
     if scope.landscape.position().norms().global() > 0.0 {
         return Ok(());
     }
     let reason =
         "all parameters are zero, so a step relative to their size moves nothing, which is not flatness";
-    Err(Shortfall::Undefined(reason.into()))
+    Err(MeasureError::Undefined(reason.into()))
 }
 
 /// Refuses a zero that comes of a gradient that is zero.
@@ -74,9 +74,9 @@ pub fn some_size(scope: &Scope<'_>) -> Result<(), Shortfall> {
 /// # Errors
 /// Undefined when the gradient at w0 is zero and `found` has nothing but zeros.
 pub fn not_for_want_of_a_gradient(
-    scope: &mut Scope<'_>,
+    scope: &mut MeasureScope<'_>,
     found: impl IntoIterator<Item = f64>,
-) -> Result<(), Shortfall> {
+) -> Result<(), MeasureError> {
     if found.into_iter().any(|x| x != 0.0) || scope.slope()?.norms.global() != 0.0 {
         return Ok(());
     }
@@ -92,7 +92,12 @@ pub fn step_cost() -> Cost {
 ///
 /// # Errors
 /// Undefined when the base loss is not finite, or the gradient is not or is zero.
-pub fn step(scope: &mut Scope<'_>, metric: Metric, rho: f64, by_tensor: bool) -> Result<f64, Shortfall> {
+pub fn step(
+    scope: &mut MeasureScope<'_>,
+    metric: ParameterMetric,
+    rho: f64,
+    by_tensor: bool,
+) -> Result<f64, MeasureError> {
     let base = base_loss(scope)?;
     finite(scope.slope()?.norms.global())?;
     let rise = scope.walk(|point| {
@@ -108,14 +113,18 @@ pub fn step(scope: &mut Scope<'_>, metric: Metric, rho: f64, by_tensor: bool) ->
 }
 
 /// The gradient, as what it is in a metric.
-fn named(metric: &Metric) -> &'static str {
-    if *metric == Metric::Plain { "the gradient" } else { "T∘g, the gradient scaled by the weights," }
+fn named(metric: &ParameterMetric) -> &'static str {
+    if *metric == ParameterMetric::Plain {
+        "the gradient"
+    } else {
+        "T∘g, the gradient scaled by the weights,"
+    }
 }
 
-fn finite(norm: f64) -> Result<(), Shortfall> {
+fn finite(norm: f64) -> Result<(), MeasureError> {
     match norm.is_finite() {
         true => Ok(()),
-        false => Err(Shortfall::Undefined("the gradient is not finite".into())),
+        false => Err(MeasureError::Undefined("the gradient is not finite".into())),
     }
 }
 
@@ -144,7 +153,7 @@ const LEAST: f64 = 1e-12;
 #[derive(Debug, Clone)]
 pub struct Climb {
     /// Metric in which u is measured.
-    pub metric: Metric,
+    pub metric: ParameterMetric,
     /// Region that u must stay in.
     pub within: Within,
     /// Size of the region, rho.
@@ -167,7 +176,7 @@ impl Climb {
     ///
     /// # Errors
     /// Undefined when a loss on the way is not finite, or the gradient at its beginning is zero.
-    pub fn highest(&self, scope: &mut Scope<'_>) -> Result<f64, Shortfall> {
+    pub fn highest(&self, scope: &mut MeasureScope<'_>) -> Result<f64, MeasureError> {
         let base = base_loss(scope)?;
         scope.slope()?;
         let losses = scope.walk(|point| self.losses(point))?;
@@ -178,7 +187,7 @@ impl Climb {
             None => Ok(losses.into_iter().fold(base, f64::max) - base),
             Some(step) => {
                 let reason = format!("the loss is {} after {} steps", losses[step], step + 1);
-                Err(Shortfall::Undefined(reason))
+                Err(MeasureError::Undefined(reason))
             }
         }
     }

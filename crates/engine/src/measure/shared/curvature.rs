@@ -9,9 +9,9 @@
 //!
 //! Owns: the step, products, and what vectors may take of the memory. May not touch: what is read off them.
 
-use super::super::{Kind, Parameter, Parameters, Shortfall};
+use super::super::{MeasureError, MeasureParameter, MeasureParameters, ParameterKind};
 use crate::device::noise::Purpose;
-use crate::landscape::{Kept, Point, Position};
+use crate::landscape::{Point, Position, VectorId};
 use clino_domain::{Fault, Work};
 
 /// Of a product with a kept vector.
@@ -19,7 +19,7 @@ pub const PRODUCT: Work = Work::of(2.0, 2.0, 5.0);
 
 /// Along what the differences go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Along {
+pub enum DifferenceAlong {
     /// Random vectors.
     Random,
     /// Vectors of Lanczos' iteration.
@@ -29,12 +29,12 @@ pub enum Along {
 }
 
 /// ‖h v‖ of the differences.
-pub fn step(position: &dyn Position, along: Along) -> f64 {
+pub fn step(position: &dyn Position, along: DifferenceAlong) -> f64 {
     let relative = match along {
         _ if position.epsilon() < 1e-10 => 1e-7,
-        Along::Random => 1e-4,
-        Along::Krylov => 3e-5,
-        Along::Top => 1e-5,
+        DifferenceAlong::Random => 1e-4,
+        DifferenceAlong::Krylov => 3e-5,
+        DifferenceAlong::Top => 1e-5,
     };
     let norm = position.norms().global();
     relative * if norm > 0.0 { norm } else { 1.0 }
@@ -44,7 +44,7 @@ pub fn step(position: &dyn Position, along: Along) -> f64 {
 ///
 /// # Errors
 /// `Cancelled` if a stop was requested.
-pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault> {
+pub fn product(point: &mut dyn Point, v: VectorId, step: f64) -> Result<VectorId, Fault> {
     point.go(v, step);
     point.gradient()?;
     let up = point.keep_gradient();
@@ -60,7 +60,7 @@ pub fn product(point: &mut dyn Point, v: Kept, step: f64) -> Result<Kept, Fault>
 ///
 /// # Errors
 /// If the device is lost.
-pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<Kept, Fault> {
+pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<VectorId, Fault> {
     let v = point.keep_noise(draw, purpose)?;
     let norm = point.product(v, v)?.sqrt();
     point.scale(v, super::climb::over(1.0, norm))?;
@@ -68,17 +68,17 @@ pub fn unit_noise(point: &mut dyn Point, draw: u32, purpose: Purpose) -> Result<
 }
 
 /// The most memory of the vectors that a measure of the Hessian keeps.
-pub const MAX_MIB: Parameter = Parameter {
+pub const MAX_MIB: MeasureParameter = MeasureParameter {
     name: "max_mib",
     summary: "Maximum MiB of vectors, each as long as the parameters, that are kept at once.",
-    kind: Kind::Count { default: 4096, least: 1, most: 16_384 },
+    kind: ParameterKind::Count { default: 4096, least: 1, most: 16_384 },
 };
 
 /// Bytes of a MiB.
 const MIB: f64 = (1u64 << 20) as f64;
 
 /// How many vectors of this many bytes there is room for.
-pub fn room(p: &Parameters, bytes: usize) -> u32 {
+pub fn room(p: &MeasureParameters, bytes: usize) -> u32 {
     (f64::from(p.count(MAX_MIB.name)) * MIB / bytes.max(1) as f64) as u32
 }
 
@@ -98,14 +98,14 @@ const MOST_BYTES: f64 = (16u64 << 30) as f64;
 /// Refuses a basis of `vectors` that would take more memory than a daemon should.
 ///
 /// # Errors
-/// [`Shortfall::Unavailable`] with the sum.
-pub fn admit(position: &dyn Position, vectors: u32) -> Result<(), Shortfall> {
+/// [`MeasureError::Unavailable`] with the sum.
+pub fn admit(position: &dyn Position, vectors: u32) -> Result<(), MeasureError> {
     let bytes = vector_bytes(position) as f64 * f64::from(vectors + 3);
     if bytes <= MOST_BYTES {
         return Ok(());
     }
     let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
-    Err(Shortfall::Unavailable(format!(
+    Err(MeasureError::Unavailable(format!(
         "{vectors} vectors of {} parameters take {:.1} GiB, more than {:.0}: use fewer steps",
         position.parameters(),
         gib(bytes),

@@ -5,8 +5,8 @@
 //!
 //! Owns: the parameters of draws and the rule that ends them. May not touch: what a draw is.
 
-use crate::measure::{Kind, Parameter, Parameters, Shortfall};
-use crate::scope::Scope;
+use crate::measure::{MeasureError, MeasureParameter, MeasureParameters, ParameterKind};
+use crate::scope::MeasureScope;
 use clino_domain::{Ended, Estimate, Value, Violation};
 use std::collections::BTreeMap;
 
@@ -18,38 +18,46 @@ const LEAST: u32 = 8;
 const BLOCK: u32 = 4;
 
 /// The number of draws: 0 is until the target.
-pub const fn draws(default: u32) -> Parameter {
+pub const fn draws(default: u32) -> MeasureParameter {
     let summary = "Number of draws; 0: as many as the target needs.";
-    Parameter { name: "draws", summary, kind: Kind::Count { default, least: 0, most: MOST } }
+    MeasureParameter { name: "draws", summary, kind: ParameterKind::Count { default, least: 0, most: MOST } }
 }
 
 /// The target as a number.
-pub const STDERR: Parameter = Parameter {
+pub const STDERR: MeasureParameter = MeasureParameter {
     name: "stderr",
     summary: "Target: standard error of the mean, instead of a number of draws.",
-    kind: Kind::Real { default: 0.0, zero: true, most: 1e12 },
+    kind: ParameterKind::Real { default: 0.0, zero: true, most: 1e12 },
 };
 
 /// The target as a share of the mean.
-pub const fn rel_stderr(default: f64) -> Parameter {
+pub const fn rel_stderr(default: f64) -> MeasureParameter {
     let summary = "Target: standard error relative to the mean, instead of a number of draws.";
-    Parameter { name: "rel_stderr", summary, kind: Kind::Real { default, zero: true, most: 1e6 } }
+    MeasureParameter {
+        name: "rel_stderr",
+        summary,
+        kind: ParameterKind::Real { default, zero: true, most: 1e6 },
+    }
 }
 
 /// The most draws on the way to a target.
-pub const fn max_draws(default: u32) -> Parameter {
+pub const fn max_draws(default: u32) -> MeasureParameter {
     let summary = "Maximum number of draws for a target.";
-    Parameter { name: "max_draws", summary, kind: Kind::Count { default, least: 1, most: MOST } }
+    MeasureParameter {
+        name: "max_draws",
+        summary,
+        kind: ParameterKind::Count { default, least: 1, most: MOST },
+    }
 }
 
 /// The most draws, where nothing is known of how many a target takes.
-pub const MAX_DRAWS: Parameter = max_draws(64);
+pub const MAX_DRAWS: MeasureParameter = max_draws(64);
 
 /// The most seconds on the way to a target.
-pub const MAX_SECONDS: Parameter = Parameter {
+pub const MAX_SECONDS: MeasureParameter = MeasureParameter {
     name: "max_seconds",
     summary: "Maximum seconds for a target; 0: no limit.",
-    kind: Kind::Real { default: 0.0, zero: true, most: 1e9 },
+    kind: ParameterKind::Real { default: 0.0, zero: true, most: 1e9 },
 };
 
 fn number(values: &BTreeMap<String, Value>, name: &str) -> Option<f64> {
@@ -95,10 +103,10 @@ pub struct Made {
 /// # Errors
 /// Those of `make`.
 pub fn make(
-    scope: &mut Scope<'_>,
-    parameters: &Parameters,
-    mut make: impl FnMut(&mut Scope<'_>, &[u32]) -> Result<Vec<f64>, Shortfall>,
-) -> Result<Made, Shortfall> {
+    scope: &mut MeasureScope<'_>,
+    parameters: &MeasureParameters,
+    mut make: impl FnMut(&mut MeasureScope<'_>, &[u32]) -> Result<Vec<f64>, MeasureError>,
+) -> Result<Made, MeasureError> {
     let mut values: Vec<f64> = Vec::new();
     loop {
         match next(parameters, &values, scope.clock) {
@@ -113,7 +121,7 @@ pub fn make(
 /// # Errors
 /// What ended them.
 pub fn next(
-    parameters: &Parameters,
+    parameters: &MeasureParameters,
     values: &[f64],
     clock: &(dyn Fn() -> f64 + Sync),
 ) -> Result<Vec<u32>, Ended> {
@@ -146,7 +154,7 @@ fn stderr(values: &[f64]) -> Option<(f64, f64)> {
 }
 
 /// How many draws are likely: the fixed number, or what a target lets expect.
-pub fn likely(parameters: &Parameters) -> f64 {
+pub fn likely(parameters: &MeasureParameters) -> f64 {
     match parameters.count("draws") {
         0 => f64::from(parameters.count("max_draws")),
         draws => f64::from(draws),

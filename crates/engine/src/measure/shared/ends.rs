@@ -9,7 +9,7 @@ use super::climb::over;
 use super::curvature;
 use super::lanczos::{Lanczos, Ritz};
 use crate::device::noise::Purpose;
-use crate::landscape::{Kept, Point};
+use crate::landscape::{Point, VectorId};
 use clino_domain::Fault;
 
 /// An end within this share of the dominant eigenvalue counts as zero: its residual is held against that share.
@@ -17,7 +17,7 @@ const ZERO: f64 = 1e-3;
 
 /// When an iteration ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct IterationLimits {
     /// Maximum number of products with the Hessian.
     pub iters: u32,
     /// Residual, or change, relative to the value.
@@ -41,7 +41,7 @@ pub struct End {
 
 /// What an iteration found.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Found {
+pub struct FoundEnds {
     /// The greatest eigenvalue; `None` where a gradient is not finite.
     pub top: Option<End>,
     /// Smallest eigenvalue.
@@ -52,7 +52,7 @@ pub struct Found {
     pub settled: bool,
 }
 
-impl Found {
+impl FoundEnds {
     /// The end of the greater magnitude.
     pub fn dominant(&self) -> Option<End> {
         let larger = |a: End, b: End| if b.value.abs() > a.value.abs() { b } else { a };
@@ -112,17 +112,17 @@ impl Basis {
 ///
 /// # Errors
 /// `Cancelled` if a stop was requested.
-pub fn lanczos(point: &mut dyn Point, limits: Limits, basis: Basis) -> Result<Found, Fault> {
+pub fn lanczos(point: &mut dyn Point, limits: IterationLimits, basis: Basis) -> Result<FoundEnds, Fault> {
     let from = curvature::unit_noise(point, 0, Purpose::Gauss)?;
     let mut lanczos = Lanczos::new(point, from, limits.step);
     let mut products = 0;
-    let mut found = Found::default();
+    let mut found = FoundEnds::default();
     let ritz = loop {
         let more = lanczos.advance()?;
         products += 1;
         if !lanczos.seen.is_finite() {
             lanczos.end(&[])?;
-            return Ok(Found { products, ..Found::default() });
+            return Ok(FoundEnds { products, ..FoundEnds::default() });
         }
         let ritz = lanczos.seen.ritz()?;
         let whole = !more || lanczos.size() == limits.parameters;
@@ -141,7 +141,7 @@ pub fn lanczos(point: &mut dyn Point, limits: Limits, basis: Basis) -> Result<Fo
     }
     let finite = ends.iter().all(|end| end.value.is_finite() && end.residual.is_finite());
     let [top, bottom] = [0, 1].map(|i| ends.get(i).copied().filter(|_| finite));
-    Ok(Found { top, bottom, products: products + ends.len() as u32, ..found })
+    Ok(FoundEnds { top, bottom, products: products + ends.len() as u32, ..found })
 }
 
 /// Whether both ends are near enough.
@@ -152,7 +152,7 @@ fn near(ritz: &[Ritz], tol: f64) -> bool {
 }
 
 /// What H says of a vector; gives its room back.
-fn rayleigh(point: &mut dyn Point, v: Kept, step: f64) -> Result<End, Fault> {
+fn rayleigh(point: &mut dyn Point, v: VectorId, step: f64) -> Result<End, Fault> {
     let norm = point.product(v, v)?.sqrt();
     point.scale(v, over(1.0, norm))?;
     let product = curvature::product(point, v, step)?;
@@ -168,7 +168,7 @@ fn rayleigh(point: &mut dyn Point, v: Kept, step: f64) -> Result<End, Fault> {
 ///
 /// # Errors
 /// `Cancelled` if a stop was requested.
-pub fn power(point: &mut dyn Point, limits: Limits) -> Result<Found, Fault> {
+pub fn power(point: &mut dyn Point, limits: IterationLimits) -> Result<FoundEnds, Fault> {
     let first = drive(point, limits, 0.0)?;
     if first.top.is_none_or(|top| top.value >= 0.0) {
         return Ok(first);
@@ -176,14 +176,14 @@ pub fn power(point: &mut dyn Point, limits: Limits) -> Result<Found, Fault> {
     let shift = first.top.map_or(0.0, |bottom| bottom.value);
     let second = drive(point, limits, shift)?;
     let products = first.products + second.products;
-    Ok(Found { top: second.top, bottom: first.top, products, settled: first.settled && second.settled })
+    Ok(FoundEnds { top: second.top, bottom: first.top, products, settled: first.settled && second.settled })
 }
 
 /// As the top: the eigenvalue of H that is farthest from `shift`.
-fn drive(point: &mut dyn Point, limits: Limits, shift: f64) -> Result<Found, Fault> {
+fn drive(point: &mut dyn Point, limits: IterationLimits, shift: f64) -> Result<FoundEnds, Fault> {
     let mut v = curvature::unit_noise(point, 0, Purpose::Gauss)?;
     let mut last = f64::INFINITY;
-    let mut found = Found::default();
+    let mut found = FoundEnds::default();
     while found.products < limits.iters && !found.settled {
         let next = curvature::product(point, v, limits.last)?;
         if shift != 0.0 {

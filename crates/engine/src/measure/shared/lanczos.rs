@@ -7,7 +7,7 @@
 //! Owns: the basis. May not touch: how far it goes, and what is read off it.
 
 use super::curvature;
-use crate::landscape::{Kept, Point};
+use crate::landscape::{Point, VectorId};
 use crate::spectrum;
 use clino_domain::Fault;
 
@@ -17,7 +17,7 @@ const NOTHING: f64 = 1e-12;
 /// H in the basis, whose only elements are a diagonal and those that tie each vector to the next one. After a restart
 /// the first `kept` vectors are Ritz vectors, each tied to the one behind them all.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct Tridiagonal {
     /// Diagonal of the tridiagonal matrix.
     pub diagonal: Vec<f64>,
     /// The ties; the last is that to the residual, whose norm it is.
@@ -36,7 +36,7 @@ pub struct Ritz {
     coordinates: Vec<f64>,
 }
 
-impl Seen {
+impl Tridiagonal {
     /// The elements that tie two vectors of the basis.
     pub fn ties(&self) -> &[f64] {
         &self.beside[..self.diagonal.len().saturating_sub(1)]
@@ -81,18 +81,18 @@ pub struct Lanczos<'p> {
     point: &'p mut dyn Point,
     /// ‖h v‖ of the products' differences.
     step: f64,
-    basis: Vec<Kept>,
+    basis: Vec<VectorId>,
     /// The next vector of the basis, once it is brought to length 1, and its length.
-    next: Kept,
+    next: VectorId,
     length: f64,
     /// H as it is seen.
-    pub seen: Seen,
+    pub seen: Tridiagonal,
 }
 
 impl<'p> Lanczos<'p> {
     /// From a vector of length 1; `step` is that of [`curvature::product`].
-    pub fn new(point: &'p mut dyn Point, from: Kept, step: f64) -> Self {
-        Self { point, step, basis: Vec::new(), next: from, length: 1.0, seen: Seen::default() }
+    pub fn new(point: &'p mut dyn Point, from: VectorId, step: f64) -> Self {
+        Self { point, step, basis: Vec::new(), next: from, length: 1.0, seen: Tridiagonal::default() }
     }
 
     /// Vectors of the basis.
@@ -133,7 +133,7 @@ impl<'p> Lanczos<'p> {
         self.drop_basis();
         self.basis = vectors;
         let tie = |ritz: &&Ritz| self.length * ritz.coordinates.last().copied().unwrap_or(0.0);
-        self.seen = Seen {
+        self.seen = Tridiagonal {
             diagonal: keep.iter().map(|ritz| ritz.value).collect(),
             beside: keep.iter().map(tie).collect(),
             kept: keep.len(),
@@ -141,7 +141,7 @@ impl<'p> Lanczos<'p> {
         Ok(())
     }
 
-    fn vector(&mut self, ritz: &Ritz) -> Result<Kept, Fault> {
+    fn vector(&mut self, ritz: &Ritz) -> Result<VectorId, Fault> {
         let sum = self.point.keep_zeros()?;
         for (q, share) in self.basis.iter().zip(&ritz.coordinates) {
             self.point.combine(sum, 1.0, *q, *share)?;
@@ -150,7 +150,7 @@ impl<'p> Lanczos<'p> {
     }
 
     /// Gives back the room of all but the basis.
-    pub fn into_basis(self) -> Vec<Kept> {
+    pub fn into_basis(self) -> Vec<VectorId> {
         self.point.release(self.next);
         self.basis
     }
@@ -159,7 +159,7 @@ impl<'p> Lanczos<'p> {
     ///
     /// # Errors
     /// If the device is lost.
-    pub fn end(mut self, wanted: &[&Ritz]) -> Result<Vec<Kept>, Fault> {
+    pub fn end(mut self, wanted: &[&Ritz]) -> Result<Vec<VectorId>, Fault> {
         self.point.release(self.next);
         let vectors = wanted.iter().map(|ritz| self.vector(ritz)).collect();
         self.drop_basis();

@@ -9,7 +9,7 @@
 //!
 //! Owns: that mean, and the correction. May not touch: values, which are means of the draws as they are.
 
-use super::ascent::{Ascent, Drawn, Region, Unit};
+use super::ascent::{Ascent, AscentDraws, Region, StepUnit};
 use clino_domain::Interval;
 
 /// Steps of the integral, and how many deviations it goes from the middle.
@@ -36,9 +36,9 @@ fn expected(parameters: usize, noise: f64, step: f64) -> f64 {
 }
 
 /// Of the mean rise of draws. Where more is done than one step in one ball, that of the rises as they are.
-pub fn interval(drawn: &Drawn, ascent: &Ascent, parameters: usize) -> Option<Interval> {
+pub fn interval(drawn: &AscentDraws, ascent: &Ascent, parameters: usize) -> Option<Interval> {
     let rises = drawn.rises();
-    let one_step = ascent.steps == 1 && ascent.unit == Unit::Radius && ascent.region == Region::Global;
+    let one_step = ascent.steps == 1 && ascent.unit == StepUnit::Radius && ascent.region == Region::Global;
     if !one_step || parameters < 3 {
         return Interval::of(&rises);
     }
@@ -54,7 +54,7 @@ pub fn interval(drawn: &Drawn, ascent: &Ascent, parameters: usize) -> Option<Int
 mod tests {
     use super::super::ascent::Ascent;
     use super::*;
-    use crate::scope::Sample;
+    use crate::scope::AscentResult;
 
     #[test]
     fn the_mean_distance_has_its_closed_forms() {
@@ -76,8 +76,8 @@ mod tests {
     #[test]
     fn a_sample_without_the_rare_draws_is_centered_where_they_would_bring_it() {
         let ascent = Ascent::at_radius(0.1);
-        let sample = |reach: f64| Sample { rise: 2.0 * reach, displacement: 0.5 * reach };
-        let drawn = |reaches: &[f64]| Drawn {
+        let sample = |reach: f64| AscentResult { rise: 2.0 * reach, displacement: 0.5 * reach };
+        let drawn = |reaches: &[f64]| AscentDraws {
             samples: reaches.iter().map(|reach| sample(*reach)).collect(),
             radius: 0.5,
             base_loss: 1.0,

@@ -7,7 +7,7 @@ const CENTER_PERCENT: usize = 30;
 
 /// What a step of one point along the directions measures in parameter space: squared lengths and the product.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Metric {
+pub struct StepMetric {
     /// Along the first direction.
     pub first: f64,
     /// Along the second.
@@ -16,7 +16,7 @@ pub struct Metric {
     pub mixed: f64,
 }
 
-impl Metric {
+impl StepMetric {
     fn length(&self, [x, y]: [isize; 2]) -> f64 {
         let x = x as f64;
         let y = y as f64;
@@ -29,7 +29,7 @@ const ALONG: [[isize; 2]; 2] = [[1, 0], [-1, 0]];
 
 /// landscapelaser's score of a square of `points` x `points` losses, or of a line of `points`, and the mean slope per
 /// length in parameter space.
-pub fn of(losses: &[f64], points: usize, metric: Metric) -> [f64; 2] {
+pub fn of(losses: &[f64], points: usize, metric: StepMetric) -> [f64; 2] {
     let ways: &[[isize; 2]] = if losses.len() == points { &ALONG } else { &AROUND };
     let strides = (CENTER_PERCENT * points / 100 / 2).max(1) as isize;
     let middle = (points / 2) as isize;
@@ -94,7 +94,7 @@ mod tests {
             of(
                 &bowl(points),
                 points,
-                Metric { first: spacing * spacing, second: spacing * spacing, mixed: 0.0 },
+                StepMetric { first: spacing * spacing, second: spacing * spacing, mixed: 0.0 },
             )
         };
         for (points, score) in [(11, 0.28), (21, 0.82), (41, 1.43)] {
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_slope_has_its_length() {
         let line: Vec<f64> = (0..11).map(|i| 3.0 * f64::from(i)).collect();
-        let [score, distance] = of(&line, 11, Metric { first: 4.0, second: 0.0, mixed: 0.0 });
+        let [score, distance] = of(&line, 11, StepMetric { first: 4.0, second: 0.0, mixed: 0.0 });
         assert!((score - 3.0).abs() < 1e-12 && (distance - 1.5).abs() < 1e-12);
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: their forward, padding and mask. May not touch: other architectures.
 
 use super::ops::{activate, linear, norm, softmax};
-use super::parameters::Parameters;
+use super::parameters::CandleParameters;
 use crate::device::real::Real;
 use crate::network::batch::{Sequence, Tokens};
 use crate::network::ops::Activation;
@@ -13,7 +13,7 @@ use clino_domain::Fault;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Config {
+struct CandleConfig {
     model_type: String,
     num_hidden_layers: usize,
     num_attention_heads: usize,
@@ -22,7 +22,7 @@ struct Config {
 }
 
 /// A post-LayerNorm encoder with a classifier on the first token.
-pub struct Encoder {
+pub struct CandleEncoder {
     /// First segment of the names.
     prefix: &'static str,
     /// Names of the dense layer and of the classifier behind the encoder.
@@ -33,10 +33,10 @@ pub struct Encoder {
     activation: Activation,
 }
 
-impl Encoder {
+impl CandleEncoder {
     /// From a configuration that the hand-written network took.
     pub fn read(config_json: &str) -> Result<Self, Fault> {
-        let config: Config = parse(config_json, ANY)?;
+        let config: CandleConfig = parse(config_json, ANY)?;
         let (prefix, head) = match config.model_type.as_str() {
             "bert" => ("bert", ["bert.pooler.dense", "classifier"]),
             _ => ("roberta", ["classifier.dense", "classifier.out_proj"]),
@@ -52,7 +52,7 @@ impl Encoder {
     }
 
     /// Logits [examples, classes].
-    pub fn logits(&self, parameters: &Parameters, tokens: &Rectangle) -> Candle<Tensor> {
+    pub fn logits(&self, parameters: &CandleParameters, tokens: &Rectangle) -> Candle<Tensor> {
         let mask = &tokens.mask;
         let rows = mask.dim(0)?;
         let longest = mask.dim(3)?;
@@ -68,7 +68,7 @@ impl Encoder {
     }
 
     /// [examples * longest, hidden].
-    fn embed(&self, parameters: &Parameters, tokens: &Rectangle) -> Candle<Tensor> {
+    fn embed(&self, parameters: &CandleParameters, tokens: &Rectangle) -> Candle<Tensor> {
         let name = format!("{}.embeddings", self.prefix);
         let look_up = |table: &str, of: &Tensor| {
             parameters.get(&format!("{name}.{table}_embeddings.weight"))?.index_select(of, 0)
@@ -80,7 +80,7 @@ impl Encoder {
     }
 
     /// `x` [examples * longest, hidden] through one encoder layer.
-    fn layer(&self, parameters: &Parameters, name: &str, x: &Tensor, mask: &Tensor) -> Candle<Tensor> {
+    fn layer(&self, parameters: &CandleParameters, name: &str, x: &Tensor, mask: &Tensor) -> Candle<Tensor> {
         let pair = |part: &str| parameters.pair(&format!("{name}.{part}"));
         let context = self.attend(parameters, &format!("{name}.attention.self"), x, mask)?;
         let attended = (linear(&context, pair("attention.output.dense")?)? + x)?;
@@ -91,7 +91,7 @@ impl Encoder {
     }
 
     /// Context [examples * longest, hidden] of all heads; `mask` [examples, 1, 1, longest] is added to the scores.
-    fn attend(&self, parameters: &Parameters, name: &str, x: &Tensor, mask: &Tensor) -> Candle<Tensor> {
+    fn attend(&self, parameters: &CandleParameters, name: &str, x: &Tensor, mask: &Tensor) -> Candle<Tensor> {
         let rows = mask.dim(0)?;
         let longest = mask.dim(3)?;
         let width = x.dim(1)? / self.heads;
@@ -122,7 +122,7 @@ pub struct Rectangle {
 
 impl Rectangle {
     /// Pads a batch and brings it to the device.
-    pub fn new(parameters: &Parameters, tokens: &Tokens) -> Candle<Self> {
+    pub fn new(parameters: &CandleParameters, tokens: &Tokens) -> Candle<Self> {
         let rows = tokens.sequences.len();
         let longest = tokens.sequences.iter().map(|sequence| sequence.len).max().unwrap_or(0);
         let places = || tokens.sequences.iter().flat_map(|s| (0..longest).map(move |column| (s, column)));

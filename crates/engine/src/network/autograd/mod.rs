@@ -19,36 +19,36 @@ use super::{Network, Pass, Product};
 use crate::device::real::Real;
 use candle_core::{Result as Candle, Tensor, WithDType};
 use clino_domain::{Fault, ProbeGroup};
-use encoder::{Encoder, Rectangle};
-use mlp::Mlp;
-pub use parameters::Parameters;
+use encoder::{CandleEncoder, Rectangle};
+use mlp::CandleMlp;
+pub use parameters::CandleParameters;
 use std::sync::Arc;
 
 /// The arithmetic of one architecture.
-pub enum Model {
+pub enum CandleModel {
     /// Fully connected.
-    Mlp(Mlp),
+    Mlp(CandleMlp),
     /// The BERT family.
-    Encoder(Encoder),
+    Encoder(CandleEncoder),
 }
 
 /// A batch as candle reads it, on the device of the parameters.
-pub enum Prepared {
+pub enum CandleBatch {
     /// Features [examples, inputs].
     Features(Tensor),
     /// Padded tokens.
     Tokens(Rectangle),
 }
 
-impl Model {
+impl CandleModel {
     /// The arithmetic of a model type, from a configuration that its hand-written network took.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] for an architecture that is not written in candle.
     pub fn read(model_type: &str, config_json: &str) -> Result<Self, Fault> {
         match model_type {
-            "mlp" => Ok(Self::Mlp(Mlp::read(config_json)?)),
-            "bert" | "roberta" | "xlm-roberta" => Ok(Self::Encoder(Encoder::read(config_json)?)),
+            "mlp" => Ok(Self::Mlp(CandleMlp::read(config_json)?)),
+            "bert" | "roberta" | "xlm-roberta" => Ok(Self::Encoder(CandleEncoder::read(config_json)?)),
             other => {
                 let found = clino_domain::text::quoted(other);
                 Err(Fault::invalid(
@@ -60,23 +60,23 @@ impl Model {
     }
 
     /// Brings a batch to the device of the parameters.
-    pub fn prepare(&self, parameters: &Parameters, batch: &Batch) -> Candle<Prepared> {
+    pub fn prepare(&self, parameters: &CandleParameters, batch: &Batch) -> Candle<CandleBatch> {
         match (self, &batch.inputs) {
             (Self::Mlp(mlp), Inputs::Features(features)) => {
-                Ok(Prepared::Features(mlp.prepare(parameters, features)?))
+                Ok(CandleBatch::Features(mlp.prepare(parameters, features)?))
             }
             (Self::Encoder(_), Inputs::Tokens(tokens)) => {
-                Ok(Prepared::Tokens(Rectangle::new(parameters, tokens)?))
+                Ok(CandleBatch::Tokens(Rectangle::new(parameters, tokens)?))
             }
             _ => candle_core::bail!("the batch was cut by another network"),
         }
     }
 
     /// Logits [examples, classes].
-    pub fn logits(&self, parameters: &Parameters, batch: &Prepared) -> Candle<Tensor> {
+    pub fn logits(&self, parameters: &CandleParameters, batch: &CandleBatch) -> Candle<Tensor> {
         match (self, batch) {
-            (Self::Mlp(mlp), Prepared::Features(features)) => mlp.logits(parameters, features),
-            (Self::Encoder(encoder), Prepared::Tokens(tokens)) => encoder.logits(parameters, tokens),
+            (Self::Mlp(mlp), CandleBatch::Features(features)) => mlp.logits(parameters, features),
+            (Self::Encoder(encoder), CandleBatch::Tokens(tokens)) => encoder.logits(parameters, tokens),
             _ => candle_core::bail!("the batch was prepared by another network"),
         }
     }
@@ -88,14 +88,14 @@ impl Model {
 /// Those of [`super::build`].
 pub fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
     let (network, model_type) = super::build(config_json)?;
-    let model = Arc::new(Model::read(&model_type, config_json)?);
+    let model = Arc::new(CandleModel::read(&model_type, config_json)?);
     Ok(Arc::new(Autograd { network, model }))
 }
 
 struct Autograd {
     /// The hand-written network: whatever is not arithmetic is its answer.
     network: Arc<dyn Network>,
-    model: Arc<Model>,
+    model: Arc<CandleModel>,
 }
 
 impl Autograd {
@@ -141,10 +141,10 @@ impl Network for Autograd {
 }
 
 struct AutogradPass<T> {
-    model: Arc<Model>,
+    model: Arc<CandleModel>,
     layout: Arc<ParameterLayout>,
     /// The last forward with `keep`: its variables and its logits [examples, classes], which hold the graph.
-    kept: Option<(Parameters, Tensor)>,
+    kept: Option<(CandleParameters, Tensor)>,
     logits: Vec<T>,
 }
 
@@ -157,7 +157,7 @@ impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
         let batch = &join(batches);
         // The graph before goes first: two of them would be the peak of memory.
         self.kept = None;
-        let parameters = sound(Parameters::new(&self.layout, w, keep));
+        let parameters = sound(CandleParameters::new(&self.layout, w, keep));
         let batch = sound(self.model.prepare(&parameters, batch));
         let logits = sound(self.model.logits(&parameters, &batch));
         self.logits = sound(values(&logits));

@@ -9,13 +9,13 @@ use clino_domain::Layout;
 use std::collections::HashMap;
 
 /// The parameters of one forward.
-pub struct Parameters {
+pub struct CandleParameters {
     tensors: HashMap<String, Tensor>,
     dtype: DType,
     device: Device,
 }
 
-impl Parameters {
+impl CandleParameters {
     /// Copies them out of the arena `w`; with `keep` as variables, so that candle records what is done with them.
     pub fn new<T: WithDType>(layout: &ParameterLayout, w: &[T], keep: bool) -> Result<Self> {
         let mut tensors = HashMap::new();

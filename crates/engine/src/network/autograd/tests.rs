@@ -43,7 +43,7 @@ impl Noise {
 }
 
 /// Both networks of one configuration, and what they are asked.
-struct Case {
+struct NetworkCase {
     networks: [Arc<dyn Network>; 2],
     w: Vec<f64>,
     batches: Vec<Batch>,
@@ -51,7 +51,7 @@ struct Case {
     d_logits: Vec<Vec<f64>>,
 }
 
-impl Case {
+impl NetworkCase {
     fn new(config: &Value, batches: Vec<Batch>, noise: &mut Noise) -> Self {
         let text = config.to_string();
         let networks = [crate::network::build(&text).unwrap().0, build(&text).unwrap()];
@@ -166,7 +166,7 @@ impl Sizes {
         self.activation == "relu" || self.heads * self.head < 8
     }
 
-    fn case(&self, seed: u64) -> Case {
+    fn case(&self, seed: u64) -> NetworkCase {
         let noise = &mut Noise::new(seed);
         let rows = self.masks.len();
         let width = self.width;
@@ -176,7 +176,7 @@ impl Sizes {
         let types = tokens(TYPES);
         let positions = tokens(POSITIONS);
         let batches = TokenTable { width, ids, mask, types, positions }.cut(&vec![0; rows], 1024);
-        Case::new(&self.config(), batches, noise)
+        NetworkCase::new(&self.config(), batches, noise)
     }
 }
 
@@ -202,22 +202,22 @@ fn encoders() -> impl Strategy<Value = Sizes> {
     )
 }
 
-fn mlp(sizes: &[usize], activation: &str, rows: usize, seed: u64) -> Case {
+fn mlp(sizes: &[usize], activation: &str, rows: usize, seed: u64) -> NetworkCase {
     let noise = &mut Noise::new(seed);
     let config = json!({"model_type": "mlp", "sizes": sizes, "hidden_act": activation});
     let batches = cut_features(&noise.take(rows * sizes[0]), sizes[0], &vec![0; rows]);
-    Case::new(&config, batches, noise)
+    NetworkCase::new(&config, batches, noise)
 }
 
 /// The largest differences seen so far: f32 logits, f32 gradient, f64 logits, f64 gradient.
 #[derive(Default)]
-struct Seen(Cell<[f64; 4]>);
+struct LargestDifferences(Cell<[f64; 4]>);
 
-impl Seen {
+impl LargestDifferences {
     const OF: [&str; 4] = ["f32 logits", "f32 gradients", "f64 logits", "f64 gradients"];
 
     /// `delicate`: rounding to f32 may move the gradient by more than the bound, so that only f64 is held to it.
-    fn hold(&self, case: &Case, delicate: bool) -> Result<(), TestCaseError> {
+    fn hold(&self, case: &NetworkCase, delicate: bool) -> Result<(), TestCaseError> {
         let [narrow, wide] = [case.differences::<f32>(), case.differences::<f64>()];
         let found = [narrow[0], if delicate { 0.0 } else { narrow[1] }, wide[0], wide[1]];
         for (at, bound) in [NARROW, NARROW, WIDE, WIDE].into_iter().enumerate() {
@@ -241,7 +241,7 @@ fn runner() -> TestRunner {
 
 #[test]
 fn encoders_agree_with_candle() {
-    let seen = Seen::default();
+    let seen = LargestDifferences::default();
     let run = |(sizes, seed): (Sizes, u64)| seen.hold(&sizes.case(seed), sizes.delicate());
     runner().run(&(encoders(), any::<u64>()), run).unwrap();
     seen.print("encoders");
@@ -249,7 +249,7 @@ fn encoders_agree_with_candle() {
 
 #[test]
 fn mlps_agree_with_candle() {
-    let seen = Seen::default();
+    let seen = LargestDifferences::default();
     let sizes = (prop::collection::vec(1usize..40, 1..5), 2usize..40)
         .prop_map(|(widths, classes)| [widths, vec![classes]].concat());
     let models = (sizes, prop::sample::select(ACTIVATIONS.to_vec()), 1usize..300, any::<u64>());
@@ -267,7 +267,7 @@ fn fixed(model_type: &'static str, activation: &'static str) -> Sizes {
 
 #[test]
 fn f32_agrees_with_relu_away_from_its_kink() {
-    let seen = Seen::default();
+    let seen = LargestDifferences::default();
     seen.hold(&fixed("bert", "relu").case(1), false).unwrap();
     seen.hold(&mlp(&[7, 9, 4], "relu", 20, 1), false).unwrap();
     seen.print("ReLU");
@@ -315,7 +315,7 @@ fn rows_without_a_token_get_the_gradient_through_their_mask() {
     tokens.sequences[0].len = short;
     tokens.sequences[0].masked.truncate(short);
     tokens.sequences[1].start = short;
-    Seen::default().hold(&case, false).unwrap();
+    LargestDifferences::default().hold(&case, false).unwrap();
     let query = case.networks[0].layout().offset("bert.encoder.layer.1.attention.self.query.weight");
     case.batches[0] = Batch { inputs: Inputs::Tokens(alone(&case.batches[0], short)), labels: vec![0] };
     case.d_logits[0].truncate(3);

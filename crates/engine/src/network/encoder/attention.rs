@@ -3,7 +3,7 @@
 //! Owns: scores, softmax and context, forward and backward. May not touch: parameters.
 
 use super::shape::Shape;
-use crate::device::gemm::{How, View, ViewMut, multiply};
+use crate::device::gemm::{How, MatrixView, MatrixViewMut, multiply};
 use crate::device::real::Real;
 use crate::network::batch::{Sequence, Tokens};
 use crate::network::ops::{softmax, softmax_back};
@@ -64,10 +64,10 @@ impl<'a> Attention<'a> {
     }
 
     /// Queries [asking, width], keys and values [len, width].
-    fn views<'d, T: Real>(&self, qkv: &'d [T], head: &Head) -> [View<'d, T>; 3] {
+    fn views<'d, T: Real>(&self, qkv: &'d [T], head: &Head) -> [MatrixView<'d, T>; 3] {
         let h = self.hidden;
         let width = self.width();
-        let part = |i: usize, rows| View::rows(&qkv[head.qkv + i * h..], (rows, width), 3 * h);
+        let part = |i: usize, rows| MatrixView::rows(&qkv[head.qkv + i * h..], (rows, width), 3 * h);
         [part(0, head.asking), part(1, head.len), part(2, head.len)]
     }
 
@@ -82,13 +82,13 @@ impl<'a> Attention<'a> {
                 let (table, rest) = std::mem::take(&mut tables).split_at_mut(shape.0 * shape.1);
                 tables = rest;
                 let [q, k, v] = self.views(qkv, &head);
-                multiply(ViewMut::rows(table, shape, head.len), q, k.t(), once(self.scale()));
+                multiply(MatrixViewMut::rows(table, shape, head.len), q, k.t(), once(self.scale()));
                 if !sequence.masked.is_empty() {
                     table.chunks_exact_mut(head.len).for_each(|row| mask(row, sequence));
                 }
                 softmax(table, head.len);
-                let out = ViewMut::rows(&mut context[head.context..], (head.asking, width), h);
-                multiply(out, View::rows(table, shape, head.len), v, once(T::ONE));
+                let out = MatrixViewMut::rows(&mut context[head.context..], (head.asking, width), h);
+                multiply(out, MatrixView::rows(table, shape, head.len), v, once(T::ONE));
             }
         }
     }
@@ -108,14 +108,14 @@ impl<'a> Attention<'a> {
                 let (p, rest) = tables.split_at(shape.0 * shape.1);
                 tables = rest;
                 let [q, k, v] = self.views(qkv, &head);
-                let out = View::rows(&d_context[head.context..], (head.asking, width), h);
+                let out = MatrixView::rows(&d_context[head.context..], (head.asking, width), h);
                 let d_p = sized(scratch, shape.0 * shape.1);
-                multiply(ViewMut::rows(d_p, shape, head.len), out, v.t(), once(T::ONE));
+                multiply(MatrixViewMut::rows(d_p, shape, head.len), out, v.t(), once(T::ONE));
                 softmax_back(d_p, p, head.len);
-                let p = View::rows(p, shape, head.len);
-                let d_p = View::rows(d_p, shape, head.len);
-                let mut part = |i: usize, rows, a: View<'_, T>, b, scale| {
-                    let target = ViewMut::rows(&mut d_qkv[head.qkv + i * h..], (rows, width), 3 * h);
+                let p = MatrixView::rows(p, shape, head.len);
+                let d_p = MatrixView::rows(d_p, shape, head.len);
+                let mut part = |i: usize, rows, a: MatrixView<'_, T>, b, scale| {
+                    let target = MatrixViewMut::rows(&mut d_qkv[head.qkv + i * h..], (rows, width), 3 * h);
                     multiply(target, a, b, once(scale));
                 };
                 part(0, head.asking, d_p, k, self.scale());

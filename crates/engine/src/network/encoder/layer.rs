@@ -7,7 +7,7 @@ use super::attention::Attention;
 use super::shape::{LayerPlaces, Shape};
 use crate::device::real::Real;
 use crate::network::batch::Tokens;
-use crate::network::dense::Share;
+use crate::network::dense::GradientShare;
 use crate::network::ops::{Norm, Normed, add_bias, multiply_by};
 use crate::network::sized;
 
@@ -33,13 +33,13 @@ impl<'a, T: Real> Context<'a, T> {
 
 /// One layer of a stack.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct LayerPosition<'a> {
     pub places: &'a LayerPlaces,
     /// The last layer works out the first token of each sequence only: no other is read from it.
     pub last: bool,
 }
 
-impl Place<'_> {
+impl LayerPosition<'_> {
     /// Rows that the layer gives.
     pub fn rows(&self, tokens: &Tokens) -> usize {
         if self.last { tokens.sequences.len() } else { tokens.ids.len() }
@@ -68,7 +68,7 @@ pub struct Layer<T> {
 
 /// Scratch of the backward pass, shared by all layers.
 #[derive(Default)]
-pub struct Scratch<T> {
+pub struct LayerScratch<T> {
     d_context: Vec<T>,
     /// [tokens, 3 hidden].
     d_qkv: Vec<T>,
@@ -92,7 +92,7 @@ pub struct Counts {
 
 impl<T: Real> Layer<T> {
     /// `input` [tokens, hidden] → `output` [rows, hidden]; keeps what [`Layer::backward`] needs where the context says so.
-    pub fn forward(&mut self, cx: Context<'_, T>, place: Place<'_>, input: &[T], output: &mut [T]) {
+    pub fn forward(&mut self, cx: Context<'_, T>, place: LayerPosition<'_>, input: &[T], output: &mut [T]) {
         let h = cx.shape.hidden;
         let at = place.places;
         let threads = cx.threads;
@@ -125,7 +125,13 @@ impl<T: Real> Layer<T> {
 
     /// `d` goes from the gradient of the output [rows, hidden] to that of the input [tokens, hidden]; what the gradients
     /// of the weights need stays in `normed1`, `normed2` and the scratch.
-    pub fn backward(&mut self, cx: Context<'_, T>, place: Place<'_>, d: &mut Vec<T>, s: &mut Scratch<T>) {
+    pub fn backward(
+        &mut self,
+        cx: Context<'_, T>,
+        place: LayerPosition<'_>,
+        d: &mut Vec<T>,
+        s: &mut LayerScratch<T>,
+    ) {
         let h = cx.shape.hidden;
         let inner = cx.shape.inner;
         let at = place.places;
@@ -164,16 +170,16 @@ impl<T: Real> Layer<T> {
         shape: &Shape,
         counts: Counts,
         input: &'a [T],
-        s: &'a Scratch<T>,
-    ) -> [Share<'a, T>; 4] {
+        s: &'a LayerScratch<T>,
+    ) -> [GradientShare<'a, T>; 4] {
         let Counts { tokens: n, rows } = counts;
         let h = shape.hidden;
         let inner = shape.inner;
         [
-            Share { d: &s.d_qkv[..n * 3 * h], x: &input[..n * h] },
-            Share { d: &self.normed1[..rows * h], x: &self.context[..rows * h] },
-            Share { d: &s.d_inner[..rows * inner], x: &self.x1[..rows * h] },
-            Share { d: &self.normed2[..rows * h], x: &self.inner[..rows * inner] },
+            GradientShare { d: &s.d_qkv[..n * 3 * h], x: &input[..n * h] },
+            GradientShare { d: &self.normed1[..rows * h], x: &self.context[..rows * h] },
+            GradientShare { d: &s.d_inner[..rows * inner], x: &self.x1[..rows * h] },
+            GradientShare { d: &self.normed2[..rows * h], x: &self.inner[..rows * inner] },
         ]
     }
 }

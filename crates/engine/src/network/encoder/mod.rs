@@ -16,7 +16,7 @@ use super::{Architecture, Network, Pass, Product, activation, check_task, classe
 use clino_domain::{Fault, ProbeGroup};
 use pass::EncoderPass;
 use serde::Deserialize;
-use shape::{Family, Shape};
+use shape::{EncoderFamily, Shape};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ const MOST: usize = 1 << 24;
 const MOST_LAYERS: usize = 4096;
 
 #[derive(Deserialize)]
-struct Config {
+struct EncoderConfig {
     model_type: String,
     vocab_size: usize,
     hidden_size: usize,
@@ -67,7 +67,7 @@ fn epsilon() -> f64 {
     1e-12
 }
 
-impl Config {
+impl EncoderConfig {
     fn check(&self) -> Result<(), Fault> {
         let wrong =
             |key: &str, description: String| Err(Fault::invalid(format!("config_json.{key}"), description));
@@ -104,15 +104,15 @@ impl Config {
         check_task(self.problem_type.as_deref())
     }
 
-    fn family(&self) -> Family {
-        if self.model_type == "bert" { Family::Bert } else { Family::Roberta }
+    fn family(&self) -> EncoderFamily {
+        if self.model_type == "bert" { EncoderFamily::Bert } else { EncoderFamily::Roberta }
     }
 
     /// Ids of padding lie below it. RoBERTa counts positions from the padding id on.
     fn most_padding(&self) -> usize {
         match self.family() {
-            Family::Bert => self.vocab_size,
-            Family::Roberta => self.vocab_size.min(self.max_position_embeddings),
+            EncoderFamily::Bert => self.vocab_size,
+            EncoderFamily::Roberta => self.vocab_size.min(self.max_position_embeddings),
         }
     }
 
@@ -141,7 +141,7 @@ impl Config {
 }
 
 fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
-    let shape = parse::<Config>(config_json, EXPECTED)?.shape()?;
+    let shape = parse::<EncoderConfig>(config_json, EXPECTED)?.shape()?;
     let layout = ParameterLayout::new(shape.tensors())?.with(shape.family.habits());
     let places = shape.places(&layout);
     Ok(Arc::new(Encoder { shape: Arc::new(shape), places: Arc::new(places), layout: Arc::new(layout) }))
@@ -162,8 +162,8 @@ impl Encoder {
 
     fn positions(&self, ids: &[u32], width: usize) -> Result<Vec<u32>, Fault> {
         let positions: Vec<u32> = match self.shape.family {
-            Family::Bert => (0..ids.len()).map(|i| (i % width) as u32).collect(),
-            Family::Roberta => {
+            EncoderFamily::Bert => (0..ids.len()).map(|i| (i % width) as u32).collect(),
+            EncoderFamily::Roberta => {
                 ids.chunks(width).flat_map(|row| after_padding(row, self.shape.padding)).collect()
             }
         };

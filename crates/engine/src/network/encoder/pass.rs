@@ -5,11 +5,11 @@
 //!
 //! Owns: workspaces, and what is done side by side. May not touch: how weights were made.
 
-use super::layer::{Context, Counts, Layer, Place, Scratch};
+use super::layer::{Context, Counts, Layer, LayerPosition, LayerScratch};
 use super::shape::{LayerPlaces, Places, Shape};
 use crate::device::real::Real;
 use crate::network::batch::{Batch, Inputs, Tokens};
-use crate::network::dense::{Dense, Gradient, Share, add_gradients, each};
+use crate::network::dense::{Dense, Gradient, GradientShare, add_gradients, each};
 use crate::network::ops::{Normed, add, add_bias};
 use crate::network::{Pass, Product, sized};
 use std::sync::Arc;
@@ -19,12 +19,12 @@ pub struct EncoderPass<T> {
     shape: Arc<Shape>,
     places: Arc<Places>,
     threads: usize,
-    spaces: Vec<Space<T>>,
+    spaces: Vec<EncoderWorkspace<T>>,
     logits: Vec<T>,
 }
 
 /// Activations of one batch. With `keep` every layer has its own; without, all layers share the first's.
-struct Space<T> {
+struct EncoderWorkspace<T> {
     /// Normalized embeddings before gain and shift [tokens, hidden], and 1 / deviation [tokens].
     embedded: (Vec<T>, Vec<T>),
     /// Input of each layer and the output of the last: [tokens, hidden].
@@ -38,7 +38,7 @@ struct Space<T> {
     d_logits: Vec<T>,
     d_pooled: Vec<T>,
     d: Vec<T>,
-    scratch: Scratch<T>,
+    scratch: LayerScratch<T>,
 }
 
 fn tokens(batch: &Batch) -> &Tokens {
@@ -47,8 +47,8 @@ fn tokens(batch: &Batch) -> &Tokens {
 }
 
 /// Layer `i` of the stack.
-fn place(places: &Places, i: usize) -> Place<'_> {
-    Place { places: &places.layers[i], last: i + 1 == places.layers.len() }
+fn place(places: &Places, i: usize) -> LayerPosition<'_> {
+    LayerPosition { places: &places.layers[i], last: i + 1 == places.layers.len() }
 }
 
 /// The matrix products of a forward over `batch`.
@@ -73,7 +73,7 @@ pub fn products(shape: &Shape, places: &Places, batch: &Batch) -> Vec<Product> {
     all
 }
 
-impl<T: Real> Space<T> {
+impl<T: Real> EncoderWorkspace<T> {
     fn new(layers: usize) -> Self {
         let empty = Vec::new;
         Self {
@@ -86,7 +86,7 @@ impl<T: Real> Space<T> {
             d_logits: empty(),
             d_pooled: empty(),
             d: empty(),
-            scratch: Scratch::default(),
+            scratch: LayerScratch::default(),
         }
     }
 
@@ -184,10 +184,10 @@ impl<T: Real> EncoderPass<T> {
         &mut self,
         w: &[T],
         batches: &[&Batch],
-        work: impl Fn(usize, &mut Space<T>, Context<'_, T>) + Sync + Send,
+        work: impl Fn(usize, &mut EncoderWorkspace<T>, Context<'_, T>) + Sync + Send,
     ) {
         while self.spaces.len() < batches.len() {
-            self.spaces.push(Space::new(self.shape.layers));
+            self.spaces.push(EncoderWorkspace::new(self.shape.layers));
         }
         let shape = &*self.shape;
         let threads = self.threads / batches.len().max(1);
@@ -208,7 +208,7 @@ impl<T: Real> EncoderPass<T> {
             add(&mut gradient[norm1..][..norms1.len()], norms1);
             add(&mut gradient[norm2..][..norms1.len()], norms2);
         }
-        let shares: Vec<[Share<'_, T>; 4]> = used()
+        let shares: Vec<[GradientShare<'_, T>; 4]> = used()
             .map(|(space, batch)| {
                 let counts = Counts { tokens: tokens(batch).ids.len(), rows: place.rows(tokens(batch)) };
                 space.layers[i].shares(&self.shape, counts, &space.streams[i], &space.scratch)
@@ -236,10 +236,13 @@ impl<T: Real> EncoderPass<T> {
         let classes = self.shape.classes;
         let used = || self.spaces.iter().zip(batches).map(|(space, batch)| (space, batch.labels.len()));
         let classifier = used()
-            .map(|(space, n)| Share { d: &space.d_logits[..n * classes], x: &space.pooled[..n * h] })
+            .map(|(space, n)| GradientShare { d: &space.d_logits[..n * classes], x: &space.pooled[..n * h] })
             .collect();
         let pooler = used()
-            .map(|(space, n)| Share { d: &space.d_pooled[..n * h], x: &space.streams[space.last][..n * h] })
+            .map(|(space, n)| GradientShare {
+                d: &space.d_pooled[..n * h],
+                x: &space.streams[space.last][..n * h],
+            })
             .collect();
         for (dense, shares) in [(at.classifier, classifier), (at.pooler, pooler)] {
             let target = &mut gradient[dense.range()];

@@ -9,14 +9,14 @@ use crate::network::ops::Activation;
 
 /// Which names and positions the model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum EncoderFamily {
     /// `bert.*`, pooler, positions from 0.
     Bert,
     /// `roberta.*`, dense classifier head, positions after the padding id.
     Roberta,
 }
 
-impl Family {
+impl EncoderFamily {
     /// Padding id when the configuration names none.
     pub fn default_padding(self) -> usize {
         match self {
@@ -64,7 +64,7 @@ impl Family {
 /// Sizes of an encoder.
 #[derive(Debug, Clone)]
 pub struct Shape {
-    pub family: Family,
+    pub family: EncoderFamily,
     pub vocabulary: usize,
     pub hidden: usize,
     pub layers: usize,

@@ -12,7 +12,7 @@ use super::arena::{Arena, Vector};
 use super::gpu::{Element, Gpu};
 use crate::device::check::Check;
 use crate::device::cpu;
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
 use crate::device::slot::Slot;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
@@ -123,9 +123,13 @@ impl<T: Element> Bed<T> {
 }
 
 /// The metrics that perturbations are made in.
-fn metrics(tensors: usize) -> [(&'static str, Metric); 3] {
-    let linear = Metric::linear(0.7, 0.01, tensors);
-    [("plain", Metric::Plain), ("linear", linear), ("root", Metric::Root { slope: 0.3, floor: 1e-3 })]
+fn metrics(tensors: usize) -> [(&'static str, ParameterMetric); 3] {
+    let linear = ParameterMetric::linear(0.7, 0.01, tensors);
+    [
+        ("plain", ParameterMetric::Plain),
+        ("linear", linear),
+        ("root", ParameterMetric::Root { slope: 0.3, floor: 1e-3 }),
+    ]
 }
 
 /// Greatest difference, relative to the larger of the number itself and a thousandth of the largest beside it; not a

@@ -5,9 +5,9 @@
 use super::{Bed, draw, metrics};
 use crate::device::check::Check;
 use crate::device::cpu;
-use crate::device::cuda::arena::{Scaled, named};
+use crate::device::cuda::arena::{DeviceScaled, named};
 use crate::device::cuda::gpu::{Arg, Element, Gpu};
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use clino_domain::Fault;
@@ -41,11 +41,11 @@ fn perturb<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     for (name, metric) in metrics(bed.slots.len()) {
         let mut wanted = bed.zeros();
         let found = bed.arena.vector()?;
-        let by = cpu::Scaled { scales: &bed.scales, metric: &metric };
+        let by = cpu::ScaledVector { scales: &bed.scales, metric: &metric };
         cpu::perturb(&bed.slots, &mut wanted, &bed.host[0], draw(Purpose::Gauss), by);
         let bases = bed.bases(&found)?;
         let unit = bed.arena.unit(&metric)?;
-        let by = Scaled { scales: &bed.scales_there, unit: &unit };
+        let by = DeviceScaled { scales: &bed.scales_there, unit: &unit };
         bed.arena.perturb(&bases, &bed.there[0], draw(Purpose::Gauss), by)?;
         bed.elements(&format!("perturb, {name}"), &found, &wanted)?;
     }
@@ -56,18 +56,18 @@ fn displace<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     for (name, metric) in metrics(bed.slots.len()) {
         let mut wanted = bed.zeros();
         let found = bed.arena.vector()?;
-        let by = cpu::Scaled { scales: &bed.scales, metric: &metric };
+        let by = cpu::ScaledVector { scales: &bed.scales, metric: &metric };
         cpu::displace(&bed.slots, &mut wanted, &bed.host[0], &bed.host[1], by);
         let bases = bed.bases(&found)?;
         let unit = bed.arena.unit(&metric)?;
-        let by = Scaled { scales: &bed.scales_there, unit: &unit };
+        let by = DeviceScaled { scales: &bed.scales_there, unit: &unit };
         bed.arena.displace(&bases, &bed.there[0], Some(&bed.there[1]), by)?;
         bed.elements(&format!("displace, {name}"), &found, &wanted)?;
     }
     let found = bed.arena.vector()?;
-    let unit = bed.arena.unit(&Metric::Plain)?;
+    let unit = bed.arena.unit(&ParameterMetric::Plain)?;
     let bases = bed.bases(&found)?;
-    let by = Scaled { scales: &bed.scales_there, unit: &unit };
+    let by = DeviceScaled { scales: &bed.scales_there, unit: &unit };
     bed.arena.displace(&bases, &bed.there[0], None, by)?;
     let wanted = bed.host[0].clone();
     bed.elements("displace, to w0", &found, &wanted)
@@ -88,9 +88,9 @@ type Round = fn(f32) -> u16;
 pub fn narrow(gpu: &Arc<Gpu>) -> Result<Vec<Check>, Fault> {
     let bed = Bed::<f32>::new(gpu)?;
     let mut wide = bed.zeros();
-    let metric = Metric::linear(0.7, 0.01, bed.slots.len());
+    let metric = ParameterMetric::linear(0.7, 0.01, bed.slots.len());
     let noise = draw(Purpose::Gauss);
-    let by = cpu::Scaled { scales: &bed.scales, metric: &metric };
+    let by = cpu::ScaledVector { scales: &bed.scales, metric: &metric };
     cpu::perturb(&bed.slots, &mut wide, &bed.host[0], noise, by);
     let unit = bed.arena.unit(&metric)?;
     let rounded: [(&str, Round); 2] =
@@ -103,7 +103,7 @@ pub fn narrow(gpu: &Arc<Gpu>) -> Result<Vec<Check>, Fault> {
         let bases = gpu.upload(&bases)?;
         let mut arguments: Vec<Arg> = vec![gpu.at(&bed.there[0]), gpu.at(&bases)];
         arguments.extend(named(noise));
-        arguments.extend(bed.arena.scaled(Scaled { scales: &bed.scales_there, unit: &unit }));
+        arguments.extend(bed.arena.scaled(DeviceScaled { scales: &bed.scales_there, unit: &unit }));
         bed.arena.each(&format!("clino_perturb_{suffix}"), &arguments)?;
         let there = gpu.download(&out)?;
         let equal = bed.arena.places().all(|(slot, offset)| {

@@ -3,10 +3,10 @@
 //! Owns: how many bytes each has to move. May not touch: clocks; the caller passes one.
 
 use crate::device::check::Speed;
-use crate::device::cuda::arena::{Arena, Scaled, Vector, named};
+use crate::device::cuda::arena::{Arena, DeviceScaled, Vector, named};
 use crate::device::cuda::gpu::{Arg, Element, Gpu};
 use crate::device::cuda::rows::Rows;
-use crate::device::metric::Metric;
+use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
 use crate::device::slot::Slot;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
@@ -39,10 +39,10 @@ fn of<T: Element>(gpu: &Arc<Gpu>, elements: usize, clock: &dyn Fn() -> f64) -> R
     let mut x = arena.vector::<T>()?;
     let y = arena.vector::<T>()?;
     let draw = Draw { seed: 1, index: 0, purpose: Purpose::Gauss };
-    let unit = arena.unit(&Metric::Plain)?;
+    let unit = arena.unit(&ParameterMetric::Plain)?;
     let ones = gpu.upload(&[1.0f64])?;
-    let linear = arena.unit(&Metric::linear(1.0, 0.0, 1))?;
-    let by = Scaled { scales: &ones, unit: &unit };
+    let linear = arena.unit(&ParameterMetric::linear(1.0, 0.0, 1))?;
+    let by = DeviceScaled { scales: &ones, unit: &unit };
     let bases = gpu.upload(&[gpu.address(&y)])?;
     let vector = (len * size_of::<T>()) as u64;
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ fn noises<T: Element>(
     arena: &Arena,
     w0: &Vector<T>,
     x: &mut Vector<T>,
-    (draw, by): (Draw, Scaled<'_>),
+    (draw, by): (Draw, DeviceScaled<'_>),
     time: &mut Time<'_>,
 ) -> Result<(), Fault> {
     time("noise", 1, &mut || arena.noise(x, draw))?;

@@ -4,7 +4,7 @@
 //! Owns: their comparisons. May not touch: points, rows.
 
 use super::{Bed, SUMS, draw, metrics};
-use crate::device::ascent::{Order, Region, Unit};
+use crate::device::ascent::{AscentJob, Region, StepUnit};
 use crate::device::cpu;
 use crate::device::cuda::arena::Vector;
 use crate::device::cuda::gpu::{Arg, Element};
@@ -139,9 +139,9 @@ fn steps<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     let norms = Norms { squares };
     let slots = Arg::U32(radii.len() as u32);
     for (name, region) in [("global", Region::Global), ("tensor", Region::Tensor), ("layer", Region::Layer)] {
-        let unit = Unit::Radius;
+        let unit = StepUnit::Radius;
         let radii = radii.as_slice();
-        let order = Order { draw: 0, noise: 0.1, step: 1.0, steps: 1, unit, region, radii };
+        let order = AscentJob { draw: 0, noise: 0.1, step: 1.0, steps: 1, unit, region, radii };
         let out: CudaSlice<f64> = bed.gpu.zeros(radii.len())?;
         let at = [bed.gpu.at(&squares_there), bed.gpu.at(&radii_there)];
         let size = Arg::F64(0.75);
