@@ -438,7 +438,7 @@ async fn row_38_below_the_watermark_uploads_are_refused() {
     let daemon = Daemon::start(&["--reserve", "8EiB"]);
     let status = daemon.clients().await.runs.open_run(open_request("k")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(status.message().contains("bytes are free"), "{status}");
+    assert!(status.message().contains("MiB are free"), "{status}");
 }
 
 fn clino(arguments: &[&str], data: &Path) -> Output {

@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(model.all().unwrap(), [Bytes::from(vec![7; 2]), Bytes::from(vec![9; 2])]);
         shard("2.safetensors", "b", 9).unwrap();
         let fault = TensorFiles::model(directory.path()).unwrap_err();
-        assert!(fault.message.contains("tensors[1].name: found \"b\" again"), "{fault}");
+        assert!(fault.message.contains("tensors[1].name: found \"b\" twice"), "{fault}");
         let folder = TensorFiles::open(directory.path()).unwrap_err();
         assert!(folder.message.ends_with("found a folder, expected a safetensors file"), "{folder}");
     }

@@ -125,8 +125,8 @@ fn beyond_this_machine_is_refused_with_what_is_missing() {
         nothing.contains("--tls-cert") && nothing.contains("--tokens") && nothing.contains("--insecure"),
         "{nothing}"
     );
-    assert!(refused(&tls).contains("missing is authentication of clients (--tokens or --tls-clients);"));
-    assert!(refused(&known).contains("missing is TLS (--tls-cert and --tls-key);"));
+    assert!(refused(&tls).contains("without authentication of clients (--tokens or --tls-clients)"));
+    assert!(refused(&known).contains("without TLS (--tls-cert and --tls-key)"));
 }
 
 #[tokio::test]

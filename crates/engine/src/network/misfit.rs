@@ -85,8 +85,8 @@ impl Misfit<'_> {
                 measured, docs/models.md lists what can"
             ),
             class => format!(
-                "expected the names of {class}: rename the tensors before you send them, or see docs/models.md for \
-                what fits"
+                "expected the names of {class}: rename the tensors before you send them; docs/models.md says what \
+                fits"
             ),
         }
     }
