@@ -56,6 +56,12 @@ class FakeRun:
         ]
 
 
+def say(context: grpc.ServicerContext, code: grpc.StatusCode, sentence: str) -> None:
+    """Abort as the real daemon does: with details, which tell its word from that of a broken connection."""
+    context.set_trailing_metadata((("grpc-status-details-bin", b""),))
+    context.abort(code, sentence)
+
+
 class FakeDaemon:
     """Knobs are plain attributes: set them before or while a client talks."""
 
