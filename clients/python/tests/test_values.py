@@ -103,7 +103,9 @@ def test_a_daemon_that_has_an_initialization_keeps_it(tmp_path: Path, step: int)
     if not again.warnings:
         pytest.skip("this daemon is of before it kept the first initialization, and said so in the receipt")
     assert any("initialization" in warning for warning in again.warnings)
-    assert distances(again)[-1] == (20, pytest.approx(2 * 24**0.5, abs=1e-3))
+    step, distance = distances(again)[-1]
+    assert step == 20
+    assert distance == pytest.approx(2 * 24**0.5, abs=1e-3)
 
 
 # --- what is not compared
