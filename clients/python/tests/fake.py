@@ -56,6 +56,12 @@ class FakeRun:
         ]
 
 
+def say(context: grpc.ServicerContext, code: grpc.StatusCode, sentence: str) -> None:
+    """Abort as the real daemon does: with details, which tell its word from that of a broken connection."""
+    context.set_trailing_metadata((("grpc-status-details-bin", b""),))
+    context.abort(code, sentence)
+
+
 class FakeDaemon:
     """Knobs are plain attributes: set them before or while a client talks."""
 
@@ -70,6 +76,7 @@ class FakeDaemon:
         self.on_chunk: Callable[[int, grpc.ServicerContext], None] = lambda number, context: None
         self.on_open: Callable[[runs_pb2.OpenRunRequest, grpc.ServicerContext], None] = lambda request, context: None
         self.on_get: Callable[[runs_pb2.GetRunRequest, grpc.ServicerContext], None] = lambda request, context: None
+        self.on_close: Callable[[runs_pb2.CloseRunRequest, grpc.ServicerContext], None] = lambda request, context: None
         self.on_watch: Callable[[grpc.ServicerContext], None] = lambda context: None
         # Metadata of every call, by method.
         self.metadata: dict[str, dict[str, str]] = {}
@@ -171,6 +178,7 @@ class FakeDaemon:
         return runs_pb2.PutProbeResponse(digest=digest)
 
     def close_run(self, request: runs_pb2.CloseRunRequest, context: grpc.ServicerContext) -> runs_pb2.CloseRunResponse:
+        self.on_close(request, context)
         run = self._find(request.run_id, context)
         run.closed, run.resumable = True, request.resumable
         self._tell(run, reports_pb2.WatchResponse(closed=reports_pb2.RunClosed()))

@@ -349,7 +349,9 @@ def test_another_refusal_of_an_enforced_run_is_still_trouble(
 
 
 def test_a_token_goes_with_every_call(daemon: FakeDaemon, caplog: pytest.LogCaptureFixture) -> None:
-    with clino.init(CONFIG, probes(100_000), addr=daemon.addr, token="clino_secret\n", policy=RULES) as run:
+    with clino.init(
+        CONFIG, probes(100_000), addr=daemon.addr, token="clino_secret\n", policy=RULES, check=False
+    ) as run:
         run.snapshot(weights(), 0)
         until(lambda: bool(run.readings()))
         daemon.decide("STOP")

@@ -320,7 +320,7 @@ def test_an_error_of_the_loop_is_not_hidden(daemon: FakeDaemon) -> None:
 def test_a_process_ends_in_time_with_or_without_finish(daemon: FakeDaemon, finish: str) -> None:
     code = f"""
 import numpy, clino
-run = clino.init({CONFIG!r}, {{"en": {{"inputs": [[0.0] * 4], "labels": [0]}}}}, addr={daemon.addr!r})
+run = clino.init({CONFIG!r}, {{"en": {{"inputs": [[0.0] * 4], "labels": [0]}}}}, addr={daemon.addr!r}, check=False)
 run.snapshot({{"w": numpy.ones(3)}}, 0)
 {finish}
 """

@@ -168,7 +168,7 @@ def test_a_daemon_without_room_is_not_called_away(daemon: FakeDaemon, caplog: py
     daemon.on_open = lambda request, context: context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, full)
     run = begin(daemon.addr)
     run.snapshot(weights(), 0)
-    until(lambda: run.status == "away")
+    until(lambda: run.status == "refusing")
     assert not run.finish()
     assert run.error == f"the daemon at {daemon.addr} accepts nothing now: {full}"
     assert warnings(caplog)[0] == f"clino: {run.error}; training goes on, and clino keeps trying"

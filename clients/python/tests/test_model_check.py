@@ -410,7 +410,7 @@ def test_evaluations_take_a_small_share_of_the_time() -> None:
 
 
 def test_a_daemon_that_does_not_answer_is_asked_three_times(daemon: FakeDaemon) -> None:
-    with begin(daemon.addr, delivery="every") as run:
+    with begin(daemon.addr, delivery="every", check=True) as run:
         for step in range(6):
             run._checker._seconds = 0.0
             run.snapshot(nn.Linear(4, 3), step)
@@ -424,7 +424,7 @@ def test_only_modules_are_asked_and_only_where_that_is_wanted(
     module = nn.Linear(4, 3)
 
     def sent(model: Any, **options: Any) -> bool:
-        with begin(daemon.addr, **options) as run:
+        with begin(daemon.addr, **{"check": None, **options}) as run:
             run.snapshot(model, 1)
             until(lambda: run.stats.sent == 1)
         return bool(list(daemon.runs.values())[-1].received[-1].begin.HasField("model_check"))

@@ -61,13 +61,13 @@ def test_snapshots_of_two_processes_are_two(daemon: FakeDaemon) -> None:
     assert [attempt for _, attempt, _ in steps(daemon)] == [1, 2], "not taken for a repeated upload"
 
 
-def test_what_was_trained_already_is_no_initialization(daemon: FakeDaemon) -> None:
+def test_whether_it_has_an_initialization_is_for_the_daemon_to_know(daemon: FakeDaemon) -> None:
     for step in (0, 20):
         run = begin(daemon.addr, resume="k", delivery="every")
         run.snapshot(weights(), step, init=True)
         run.snapshot(weights(), step + 5)
         assert run.finish()
-    assert steps(daemon) == [(0, 1, True), (5, 1, False), (20, 1, False), (25, 1, False)]
+    assert steps(daemon) == [(0, 1, True), (5, 1, False), (20, 1, True), (25, 1, False)]
 
 
 def test_a_run_that_was_closed_for_good_is_a_clear_answer(daemon: FakeDaemon, caplog: pytest.LogCaptureFixture) -> None:

@@ -49,7 +49,13 @@ def test_what_the_daemon_remarked_stays_when_the_run_is_opened_again(daemon: Fak
     run.snapshot(weights(), 1)
     until(lambda: bool(daemon.runs) and len(daemon.run.received) == 2)
     assert run.finish()
-    assert run.warnings == (SAME_NAME, "another")
+    assert run.warnings[:2] == (SAME_NAME, "another")
+    gone = (
+        f"the daemon at {daemon.addr} did not know the run any more, and it began anew: the readings from before are "
+    )
+    assert run.warnings[2:] == (
+        f"{gone}not there any more, only in run.readings(); `clino serve --data DIR` keeps them",
+    )
 
 
 def test_what_was_made_or_left_out_of_a_probe_is_kept(daemon: FakeDaemon) -> None:
@@ -70,13 +76,16 @@ def test_a_model_that_is_not_compared_is_kept_and_no_error(
             return super().forward(inputs) * mask
 
     model = Two(4, 3)
-    run = begin(daemon.addr, strict=True)
+    run = begin(daemon.addr, strict=True, check=True)
     for step in (0, 1):
         run.snapshot(model, step)
     assert run.finish()
     (warning,) = run.warnings
     assert warning.startswith(f"{UNCOMPARED}TypeError: ")
-    assert "missing 1 required positional argument: 'mask'; readings are of what the configuration says" in warning
+    assert (
+        "missing 1 required positional argument: 'mask'; readings are of the model that the configuration describes"
+        in warning
+    )
     assert logged(caplog) == run.warnings
     assert run.error is None
 

@@ -15,6 +15,7 @@ takes from there and speaks through `_link` and `_daemon`; `_watcher` writes wha
 trainers of others. `clino.v1` holds the messages of the protocol.
 """
 
+from clino import _quiet as _quiet  # before anything imports grpc
 from clino._access import VERSION
 from clino._decisions import Decision, Overridden, Snapshot, Staleness
 from clino._init import init

@@ -134,3 +134,13 @@ def check_names(function: str, given: Iterable[str], known: Iterable[str], more:
             near = get_close_matches(name, [*known, *more], 1)
             advice = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(known)}"
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}: {advice}")
+
+
+def begun_of(step: object, attempt: object, kind: object, init: object) -> snapshots_pb2.BeginSnapshot:
+    """What is said of a snapshot, checked."""
+    return snapshots_pb2.BeginSnapshot(
+        step=whole("step", step, MOST_64, STEP_ADVICE),
+        attempt=whole("attempt", attempt, MOST_32, ATTEMPT_ADVICE),
+        kind=kind_of(kind),
+        initialization=flag("init", init),
+    )

@@ -25,6 +25,9 @@ CHUNK = 1 << 20
 # Of what grpc says where nobody listens, the end is what the system said; the address stands beside it anyway.
 _UNCONNECTED = re.compile(r"(?:connect failed:.* error|Failed to connect to remote host): (\w[^:]*)$")
 
+# What the daemon sends with every refusal, such as when to try again.
+_DETAILS = "grpc-status-details-bin"
+
 Answer = TypeVar("Answer", bound=Message, covariant=True)
 Reply = TypeVar("Reply", bound=Message)
 
@@ -101,6 +104,13 @@ def trouble(error: grpc.RpcError) -> Trouble:
     if isinstance(error, Cancelled):
         return Trouble.LOST  # the other thread noticed, or all is over
     return _TROUBLE.get(error.code(), Trouble.REFUSED)
+
+
+def answered(error: grpc.RpcError) -> bool:
+    """Whether it was the daemon that said so, and not this side that did not reach it."""
+    # Not by the method of this name, which waits forever where this side gave the call up.
+    trailing = getattr(getattr(error, "_state", None), "trailing_metadata", None)
+    return any(key == _DETAILS for key, _ in trailing or ())
 
 
 def describe(error: grpc.RpcError) -> str:

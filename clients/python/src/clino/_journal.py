@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clino._decisions import Staleness
@@ -19,17 +20,22 @@ CAPACITY = 65_536
 # Snapshots that may be measured without an answer to what was asked with them.
 PATIENCE = 3
 
+
 Ref = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Counts of snapshots: with a reading, skipped by the daemon, measured without any reading, and why the first."""
+    """Counts of snapshots: with a reading, skipped by the daemon, measured without any reading, and why the first.
+
+    `valueless` is how many of those with a reading have none with a value.
+    """
 
     measured: int
     skipped: int
     unmeasured: int
     reason: str | None
+    valueless: int = 0
 
 
 class Journal:
@@ -48,6 +54,10 @@ class Journal:
         self._skipped: set[Ref] = set()
         self._unmeasured: dict[Ref, str] = {}
         self._measured_any: set[Ref] = set()
+        # Which have a value, and why others have none; and those that were measured without being noted as sent.
+        self._valued: set[Ref] = set()
+        self._valueless: dict[Ref, str] = {}
+        self._strays: set[Ref] = set()
         # Steps of the newest snapshots that the daemon has and has measured.
         self._received_step: int | None = None
         self._measured_step = 0
@@ -73,8 +83,8 @@ class Journal:
         """Whether the trainer's model is not what its configuration says."""
         return self.checked is not None and not self.checked.agrees
 
-    def add(self, event: Event) -> None:
-        """Append an event that the daemon told."""
+    def add(self, event: Event, mine: bool = True) -> None:
+        """Append an event that the daemon told; `mine` where it may be of a snapshot that this process sent."""
         with self._changed:
             self._events.append(event)
             self._count += 1
@@ -86,6 +96,8 @@ class Journal:
                 self._measured_step = event.step
                 self._unanswered += event.step in self._asked
                 self._finished.add((event.step, event.attempt))
+                if mine and (event.step, event.attempt) not in self._sent:
+                    self._strays.add((event.step, event.attempt))
             elif isinstance(event, SnapshotSkipped):
                 self._skipped.add((event.step, event.attempt))
             elif isinstance(event, Reading):
@@ -97,6 +109,7 @@ class Journal:
         with self._changed:
             self._received_step = ref[0]
             self._sent.add(ref)
+            self._strays.discard(ref)
             if ref in self._early:
                 self._early.discard(ref)
             else:
@@ -128,13 +141,27 @@ class Journal:
         with self._changed:
             return [event for event in self._events if isinstance(event, Reading)]
 
-    def outcome(self) -> Outcome:
-        """What became of the snapshots that this process sent."""
+    def strays(self) -> frozenset[Ref]:
+        """Snapshots that were measured here and have no receipt."""
         with self._changed:
-            measured = self._sent & self._finished & self._measured_any
-            reasons = [self._unmeasured[ref] for ref in sorted(self._sent & self._finished) if ref in self._unmeasured]
-            without = len(self._sent & self._finished) - len(measured)
-            return Outcome(len(measured), len(self._sent & self._skipped), without, reasons[0] if reasons else None)
+            return frozenset(self._strays)
+
+    def without_value(self, ref: Ref) -> str | None:
+        """Why a snapshot that is measured has no value at all; None where it has one, or lacks what comes later."""
+        with self._changed:
+            return None if ref in self._valued else self._valueless.get(ref)
+
+    def outcome(self, adopted: Iterable[Ref] = ()) -> Outcome:
+        """What became of the snapshots that this process sent; `adopted` are those among them without a receipt."""
+        with self._changed:
+            sent = self._sent.union(adopted)
+            finished = sent & self._finished
+            measured = finished & self._measured_any
+            reasons = [self._unmeasured[ref] for ref in sorted(finished) if ref in self._unmeasured]
+            empty = sorted(measured - self._valued)
+            reasons += [self._valueless[ref] for ref in empty if ref in self._valueless]
+            skipped, without = len(sent & self._skipped - finished), len(finished) - len(measured)
+            return Outcome(len(measured), skipped, without, reasons[0] if reasons else None, len(empty))
 
     def wait_settled(self, deadline: float) -> bool:
         """Wait until every snapshot that the daemon received is measured or skipped."""
@@ -156,6 +183,10 @@ class Journal:
             self._measured_any.add(ref)
         elif reading.reason is not None:
             self._unmeasured.setdefault(ref, reading.reason)
+        if reading.outcome == "measured":
+            self._valued.add(ref)
+        elif reading.outcome in ("undefined", "failed") and reading.reason is not None:
+            self._valueless.setdefault(ref, reading.reason)
 
     def _settle(self, ref: Ref) -> None:
         if ref in self._owed:

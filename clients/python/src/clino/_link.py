@@ -12,7 +12,7 @@ from typing import Protocol
 
 import grpc
 
-from clino._daemon import Answer, Cancelled, Daemon, Expired, Pending, describe
+from clino._daemon import Answer, Cancelled, Daemon, Expired, Pending, Trouble, answered, describe, trouble
 from clino._decisions import Decision, decision_of
 from clino._fields import named
 from clino._request import INLINE
@@ -52,7 +52,9 @@ class Link:
         self.warnings: tuple[str, ...] = ()
         # Whether this process went on with a run of another.
         self.resumed = False
-        self._opened = False
+        # Whether the run was ever open; and how often a daemon that did not know it any more made it anew.
+        self.opened = False
+        self.made_anew = 0
         self.verdict = Verdict()
         self.stopped = False
 
@@ -71,10 +73,12 @@ class Link:
 
     def absence(self, error: grpc.RpcError) -> str:
         """Say why the daemon was not reached, and what to do."""
-        if error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED):
+        if refuses(error):
             return f"the daemon at {self.address} accepts nothing now: {self.describe(error)}"
-        advice = "start one with `clino serve`, or give another address with addr= or CLINO_ADDR"
-        return f"no daemon at {self.address} ({self.describe(error)}): {advice}"
+        other = "or give another address with addr= or CLINO_ADDR"
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"the daemon at {self.address} does not answer: look whether `clino serve` runs there, {other}"
+        return f"no daemon at {self.address} ({self.describe(error)}): start one with `clino serve`, {other}"
 
     @property
     def run_id(self) -> str | None:
@@ -117,8 +121,9 @@ class Link:
         answer = self.answer(self.daemon().open_run(self._whole_request(), OPEN_TIMEOUT), OPEN_TIMEOUT)
         with self._changed:
             # A run that this process lost and found again is its own.
-            self.resumed |= self._request.resume and not answer.created and not self._opened
-            self._opened = True
+            self.resumed |= self._request.resume and not answer.created and not self.opened
+            self.made_anew += self.opened and answer.created
+            self.opened = True
             self._run_id = answer.run_id
             self._plan = plan_of(answer.plan)
             self.warnings = tuple(map(self.said, answer.warnings))
@@ -159,7 +164,7 @@ class Link:
                 try:
                     return call.result(UPLOAD_PAUSE)
                 except grpc.FutureTimeoutError:
-                    if not self._alive(run_id):
+                    if self._unanswered(run_id, ALIVE_TIMEOUT) is not None:
                         call.cancel()
                         raise Expired from None
         except grpc.FutureCancelledError as error:
@@ -259,16 +264,23 @@ class Link:
         daemon, self._daemon = self._daemon, None
         return daemon
 
-    def _alive(self, run_id: str) -> bool:
-        """Whether the daemon answers anything, asked by a connection that no upload fills."""
+    def silence(self, timeout: float) -> str | None:
+        """Say why the daemon is not there, if it is not; of a run that was never open nothing is said."""
+        run_id = self._run_id
+        error = self._unanswered(run_id, timeout) if run_id is not None else None
+        return self.absence(error) if error is not None else None
+
+    def _unanswered(self, run_id: str, timeout: float) -> grpc.RpcError | None:
+        """Why the daemon does not answer anything, if it does not; asked by a connection that no upload fills."""
         daemon = Daemon(self._settings.apart())
         try:
-            self.answer(daemon.get_run(run_id, ALIVE_TIMEOUT), ALIVE_TIMEOUT)
+            self.answer(daemon.get_run(run_id, timeout), timeout)
         except grpc.RpcError as error:
-            return error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            silent = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            return error if error.code() in silent and not answered(error) else None
         finally:
             _hang_up(daemon)
-        return True
+        return None
 
     def _whole_request(self) -> runs_pb2.OpenRunRequest:
         """The request with large probes stored apart first: a daemon that restarted has forgotten them."""
@@ -279,6 +291,12 @@ class Link:
         for group in request.groups:
             group.digest = self.answer(self.daemon().put_probe(group.probe, request.project)).digest
         return request
+
+
+def refuses(error: grpc.RpcError) -> bool:
+    """Whether the daemon is there and takes nothing now, as where its disk is full or a quota used up."""
+    busy = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED)
+    return error.code() in busy or (trouble(error) is Trouble.AWAY and answered(error))
 
 
 def _hang_up(daemon: Daemon) -> None:

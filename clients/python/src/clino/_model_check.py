@@ -24,6 +24,10 @@ ROWS = 8
 # While the daemon has not answered, evaluations take at most one part in so many of the trainer's time.
 SHARE = 10.0
 
+# What computes nothing, and what to do about it.
+MAPPING = "found a mapping of names to tensors (a state_dict), which cannot be evaluated"
+BY_HAND = "give the torch module itself; where there is none, compare a loss with your own, and then give check=False"
+
 _DTYPES = {
     "float64": types_pb2.DTYPE_F64,
     "float32": types_pb2.DTYPE_F32,
@@ -54,12 +58,18 @@ class Checker:
     def __init__(self, groups: Iterable[runs_pb2.ProbeGroup], wanted: bool, remark: Callable[[str], None]) -> None:
         self._remark = remark
         self._rows = rows_of(groups) if wanted else None
+        self._said_mapping = False
         self._seconds, self._ended = 0.0, -float("inf")
 
     def check(self, model: object) -> snapshots_pb2.ModelCheck | None:
         """Losses of a torch module, to go with its parameters; None where there is nothing to tell, or not yet."""
         torch = sys.modules.get("torch")
-        if self._rows is None or torch is None or not isinstance(model, torch.nn.Module):
+        if self._rows is None:
+            return None
+        if torch is None or not isinstance(model, torch.nn.Module):
+            # Another snapshot may be a module: its rows are kept.
+            self._say(MAPPING, BY_HAND) if not self._said_mapping else None
+            self._said_mapping = True
             return None
         started = time.monotonic()
         if started - self._ended < SHARE * self._seconds:
@@ -90,5 +100,8 @@ class Checker:
 
     def _give_up(self, why: str, advice: str) -> None:
         self._rows = None
+        self._say(why, advice)
+
+    def _say(self, why: str, advice: str) -> None:
         doubt = "readings are of the model that the configuration describes, which may differ from the trainer's"
         self._remark(f"the model is not compared with its configuration: {why}; {doubt}: {advice}")

@@ -29,18 +29,32 @@ class Notices:
         self._lock = threading.Lock()
         self._told: set[str] = set()
         self._pending: ClinoError | None = None
+        # Whether an error was told as one; and remarks that wait for a snapshot to be received, None from then on.
+        self.told_error = False
+        self._held: list[str] | None = []
 
     def fail(self, key: str, message: str) -> None:
         """Like `tell`, of what costs the run readings: as an error, which `run.error` keeps."""
-        with self._lock:
-            self.error = self.error or message.removeprefix("clino: ")
+        self.blame(message.removeprefix("clino: "))
+        self.told_error = True
         self.tell(key, message, logging.ERROR)
 
-    def tell(self, key: str, message: str, level: int = logging.WARNING) -> None:
-        """Log `message` unless `key` was told before; strict: keep it for the next call of the user instead."""
+    def blame(self, message: str) -> None:
+        """Keep for `run.error` what cost readings; it was told before."""
+        with self._lock:
+            self.error = self.error or message
+
+    def tell(self, key: str, message: str, level: int = logging.WARNING, keep: bool = False) -> None:
+        """Log `message` unless `key` was told before; strict: keep it for the next call of the user instead.
+
+        With `keep` it is among the remarks, too.
+        """
+        first = self._is_first(key)
+        if first and keep:
+            self.remarks.append(message.removeprefix("clino: "))
         if self.strict:
             self.pend(message)
-        elif self._is_first(key):
+        elif first:
             LOG.log(level, harmless(message))
 
     def tell_once(self, key: str, message: str) -> None:
@@ -48,11 +62,26 @@ class Notices:
         if self._is_first(key):
             self.pend(message) if self.strict else LOG.warning(harmless(message))
 
-    def remark(self, message: str) -> None:
+    def remark(self, message: str, key: str | None = None) -> None:
         """Say once what is to be known of the readings, and keep it; never raised, since the run goes on as it is."""
-        if self._is_first(message):
+        if self._is_first(key or message):
             self.remarks.append(message)
             LOG.warning("clino: %s", harmless(message))
+
+    def hold(self, message: str) -> None:
+        """Like `remark`, once a snapshot was received: of a mistake that the daemon refuses, its word is enough."""
+        with self._lock:
+            if self._held is not None:
+                self._held.append(message)
+                return
+        self.remark(message)
+
+    def release(self) -> None:
+        """A snapshot was received: say what was held back."""
+        with self._lock:
+            held, self._held = self._held, None
+        for message in held or ():
+            self.remark(message)
 
     def mention(self, key: str, message: str) -> None:
         """Log `message` once; never raised, and nothing of the readings."""
@@ -77,10 +106,9 @@ class Notices:
         The error that is kept then is its cause, where one is known.
         """
         with self._lock:
-            told = self.error is not None
             if failed:
                 self.error = self.error or cause or message.removeprefix("clino: ")
-        if failed and not told and not self.strict:
+        if failed and not self.told_error and not self.strict:
             LOG.error(harmless(message))
         elif LOG.isEnabledFor(logging.INFO) and LOG.hasHandlers():
             LOG.info(harmless(message))

@@ -6,6 +6,7 @@ May not touch: grpc.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
@@ -15,8 +16,10 @@ from types import TracebackType
 from typing import Literal, SupportsIndex, TypeVar
 
 from clino import _arguments, _fork, _tensors
+from clino._account import Account
 from clino._arguments import Kind
 from clino._decisions import Decision
+from clino._ending import Ending
 from clino._journal import Journal
 from clino._link import Link
 from clino._model_check import Checker
@@ -32,7 +35,7 @@ from clino._watcher import Watcher
 from clino._work import Planned
 from clino.v1 import runs_pb2, snapshots_pb2
 
-Status = Literal["disabled", "waiting", "running", "away", "finished", "failed"]
+Status = Literal["disabled", "waiting", "running", "away", "refusing", "finished", "failed"]
 Result = TypeVar("Result")
 
 # How long a strict `init` waits for the daemon's word.
@@ -47,21 +50,21 @@ class Run:
     def __init__(self, strict: bool) -> None:
         self._notices = Notices(strict)
         self._journal = Journal()
-        self._slot = Slot(every=False)
+        self._account = Account()
+        self._slot = Slot(False, self._account, self._notices.blame)
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._sender: Sender | None = None
         self._watcher: Watcher | None = None
         self._threads: list[threading.Thread] = []
-        self._checker = Checker([], False, self.remark)
+        self._checker = Checker([], False, self._notices.hold)
         self._key = uuid.uuid4().hex
         # Of this process: keys of its snapshots are no one else's, also where the run is.
         self._session = uuid.uuid4().hex
+        self._numbers = itertools.count(1)
         self._inert = True
         self._name = ""
         self._finished: bool | None = None
-        self._snapshots = self._failed = 0
-        self._held = self._held_last = self._held_max = 0.0
 
     # --- what the loop calls
 
@@ -77,17 +80,12 @@ class Run:
         """Copy the parameters of `model` to the host and leave them to be sent.
 
         `model` is a torch module, a state_dict, or a mapping of names to arrays. Give the model before training
-        with `init=True`: distances are measured from it, and it is kept in memory for a daemon that restarts.
+        with `init=True`, once: distances are measured from it, and it is kept in memory for a daemon that restarts.
         `step` is an integer of Python, numpy or torch; `attempt` is 0 for the next free one of the step. Returns when
         the copy is made; with `delivery="every"` it first waits for the snapshot before to leave, as long as the daemon
         is there: beside one that is frozen, for about 20 seconds.
         """
-        started = time.perf_counter()
-        self._guard("arguments", lambda: self._snapshot(model, lambda: _begin(step, attempt, kind, init)), None)
-        held = time.perf_counter() - started
-        self._held_last = held
-        self._held += held
-        self._held_max = max(self._held_max, held)
+        self.push(lambda: model, lambda: _arguments.begun_of(step, attempt, kind, init))
 
     def should_stop(self) -> bool:
         """Whether the run's policy says STOP, by the newest decision that is known here; at once, without asking.
@@ -107,7 +105,7 @@ class Run:
     def ask_decision(self, timeout: float = 5.0) -> Decision | None:
         """Ask the daemon what the policy says now, waiting at most `timeout` seconds; None without an answer.
 
-        It speaks of the snapshots that are measured: `readings(wait=…)` waits for the last one.
+        It speaks of the snapshots that are measured: `readings(wait=…)` waits for the last one and its decision.
         """
         return self._ask("decision", timeout, lambda sender, limit: sender.ask_decision(limit))
 
@@ -119,7 +117,10 @@ class Run:
         return self._ask("override", timeout, lambda sender, limit: sender.override(reason, limit))
 
     def readings(self, wait: float | None = None) -> list[Reading]:
-        """All readings so far, oldest first; with `wait`, after at most so many seconds for those still to come."""
+        """All readings so far, oldest first; with `wait`, after at most so many seconds for those still to come.
+
+        With `wait`, `should_stop()` and `decision()` are then of these readings, unless the time was up before.
+        """
         return self._guard("readings", lambda: self._readings(wait), [])
 
     def watch(self, timeout: float | None = None) -> Iterator[Event]:
@@ -145,10 +146,10 @@ class Run:
     def finish(self, timeout: float = 60.0) -> bool:
         """Send what waits, close the run, wait for its last readings; True when all of that was done in time.
 
-        False, too, when nothing of what was given was measured. Without a daemon it gives up after a few tries. It says
-        in one line how the run ended: in the log where that shows it, else on stderr (a level of the logger "clino"
-        ends that). Calling it again is harmless. A trainer that starts again may go on with the run:
-        `clino.init(resume=run.key)`.
+        False, too, when nothing of what was given has a value, unless the policy had ended the run before; True where
+        clino is switched off. Without a daemon it gives up after a few tries. It says in one line how the run ended: in
+        the log where that shows it, else on stderr (a level of the logger "clino" ends that). Calling it again is
+        harmless. A trainer that starts again may go on with the run: `clino.init(resume=run.key)`.
         """
         return self._guard("finish", lambda: self._finish(_arguments.seconds("timeout", timeout)), False)
 
@@ -168,18 +169,18 @@ class Run:
     def status(self) -> Status:
         """How the run stands: "waiting" before the daemon has it, "away" while the daemon does not answer.
 
-        "failed" once readings are lost for sure: the run or all that was sent of it was refused, or it ended without a
-        measured snapshot.
+        "refusing" while it answers and accepts nothing, as with a full disk. "failed" once readings are lost for sure:
+        the run or all that was sent of it was refused, or it ended without a snapshot that has a value.
         """
         if self._finished is not None:
             return "finished" if self._finished else "failed"
         sender = self._sender
         if sender is None:
             return "disabled" if self.error is None else "failed"
-        if sender.refused is not None or (self.error is not None and not sender.sent):
+        if sender.refused is not None or (self._notices.told_error and not self._account.sent):
             return "failed"
         if sender.away:
-            return "away"
+            return "refusing" if sender.refusing else "away"
         return "waiting" if self.id is None else "running"
 
     @property
@@ -207,17 +208,7 @@ class Run:
     @property
     def stats(self) -> Stats:
         """Counts so far."""
-        sender = self._sender
-        return Stats(
-            snapshots=self._snapshots,
-            held_seconds=self._held,
-            held_last=self._held_last,
-            held_max=self._held_max,
-            sent=sender.sent if sender else 0,
-            bytes_sent=sender.bytes_sent if sender else 0,
-            replaced=self._slot.replaced,
-            failed=self._failed + (sender.failed if sender else 0),
-        )
+        return self._account.stats(self._journal.strays())
 
     def __enter__(self) -> Run:
         return self
@@ -251,16 +242,16 @@ class Run:
         """Begin to talk; nothing of it happens on this thread."""
         if settings.exposed and settings.access.token:
             self._notices.tell_once("token", "clino: the token can be read on its way: use https:// or unix://")
-        self._checker = Checker(request.groups, check, self.remark)
+        self._checker = Checker(request.groups, check, self._notices.hold)
         if request.resume:
             self._key = request.idempotency_key
         else:
             request.idempotency_key = self._key
             request.name = request.name or f"run-{self._key[:8]}"
         self._name = request.name or self._key
-        self._slot = Slot(every=request.delivery == runs_pb2.DELIVERY_EVERY)
+        self._slot = Slot(request.delivery == runs_pb2.DELIVERY_EVERY, self._account, self._notices.blame)
         self._link = link = Link(settings, request)
-        self._sender = sender = Sender(link, self._slot, self._journal, self._notices)
+        self._sender = sender = Sender(link, self._slot, self._account, self._journal, self._notices)
         self._watcher = watcher = Watcher(link, self._journal, sender, self._notices)
         self._threads = [
             threading.Thread(target=sender.run, name="clino-sender", daemon=True),
@@ -282,6 +273,12 @@ class Run:
     def remark(self, message: str) -> None:
         """Say what is to be known of the readings."""
         self._notices.remark(message)
+
+    def push(self, model: Callable[[], object], begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> None:
+        """As `snapshot`, of a model that is still to be had, which may fail."""
+        started = time.perf_counter()
+        self._guard("arguments", lambda: self._snapshot(model, begun), None)
+        self._account.held(time.perf_counter() - started)
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do something for this run in the loop of a callback: what it raises is told like any bad argument."""
@@ -308,26 +305,43 @@ class Run:
             self.wind_up(0.0)
             raise
 
-    def _snapshot(self, model: object, begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> None:
-        if self._inert:
-            self._check_over()
+    def _snapshot(self, model: Callable[[], object], begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> None:
+        if self._inert and (self._sender is None or self._finished is None):
             return
         self._notices.raise_pending()
         with self._lock:
-            self._snapshots += 1
-            if self._journal.refuted:
-                self._failed += 1  # the daemon would refuse it, as it has said
-                return
-            begin, plan = self._prepare(model, begun())
-            buffer = self._slot.claim(plan.nbytes, begin.initialization)
-            if buffer is not None:
-                plan.copy_into(buffer)
-            if buffer is None or not self._slot.offer(Copy(begin, buffer)):
-                self._failed += 1
+            self._account.given()
+            taken = False
+            try:
+                self._check_over()
+                taken = self._take(model, begun)
+            finally:
+                if not taken:
+                    self._account.missed()
+
+    def _take(self, model: Callable[[], object], begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> bool:
+        """Whether the sender has a copy of it."""
+        if self._journal.refuted:
+            return False  # the daemon would refuse it, as it has said
+        begin, plan = self._prepare(model(), self._first(begun()))
+        buffer = self._slot.claim(plan.nbytes, begin.initialization)
+        if buffer is None:
+            return False
+        plan.copy_into(buffer)
+        return self._slot.offer(Copy(begin, buffer))
+
+    def _first(self, begin: snapshots_pb2.BeginSnapshot) -> snapshots_pb2.BeginSnapshot:
+        """Of several initializations only the first is one."""
+        first = self._slot.initial_step
+        if begin.initialization and first is not None:
+            begin.initialization = False
+            first_is = f"expected it once: the initialization is that of step {first}, and this is an ordinary snapshot"
+            said = f"init: found True again at step {begin.step}, {first_is}: leave out init=True"
+            self._notices.remark(said, "init")
+        return begin
 
     def _check_over(self) -> None:
-        if self._sender is not None and self._finished is not None:
-            self._snapshots += 1
+        if self._inert:
             resume = f"clino.init(…, resume={self._key!r})"
             advice = f"finish() ends a run; start another one, or continue this one with {resume}"
             raise ClinoError(f"snapshot: the run is finished and takes no more snapshots: {advice}")
@@ -336,7 +350,7 @@ class Run:
         self, model: object, begin: snapshots_pb2.BeginSnapshot
     ) -> tuple[snapshots_pb2.BeginSnapshot, _tensors.Plan]:
         plan = _tensors.plan(model)
-        begin.idempotency_key = f"{self._session}/{self._snapshots}"
+        begin.idempotency_key = f"{self._session}/{next(self._numbers)}"
         begin.tensors.extend(plan.specs())
         begin.aliases.extend(plan.aliases)
         check = self._checker.check(model) if self._journal.check_due else None
@@ -350,7 +364,11 @@ class Run:
             limit = _arguments.seconds("wait", wait)
             deadline = time.monotonic() + limit
             self._slot.wait_idle(limit)
-            self._journal.wait_settled(deadline)
+            settled = self._journal.wait_settled(deadline)
+            left = deadline - time.monotonic()
+            if settled and self._sender is not None and left > 0:
+                # The decision is made behind the readings, and may be on its way.
+                self._sender.hear_decision(left)
         return self._journal.readings()
 
     @property
@@ -377,46 +395,42 @@ class Run:
         sender, link, watcher = self._sender, self._link, self._watcher
         if self._inert or sender is None or link is None or watcher is None:
             if sender is None and self.error is not None and self._finished is None:
-                self._conclude(False, None)
-            return bool(self._finished)
-        deadline = time.monotonic() + timeout
+                self._conclude(None)
+            # Where clino is switched off nothing is lost.
+            return bool(self._finished) or (sender is None and self.error is None)
         self._inert = True
         self._slot.close()
-        sender.done.wait(timeout)
-        if sender.closed_run and not watcher.refused:
-            self._threads[1].join(max(0.0, deadline - time.monotonic()))
+        ending = Ending(link, sender, watcher, self._threads[1])
+        ending.wait(timeout)
         link.stop()
         for thread in self._threads:
             thread.join(JOIN_TIMEOUT)
         link.close()
         self._journal.end()
         _fork.leave(self)
-        whole = sender.closed_run and watcher.saw_end
-        late = not whole and not sender.away and sender.refused is None and not watcher.refused
-        advice = "give finish() a longer timeout, or read on with `clino watch`"
-        said = f"not everything was measured within {timeout:g} s: {advice}"
-        self._conclude(whole, said if late else None)
-        if late:
-            self._notices.pend(f"clino: {said}")
+        self._conclude(ending)
         if raising:
             self._notices.raise_pending()
         return bool(self._finished)
 
-    def _conclude(self, whole: bool, why: str | None) -> None:
+    def _conclude(self, ending: Ending | None) -> None:
         """Settle whether the run went well, and say it in one line. What was told as an error is not told again."""
-        outcome, decision, watcher = self._journal.outcome(), self._decision, self._watcher
-        absence = self._sender.absence if self._sender is not None else None
+        strays, decision, stats = self._journal.strays(), self._decision, self.stats
+        outcome = self._journal.outcome(self._account.adopted(strays))
         # Of a trainer that gave nothing, nothing is lost; nor of a run that its policy had ended.
         ended = decision is not None and decision.enforced
-        self._finished = whole and (outcome.measured > 0 or not self._snapshots or ended)
-        unread = watcher is not None and watcher.refused
-        if unread:
-            why = "this client may not read what was measured"
-        elif why is None and not self._finished and self.error is None:
-            why = outcome.reason or absence
-        line = summary(self.stats, outcome, decision) if self._sender else "nothing was measured, it never began"
+        some = outcome.measured > outcome.valueless or not stats.snapshots or ended
+        self._finished = ending is not None and ending.whole and some
+        line = "nothing was measured, it never began" if ending is None else summary(stats, outcome, decision)
+        why = None
+        if ending is not None and not self._finished:
+            told = self._notices.told_error
+            why = ending.reason(self._key, told) or (None if told else outcome.reason)
         message = " ".join(["clino: run", self._name]).rstrip() + f": {line}" + (f": {why}" if why else "")
-        self._notices.conclude(message, not self._finished and not unread, absence)
+        unread = ending is not None and ending.unread
+        if why is not None and not unread:
+            self._notices.pend(f"clino: {why}")
+        self._notices.conclude(message, not self._finished and not unread, ending.absence if ending else None)
 
     def _guard(self, key: str, action: Callable[[], Result], otherwise: Result) -> Result:
         """Do it; what it raises is told once instead, unless the user wants it raised."""
@@ -425,21 +439,11 @@ class Run:
         except Exception as error:
             if self._notices.strict:
                 raise
-            self._failed += key == "arguments"
             costs = key in ("arguments", "init")
             # Each mistake once, not each step that has it.
             told = f"{key} {type(error).__name__} {kind(str(error))}"
             (self._notices.fail if costs else self._notices.tell)(told, f"clino: {bounded(str(error))}")
             return otherwise
-
-
-def _begin(step: object, attempt: object, kind: object, init: object) -> snapshots_pb2.BeginSnapshot:
-    return snapshots_pb2.BeginSnapshot(
-        step=_arguments.whole("step", step, _arguments.MOST_64, _arguments.STEP_ADVICE),
-        attempt=_arguments.whole("attempt", attempt, _arguments.MOST_32, _arguments.ATTEMPT_ADVICE),
-        kind=_arguments.kind_of(kind),
-        initialization=_arguments.flag("init", init),
-    )
 
 
 def inert(strict: bool) -> Run:

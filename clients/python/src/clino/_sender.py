@@ -16,14 +16,15 @@ from typing import Literal, TypeVar
 
 import grpc
 
+from clino._account import Account
 from clino._daemon import Trouble, describe, trouble
 from clino._decisions import Decision, decision_of
 from clino._journal import Journal
-from clino._link import Link
+from clino._link import Link, refuses
 from clino._notices import LOG, Notices
 from clino._policy import NO_POLICY
 from clino._slot import Copy, Slot
-from clino.v1 import snapshots_pb2
+from clino._text import kind
 
 FIRST_PAUSE, LONGEST_PAUSE, CLOSING_PAUSE = 0.25, 15.0, 0.3
 TRIES, CLOSING_TRIES = 4, 3
@@ -50,18 +51,21 @@ class Failure:
 class Sender:
     """One thread, ended by closing the slot or stopping the link."""
 
-    def __init__(self, link: Link, slot: Slot, journal: Journal, notices: Notices) -> None:
-        self._link, self._slot, self._journal, self._notices = link, slot, journal, notices
+    def __init__(self, link: Link, slot: Slot, account: Account, journal: Journal, notices: Notices) -> None:
+        self._link, self._slot, self._account, self._journal, self._notices = link, slot, account, journal, notices
         self.away = False
+        # Whether it answers all the same, and takes nothing now.
+        self.refusing = False
         # Why the daemon was not reached, and what to do, while it is away.
         self.absence: str | None = None
-        self.sent = self.failed = self.bytes_sent = 0
         # Why the daemon will not have the run, once it said so.
         self.refused: str | None = None
         # Set once the daemon was heard of or found away; and once the thread is over.
         self.tried = threading.Event()
         self.done = threading.Event()
         self.closed_run = False
+        # Why it was not closed, where that was tried.
+        self.unclosed: str | None = None
 
     def run(self) -> None:
         """Be the thread."""
@@ -76,7 +80,7 @@ class Sender:
                 self._notices.fail("sender", f"clino stopped sending: {error!r}")
         finally:
             self._slot.close()
-            self.failed += self._slot.abandoned()
+            self._slot.abandon()
             if self.refused is not None:
                 self._journal.end()
             self.tried.set()
@@ -98,7 +102,10 @@ class Sender:
                 if failure.stage == "snapshot":
                     return True
             elif failure.trouble is not Trouble.LOST:
-                self._slot.pause(CLOSING_PAUSE if self._slot.closed else pause * random.uniform(0.75, 1.25))
+                if self._slot.closed:
+                    self._link.pause(CLOSING_PAUSE)
+                else:
+                    self._slot.pause(pause * random.uniform(0.75, 1.25))
                 pause = min(2 * pause, LONGEST_PAUSE)
             copy = self._slot.exchange(copy)
         return False
@@ -107,16 +114,10 @@ class Sender:
         """Bring the daemon up to date with one pass; None when all of it worked."""
         stage: Stage = "open"
         try:
-            known = self._link.run_id
-            run_id = self._link.ensure_open()
-            if run_id != known:
-                self._reached()
-                for warning in self._link.warnings:
-                    self._notices.remark(warning)
-                self._tell_new()
+            run_id = self._open()
             stage = "initialization"
             if (initial := self._slot.initial_due()) is not None:
-                self._push(run_id, self._in_place(initial))
+                self._push(run_id, initial)
                 self._slot.initial_done(initial, keep=True)
             stage = "snapshot"
             if copy is not None:
@@ -129,6 +130,22 @@ class Sender:
         finally:
             self.tried.set()
 
+    def _open(self) -> str:
+        known, anew = self._link.run_id, self._link.made_anew
+        run_id = self._link.ensure_open()
+        if run_id != known:
+            self._reached()
+            for warning in self._link.warnings:
+                self._notices.remark(warning)
+            self._tell_new()
+        if self._link.made_anew != anew and self._account.sent:
+            gone = "the readings from before are not there any more, only in run.readings()"
+            advice = "`clino serve --data DIR` keeps them"
+            self._notices.remark(
+                f"the daemon at {self._link.address} did not know the run any more, and it began anew: {gone}; {advice}"
+            )
+        return run_id
+
     def _push(self, run_id: str, copy: Copy) -> None:
         mark = self._link.verdict.mark()
         try:
@@ -136,24 +153,17 @@ class Sender:
         except grpc.RpcError as error:
             if trouble(error) is Trouble.LOST and not self._link.stopped:
                 self.lost(run_id)
+            elif trouble(error) is not Trouble.REFUSED:
+                self._account.unanswered(copy.begin)
             raise
         self._reached()
+        self._account.received(copy.begin, copy.buffer.nbytes)
         self._journal.received((receipt.step, receipt.attempt))
+        self._notices.release()
         for warning in receipt.warnings:
             self._notices.remark(self._link.said(warning))
-        self.sent += 1
-        self.bytes_sent += copy.buffer.nbytes
         if receipt.HasField("decision"):
             self._link.verdict.answered(decision_of(receipt.decision), mark)
-
-    def _in_place(self, initial: Copy) -> Copy:
-        """Of a run that goes on, what was trained already is no initialization: the one that it has is kept."""
-        if not self._link.resumed or initial.begin.step == 0:
-            return initial
-        begin = snapshots_pb2.BeginSnapshot()
-        begin.CopyFrom(initial.begin)
-        begin.initialization = False
-        return Copy(begin, initial.buffer)
 
     def lost(self, run_id: str) -> None:
         """The daemon forgot the run: open it again with the same key, and send the initialization again."""
@@ -179,6 +189,16 @@ class Sender:
         left = max(0.0, deadline - time.monotonic())
         said = "the daemon did not decide"
         return self._ask("decision", said, run_id, lambda: self._link.decide(run_id, left))
+
+    def hear_decision(self, timeout: float) -> None:
+        """Bring the decision up to date with what is measured; without an answer it stays as it is."""
+        run_id = self._link.run_id
+        if run_id is None or not self._link.decides or self.away:
+            return
+        try:
+            self._link.decide(run_id, timeout)
+        except grpc.RpcError as error:
+            LOG.debug("clino: asking for the decision: %s", describe(error))
 
     def override(self, reason: str, timeout: float) -> Decision | None:
         """Take back a STOP, as above; None when that was not done."""
@@ -215,7 +235,7 @@ class Sender:
     def _reached(self) -> None:
         if self.away:
             LOG.info("clino: the daemon is back")
-        self.away, self.absence = False, None
+        self.away, self.refusing, self.absence = False, False, None
         self._slot.set_away(False)
 
     def _tell_new(self) -> None:
@@ -228,13 +248,18 @@ class Sender:
 
     def _missed(self, error: grpc.RpcError) -> None:
         if trouble(error) is Trouble.AWAY and not self._link.stopped:
-            self.away = True
-            self._slot.set_away(True)
+            self._note_away(error)
             self._tell_away(error)
 
+    def _note_away(self, error: grpc.RpcError) -> None:
+        self.away, self.refusing, self.absence = True, refuses(error), self._link.absence(error)
+        self._slot.set_away(True, self.absence if self.refusing else None, self.absence)
+
     def _tell_away(self, error: grpc.RpcError) -> None:
-        self.absence = self._link.absence(error)
-        self._notices.tell("away", f"clino: {self.absence}; training goes on, and clino keeps trying")
+        self.absence, refusing = self._link.absence(error), refuses(error)
+        # One that refuses may do so for several reasons, each of which costs readings.
+        key = f"refuses {kind(self.absence)}" if refusing else "away"
+        self._notices.tell(key, f"clino: {self.absence}; training goes on, and clino keeps trying", keep=refusing)
 
     def _given_up(self, failure: Failure, tries: int) -> bool:
         if failure.trouble is Trouble.REFUSED:
@@ -257,14 +282,14 @@ class Sender:
         elif failure.stage == "initialization":
             if (initial := self._slot.initial_due()) is not None:
                 self._slot.initial_done(initial, keep=False)
-            self.failed += 1
+                self._account.give_up(initial.begin, "failed")
             self._notices.fail("initialization", f"clino: the initialization was not accepted: {reason}")
             return
         elif failure.error.code() is not grpc.StatusCode.FAILED_PRECONDITION or not self._ended(reason):
             key = "check" if self._journal.refuted else "snapshot"
             self._notices.fail(key, f"clino: a snapshot was not accepted: {reason}")
         if copy is not None:
-            self.failed += 1
+            self._account.give_up(copy.begin, "failed")
             self._slot.recycle(copy)
 
     def _ended(self, reason: str) -> bool:
@@ -300,14 +325,34 @@ class Sender:
         return True
 
     def _close_run(self) -> None:
-        run_id = self._link.run_id
-        if run_id is None or self._link.stopped:
-            return
-        try:
-            self._link.close_run(run_id, CLOSE_TIMEOUT)
-            self.closed_run = True
-        except grpc.RpcError as error:
-            LOG.debug("clino: closing the run: %s", describe(error))
+        for _ in range(CLOSING_TRIES):
+            run_id = self._link.run_id
+            if run_id is None or self._link.stopped:
+                return
+            try:
+                self._link.close_run(run_id, CLOSE_TIMEOUT)
+                self._reached()
+                self.closed_run = True
+                return
+            except grpc.RpcError as error:
+                if not self._closes_later(run_id, error):
+                    return
+
+    def _closes_later(self, run_id: str, error: grpc.RpcError) -> bool:
+        """Whether to try once more to close the run; the end of the run says it, where that does not help."""
+        if self._link.stopped:
+            return False
+        LOG.debug("clino: closing the run: %s", describe(error))
+        found = trouble(error)
+        if found is Trouble.LOST:
+            self.lost(run_id)
+            return self._deliver(None)
+        if found is not Trouble.AWAY:
+            self.unclosed = self._link.describe(error)
+            return False
+        self._note_away(error)
+        self._link.pause(CLOSING_PAUSE)
+        return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def _is_run_id(text: str) -> bool:

@@ -31,6 +31,8 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.max_receive_message_length", 64 << 20),
+    # Beyond a soft limit of 8 KiB grpc refuses some of the messages of errors, by chance.
+    ("grpc.max_metadata_size", 64 << 10),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
 )

@@ -8,10 +8,12 @@ being sent, the other waits or is being filled.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from clino._account import Account
 from clino._tensors import Bytes
 from clino.v1 import snapshots_pb2
 
@@ -27,19 +29,28 @@ class Copy:
 class Slot:
     """Latest wins: what waits is replaced by what comes, unless every snapshot was asked for."""
 
-    def __init__(self, every: bool) -> None:
-        self._every = every
+    def __init__(self, every: bool, account: Account, blame: Callable[[str], None]) -> None:
+        self._every, self._account, self._blame = every, account, blame
         self._changed = threading.Condition()
         self._waiting: Copy | None = None
+        # What the sender has taken and neither sent nor given up.
+        self._taken: Copy | None = None
         self._free: list[Bytes] = []
         self._initial: Copy | None = None
         self._due = False
         self._away = False
         self._closed = False
         self._busy = True
-        self.replaced = 0
+        # Why what is replaced now is a loss and not what "latest" asks for.
+        self._blocked: str | None = None
 
     # --- the trainer's side
+
+    @property
+    def initial_step(self) -> int | None:
+        """The step of the initialization, once there is one that the daemon did not refuse."""
+        with self._changed:
+            return self._initial.begin.step if self._initial is not None else None
 
     def claim(self, nbytes: int, initial: bool) -> Bytes | None:
         """Room for a snapshot; None once closed.
@@ -98,6 +109,7 @@ class Slot:
         """The waiting snapshot, if there is one."""
         with self._changed:
             copy, self._waiting = self._waiting, None
+            self._taken = copy
             self._changed.notify_all()
             return copy
 
@@ -108,14 +120,16 @@ class Slot:
                 return copy
             newer, self._waiting = self._waiting, None
             if copy is not None:
-                self.replaced += 1
+                self._replace(copy)
                 self._free.append(copy.buffer)
+            self._taken = newer
             self._changed.notify_all()
             return newer
 
     def recycle(self, copy: Copy) -> None:
         """Give back the buffer of a copy that is done with."""
         with self._changed:
+            self._taken = None
             if not copy.begin.initialization:
                 self._free.append(copy.buffer)
 
@@ -138,20 +152,25 @@ class Slot:
             self._due = self._initial is not None
             self._changed.notify_all()
 
-    def set_away(self, away: bool) -> None:
-        """Note whether the daemon answers: while it does not, nobody waits for it."""
+    def set_away(self, away: bool, refusal: str | None = None, absence: str | None = None) -> None:
+        """Note whether the daemon takes anything: while it does not, nobody waits for it.
+
+        What is replaced meanwhile is lost for want of it where it refuses, or where every snapshot was asked for.
+        """
         with self._changed:
             self._away = away
+            self._blocked = refusal or (absence if self._every else None)
             self._changed.notify_all()
 
-    def abandoned(self) -> int:
-        """How many snapshots were never sent; nobody will any more."""
+    def abandon(self) -> None:
+        """Count what was never sent: nobody will any more."""
         with self._changed:
-            count = (self._waiting is not None) + (self._initial is not None and self._due)
-            self._waiting, self._initial, self._due, self._busy = None, None, False, False
+            for copy in (self._taken, self._waiting, self._initial if self._due else None):
+                if copy is not None:
+                    self._account.give_up(copy.begin, "failed")
+            self._taken, self._waiting, self._initial, self._due, self._busy = None, None, None, False, False
             self._free.clear()
             self._changed.notify_all()
-            return count
 
     def pause(self, seconds: float) -> None:
         """Wait between two tries; closing ends the wait."""
@@ -169,6 +188,11 @@ class Slot:
     def _drop_waiting(self) -> Bytes | None:
         if self._waiting is None:
             return None
-        buffer, self._waiting = self._waiting.buffer, None
-        self.replaced += 1
-        return buffer
+        copy, self._waiting = self._waiting, None
+        self._replace(copy)
+        return copy.buffer
+
+    def _replace(self, copy: Copy) -> None:
+        self._account.give_up(copy.begin, "replaced")
+        if self._blocked is not None:
+            self._blame(f"{self._blocked}; snapshots that came meanwhile are lost")

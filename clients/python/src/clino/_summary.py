@@ -13,14 +13,17 @@ from clino._journal import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of a run so far; times in seconds."""
+    """Counts of a run so far; times in seconds.
+
+    After the end each snapshot that was given is sent, replaced or failed: the three add up.
+    """
 
     # Calls of snapshot(), and the time that they held the trainer: all together, the last, the longest.
     snapshots: int
     held_seconds: float
     held_last: float
     held_max: float
-    # Received by the daemon (an initialization that was sent again counts again), and their bytes.
+    # Received by the daemon, each once; and the bytes that went there, those of an initialization whenever it was sent.
     sent: int
     bytes_sent: int
     # Given up for a newer one while the sender was busy or the daemon away.
@@ -34,6 +37,9 @@ def summary(stats: Stats, outcome: Outcome, decision: Decision | None) -> str:
     if not stats.snapshots:
         return "no snapshot was given"
     said = [f"{outcome.measured} of {stats.snapshots} snapshots measured"]
+    if outcome.valueless:
+        which = "none of them has" if outcome.valueless == outcome.measured else f"{outcome.valueless} of them without"
+        said.append(f"{which} a value")
     replaced = stats.replaced + outcome.skipped
     rest = stats.snapshots - outcome.measured - replaced - outcome.unmeasured - stats.failed
     said += [f"{replaced} replaced by newer ones"] if replaced else []

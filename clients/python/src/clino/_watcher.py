@@ -12,8 +12,9 @@ from clino._decisions import Decision
 from clino._journal import Journal
 from clino._link import Link
 from clino._notices import LOG, Notices
-from clino._readings import ModelChecked, event_of
+from clino._readings import ModelChecked, SnapshotFinished, event_of
 from clino._sender import FIRST_PAUSE, LONGEST_PAUSE, Sender
+from clino._text import kind
 from clino.v1 import reports_pb2
 
 PLAN_TIMEOUT = 5.0
@@ -29,6 +30,8 @@ class Watcher:
         # Whether the stream is broken; and whether the daemon does not let this client read.
         self.away = False
         self.refused = False
+        # Why the daemon was not reached, while the stream is broken.
+        self.absence: str | None = None
         self.saw_end = False
         # Whether the newest event closed the run: the last one, unless a trainer went on with it.
         self._closed = False
@@ -62,7 +65,7 @@ class Watcher:
                 there = self._link.renew_plan(run_id, PLAN_TIMEOUT)
                 # One that crashed may have lost its last events, and counts on from there.
                 self._next = min(self._next, there)
-                self.away = False
+                self.away, self.absence = False, None
             elif self._link.resumed and self._next == 0:
                 # What its policy said in the past may have been taken back since.
                 self._older = self._link.renew_plan(run_id, PLAN_TIMEOUT)
@@ -88,13 +91,25 @@ class Watcher:
             self._link.verdict.told(event)
         if isinstance(event, ModelChecked) and not event.agrees:
             self._notices.fail("check", f"clino: {event.sentence}")
+        mine = message.sequence >= self._older
         if event is not None:
-            self._journal.add(event)
+            self._journal.add(event, mine)
+        if isinstance(event, SnapshotFinished) and mine:
+            self._look_for_values(event)
+
+    def _look_for_values(self, event: SnapshotFinished) -> None:
+        """Say once for each kind of reason that a snapshot was measured and has no value."""
+        reason = self._journal.without_value((event.step, event.attempt))
+        if reason is not None:
+            # Which of the parameters it is differs from step to step.
+            sort = kind(reason).partition(",")[0]
+            self._notices.remark(f"step {event.step}: no reading has a value: {reason}", f"valueless {sort}")
 
     def _broken(self, run_id: str, error: grpc.RpcError) -> None:
         LOG.debug("clino: watching: %s", describe(error))
         found = trouble(error)
         self.away = found is Trouble.AWAY and not self._link.stopped
+        self.absence = self._link.absence(error) if self.away else None
         self.refused = found is Trouble.REFUSED
         if found is Trouble.LOST:
             self._sender.lost(run_id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 from clino import _fork
-from clino._arguments import Kind, check_names
+from clino._arguments import Kind, begun_of, check_names
 from clino._forms import UNNAMED
 from clino._init import init, refused
 from clino._notices import LOG
@@ -163,7 +163,7 @@ class Follower:
     def _push(self, model: Callable[[], object], step: int, kind: Kind = "live", initial: bool = False) -> None:
         if self.run is not None:
             run = self.run
-            run.guarded(lambda: run.snapshot(model(), step, init=initial, kind=kind))
+            run.push(model, lambda: begun_of(step, 0, kind, initial))
 
     def _checked(self, every: SupportsIndex) -> int | None:
         try:
