@@ -6,7 +6,9 @@ Owns: these counts, so that they add up to what was given. May not touch: the sn
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from clino._journal import Ref
@@ -45,12 +47,18 @@ class Account:
         with self._lock:
             self._fates["failed"] += 1
 
-    def held(self, seconds: float) -> None:
-        """So long it held the trainer."""
-        with self._lock:
-            self._held_last = seconds
-            self._held += seconds
-            self._held_max = max(self._held_max, seconds)
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count how long the trainer is held."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - started
+            with self._lock:
+                self._held_last = seconds
+                self._held += seconds
+                self._held_max = max(self._held_max, seconds)
 
     def received(self, begin: snapshots_pb2.BeginSnapshot, nbytes: int) -> None:
         """The daemon gave a receipt."""

@@ -12,6 +12,11 @@ from clino._link import Link
 from clino._sender import Sender
 from clino._watcher import Watcher
 
+# What a run says that takes nothing more, and how to go on with it.
+OVER = (
+    "snapshot: the run is finished and takes no more snapshots: finish() ends a run; start another one, or continue "
+    "this one with clino.init(…, resume={})"
+)
 # How long the daemon is asked whether it is there, at most, where it has not said that the run ended; and which part of
 # the time limit that may be.
 LONGEST_QUESTION, SHARE = 2.0, 0.25
@@ -53,8 +58,11 @@ class Ending:
         """Whether this client may not read what was measured."""
         return self._watcher.refused
 
-    def reason(self, key: str, told: bool) -> str | None:
-        """Why not all was done, and what to do; `key` is that of the run, and `told` whether an error said why."""
+    def reason(self, key: str | None, told: bool) -> str | None:
+        """Why not all was done, and what to do; `told` is whether an error said why.
+
+        `key` is that of the run, where there is something to go on with.
+        """
         if self.unread:
             return "this client may not read what was measured"
         if self.whole or self._sender.refused is not None:
@@ -63,7 +71,7 @@ class Ending:
             return None
         if self.absence is not None:
             go_on = f"then go on with clino.init(…, resume={key!r}); run.readings() has what was measured"
-            return f"{self.absence}, {go_on}" if self._link.opened else self.absence
+            return f"{self.absence}, {go_on}" if key is not None else self.absence
         if self._waited is not None:
             advice = "give finish() a longer timeout, or read on with `clino watch`"
             return f"not everything was measured within {self._waited:.1f} s: {advice}"

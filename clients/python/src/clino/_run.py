@@ -19,7 +19,7 @@ from clino import _arguments, _fork, _tensors
 from clino._account import Account
 from clino._arguments import Kind
 from clino._decisions import Decision
-from clino._ending import Ending
+from clino._ending import OVER, Ending
 from clino._journal import Journal
 from clino._link import Link
 from clino._model_check import Checker
@@ -276,9 +276,8 @@ class Run:
 
     def push(self, model: Callable[[], object], begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> None:
         """As `snapshot`, of a model that is still to be had, which may fail."""
-        started = time.perf_counter()
-        self._guard("arguments", lambda: self._snapshot(model, begun), None)
-        self._account.held(time.perf_counter() - started)
+        with self._account.timed():
+            self._guard("arguments", lambda: self._snapshot(model, begun), None)
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do something for this run in the loop of a callback: what it raises is told like any bad argument."""
@@ -313,7 +312,6 @@ class Run:
             self._account.given()
             taken = False
             try:
-                self._check_over()
                 taken = self._take(model, begun)
             finally:
                 if not taken:
@@ -321,6 +319,8 @@ class Run:
 
     def _take(self, model: Callable[[], object], begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> bool:
         """Whether the sender has a copy of it."""
+        if self._inert:
+            raise ClinoError(OVER.format(repr(self._key)))
         if self._journal.refuted:
             return False  # the daemon would refuse it, as it has said
         begin, plan = self._prepare(model(), self._first(begun()))
@@ -340,12 +340,6 @@ class Run:
             self._notices.remark(said, "init")
         return begin
 
-    def _check_over(self) -> None:
-        if self._inert:
-            resume = f"clino.init(…, resume={self._key!r})"
-            advice = f"finish() ends a run; start another one, or continue this one with {resume}"
-            raise ClinoError(f"snapshot: the run is finished and takes no more snapshots: {advice}")
-
     def _prepare(
         self, model: object, begin: snapshots_pb2.BeginSnapshot
     ) -> tuple[snapshots_pb2.BeginSnapshot, _tensors.Plan]:
@@ -364,11 +358,9 @@ class Run:
             limit = _arguments.seconds("wait", wait)
             deadline = time.monotonic() + limit
             self._slot.wait_idle(limit)
-            settled = self._journal.wait_settled(deadline)
-            left = deadline - time.monotonic()
-            if settled and self._sender is not None and left > 0:
+            if self._journal.wait_settled(deadline) and self._sender is not None:
                 # The decision is made behind the readings, and may be on its way.
-                self._sender.hear_decision(left)
+                self._sender.hear_decision(deadline - time.monotonic())
         return self._journal.readings()
 
     @property
@@ -415,22 +407,24 @@ class Run:
 
     def _conclude(self, ending: Ending | None) -> None:
         """Settle whether the run went well, and say it in one line. What was told as an error is not told again."""
-        strays, decision, stats = self._journal.strays(), self._decision, self.stats
-        outcome = self._journal.outcome(self._account.adopted(strays))
+        notices, decision, stats = self._notices, self._decision, self.stats
+        outcome = self._journal.outcome(self._account.adopted(self._journal.strays()))
         # Of a trainer that gave nothing, nothing is lost; nor of a run that its policy had ended.
         ended = decision is not None and decision.enforced
         some = outcome.measured > outcome.valueless or not stats.snapshots or ended
         self._finished = ending is not None and ending.whole and some
-        line = "nothing was measured, it never began" if ending is None else summary(stats, outcome, decision)
+        begun = " ".join(["clino: run", self._name]).rstrip()
+        if ending is None:
+            notices.conclude(f"{begun}: nothing was measured, it never began", True)
+            return
         why = None
-        if ending is not None and not self._finished:
-            told = self._notices.told_error
-            why = ending.reason(self._key, told) or (None if told else outcome.reason)
-        message = " ".join(["clino: run", self._name]).rstrip() + f": {line}" + (f": {why}" if why else "")
-        unread = ending is not None and ending.unread
-        if why is not None and not unread:
-            self._notices.pend(f"clino: {why}")
-        self._notices.conclude(message, not self._finished and not unread, ending.absence if ending else None)
+        if not self._finished:
+            why = ending.reason(self._key if self._account.sent else None, notices.told_error)
+            if why is not None and not ending.unread:
+                notices.pend(f"clino: {why}")
+            why = why or (None if notices.told_error else outcome.reason)
+        message = f"{begun}: {summary(stats, outcome, decision)}" + (f": {why}" if why else "")
+        notices.conclude(message, not self._finished and not ending.unread, ending.absence)
 
     def _guard(self, key: str, action: Callable[[], Result], otherwise: Result) -> Result:
         """Do it; what it raises is told once instead, unless the user wants it raised."""

@@ -193,7 +193,7 @@ class Sender:
     def hear_decision(self, timeout: float) -> None:
         """Bring the decision up to date with what is measured; without an answer it stays as it is."""
         run_id = self._link.run_id
-        if run_id is None or not self._link.decides or self.away:
+        if run_id is None or timeout <= 0.0 or not self._link.decides or self.away:
             return
         try:
             self._link.decide(run_id, timeout)
