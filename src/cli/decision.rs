@@ -47,7 +47,7 @@ impl Ask {
             }
             return Ok(0);
         }
-        let Advised { decision, snapshots_behind, steps_behind } = run.decide(self.as_of).await?;
+        let Advised { decision, snapshots_behind, steps_behind, .. } = run.decide(self.as_of).await?;
         self.print(&decision)?;
         if !self.json && snapshots_behind > 0 {
             let behind = count(snapshots_behind, "snapshot");

@@ -229,7 +229,7 @@ fn kernels(checks: &[Check], verbose: bool) -> String {
     );
     let shown = |check: &&Check| verbose || !check.passes() || check.difference > 0.0;
     for check in checks.iter().filter(shown) {
-        let Check { kernel, difference, allowed } = check;
+        let Check { kernel, difference, allowed, .. } = check;
         let found = size(*difference);
         let most = size(*allowed);
         text += &format!("| {kernel} | {found} | {most} | {} |\n", verdict(check.passes()));

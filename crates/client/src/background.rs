@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 /// What became of the snapshots of a [`Sender`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Summary {
     /// Handed over by the trainer, the initialization included.
     pub offered: u64,

@@ -9,6 +9,7 @@ use tokio_stream::{Stream, StreamExt};
 
 /// A decision, and how far it is behind the trainer.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Advised {
     /// What the policy says.
     pub decision: Decision,

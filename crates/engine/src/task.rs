@@ -8,6 +8,7 @@ use std::ops::Range;
 
 /// One reading to be made: a measure of the run, on a group or on the weights alone.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Task {
     /// Which measure, defaults filled in.
     pub measure: MeasureRequest,

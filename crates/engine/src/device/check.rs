@@ -4,6 +4,7 @@
 
 /// One kernel against the CPU, or against the copy bandwidth.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Check {
     /// Its name, with what it was given where there are several.
     pub kernel: String,
@@ -22,6 +23,7 @@ impl Check {
 
 /// How fast a kernel is.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Speed {
     /// Its name, or `copy`.
     pub kernel: &'static str,
