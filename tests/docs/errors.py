@@ -30,7 +30,7 @@ in at run time. Some texts are parts of a longer one. For what to do about an er
 """
 
 # Types that are an error, or hold why there is no value.
-ERRORS = {"Fault", "Violation", "Shortfall", "Status", "Refused", "Failure", "Problem", "Trouble"}
+ERRORS = {"Fault", "Violation", "MeasureError", "Status", "OpenError", "PlacementRefused", "Failure", "Problem", "RowError"}
 # Calls whose argument is an error or makes one.
 SINKS = {"Err", "map_err", "ok_or", "ok_or_else", "bail", "warn", "error"}
 # Functions that put a warning, or why something is refused, into words.
