@@ -116,9 +116,9 @@ class BertClassifier(nn.Module):
         )
         self.classifier = nn.Linear(width, len(config["id2label"]))
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        x = self.bert["embeddings"](ids)
-        visible = mask.bool()[:, None, None, :]
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # the names of the columns of a probe
+        x = self.bert["embeddings"](input_ids)
+        visible = attention_mask.bool()[:, None, None, :]
         for layer in self.bert["encoder"]["layer"]:
             x = layer(x, visible)
         return self.classifier(torch.tanh(self.bert["pooler"]["dense"](x[:, 0])))

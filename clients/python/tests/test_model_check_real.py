@@ -6,8 +6,11 @@ A check costs eight forwards, so every variant is a run of its own. The daemon's
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -316,3 +319,15 @@ def test_mlps_as_sequences_are_compared(daemon: RealDaemon) -> None:
         checked, readings = verdict(daemon, model, probe, config)
         assert checked.agrees is right
         assert {reading.outcome for reading in readings} == ({"measured"} if right else {"unavailable"})
+
+
+@pytest.mark.parametrize("script", ["finetune.py"])
+def test_the_model_of_an_example_is_compared(daemon: RealDaemon, script: str) -> None:
+    pytest.importorskip("tokenizers")
+    path = Path(__file__).parents[3] / "examples" / script
+    if not path.exists():
+        pytest.skip("the examples are not beside this package")
+    command = [sys.executable, str(path), "--addr", daemon.unix, "--steps", "1", "--probe", "8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "2 of 2 snapshots measured" in done.stderr

@@ -70,7 +70,7 @@ def init(
     `resume` (else CLINO_RUN_ID) goes on with a run of a trainer that ended: a key of your own, under which a run begins
     where there is none, or the `key` or `id` of a run. Give the same key from the first start on: a run that was opened
     with `name` alone is not gone on with by that name. It must be opened with the same content; name and tags stay as
-    they were. Its initialization is kept, its policy goes on, and steps that come again are further attempts.
+    they were. The first initialization is kept, its policy goes on, and steps that come again are further attempts.
 
     `addr` (else CLINO_ADDR, else the socket at which this user's `clino serve` listens by default) is
     http://HOST:PORT, https://HOST:PORT or unix:///PATH, and `token` (else CLINO_TOKEN, else what the file
@@ -79,7 +79,7 @@ def init(
 
     A torch module that is given to `snapshot` is evaluated on a few rows of the first probe group, until the daemon has
     compared its losses with those of the configuration: where they differ there are no readings, and an error says so;
-    where it cannot be evaluated, `run.warnings` says why.
+    where it cannot be evaluated, as a mapping never can, `run.warnings` says why.
     With `check=False` (or CLINO_CHECK=0) that is left out. Nothing of the module or of random states is changed by it.
 
     Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
