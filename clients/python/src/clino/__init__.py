@@ -10,9 +10,10 @@
 
 Flow: `_init` takes what a user says of a run. `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender`
 takes from there and speaks through `_link` and `_daemon`; `_watcher` writes what comes back into `_journal`, from where
-`_run` reads it. The newest decision lies in `_verdict`, where the loop finds it without waiting. `_model_check` lets
-`_evaluation` ask a live module for the losses of a few `_rows`, which the daemon compares. `clino.integrations` is for
-trainers of others. `clino.v1` holds the messages of the protocol.
+`_run` reads it. `_account` counts what became of snapshots, `_ending` waits for the end of a run. The newest decision
+lies in `_verdict`, where the loop finds it without waiting. `_model_check` lets `_evaluation` ask a live module for the
+losses of a few `_rows`, which the daemon compares. `clino.integrations` is for trainers of others. `clino.v1` holds the
+messages of the protocol.
 """
 
 from clino import _quiet as _quiet  # before anything imports grpc

@@ -17,9 +17,9 @@ OVER = (
     "snapshot: the run is finished and takes no more snapshots: finish() ends a run; start another one, or continue "
     "this one with clino.init(…, resume={})"
 )
-# How long the daemon is asked whether it is there, at most, where it has not said that the run ended; and which part of
-# the time limit that may be.
-LONGEST_QUESTION, SHARE = 2.0, 0.25
+# How long the daemon is asked whether it is there, where it has not said that the run ended: a part of the time limit,
+# within these bounds. A busy one does not answer sooner.
+SHARE, SHORTEST_QUESTION, LONGEST_QUESTION = 1 / 3, 0.5, 5.0
 
 
 class Ending:
@@ -41,7 +41,8 @@ class Ending:
         over = self._is_over(started + timeout - question)
         if not over:
             # One that is stopped or frozen breaks no connection.
-            self.absence = None if self._sender.away else self._link.silence(question)
+            asks = question >= SHORTEST_QUESTION and not self._sender.away
+            self.absence = self._link.silence(question) if asks else None
             over = self._is_over(started + timeout)
         self.whole = self._sender.closed_run and self._watcher.saw_end
         if self.whole or self._watcher.refused or self._sender.refused is not None:

@@ -67,9 +67,10 @@ class Checker:
         if self._rows is None:
             return None
         if torch is None or not isinstance(model, torch.nn.Module):
-            # Another snapshot may be a module: its rows are kept.
-            self._say(MAPPING, BY_HAND) if not self._said_mapping else None
-            self._said_mapping = True
+            # Another snapshot may be a module: the rows are kept.
+            if not self._said_mapping:
+                self._said_mapping = True
+                self._say(MAPPING, BY_HAND)
             return None
         started = time.monotonic()
         if started - self._ended < SHARE * self._seconds:
