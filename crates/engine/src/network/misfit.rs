@@ -85,8 +85,7 @@ impl Misfit<'_> {
                 measured, docs/models.md lists what can"
             ),
             class => format!(
-                "expected the names of {class}: rename the tensors before you send them; docs/models.md says what \
-                fits"
+                "expected the names of {class}: rename the tensors as you send them, or see docs/models.md"
             ),
         }
     }
@@ -214,7 +213,7 @@ mod tests {
         assert_eq!(
             said(MLP, other),
             "tensors: expected the names of an mlp (layers.0.weight, layers.0.bias, …) or nn.Sequential (0.weight, \
-            0.bias, 2.weight, …): rename the tensors before you send them, or see docs/models.md for what fits; \
+            0.bias, 2.weight, …): rename the tensors as you send them, or see docs/models.md; \
             found \"fc0.bias\", \"fc0.weight\", \"fc1.bias\", \"fc1.weight\", which the model does not have, and no \
             layers.0.bias [4], layers.0.weight [4, 2], layers.1.bias [3], layers.1.weight [3, 4]"
         );
@@ -222,7 +221,7 @@ mod tests {
         assert!(message.contains("\"distilbert.embeddings.LayerNorm.bias\", "), "{message}");
         assert!(message.contains(" and 17 more, which the model does not have, and no "), "{message}");
         let advice = "tensors: expected the names of BertForSequenceClassification of Hugging Face: rename the \
-                     tensors before you send them, or see docs/models.md for what fits; found";
+                     tensors as you send them, or see docs/models.md; found";
         assert!(message.starts_with(advice), "{message}");
     }
 }
