@@ -292,7 +292,7 @@ NO_GROUPS: list[tuple[Any, str, str]] = [
     (
         {"val": Loader()},
         "probes['val']: found Loader, expected",
-        f"(loader.dataset) where that is one of these, or the columns: {EXAMPLE}",
+        f"(loader.dataset) if that is one of these, or the columns: {EXAMPLE}",
     ),
     (
         {"val": Rows()},
@@ -341,7 +341,7 @@ def test_more_columns_cost_no_run_and_are_told_once(served: RealDaemon, caplog: 
     probe = {**inputs(), "idx": [0, 1, 2], "text": ["a", "b", "c"]}
     weights = {"layers.0.weight": np.zeros((3, 2), np.float32), "layers.0.bias": np.zeros(3, np.float32)}
     caplog.set_level(logging.WARNING, "clino")
-    with clino.init(MLP, {"en": probe}, ["loss"], addr=served.unix, strict=True) as run:
+    with clino.init(MLP, {"en": probe}, ["loss"], addr=served.unix, strict=True, check=False) as run:
         run.snapshot(weights, 0)
         (loss, _) = run.readings(wait=30)
     assert loss.value == pytest.approx(math.log(3))
