@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Of the patience at the end, the share that policies have: the rest is the store's.
 const FOR_POLICIES: f64 = 0.5;
 
-/// All streams.
+/// The event streams of all runs.
 #[derive(Debug, Default)]
 pub struct EventBus {
     bounds: Bounds,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// What streams share.
+/// What the streams of all runs share.
 #[derive(Debug, Clone)]
 pub(super) struct StreamContext {
     pub bounds: Bounds,
@@ -51,7 +51,7 @@ pub(super) struct StreamState {
     pub changed: Instant,
 }
 
-/// What happens.
+/// A change of a run, before it is published.
 #[derive(Debug)]
 pub(super) enum RunUpdate {
     Open(Box<RunRecord>),

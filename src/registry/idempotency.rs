@@ -44,7 +44,7 @@ impl StepRange {
 /// Attempts that are taken, by step.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    /// Oldest first.
+    /// Ranges of steps, oldest first.
     lines: VecDeque<StepRange>,
 }
 
@@ -71,7 +71,7 @@ impl Attempts {
         Ok(SnapshotRef { step, attempt })
     }
 
-    /// Takes an attempt.
+    /// Marks an attempt as taken.
     pub fn take(&mut self, at: SnapshotRef) {
         if self.lines.back_mut().is_some_and(|line| line.continues(at)) {
             return;
@@ -130,7 +130,7 @@ impl Receipts {
         }
     }
 
-    /// Remembers a receipt.
+    /// Remembers the receipt of an upload under its key.
     pub fn keep(&mut self, key: String, print: String, receipt: Receipt) {
         self.order.push_back(key.clone());
         self.by_key.insert(key, (print, receipt));

@@ -55,7 +55,7 @@ fn group_names(spec: &RunSpec) -> Vec<String> {
 #[derive(Default)]
 struct RegistryState {
     runs: HashMap<RunId, RunEntry>,
-    /// Oldest first.
+    /// Ids of the runs, oldest first.
     order: Vec<RunId>,
     /// By project and key: what others chose is nobody's business.
     keys: HashMap<(String, String), RunId>,
@@ -110,12 +110,12 @@ impl Registry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every measure.
+    /// Every measure that a run can ask for.
     pub fn catalogue(&self) -> &[MeasureInfo] {
         &self.catalogue
     }
 
-    /// Every rule.
+    /// Every rule that a policy can have.
     pub fn rules(&self) -> Vec<RuleInfo> {
         self.compiler.rules()
     }

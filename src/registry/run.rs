@@ -19,29 +19,29 @@ use uuid::Uuid;
 pub struct RegisteredRun {
     /// Made by the daemon.
     pub id: RunId,
-    /// For people.
+    /// The run's name, for people.
     pub name: String,
     /// Names of the probe groups.
     pub groups: Vec<String>,
-    /// Of all noise.
+    /// The seed of all noise.
     pub seed: u64,
     /// Policy for snapshots that arrive faster than they are measured.
     pub delivery: Delivery,
     /// Seconds that a snapshot may take.
     pub budget: Option<f64>,
-    /// Whose it is.
+    /// Project, experiment and tags of the run.
     pub label: RunLabel,
     /// What decides on it.
     pub evaluator: Option<Arc<dyn PolicyEvaluator>>,
-    /// When.
+    /// When the run was opened.
     pub opened_at: SystemTime,
-    /// Such as `bert`.
+    /// The model type of the configuration, such as `bert`.
     pub model_type: String,
     /// Number of parameters of the model.
     pub parameter_count: u64,
     /// What is measured, defaults filled in, from the cheapest to the most expensive.
     pub measures: Vec<MeasureRequest>,
-    /// Never [`Precision::Auto`].
+    /// The engine's precision, never [`Precision::Auto`].
     pub precision: Precision,
     /// What the validator made of the specification. A run of an earlier process is validated when it is needed.
     validated: OnceLock<ValidatedRun>,
@@ -169,7 +169,7 @@ pub(super) fn record(
     }
 }
 
-/// How it stands.
+/// The changing state of a run.
 #[derive(Debug, Default)]
 pub(super) struct RunStatus {
     pub closed: bool,
@@ -182,7 +182,7 @@ pub(super) struct RunStatus {
     pub attempts: Attempts,
     pub receipts: Receipts,
     pub waiting: Option<Waiting>,
-    /// In the engine.
+    /// The snapshot that the engine measures now.
     pub measuring: Option<SnapshotRef>,
     pub init: Option<Arc<dyn ParameterSource>>,
     pub previous: Option<Arc<dyn ReceivedSnapshot>>,
@@ -197,9 +197,9 @@ pub(super) struct RunStatus {
 /// What a run of an earlier process has on disk and not in memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unread {
-    /// Attempts and receipts.
+    /// Whether attempts and receipts have not been read back yet.
     pub idempotency: bool,
-    /// The initialization.
+    /// Whether the initialization has not been read back yet.
     pub initialization: bool,
 }
 

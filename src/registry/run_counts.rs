@@ -14,9 +14,9 @@ pub struct RunCounts {
     pub waiting: usize,
     /// With a snapshot in the engine.
     pub measuring: usize,
-    /// Closed and measured.
+    /// Closed, with nothing left to measure.
     pub closed: usize,
-    /// Snapshots that wait.
+    /// Number of snapshots that wait, over all runs.
     pub snapshots_waiting: usize,
     /// Runs that are not closed, by project.
     pub open: BTreeMap<String, usize>,
@@ -43,7 +43,7 @@ impl Registry {
         run_counts
     }
 
-    /// Most runs.
+    /// Maximum number of runs that the daemon holds.
     pub fn limit(&self) -> usize {
         self.most_runs
     }

@@ -33,7 +33,7 @@ pub enum Admission {
 /// An upload that repeats a key and does not say what its bytes are.
 #[derive(Debug)]
 pub struct RepeatedUpload {
-    /// What was announced.
+    /// The manifest that the sender announced.
     pub manifest: Manifest,
     first: Receipt,
 }
@@ -51,9 +51,9 @@ impl RepeatedUpload {
 /// A snapshot whose bytes may come.
 #[derive(Debug)]
 pub struct Upload {
-    /// Of which run.
+    /// The run that the snapshot belongs to.
     pub run: Arc<RegisteredRun>,
-    /// What was announced.
+    /// What the sender announced before the bytes.
     pub announcement: Announcement,
     /// Place of each parameter of the layout among the manifest's tensors.
     pub places: Vec<usize>,
@@ -88,9 +88,9 @@ impl Upload {
 /// A snapshot to be measured now.
 #[derive(Debug)]
 pub struct DueSnapshot {
-    /// Of which run.
+    /// The run that the snapshot belongs to.
     pub run: Arc<RegisteredRun>,
-    /// It.
+    /// The received snapshot itself.
     pub held: Arc<dyn ReceivedSnapshot>,
     /// The initialization of the run (itself, if it is that) and the snapshot that was received before it, if a measure needs
     /// them.

@@ -165,13 +165,13 @@ pub type Committed = Box<dyn FnOnce() + Send>;
 
 /// Something that happened in a run, on its way to be kept.
 pub struct Entry {
-    /// In which run.
+    /// The id of the run.
     pub run: RunId,
-    /// What.
+    /// What changed in the run.
     pub change: RunChange,
     /// When, in Unix seconds.
     pub at: f64,
-    /// Whom to tell.
+    /// Called when the entry is durable.
     pub committed: Committed,
 }
 
@@ -196,11 +196,11 @@ impl Debug for Entry {
 /// What happened. Events of a run are numbered from 0 without holes by the caller.
 #[derive(Debug)]
 pub enum RunChange {
-    /// A run begins.
+    /// A run that begins.
     Open(Box<RunRecord>),
     /// A snapshot was received, with its event.
     Accept(Box<Acceptance>, Arc<Sequenced>),
-    /// Something else happened.
+    /// Any other event of the run.
     Event(Arc<Sequenced>),
     /// A run takes no more snapshots.
     Close {
@@ -228,7 +228,7 @@ impl RunChange {
 pub struct StoredRun {
     /// What the registry takes up.
     pub run: PersistedRun,
-    /// How it stands.
+    /// Counts and latest results of the run.
     pub standing: Standing,
     /// Snapshots that were received and not measured.
     pub pending: Vec<SnapshotRef>,

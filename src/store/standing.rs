@@ -7,9 +7,9 @@ use clino_domain::{Decision, Event, Latest, ModelChecked, SnapshotRef};
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Snapshots received whole.
+    /// Number of snapshots received completely.
     pub accepted: u64,
-    /// Snapshots measured.
+    /// Number of snapshots that were measured.
     pub measured: u64,
     /// Snapshots that will not be measured.
     pub skipped: u64,

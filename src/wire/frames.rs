@@ -72,7 +72,7 @@ impl<'a, M: Framed> Frames<'a, M> {
         self.guard.over().await
     }
 
-    /// The next frame.
+    /// Reads the next frame; `expected` is for the error text.
     async fn next(&mut self, expected: &str) -> Result<Frame<M::Begin>, Status> {
         let message = tokio::select! {
             message = self.stream.message() => message?,
@@ -87,7 +87,7 @@ impl<'a, M: Framed> Frames<'a, M> {
         Err(unexpected(found, expected))
     }
 
-    /// The first frame.
+    /// Reads the first frame, which must be `begin`.
     pub async fn begin(&mut self) -> Result<M::Begin, Status> {
         match self.next("begin").await? {
             Frame::Begin(begin) => Ok(begin),

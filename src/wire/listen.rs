@@ -29,7 +29,7 @@ const READY: usize = 16;
 /// Pause after the system refused a connection, as it does without file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What listeners share.
+/// Limits that all listeners share.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
     seats: Arc<Semaphore>,
@@ -54,7 +54,7 @@ pub(super) trait Acceptor: Send + Sync + 'static {
     fn greet(&self, raw: Self::Raw) -> impl Future<Output = Result<(Self::IO, Peer)>> + Send;
 }
 
-/// TCP without TLS.
+/// A TCP listener without TLS.
 pub(super) struct Plain(pub TcpListener);
 
 impl Acceptor for Plain {
@@ -72,7 +72,7 @@ impl Acceptor for Plain {
     }
 }
 
-/// TCP with TLS.
+/// A TCP listener with TLS, and its certificates.
 pub(super) struct Secured(pub TcpListener, pub Arc<Certificates>);
 
 impl Acceptor for Secured {
@@ -93,7 +93,7 @@ impl Acceptor for Secured {
     }
 }
 
-/// A unix socket.
+/// A listener on a unix socket.
 pub(super) struct Local(pub UnixListener);
 
 impl Acceptor for Local {

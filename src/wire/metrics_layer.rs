@@ -235,7 +235,7 @@ impl MeteredSpan {
         }
     }
 
-    /// How it ended.
+    /// Notes how the upload ended: done, or failed.
     pub fn end(mut self, done: bool) {
         self.labels[1] = if done { "done" } else { "failed" };
     }

@@ -107,7 +107,7 @@ fn known(
 }
 
 impl Servers {
-    /// No listener yet.
+    /// Servers without any listener yet.
     pub fn new(routes: Routes, limits: ConnectionLimits, counters: Arc<Counters>) -> Self {
         let tasks = JoinSet::new();
         let ending = CancellationToken::new();

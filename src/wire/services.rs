@@ -18,21 +18,21 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// What the services share.
 #[derive(Clone)]
 pub struct Services {
-    /// Knows who asks.
+    /// Finds out who calls.
     pub authenticator: Arc<Authenticator>,
     /// Runs and their snapshots.
     pub registry: Arc<Registry>,
-    /// Events and reports.
+    /// Events and reports of all runs.
     pub bus: Arc<EventBus>,
-    /// Probes by digest.
+    /// Stored probes, by their digest.
     pub probes: Arc<ProbeStore>,
     /// Bytes of snapshots that may be held at once.
     pub budget: Budget,
-    /// Where they lie.
+    /// The files that hold waiting snapshots.
     pub spool: Spool,
     /// How the daemon ends.
     pub drain: Drain,
-    /// What is counted.
+    /// Counters of the daemon.
     pub counters: Arc<Counters>,
     /// How long an upload may send nothing.
     pub patience: Duration,

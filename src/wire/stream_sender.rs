@@ -66,7 +66,7 @@ impl<T: Send + 'static> StreamSender<T> {
         }
     }
 
-    /// The last word.
+    /// Ends the stream with this status.
     fn end(&mut self, status: Status) {
         if let Some(last) = self.last.take() {
             last.send(Err(status));

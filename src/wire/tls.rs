@@ -19,7 +19,7 @@ use x509_parser::extensions::GeneralName;
 /// What of TLS the protocol is agreed on by.
 const ALPN: &[u8] = b"h2";
 
-/// Where TLS is.
+/// The files that TLS reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Certificate chain, its own first, in PEM.

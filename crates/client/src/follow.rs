@@ -23,7 +23,7 @@ pub struct Follow {
     events: Option<Events>,
     /// The newest event closed the run: the last one, unless its trainer went on with it.
     closed: bool,
-    /// All is told.
+    /// Whether every event was delivered: nothing more follows.
     over: bool,
     patience: Duration,
     /// Since when nobody answers. Kept here and not in [`Follow::next`], so that cancelling that one does not start the

@@ -59,7 +59,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts one counter.
+    /// Adds one to a counter.
     pub fn count(&self, counter: Counter) {
         self.counts[counter as usize].fetch_add(1, Ordering::Relaxed);
     }

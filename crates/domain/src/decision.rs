@@ -45,9 +45,9 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Advice {
-    /// Continue training.
+    /// The run should continue training.
     Continue,
-    /// Stop training.
+    /// The run should stop training.
     Stop,
     /// Nothing can be said yet.
     NotEnoughData,

@@ -15,7 +15,7 @@ const MOST: usize = 64;
 pub struct EnginePlace {
     /// Threads on the CPU, at least one.
     pub threads: usize,
-    /// Devices that compute.
+    /// Devices on which the engine computes.
     pub devices: Devices,
     /// Folders in which NVIDIA's libraries are looked for before the system's.
     pub libraries: Vec<PathBuf>,
@@ -24,7 +24,7 @@ pub struct EnginePlace {
 /// Where the engine computes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Devices {
-    /// The CPU only.
+    /// On the CPU only, even if there are GPUs.
     #[default]
     Cpu,
     /// On the first GPU if it can be used, else on the CPU.

@@ -9,7 +9,7 @@ use super::{Decision, ModelChecked, Reading, SnapshotRef, WeightKind};
 pub enum Event {
     /// A snapshot was received whole.
     Accepted {
-        /// The snapshot.
+        /// The snapshot that was received.
         snapshot: SnapshotRef,
         /// Which copy of the weights.
         kind: WeightKind,
@@ -18,14 +18,14 @@ pub enum Event {
     },
     /// A snapshot will not be measured.
     Skipped {
-        /// The snapshot.
+        /// The snapshot that is left out.
         snapshot: SnapshotRef,
         /// Reason, as a sentence.
         reason: String,
     },
     /// The engine took it up.
     Started {
-        /// The snapshot.
+        /// The snapshot that is measured now.
         snapshot: SnapshotRef,
         /// How many readings will follow.
         readings: u32,
@@ -36,7 +36,7 @@ pub enum Event {
     Reading(Box<Reading>),
     /// All its readings are made.
     Finished {
-        /// The snapshot.
+        /// The snapshot whose readings are complete.
         snapshot: SnapshotRef,
         /// Wall time from start to finish.
         seconds: f64,
@@ -59,6 +59,6 @@ pub enum Event {
 pub struct Sequenced {
     /// Sequence number of the event in its run.
     pub sequence: u64,
-    /// The event itself.
+    /// The event with this sequence number.
     pub event: Event,
 }

@@ -160,7 +160,7 @@ pub static RUN_METRICS: [Definition; 3] = [
 pub enum MetricSample {
     /// Of a counter or a gauge.
     Number(f64),
-    /// Of a histogram.
+    /// The observations of a histogram.
     Spread {
         /// Of all that was observed.
         sum: f64,
@@ -203,7 +203,7 @@ impl Window {
         let _ = self.0.set(exposed);
     }
 
-    /// What is seen.
+    /// The source of metrics; `None` before the daemon has begun to work.
     pub fn look(&self) -> Option<&Arc<dyn Exposed>> {
         self.0.get()
     }

@@ -225,13 +225,13 @@ pub struct Stretch {
 pub struct DecisionContext {
     /// Whose run it is, and which are its peers.
     pub label: RunLabel,
-    /// What decides.
+    /// Evaluates the run's policy; `None` if the run has no policy.
     pub evaluator: Option<Arc<dyn PolicyEvaluator>>,
 }
 
 /// Whoever keeps what happens in runs. Called with locks held: it must not block.
 pub trait Journal: Send + Sync + Debug {
-    /// A run begins.
+    /// Stores a run that begins now.
     fn open(&self, record: RunRecord, context: DecisionContext);
 
     /// A run of an earlier process goes on.

@@ -60,9 +60,9 @@ pub struct Estimate {
     pub mean: f64,
     /// Standard error of the mean: sample deviation (n - 1) over √n; `None` for a single draw.
     pub stderr: Option<f64>,
-    /// Smallest draw.
+    /// The smallest value among the draws.
     pub min: f64,
-    /// Largest draw.
+    /// The largest value among the draws.
     pub max: f64,
 }
 

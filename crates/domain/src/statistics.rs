@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 /// Count, mean and spread of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Moments {
-    /// Number of elements.
+    /// Number of elements, a whole number.
     pub count: f64,
     /// Mean of the elements.
     pub mean: f64,
@@ -47,18 +47,18 @@ pub struct Against {
     pub delta: Moments,
     /// Greatest |w - init|.
     pub farthest: f64,
-    /// ‖init‖².
+    /// ‖init‖², the squared l2 norm of the initialization.
     pub init_square: f64,
-    /// w · init.
+    /// w · init, the scalar product with the initialization.
     pub dot: f64,
 }
 
 /// The move since the previous snapshot. Squares and scalar products.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Move {
-    /// ‖w - previous‖².
+    /// ‖w - previous‖², the squared length of the move.
     pub step_square: f64,
-    /// ‖previous‖².
+    /// ‖previous‖², the squared l2 norm of the previous snapshot.
     pub previous_square: f64,
     /// ‖previous - init‖² and (w - previous) · (previous - init), when there is an initialization.
     pub before: Option<[f64; 2]>,

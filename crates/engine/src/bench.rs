@@ -29,13 +29,13 @@ use std::sync::Arc;
 /// Which implementation of the networks runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Implementation {
-    /// The engine's own.
+    /// The engine's own networks, without candle.
     Fused,
     /// The same networks with candle's autograd.
     Autograd,
 }
 
-/// What was done.
+/// The result and the amount of work of one benchmark run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Done {
     /// Loss, norm or sum: something that tells whether it was done right.

@@ -103,10 +103,10 @@ pub trait Position: Sync {
     fn log_sums(&self, slope: f64, floor: f64) -> Result<Option<Vec<f64>>, Fault>;
 }
 
-/// Whose singular values.
+/// The matrices whose singular values are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Matrices {
-    /// W.
+    /// The weight matrices W themselves.
     Weights,
     /// W - W at initialization; none without an initialization.
     Moves,

@@ -69,7 +69,7 @@ pub struct GroupLandscape<'a, B: Backend> {
     pub groups: &'a [PreparedGroup],
     /// Those of this landscape.
     pub own: Range<usize>,
-    /// Workers.
+    /// Workers that evaluate the network.
     pub worker_pool: &'a mut WorkerPool<B>,
     /// The gradient that was asked for last.
     pub kept: &'a mut KeptGradient<B>,

@@ -52,12 +52,12 @@ fn room<B: Backend>(
     known.take().map_or_else(|| backend.vector(context.prepared), Ok)
 }
 
-/// Where u is.
+/// Where the offset u is stored.
 #[derive(Clone, Copy)]
 enum Offset {
     Zero,
     Noise(u32, Purpose),
-    /// In [`Perturbation::plane`].
+    /// As coefficients, in [`Perturbation::plane`].
     Plane,
     /// In the worker's `direction`.
     Stored,

@@ -21,7 +21,7 @@ pub struct PreparedRun {
     pub network: Arc<dyn Network>,
     /// The same model in candle, for GPUs; `None` where it is not written.
     pub autograd: Option<Arc<autograd::CandleModel>>,
-    /// Probe groups.
+    /// The probe groups of the run, prepared.
     pub groups: Vec<PreparedGroup>,
     /// From the cheapest to the most expensive.
     pub measures: Vec<Chosen>,
@@ -186,7 +186,7 @@ pub struct PreparedGroup {
 }
 
 impl PreparedGroup {
-    /// Of these examples.
+    /// A group with this name and these batches.
     pub fn new(name: String, batches: Vec<Batch>) -> Self {
         let contents = examples::contents(&batches);
         Self { name, batches, contents }

@@ -229,7 +229,7 @@ struct QuadraticPoint<'a> {
     of: &'a Quadratic,
     metric: ParameterMetric,
     u: Vec<f64>,
-    /// What `stretch` scales.
+    /// The offset u before scaling, which `stretch` scales.
     whole: Vec<f64>,
     gradient: Vec<f64>,
     kept: Vec<Vec<f64>>,

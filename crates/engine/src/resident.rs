@@ -46,19 +46,19 @@ pub trait Resident: Send {
 
 /// One measure on one landscape.
 pub struct MeasureJob<'a> {
-    /// Of the run.
+    /// The prepared run that the measure belongs to.
     pub plan: &'a PreparedRun,
     /// What is to be made.
     pub task: &'a Task,
-    /// Of its groups.
+    /// Results that measures of the same groups share.
     pub cache: &'a mut SharedCache,
-    /// Of the run.
+    /// Hints that the run keeps from one snapshot to the next.
     pub hints: &'a mut Hints,
     /// What it must keep to.
     pub limits: Limits<'a>,
 }
 
-/// See [`Resident`].
+/// A snapshot on a device, with the workers that measure it; see [`Resident`].
 pub struct OnDevice<B: Backend> {
     prepared: PreparedSnapshot<B::Element>,
     worker_pool: WorkerPool<B>,

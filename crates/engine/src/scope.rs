@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct AscentKey {
     /// Bits of the numbers that define it.
     pub numbers: [u64; 4],
-    /// Discrete choices.
+    /// The discrete choices that define it.
     pub choices: [u32; 5],
     /// Number of the draw.
     pub draw: u32,
@@ -31,7 +31,7 @@ pub struct AscentResult {
 /// What measures of one snapshot on one group have in common.
 #[derive(Debug, Default)]
 pub struct SharedCache {
-    /// The base forward.
+    /// The outputs of the base forward at w0.
     pub outputs: Option<Arc<Outputs>>,
     /// Finished ascents: `sharpness`, its profile and the flat radius meet on the same radii and draws.
     pub ascents: HashMap<AscentKey, AscentResult>,

@@ -41,9 +41,9 @@ impl Spectrum {
 /// That of a matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Number of rows.
+    /// Number of rows of the matrix.
     pub rows: usize,
-    /// Number of columns.
+    /// Number of columns of the matrix.
     pub columns: usize,
 }
 

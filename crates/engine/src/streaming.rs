@@ -34,7 +34,7 @@ pub trait DeviceUpload: Send + std::fmt::Debug {
     fn finish(self: Box<Self>) -> Option<u64>;
 }
 
-/// See [`clino_domain::Layout::statistics_builder`].
+/// Computes statistics while bytes arrive; see [`clino_domain::Layout::statistics_builder`].
 #[derive(Debug)]
 pub struct StreamingStatistics {
     carry: Option<Box<dyn DeviceUpload>>,

@@ -62,7 +62,7 @@ impl RunValidator for Validator {
 /// The GPUs of an engine, for examining runs and receiving their snapshots.
 #[derive(Clone)]
 pub struct GpuDevices {
-    /// Themselves.
+    /// The GPUs that the engine uses.
     pub(super) gpus: Arc<Gpus>,
     /// Bytes that a run may take.
     pub(super) room: u64,
@@ -71,7 +71,7 @@ pub struct GpuDevices {
 /// The same for an engine on GPUs, once it has opened them: their snapshots are brought there as they arrive.
 #[derive(Clone, Default)]
 pub struct GpuValidator {
-    /// The GPUs.
+    /// The GPUs; empty until the engine has opened them.
     pub device: Arc<OnceLock<GpuDevices>>,
     /// Whether a run that does not fit is refused; else it goes to the CPU.
     pub strict: bool,

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Elements of a reference that are read at once.
 const PIECE: usize = 1 << 16;
 
-/// See the module.
+/// The parameters w0 of one snapshot in an arena, never changed.
 pub struct Weights<T> {
     /// All elements, where the layout puts them.
     pub data: Vec<T>,

@@ -9,7 +9,7 @@
 pub mod convert;
 pub mod version;
 
-/// Generated from `proto/clino/v1`.
+/// Code generated from `proto/clino/v1`.
 #[allow(missing_docs, clippy::all)]
 pub mod pb {
     tonic::include_proto!("clino.v1");

@@ -28,7 +28,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// All cases.
+/// The decision state of all runs, and the queue of evaluations.
 #[derive(Debug, Default)]
 pub(super) struct DecisionStore {
     states: Mutex<RunStates>,

@@ -17,13 +17,13 @@ pub(super) struct Versions {
     pub experiment: u64,
 }
 
-/// One run.
+/// What the decision store keeps for one run.
 #[derive(Debug)]
 pub(super) struct RunState {
     pub context: DecisionContext,
     pub closed: bool,
     pub series: BTreeMap<String, SubjectSeries>,
-    /// Snapshots observed.
+    /// Number of snapshots observed so far.
     pub version: u64,
     pub measured: Option<SnapshotRef>,
     pub latched: Option<Decision>,

@@ -38,7 +38,7 @@ struct Experiment {
 /// What there is to ask.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Nothing: this stands.
+    /// Nothing to evaluate: this decision stands.
     Stands(Box<Decision>),
     Input(Box<PolicyInput>),
 }

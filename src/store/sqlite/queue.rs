@@ -47,7 +47,7 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// No more comes.
+    /// Closes the queue: no more entries come.
     pub fn close(&mut self) {
         self.closed = true;
     }

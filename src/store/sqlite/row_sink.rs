@@ -12,13 +12,13 @@ use std::io::{self, Write};
 /// One value of one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// None.
+    /// A cell without a value.
     Null,
-    /// A whole number.
+    /// A signed integer of 64 bits.
     Integer(i64),
-    /// A real number.
+    /// A floating-point number of 64 bits.
     Real(f64),
-    /// A text.
+    /// A text in UTF-8.
     Text(String),
 }
 
@@ -82,7 +82,7 @@ fn inert(cell: &Cell) -> String {
 pub struct Csv<W: Write>(csv::Writer<W>);
 
 impl<W: Write> Csv<W> {
-    /// To a writer.
+    /// Writes CSV to this writer.
     pub fn new(writer: W) -> Self {
         Self(csv::Writer::from_writer(writer))
     }
@@ -109,7 +109,7 @@ pub struct JsonLines<W: Write> {
 }
 
 impl<W: Write> JsonLines<W> {
-    /// To a writer.
+    /// Writes JSON lines to this writer.
     pub fn new(writer: W) -> Self {
         Self { writer, columns: Vec::new() }
     }
@@ -140,11 +140,11 @@ impl<W: Write> RowSink for JsonLines<W> {
 /// What a column holds, for forms that declare it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
-    /// UTF-8.
+    /// Text encoded as UTF-8.
     Text,
-    /// 64 bits.
+    /// Signed integers of 64 bits.
     Integer,
-    /// 64 bits.
+    /// Floating-point numbers of 64 bits.
     Real,
 }
 

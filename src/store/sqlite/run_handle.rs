@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// One run.
+/// What the writer keeps for one run.
 #[derive(Debug)]
 pub(super) struct RunHandle {
     /// Its number, once it has a row; 0 until then.

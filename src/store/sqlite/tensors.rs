@@ -72,7 +72,7 @@ fn whole(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Keeps a probe.
+/// Writes the tensors of a probe to a file.
 pub(super) fn write_probe(path: &Path, tensors: &[Tensor]) -> io::Result<()> {
     whole(path, |file| {
         let specs: Vec<_> = tensors.iter().map(|tensor| tensor.spec.clone()).collect();

@@ -102,7 +102,7 @@ impl StoreWriter {
         }
     }
 
-    /// The next entries.
+    /// The next pending entries, as one batch.
     fn batch(&mut self) -> WriteBatch {
         let mut batch = WriteBatch::default();
         let most = self.pending.len().min(BATCH);

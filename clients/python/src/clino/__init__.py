@@ -1,4 +1,4 @@
-"""Client of clino: streams a training run's parameters out and its generalization measures back.
+"""Client of clino: sends the parameters of a training run and receives its generalization measures.
 
     run = clino.init(config, probes={"en": {...}, "de": {...}})
     run.snapshot(model, step=0, init=True)
@@ -8,12 +8,12 @@
     run.finish()
     for reading in run.readings(): ...
 
-Flow: `_init` takes what a user says of a run. `_run` (the loop's side) copies by `_tensors` into `_slot`; `_sender`
-takes from there and speaks through `_link` and `_daemon`; `_watcher` writes what comes back into `_journal`, from where
-`_run` reads it. `_account` counts what became of snapshots, `_ending` waits for the end of a run. The newest decision
-lies in `_verdict`, where the loop finds it without waiting. `_model_check` lets `_evaluation` ask a live module for the
-losses of a few `_rows`, which the daemon compares. `clino.integrations` is for trainers of others. `clino.v1` holds the
-messages of the protocol.
+Flow: `_init` reads the arguments of a run. `_run` (called by the training loop) copies parameters with `_tensors` into
+`_slot`. `_sender` takes them from there and talks to the daemon through `_link` and `_daemon`. `_watcher` writes the
+results into `_journal`, where `_run` reads them. `_account` counts the outcome of each snapshot; `_ending` waits for
+the end of a run. The newest decision is in `_verdict`, where the loop can read it without waiting. `_model_check` uses
+`_evaluation` to compute the losses of a few `_rows` with a live module; the daemon compares them. `clino.integrations`
+has callbacks for other trainers. `clino.v1` has the messages of the protocol.
 """
 
 from clino import _quiet as _quiet  # before anything imports grpc

@@ -1,4 +1,4 @@
-"""From what a user says of a run to a run that has begun.
+"""Turns the arguments of a user into a run that has begun.
 
 Owns: the arguments of `clino.init`. May not touch: what the loop calls afterwards.
 """
@@ -18,7 +18,7 @@ from clino.v1 import runs_pb2
 
 
 def refused(check: Callable[[], object], strict: bool) -> Run | None:
-    """Run `check`; what it raises is told, and makes a run that has failed."""
+    """Run `check`. If it raises, report the error and return a failed run; otherwise return None."""
     run = inert(strict)
 
     def go() -> None:
@@ -51,39 +51,39 @@ def init(
     strict: bool = False,
     check: bool | None = None,
 ) -> Run:
-    """Begin a run: what is trained, on what it is probed, what is measured.
+    """Begin a run: the model that is trained, the probes to measure it on, and the measures.
 
-    `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps names of
-    groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an mlp:
-    `inputs` and `labels`): a mapping of them, an encoding or a data set of Hugging Face, a data frame, a pair (x, y),
-    or a list of rows. A single group may be given without a name, and is called "probe" then. Columns are tensors,
-    arrays or lists; lists of different lengths are filled up on the right with the configuration's padding, and a mask
-    that is missing is made. `measures` are names, names with parameters as on the command line
-    ("sharpness:alpha=0.002,draws=4"), or mappings of a `name` and parameters; None is the daemon's default set.
-    `budget` is how many seconds a snapshot may take: measures go from the cheapest to the dearest, and what does not
-    fit comes back as skipped. With `gpu_only` nothing is measured on a CPU in a GPU's place.
+    `config` is a mapping, the path or text of a Hugging Face config.json, or a config object. `probes` maps the names
+    of groups, such as languages, to `input_ids`, `attention_mask`, optional `token_type_ids` and `labels` (for an mlp:
+    `inputs` and `labels`). Each group is a mapping of these columns, a Hugging Face encoding or data set, a data frame,
+    a pair (x, y), or a list of rows. You can give a single group without a name; it is then called "probe". Columns are
+    tensors, arrays or lists. Lists of different lengths are padded on the right with the configuration's padding, and a
+    missing mask is created. `measures` are names, names with parameters as on the command line
+    ("sharpness:alpha=0.002,draws=4"), or mappings of a `name` and parameters; None means the daemon's default set.
+    `budget` is the time that a snapshot may take, in seconds: measures run from the cheapest to the most expensive, and
+    those that do not fit are reported as skipped. With `gpu_only`, the CPU never takes the place of a GPU.
 
-    `policy` says when the run should stop: a list of rules, each a `clino.Rule` or a mapping of a `name`, what it is
-    `on` and parameters, or a `clino.Policy` of them that is to be enforced. `project` (else CLINO_PROJECT) is whose
-    the run is, `experiment` which runs it is compared with, `tags` names and texts to find it by.
+    `policy` says when the run should stop. It is a list of rules, or a `clino.Policy`, which can also be enforced. Each
+    rule is a `clino.Rule` or a mapping of a `name`, the subject `on` and parameters. `project` (else CLINO_PROJECT) is
+    the project that owns the run, `experiment` groups the runs that are compared, and `tags` are names and texts for
+    finding the run.
 
-    `resume` (else CLINO_RUN_ID) goes on with a run of a trainer that ended: a key of your own, under which a run begins
-    where there is none, or the `key` or `id` of a run. Give the same key from the first start on: a run that was opened
-    with `name` alone is not gone on with by that name. It must be opened with the same content; name and tags stay as
-    they were. The first initialization is kept, its policy goes on, and steps that come again are further attempts.
+    `resume` (else CLINO_RUN_ID) continues the run of a trainer that ended. Give a key of your own (if no run has this
+    key, a new one begins), or the `key` or `id` of a run. Use the same key from the first start on: a run that was
+    opened only with `name` cannot be continued by that name. All other arguments must be the same; name and tags do not
+    change. The run keeps its first initialization and its policy, and repeated steps become further attempts.
 
-    `addr` (else CLINO_ADDR, else the socket at which this user's `clino serve` listens by default) is
-    http://HOST:PORT, https://HOST:PORT or unix:///PATH, and `token` (else CLINO_TOKEN, else what the file
-    CLINO_TOKEN_FILE holds) is shown there. `mode` (else CLINO_MODE)
-    may be "disabled", which makes every call a no-op: give it on all ranks but one.
+    `addr` (else CLINO_ADDR, else the default socket of this user's `clino serve`) is http://HOST:PORT,
+    https://HOST:PORT or unix:///PATH. `token` (else CLINO_TOKEN, else the content of the file CLINO_TOKEN_FILE) is sent
+    to it. `mode` (else CLINO_MODE) may be "disabled", which makes every call a no-op: use it on all ranks except one.
 
-    A torch module that is given to `snapshot` is evaluated on a few rows of the first probe group, until the daemon has
-    compared its losses with those of the configuration: where they differ there are no readings, and an error says so;
-    where it cannot be evaluated, as a mapping never can, `run.warnings` says why.
-    With `check=False` (or CLINO_CHECK=0) that is left out. Nothing of the module or of random states is changed by it.
+    A torch module given to `snapshot` is evaluated on a few rows of the first probe group, until the daemon has
+    compared its losses with those of the configuration. If they differ, there are no readings, and an error says so. If
+    the model cannot be evaluated (a mapping never can), `run.warnings` says why. `check=False` (or CLINO_CHECK=0) turns
+    this check off. The check changes neither the module nor random states.
 
-    Returns at once, connecting in the background, and raises nothing. With `strict=True` it waits for the
-    daemon's word, and every trouble is raised: here, or by the next call on the run.
+    Returns immediately, connects in the background, and raises nothing. With `strict=True` it waits for the daemon's
+    answer, and every problem is raised, either here or by the next call on the run.
     """
     run = Run(strict)
 

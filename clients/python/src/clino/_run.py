@@ -1,4 +1,4 @@
-"""The face of the package: a run of training, seen from the loop.
+"""The main class of the package: a training run, as the training loop uses it.
 
 Owns: the promise that nothing here holds the trainer beyond the host copy or raises into its loop, unless asked to.
 May not touch: grpc.
@@ -45,7 +45,7 @@ JOIN_TIMEOUT = 0.1
 
 
 class Run:
-    """One run of training; made by `clino.init`."""
+    """One training run, made by `clino.init`."""
 
     def __init__(self, strict: bool) -> None:
         self._notices = Notices(strict)
@@ -77,54 +77,55 @@ class Run:
         kind: Kind = "live",
         attempt: SupportsIndex | float = 0,
     ) -> None:
-        """Copy the parameters of `model` to the host and leave them to be sent.
+        """Copy the parameters of `model` to the host, to be sent in the background.
 
         `model` is a torch module, a state_dict, or a mapping of names to arrays. Give the model before training
-        with `init=True`, once: distances are measured from it, and it is kept in memory for a daemon that restarts.
-        `step` is an integer of Python, numpy or torch; `attempt` is 0 for the next free one of the step. Returns when
-        the copy is made; with `delivery="every"` it first waits for the snapshot before to leave, as long as the daemon
-        is there: beside one that is frozen, for about 20 seconds.
+        once, with `init=True`: distances are measured from it, and it is kept in memory in case the daemon restarts.
+        `step` is an integer of Python, numpy or torch; `attempt` 0 means the next free attempt of the step. Returns
+        when the copy is made. With `delivery="every"` it first waits until the previous snapshot is sent, as long as
+        the daemon can be reached; if the daemon is frozen, for about 20 seconds.
         """
         self.push(lambda: model, lambda: _arguments.begun_of(step, attempt, kind, init))
 
     def should_stop(self) -> bool:
-        """Whether the run's policy says STOP, by the newest decision that is known here; at once, without asking.
+        """Return whether the newest known decision of the run's policy is STOP, without asking the daemon.
 
-        It does not matter whether the policy is to be enforced: who asks wants to act. False while nothing is known,
-        while the daemon is away, and of a run that the daemon has forgotten.
+        The mode of the policy (advise or enforce) makes no difference here. False while no decision is known, while the
+        daemon cannot be reached, and if the daemon has forgotten the run.
         """
         self._check_policy()
         return self.stops
 
     def decision(self) -> Decision | None:
-        """The newest decision that is known here, without asking; None without a policy, and before the first one."""
+        """Return the newest known decision, without asking the daemon; None without a policy or before the first."""
         self._check_policy()
         decision = self._decision
         return replace(decision, staleness=self._journal.staleness()) if decision else None
 
     def ask_decision(self, timeout: float = 5.0) -> Decision | None:
-        """Ask the daemon what the policy says now, waiting at most `timeout` seconds; None without an answer.
+        """Ask the daemon what the policy says now, and wait up to `timeout` seconds; None without an answer.
 
-        It speaks of the snapshots that are measured: `readings(wait=…)` waits for the last one and its decision.
+        The decision covers only snapshots that are measured: `readings(wait=…)` waits for the last one and its
+        decision.
         """
         return self._ask("decision", timeout, lambda sender, limit: sender.ask_decision(limit))
 
     def override(self, reason: str, timeout: float = 5.0) -> Decision | None:
-        """Take back a STOP for a reason, which the daemon keeps; what the policy says then, None when it was not done.
+        """Cancel a STOP for a reason, which the daemon stores; return the new decision, or None if that failed.
 
-        The rules begin anew behind what is measured.
+        The rules start again after the last measured snapshot.
         """
         return self._ask("override", timeout, lambda sender, limit: sender.override(reason, limit))
 
     def readings(self, wait: float | None = None) -> list[Reading]:
-        """All readings so far, oldest first; with `wait`, after at most so many seconds for those still to come.
+        """Return all readings so far, oldest first; with `wait`, first wait up to `wait` seconds for pending ones.
 
-        With `wait`, `should_stop()` and `decision()` are then of these readings, unless the time was up before.
+        After that, `should_stop()` and `decision()` refer to these readings, unless the time ran out.
         """
         return self._guard("readings", lambda: self._readings(wait), [])
 
     def watch(self, timeout: float | None = None) -> Iterator[Event]:
-        """Events from the first one on, as they come: readings, finished and skipped snapshots, gaps.
+        """Yield all events from the first one on, as they arrive: readings, finished and skipped snapshots, gaps.
 
         Ends when the run is over, or after `timeout` seconds without an event.
         """
@@ -136,20 +137,20 @@ class Run:
             yield from events
 
     def ask_plan(self, timeout: float = 5.0) -> tuple[Planned, ...]:
-        """Ask the daemon for the plan, waiting at most `timeout` seconds: `plan`, brought up to date.
+        """Ask the daemon for the current `plan`, and wait up to `timeout` seconds.
 
-        After the first snapshot it has counted work and seconds. Without an answer it is what was known before.
+        After the first snapshot, the plan has counted work and seconds. Without an answer, returns the last known plan.
         """
         self._ask("plan", timeout, lambda sender, limit: sender.renew_plan(limit))
         return self.plan
 
     def finish(self, timeout: float = 60.0) -> bool:
-        """Send what waits, close the run, wait for its last readings; True when all of that was done in time.
+        """Send waiting snapshots, close the run, and wait for its last readings; True if all of this was done in time.
 
-        False, too, when nothing of what was given has a value, unless the policy had ended the run before; True where
-        clino is switched off. Without a daemon it gives up after a few tries. It says in one line how the run ended: in
-        the log where that shows it, else on stderr (a level of the logger "clino" ends that). Calling it again is
-        harmless. A trainer that starts again may go on with the run: `clino.init(resume=run.key)`.
+        Also False if no snapshot got a value, unless the policy had already ended the run. True if clino is disabled.
+        Without a daemon it gives up after a few tries. It reports in one line how the run ended: in the log if the log
+        shows it, otherwise on stderr (set a level on the logger "clino" to turn this off). You can call it again
+        without harm. A restarted trainer can continue the run: `clino.init(resume=run.key)`.
         """
         return self._guard("finish", lambda: self._finish(_arguments.seconds("timeout", timeout)), False)
 
@@ -157,20 +158,20 @@ class Run:
 
     @property
     def id(self) -> str | None:
-        """The daemon's name of the run, once it is open."""
+        """The id that the daemon gave the run; None until the run is open."""
         return self._link.run_id if self._link else None
 
     @property
     def key(self) -> str:
-        """What `clino.init(resume=…)` takes to go on with this run in another process; known at once."""
+        """The key for continuing this run in another process with `clino.init(resume=…)`; known from the start."""
         return self._key
 
     @property
     def status(self) -> Status:
-        """How the run stands: "waiting" before the daemon has it, "away" while the daemon does not answer.
+        """The state of the run: "waiting" until the daemon has it, "away" while the daemon does not answer.
 
-        "refusing" while it answers and accepts nothing, as with a full disk. "failed" once readings are lost for sure:
-        the run or all that was sent of it was refused, or it ended without a snapshot that has a value.
+        "refusing" while the daemon answers but accepts nothing, for example because its disk is full. "failed" when
+        readings are certainly lost: the run or all of its snapshots were refused, or it ended without any value.
         """
         if self._finished is not None:
             return "finished" if self._finished else "failed"
@@ -185,29 +186,30 @@ class Run:
 
     @property
     def error(self) -> str | None:
-        """The first thing that cost this run readings, as it was told; None where nothing did."""
+        """The first error that cost this run readings, as it was reported; None if there was none."""
         return self._notices.error
 
     @property
     def plan(self) -> tuple[Planned, ...]:
-        """What each measure costs, in the order in which they are made, as far as it is known here.
+        """The known cost of each measure, in the order in which the measures run.
 
-        Empty until the run is open; then the daemon's prediction, until `ask_plan` or the end of the run renews it.
+        Empty until the run is open. Then it is the daemon's prediction, until `ask_plan` or the end of the run updates
+        it.
         """
         return self._link.plan if self._link else ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is to be known of the readings, each once: what the daemon and this package remarked.
+        """Warnings of the daemon and of this package about the readings, each once.
 
-        Such as columns of a probe that the model does not read, or why the trainer's model was not compared with its
-        configuration.
+        For example columns of a probe that the model does not read, or why the trainer's model was not compared with
+        its configuration.
         """
         return tuple(self._notices.remarks)
 
     @property
     def stats(self) -> Stats:
-        """Counts so far."""
+        """Counts for this run so far, such as how many snapshots were sent."""
         return self._account.stats(self._journal.strays())
 
     def __enter__(self) -> Run:
@@ -230,7 +232,7 @@ class Run:
 
     @property
     def stops(self) -> bool:
-        """As `should_stop`, for who has to ask without knowing whether there is a policy."""
+        """Like `should_stop`, but without a warning if the run has no policy."""
         decision = self._decision
         return decision is not None and decision.stops and not self._away
 
@@ -239,7 +241,7 @@ class Run:
             self._notices.mention("policy", f"there are no decisions: {NO_POLICY}")
 
     def start(self, settings: Settings, request: runs_pb2.OpenRunRequest, check: bool = False) -> None:
-        """Begin to talk; nothing of it happens on this thread."""
+        """Start the threads that talk to the daemon; the calling thread does no network calls."""
         if settings.exposed and settings.access.token:
             self._notices.tell_once("token", "clino: the token can be read on its way: use https:// or unix://")
         self._checker = Checker(request.groups, check, self._notices.hold)
@@ -265,30 +267,30 @@ class Run:
             self._check_start(sender)
 
     def prepare(self, action: Callable[[], None]) -> None:
-        """Do what begins the run: what it raises is told, and makes a run that has failed."""
+        """Run the action that begins the run; an error in it is reported and makes the run fail."""
         self._guard("init", action, None)
         if self._inert:
             self._journal.end()
 
     def remark(self, message: str) -> None:
-        """Say what is to be known of the readings."""
+        """Add a warning about the readings."""
         self._notices.remark(message)
 
     def push(self, model: Callable[[], object], begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> None:
-        """As `snapshot`, of a model that is still to be had, which may fail."""
+        """Like `snapshot`, with functions that return the model and the arguments; an error in them is reported."""
         with self._account.timed():
             self._guard("arguments", lambda: self._snapshot(model, begun), None)
 
     def guarded(self, action: Callable[[], None]) -> None:
-        """Do something for this run in the loop of a callback: what it raises is told like any bad argument."""
+        """Run an action of a callback for this run; an error in it is reported like a bad argument."""
         self._guard("arguments", action, None)
 
     def wind_up(self, timeout: float) -> None:
-        """Finish without a word: something else is the matter."""
+        """Finish without raising, because another error is already being raised."""
         self._finish(timeout, raising=False)
 
     def abandon(self) -> object:
-        """In a forked child: inert from now on."""
+        """Make this run inert in a forked child process."""
         self._inert = True
         self._lock = threading.Lock()
         self._threads = []
@@ -318,7 +320,7 @@ class Run:
                     self._account.missed()
 
     def _take(self, model: Callable[[], object], begun: Callable[[], snapshots_pb2.BeginSnapshot]) -> bool:
-        """Whether the sender has a copy of it."""
+        """Return whether the sender now has a copy of the model."""
         if self._inert:
             raise ClinoError(OVER.format(repr(self._key)))
         if self._journal.refuted:
@@ -331,7 +333,7 @@ class Run:
         return self._slot.offer(Copy(begin, buffer))
 
     def _first(self, begin: snapshots_pb2.BeginSnapshot) -> snapshots_pb2.BeginSnapshot:
-        """Of several initializations only the first is one."""
+        """Turn every initialization after the first one into an ordinary snapshot."""
         first = self._slot.initial_step
         if begin.initialization and first is not None:
             begin.initialization = False
@@ -406,7 +408,7 @@ class Run:
         return bool(self._finished)
 
     def _conclude(self, ending: Ending | None) -> None:
-        """Settle whether the run went well, and say it in one line. What was told as an error is not told again."""
+        """Decide whether the run succeeded, and report it in one line, without repeating errors reported before."""
         notices, decision, stats = self._notices, self._decision, self.stats
         outcome = self._journal.outcome(self._account.adopted(self._journal.strays()))
         # Of a trainer that gave nothing, nothing is lost; nor of a run that its policy had ended.
@@ -427,7 +429,7 @@ class Run:
         notices.conclude(message, not self._finished and not ending.unread, ending.absence)
 
     def _guard(self, key: str, action: Callable[[], Result], otherwise: Result) -> Result:
-        """Do it; what it raises is told once instead, unless the user wants it raised."""
+        """Run the action. An error in it is reported once and not raised, unless the run is strict."""
         try:
             return action()
         except Exception as error:

@@ -32,16 +32,16 @@ pub struct Base<B: Backend> {
 
 /// What every perturbation on a group shares.
 pub struct GroupContext<'a, B: Backend> {
-    /// The snapshot.
+    /// The snapshot that is perturbed.
     pub prepared: &'a PreparedSnapshot<B::Element>,
     /// Which groups of the run the batches are; `None` for other cuts of them.
     #[allow(dead_code, reason = "for backends that keep batches on a device")]
     pub of: Option<&'a Range<usize>>,
-    /// Their batches.
+    /// The batches of the group, in order.
     pub batches: &'a [&'a Batch],
     /// The gradient at w0 that was asked for last, and whether it is that of this group.
     pub base: Option<(&'a Base<B>, bool)>,
-    /// Ends everything early.
+    /// Ends all work early when it is raised.
     pub stop: &'a Stop,
 }
 
@@ -63,13 +63,13 @@ impl<B: Backend> GroupContext<'_, B> {
 /// Which parameters a network is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    /// w0.
+    /// The snapshot's own parameters, w0.
     Start,
     /// Those that were placed last.
     Point,
 }
 
-/// A direction.
+/// A direction in parameter space: noise or a stored vector.
 pub enum DirectionSource<'a, B: Backend> {
     /// Made as it is needed.
     Noise(Draw),
@@ -79,17 +79,17 @@ pub enum DirectionSource<'a, B: Backend> {
 
 /// A scale for each slot, in the coordinates of a metric.
 pub struct Scaled<'a, B: Backend> {
-    /// By slot.
+    /// One scale for each slot.
     pub scales: &'a B::Scales,
-    /// T.
+    /// T of the metric, as the backend stores it.
     pub unit: &'a B::Unit,
 }
 
 /// A vector, and what its slots are multiplied with; the vector is borrowed as `V`.
 pub struct Times<'a, B: Backend, V> {
-    /// By slot.
+    /// One factor for each slot.
     pub factors: &'a B::Scales,
-    /// To be multiplied.
+    /// The vector that the factors multiply.
     pub vector: V,
 }
 
@@ -98,9 +98,9 @@ pub type On<'a, B> = &'a PreparedSnapshot<<B as Backend>::Element>;
 
 /// One worker's device. Every function may fail with a lost device or for want of memory, on the host never.
 pub trait Backend: Sized + Send {
-    /// Of the vectors.
+    /// Number type of the vectors: f32 or f64.
     type Element: Passes;
-    /// All parameters, flat.
+    /// A flat vector with one element for each parameter.
     type Vector: Send + Sync;
     /// A number for each slot.
     type Scales: Send;
@@ -110,7 +110,7 @@ pub trait Backend: Sized + Send {
     type Squares: Send;
     /// The losses of a gradient's examples.
     type Losses;
-    /// One number.
+    /// One number, as the backend stores it.
     type Number;
     /// A gradient at w0 that all workers read.
     type Base: Send + Sync;
@@ -118,7 +118,7 @@ pub trait Backend: Sized + Send {
     /// Brings a number for each slot there.
     fn scales(&self, scales: &[f64]) -> Result<Self::Scales, Fault>;
 
-    /// Brings T there.
+    /// Copies T of a metric to the device.
     fn unit(&self, metric: &ParameterMetric) -> Result<Self::Unit, Fault>;
 
     /// A vector of zeros.
@@ -161,7 +161,7 @@ pub trait Backend: Sized + Send {
         out: &mut Self::Vector,
     ) -> Result<Self::Losses, Fault>;
 
-    /// Their mean.
+    /// The mean of the losses, copied to the host.
     fn loss(&self, losses: Self::Losses) -> Result<f64, Fault>;
 
     /// Mean loss and accuracy.
@@ -176,7 +176,7 @@ pub trait Backend: Sized + Send {
     /// `Cancelled` if a stop was requested, among others.
     fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault>;
 
-    /// out = noise.
+    /// out = the noise of a draw.
     fn noise(&self, on: On<'_, Self>, out: &mut Self::Vector, draw: Draw) -> Result<(), Fault>;
 
     /// Squares of a draw's noise; made once a snapshot.
@@ -215,10 +215,10 @@ pub trait Backend: Sized + Send {
         y: Times<'_, Self, &Self::Vector>,
     ) -> Result<Self::Squares, Fault>;
 
-    /// x · y.
+    /// The scalar product x · y.
     fn product(&self, on: On<'_, Self>, x: &Self::Vector, y: &Self::Vector) -> Result<f64, Fault>;
 
-    /// x · noise.
+    /// The scalar product of x and the noise of a draw.
     fn product_with_noise(&self, on: On<'_, Self>, x: &Self::Vector, draw: Draw) -> Result<f64, Fault>;
 
     /// u = u + step * sign(g), pulled back to |u| ≤ bound.

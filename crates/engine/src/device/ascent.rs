@@ -28,15 +28,15 @@ pub enum Region {
 /// One draw: u = noise; then, for each step, u = u + step * gradient, pulled back into a ball around w0.
 #[derive(Debug, Clone, Copy)]
 pub struct AscentJob<'a> {
-    /// Which noise.
+    /// Number of the draw that the noise belongs to.
     pub draw: u32,
-    /// Its size.
+    /// Size of the noise, in `unit`.
     pub noise: f64,
     /// Size of a step.
     pub step: f64,
-    /// Number of steps.
+    /// Number of steps after the noise.
     pub steps: u32,
-    /// Of both sizes.
+    /// Unit of the sizes of noise and step.
     pub unit: StepUnit,
     /// What is held in which ball.
     pub region: Region,
@@ -47,7 +47,7 @@ pub struct AscentJob<'a> {
 /// Where a draw has come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reached {
-    /// The loss there.
+    /// The loss at the end of the draw.
     pub loss: f64,
     /// l2 norm of u; 0 without steps.
     pub displacement: f64,

@@ -27,10 +27,10 @@ impl Check {
 pub struct Speed {
     /// Its name, or `copy`.
     pub kernel: &'static str,
-    /// `f32` or `f64`.
+    /// Number type of the elements: `f32` or `f64`.
     pub element: &'static str,
     /// Least bytes that it has to read and write, of one launch.
     pub bytes: u64,
-    /// Of one launch.
+    /// Time of one launch, in seconds.
     pub seconds: f64,
 }

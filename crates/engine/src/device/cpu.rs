@@ -54,7 +54,7 @@ pub fn products<T: Real>(slots: &[Slot], x: &[T], y: &[T]) -> Vec<f64> {
     })
 }
 
-/// x · noise.
+/// The scalar product of x and the noise of a draw.
 pub fn product_with_noise<T: Real>(slots: &[Slot], x: &[T], draw: Draw) -> f64 {
     #[inline(always)]
     fn kernel<M: MulAdd, T: Real>(m: M, x: &[T], noise: NoiseFrom) -> f64 {
@@ -74,7 +74,7 @@ pub fn product_with_noise<T: Real>(slots: &[Slot], x: &[T], draw: Draw) -> f64 {
     by_slot.iter().sum()
 }
 
-/// out = noise.
+/// out = the noise of a draw.
 pub fn noise<T: Real>(slots: &[Slot], out: &mut [T], draw: Draw) {
     #[inline(always)]
     fn kernel<M: MulAdd, T: Real>(m: M, out: &mut [T], noise: NoiseFrom) {
@@ -93,9 +93,9 @@ pub fn noise<T: Real>(slots: &[Slot], out: &mut [T], draw: Draw) {
 /// A vector with a scale for each slot, in the coordinates of a metric.
 #[derive(Clone, Copy)]
 pub struct ScaledVector<'a> {
-    /// By slot.
+    /// One scale for each slot.
     pub scales: &'a [f64],
-    /// T.
+    /// The metric that defines T.
     pub metric: &'a ParameterMetric,
 }
 

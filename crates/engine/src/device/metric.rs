@@ -10,15 +10,15 @@ use std::sync::Arc;
 /// T as a function of w0.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParameterMetric {
-    /// T = 1.
+    /// T = 1: no scaling.
     Plain,
     /// T = a |w| + b, with \[a, b\] for each tensor.
     Linear(Arc<[[f64; 2]]>),
     /// T = √(slope² w² + floor²).
     Root {
-        /// Factor of |w|.
+        /// The factor of |w| in T.
         slope: f64,
-        /// Least unit.
+        /// The smallest value of T, reached at w = 0.
         floor: f64,
     },
 }
@@ -42,7 +42,7 @@ impl ParameterMetric {
 /// T within one tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Unit<T> {
-    /// 1.
+    /// T = 1: no scaling.
     One,
     /// a |w| + b.
     Linear(T, T),

@@ -186,7 +186,7 @@ impl<const S: usize, const P: usize, const T: usize> Fold<S, P, T> {
         *self = fold;
     }
 
-    /// Over all lanes.
+    /// Joins all lanes: sums are added, and the largest of each maximum is taken.
     fn finish(&self) -> ([f64; S], [f64; P], [f64; T]) {
         let total = |lanes: Lanes| lanes.0.iter().sum();
         let top = |lanes: Lanes| lanes.0.into_iter().fold(0.0, f64::max);
@@ -326,9 +326,9 @@ fn add_sent(sums: &mut Sums, sides: Sides<Sent<'_>>) {
 
 /// One parameter's bytes, and what they are compared with.
 pub struct TensorBytes<'a> {
-    /// Of its layout.
+    /// Index of the parameter in its layout.
     pub index: usize,
-    /// Of its bytes.
+    /// How the bytes encode the elements.
     pub dtype: Dtype,
     /// What it is compared with.
     pub references: &'a References,

@@ -26,11 +26,11 @@ pub const NUMBERS: usize = 4 * BLOCKS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Purpose {
-    /// Standard normal.
+    /// Normal with mean 0 and variance 1.
     Gauss = 0,
     /// Uniform on (-1, 1).
     Uniform = 1,
-    /// -1 or 1.
+    /// -1 or 1, each with probability one half.
     Sign = 2,
     /// Standard normal, for directions of a landscape.
     Direction = 3,
@@ -43,7 +43,7 @@ pub enum Purpose {
 /// Names one draw of noise over all parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Draw {
-    /// Of the run.
+    /// The seed of the run.
     pub seed: u64,
     /// Number of the draw.
     pub index: u32,
@@ -187,7 +187,7 @@ impl Draw {
 pub struct NoiseFrom {
     draw: Draw,
     tensor: u32,
-    /// The first element.
+    /// Index of the first element within the parameter.
     pub start: usize,
 }
 

@@ -86,7 +86,7 @@ pub fn norms_of<D: Send>(
 pub struct Products([f64; LANES]);
 
 impl Products {
-    /// Of nothing.
+    /// The sum over no elements: zero in every lane.
     pub const NONE: Self = Self([0.0; LANES]);
 
     /// Adds x · y.
@@ -110,7 +110,7 @@ impl Products {
         self.add(m, x, x);
     }
 
-    /// Over all lanes.
+    /// The total over all lanes, added in order.
     #[inline(always)]
     pub fn sum(self) -> f64 {
         let mut total = 0.0;

@@ -29,7 +29,7 @@ pub struct Tables<T: 'static> {
     pub integer: T,
 }
 
-/// `f32` or `f64`.
+/// A floating-point type in which the engine computes: `f32` or `f64`.
 pub trait Real:
     Copy
     + Default
@@ -47,28 +47,28 @@ pub trait Real:
     + MulAssign
     + Sum
 {
-    /// 0.
+    /// The number 0 in this type.
     const ZERO: Self;
-    /// 1.
+    /// The number 1 in this type.
     const ONE: Self;
     /// What is added to the score of a masked key: finite, so that a row without any token stays finite.
     const MASKED: Self;
     /// Of the vectorized functions.
     const TABLES: Tables<Self>;
 
-    /// Rounds to nearest.
+    /// Converts an f64, rounding to nearest.
     fn of(x: f64) -> Self;
-    /// Rounds to nearest.
+    /// Converts a u32, rounding to nearest.
     fn of_unsigned(x: u32) -> Self;
-    /// Rounds to nearest.
+    /// Converts an i32, rounding to nearest.
     fn of_signed(x: i32) -> Self;
-    /// Widens exactly.
+    /// Converts to f64, which is always exact.
     fn wide(self) -> f64;
-    /// |x|.
+    /// The absolute value |x|.
     fn abs(self) -> Self;
-    /// √x.
+    /// The square root √x.
     fn sqrt(self) -> Self;
-    /// Hyperbolic tangent.
+    /// The hyperbolic tangent tanh(x).
     fn tanh(self) -> Self;
     /// self * b + c, rounded once.
     fn fused(self, b: Self, c: Self) -> Self;

@@ -7,11 +7,11 @@ use std::ops::Range;
 /// One parameter in the arena.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Canonical name.
+    /// The parameter's canonical name.
     pub name: String,
     /// First element in the arena.
     pub offset: usize,
-    /// Number of elements.
+    /// Number of elements of the parameter.
     pub len: usize,
     /// Place of the name among the names of all untied parameters, sorted as bytes: the tensor word of the noise.
     pub rank: u32,
@@ -38,7 +38,7 @@ pub struct Tie {
     pub mirror: usize,
     /// First element of the original.
     pub original: usize,
-    /// Elements.
+    /// Number of elements that are repeated.
     pub len: usize,
 }
 

@@ -67,9 +67,9 @@ pub const fn antithetic(default: bool) -> MeasureParameter {
 
 /// What a draw is.
 pub struct Throw {
-    /// Of the noise.
+    /// The metric in which the noise is measured.
     pub metric: ParameterMetric,
-    /// Normal or uniform.
+    /// The distribution of the noise: normal or uniform.
     pub purpose: Purpose,
     /// Of the noise, by tensor.
     pub sizes: Vec<f64>,
@@ -80,7 +80,7 @@ pub struct Throw {
 }
 
 impl Throw {
-    /// Of `draws` draws.
+    /// The cost of `draws` draws; `antithetic` ones look at two points each.
     pub fn cost(draws: f64, antithetic: bool) -> Cost {
         let looks = if antithetic { 2.0 } else { 1.0 };
         Cost::own(Work::of(looks * draws, 0.0, looks * draws)).outputs()

@@ -19,7 +19,7 @@ pub struct RunSize {
     pub spectra: f64,
     /// Floating-point operations of a forward of the pooled group.
     pub forward: f64,
-    /// Parameters.
+    /// Number of parameters of the model.
     pub parameters: usize,
     /// Bytes of a vector over all of them.
     pub vector_bytes: usize,
@@ -40,18 +40,18 @@ pub enum Common {
     Noise(u32, Purpose),
     /// Row norms of a draw for directions.
     Filter(u32),
-    /// A finished ascent.
+    /// The result of a finished ascent.
     Ascent(AscentKey),
     /// A gradient for each example under its own label.
     Examples,
-    /// Singular values.
+    /// The singular values of all matrices of this kind.
     Spectra(Matrices),
 }
 
 /// What a measure will do on one group.
 #[derive(Debug, Clone, Default)]
 pub struct Cost {
-    /// For itself alone.
+    /// Work that no other measure shares.
     pub own: Work,
     /// Unless it was done before.
     pub shared: Vec<(Common, Work)>,
@@ -63,7 +63,7 @@ impl Cost {
         Self { own, shared: Vec::new() }
     }
 
-    /// With something shared.
+    /// Adds work that other measures can share.
     pub fn with(mut self, common: Common, work: Work) -> Self {
         self.shared.push((common, work));
         self
@@ -79,7 +79,7 @@ impl Cost {
         self.with(Common::GradientSummary(None), Work::of(1.0, 1.0, 1.0))
     }
 
-    /// All of it.
+    /// The total work, if nothing of it was done before.
     pub fn total(&self) -> Work {
         self.shared.iter().fold(self.own, |sum, (_, work)| sum + *work)
     }

@@ -79,7 +79,7 @@ struct RiseSearch {
     tolerance: f64,
 }
 
-/// Where it rose.
+/// Two sizes between which the loss rose enough.
 struct Bracket {
     low: f64,
     high: f64,

@@ -25,9 +25,9 @@ impl From<Fault> for MeasureError {
 /// The numbers of a reading.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Findings {
-    /// The principal one.
+    /// The main number of the reading.
     pub value: Option<f64>,
-    /// In draw order.
+    /// The values of the draws, in draw order.
     pub draws: Vec<f64>,
     /// Standard error of the value, where it is not that of the mean of the draws.
     pub stderr: Option<f64>,
@@ -39,13 +39,13 @@ pub struct Findings {
     pub ended: Option<Ended>,
     /// Where there are several; the first is the value.
     pub parts: Vec<Part>,
-    /// By tensor.
+    /// The numbers of single tensors.
     pub tensors: Vec<TensorParts>,
-    /// Of a profile.
+    /// The points of a sharpness profile, one for each radius.
     pub rungs: Vec<Rung>,
     /// Of a spectral density.
     pub runs: Vec<Quadrature>,
-    /// Of a landscape.
+    /// The losses of a landscape.
     pub surface: Option<Surface>,
     /// What is to be known of the value.
     pub remark: Option<String>,
@@ -57,7 +57,7 @@ pub fn part(name: &str, value: impl Into<Option<f64>>) -> Part {
 }
 
 impl Findings {
-    /// A single number.
+    /// A reading that is a single number.
     pub fn value(value: f64) -> Self {
         Self { value: Some(value), ..Self::default() }
     }

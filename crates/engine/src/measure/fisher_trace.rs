@@ -68,7 +68,7 @@ fn own_squares(scope: &mut MeasureScope<'_>) -> Result<Vec<f64>, MeasureError> {
     squares(scope, &wanted)
 }
 
-/// Of [`own_squares`].
+/// Adds the cost of [`own_squares`].
 fn examples_cost(cost: Cost, run_size: &RunSize) -> Cost {
     cost.outputs().with(Common::Examples, Work::of(1.0, 1.0, run_size.examples as f64))
 }

@@ -59,9 +59,9 @@ pub enum Inputs {
 /// Sequences laid end to end.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tokens {
-    /// Token ids, [tokens].
+    /// Token ids of all sequences, [tokens].
     pub ids: Vec<u32>,
-    /// Token types, [tokens].
+    /// Token types of all sequences, [tokens].
     pub types: Vec<u32>,
     /// [tokens], the row of the position table.
     pub positions: Vec<u32>,
@@ -116,7 +116,7 @@ pub fn cut_features(features: &[f64], width: usize, labels: &[usize]) -> Vec<Bat
 
 /// Token tables [examples, `width`] of one group.
 pub struct TokenTable {
-    /// Number of columns.
+    /// Tokens in each row, including padding.
     pub width: usize,
     /// Token ids, row by row.
     pub ids: Vec<u32>,

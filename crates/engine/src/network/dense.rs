@@ -77,7 +77,7 @@ pub struct Gradient<'a, T> {
     pub dense: Dense,
     /// Gradients of weight and bias.
     pub target: &'a mut [T],
-    /// Of every batch.
+    /// One share of the gradient for each batch, in order.
     pub shares: Vec<GradientShare<'a, T>>,
 }
 

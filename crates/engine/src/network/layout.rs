@@ -102,7 +102,7 @@ pub struct Untied {
     pub slots: Vec<Slot>,
     /// Index of each slot in the layout.
     pub indices: Vec<usize>,
-    /// The others.
+    /// Parameters that share the tensor of another parameter.
     pub ties: Vec<Tie>,
 }
 

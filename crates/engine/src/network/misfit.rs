@@ -33,7 +33,7 @@ pub struct Misfit<'a> {
     pub missing: Vec<&'a TensorSpec>,
     /// Prefixes of which each would do.
     pub rivals: &'a [String],
-    /// Of the layout.
+    /// The naming habits of the layout.
     pub habits: &'a Habits,
 }
 

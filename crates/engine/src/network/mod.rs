@@ -80,9 +80,9 @@ pub trait Network: Send + Sync {
 /// `times` products of matrices [m, k] and [k, n].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Product {
-    /// Number of rows.
+    /// Number of rows of the result.
     pub m: usize,
-    /// Number of columns.
+    /// Number of columns of the result.
     pub n: usize,
     /// Terms of each element.
     pub k: usize,

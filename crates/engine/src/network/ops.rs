@@ -18,7 +18,7 @@ pub enum Activation {
     Gelu,
     /// The tanh approximation of GELU.
     GeluTanh,
-    /// Hyperbolic tangent, tanh(x).
+    /// The hyperbolic tangent, tanh(x).
     Tanh,
     /// SiLU or swish, x σ(x).
     Silu,
@@ -192,9 +192,9 @@ pub struct Normed<'a, T> {
 /// Gain, shift and epsilon of a LayerNorm.
 #[derive(Clone, Copy)]
 pub struct Norm<'a, T> {
-    /// Factors, [width].
+    /// Factors of the normalized elements, [width].
     pub gain: &'a [T],
-    /// Offsets, [width].
+    /// Offsets added to the scaled elements, [width].
     pub shift: &'a [T],
     /// Added to the variance.
     pub epsilon: T,

@@ -18,7 +18,7 @@ pub const MISSING: Option<&str> = Some(
     docs/gpu.md), or leave out --device to compute on the CPU",
 );
 
-/// No GPUs.
+/// The GPUs of a build without GPU support: none.
 #[derive(Default)]
 pub struct Gpus;
 
@@ -36,7 +36,7 @@ impl Gpus {
         None
     }
 
-    /// Nothing to name.
+    /// Descriptions of the GPUs: always empty.
     pub fn details(&self) -> Vec<String> {
         Vec::new()
     }

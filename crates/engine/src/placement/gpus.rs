@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Share of a GPU's memory that is left to the driver, to cuBLAS and to what fragments.
 const RESERVE: f64 = 0.05;
 
-/// See the module.
+/// The GPUs of an engine, and the snapshot that was last brought to them.
 #[derive(Default)]
 pub struct Gpus {
     all: Vec<Arc<Gpu>>,

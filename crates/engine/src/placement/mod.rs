@@ -36,8 +36,8 @@ pub struct Placement {
 
 /// A snapshot that GPUs have not taken.
 pub struct PlacementRefused<T> {
-    /// Why.
+    /// Why no GPU took the snapshot.
     pub fault: Fault,
-    /// Itself.
+    /// The snapshot, returned to the caller.
     pub prepared: PreparedSnapshot<T>,
 }

@@ -9,13 +9,13 @@ use clino_domain::{Fault, Layout, Manifest, Precision, References, StatisticsBui
 use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
 
-/// See the module.
+/// The layout of a run whose snapshots are brought to GPUs while they arrive.
 pub struct UploadLayout {
-    /// Where parameters lie.
+    /// The place of each parameter in the arena.
     pub layout: Arc<ParameterLayout>,
     /// Where they are brought to.
     pub gpus: Arc<Gpus>,
-    /// In which precision.
+    /// The precision of the elements on the GPUs.
     pub precision: Precision,
 }
 

@@ -10,7 +10,7 @@ use clino_domain::{
 
 /// A domain enum with numbers on the wire.
 pub trait Coded: Copy + PartialEq + 'static {
-    /// Its generated counterpart.
+    /// The generated protobuf enum for this type.
     type Pb: Copy + Into<i32> + TryFrom<i32> + 'static;
     /// All pairs; UNSPECIFIED has none.
     const TABLE: &'static [(Self::Pb, Self)];

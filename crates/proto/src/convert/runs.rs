@@ -73,7 +73,7 @@ pub fn measure_to_pb(measure: &MeasureRequest) -> pb::MeasureRequest {
     pb::MeasureRequest { name: measure.name.clone(), parameters: parameters.collect() }
 }
 
-/// Measures under `measures[i].`.
+/// Converts measures; complaints name fields under `measures[i].`.
 pub(super) fn measures_from_pb(measures: Vec<pb::MeasureRequest>) -> Result<Vec<MeasureRequest>, Fault> {
     let mut complaints = Complaints::default();
     let domain = measures

@@ -1,4 +1,4 @@
-"""What the callbacks have in common: a run that follows a training.
+"""The common part of the callbacks: a run that follows a training.
 
 Owns: the order of calls on a run, when a snapshot is due, what is said of a STOP. May not touch: any trainer.
 """
@@ -35,16 +35,17 @@ Probes = object
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What a trainer knows of a run before it is opened: the key of the one to go on with, and what it is called."""
+    """What a trainer knows about a run before it opens: the key of the run to continue, and the name for a new one."""
 
     run: str | None = None
     name: str | None = None
 
 
 class Follower:
-    """Begins, is told of steps, ends. On ranks that do not send it has no run, and says the same of when to ask.
+    """Follows a training from its beginning through its steps to its end.
 
-    A copy of it, however it is made, has the same arguments and no run: what it follows is another training.
+    On ranks that do not send, it has no run, but reports the same steps at which the ranks must agree. Every kind of
+    copy has the same arguments and no run, because it follows another training.
     """
 
     def __init__(
@@ -69,18 +70,18 @@ class Follower:
 
     @property
     def groups(self) -> str:
-        """The names of the probe groups, by which callbacks of one trainer are told apart."""
+        """The names of the probe groups, which distinguish several callbacks of one trainer."""
         named = self._probes if isinstance(self._probes, Mapping) else (UNNAMED,)
         return ",".join(sorted(map(str, named)))
 
     def at(self, step: int) -> None:
-        """Training begins at this step; what was followed before is over."""
+        """Start to follow a training at this step, and forget the training before."""
         self._last, self._said, self.run, self.failed = step, None, None, None
 
     def begin(self, config: Callable[[], object], model: Callable[[], object], step: int, before: Before) -> None:
-        """Open a run, on the rank that sends; at step 0 the parameters are those before training.
+        """Open a run on the rank that sends; at step 0, the parameters are those before training.
 
-        A training that goes on goes on with its run, where that is known; `resume=False` begins another one.
+        A training that continues also continues its run, if the run is known; `resume=False` begins a new run.
         """
         if self._every is None:
             return
@@ -101,14 +102,14 @@ class Follower:
         return init(found[0], self._probes, self._measures, **options), None
 
     def accepts(self, check: Callable[[], None]) -> bool:
-        """Whether `check` passes; what it raises is told. A rank that sends nothing still says when to agree."""
+        """Return whether `check` passes; an error in it is reported. Other ranks still report when to agree."""
         self.failed = refused(check, bool(self._options.get("strict")))
         return self.failed is None
 
     def reached(self, step: int, model: Callable[[], object], kind: Kind = "live") -> bool:
-        """A step is done; whether a multiple of `every` was reached or passed, which is the same on all ranks.
+        """Note a finished step; return whether it reached or passed a multiple of `every`, the same on all ranks.
 
-        Steps may come in leaps: several optimizers count together, and a trainer may do several in one call.
+        Steps may skip numbers: several optimizers count together, and a trainer may do several steps in one call.
         """
         if self._every is None or step // self._every <= self._last // self._every:
             return False
@@ -117,13 +118,13 @@ class Follower:
         return True
 
     def ends(self, step: int, model: Callable[[], object], kind: Kind = "live") -> None:
-        """The last step is done, and the parameters are still those that it left."""
+        """Send the parameters of the last step, while the model still has them."""
         if self.run is not None and step != self._last and not self.run.stops:
             self._last = step
             self._push(model, step, kind)
 
     def averaged(self, step: int, model: Callable[[], object], kind: Kind, timeout: float) -> None:
-        """The average was put in the place of the last step's parameters: it is a snapshot of its own kind."""
+        """Send the average that has replaced the last step's parameters, as a snapshot of its own kind."""
         if self.run is not None and not self.run.stops:
             # It would take the place of the one before, which may wait still.
             self.run.readings(wait=timeout)
@@ -131,7 +132,7 @@ class Follower:
             self._push(model, step, kind)
 
     def end(self, step: int, timeout: float) -> None:
-        """Training is over, and the parameters are whatever they are."""
+        """End the run after training; the parameters may have been replaced by now."""
         if self.run is None:
             return
         if step != self._last and not self.run.stops:
@@ -142,7 +143,7 @@ class Follower:
         self.run.finish(timeout)
 
     def stop(self) -> bool:
-        """Whether to end the training. Of a STOP that is only advice it says so, once."""
+        """Return whether to end the training. A STOP that is only advice is reported once."""
         if self.run is None or not self.run.stops:
             return False
         decision = self.run.decision()
@@ -156,7 +157,7 @@ class Follower:
         return self.enforced and decision.enforced
 
     def break_off(self) -> None:
-        """Training failed: the error of the loop is the one to see, and soon."""
+        """End the run quickly and without raising after training failed, so that the loop's own error is seen."""
         if self.run is not None:
             self.run.wind_up(_fork.AT_EXIT_TIMEOUT)
 
@@ -180,13 +181,13 @@ class Follower:
 
 
 class Following:
-    """What every callback is beside its trainer's base class: it has a follower, which its copies do not share."""
+    """Base class of every callback, next to its trainer's: it has a follower, which copies do not share."""
 
     _follower: Follower
 
     @property
     def run(self) -> Run | None:
-        """The run, on the rank that sends, once training has begun; one that has failed where nothing can be sent."""
+        """The run, on the rank that sends, after training has begun; a failed run if nothing can be sent."""
         return self._follower.run or self._follower.failed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -197,7 +198,7 @@ class Following:
 
 
 def _name(text: str | None) -> str | None:
-    """What a trainer calls itself, as a name that every daemon takes."""
+    """Return the trainer's own name, reduced to characters and a length that every daemon accepts."""
     plain = "".join(letter if letter.isalnum() or letter in " ._:-" else "-" for letter in text or "")
     return plain.lstrip(" ._:-")[:MOST_NAME].strip() or None
 

@@ -1,4 +1,4 @@
-"""Whether the parameters of a torch module are still those that a step left.
+"""Detects whether the parameters of a torch module are still those that a step left.
 
 Owns: a few numbers of them, taken after each step. May not touch: the parameters, beyond reading them. What replaces
 parameters (a checkpoint that is loaded, an average that is swapped in) leaves no trace in a trainer's state, and some
@@ -16,7 +16,7 @@ TENSORS, ELEMENTS = 32, 32
 
 
 class Sample:
-    """Numbers of the parameters as they were, on their device: taking them waits for nothing."""
+    """A few values of the parameters after a step, kept on their device, so that taking them never waits."""
 
     def __init__(self) -> None:
         self._step: int | None = None
@@ -26,12 +26,12 @@ class Sample:
         return {"_step": None, "_seen": None}
 
     def take(self, step: int, module: Any) -> None:
-        """Note the parameters as this step left them, unless they were noted."""
+        """Record the parameters after this step, unless they are already recorded."""
         if step != self._step:
             self._step, self._seen = step, _numbers(module)
 
     def same(self, module: Any) -> bool:
-        """Whether they are still the same; False where that cannot be told."""
+        """Return whether the parameters are still the same; False if this cannot be determined."""
         now = _numbers(module)
         if self._seen is None or now is None or now.shape != self._seen.shape:
             return False

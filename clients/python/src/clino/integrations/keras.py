@@ -27,15 +27,15 @@ from clino.integrations._follower import Before, Follower, Following, Probes
 
 
 class ClinoCallback(Following, Callback):
-    """Sends a snapshot every `every` steps of the optimizer, and the last one.
+    """Sends a snapshot every `every` steps of the optimizer, and after the last step.
 
-    Takes what `clino.init` takes, and `weights`: a function from the model to a mapping of names to arrays. The
-    training is ended (`model.stop_training`) only where the policy is to be enforced and says STOP; of advice a
-    warning tells once. With several processes, give it to one of them, and no policy that is to be enforced.
+    Takes the arguments of `clino.init`, and `weights`: a function from the model to a mapping of names to arrays. It
+    ends the training (`model.stop_training`) only if the policy is in mode "enforce" and says STOP; if the policy only
+    advises, it warns once. With several processes, give the callback to only one, and use no policy in mode "enforce".
 
-    Steps are those of `optimizer.iterations`, however many of them Keras does in one call, and go on in a second
-    `fit`, which goes on with the run; in another process, `resume="a key of your own"` does. The last snapshot has the
-    parameters of the last step; the average that an optimizer with `use_ema` puts in their place is sent beside it, as
+    Steps are those of `optimizer.iterations`, even if Keras does several in one call. A second `fit` continues the
+    steps and the run; in another process, `resume="a key of your own"` continues them. The last snapshot has the
+    parameters of the last step. If an optimizer with `use_ema` replaces them by an average, the average is sent too, as
     "ema".
     """
 
@@ -66,11 +66,11 @@ class ClinoCallback(Following, Callback):
         return {**super().__getstate__(), "_model": None, "params": None, "_begun": False, "_left": None}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin with the first epoch: until then callbacks may restore what they saved."""
+        """Wait for the first epoch before opening the run: until then, callbacks may restore saved parameters."""
         self._begun, self._left = False, None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Open the run, and send the initialization unless training goes on."""
+        """Open the run, and send the initialization unless training continues from earlier steps."""
         self._epoch, self._left = epoch, None
         if not self._begun:
             self._begun = True
@@ -79,7 +79,7 @@ class ClinoCallback(Following, Callback):
             self._follower.begin(lambda: self._config, self._current, self._step, Before())
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Send a snapshot if it is time, and end the training if it is to end."""
+        """Send a snapshot if one is due, and end the training if the policy requires it."""
         self._follower.reached(self._step, self._current)
         if self._follower.stop():
             self.model.stop_training = True
@@ -87,14 +87,14 @@ class ClinoCallback(Following, Callback):
             self._epoch_ends()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Send the last parameters if training is to end: others may be put in their place after this."""
+        """Send the last parameters if training is about to end: they may be replaced after this."""
         if self._left is None:
             self._epoch_ends()
         elif self.model.stop_training:
             self._send_last()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Send the last parameters or the average in their place, and wait for the last readings."""
+        """Send the last parameters, or the average that replaced them, and wait for the last readings."""
         if self._follower.run is None:
             return
         if not self._send_last() and self._is_average():
@@ -118,7 +118,7 @@ class ClinoCallback(Following, Callback):
         return self._weights(self.model)
 
     def _epoch_ends(self) -> None:
-        """Note what the last step of an epoch left; send it if it was the last of all."""
+        """Record the parameters after the last step of an epoch; send them if training ends here."""
         if self._follower.run is None:
             return
         self._left = self._checksum()
@@ -127,14 +127,14 @@ class ClinoCallback(Following, Callback):
             self._follower.ends(self._step, self._current)
 
     def _send_last(self) -> bool:
-        """Whether the parameters are those of the last step, which are sent unless they were."""
+        """Return whether the parameters are still those of the last step; if so, send them unless they were sent."""
         same = self._follower.run is not None and self._left is not None and self._checksum() == self._left
         if same:
             self._follower.ends(self._step, self._current)
         return same
 
     def _checksum(self) -> int | None:
-        """None where the parameters cannot be had, which is told when they are sent."""
+        """Return a checksum of the parameters; None if they cannot be read, which is reported when they are sent."""
         try:
             plan = _tensors.plan(self._current())
         except Exception:
@@ -144,7 +144,7 @@ class ClinoCallback(Following, Callback):
         return int(google_crc32c.value(buffer.tobytes()))
 
     def _is_average(self) -> bool:
-        """Whether the parameters are the average that the optimizer keeps."""
+        """Return whether the parameters are the average that the optimizer keeps."""
         averages = getattr(self.model.optimizer, "_model_variables_moving_average", None)
         held = self.model.trainable_variables
         if not averages or len(averages) != len(held):

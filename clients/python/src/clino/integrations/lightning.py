@@ -28,20 +28,21 @@ except ImportError:
 
 
 class ClinoCallback(Following, Callback):
-    """Sends a snapshot every `every` steps of the optimizers, and the last one, from rank 0.
+    """Sends a snapshot every `every` steps of the optimizers, and after the last step, from rank 0.
 
-    Takes what `clino.init` takes. `model` says what of the LightningModule is the model: the name of an attribute,
-    or a function of the module; the module itself by default. The training is ended (`trainer.should_stop`) only
-    where the policy is to be enforced and says STOP; of advice a warning tells once. One process looks after every
-    step, several agree after every snapshot: all ranks have the callback with the same arguments.
+    Takes the arguments of `clino.init`. `model` says which part of the LightningModule is the model: the name of an
+    attribute, or a function of the module; by default the module itself. It ends the training (`trainer.should_stop`)
+    only if the policy is in mode "enforce" and says STOP; if the policy only advises, it warns once. A single process
+    checks this after every step, several processes agree on it after every snapshot: give the callback with the same
+    arguments on all ranks.
 
-    A training that goes on from a checkpoint goes on with the run that it was written in, and the run is called like
-    the training's first logger unless a name is given.
+    A training that continues from a checkpoint also continues the run of that checkpoint. Without a name, the run is
+    named after the training's first logger.
 
-    Steps are those of `trainer.global_step`, which counts the steps of several optimizers together: a snapshot is
-    sent where a multiple of `every` was reached or passed. The last one has the parameters of the last step; an
-    average that Lightning puts in their place (StochasticWeightAveraging, WeightAveraging) is sent beside it, as
-    "swa" or "ema". Sharded models (FSDP, ZeRO stage 3, tensor parallel) are refused before anything is asked of them.
+    Steps are those of `trainer.global_step`, which counts the steps of several optimizers together: a snapshot is sent
+    when a multiple of `every` is reached or passed. The last one has the parameters of the last step. If Lightning
+    replaces them by an average (StochasticWeightAveraging, WeightAveraging), the average is sent too, as "swa" or
+    "ema". Sharded models (FSDP, ZeRO stage 3, tensor parallel) are refused before any of their parameters are read.
     """
 
     def __init__(
@@ -66,20 +67,20 @@ class ClinoCallback(Following, Callback):
 
     @property
     def state_key(self) -> str:
-        """Under which a checkpoint has the run: callbacks with other probes have others."""
+        """The key of the callback's state in a checkpoint; callbacks with different probes have different keys."""
         key: str = self._generate_state_key(groups=self._follower.groups)
         return key
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to go on with the run."""
+        """Return what a checkpoint needs to continue the run."""
         return {"run": self._follower.run.key} if self._follower.run is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Note which run the checkpoint belongs to."""
+        """Remember the run that the checkpoint belongs to."""
         self._before = state_dict.get("run")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Open the run, and send the initialization unless training goes on from a checkpoint."""
+        """Open the run, and send the initialization unless training continues from a checkpoint."""
         self._sample = Sample()
         self._follower.at(trainer.global_step)
         if trainer.is_global_zero and self._follower.accepts(lambda: _check(trainer, pl_module)):
@@ -87,7 +88,7 @@ class ClinoCallback(Following, Callback):
             self._follower.begin(lambda: self._config, lambda: self._of(pl_module), trainer.global_step, before)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
-        """Send a snapshot if it is time, and end the training if it is to end."""
+        """Send a snapshot if one is due, and end the training if the policy requires it."""
         averaged = _after_average(trainer)
         kind: Kind = "swa" if averaged else "live"
         reached = self._follower.reached(trainer.global_step, lambda: self._of(pl_module), kind)
@@ -103,12 +104,12 @@ class ClinoCallback(Following, Callback):
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Send the last parameters if training is to end: averages are put in their place after this."""
+        """Send the last parameters if training is about to end: an average may replace them after this."""
         if self._follower.run is not None and _is_last(trainer):
             self._send_last(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Send the last parameters or what was put in their place, and wait for the last readings."""
+        """Send the last parameters, or the average that replaced them, and wait for the last readings."""
         if self._follower.run is None:
             return
         if not self._send_last(trainer, pl_module):
@@ -118,11 +119,11 @@ class ClinoCallback(Following, Callback):
         self._follower.end(trainer.global_step, self._timeout)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Close the run and get out of the way."""
+        """Close the run quickly, without hiding the error of the training."""
         self._follower.break_off()
 
     def _send_last(self, trainer: Any, pl_module: Any) -> bool:
-        """Whether the parameters are those of the last step, which are sent unless they were."""
+        """Return whether the parameters are still those of the last step; if so, send them unless they were sent."""
         same = self._sample.same(pl_module)
         if same:
             self._follower.ends(trainer.global_step, lambda: self._of(pl_module))
@@ -135,7 +136,7 @@ class ClinoCallback(Following, Callback):
 
 
 def _run_name(trainer: Any) -> str | None:
-    """What the first logger calls the training."""
+    """Return the name that the first logger has for the training."""
     logger = trainer.logger
     found = [getattr(logger, part, None) for part in ("name", "version")] if logger is not None else []
     words = [f"version_{part}" if isinstance(part, int) else part for part in found]
@@ -151,7 +152,7 @@ def _check(trainer: Any, pl_module: Any) -> None:
 
 
 def _is_last(trainer: Any) -> bool:
-    """Whether this epoch is the last in which parameters are trained."""
+    """Return whether this is the last epoch in which parameters are trained."""
     if trainer.should_stop or trainer.global_step >= trainer.max_steps > 0:
         return True
     if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch + 1:
@@ -160,18 +161,18 @@ def _is_last(trainer: Any) -> bool:
 
 
 def _after_average(trainer: Any) -> bool:
-    """Whether this is the epoch in which only batch normalization learns: the average was swapped in before it."""
+    """Return whether only batch normalization learns in this epoch, after the average has replaced the parameters."""
     return any(trainer.current_epoch > callback.swa_end for callback in _stochastic_averages(trainer))
 
 
 def _stochastic_averages(trainer: Any) -> list[Any]:
-    """Lightning's own averages that end with an epoch that is known."""
+    """Return Lightning's own averaging callbacks whose last epoch is known."""
     found = [callback for callback in trainer.callbacks if _is_a(callback, "StochasticWeightAveraging")]
     return [callback for callback in found if callback.swa_end >= 0]
 
 
 def _average(trainer: Any) -> Kind | None:
-    """What a callback of Lightning puts in the place of the parameters when training ends, where that is known."""
+    """Return the kind of average that replaces the parameters when training ends; None if there is none."""
     for callback in trainer.callbacks:
         if _is_a(callback, "EMAWeightAveraging"):
             return "ema"
@@ -183,7 +184,7 @@ def _average(trainer: Any) -> Kind | None:
 
 
 def _kind_of(arguments: dict[str, Any]) -> Kind | None:
-    """By the function that averages: PyTorch's mean unless one is given."""
+    """Return the kind of average according to its averaging function, which is PyTorch's mean unless one is given."""
     functions = [function for name, function in arguments.items() if name in ("avg_fn", "multi_avg_fn") and function]
     names = [getattr(function, "__qualname__", "") for function in functions]
     if all(name.startswith("get_swa_") for name in names):

@@ -23,18 +23,18 @@ from clino.integrations._sample import Sample
 
 
 class ClinoCallback(Following, TrainerCallback):
-    """Sends a snapshot every `every` steps, and the last one, from rank 0.
+    """Sends a snapshot every `every` steps, and after the last step, from rank 0.
 
-    Takes what `clino.init` takes; `config` is the model's own unless given. The training is ended
-    (`control.should_training_stop`) only where the policy is to be enforced and says STOP; of advice a warning tells
-    once. One process looks after every step, several agree after every snapshot: give the callback on all ranks,
-    with the same arguments.
+    Takes the arguments of `clino.init`; `config` is by default that of the model. It ends the training
+    (`control.should_training_stop`) only if the policy is in mode "enforce" and says STOP; if the policy only advises,
+    it warns once. A single process checks this after every step, several processes agree on it after every snapshot:
+    give the callback with the same arguments on all ranks.
 
-    A training that goes on from a checkpoint goes on with the run that it was written in, and the run is called like
-    the training (`run_name`) unless a name is given.
+    A training that continues from a checkpoint also continues the run of that checkpoint. Without a name, the run is
+    named after the training (`run_name`).
 
-    The last snapshot has the parameters of the last step, also where `load_best_model_at_end` puts others in their
-    place. Sharded models (FSDP, ZeRO stage 3, tensor parallel) are refused before anything is asked of them.
+    The last snapshot has the parameters of the last step, even if `load_best_model_at_end` replaces them afterwards.
+    Sharded models (FSDP, ZeRO stage 3, tensor parallel) are refused before any of their parameters are read.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ClinoCallback(Following, TrainerCallback):
         self._timeout = timeout
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Open the run, and send the initialization unless training goes on from a checkpoint."""
+        """Open the run, and send the initialization unless training continues from a checkpoint."""
         config = self._config
         self._sample = Sample()
         self._follower.at(state.global_step)
@@ -68,7 +68,7 @@ class ClinoCallback(Following, TrainerCallback):
                 kept[place] = {"run": self._follower.run.key}
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Send a snapshot if it is time, and end the training if it is to end."""
+        """Send a snapshot if one is due, and end the training if the policy requires it."""
         reached = self._follower.reached(state.global_step, lambda: model)
         self._note(state, control, model)
         alone = args.world_size == 1
@@ -81,19 +81,19 @@ class ClinoCallback(Following, TrainerCallback):
             control.should_training_stop = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Send the last parameters if training is to end: the best checkpoint's are loaded after this."""
+        """Send the last parameters if training is about to end: the best checkpoint may be loaded after this."""
         self._note(state, control, model)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Send the last parameters if training is to end, as at the end of an epoch."""
+        """Send the last parameters if training is about to end, as at the end of an epoch."""
         self._note(state, control, model)
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Send the last parameters if training is to end, as at the end of an epoch."""
+        """Send the last parameters if training is about to end, as at the end of an epoch."""
         self._note(state, control, model)
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Send the last parameters where that was not done and they are still there; wait for the last readings."""
+        """Send the last parameters if they are not sent yet and still available; wait for the last readings."""
         if self._follower.run is None:
             return
         if self._sample.same(model):
@@ -101,7 +101,7 @@ class ClinoCallback(Following, TrainerCallback):
         self._follower.end(state.global_step, self._timeout)
 
     def _note(self, state: Any, control: Any, model: Any) -> None:
-        """Remember what this step left; send it if it was the last one."""
+        """Record the parameters after this step; send them if it was the last step."""
         if self._follower.run is None:
             return
         self._sample.take(state.global_step, model)
@@ -110,13 +110,13 @@ class ClinoCallback(Following, TrainerCallback):
 
 
 def _run_name(args: Any) -> str | None:
-    """The name that the user gave the training: older versions fill in the folder where there is none."""
+    """Return the name that the user gave the training; older versions use the output folder if there is none."""
     name = getattr(args, "run_name", None)
     return None if name == getattr(args, "output_dir", None) else name
 
 
 def _agreed(stop: bool, device: Any) -> bool:
-    """What rank 0 says: one rank that ends alone leaves the others waiting for its gradients."""
+    """Return rank 0's answer on all ranks; a rank that ended alone would leave the others waiting for gradients."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return stop
     said = torch.tensor(int(stop), device=device)

@@ -31,7 +31,7 @@ pub trait Accelerated: Element + Passes {}
 
 impl<T: Element + Passes> Accelerated for T {}
 
-/// See the module.
+/// One worker's GPU as a [`Backend`], with the parameters w0 on it.
 pub struct Cuda<T: Accelerated> {
     gpu: Arc<Gpu>,
     arena: Arena,

@@ -29,7 +29,7 @@ pub struct Ready {
 /// Where the scores of a forward's examples go on the device, example by example.
 #[derive(Clone, Copy)]
 pub struct Scores {
-    /// Losses [examples], f64.
+    /// Device address of the losses [examples], in f64.
     pub losses: u64,
     /// Whether predictions are right [examples], one byte each.
     pub right: Option<u64>,
@@ -43,7 +43,7 @@ impl Scores {
     }
 }
 
-/// See the module.
+/// A candle model on one GPU, whose tensors the kernels fill with parameters.
 pub struct DeviceNetwork<T> {
     gpu: Arc<Gpu>,
     model: Arc<CandleModel>,

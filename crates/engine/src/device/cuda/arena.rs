@@ -21,9 +21,9 @@ const ALIGNMENT: usize = 32;
 pub struct DevicePiece {
     /// First element in the arena.
     pub offset: u64,
-    /// Elements.
+    /// Number of elements in the piece.
     pub len: u32,
-    /// Its tensor.
+    /// Index of the piece's tensor among the slots.
     pub slot: u32,
     /// Tensor word of the noise.
     pub rank: u32,
@@ -39,7 +39,7 @@ pub struct DevicePiece {
 // SAFETY: plain integers without padding, laid out as in C.
 unsafe impl candle_core::cuda_backend::cudarc::driver::DeviceRepr for DevicePiece {}
 
-/// All parameters, flat.
+/// A flat vector on the device with one element for each parameter.
 pub type Vector<T> = CudaSlice<T>;
 
 /// Numbers of the rows, draw and coefficient of one direction.
@@ -53,7 +53,7 @@ pub struct Arena {
     offsets: Vec<usize>,
     total: usize,
     pieces: CudaSlice<DevicePiece>,
-    /// Number of pieces.
+    /// Number of entries of `pieces`.
     count: usize,
     /// First piece of each slot, and their number.
     first: CudaSlice<u32>,
@@ -68,9 +68,9 @@ pub struct DeviceUnit {
 /// A scale for each slot, and T.
 #[derive(Clone, Copy)]
 pub struct DeviceScaled<'a> {
-    /// By slot.
+    /// One scale for each slot.
     pub scales: &'a CudaSlice<f64>,
-    /// T.
+    /// T of the metric, on the device.
     pub unit: &'a DeviceUnit,
 }
 
@@ -99,7 +99,7 @@ impl Arena {
         (offsets, total)
     }
 
-    /// Where it lies.
+    /// The GPU that holds the arena.
     pub fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
     }

@@ -56,11 +56,11 @@ pub struct Gpu {
 pub enum Arg {
     /// Address on the device; 0 for none.
     At(u64),
-    /// An integer.
+    /// An unsigned integer of 32 bits.
     U32(u32),
-    /// A long integer.
+    /// An unsigned integer of 64 bits.
     U64(u64),
-    /// A number.
+    /// A floating-point number of 64 bits.
     F64(f64),
 }
 
@@ -90,7 +90,7 @@ impl Gpu {
         self.cuda.cuda_stream().context().new_stream()
     }
 
-    /// For candle's tensors.
+    /// The device as candle's tensors need it.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -100,7 +100,7 @@ impl Gpu {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Such as `cuda:0`.
+    /// The name of the GPU, such as `cuda:0`.
     pub fn name(&self) -> String {
         format!("cuda:{}", self.ordinal)
     }

@@ -16,7 +16,7 @@ const ENTRY: usize = 1 << 12;
 /// Rows in warps: eight of them make a block.
 const WARPS: usize = 8;
 
-/// Rows in threads.
+/// Rows of a block in kernels with one thread for each row.
 const THREADS: usize = 256;
 
 /// The rows of every matrix, in the order of the slots.

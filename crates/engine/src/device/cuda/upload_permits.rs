@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// See the module.
+/// The right to bring one snapshot at a time to a GPU while it arrives.
 #[derive(Debug, Default)]
 pub struct UploadPermits {
     state: Arc<Mutex<PermitState>>,

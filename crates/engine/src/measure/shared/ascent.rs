@@ -105,7 +105,7 @@ pub struct AscentDraws {
     pub samples: Vec<AscentResult>,
     /// Radius of the ball.
     pub radius: f64,
-    /// Loss at w0.
+    /// The loss at w0, before any perturbation.
     pub base_loss: f64,
 }
 

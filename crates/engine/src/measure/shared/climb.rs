@@ -83,7 +83,7 @@ pub fn not_for_want_of_a_gradient(
     Err(no_gradient("the gradient"))
 }
 
-/// Cost of [`step`].
+/// The work of one [`step`].
 pub fn step_cost() -> Cost {
     Cost::own(Work::of(1.0, 0.0, 4.0)).outputs().slope()
 }
@@ -165,7 +165,7 @@ pub struct Climb {
 }
 
 impl Climb {
-    /// Cost of [`Climb::highest`].
+    /// The work of [`Climb::highest`] with this number of steps.
     pub fn cost(steps: u32) -> Cost {
         let more = f64::from(steps) - 1.0;
         // The loss after a step comes with the gradient of the next one.

@@ -20,7 +20,7 @@ pub const PRODUCT: Work = Work::of(2.0, 2.0, 5.0);
 /// Along what the differences go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DifferenceAlong {
-    /// Random vectors.
+    /// Vectors drawn at random.
     Random,
     /// Vectors of Lanczos' iteration.
     Krylov,

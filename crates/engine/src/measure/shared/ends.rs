@@ -44,7 +44,7 @@ pub struct End {
 pub struct FoundEnds {
     /// The greatest eigenvalue; `None` where a gradient is not finite.
     pub top: Option<End>,
-    /// Smallest eigenvalue.
+    /// The smallest eigenvalue, if it was found.
     pub bottom: Option<End>,
     /// Number of products with the Hessian.
     pub products: u32,
@@ -69,7 +69,7 @@ impl FoundEnds {
 /// Vectors of a basis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Basis {
-    /// Most of them.
+    /// Maximum number of vectors in the basis.
     most: u32,
     /// Ritz vectors with which a full one begins anew, half of them from each end.
     kept: u32,

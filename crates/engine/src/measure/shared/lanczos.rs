@@ -28,7 +28,7 @@ pub struct Tridiagonal {
 /// An eigenvalue of H as it is seen.
 #[derive(Debug, Clone)]
 pub struct Ritz {
-    /// The eigenvalue.
+    /// The approximate eigenvalue of H.
     pub value: f64,
     /// ‖H v - value v‖ of its vector v, if products are exact.
     pub residual: f64,

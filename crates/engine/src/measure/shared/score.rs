@@ -10,9 +10,9 @@ const CENTER_PERCENT: usize = 30;
 pub struct StepMetric {
     /// Along the first direction.
     pub first: f64,
-    /// Along the second.
+    /// Squared length of a step along the second direction.
     pub second: f64,
-    /// Of both.
+    /// Scalar product of the steps along both directions.
     pub mixed: f64,
 }
 

@@ -51,7 +51,7 @@ impl CandleEncoder {
         })
     }
 
-    /// Logits [examples, classes].
+    /// The logits of a padded batch, [examples, classes].
     pub fn logits(&self, parameters: &CandleParameters, tokens: &Rectangle) -> Candle<Tensor> {
         let mask = &tokens.mask;
         let rows = mask.dim(0)?;
@@ -110,11 +110,11 @@ impl CandleEncoder {
 
 /// A packed batch padded to its longest sequence, on the device of the parameters.
 pub struct Rectangle {
-    /// [rows * longest].
+    /// Token ids, [rows * longest].
     ids: Tensor,
-    /// [rows * longest].
+    /// Token types, [rows * longest].
     types: Tensor,
-    /// [rows * longest].
+    /// Rows of the position table, [rows * longest].
     positions: Tensor,
     /// What is added to the scores of the key at each place: [rows, 1, 1, longest].
     mask: Tensor,

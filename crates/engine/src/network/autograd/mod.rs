@@ -26,17 +26,17 @@ use std::sync::Arc;
 
 /// The arithmetic of one architecture.
 pub enum CandleModel {
-    /// Fully connected.
+    /// A fully connected network.
     Mlp(CandleMlp),
-    /// The BERT family.
+    /// A transformer encoder of the BERT family.
     Encoder(CandleEncoder),
 }
 
 /// A batch as candle reads it, on the device of the parameters.
 pub enum CandleBatch {
-    /// Features [examples, inputs].
+    /// Features of each example, [examples, inputs].
     Features(Tensor),
-    /// Padded tokens.
+    /// Token sequences, padded to the longest one.
     Tokens(Rectangle),
 }
 
@@ -72,7 +72,7 @@ impl CandleModel {
         }
     }
 
-    /// Logits [examples, classes].
+    /// The logits of a batch, [examples, classes].
     pub fn logits(&self, parameters: &CandleParameters, batch: &CandleBatch) -> Candle<Tensor> {
         match (self, batch) {
             (Self::Mlp(mlp), CandleBatch::Features(features)) => mlp.logits(parameters, features),

@@ -45,7 +45,7 @@ impl CandleParameters {
         }
     }
 
-    /// `{name}.weight` and `{name}.bias`.
+    /// Weight and bias of a layer: `{name}.weight` and `{name}.bias`.
     pub fn pair(&self, name: &str) -> Result<[&Tensor; 2]> {
         Ok([self.get(&format!("{name}.weight"))?, self.get(&format!("{name}.bias"))?])
     }
@@ -55,7 +55,7 @@ impl CandleParameters {
         Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)
     }
 
-    /// Where they lie.
+    /// The device that holds the parameters.
     pub fn device(&self) -> &Device {
         &self.device
     }

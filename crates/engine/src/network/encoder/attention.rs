@@ -23,7 +23,7 @@ pub struct Attention<'a> {
 struct Head {
     /// Tokens of the sequence.
     len: usize,
-    /// Tokens that ask.
+    /// Number of tokens that have queries: all, or the first one in the last layer.
     asking: usize,
     /// First element of the queries among qkv.
     qkv: usize,

@@ -49,7 +49,7 @@ impl LayerPosition<'_> {
 /// Activations of one layer. `rows` are the tokens, or the first tokens in the last layer.
 #[derive(Default)]
 pub struct Layer<T> {
-    /// [tokens, 3 hidden].
+    /// Queries, keys and values, [tokens, 3 hidden].
     qkv: Vec<T>,
     tables: Vec<T>,
     /// Input of the first tokens, in the last layer.
@@ -59,7 +59,7 @@ pub struct Layer<T> {
     normed1: Vec<T>,
     rstd1: Vec<T>,
     x1: Vec<T>,
-    /// [rows, inner].
+    /// Values of the inner layer, [rows, inner].
     inner: Vec<T>,
     slopes: Vec<T>,
     normed2: Vec<T>,
@@ -70,12 +70,12 @@ pub struct Layer<T> {
 #[derive(Default)]
 pub struct LayerScratch<T> {
     d_context: Vec<T>,
-    /// [tokens, 3 hidden].
+    /// Gradient of `qkv`, [tokens, 3 hidden].
     d_qkv: Vec<T>,
-    /// [rows, inner].
+    /// Gradient of `inner`, [rows, inner].
     d_inner: Vec<T>,
     table: Vec<T>,
-    /// [tokens, hidden].
+    /// Gradients of all tokens, [tokens, hidden].
     wide: Vec<T>,
     /// Gradients of gain and shift of both LayerNorms [2, 2 hidden].
     pub norms: Vec<T>,

@@ -14,7 +14,7 @@ use crate::network::ops::{Normed, add, add_bias};
 use crate::network::{Pass, Product, sized};
 use std::sync::Arc;
 
-/// One worker.
+/// One worker that runs an encoder forward and backward.
 pub struct EncoderPass<T> {
     shape: Arc<Shape>,
     places: Arc<Places>,

@@ -50,7 +50,7 @@ struct Bed<T: Element> {
     found: Vec<Check>,
 }
 
-/// Of every comparison.
+/// Seed of the noise in every comparison.
 const SEED: u64 = 0x0123_4567_89AB_CDEF;
 
 fn draw(purpose: Purpose) -> Draw {

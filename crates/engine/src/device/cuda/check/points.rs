@@ -81,7 +81,7 @@ fn gather<T: Element>(bed: &mut Bed<T>) -> Result<(), Fault> {
     bed.elements("gather", &found, &wanted)
 }
 
-/// To 16 bits.
+/// Rounds an f32 to a 16-bit format, as bits.
 type Round = fn(f32) -> u16;
 
 /// Perturbed copies of f32 in 16 bits: the CPU's, rounded to nearest even.
