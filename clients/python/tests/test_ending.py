@@ -44,8 +44,8 @@ def test_beside_a_dead_daemon_the_end_says_so_and_how_to_go_on(
     run = measured(real)
     real.kill()
     started = time.monotonic()
-    assert not run.finish(20)
-    assert time.monotonic() - started < 10
+    assert not run.finish(120)
+    assert time.monotonic() - started < 60, "it does not wait for what cannot come"
     (line,) = warnings(caplog)
     assert f"1 of 1 snapshots measured: no daemon at {real.unix} (Connection refused): start one with" in line
     assert f"then go on with clino.init(…, resume={run.key!r}); run.readings() has what was measured" in line
@@ -56,14 +56,15 @@ def test_beside_a_dead_daemon_the_end_says_so_and_how_to_go_on(
 
 
 @needs_daemon
-@pytest.mark.parametrize("timeout", [4.0, 15.0])
-def test_beside_a_stopped_daemon_too(tmp_path: Path, timeout: float, caplog: pytest.LogCaptureFixture) -> None:
+def test_beside_a_stopped_daemon_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # Long enough that also a busy machine has time to ask: without an answer in the last second, finish() does not know.
+    timeout = 20.0
     real = RealDaemon(tmp_path)
     run = measured(real)
     real._process.send_signal(signal.SIGSTOP)
     started = time.monotonic()
     assert not run.finish(timeout)
-    assert time.monotonic() - started < timeout + 1
+    assert time.monotonic() - started < timeout + 10
     real.kill()
     (line,) = warnings(caplog)
     expected = f"the daemon at {real.unix} does not answer: look whether `clino serve` runs there, or give another "
