@@ -57,7 +57,7 @@ def test_beside_a_dead_daemon_the_end_says_so_and_how_to_go_on(
 
 @needs_daemon
 def test_beside_a_stopped_daemon_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    # Long enough that also a busy machine has time to ask: without an answer in the last second, finish() does not know.
+    # A busy machine has time to ask, too: without an answer in the last second, finish() does not know.
     timeout = 20.0
     real = RealDaemon(tmp_path)
     run = measured(real)
