@@ -9,7 +9,7 @@ use clino::store::sqlite::{DATABASE, SqliteStore};
 use clino_domain::{DecisionContext, Event as Happened, Journal, Precision, Reading, SnapshotRef};
 use clino_domain::{Delivery, MeasureRequest, Planned, RunId, RunLabel, RunRecord, Work};
 use clino_proto::pb;
-use common::{Clients, Daemon, PATIENCE, TestUpload, open_request, quick};
+use common::{Clients, Daemon, PATIENCE, TestUpload, finished, open_request, quick};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use pb::watch_response::Event;
@@ -31,10 +31,6 @@ fn start(directory: &TempDir, flags: &[&str]) -> Daemon {
 
 fn data(directory: &TempDir) -> PathBuf {
     directory.path().join("data")
-}
-
-fn finished(step: u64) -> impl Fn(&Event) -> bool {
-    move |event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == step)
 }
 
 /// All events up to now.

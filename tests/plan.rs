@@ -4,7 +4,7 @@
 mod common;
 
 use clino_proto::pb;
-use common::{Daemon, TestUpload, measure, open_request};
+use common::{Daemon, TestUpload, finished, measure, open_request};
 use pb::watch_response::Event;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -26,10 +26,6 @@ fn readings(events: &[pb::WatchResponse], step: u64) -> Vec<pb::Reading> {
     };
     let all = events.iter().filter_map(reading);
     all.filter(|reading| reading.snapshot.as_ref().is_some_and(|at| at.step == step)).collect()
-}
-
-fn finished(step: u64) -> impl Fn(&Event) -> bool {
-    move |event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == step)
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use super::decision_store::PolicyAnswer;
 use super::event_bus::EventBus;
-use super::run_stream::lock;
+use super::lock::lock;
 use clino_domain::{
     Archive, Decision, Event, Fault, FaultKind, Journal, Overridden, Reading, RunId, SnapshotRef, Stretch,
 };

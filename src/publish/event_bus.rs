@@ -5,9 +5,10 @@
 //! With a store an event goes there first, and is told when it is durable; without one it is told at once.
 
 use super::decision_store::DecisionStore;
+use super::lock::lock;
 use super::log::Bounds;
 use super::policy_thread::PolicyThread;
-use super::run_stream::{RunStream, RunUpdate, StreamContext, lock};
+use super::run_stream::{RunStream, RunUpdate, StreamContext};
 use super::watcher::Watcher;
 use crate::store::{Audience, EventStore, Progress, Standing, StoredRun, Watermark};
 use clino_domain::counters::Counters;

@@ -1,6 +1,6 @@
 //! What happened in each run, for those who watch and those who ask.
 //!
-//! Owns: logs, boards, watchers, decisions. May not touch: the registry, the wire; how a store keeps what happens.
+//! Owns: logs, projections, watchers, decisions. May not touch: the registry, the wire; how a store keeps what happens.
 //!
 //! A watcher is a cursor over its run's log and has no queue of its own: a slow one loses nothing but what the log
 //! itself has dropped, and is told so by a gap; with a store that is read back instead.
@@ -9,6 +9,7 @@ mod count;
 mod decision_store;
 mod decisions;
 mod event_bus;
+mod lock;
 mod log;
 mod overview;
 mod policy_thread;
@@ -23,6 +24,8 @@ pub use watcher::Watcher;
 
 #[cfg(test)]
 mod durable_tests;
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::decision_store::recall;
 use super::event_bus::EventBus;
-use super::run_stream::lock;
+use super::lock::lock;
 use clino_domain::{Fault, RunId, SeriesPoint, Subject};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

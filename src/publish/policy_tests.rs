@@ -2,11 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::durable_tests::durable;
-use super::{Bounds, EventBus};
+use super::{Bounds, EventBus, fixtures};
 use crate::store::fixtures::{PATIENCE, acceptance, at, loss, record, run};
 use crate::store::sqlite::SqliteStore;
 use clino_domain::*;
-use std::fmt::{self, Debug};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,66 +13,9 @@ use tempfile::TempDir;
 
 const BOUNDS: Bounds = Bounds { events: 64, bytes: 1 << 20, records: 8, reports: 4 };
 
-/// Whether to stop at the points of one subject.
-type Rule = Box<dyn Fn(&[SeriesPoint]) -> bool + Send + Sync>;
-
-/// A policy of one rule.
-struct Fake {
-    policy: Policy,
-    subjects: Vec<Subject>,
-    rule: Rule,
-}
-
-impl Debug for Fake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fake")
-    }
-}
-
-impl PolicyEvaluator for Fake {
-    fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    fn subjects(&self) -> &[Subject] {
-        &self.subjects
-    }
-
-    fn across(&self) -> bool {
-        false
-    }
-
-    fn consider(&self, evidence: &Evidence<'_>) -> (Decision, Vec<Want>) {
-        let points = evidence.own[0].points();
-        let stop = (self.rule)(points);
-        let last = points.last().map(|point| point.at);
-        let decision = Decision {
-            id: format!("at {last:?}"),
-            run: evidence.run.clone(),
-            advice: if stop { Advice::Stop } else { Advice::Continue },
-            reason: if stop { Reason::ThresholdCrossed } else { Reason::WarmingUp },
-            rule: String::new(),
-            sentence: "it is too much".into(),
-            compared: vec![],
-            evaluated: last,
-            best: None,
-            next_check_step: None,
-            peers: vec![],
-            peer_count: 0,
-            mode: Mode::Enforce,
-            latched: stop,
-            overridden: evidence.overridden.cloned(),
-            history_digest: String::new(),
-            policy_digest: String::new(),
-        };
-        (decision, vec![])
-    }
-}
-
+/// A policy that stops where the rule holds.
 fn context(rule: impl Fn(&[SeriesPoint]) -> bool + Send + Sync + 'static) -> DecisionContext {
-    let subjects = vec!["loss".parse().unwrap()];
-    let evaluator = Fake { policy: Policy::default(), subjects, rule: Box::new(rule) };
-    DecisionContext { evaluator: Some(Arc::new(evaluator)), ..DecisionContext::default() }
+    fixtures::context(move |points| if rule(points) { Advice::Stop } else { Advice::Continue })
 }
 
 fn last(points: &[SeriesPoint]) -> f64 {

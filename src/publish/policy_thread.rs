@@ -3,8 +3,9 @@
 //! Owns: the thread. May not touch: what policies say.
 
 use super::decision_store::DecisionStore;
+use super::lock::lock;
 use clino_domain::RunId;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -33,10 +34,10 @@ impl PolicyThread {
         Ok(Self { decisions, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Nobody is summoned any more: waits until all who were are answered. False when that takes too long.
+    /// Nothing is enqueued any more: waits until all that was is answered. False when that takes too long.
     pub fn end(&self, deadline: Instant) -> bool {
         self.decisions.end();
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(thread) = lock(&self.thread).take() else {
             return true;
         };
         while !thread.is_finished() {

@@ -4,12 +4,13 @@
 
 use super::count::count;
 use super::decision_store::DecisionStore;
+use super::lock::lock;
 use super::log::{Bounds, Log};
 use super::run_projection::RunProjection;
 use crate::store::{Entry, EventStore, RunChange, Standing};
 use clino_domain::counters::Counters;
 use clino_domain::{Acceptance, Event, RunId, RunRecord, Sequenced, SnapshotHeader};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -67,10 +68,6 @@ enum Published {
     Nothing,
     Event(Arc<Sequenced>),
     Reopened,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_last(event: &Event) -> bool {

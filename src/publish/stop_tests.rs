@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::durable_tests::{beside, durable, fill_disk, free_disk};
-use super::{Bounds, EventBus};
+use super::{Bounds, EventBus, fixtures};
 use crate::store::fixtures::record;
 use crate::store::sqlite::SqliteStore;
 use clino_domain::*;
@@ -14,59 +14,9 @@ const BOUNDS: Bounds = Bounds { events: 64, bytes: 1 << 20, records: 8, reports:
 
 const AT: SnapshotRef = SnapshotRef { step: 1, attempt: 1 };
 
-/// Stops at the first loss that it sees.
-#[derive(Debug)]
-struct Strict {
-    policy: Policy,
-    subjects: Vec<Subject>,
-}
-
-impl PolicyEvaluator for Strict {
-    fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    fn subjects(&self) -> &[Subject] {
-        &self.subjects
-    }
-
-    fn across(&self) -> bool {
-        false
-    }
-
-    fn consider(&self, evidence: &Evidence<'_>) -> (Decision, Vec<Want>) {
-        let last = evidence.own[0].points().last();
-        let (advice, reason) = match last {
-            Some(_) => (Advice::Stop, Reason::ThresholdCrossed),
-            None => (Advice::NotEnoughData, Reason::WarmingUp),
-        };
-        let decision = Decision {
-            id: format!("at {last:?}"),
-            run: evidence.run.clone(),
-            advice,
-            reason,
-            rule: String::new(),
-            sentence: "any loss is too much".into(),
-            compared: vec![],
-            evaluated: last.map(|point| point.at),
-            best: None,
-            next_check_step: None,
-            peers: vec![],
-            peer_count: 0,
-            mode: Mode::Enforce,
-            latched: advice == Advice::Stop,
-            overridden: evidence.overridden.cloned(),
-            history_digest: String::new(),
-            policy_digest: String::new(),
-        };
-        (decision, vec![])
-    }
-}
-
+/// A policy that stops at the first loss that it sees.
 fn context() -> DecisionContext {
-    let subjects = vec!["loss".parse().unwrap()];
-    let evaluator = Strict { policy: Policy::default(), subjects };
-    DecisionContext { evaluator: Some(Arc::new(evaluator)), ..DecisionContext::default() }
+    fixtures::context(|points| if points.is_empty() { Advice::NotEnoughData } else { Advice::Stop })
 }
 
 fn loss() -> Reading {

@@ -128,11 +128,10 @@ fn open(services: &Services, auth: &AuthContext, request: pb::OpenRunRequest) ->
         tracing::info!(run = %run.id, name = run.name, "a run goes on");
     }
     let mut opened = opened(&run, created)?;
-    let of_resume = match created {
-        true => services.registry.namesake(&run),
-        false => services.registry.busy(&run),
-    };
-    opened.warnings.extend(of_resume.filter(|_| resume));
+    if resume {
+        let registry = &services.registry;
+        opened.warnings.extend(if created { registry.namesake(&run) } else { registry.busy(&run) });
+    }
     for warning in opened.warnings.iter().filter(|_| created || resume) {
         tracing::warn!(run = %run.id, warning, "a run was opened with warnings");
     }

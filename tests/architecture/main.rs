@@ -81,6 +81,7 @@ const LAYERS: &[&str] = &[
 
 /// Layers of `publish`: a module imports those before it and none behind it.
 const PUBLISH: &[&str] = &[
+    "lock",
     "log",
     "run_projection",
     "count",

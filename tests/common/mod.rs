@@ -322,6 +322,11 @@ pub fn probe_of(examples: usize, seed: u32) -> pb::Probe {
     pb::Probe { tensors }
 }
 
+/// Whether an event says that a snapshot of this step is measured.
+pub fn finished(step: u64) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == step)
+}
+
 pub fn group(name: &str, seed: u32) -> pb::ProbeGroup {
     let source = Some(pb::probe_group::Source::Probe(probe(seed)));
     pb::ProbeGroup { name: name.into(), source }

@@ -1,9 +1,8 @@
 //! The data folders of all releases.
 
-use crate::common::{Daemon, TestUpload, group, measure, open_request};
+use crate::common::{Daemon, TestUpload, finished, group, measure, open_request};
 use crate::{releases, root};
 use clino_proto::pb;
-use pb::watch_response::Event;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
@@ -35,7 +34,7 @@ async fn opens_and_goes_on(fixture: &Path) {
     let run = runs[1].run_id.clone();
     let receipt = clients.push(TestUpload::new(&run, 7)).await.unwrap();
     assert!(receipt.measures.contains(&"distance".to_owned()), "{receipt:?}");
-    clients.watch_until(&run, |event| finishes(event, 7)).await;
+    clients.watch_until(&run, finished(7)).await;
     // The key that it took is taken, with the content that it had.
     let again = clients.push(TestUpload::new(&run, 1).key("one")).await.unwrap();
     assert!(again.repeated_upload);
@@ -82,15 +81,11 @@ async fn leave(daemon: &Daemon, name: &str, steps: u64) {
     for step in 0..steps {
         let upload = TestUpload::new(&run, step).key(if step == 0 { "zero" } else { "one" });
         clients.push(if step == 0 { upload.initialization() } else { upload }).await.unwrap();
-        clients.watch_until(&run, |event| finishes(event, step)).await;
+        clients.watch_until(&run, finished(step)).await;
     }
     if name == "closed" {
         clients.runs.close_run(pb::CloseRunRequest { run_id: run, ..Default::default() }).await.unwrap();
     }
-}
-
-fn finishes(event: &Event, step: u64) -> bool {
-    matches!(event, Event::Finished(end) if end.snapshot.as_ref().unwrap().step == step)
 }
 
 fn names_in(path: &Path) -> Vec<OsString> {

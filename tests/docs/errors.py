@@ -4,7 +4,7 @@
     python3 tests/docs/errors.py --write    # writes the page
 
 A text is found from where an error is made, such as `Fault::invalid(…)`, `Err(…)` or `raise`: the strings given there, and
-those of the variables and functions that are named there. Tests are left out. Words in braces are filled in at run time.
+those of the variables and functions that are named there. Tests and views are left out. Words in braces are filled in at run time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ WORDED = {"refusal", "remarks", "unread", "padding_read", "lacking", "namesake"}
 TEXTS = {"String", "str", "Cow"}
 # Methods of the standard library: what is called so is no function of clino.
 COMMON = {"new", "from", "fmt", "to_string", "name", "into", "get", "text", "display", "from_str", "parse", "as_str"}
-TEST_FILES = re.compile(r"(^|/)(tests|\w*_tests|fixtures|contract|quadratic|check|fleet_view|progress|view)(\.rs|/)")
+# Tests, and files that only show what there is.
+LEFT_OUT = re.compile(r"(^|/)(tests|\w*_tests|fixtures|contract|quadratic|check|fleet_view|progress|view)(\.rs|/)")
 
 TOKEN = re.compile(
     r"""(?P<skip>\s+|//[^\n]*|/\*.*?\*/)
@@ -199,7 +200,7 @@ class Crates:
         for folder in RUST:
             for path in sorted((ROOT / folder).rglob("*.rs")):
                 file = path.relative_to(ROOT).as_posix()
-                if not TEST_FILES.search(file):
+                if not LEFT_OUT.search(file):
                     tree = without_tests(tokens(path.read_text(encoding="utf-8")))
                     self.functions += functions(tree, file)
                     for name, values in bindings([token for token in tree if not is_group(token, "{")]).items():

@@ -141,7 +141,7 @@ pub trait Vault: Send + Sync + Debug {
     /// If it cannot be read back.
     fn idempotency(&self, run: &RunId) -> Result<IdempotencyRecord, Fault>;
 
-    /// The initialization that was received last, if it is kept.
+    /// The initialization, if it is kept.
     ///
     /// # Errors
     /// If it cannot be read back.

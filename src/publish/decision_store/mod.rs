@@ -16,6 +16,7 @@ mod policy_input;
 mod run_state;
 mod run_states;
 
+use super::lock::lock;
 use clino_domain::series::{MOST_PAGES, PAGE};
 use clino_domain::{
     Archive, Decision, DecisionContext, Fault, FaultKind, Mode, Overridden, Reading, RunId, Series,
@@ -51,13 +52,9 @@ pub(super) struct PolicyAnswer {
     pub news: bool,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl DecisionStore {
     fn lock(&self) -> MutexGuard<'_, RunStates> {
-        locked(&self.states)
+        lock(&self.states)
     }
 
     /// A run begins; or goes on, with what its policy said last.
@@ -98,7 +95,7 @@ impl DecisionStore {
     pub fn enqueue(&self, run: &RunId) -> bool {
         let enqueued = self.lock().enqueue(run);
         if enqueued == Enqueued::First {
-            locked(&self.queue).runs.push_back(run.clone());
+            lock(&self.queue).runs.push_back(run.clone());
             self.ready.notify_one();
         }
         enqueued != Enqueued::Not
@@ -107,7 +104,7 @@ impl DecisionStore {
     /// Waits for a run that was enqueued; `None` once nobody will be any more.
     pub fn next(&self) -> Option<RunId> {
         let waits = |queue: &mut EvaluationQueue| queue.runs.is_empty() && !queue.closed;
-        let queue = self.ready.wait_while(locked(&self.queue), waits);
+        let queue = self.ready.wait_while(lock(&self.queue), waits);
         let run = queue.unwrap_or_else(PoisonError::into_inner).runs.pop_front()?;
         self.lock().turn_to(&run);
         Some(run)
@@ -115,7 +112,7 @@ impl DecisionStore {
 
     /// Nobody will be enqueued any more; those who were are still answered.
     pub fn end(&self) {
-        locked(&self.queue).closed = true;
+        lock(&self.queue).closed = true;
         self.ready.notify_all();
     }
 
@@ -135,7 +132,7 @@ impl DecisionStore {
             return;
         }
         let Ok(turn) = self.turn(run) else { return };
-        let _turn = locked(&turn);
+        let _turn = lock(&turn);
         while let Some(input) = self.first_due(run) {
             let news = match self.answer(run, input, archive) {
                 Ok(decided) => decided.filter(|decided| decided.news).map(|decided| decided.decision),
@@ -252,7 +249,7 @@ impl DecisionStore {
         tell: &mut dyn FnMut(&Decision),
     ) -> Result<PolicyAnswer, Fault> {
         let turn = self.turn(run)?;
-        let _turn = locked(&turn);
+        let _turn = lock(&turn);
         let decided = self.conclude(run, archive)?;
         if decided.news {
             tell(&decided.decision);
@@ -329,7 +326,7 @@ impl DecisionStore {
         tell: &mut dyn FnMut(&Decision),
     ) -> Result<Decision, Fault> {
         let turn = self.turn(run)?;
-        let _turn = locked(&turn);
+        let _turn = lock(&turn);
         // The series behind the last measured snapshot are what the rules begin with.
         self.conclude(run, archive)?;
         self.lift(run, because)?;

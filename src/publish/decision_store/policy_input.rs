@@ -2,13 +2,19 @@
 //!
 //! Owns: the way to the policy. May not touch: what is held of runs; no lock is held while a policy thinks.
 
-use super::run_state::Versions;
 use clino_domain::{
     Decision, Evidence, Fault, Overridden, PeerRun, PolicyEvaluator, RunId, Series, SeriesPoint, Subject,
     Want,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// Of what a decision depends on: the run itself, and its experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Versions {
+    pub run: u64,
+    pub experiment: u64,
+}
 
 /// A question to a policy.
 #[derive(Debug, Clone)]

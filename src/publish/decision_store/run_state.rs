@@ -2,20 +2,13 @@
 //!
 //! Owns: these. May not touch: other runs; the archive.
 
-use super::policy_input::{PeerState, PolicyInput};
+use super::policy_input::{PeerState, PolicyInput, Versions};
 use clino_domain::{
     Decision, DecisionContext, Mode, Overridden, PolicyEvaluator, Reading, RunId, Series, SeriesPoint,
     SnapshotRef, Subject,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-
-/// Of what a decision depends on: the run itself, and its experiment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Versions {
-    pub run: u64,
-    pub experiment: u64,
-}
 
 /// What the decision store keeps for one run.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 //! Owns: which runs are compared, what is news. May not touch: the archive, policies.
 
 use super::PolicyAnswer;
-use super::policy_input::PolicyInput;
-use super::run_state::{RunState, Versions};
+use super::policy_input::{PolicyInput, Versions};
+use super::run_state::RunState;
 use clino_domain::{Decision, Fault, FaultKind, PolicyEvaluator, RunId, SeriesPoint, Subject};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

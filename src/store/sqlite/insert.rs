@@ -206,7 +206,7 @@ fn accept(
     let Acceptance { header, receipt, key, .. } = acceptance;
     let run = dated.handle.row()?;
     if file.is_some() {
-        // The last initialization is the one that is compared with.
+        // A run has one: another comes only where the one before could not be read back.
         let sql = "UPDATE snapshots SET file = NULL WHERE run = ?1 AND file IS NOT NULL";
         connection.prepare_cached(sql)?.execute([run])?;
     }

@@ -259,7 +259,7 @@ pub(super) fn whole_record(connection: &Connection, run: &RunId) -> Result<RunRe
     Ok(RunRecord { config_json: row.get("config_json")?, ..record(row)? })
 }
 
-/// File of the initialization that was received last.
+/// File of the initialization, if it is kept.
 pub(super) fn initialization(
     connection: &Connection,
     handle: &RunHandle,

@@ -4,8 +4,8 @@
 
 use super::row_sink::{Cell, ColumnKind, RowSink};
 use parquet::basic::Compression;
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
+use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
+use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -21,7 +21,7 @@ const GROUP: usize = 32_768;
 /// Makes a Parquet file with these columns.
 ///
 /// # Errors
-/// Those of writing.
+/// If it cannot be written.
 pub fn parquet(path: &Path, columns: &[(&str, ColumnKind)]) -> io::Result<Box<dyn RowSink>> {
     Ok(Box::new(Parquet::new(BufWriter::new(File::create(path)?), columns)?))
 }
@@ -67,31 +67,19 @@ impl<W: Write + Send> Parquet<W> {
             let Some(mut column) = group.next_column()? else { break };
             let cells = self.rows.iter().map(|row| &row[place]);
             match column.untyped() {
-                ColumnWriter::ByteArrayColumnWriter(writer) => {
-                    let text = |cell: &Cell| match cell {
-                        Cell::Text(text) => Some(ByteArray::from(text.as_str())),
-                        _ => None,
-                    };
-                    let (levels, values) = levels(cells.map(text));
-                    writer.write_batch(&values, Some(&levels), None)?;
-                }
-                ColumnWriter::Int64ColumnWriter(writer) => {
-                    let integer = |cell: &Cell| match cell {
-                        Cell::Integer(number) => Some(*number),
-                        _ => None,
-                    };
-                    let (levels, values) = levels(cells.map(integer));
-                    writer.write_batch(&values, Some(&levels), None)?;
-                }
-                ColumnWriter::DoubleColumnWriter(writer) => {
-                    let real = |cell: &Cell| match cell {
-                        Cell::Real(number) => Some(*number),
-                        Cell::Integer(number) => Some(*number as f64),
-                        _ => None,
-                    };
-                    let (levels, values) = levels(cells.map(real));
-                    writer.write_batch(&values, Some(&levels), None)?;
-                }
+                ColumnWriter::ByteArrayColumnWriter(writer) => write(writer, cells, |cell| match cell {
+                    Cell::Text(text) => Some(ByteArray::from(text.as_str())),
+                    _ => None,
+                })?,
+                ColumnWriter::Int64ColumnWriter(writer) => write(writer, cells, |cell| match cell {
+                    Cell::Integer(number) => Some(*number),
+                    _ => None,
+                })?,
+                ColumnWriter::DoubleColumnWriter(writer) => write(writer, cells, |cell| match cell {
+                    Cell::Real(number) => Some(*number),
+                    Cell::Integer(number) => Some(*number as f64),
+                    _ => None,
+                })?,
                 _ => return Err(ParquetError::General("a column of an unknown kind".into())),
             }
             column.close()?;
@@ -102,10 +90,17 @@ impl<W: Write + Send> Parquet<W> {
     }
 }
 
-/// 1 for each value that is there and 0 for each that is not, and those that are.
-fn levels<T>(cells: impl Iterator<Item = Option<T>>) -> (Vec<i16>, Vec<T>) {
-    let cells: Vec<_> = cells.collect();
-    (cells.iter().map(|cell| i16::from(cell.is_some())).collect(), cells.into_iter().flatten().collect())
+/// Writes a column: its levels, 1 for each value that is there and 0 for each that is not, and the values that are.
+fn write<'a, T: DataType>(
+    writer: &mut ColumnWriterImpl<'_, T>,
+    cells: impl Iterator<Item = &'a Cell>,
+    value: impl Fn(&Cell) -> Option<T::T>,
+) -> Result<(), ParquetError> {
+    let found: Vec<Option<T::T>> = cells.map(value).collect();
+    let levels: Vec<i16> = found.iter().map(|value| i16::from(value.is_some())).collect();
+    let values: Vec<T::T> = found.into_iter().flatten().collect();
+    writer.write_batch(&values, Some(&levels), None)?;
+    Ok(())
 }
 
 impl<W: Write + Send> RowSink for Parquet<W> {
