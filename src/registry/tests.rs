@@ -81,6 +81,7 @@ impl RunValidator for Lenient {
             examples: vec![8],
             precision: Precision::F64,
             warnings: Vec::new(),
+            footprint: RunFootprint::default(),
             needs_init: true,
             needs_previous: true,
             prepared: PreparedModel(Arc::new(())),

@@ -4,8 +4,8 @@
 
 use super::{
     Acceptance, Decision, Dtype, Event, Evidence, Fault, Manifest, MeasureInfo, MeasureRequest, Needs,
-    Planned, Policy, Precision, Reading, RuleInfo, RunId, RunLabel, RunRecord, RunSpec, Snapshot,
-    SnapshotHeader, SnapshotRef, Statistics, Subject, TensorSpec, Want,
+    Planned, Policy, Precision, Reading, RuleInfo, RunFootprint, RunId, RunLabel, RunRecord, RunSpec,
+    Snapshot, SnapshotHeader, SnapshotRef, Statistics, Subject, TensorSpec, Want,
 };
 use std::any::Any;
 use std::fmt::Debug;
@@ -42,6 +42,8 @@ pub struct ValidatedRun {
     pub precision: Precision,
     /// What of the specification may differ from what its author expects, a sentence each.
     pub warnings: Vec<String>,
+    /// What it takes of memory on the CPU.
+    pub footprint: RunFootprint,
     /// Whether any measure needs the initialization.
     pub needs_init: bool,
     /// Whether any measure needs the previous snapshot.

@@ -10,7 +10,9 @@ use crate::network::examples::{self, Content};
 use crate::network::footprint::Footprint;
 use crate::network::{Network, Product, autograd};
 use crate::spectrum::{self, Shape};
-use clino_domain::{Fault, FaultKind, Needs, Planned, Precision, PreparedModel, ValidatedRun, Work};
+use clino_domain::{
+    Fault, FaultKind, Needs, Planned, Precision, PreparedModel, RunFootprint, ValidatedRun, Work,
+};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -115,6 +117,7 @@ impl PreparedRun {
             examples: (0..self.groups.len()).map(|i| self.examples(&(i..i + 1))).collect(),
             precision: self.precision,
             warnings: self.warnings.clone(),
+            footprint: RunFootprint::default(),
             needs_init: needs.iter().any(|needs| needs.init || needs.init_if_given),
             needs_previous: needs.iter().any(|needs| needs.previous || needs.previous_if_given),
             needs,
