@@ -103,6 +103,9 @@ pub struct RawConfig {
     /// How long an upload may send nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Quantity>,
+    /// Seconds of the engine that a snapshot may take if its run says nothing; zero: as many as it needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Quantity>,
     /// Most events kept for watchers of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<usize>,
@@ -184,6 +187,8 @@ pub struct Config {
     pub runs: usize,
     /// How long an upload may send nothing.
     pub idle: Duration,
+    /// Seconds of the engine that a snapshot may take if its run says nothing; `None`: as many as it needs.
+    pub snapshot_budget: Option<f64>,
     /// Most events kept for watchers of a run.
     pub events: usize,
     /// Directory of the history; `None`: what happens is kept in memory.
@@ -248,6 +253,8 @@ fn validate(raw: RawConfig) -> Result<Config, Fault> {
         spool: raw.spool.unwrap_or_else(std::env::temp_dir),
         runs: positive("runs", raw.runs.unwrap_or(1_000))?,
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
+        snapshot_budget: Some(duration("budget", raw.budget, Duration::from_secs(600))?.as_secs_f64())
+            .filter(|seconds| *seconds > 0.0),
         events: positive("events", raw.events.unwrap_or(65_536))?,
         data: raw.data,
         retain: raw.retain.map(|retain| duration("retain", Some(retain), Duration::ZERO)).transpose()?,

@@ -271,8 +271,9 @@ fn memory(
         tracing::info!("no --data: runs and readings are lost when the daemon stops");
         let bus = EventBus::new(Bounds { events: config.events, ..Bounds::default() });
         let bus = bus.above(watermark).counted(counters.clone()).started().map_err(internal)?;
-        let registry = registry(&bus);
-        return Ok((bus, Arc::new(registry)));
+        let registry = Arc::new(registry(&bus));
+        end_stopped_runs(&bus, &registry);
+        return Ok((bus, registry));
     };
     for (project, seconds, ago) in store.worked(WINDOW)? {
         authenticator.quotas.remember(&project, seconds, ago);
@@ -284,9 +285,20 @@ fn memory(
         EventBus::new(bounds).above(watermark).counted(counters).durable(store, runs).map_err(internal)?;
     let registry = Arc::new(registry(&bus).with_vault(bus.clone()));
     registry.resume(kept);
+    end_stopped_runs(&bus, &registry);
     let forgetful = Arc::downgrade(&registry);
     bus.on_expiry(move |run| forgetful.upgrade().is_none_or(|registry| registry.forget(run)));
     Ok((bus, registry))
+}
+
+/// What a policy that is enforced has stopped is not measured any further.
+fn end_stopped_runs(bus: &EventBus, registry: &Arc<Registry>) {
+    let registry = Arc::downgrade(registry);
+    bus.on_stop(move |run| {
+        if let Some(registry) = registry.upgrade() {
+            registry.abandon(run, "its policy said STOP, which is enforced");
+        }
+    });
 }
 
 /// What metrics and readiness are asked of.
@@ -318,7 +330,9 @@ fn start_engine(
     let journal = services.bus.clone();
     let counters = services.counters.clone();
     let quota = Arc::new(services.authenticator.quotas.clone());
-    let neighbours = Neighbours { registry, journal, counters, quota, devices: Arc::new(devices) };
+    let devices = Arc::new(devices);
+    let budget = config.snapshot_budget;
+    let neighbours = Neighbours { registry, journal, counters, quota, devices, budget };
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
     Ok((Pipeline::start(config.place.clone(), neighbours, ready).map_err(internal)?, checked))

@@ -68,7 +68,7 @@ impl DecisionBench {
     }
 
     async fn close(&mut self) {
-        let close = pb::CloseRunRequest { run_id: self.run.clone(), resumable: false };
+        let close = pb::CloseRunRequest { run_id: self.run.clone(), resumable: false, abandon: false };
         self.clients.runs.close_run(close).await.unwrap();
     }
 
@@ -394,7 +394,7 @@ async fn stop_and_go_on(daemon_clients: (Clients, DecisionsClient<Channel>), pre
             note(&|known| known.overridden = true);
         }
         if n % 3 != 1 {
-            let close = pb::CloseRunRequest { run_id: run.clone(), resumable: false };
+            let close = pb::CloseRunRequest { run_id: run.clone(), resumable: false, abandon: false };
             let Ok(_) = clients.runs.close_run(close).await else { return };
             note(&|known| known.closed = true);
         }

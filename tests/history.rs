@@ -118,7 +118,11 @@ async fn a_run_that_was_closed_stays_closed() {
     let mut clients = daemon.clients().await;
     let run = clients.open("k", common::endless()).await;
     clients.push(TestUpload::new(&run, 1)).await.unwrap();
-    clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false, abandon: false })
+        .await
+        .unwrap();
     drop(daemon);
     let daemon = start(&directory, &[]);
     let mut clients = daemon.clients().await;

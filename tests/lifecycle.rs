@@ -77,7 +77,11 @@ async fn a_run_from_opening_to_closing() {
     clients.watch_until(&run, finished).await;
     let receipt = clients.push(TestUpload::new(&run, 1)).await.unwrap();
     assert!(receipt.unmeasured.is_empty(), "{receipt:?}");
-    clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false, abandon: false })
+        .await
+        .unwrap();
 
     let events = clients.watch_until(&run, |_| false).await;
     assert!(events.iter().zip(0..).all(|(event, place)| event.sequence == place));
@@ -201,7 +205,11 @@ async fn a_run_that_wants_every_snapshot_makes_the_pusher_wait() {
     for push in pushes.collect::<Vec<_>>() {
         assert_eq!(push.await.unwrap().unwrap().replaced, None);
     }
-    clients.runs.close_run(pb::CloseRunRequest { run_id: fast.clone(), resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: fast.clone(), resumable: false, abandon: false })
+        .await
+        .unwrap();
     clients.watch_until(&fast, |_| false).await;
     let summary = clients.run(&fast).await;
     assert_eq!((summary.measured, summary.skipped), (6, 0));
@@ -382,7 +390,11 @@ async fn a_full_registry_says_so() {
     let first = clients.open("a", quick()).await;
     let status = clients.runs.open_run(open_request("b")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
-    clients.runs.close_run(pb::CloseRunRequest { run_id: first, resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: first, resumable: false, abandon: false })
+        .await
+        .unwrap();
     clients.open("b", quick()).await;
 }
 
@@ -425,7 +437,11 @@ async fn statistics_are_made_while_the_bytes_arrive() {
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
     clients.push(TestUpload::new(&run, 0).initialization()).await.unwrap();
     clients.push(TestUpload::new(&run, 1)).await.unwrap();
-    clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false, abandon: false })
+        .await
+        .unwrap();
     clients.watch_until(&run, |_| false).await;
     daemon.signal("-TERM");
     let (_, _, log) = daemon.wait();

@@ -60,7 +60,11 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
         upload.begin.initialization = step == 0;
         clients.push(upload.clone()).await.unwrap();
     }
-    clients.runs.close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: run.clone(), resumable: false, abandon: false })
+        .await
+        .unwrap();
     let events = clients.watch_until(&run, |_| false).await;
     let measured = |event: &&pb::WatchResponse| match &event.event {
         Some(Event::Reading(reading)) => reading.outcome() == pb::Outcome::Measured,

@@ -33,7 +33,7 @@ async fn resume(clients: &mut Clients, key: &str) -> Result<pb::OpenRunResponse,
 }
 
 async fn close(clients: &mut Clients, run: &str, resumable: bool) {
-    let request = pb::CloseRunRequest { run_id: run.into(), resumable };
+    let request = pb::CloseRunRequest { run_id: run.into(), resumable, abandon: false };
     clients.runs.close_run(request).await.unwrap();
     // The last event: what follows it belongs to who goes on.
     clients.watch_until(run, |event| matches!(event, Event::Closed(_))).await;

@@ -30,7 +30,11 @@ async fn open(clients: &mut Clients, request: pb::OpenRunRequest) -> String {
 }
 
 async fn close(clients: &mut Clients, run: &str) {
-    clients.runs.close_run(pb::CloseRunRequest { run_id: run.into(), resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: run.into(), resumable: false, abandon: false })
+        .await
+        .unwrap();
 }
 
 /// Pushes a snapshot and waits until it is measured.

@@ -23,6 +23,10 @@ pub const WINDOW: Duration = Duration::from_secs(PIECE.as_secs() * PIECES);
 /// So many projects are remembered before those that use nothing are forgotten.
 const MANY: usize = 1_024;
 
+/// Between these a weight is of use: nobody is left without the engine.
+const LEAST_WEIGHT: f64 = 0.01;
+const MOST_WEIGHT: f64 = 100.0;
+
 /// Limits of a project; what is absent is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct ProjectLimits {
@@ -30,6 +34,8 @@ pub(super) struct ProjectLimits {
     pub snapshot_bytes: Option<u64>,
     pub uploads: Option<u64>,
     pub measure_seconds_per_hour: Option<f64>,
+    /// Of the engine, each run beside the others.
+    pub weight: Option<f64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -39,6 +45,7 @@ struct RawLimits {
     snapshot_bytes: Option<Size>,
     uploads: Option<u64>,
     measure_seconds_per_hour: Option<f64>,
+    weight: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -105,11 +112,15 @@ fn limits(section: &str, raw: RawLimits, standard: ProjectLimits) -> Result<Proj
     if seconds.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
         return Err(wrong("measure_seconds_per_hour", "a number that is not negative"));
     }
+    if raw.weight.is_some_and(|weight| !(LEAST_WEIGHT..=MOST_WEIGHT).contains(&weight)) {
+        return Err(wrong("weight", "a number from 0.01 to 100"));
+    }
     Ok(ProjectLimits {
         open_runs: raw.open_runs.or(standard.open_runs),
         snapshot_bytes: snapshot_bytes.or(standard.snapshot_bytes),
         uploads: raw.uploads.or(standard.uploads),
         measure_seconds_per_hour: seconds.or(standard.measure_seconds_per_hour),
+        weight: raw.weight.or(standard.weight),
     })
 }
 
@@ -304,6 +315,10 @@ impl Quota for Quotas {
     fn spend(&self, project: &str, seconds: f64) {
         self.spend_at(project, seconds, self.now());
     }
+
+    fn weight(&self, project: &str) -> f64 {
+        self.limits(project).weight.unwrap_or(1.0)
+    }
 }
 
 fn usage<'a>(all: &'a mut HashMap<String, Usage>, project: &str) -> &'a mut Usage {
@@ -348,7 +363,7 @@ mod tests {
     #[test]
     fn what_a_project_leaves_out_is_the_defaults() {
         let table = Table::parse(
-            b"[default]\nuploads = 2\nopen_runs = 3\n[project.a]\nuploads = 5\nsnapshot_bytes = \"1KiB\"",
+            b"[default]\nuploads = 2\nopen_runs = 3\n[project.a]\nuploads = 5\nweight = 2.0\nsnapshot_bytes = \"1KiB\"",
         );
         let table = table.unwrap();
         let expected = ProjectLimits {
@@ -356,6 +371,7 @@ mod tests {
             snapshot_bytes: Some(1_024),
             uploads: Some(5),
             measure_seconds_per_hour: None,
+            weight: Some(2.0),
         };
         assert_eq!(table.of("a"), expected);
         assert_eq!(
@@ -368,6 +384,8 @@ mod tests {
             "[default]\nsnapshot_bytes = \"much\"",
             "[default]\nmeasure_seconds_per_hour = -1.0",
             "[default]\nmeasure_seconds_per_hour = nan",
+            "[default]\nweight = 0.0",
+            "[default]\nweight = nan",
             "[project.\"*\"]\nuploads = 1",
             "[project.\"a/../b\"]\nuploads = 1",
         ] {

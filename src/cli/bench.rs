@@ -87,8 +87,8 @@ fn one(bench: &mut Bench, line: &str) -> Result<Done, Fault> {
     let unknown = || Fault::invalid("stdin", format!("found {line:?}, expected {NAMES}"));
     match line.split_once(' ') {
         None => Ok(match line {
-            "forward" => bench.forward(),
-            "backward" => bench.backward(),
+            "forward" => bench.forward()?,
+            "backward" => bench.backward()?,
             "sharpness" => {
                 Done { result: bench.reading()?.value.unwrap_or(f64::NAN), flops: None, bytes: None }
             }

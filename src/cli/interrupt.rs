@@ -3,8 +3,7 @@
 //! Owns: what a signal means to a command. May not touch: what is kept.
 
 use crate::shutdown::Signals;
-use clino_domain::Fault;
-use clino_engine::Stop;
+use clino_domain::{Fault, Stop};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -34,7 +33,7 @@ impl Interrupt {
                 if heard.swap(code, Ordering::Relaxed) != 0 {
                     std::process::exit(i32::from(code));
                 }
-                stop.raise();
+                stop.raise("interrupted");
             }
         };
         let thread = std::thread::Builder::new().name("clino-signals".into());

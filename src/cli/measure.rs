@@ -15,9 +15,9 @@ use clap::{Args, ValueEnum};
 use clino_domain::text::{listed, shown};
 use clino_domain::{
     Fault, FaultKind, InMemory, MeasureRequest, ParameterSource, Planned, Reading, References, RunSpec,
-    RunValidator, Snapshot, ValidatedRun, Work,
+    RunValidator, Snapshot, Stop, ValidatedRun, Work,
 };
-use clino_engine::{Arrived, Session, Stop, Task, Validator};
+use clino_engine::{Arrived, Limits, Session, Task, Validator};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -253,7 +253,9 @@ impl<'a> MeasureLoop<'a> {
         let progress = ProgressLine::begin();
         let mut teller = Teller { listing, made, of: tasks.len(), pass, progress, failed: None };
         let budget = self.arguments.measured.budget;
-        let costs = pipeline::evaluate(session, &mut self.memory, budget, &self.stop, &mut teller);
+        let began = Instant::now();
+        let limits = Limits { stop: &self.stop, clock: &|| began.elapsed().as_secs_f64() };
+        let costs = pipeline::evaluate(session, &mut self.memory, budget, limits, &mut teller);
         teller.failed.map_or(costs, Err)
     }
 

@@ -135,12 +135,12 @@ fn rates(bench: &mut Bench, parameters: u64) -> Result<Rates, Fault> {
     tell("a forward", 1);
     let mut flops = 0.0;
     let forward = least(|| {
-        flops = bench.forward().flops.unwrap_or(0.0);
+        flops = bench.forward()?.flops.unwrap_or(0.0);
         Ok(())
     })?;
     tell("a backward", 2);
     let both = least(|| {
-        bench.backward();
+        bench.backward()?;
         Ok(())
     })?;
     tell("a pass over the parameters", 3);

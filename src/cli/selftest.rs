@@ -9,9 +9,9 @@ use crate::pipeline::{self, RunMemory};
 use clap::{Args, ValueEnum};
 use clino_domain::{
     Devices, Fault, InMemory, MeasureRequest, ParameterSource, Precision, ProbeGroup, Reading, References,
-    RunSpec, RunValidator, Snapshot,
+    RunSpec, RunValidator, Snapshot, Stop,
 };
-use clino_engine::{Arrived, Check, Engine, Speed, Stop, Validator};
+use clino_engine::{Arrived, Check, Engine, Limits, Speed, Validator};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -374,7 +374,8 @@ impl CaseFiles {
         let mut memory = RunMemory::default();
         let mut readings = Vec::new();
         let mut keep = |reading| readings.push(reading);
-        pipeline::evaluate(&mut session, &mut memory, None, &Stop::default(), &mut keep)?;
+        let limits = Limits { stop: &Stop::default(), clock: &|| 0.0 };
+        pipeline::evaluate(&mut session, &mut memory, None, limits, &mut keep)?;
         Ok(readings)
     }
 }

@@ -62,6 +62,10 @@ pub(super) struct ServeArguments {
     /// Time after which an idle upload is aborted. [default: 30s]
     #[arg(long, value_name = "DURATION")]
     idle: Option<String>,
+    /// Time on the engine that a snapshot may take if its run sets no budget; 0s: as much as it needs. Measures that do not fit
+    /// are skipped. [default: 10m]
+    #[arg(long, value_name = "DURATION")]
+    budget: Option<String>,
     /// Maximum number of events kept for the watchers of a run. [default: 65536]
     #[arg(long)]
     events: Option<usize>,
@@ -123,6 +127,7 @@ impl ServeArguments {
             spool: self.spool,
             runs: self.runs,
             idle: self.idle.map(Quantity::Text),
+            budget: self.budget.map(Quantity::Text),
             events: self.events,
             data: self.data,
             retain: self.retain.map(Quantity::Text),

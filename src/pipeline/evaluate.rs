@@ -4,11 +4,11 @@
 
 use super::forecast::{Costs, Forecast};
 use clino_domain::metrics::SPANS;
-use clino_domain::{Fault, FaultKind, Outcome, Planned, Reading, Work};
-use clino_engine::{Hints, Limits, Session, Stop, Task};
+use clino_domain::{Checkpoint, Fault, FaultKind, Outcome, Planned, Reading, Work};
+use clino_engine::{Hints, Limits, Session, Task};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::info_span;
 
 /// What one snapshot of a run leaves for the next.
@@ -39,31 +39,39 @@ impl<F: FnMut(Reading)> ReadingListener for F {
 
 /// Makes every reading of a session in its order, hands each to `listener` with the time that it took, and goes on after
 /// one that panics or fails: that one is a failed reading with the reason. One that is not likely to end within the
-/// seconds that are left of `budget` is skipped, and those behind it are still looked at. Returns what each measure of
-/// the run cost.
+/// seconds that are left of `budget` is skipped, as is one that has not ended when they are over, and those behind it are
+/// still looked at. Seconds are those of the clock of `limits`. Returns what each measure of the run cost.
 ///
 /// # Errors
-/// [`FaultKind::Cancelled`] when `stop` was raised; the readings made before have been emitted.
+/// [`FaultKind::Cancelled`] when the snapshot should end; the readings made before have been emitted.
 pub fn evaluate(
     session: &mut Session<'_>,
     memory: &mut RunMemory,
     budget: Option<f64>,
-    stop: &Stop,
+    limits: Limits<'_>,
     listener: &mut dyn ReadingListener,
 ) -> Result<Vec<Option<Planned>>, Fault> {
-    let began = Instant::now();
+    let began = (limits.clock)();
     let tasks = session.tasks();
     let mut costs = Costs::new(tasks.iter().map(|task| task.chosen + 1).max().unwrap_or(0));
     let mut told: Option<String> = None;
     for (place, task) in tasks.iter().enumerate() {
-        let left = budget.map(|budget| budget - began.elapsed().as_secs_f64());
+        let left = budget.map(|budget| budget - ((limits.clock)() - began));
         if let Some(reason) = too_long(&memory.forecast, task, budget.zip(left)) {
             memory.forecast.skip(task);
             listener.made(session.without(task, Outcome::Skipped, reason));
             continue;
         }
         listener.begins(task, &|| remaining(&memory.forecast, &tasks[place..], left));
-        let reading = timed(session, task, &mut memory.hints, stop)?;
+        let end = Deadline::new(limits, left);
+        let Some(reading) = timed(session, task, &mut memory.hints, &end)? else {
+            memory.forecast.give_up(task, left.unwrap_or_default());
+            let budget = budget.unwrap_or_default();
+            let reason =
+                format!("did not end within its budget of {budget} s: raise the budget or lower its cost");
+            listener.made(session.without(task, Outcome::Skipped, reason));
+            continue;
+        };
         if let Some(reason) = session.instead().filter(|reason| told.as_deref() != Some(*reason)) {
             tracing::warn!(reason, "not on a GPU");
             told = Some(reason.to_owned());
@@ -73,6 +81,33 @@ pub fn evaluate(
         listener.made(reading);
     }
     Ok(costs.lines().to_vec())
+}
+
+/// Ends a reading with its snapshot, or when the seconds that are left of a budget are over.
+struct Deadline<'a> {
+    limits: Limits<'a>,
+    /// On the clock of the limits.
+    at: f64,
+    /// Whether it ended the reading.
+    passed: AtomicBool,
+}
+
+impl<'a> Deadline<'a> {
+    fn new(limits: Limits<'a>, left: Option<f64>) -> Self {
+        let at = left.map_or(f64::INFINITY, |left| (limits.clock)() + left);
+        Self { limits, at, passed: AtomicBool::new(false) }
+    }
+}
+
+impl Checkpoint for Deadline<'_> {
+    fn check(&self) -> Result<(), Fault> {
+        self.limits.stop.check()?;
+        if self.at == f64::INFINITY || (self.limits.clock)() < self.at {
+            return Ok(());
+        }
+        self.passed.store(true, Ordering::Relaxed);
+        Err(Fault::new(FaultKind::Cancelled, "its budget is used up"))
+    }
 }
 
 /// Seconds that some readings will take, no more than what is left of a budget. Those that take over what others have
@@ -101,7 +136,13 @@ fn too_long(forecast: &Forecast, task: &Task, budget: Option<(f64, f64)>) -> Opt
     (seconds > left || left <= 0.0).then(reason)
 }
 
-fn timed(session: &mut Session<'_>, task: &Task, hints: &mut Hints, stop: &Stop) -> Result<Reading, Fault> {
+/// One reading with its seconds; `None` when it did not end before its deadline.
+fn timed(
+    session: &mut Session<'_>,
+    task: &Task,
+    hints: &mut Hints,
+    end: &Deadline<'_>,
+) -> Result<Option<Reading>, Fault> {
     let group = task.group.as_deref().unwrap_or_default();
     let span = info_span!(
         target: SPANS,
@@ -112,11 +153,13 @@ fn timed(session: &mut Session<'_>, task: &Task, hints: &mut Hints, stop: &Stop)
         clino.outcome = tracing::field::Empty,
     )
     .entered();
-    let began = Instant::now();
-    let clock = || began.elapsed().as_secs_f64();
-    let mut reading = match guarded(|| session.measure(task, hints, Limits { stop, clock: &clock })) {
+    let began = (end.limits.clock)();
+    let clock = || (end.limits.clock)() - began;
+    let mut reading = match guarded(|| session.measure(task, hints, Limits { stop: end, clock: &clock })) {
         Ok(Ok(reading)) => reading,
-        Ok(Err(fault)) if fault.kind == FaultKind::Cancelled => return Err(fault),
+        Ok(Err(fault)) if fault.kind == FaultKind::Cancelled => {
+            return if end.passed.load(Ordering::Relaxed) { Ok(None) } else { Err(fault) };
+        }
         Ok(Err(fault)) => session.without(task, Outcome::Failed, fault.message),
         Err(panic) => {
             tracing::error!(measure = task.measure.name, panic, "a measure panicked");
@@ -125,7 +168,7 @@ fn timed(session: &mut Session<'_>, task: &Task, hints: &mut Hints, stop: &Stop)
     };
     reading.seconds = clock();
     span.record("clino.outcome", tracing::field::debug(reading.outcome));
-    Ok(reading)
+    Ok(Some(reading))
 }
 
 /// The answer of `work`, or what it said as it panicked.

@@ -48,6 +48,12 @@ impl MeasureTimes {
         Self { seconds: seconds.min(last), last: seconds, least }
     }
 
+    /// After it was ended when it had taken so many seconds: the next one is expected to take at least twice as many.
+    pub fn beyond(self, seconds: f64) -> Self {
+        let at_least = |before: f64| before.max(2.0 * seconds);
+        Self { seconds: at_least(self.seconds), last: at_least(self.last), least: self.least.max(seconds) }
+    }
+
     /// After a snapshot that skipped it.
     pub fn skipped(self) -> Self {
         Self { seconds: self.seconds.midpoint(self.least), least: 0.98 * self.least, ..self }
@@ -108,6 +114,13 @@ impl Forecast {
             Some(known) => *known = skipped,
             None => drop(self.put_off.insert(key(task), skipped.seconds)),
         }
+    }
+
+    /// A reading did not end within so many seconds: it takes longer than that.
+    pub fn give_up(&mut self, task: &Task, seconds: f64) {
+        let known = self.expected(task).unwrap_or(MeasureTimes::guessed(seconds, seconds));
+        self.put_off.remove(&key(task));
+        self.known.insert(key(task), known.beyond(seconds));
     }
 
     fn expected(&self, task: &Task) -> Option<MeasureTimes> {

@@ -27,6 +27,7 @@ impl EventBus {
             }
         };
         self.decisions.evaluate(run, self, &mut tell);
+        self.tell_stop(run);
     }
 
     /// What the policy of a run said last, in this process or before.

@@ -42,7 +42,8 @@ pub struct EventBus {
     pub(super) changes: watch::Sender<u64>,
     pub(super) ended: CancellationToken,
     pub(super) counters: Arc<Counters>,
-    expiry: OnceLock<Expiry>,
+    expiry: OnceLock<RunHook>,
+    stops: OnceLock<RunHook>,
     policy_thread: OnceLock<PolicyThread>,
 }
 
@@ -56,12 +57,12 @@ impl Drop for StoreHandle {
     }
 }
 
-/// Asks the holder of a run to forget it; returns whether it did.
-struct Expiry(Box<dyn Fn(&RunId) -> bool + Send + Sync>);
+/// Tells the holder of a run something of it; returns whether that was heeded.
+struct RunHook(Box<dyn Fn(&RunId) -> bool + Send + Sync>);
 
-impl Debug for Expiry {
+impl Debug for RunHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Expiry(..)")
+        f.write_str("RunHook(..)")
     }
 }
 
@@ -258,7 +259,25 @@ impl EventBus {
 
     /// Whom to ask before a run that is too old is removed from the store; the first one counts.
     pub fn on_expiry(&self, forget: impl Fn(&RunId) -> bool + Send + Sync + 'static) {
-        let _ = self.expiry.set(Expiry(Box::new(forget)));
+        let _ = self.expiry.set(RunHook(Box::new(forget)));
+    }
+
+    /// Whom to tell that a run was stopped by its policy, which is enforced; the first one counts.
+    pub fn on_stop(&self, stopped: impl Fn(&RunId) + Send + Sync + 'static) {
+        let hook = move |run: &RunId| {
+            stopped(run);
+            true
+        };
+        let _ = self.stops.set(RunHook(Box::new(hook)));
+    }
+
+    /// Tells the holder of a run whose STOP is enforced.
+    pub(super) fn tell_stop(&self, run: &RunId) {
+        if let Some(RunHook(stopped)) = self.stops.get()
+            && self.decisions.refusal(run).is_some()
+        {
+            stopped(run);
+        }
     }
 
     pub(super) fn changed(&self) {
@@ -278,7 +297,7 @@ impl EventBus {
 
 impl Audience for EventBus {
     fn expire(&self, run: &RunId) -> bool {
-        let forgotten = self.expiry.get().is_none_or(|Expiry(forget)| forget(run));
+        let forgotten = self.expiry.get().is_none_or(|RunHook(forget)| forget(run));
         if forgotten {
             self.forget(run);
         }

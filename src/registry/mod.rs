@@ -4,6 +4,7 @@
 //! May not touch: bytes on the wire, how anything is measured.
 
 mod closing;
+mod due;
 mod fingerprint;
 mod idempotency;
 mod probes;
@@ -14,10 +15,11 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
+pub use due::DueSnapshot;
 pub use probes::{ProbeStore, probe_digest};
 pub use run::RegisteredRun;
 pub use run_counts::RunCounts;
-pub use snapshots::{Admission, DueSnapshot, RepeatedUpload, Room, Upload};
+pub use snapshots::{Admission, RepeatedUpload, Room, Upload};
 
 use clino_domain::counters::{Counter, Counters};
 use clino_domain::metrics::Metric;
@@ -29,7 +31,8 @@ use clino_domain::{
 use fingerprint::{digests, fingerprint};
 use run::RunStatus;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
 
 /// All runs that the daemon holds.
 pub struct Registry {
@@ -44,8 +47,8 @@ pub struct Registry {
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
     inner: Mutex<RegistryState>,
-    /// Rung when a snapshot waits, or when no more work comes.
-    work: Condvar,
+    /// Woken when a snapshot is due or should end, or when no more come.
+    engine: OnceLock<Thread>,
 }
 
 fn group_names(spec: &RunSpec) -> Vec<String> {
@@ -86,7 +89,6 @@ impl Registry {
     ) -> Self {
         let catalogue = validator.catalogue();
         let inner = Mutex::default();
-        let work = Condvar::new();
         Self {
             validator,
             compiler,
@@ -97,7 +99,7 @@ impl Registry {
             catalogue,
             most_runs,
             inner,
-            work,
+            engine: OnceLock::new(),
         }
     }
 

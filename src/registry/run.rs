@@ -2,11 +2,12 @@
 //!
 //! Owns: these two structures. May not touch: other runs.
 
+use super::due::Measuring;
 use super::idempotency::{Attempts, Receipts};
 use clino_domain::{
     Delivery, Fault, MeasureRequest, ModelCheck, ParameterSource, PersistedGroup, Planned, PolicyEvaluator,
     Precision, ProbeGroup, ReceivedSnapshot, References, Refusals, RunId, RunLabel, RunRecord, RunSpec,
-    SnapshotRef, ValidatedRun,
+    ValidatedRun,
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -182,8 +183,10 @@ pub(super) struct RunStatus {
     pub attempts: Attempts,
     pub receipts: Receipts,
     pub waiting: Option<Waiting>,
-    /// The snapshot that the engine measures now.
-    pub measuring: Option<SnapshotRef>,
+    /// The snapshot that the engine has.
+    pub measuring: Option<Measuring>,
+    /// Bytes of memory that the one that waits needs, and that are not free.
+    pub short_of: Option<u64>,
     pub init: Option<Arc<dyn ParameterSource>>,
     pub previous: Option<Arc<dyn ReceivedSnapshot>>,
     /// Whether any snapshot was received.
@@ -226,6 +229,8 @@ pub(super) struct Waiting {
     pub held: Arc<dyn ReceivedSnapshot>,
     pub references: References,
     pub check: Option<ModelCheck>,
+    /// When it was received.
+    pub since: Instant,
     /// The place it takes; the next pusher gets it when this drops.
     pub _room: Option<OwnedSemaphorePermit>,
 }

@@ -10,11 +10,10 @@ use clino_domain::counters::Counter;
 use clino_domain::metrics::Metric;
 use clino_domain::text::quoted;
 use clino_domain::{
-    Acceptance, Announcement, Delivery, Event, Fault, FaultKind, Manifest, ModelCheck, Receipt,
-    ReceivedSnapshot, Reference, References, RunId, SnapshotHeader, SnapshotId, SnapshotRef,
-    StatisticsBuilder, Unmeasured, ValidatedRun,
+    Acceptance, Announcement, Delivery, Fault, FaultKind, Manifest, ModelCheck, Receipt, ReceivedSnapshot,
+    Reference, SnapshotHeader, SnapshotId, SnapshotRef, StatisticsBuilder, Unmeasured, ValidatedRun,
 };
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -83,20 +82,6 @@ impl Upload {
             }
         }
     }
-}
-
-/// A snapshot to be measured now.
-#[derive(Debug)]
-pub struct DueSnapshot {
-    /// The run that the snapshot belongs to.
-    pub run: Arc<RegisteredRun>,
-    /// The received snapshot itself.
-    pub held: Arc<dyn ReceivedSnapshot>,
-    /// The initialization of the run (itself, if it is that) and the snapshot that was received before it, if a measure needs
-    /// them.
-    pub references: References,
-    /// What the trainer's own model computes with it.
-    pub check: Option<ModelCheck>,
 }
 
 fn closed() -> Fault {
@@ -213,54 +198,8 @@ impl Registry {
         } else {
             inner.ready.push_back(run.id.clone());
         }
-        self.work.notify_one();
+        self.call_engine();
         Ok(receipt)
-    }
-
-    fn skip(&self, run: &RegisteredRun, snapshot: SnapshotRef, reason: String) {
-        self.counters.count(Counter::SnapshotSkipped);
-        self.counters.metrics.one(Metric::SnapshotsSkipped, &[&run.label.project]);
-        self.journal.append(&run.id, Event::Skipped { snapshot, reason });
-    }
-
-    /// The next snapshot to measure: runs take turns. Waits for one; `None` when the daemon stops.
-    pub fn take(&self) -> Option<DueSnapshot> {
-        let mut inner = self.lock();
-        loop {
-            if inner.stopped {
-                return None;
-            }
-            while let Some(id) = inner.ready.pop_front() {
-                let Some(entry) = inner.runs.get_mut(&id) else { continue };
-                let Some(waiting) = entry.state.waiting.take() else { continue };
-                entry.state.measuring = Some(waiting.held.header().at);
-                let Waiting { held, references, check, _room } = waiting;
-                return Some(DueSnapshot { run: entry.run.clone(), held, references, check });
-            }
-            inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// The snapshot that was taken up is measured or given up; true when the run is over.
-    pub fn finish(&self, run: &RunId) -> bool {
-        let mut inner = self.lock();
-        let Ok(entry) = inner.entry(run) else { return true };
-        entry.state.measuring = None;
-        self.end_if_over(entry)
-    }
-
-    /// The daemon shuts down: what waits is skipped, nothing more is taken up.
-    pub fn stop(&self) {
-        let mut inner = self.lock();
-        inner.stopped = true;
-        for entry in inner.runs.values_mut() {
-            entry.run.room.close();
-            if let Some(waiting) = entry.state.waiting.take() {
-                self.skip(&entry.run, waiting.held.header().at, "the daemon shut down".into());
-                self.end_if_over(entry);
-            }
-        }
-        self.work.notify_all();
     }
 }
 
@@ -281,7 +220,7 @@ impl RunEntry {
         state.previous = validated.needs_previous.then(|| held.clone());
         (state.begun, state.reopened) = (true, false);
         state.received = Some(Instant::now());
-        state.waiting.replace(Waiting { held, references, check, _room: room.0 })
+        state.waiting.replace(Waiting { held, references, check, since: Instant::now(), _room: room.0 })
     }
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use super::due::Wait;
 use super::*;
 use clino_domain::*;
 use std::collections::BTreeMap;
@@ -200,6 +201,14 @@ fn step_of(source: &Option<Arc<dyn ParameterSource>>) -> Option<f64> {
     Some(out[0])
 }
 
+/// The first snapshot that is due, as if it had been measured.
+fn taken(registry: &Registry) -> DueSnapshot {
+    let run = registry.due()[0].id.clone();
+    let due = registry.take(&run).unwrap();
+    registry.finish(&run);
+    due
+}
+
 #[test]
 fn row_17_and_18_a_key_means_one_run() {
     let (registry, _) = registry(10);
@@ -279,7 +288,7 @@ fn the_newest_snapshot_replaces_the_one_that_waits_but_references_stay() {
     let receipt = push(&registry, announcement(&run, 2)).unwrap();
     assert_eq!(receipt.replaced, Some(SnapshotRef { step: 1, attempt: 1 }));
     assert_eq!(receipt.measures, ["loss", "distance", "update"]);
-    let work = registry.take().unwrap();
+    let work = taken(&registry);
     assert_eq!(work.held.header().at.step, 2);
     assert_eq!((step_of(&work.references.init), step_of(&work.references.previous)), (Some(0.0), Some(1.0)));
     let skipped = diary.events().into_iter().filter(|event| matches!(event, Event::Skipped { .. }));
@@ -293,11 +302,11 @@ fn a_check_belongs_to_its_snapshot_and_to_rows_that_the_run_has() {
     let check = |rows| ModelCheck { group: "en".into(), rows, losses: vec![0.5], dtype: Dtype::F32 };
     let with = |step, check| Announcement { check: Some(check), ..announcement(&run, step) };
     push(&registry, with(1, check(vec![7]))).unwrap();
-    assert_eq!(registry.take().unwrap().check, Some(check(vec![7])));
+    assert_eq!(taken(&registry).check, Some(check(vec![7])));
     // One that is replaced takes its check with it: its losses are of its parameters.
     push(&registry, with(2, check(vec![0]))).unwrap();
     push(&registry, announcement(&run, 3)).unwrap();
-    assert_eq!(registry.take().unwrap().check, None);
+    assert_eq!(taken(&registry).check, None);
     let beyond = push(&registry, with(4, check(vec![8]))).unwrap_err();
     assert_eq!((beyond.kind, beyond.violations[0].field.as_str()), (FaultKind::Invalid, "model_check.rows"));
     let other = push(&registry, with(4, ModelCheck { group: "de".into(), ..check(vec![0]) })).unwrap_err();
@@ -309,16 +318,39 @@ fn an_initialization_is_its_own_reference_and_stays_that_of_the_run() {
     let (registry, _) = registry(10);
     let run = open(&registry, "k");
     assert_eq!(push(&registry, announcement(&run, 5)).unwrap().unmeasured.len(), 2);
-    assert_eq!(step_of(&registry.take().unwrap().references.init), None);
+    assert_eq!(step_of(&taken(&registry).references.init), None);
     for (step, initialization, is_second) in
         [(6, true, false), (7, false, false), (8, true, true), (9, false, false)]
     {
         let receipt = push(&registry, Announcement { initialization, ..announcement(&run, step) }).unwrap();
         assert_eq!(receipt.warnings.iter().any(|said| said.starts_with("initialization: ")), is_second);
-        let work = registry.take().unwrap();
+        let work = taken(&registry);
         assert_eq!(step_of(&work.references.init), Some(6.0));
         assert_eq!(work.held.header().initialization, step == 6);
     }
+}
+
+#[test]
+fn what_is_abandoned_is_skipped_or_ends() {
+    let (registry, diary) = registry(10);
+    let run = open(&registry, "a");
+    push(&registry, announcement(&run, 1)).unwrap();
+    let taken = registry.take(&run).unwrap();
+    push(&registry, announcement(&run, 2)).unwrap();
+    assert!(matches!(registry.waits_for(&run), Some(Wait::Earlier(at, _)) if at.step == 1));
+    registry.abandon(&run, "nobody wants it");
+    assert_eq!(taken.stop.check().unwrap_err().message, "nobody wants it");
+    assert_eq!((registry.due().len(), registry.waits_for(&run)), (0, None));
+    let skipped =
+        Event::Skipped { snapshot: SnapshotRef { step: 2, attempt: 1 }, reason: "nobody wants it".into() };
+    assert!(diary.events().contains(&skipped));
+    registry.finish(&run);
+    // What comes later is measured: a policy that said STOP can be overridden.
+    push(&registry, announcement(&run, 3)).unwrap();
+    assert_eq!(registry.waits_for(&run), Some(Wait::Engine(0)));
+    assert!(registry.wait_for_memory(&run, 7) && !registry.wait_for_memory(&run, 7));
+    assert_eq!(registry.waits_for(&run), Some(Wait::Memory(7)));
+    assert!(registry.take(&run).unwrap().stop.check().is_ok());
 }
 
 #[test]
@@ -329,10 +361,15 @@ fn runs_take_turns() {
     push(&registry, announcement(&a, 1)).unwrap();
     push(&registry, announcement(&a, 2)).unwrap();
     push(&registry, announcement(&b, 1)).unwrap();
-    assert_eq!(registry.take().unwrap().run.id, a);
+    let due = || registry.due().iter().map(|run| run.id.clone()).collect::<Vec<_>>();
+    assert_eq!(due(), [a.clone(), b.clone()]);
+    assert_eq!(registry.take(&a).unwrap().held.header().at.step, 2);
     push(&registry, announcement(&a, 3)).unwrap();
-    assert_eq!(registry.take().unwrap().run.id, b);
-    assert_eq!(registry.take().unwrap().run.id, a);
+    assert_eq!(due(), [b.clone()], "one snapshot of a run at a time");
+    assert!(registry.take(&a).is_none());
+    registry.finish(&a);
+    assert_eq!(due(), [b, a.clone()]);
+    assert_eq!(registry.take(&a).unwrap().held.header().at.step, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,7 +387,7 @@ async fn every_snapshot_waits_for_room() {
     registry.commit(first, room, "d", |header, _| Arc::new(Nothing(header))).unwrap();
     let wait = Duration::from_secs(3600);
     assert!(tokio::time::timeout(wait, second.room()).await.is_err(), "one waits already");
-    assert_eq!(registry.take().unwrap().held.header().at.step, 1);
+    assert_eq!(taken(&registry).held.header().at.step, 1);
     let room = second.room().await.unwrap();
     assert!(tokio::time::timeout(wait, third.room()).await.is_err(), "the room is given away");
     registry.close(&run, false).unwrap();
@@ -367,7 +404,7 @@ fn a_closed_run_ends_when_all_is_measured() {
     registry.close(&run, false).unwrap();
     assert_eq!(push(&registry, announcement(&run, 2)).unwrap_err().kind, FaultKind::Precondition);
     assert!(!diary.events().contains(&Event::Closed));
-    registry.take().unwrap();
+    registry.take(&run).unwrap();
     assert!(registry.finish(&run));
     registry.close(&run, false).unwrap();
     assert_eq!(diary.events().iter().filter(|event| **event == Event::Closed).count(), 1);
@@ -392,7 +429,13 @@ fn a_stop_skips_what_waits_and_wakes_the_engine() {
     let (registry, diary) = registry(10);
     let run = open(&registry, "k");
     std::thread::scope(|scope| {
-        let idle = scope.spawn(|| registry.take().is_none());
+        let idle = scope.spawn(|| {
+            registry.call(std::thread::current());
+            while !registry.is_stopped() {
+                std::thread::park();
+            }
+            registry.due().is_empty()
+        });
         std::thread::sleep(Duration::from_millis(20));
         registry.stop();
         assert!(idle.join().unwrap());
@@ -461,7 +504,7 @@ fn a_trainer_goes_on_with_the_run_that_it_closed() {
     let (run, created) = go_on(&registry, "k").unwrap();
     assert!(created, "there is none yet");
     push(&registry, announcement(&run, 1)).unwrap();
-    registry.take().unwrap();
+    taken(&registry);
     registry.finish(&run);
     assert_eq!(go_on(&registry, "k").unwrap(), (run.clone(), false), "it is open");
     for key in ["k", &run.0] {
@@ -471,7 +514,7 @@ fn a_trainer_goes_on_with_the_run_that_it_closed() {
         let receipt = push(&registry, announcement(&run, 1)).unwrap();
         let update = receipt.unmeasured.iter().find(|line| line.measure == "update");
         assert!(update.is_none_or(|line| line.reason.contains("opened again")), "{update:?}");
-        registry.take().unwrap();
+        taken(&registry);
         registry.finish(&run);
     }
     assert_eq!(push(&registry, announcement(&run, 1)).unwrap().at.attempt, 4, "attempts are remembered");

@@ -94,9 +94,12 @@ impl pb::runs_server::Runs for RunsService {
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
         let auth = self.0.authorize(&request, Scope::Push)?;
-        let pb::CloseRunRequest { run_id, resumable } = request.into_inner();
+        let pb::CloseRunRequest { run_id, resumable, abandon } = request.into_inner();
         let (run, _) = self.0.run_for(&auth, &RunId(run_id))?;
         let run = self.0.registry.close(&run.id, resumable)?;
+        if abandon {
+            self.0.registry.abandon(&run.id, "the run was closed, and its readings are not wanted any more");
+        }
         self.0.settled().await?;
         auth.audit("closed", Some(&run.label.project), Some(&run.id), "ok");
         let summary = self.0.summary(&run, true)?;

@@ -159,6 +159,7 @@ impl Services {
             last_measured,
             checked,
             refusals: run.refusals(),
+            waiting: self.registry.waits_for(&run.id).map(|wait| wait.to_string()).unwrap_or_default(),
             opened_at: run.opened_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         })
     }

@@ -22,7 +22,7 @@ async fn what_happens_is_written_with_who_did_it() {
     let id = run.clone();
     clients
         .runs
-        .close_run(with(&token(1), pb::CloseRunRequest { run_id: id, resumable: false }))
+        .close_run(with(&token(1), pb::CloseRunRequest { run_id: id, resumable: false, abandon: false }))
         .await
         .unwrap();
     audit.line("audit", |line| line["event"] == "closed").await;

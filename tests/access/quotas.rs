@@ -45,7 +45,11 @@ async fn row_45_open_runs() {
     open(&mut clients, "b", "large").await.unwrap();
     open(&mut clients, "c", "large").await.unwrap();
     refused(open(&mut clients, "d", "large").await, "project/large/open_runs");
-    clients.runs.close_run(pb::CloseRunRequest { run_id: first, resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: first, resumable: false, abandon: false })
+        .await
+        .unwrap();
     open(&mut clients, "e", "small").await.unwrap();
     let line = files.line("audit", |line| line["event"] == "quota").await;
     assert_eq!(

@@ -60,7 +60,8 @@ async fn row_44_a_token_that_is_revoked_ends_its_streams_and_no_others() {
     assert_eq!(status.code(), Code::Unauthenticated, "{status}");
     let status = tokio::time::timeout(PATIENCE, upload).await.unwrap().unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated, "{status}");
-    let close = with(&token(2), pb::CloseRunRequest { run_id: run.clone(), resumable: false });
+    let close =
+        with(&token(2), pb::CloseRunRequest { run_id: run.clone(), resumable: false, abandon: false });
     daemon.clients().await.runs.close_run(close).await.unwrap();
     assert!(end(&mut kept).await.is_none(), "the other reader sees the run close");
 }

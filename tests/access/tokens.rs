@@ -113,7 +113,10 @@ async fn told(
     let get = clients.runs.get_run(with(token, pb::GetRunRequest { run_id: run_id.clone() })).await;
     let close = clients
         .runs
-        .close_run(with(token, pb::CloseRunRequest { run_id: run_id.clone(), resumable: false }))
+        .close_run(with(
+            token,
+            pb::CloseRunRequest { run_id: run_id.clone(), resumable: false, abandon: false },
+        ))
         .await;
     let watch = pb::WatchRequest { run_id: run_id.clone(), from_sequence: Some(u64::MAX) };
     let watch = clients.reports.watch(with(token, watch)).await;
@@ -214,7 +217,10 @@ async fn without_a_tokens_file_this_machine_may_do_everything_as_before() {
     for mut clients in [daemon.clients().await, daemon.unix_clients().await] {
         let run = clients.open("k", quick()).await;
         // A token that nobody asked for does no harm.
-        let request = with("clino_of_another_daemon", pb::CloseRunRequest { run_id: run, resumable: false });
+        let request = with(
+            "clino_of_another_daemon",
+            pb::CloseRunRequest { run_id: run, resumable: false, abandon: false },
+        );
         clients.runs.close_run(request).await.unwrap();
     }
     let mode = std::fs::metadata(daemon.socket()).unwrap().permissions().mode();

@@ -21,6 +21,19 @@ impl Daemon {
         (ParsedExposition::parse(&text), text)
     }
 
+    /// The first scrape in which runs are in these states: that follows a little after the events that a watcher gets.
+    fn scrape_when(&self, state: &str, runs: f64) -> (ParsedExposition, String) {
+        let began = Instant::now();
+        loop {
+            let (found, text) = self.scrape();
+            if found.get("clino_runs", &[("state", state)]) == runs {
+                return (found, text);
+            }
+            assert!(began.elapsed() < PATIENCE, "{text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until a probe answers so.
     fn until(&self, path: &str, status: u16) -> String {
         let began = Instant::now();
@@ -49,11 +62,10 @@ async fn metrics_tell_what_happened() {
     clients.watch_until(&run, |event| matches!(event, Event::Finished(_))).await;
     clients.push(TestUpload::new("nobody", 1)).await.unwrap_err();
 
-    let (found, text) = daemon.scrape();
+    let (found, text) = daemon.scrape_when("idle", 1.0);
     assert_eq!(found.get("clino_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     assert_eq!(found.get("clino_ready", &[]), 1.0);
     assert_eq!(found.get("clino_device_info", &[("device", "cpu")]), 1.0);
-    assert_eq!(found.get("clino_runs", &[("state", "idle")]), 1.0);
     let project = [("project", "default")];
     assert_eq!(found.get("clino_project_runs", &project), 1.0);
     assert_eq!(found.get("clino_runs_opened_total", &project), 1.0);
@@ -194,7 +206,11 @@ async fn metrics_of_runs_are_few_and_only_where_they_are_wanted() {
     let loss = [&last[..], &[("measure", "loss"), ("group", "pooled")]].concat();
     assert!(found.get("clino_run_reading", &loss) > 0.0);
     assert_eq!(found.all("clino_run_reading").iter().filter(|s| s.labels["run"] == runs[1]).count(), 0);
-    clients.runs.close_run(pb::CloseRunRequest { run_id: runs[3].clone(), resumable: false }).await.unwrap();
+    clients
+        .runs
+        .close_run(pb::CloseRunRequest { run_id: runs[3].clone(), resumable: false, abandon: false })
+        .await
+        .unwrap();
     let steps = scrape();
     let of = |sample: &&openmetrics::ParsedSample| sample.labels["run"].clone();
     let mut shown: Vec<_> = steps.all("clino_run_step").iter().map(of).collect();

@@ -153,7 +153,19 @@ impl Run {
     /// # Errors
     /// The fault that the daemon answers.
     pub async fn close(&self) -> Result<RunSummary, Fault> {
-        let request = pb::CloseRunRequest { run_id: self.id.0.clone(), resumable: false };
+        self.end(false).await
+    }
+
+    /// No more snapshots, and no more readings: what is being measured ends within a second.
+    ///
+    /// # Errors
+    /// The fault that the daemon answers.
+    pub async fn abandon(&self) -> Result<RunSummary, Fault> {
+        self.end(true).await
+    }
+
+    async fn end(&self, abandon: bool) -> Result<RunSummary, Fault> {
+        let request = pb::CloseRunRequest { run_id: self.id.0.clone(), resumable: false, abandon };
         let answer = self.client.runs_service().close_run(request).await;
         summary(answer.map_err(|s| self.client.fault(&s))?.into_inner().run)
     }

@@ -82,6 +82,8 @@ pub struct RunSummary {
     pub checked: Option<ModelChecked>,
     /// Uploads of snapshots that were refused since the daemon started.
     pub refusals: Refusals,
+    /// Why its newest snapshot is not being measured yet, a sentence; empty where none waits.
+    pub waiting: String,
 }
 
 /// Uploads that were refused.

@@ -28,6 +28,7 @@ pub mod snapshot;
 pub mod statistics;
 #[cfg(feature = "tonic")]
 pub mod status;
+pub mod stop;
 pub mod student;
 pub mod subject;
 pub mod tensor;
@@ -60,6 +61,7 @@ pub use run::{Delivery, Precision, ProbeGroup, RunLabel, RunSpec};
 pub use series::{Direction, Earlier, Missing, Series, SeriesPoint};
 pub use snapshot::{Announcement, Snapshot, SnapshotHeader, SnapshotRef, SnapshotState, WeightKind};
 pub use statistics::{Against, Moments, Move, Statistics, TensorStatistics};
+pub use stop::{Checkpoint, Stop};
 pub use subject::{Subject, Term};
 pub use tensor::crc32c;
 pub use tensor::{Alias, Dtype, Manifest, Tensor, TensorSpec};

@@ -15,6 +15,9 @@ pub trait Quota: Send + Sync {
 
     /// Records seconds that the engine worked for a project.
     fn spend(&self, project: &str, seconds: f64);
+
+    /// How much of the engine each run of a project gets beside the others, above 0; 1 is usual.
+    fn weight(&self, project: &str) -> f64;
 }
 
 /// Quotas without any limit.
@@ -27,6 +30,10 @@ impl Quota for Unlimited {
     }
 
     fn spend(&self, _: &str, _: f64) {}
+
+    fn weight(&self, _: &str) -> f64 {
+        1.0
+    }
 }
 
 /// The refusal for a quota that is used up: subject `project/NAME/QUOTA`; `retry` is when trying again may help, if that

@@ -11,16 +11,15 @@ use crate::engine::{Arrived, Engine};
 use crate::network::batch::Batch;
 use crate::network::dense::Dense;
 use crate::network::layout::{ParameterLayout, Untied};
-use crate::network::{self, Network, Pass, Passes, Product};
+use crate::network::{self, Network, Pass, PassInput, Passes, Product};
 use crate::outputs::cross_entropy;
 use crate::plan::PreparedRun;
-use crate::stop::Stop;
 use crate::streaming;
 use crate::task::{Limits, Task};
 use crate::weights::Weights;
 use clino_domain::{
     Fault, InMemory, Layout, Manifest, ParameterSource, Precision, Reading, References, Snapshot,
-    SnapshotHeader, ValidatedRun,
+    SnapshotHeader, Stop, ValidatedRun,
 };
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -58,8 +57,8 @@ pub struct Bench {
 
 /// Forward and backward in one of the two precisions.
 trait BenchModel: Send {
-    fn forward(&mut self, plan: &PreparedRun) -> Done;
-    fn backward(&mut self, plan: &PreparedRun) -> Done;
+    fn forward(&mut self, plan: &PreparedRun) -> Result<Done, Fault>;
+    fn backward(&mut self, plan: &PreparedRun) -> Result<Done, Fault>;
     fn products(&mut self, plan: &PreparedRun) -> Done;
 }
 
@@ -89,34 +88,37 @@ impl<T: Passes> In<T> {
 }
 
 impl<T: Passes> BenchModel for In<T> {
-    fn forward(&mut self, plan: &PreparedRun) -> Done {
+    fn forward(&mut self, plan: &PreparedRun) -> Result<Done, Fault> {
+        let stop = Stop::default();
         let batches = batches(plan);
         let mut total = 0.0;
         let mut examples = 0;
         for group in batches.chunks(self.pass.width()) {
-            let logits = self.pass.forward(&self.weights.data, group, false);
+            let input = PassInput { w: &self.weights.data, batches: group, stop: &stop };
+            let logits = self.pass.forward(input, false)?;
             each_example(logits, group, |row, label| {
                 total += cross_entropy(row, label);
                 examples += 1;
             });
         }
         let flops = flops(&*self.network, batches);
-        Done { result: total / f64::from(examples), flops: Some(flops), bytes: None }
+        Ok(Done { result: total / f64::from(examples), flops: Some(flops), bytes: None })
     }
 
-    fn backward(&mut self, plan: &PreparedRun) -> Done {
+    fn backward(&mut self, plan: &PreparedRun) -> Result<Done, Fault> {
+        let stop = Stop::default();
         let batches = batches(plan);
         let examples = batches.iter().map(|batch| batch.labels.len()).sum::<usize>() as f64;
         self.gradient.clear();
         self.gradient.resize(self.weights.data.len(), T::ZERO);
         for group in batches.chunks(self.pass.width()) {
-            let logits = self.pass.forward(&self.weights.data, group, true);
-            loss_slopes(logits, group, examples, &mut self.d_logits);
-            self.pass.backward(&self.weights.data, group, &self.d_logits, &mut self.gradient);
+            let input = PassInput { w: &self.weights.data, batches: group, stop: &stop };
+            loss_slopes(self.pass.forward(input, true)?, group, examples, &mut self.d_logits);
+            self.pass.backward(input, &self.d_logits, &mut self.gradient)?;
         }
         let norm = cpu::norms(&self.weights.slots, &self.gradient).global();
         // Each product has two derivatives, each a product as large.
-        Done { result: norm, flops: Some(3.0 * flops(&*self.network, batches)), bytes: None }
+        Ok(Done { result: norm, flops: Some(3.0 * flops(&*self.network, batches)), bytes: None })
     }
 
     fn products(&mut self, plan: &PreparedRun) -> Done {
@@ -198,14 +200,20 @@ impl Bench {
     }
 
     /// Loss of the whole probe at w0; the result is the loss.
-    pub fn forward(&mut self) -> Done {
+    ///
+    /// # Errors
+    /// None but defects.
+    pub fn forward(&mut self) -> Result<Done, Fault> {
         let model = &mut self.model;
         let plan = &self.plan;
         self.engine.install(|| model.forward(plan))
     }
 
     /// Forward and backward to all parameters; the result is the norm of the gradient.
-    pub fn backward(&mut self) -> Done {
+    ///
+    /// # Errors
+    /// None but defects.
+    pub fn backward(&mut self) -> Result<Done, Fault> {
         let model = &mut self.model;
         let plan = &self.plan;
         self.engine.install(|| model.backward(plan))

@@ -6,7 +6,7 @@ use crate::tests::{group, limits, spec};
 use crate::*;
 use clino_domain::{
     Delivery, Dtype, InMemory, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading, References,
-    RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Tensor, TensorSpec, ValidatedRun, Value,
+    RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Stop, Tensor, TensorSpec, ValidatedRun, Value,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::plan::PreparedRun;
 use crate::resident::OnDevice;
 use crate::validate::GpuDevices;
 use crate::weights::{AnyPrecision, PreparedSnapshot, Weights};
-use clino_domain::{Devices, EnginePlace, Fault, Precision, References, Snapshot, Statistics};
+use clino_domain::{Devices, EnginePlace, Fault, Precision, References, Snapshot, Statistics, ValidatedRun};
 use std::sync::Arc;
 
 /// Stack of the threads of the pool: deep enough for any layer's arithmetic.
@@ -44,6 +44,20 @@ impl Engine {
         let pool = pool.stack_size(STACK_BYTES).build();
         let pool = pool.map_err(|error| Fault::internal(format!("no threads: {error}")))?;
         Ok(Self { pool, gpus: Arc::default() })
+    }
+
+    /// Another engine on the same GPUs, and with as many threads: each measures a snapshot of its own.
+    ///
+    /// # Errors
+    /// [`clino_domain::FaultKind::Internal`] when the system gives no threads.
+    pub fn beside(&self) -> Result<Self, Fault> {
+        Ok(Self { gpus: self.gpus.clone(), ..Self::new(self.pool.current_num_threads())? })
+    }
+
+    /// Share of a GPU's memory that a snapshot of a run takes, between 0 (the CPU) and 1.
+    pub fn gpu_share(&self, run: &ValidatedRun) -> f64 {
+        let needed = |room: u64| Some(PreparedRun::of(run).ok()?.gpu_bytes() as f64 / room.max(1) as f64);
+        self.gpus.room().and_then(needed).unwrap_or(0.0).min(1.0)
     }
 
     /// Whether this build can compute at a place at all; whether the machine can is told when the engine opens there.

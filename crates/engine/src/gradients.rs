@@ -4,9 +4,9 @@
 
 use crate::backend::host::loss_slopes;
 use crate::engine::Engine;
-use crate::network::{self, Network, Pass, Passes};
+use crate::network::{self, Network, Pass, PassInput, Passes};
 use crate::weights::Weights;
-use clino_domain::{Fault, Layout, ProbeGroup, References, Snapshot, TensorSpec};
+use clino_domain::{Fault, Layout, ProbeGroup, References, Snapshot, Stop, TensorSpec};
 use std::sync::Arc;
 
 /// A model in f32 that can be trained: no dropout, cross-entropy.
@@ -45,15 +45,16 @@ impl Gradients {
         let count = batches.iter().map(|batch| batch.labels.len()).sum::<usize>() as f64;
         let Self { engine, pass, parameters, gradient, d_logits, .. } = self;
         gradient.fill(0.0);
-        let sum: f64 = engine.install(|| {
+        let sum = engine.install(|| {
+            let stop = Stop::default();
             let losses = batches.chunks(pass.width()).map(|some| {
-                let logits = pass.forward(parameters, some, true);
-                let losses = loss_slopes(logits, some, count, d_logits);
-                pass.backward(parameters, some, d_logits, gradient);
-                losses
+                let input = PassInput { w: parameters, batches: some, stop: &stop };
+                let losses = loss_slopes(pass.forward(input, true)?, some, count, d_logits);
+                pass.backward(input, d_logits, gradient)?;
+                Ok::<_, Fault>(losses)
             });
-            losses.sum()
-        });
+            losses.sum::<Result<f64, Fault>>()
+        })?;
         Ok(sum / count)
     }
 

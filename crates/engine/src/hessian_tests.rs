@@ -6,7 +6,7 @@ use crate::tests::{limits, spec};
 use crate::*;
 use clino_domain::{
     Delivery, Dtype, FaultKind, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading,
-    References, RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
+    References, RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Stop, Tensor, TensorSpec, Value,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,8 +114,10 @@ fn ends_of_a_network_of_zeros_are_tied_and_found() {
             ties[class * 5 + tie] += slope * row[tie] / 24.0;
         }
     }
-    let tie =
-        spectrum::of(0, Shape { rows: 3, columns: 5 }, spectrum::from_slice(&ties)).unwrap().top().sqrt();
+    let tie = spectrum::of(0, Shape { rows: 3, columns: 5 }, &Stop::default(), spectrum::from_slice(&ties))
+        .unwrap()
+        .top()
+        .sqrt();
     assert!(tie > 0.4, "the tie is the greatest there is: {tie}");
     let config = r#"{"model_type":"mlp","sizes":[4,6,3],"hidden_act":"tanh"}"#;
     let run = run(config, &probe, vec![asked("hessian_top", &[])], Precision::F64);
@@ -235,7 +237,7 @@ fn a_stop_ends_a_measure_at_its_next_product() {
     let task = session.tasks()[0].clone();
     // The clock is looked at after the first draws: from then on it is stopped.
     let clock = || {
-        stop.raise();
+        stop.raise("enough");
         0.0
     };
     let limits = Limits { stop: &stop, clock: &clock };

@@ -62,7 +62,16 @@ pub trait Landscape {
 
     /// Sum of the outputs under squared parameters and an input of ones (Neyshabur et al. 2015); `None` where it means
     /// nothing: for all but ReLU networks.
-    fn path_norm(&mut self) -> Option<f64>;
+    ///
+    /// # Errors
+    /// `Cancelled` if a stop was requested.
+    fn path_norm(&mut self) -> Result<Option<f64>, Fault>;
+
+    /// Singular values of every matrix, in the order of the slots; made once a snapshot.
+    ///
+    /// # Errors
+    /// `Cancelled` if a stop was requested; if the initialization cannot be read back.
+    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault>;
 }
 
 /// What is told of the parameters w0 by themselves.
@@ -89,12 +98,6 @@ pub trait Position: Sync {
 
     /// The place of the example with this key in an order of chance.
     fn place(&self, example: u64) -> u64;
-
-    /// Singular values of every matrix, in the order of the slots; made once a snapshot.
-    ///
-    /// # Errors
-    /// If the initialization cannot be read back.
-    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault>;
 
     /// Σ log(floor² + slope² (w - init)²) over the elements of each tensor; `None` without an initialization.
     ///

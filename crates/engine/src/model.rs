@@ -6,17 +6,17 @@
 use crate::backend::host::Host;
 use crate::backend::{At, Backend, Base, GroupContext};
 use crate::device::real::Real;
-use crate::landscape::{ExampleShare, GradientSummary, Job, Landscape, Position};
+use crate::landscape::{ExampleShare, GradientSummary, Job, Landscape, Matrices, Position};
 use crate::network::batch::Batch;
 use crate::network::examples;
-use crate::network::{Network, Passes};
+use crate::network::{Network, PassInput, Passes};
 use crate::outputs::Outputs;
 use crate::perturbation::{Perturbation, PointBuffers};
 use crate::plan::PreparedGroup;
-use crate::stop::Stop;
+use crate::spectrum::Spectrum;
 use crate::weights::PreparedSnapshot;
-use clino_domain::Fault;
 use clino_domain::reading::POOLED;
+use clino_domain::{Checkpoint, Fault};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ pub struct GroupLandscape<'a, B: Backend> {
     pub worker_pool: &'a mut WorkerPool<B>,
     /// The gradient that was asked for last.
     pub kept: &'a mut KeptGradient<B>,
-    /// Ends all work early when it is raised.
-    pub stop: &'a Stop,
+    /// Asked whether to go on.
+    pub stop: &'a dyn Checkpoint,
 }
 
 /// Batches of a few groups, in their order.
@@ -241,14 +241,19 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
         self.of_parts(parts, true)
     }
 
-    fn path_norm(&mut self) -> Option<f64> {
-        let ones = self.worker_pool.network.ones()?;
+    fn path_norm(&mut self) -> Result<Option<f64>, Fault> {
+        let Some(ones) = self.worker_pool.network.ones() else { return Ok(None) };
         let squared: Vec<B::Element> = self.prepared.weights.data.iter().map(|w| *w * *w).collect();
         self.prepared.counter.pass();
         self.prepared.counter.forward(1);
         let mut pass = B::Element::pass(&*self.worker_pool.network, 1);
-        let logits = pass.forward(&squared, &[&ones], false);
-        Some(logits.iter().map(|z| z.wide()).sum())
+        let input = PassInput { w: &squared, batches: &[&ones], stop: self.stop };
+        let logits = pass.forward(input, false)?;
+        Ok(Some(logits.iter().map(|z| z.wide()).sum()))
+    }
+
+    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
+        self.prepared.spectra(of, self.stop)
     }
 }
 

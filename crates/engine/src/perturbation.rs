@@ -175,6 +175,7 @@ impl<'a, B: Backend> Perturbation<'a, B> {
         let prepared = self.context.prepared;
         let mut u = self.worker.backend.vector(prepared)?;
         for (draw, coefficient) in &self.plane {
+            self.context.stop.check()?;
             self.worker.backend.add_direction(prepared, &mut u, *draw, *coefficient)?;
             prepared.counter.pass();
         }
@@ -197,6 +198,7 @@ impl<'a, B: Backend> Perturbation<'a, B> {
             }
         }
         if !self.placed {
+            self.context.stop.check()?;
             self.bring()?;
             let prepared = self.context.prepared;
             let PointBuffers { backend, direction, .. } = &mut *self.worker;
@@ -307,6 +309,7 @@ impl<B: Backend> Point for Perturbation<'_, B> {
     }
 
     fn noise_norms(&mut self, draw: u32, purpose: Purpose) -> Result<Norms, Fault> {
+        self.context.stop.check()?;
         let backend = &mut self.worker.backend;
         let squares = backend.noise_squares(self.context.prepared, draw, purpose)?;
         backend.norms(squares)
@@ -434,6 +437,7 @@ impl<B: Backend> Vectors for Perturbation<'_, B> {
     }
 
     fn keep_noise(&mut self, draw: u32, purpose: Purpose) -> Result<VectorId, Fault> {
+        self.context.stop.check()?;
         let prepared = self.context.prepared;
         let backend = &self.worker.backend;
         let mut noise = backend.vector(prepared)?;
@@ -460,6 +464,7 @@ impl<B: Backend> Vectors for Perturbation<'_, B> {
     }
 
     fn scale(&mut self, VectorId(index): VectorId, factor: f64) -> Result<(), Fault> {
+        self.context.stop.check()?;
         let prepared = self.context.prepared;
         let backend = &self.worker.backend;
         let factors = backend.scales(&vec![factor; self.tensors()])?;
@@ -470,6 +475,7 @@ impl<B: Backend> Vectors for Perturbation<'_, B> {
     }
 
     fn combine(&mut self, to: VectorId, keep: f64, from: VectorId, factor: f64) -> Result<(), Fault> {
+        self.context.stop.check()?;
         let prepared = self.context.prepared;
         let backend = &self.worker.backend;
         let constant = |scale: f64| backend.scales(&vec![scale; self.tensors()]);
@@ -484,12 +490,14 @@ impl<B: Backend> Vectors for Perturbation<'_, B> {
     }
 
     fn product(&mut self, a: VectorId, b: VectorId) -> Result<f64, Fault> {
+        self.context.stop.check()?;
         let prepared = self.context.prepared;
         prepared.counter.pass();
         self.worker.backend.product(prepared, vector(&self.kept, a), vector(&self.kept, b))
     }
 
     fn gradient_with_noise(&mut self, draw: u32, purpose: Purpose) -> Result<f64, Fault> {
+        self.context.stop.check()?;
         let prepared = self.context.prepared;
         let PointBuffers { backend, gradient, .. } = &*self.worker;
         prepared.counter.pass();

@@ -97,12 +97,21 @@ impl PreparedRun {
     /// [`FaultKind::Precondition`] for an architecture that is not written for GPUs, [`FaultKind::Exhausted`] with the
     /// sum of what it takes.
     pub fn fits(&self, room: u64) -> Result<&Arc<autograd::CandleModel>, Fault> {
+        self.gpu_footprint().admit(room)?;
+        let missing = || Fault::new(FaultKind::Precondition, "this architecture does not run on GPUs yet");
+        self.autograd.as_ref().ok_or_else(missing)
+    }
+
+    /// Bytes that it takes on each GPU.
+    pub fn gpu_bytes(&self) -> u64 {
+        self.gpu_footprint().bytes()
+    }
+
+    fn gpu_footprint(&self) -> Footprint {
         let size = element_bytes(self.precision) as u64;
         let kept = self.measures.iter().map(|measure| measure.vectors(&self.run_size)).max();
         let batches = self.groups.iter().flat_map(|group| &group.batches);
-        Footprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches).admit(room)?;
-        let missing = || Fault::new(FaultKind::Precondition, "this architecture does not run on GPUs yet");
-        self.autograd.as_ref().ok_or_else(missing)
+        Footprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches)
     }
 
     /// What is known of the run from now on.

@@ -15,7 +15,7 @@ use crate::landscape::{
 };
 use crate::outputs::Outputs;
 use crate::spectrum::{self, Shape, Spectrum};
-use clino_domain::{Against, Fault, Moments, Move, TensorStatistics};
+use clino_domain::{Against, Fault, Moments, Move, Stop, TensorStatistics};
 use std::sync::Arc;
 
 /// See the module. The first `split` parameters are tensor `a`, a vector; the others are `b.weight`, a matrix of `rows`.
@@ -162,16 +162,6 @@ impl Position for Quadratic {
         self.draw(0, Purpose::Order).bits(example)
     }
 
-    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
-        let mut matrix = self.w0[self.split..].to_vec();
-        if of == Matrices::Moves {
-            let Some(init) = &self.init else { return Ok(Arc::default()) };
-            matrix.iter_mut().zip(&init[self.split..]).for_each(|(w, init)| *w -= init);
-        }
-        let shape = Shape { rows: self.rows, columns: matrix.len() / self.rows };
-        Ok(Arc::new(vec![spectrum::of(1, shape, spectrum::from_slice(&matrix))?]))
-    }
-
     fn log_sums(&self, slope: f64, floor: f64) -> Result<Option<Vec<f64>>, Fault> {
         let Some(init) = &self.init else { return Ok(None) };
         let term = |i: usize| (floor * floor + slope * slope * (self.w0[i] - init[i]).powi(2)).ln();
@@ -220,8 +210,18 @@ impl Landscape for Quadratic {
         Ok(squares.into_iter().zip(parts).map(|(square, part)| [square, product(part)]).collect())
     }
 
-    fn path_norm(&mut self) -> Option<f64> {
-        None
+    fn path_norm(&mut self) -> Result<Option<f64>, Fault> {
+        Ok(None)
+    }
+
+    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
+        let mut matrix = self.w0[self.split..].to_vec();
+        if of == Matrices::Moves {
+            let Some(init) = &self.init else { return Ok(Arc::default()) };
+            matrix.iter_mut().zip(&init[self.split..]).for_each(|(w, init)| *w -= init);
+        }
+        let shape = Shape { rows: self.rows, columns: matrix.len() / self.rows };
+        Ok(Arc::new(vec![spectrum::of(1, shape, &Stop::default(), spectrum::from_slice(&matrix))?]))
     }
 }
 

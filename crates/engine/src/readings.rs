@@ -4,10 +4,9 @@
 
 use crate::engine::{Arrived, Engine};
 use crate::scope::Hints;
-use crate::stop::Stop;
 use crate::task::Limits;
 use crate::validate::Validator;
-use clino_domain::{Fault, Reading, References, RunSpec, RunValidator, Snapshot};
+use clino_domain::{Fault, Reading, References, RunSpec, RunValidator, Snapshot, Stop};
 
 /// Every reading of a snapshot, in the order of their cost, made by `threads` of the CPU; the numbers do not depend on how many.
 /// `max_seconds` of a measure does not end it: there is no clock here.

@@ -9,10 +9,9 @@ use crate::model::{GroupLandscape, KeptGradient, WorkerPool};
 use crate::outputs::Outputs;
 use crate::plan::PreparedRun;
 use crate::scope::{Hints, MeasureScope, SharedCache};
-use crate::stop::Stop;
 use crate::task::{Limits, Task};
 use crate::weights::{AnyPrecision, PreparedSnapshot};
-use clino_domain::{Fault, Work};
+use clino_domain::{Checkpoint, Fault, Work};
 
 /// A snapshot in one of the two precisions, on some device.
 pub trait Resident: Send {
@@ -34,7 +33,7 @@ pub trait Resident: Send {
         plan: &PreparedRun,
         group: usize,
         rows: &[usize],
-        stop: &Stop,
+        stop: &dyn Checkpoint,
     ) -> Result<Outputs, Fault>;
 
     /// Work done since the last call, on a number of examples.
@@ -100,7 +99,7 @@ where
         plan: &PreparedRun,
         group: usize,
         rows: &[usize],
-        stop: &Stop,
+        stop: &dyn Checkpoint,
     ) -> Result<Outputs, Fault> {
         let mut model = GroupLandscape {
             prepared: &self.prepared,

@@ -10,11 +10,10 @@ use crate::placement::Placement;
 use crate::plan::PreparedRun;
 use crate::resident::{MeasureJob, Resident};
 use crate::scope::{Hints, SharedCache};
-use crate::stop::Stop;
 use crate::task::{Limits, Task};
 use clino_domain::reading::POOLED;
 use clino_domain::{
-    Fault, FaultKind, ModelCheck, ModelChecked, Outcome, Reading, SnapshotRef, ValidatedRun, Work,
+    Checkpoint, Fault, FaultKind, ModelCheck, ModelChecked, Outcome, Reading, SnapshotRef, ValidatedRun, Work,
 };
 use std::collections::HashMap;
 use std::ops::Range;
@@ -101,7 +100,11 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`FaultKind::Cancelled`] when a stop was raised; a device that fails.
-    pub fn check(&mut self, check: &ModelCheck, stop: &Stop) -> Result<Option<ModelChecked>, Fault> {
+    pub fn check(
+        &mut self,
+        check: &ModelCheck,
+        stop: &dyn Checkpoint,
+    ) -> Result<Option<ModelChecked>, Fault> {
         let group = self.plan.groups.iter().position(|group| group.name == check.group);
         let (Some(group), Some(resident)) = (group, &mut self.resident) else { return Ok(None) };
         if resident.non_finite().is_some() {

@@ -7,7 +7,8 @@
 use crate::device::gemm::{How, MatrixView, MatrixViewMut, multiply};
 #[cfg(test)]
 use crate::device::real::Real;
-use clino_domain::Fault;
+use crate::tridiagonal;
+use clino_domain::{Checkpoint, Fault};
 use nalgebra::{DMatrix, SymmetricEigen};
 
 /// Elements of a matrix that are widened at once.
@@ -50,10 +51,11 @@ pub struct Shape {
 /// The spectrum of a matrix [rows, columns] that `read(start, out)` gives piece by piece, row-major and in f64.
 ///
 /// # Errors
-/// What `read` answers.
+/// What `read` answers; `Cancelled` if a stop was requested.
 pub fn of(
     slot: usize,
     Shape { rows, columns }: Shape,
+    stop: &dyn Checkpoint,
     mut read: impl FnMut(usize, &mut [f64]) -> Result<(), Fault>,
 ) -> Result<Spectrum, Fault> {
     let tall = rows >= columns;
@@ -64,6 +66,7 @@ pub fn of(
         let step = (BLOCK / columns).max(1);
         let mut block = vec![0.0; step.min(rows) * columns];
         for first in (0..rows).step_by(step) {
+            stop.check()?;
             let here = step.min(rows - first);
             let block = &mut block[..here * columns];
             read(first * columns, block)?;
@@ -75,10 +78,16 @@ pub fn of(
         let mut whole = vec![0.0; rows * columns];
         read(0, &mut whole)?;
         frobenius = square(&whole);
+        let step = (BLOCK / columns).max(1);
         let a = MatrixView::rows(&whole, (rows, columns), columns);
-        add_product(&mut gram, side, a, a.t());
+        for (block, rows) in gram.chunks_mut(step * side).zip(whole.chunks(step * columns)) {
+            stop.check()?;
+            let block_rows = rows.len() / columns;
+            let product = MatrixViewMut::rows(block, (block_rows, side), side);
+            multiply(product, MatrixView::rows(rows, (block_rows, columns), columns), a.t(), ADDED);
+        }
     }
-    Ok(Spectrum { slot, squares: eigenvalues(&gram, side), frobenius })
+    Ok(Spectrum { slot, squares: eigenvalues(&gram, side, stop)?, frobenius })
 }
 
 /// Floating-point operations of [`of`], roughly: the products and the reduction to a tridiagonal form.
@@ -88,24 +97,28 @@ pub fn operations(Shape { rows, columns }: Shape) -> f64 {
     2.0 * short * short * long + 4.0 * short * short * short
 }
 
+/// A product that is added to what is there.
+const ADDED: How<f64> = How { scale: 1.0, add: true, threads: 1 };
+
 fn square(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum()
 }
 
 fn add_product(gram: &mut [f64], side: usize, a: MatrixView<'_, f64>, b: MatrixView<'_, f64>) {
-    multiply(MatrixViewMut::rows(gram, (side, side), side), a, b, How { scale: 1.0, add: true, threads: 1 });
+    multiply(MatrixViewMut::rows(gram, (side, side), side), a, b, ADDED);
 }
 
 /// Eigenvalues of a Gram matrix, greatest first, none below zero.
-fn eigenvalues(gram: &[f64], side: usize) -> Vec<f64> {
+fn eigenvalues(gram: &[f64], side: usize, stop: &dyn Checkpoint) -> Result<Vec<f64>, Fault> {
     let Some((matrix, scale)) = scaled(side, |i, j| gram[i * side + j]) else {
-        return vec![f64::INFINITY; side];
+        return Ok(vec![f64::INFINITY; side]);
     };
-    let mut found: Vec<f64> = matrix.symmetric_eigenvalues().iter().map(|x| x * scale).collect();
+    let mut found = tridiagonal::eigenvalues(tridiagonal::reduced(matrix, stop)?)?;
+    found.iter_mut().for_each(|x| *x *= scale);
     found.sort_by(|a, b| b.total_cmp(a));
     let least = found.first().map_or(0.0, |top| top * side as f64 * f64::EPSILON);
     found.iter_mut().for_each(|x| *x = if *x > least { *x } else { 0.0 });
-    found
+    Ok(found)
 }
 
 /// A matrix whose greatest element is 1, so that no square overflows, and what it is to be multiplied with; `None` when an
@@ -158,13 +171,14 @@ pub fn from_slice<T: Real>(data: &[T]) -> impl FnMut(usize, &mut [f64]) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clino_domain::Stop;
 
     #[test]
     fn a_diagonal_shows_its_singular_values() {
         for (rows, columns) in [(3, 3), (5, 3), (3, 5)] {
             let mut w = vec![0.0f64; rows * columns];
             [3.0, -4.0, 0.0].iter().enumerate().for_each(|(i, x)| w[i * columns + i] = *x);
-            let found = of(2, Shape { rows, columns }, from_slice(&w)).expect("finite");
+            let found = of(2, Shape { rows, columns }, &Stop::default(), from_slice(&w)).expect("finite");
             let expected = [16.0, 9.0, 0.0];
             assert!(found.squares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
             assert_eq!(
@@ -172,7 +186,8 @@ mod tests {
                 (25.0, Some(25.0 / found.top()), 2)
             );
         }
-        let zero = of(0, Shape { rows: 2, columns: 2 }, from_slice(&[0.0f32; 4])).expect("finite");
+        let zero =
+            of(0, Shape { rows: 2, columns: 2 }, &Stop::default(), from_slice(&[0.0f32; 4])).expect("finite");
         assert_eq!((zero.top(), zero.stable_rank()), (0.0, None));
     }
 
@@ -187,9 +202,11 @@ mod tests {
         assert_eq!(symmetric(1, |_, _| 0.0).expect("finite")[0].0, 0.0);
         assert!(symmetric(2, |_, _| f64::NAN).is_err());
         let wide =
-            of(0, Shape { rows: 2, columns: 2 }, from_slice(&[1e150, 0.0, 0.0, 1e149])).expect("finite");
+            of(0, Shape { rows: 2, columns: 2 }, &Stop::default(), from_slice(&[1e150, 0.0, 0.0, 1e149]))
+                .expect("finite");
         assert!((wide.squares[1] / 1e298 - 1.0).abs() < 1e-14, "{wide:?}");
-        let infinite = of(0, Shape { rows: 1, columns: 2 }, from_slice(&[1e200, 1e200])).expect("read");
+        let infinite = of(0, Shape { rows: 1, columns: 2 }, &Stop::default(), from_slice(&[1e200, 1e200]))
+            .expect("read");
         assert_eq!(infinite.squares, [f64::INFINITY]);
     }
 
@@ -199,7 +216,7 @@ mod tests {
         let rows = BLOCK;
         let angle = |i: usize| std::f64::consts::TAU * i as f64 / rows as f64;
         let w: Vec<f64> = (0..rows).flat_map(|i| [angle(i).sin(), 2.0 * angle(i).cos()]).collect();
-        let found = of(0, Shape { rows, columns: 2 }, from_slice(&w)).expect("finite");
+        let found = of(0, Shape { rows, columns: 2 }, &Stop::default(), from_slice(&w)).expect("finite");
         assert!((found.squares[0] - 2.0 * rows as f64).abs() < 1e-6 * rows as f64);
         assert!((found.squares[1] - 0.5 * rows as f64).abs() < 1e-6 * rows as f64);
     }

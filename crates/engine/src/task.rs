@@ -2,8 +2,7 @@
 //!
 //! Owns: how a reading is named between a session and its caller. May not touch: how it is made.
 
-use crate::stop::Stop;
-use clino_domain::{MeasureRequest, Work};
+use clino_domain::{Checkpoint, MeasureRequest, Work};
 use std::ops::Range;
 
 /// One reading to be made: a measure of the run, on a group or on the weights alone.
@@ -37,7 +36,7 @@ impl Task {
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
     /// Ends the task early when it is raised.
-    pub stop: &'a Stop,
+    pub stop: &'a dyn Checkpoint,
     /// Seconds since it began, for draws that end by time.
     pub clock: &'a (dyn Fn() -> f64 + Sync),
 }

@@ -4,7 +4,7 @@
 use crate::*;
 use clino_domain::{
     Alias, Delivery, Dtype, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading, RunLabel,
-    RunSpec, RunValidator, Snapshot, SnapshotHeader, Tensor, TensorSpec, Value,
+    RunSpec, RunValidator, Snapshot, SnapshotHeader, Stop, Tensor, TensorSpec, Value,
 };
 use std::sync::Arc;
 
@@ -227,7 +227,7 @@ fn a_raised_stop_ends_a_session() {
     let stop = Stop::default();
     let task = session.tasks()[0].clone();
     assert!(session.measure(&task, &mut Hints::default(), limits(&stop)).is_ok());
-    stop.raise();
+    stop.raise("enough");
     let fault = session.measure(&task, &mut Hints::default(), limits(&stop)).unwrap_err();
     assert_eq!(fault.kind, clino_domain::FaultKind::Cancelled);
 }

@@ -14,7 +14,7 @@ use crate::spectrum::{self, Shape, Spectrum};
 use crate::streaming;
 use crate::work_counter::WorkCounter;
 use clino_domain::{
-    Dtype, Fault, Layout, ParameterSource, References, Snapshot, Statistics, TensorStatistics,
+    Checkpoint, Dtype, Fault, Layout, ParameterSource, References, Snapshot, Statistics, TensorStatistics,
 };
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -238,13 +238,35 @@ impl<T: Real> PreparedSnapshot<T> {
         self.references.init.as_deref().filter(|_| whole)
     }
 
-    fn make_spectra(&self, init: Option<&dyn ParameterSource>) -> Result<Vec<Spectrum>, Fault> {
+    /// Singular values of every matrix, in the order of the slots; made once.
+    ///
+    /// # Errors
+    /// `Cancelled` if a stop was requested; if the initialization cannot be read back.
+    pub fn spectra(&self, of: Matrices, stop: &dyn Checkpoint) -> Result<Arc<Vec<Spectrum>>, Fault> {
+        let init = match of {
+            Matrices::Weights => None,
+            Matrices::Moves if self.whole_init().is_none() => return Ok(Arc::default()),
+            Matrices::Moves => self.whole_init(),
+        };
+        let known = &self.spectra[of as usize];
+        if let Some(spectra) = known.get() {
+            return Ok(spectra.clone());
+        }
+        let made = Arc::new(self.make_spectra(init, stop)?);
+        Ok(known.get_or_init(|| made).clone())
+    }
+
+    fn make_spectra(
+        &self,
+        init: Option<&dyn ParameterSource>,
+        stop: &dyn Checkpoint,
+    ) -> Result<Vec<Spectrum>, Fault> {
         let slots = &self.weights.slots;
         let matrices: Vec<usize> = (0..slots.len()).filter(|i| slots[*i].columns().is_some()).collect();
         let of = |slot: usize| {
             let shape = Shape { rows: slots[slot].rows, columns: slots[slot].columns().unwrap_or(0) };
             self.counter.operations(spectrum::operations(shape));
-            spectrum::of(slot, shape, |start, out| self.read(slot, init, start, out))
+            spectrum::of(slot, shape, stop, |start, out| self.read(slot, init, start, out))
         };
         matrices.into_par_iter().map(of).collect()
     }
@@ -273,20 +295,6 @@ impl<T: Real> Position for PreparedSnapshot<T> {
 
     fn place(&self, example: u64) -> u64 {
         self.draw(0, Purpose::Order).bits(example)
-    }
-
-    fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
-        let init = match of {
-            Matrices::Weights => None,
-            Matrices::Moves if self.whole_init().is_none() => return Ok(Arc::default()),
-            Matrices::Moves => self.whole_init(),
-        };
-        let known = &self.spectra[of as usize];
-        if let Some(spectra) = known.get() {
-            return Ok(spectra.clone());
-        }
-        let made = Arc::new(self.make_spectra(init)?);
-        Ok(known.get_or_init(|| made).clone())
     }
 
     fn log_sums(&self, slope: f64, floor: f64) -> Result<Option<Vec<f64>>, Fault> {

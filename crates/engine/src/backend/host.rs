@@ -13,7 +13,7 @@ use crate::device::norms::Norms;
 use crate::device::slot::mirror;
 use crate::landscape::PointView;
 use crate::network::batch::Batch;
-use crate::network::{Pass, Passes};
+use crate::network::{Pass, PassInput, Passes};
 use crate::outputs::{cross_entropy, greatest, log_sum_exp};
 use clino_domain::Fault;
 
@@ -133,10 +133,10 @@ impl<T: Passes> Backend for Host<T> {
         out.fill(T::ZERO);
         let mut total = 0.0;
         for group in context.batches.chunks(pass.width()) {
-            context.stop.check()?;
-            let logits = pass.forward(w, group, true);
+            let input = PassInput { w, batches: group, stop: context.stop };
+            let logits = pass.forward(input, true)?;
             total += loss_slopes(logits, group, examples as f64, d_logits);
-            pass.backward(w, group, d_logits, out);
+            pass.backward(input, d_logits, out)?;
         }
         for tie in &context.prepared.weights.ties {
             for i in 0..tie.len {
@@ -157,8 +157,7 @@ impl<T: Passes> Backend for Host<T> {
         let mut total = 0.0;
         let mut right = 0u32;
         for group in context.batches.chunks(pass.width()) {
-            context.stop.check()?;
-            let logits = pass.forward(w, group, false);
+            let logits = pass.forward(PassInput { w, batches: group, stop: context.stop }, false)?;
             each_example(logits, group, |row, label| {
                 total += cross_entropy(row, label);
                 right += u32::from(greatest(row) == label);
@@ -171,8 +170,8 @@ impl<T: Passes> Backend for Host<T> {
     fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault> {
         let mut logits = Vec::new();
         for group in context.batches.chunks(self.pass.width()) {
-            context.stop.check()?;
-            let found = self.pass.forward(&context.prepared.weights.data, group, false);
+            let w = &context.prepared.weights.data;
+            let found = self.pass.forward(PassInput { w, batches: group, stop: context.stop }, false)?;
             logits.extend(found.iter().map(|z| z.wide()));
         }
         Ok(logits)

@@ -17,9 +17,8 @@ use crate::device::norms::Norms;
 use crate::landscape::{GradientSummary, PointView};
 use crate::network::Passes;
 use crate::network::batch::Batch;
-use crate::stop::Stop;
 use crate::weights::PreparedSnapshot;
-use clino_domain::Fault;
+use clino_domain::{Checkpoint, Fault};
 use std::ops::Range;
 
 /// The gradient at w0 of some groups.
@@ -42,7 +41,7 @@ pub struct GroupContext<'a, B: Backend> {
     /// The gradient at w0 that was asked for last, and whether it is that of this group.
     pub base: Option<(&'a Base<B>, bool)>,
     /// Ends all work early when it is raised.
-    pub stop: &'a Stop,
+    pub stop: &'a dyn Checkpoint,
 }
 
 impl<B: Backend> Clone for GroupContext<'_, B> {

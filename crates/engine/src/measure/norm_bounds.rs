@@ -135,7 +135,7 @@ impl Measure for NormBounds {
         }
         let mut rows = of_weights(&own, gamma);
         rows.extend(of_moves(&own, &moved, gamma));
-        if let Some(path) = scope.landscape.path_norm() {
+        if let Some(path) = scope.landscape.path_norm()? {
             rows.extend([("path_norm", path), ("path_norm_over_margin", path / (gamma * gamma))]);
         }
         let examples = outputs.labels.len() as f64;

@@ -65,9 +65,9 @@ pub fn with_spectra(cost: Cost, run_size: &RunSize, matrices: Matrices) -> Cost 
 /// Singular values of every matrix.
 ///
 /// # Errors
-/// Undefined when there is no matrix.
+/// `Cancelled` if a stop was requested; if the initialization cannot be read back.
 pub fn spectra(scope: &MeasureScope<'_>, of: Matrices) -> Result<Arc<Vec<Values>>, MeasureError> {
-    Ok(scope.landscape.position().spectra(of)?)
+    Ok(scope.landscape.spectra(of)?)
 }
 
 impl Measure for SpectrumMeasure {

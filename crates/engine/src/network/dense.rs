@@ -5,6 +5,7 @@
 use super::ops::add_column_sums;
 use crate::device::gemm::{How, MatrixView, MatrixViewMut, multiply};
 use crate::device::real::Real;
+use clino_domain::Fault;
 use rayon::prelude::*;
 
 /// Rows of a weight whose gradient is one piece of work: fixed, so that it does not depend on the number of threads.
@@ -101,8 +102,23 @@ pub fn add_gradients<T: Real>(mut gradients: Vec<Gradient<'_, T>>, threads: usiz
     });
 }
 
+/// Does all `jobs`, side by side when there are several threads; one that fails ends the others that have not begun.
+///
+/// # Errors
+/// That of one that failed.
+pub fn try_each<J: Send>(
+    threads: usize,
+    jobs: Vec<J>,
+    work: impl Fn(J) -> Result<(), Fault> + Sync + Send,
+) -> Result<(), Fault> {
+    match threads {
+        0 | 1 => jobs.into_iter().try_for_each(work),
+        _ => jobs.into_par_iter().try_for_each(work),
+    }
+}
+
 /// Does all `jobs`, side by side when there are several threads.
-pub fn each<J: Send>(threads: usize, jobs: Vec<J>, work: impl Fn(J) + Sync + Send) {
+fn each<J: Send>(threads: usize, jobs: Vec<J>, work: impl Fn(J) + Sync + Send) {
     match threads {
         0 | 1 => jobs.into_iter().for_each(work),
         _ => jobs.into_par_iter().for_each(work),

@@ -3,14 +3,16 @@
 //! Owns: forward and backward of the MLP. May not touch: other architectures.
 
 use super::batch::{Batch, Inputs, cut_features};
-use super::dense::{Dense, Gradient, GradientShare, add_gradients, each};
+use super::dense::{Dense, Gradient, GradientShare, add_gradients, try_each};
 use super::layout::ParameterLayout;
 use super::naming::Habits;
 use super::ops::{Activation, add_bias, multiply_by};
 use super::probe::ProbeTensors;
-use super::{Architecture, Network, Pass, Product, activation, check_task, classes, parse, positive, sized};
+use super::{
+    Architecture, Network, Pass, PassInput, Product, activation, check_task, classes, parse, positive, sized,
+};
 use crate::device::real::Real;
-use clino_domain::{Fault, ProbeGroup};
+use clino_domain::{Checkpoint, Fault, ProbeGroup};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -150,7 +152,11 @@ struct MlpWorkspace<T> {
 
 impl<T: Real> MlpPass<T> {
     /// Runs `work` on every batch with its workspace and the threads that each product may use, side by side.
-    fn each(&mut self, batches: &[&Batch], work: impl Fn(usize, &mut MlpWorkspace<T>, usize) + Sync + Send) {
+    fn each(
+        &mut self,
+        batches: &[&Batch],
+        work: impl Fn(usize, &mut MlpWorkspace<T>, usize) -> Result<(), Fault> + Sync + Send,
+    ) -> Result<(), Fault> {
         let n = self.layers.len();
         let space = || MlpWorkspace {
             rows: vec![Vec::new(); n + 1],
@@ -161,27 +167,29 @@ impl<T: Real> MlpPass<T> {
         self.spaces.resize_with(self.spaces.len().max(batches.len()), space);
         let inner = (self.threads / batches.len().max(1)).max(1);
         let jobs: Vec<_> = self.spaces.iter_mut().take(batches.len()).enumerate().collect();
-        each(self.threads, jobs, |(i, space)| work(i, space, inner));
+        try_each(self.threads, jobs, |(i, space)| work(i, space, inner))
     }
 }
 
 /// How a batch goes forward.
 #[derive(Clone, Copy)]
-struct Forward {
+struct Forward<'a> {
     activation: Activation,
     /// Whether a backward follows.
     keep: bool,
     threads: usize,
+    stop: &'a dyn Checkpoint,
 }
 
 impl<T: Real> MlpWorkspace<T> {
-    fn forward(&mut self, w: &[T], batch: &Batch, layers: &[Dense], how: Forward) {
+    fn forward(&mut self, w: &[T], batch: &Batch, layers: &[Dense], how: Forward<'_>) -> Result<(), Fault> {
         let n = batch.labels.len();
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
         for (x, feature) in sized(&mut self.rows[0], features.len()).iter_mut().zip(features) {
             *x = T::of(*feature);
         }
         for (i, layer) in layers.iter().enumerate() {
+            how.stop.check()?;
             let (before, after) = self.rows.split_at_mut(i + 1);
             let out = sized(&mut after[0], n * layer.outputs);
             layer.forward(w, &before[i][..n * layer.inputs], out, how.threads);
@@ -192,6 +200,7 @@ impl<T: Real> MlpWorkspace<T> {
                 how.activation.apply(out, layer.bias(w), slopes);
             }
         }
+        Ok(())
     }
 
     /// `d` goes from the gradient of the results of layer `i` to that of its inputs.
@@ -207,21 +216,23 @@ impl<T: Real> Pass<T> for MlpPass<T> {
         self.threads
     }
 
-    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
+    fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault> {
+        let PassInput { w, batches, stop } = input;
         let layers = self.layers.clone();
         let activation = self.activation;
         self.each(batches, |i, space, threads| {
-            space.forward(w, batches[i], &layers, Forward { activation, keep, threads });
-        });
+            space.forward(w, batches[i], &layers, Forward { activation, keep, threads, stop })
+        })?;
         let classes = layers[layers.len() - 1].outputs;
         self.logits.clear();
         for (space, batch) in self.spaces.iter().zip(batches) {
             self.logits.extend_from_slice(&space.rows[layers.len()][..batch.labels.len() * classes]);
         }
-        &self.logits
+        Ok(&self.logits)
     }
 
-    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+    fn backward(&mut self, input: PassInput<'_, T>, d_logits: &[T], gradient: &mut [T]) -> Result<(), Fault> {
+        let PassInput { w, batches, stop } = input;
         let layers = self.layers.clone();
         let mut rest = d_logits;
         for (space, batch) in self.spaces.iter_mut().zip(batches) {
@@ -230,11 +241,13 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             rest = behind;
         }
         for (i, dense) in layers.iter().enumerate().rev() {
+            stop.check()?;
             if i + 1 < layers.len() {
                 self.each(batches, |b, space, _| {
                     let n = batches[b].labels.len() * dense.outputs;
                     multiply_by(&mut space.d[..n], &space.slopes[i][..n]);
-                });
+                    Ok(())
+                })?;
             }
             let shares = self.spaces.iter().zip(batches).map(|(space, batch)| {
                 let n = batch.labels.len();
@@ -244,9 +257,11 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             add_gradients(vec![Gradient { dense: *dense, target, shares: shares.collect() }], self.threads);
             if i > 0 {
                 self.each(batches, |b, space, threads| {
-                    space.back(w, batches[b].labels.len(), dense, threads)
-                });
+                    space.back(w, batches[b].labels.len(), dense, threads);
+                    Ok(())
+                })?;
             }
         }
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ mod probe;
 use crate::device::real::Real;
 use batch::Batch;
 use clino_domain::text::suggestion;
-use clino_domain::{Fault, ProbeGroup};
+use clino_domain::{Checkpoint, Fault, ProbeGroup};
 use layout::ParameterLayout;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -90,19 +90,49 @@ pub struct Product {
     pub times: usize,
 }
 
+/// What a worker computes on.
+#[derive(Clone, Copy)]
+pub struct PassInput<'a, T> {
+    /// The parameters.
+    pub w: &'a [T],
+    /// At most [`Pass::width`] batches.
+    pub batches: &'a [&'a Batch],
+    /// Asked between layers.
+    pub stop: &'a dyn Checkpoint,
+}
+
+#[cfg(test)]
+impl<'a, T> PassInput<'a, T> {
+    /// What nobody ends.
+    fn unstopped(w: &'a [T], batches: &'a [&'a Batch]) -> Self {
+        struct Unstopped;
+        impl Checkpoint for Unstopped {
+            fn check(&self) -> Result<(), Fault> {
+                Ok(())
+            }
+        }
+        Self { w, batches, stop: &Unstopped }
+    }
+}
+
 /// One worker: activations of a few batches, allocated once.
 pub trait Pass<T>: Send {
     /// How many batches it does side by side.
     fn width(&self) -> usize;
 
-    /// Logits [examples, classes] of at most [`Pass::width`] batches, end to end, under the parameters `w`; with `keep`,
-    /// what [`Pass::backward`] needs.
-    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T];
+    /// Logits [examples, classes] of the batches, end to end; with `keep`, what [`Pass::backward`] needs.
+    ///
+    /// # Errors
+    /// [`clino_domain::FaultKind::Cancelled`] when it should end.
+    fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault>;
 
-    /// After a forward of the same `w` and batches with `keep`: adds to `gradient` the derivative along the parameters
-    /// for the derivative `d_logits` [examples, classes] along the logits. Batches are added in their order, so that
-    /// it does not matter which of them go side by side.
-    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]);
+    /// After a forward of the same input with `keep`: adds to `gradient` the derivative along the parameters for the
+    /// derivative `d_logits` [examples, classes] along the logits. Batches are added in their order, so that it does not
+    /// matter which of them go side by side.
+    ///
+    /// # Errors
+    /// [`clino_domain::FaultKind::Cancelled`] when it should end; the gradient is incomplete then.
+    fn backward(&mut self, input: PassInput<'_, T>, d_logits: &[T], gradient: &mut [T]) -> Result<(), Fault>;
 }
 
 /// The two precisions of a network.

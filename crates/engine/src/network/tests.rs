@@ -111,10 +111,10 @@ fn objective(network: &dyn Network, w: &[f64], batches: &[Batch], gradient: Opti
     for batch in batches {
         let n = batch.labels.len() * network.classes();
         let coefficients: Vec<f64> = (first..first + n).map(|i| noise(5000 + i)).collect();
-        let logits = pass.forward(w, &[batch], gradient.is_some());
+        let logits = pass.forward(PassInput::unstopped(w, &[batch]), gradient.is_some()).unwrap();
         total += logits.iter().zip(&coefficients).map(|(z, c)| z * c).sum::<f64>();
         if let Some(gradient) = gradient.as_deref_mut() {
-            pass.backward(w, &[batch], &coefficients, gradient);
+            pass.backward(PassInput::unstopped(w, &[batch]), &coefficients, gradient).unwrap();
         }
         first += n;
     }
@@ -174,7 +174,9 @@ fn more_padding_changes_no_bit() {
         // Rows without a first token read their padding, so only the others are compared.
         let logits = |width| {
             let batches = network.batches(&sentences(width)).unwrap();
-            network.pass_f64(1).forward(&w, &[&batches[0]], false)[..2 * network.classes()].to_vec()
+            network.pass_f64(1).forward(PassInput::unstopped(&w, &[&batches[0]]), false).unwrap()
+                [..2 * network.classes()]
+                .to_vec()
         };
         assert_eq!(logits(5), logits(7), "{kind}");
     }
@@ -200,11 +202,12 @@ fn examples_do_not_see_each_other() {
     let w = weights(&*network);
     let batches = network.batches(&sentences(6)).unwrap();
     let Inputs::Tokens(tokens) = &batches[0].inputs else { panic!("tokens") };
-    let together = network.pass_f64(1).forward(&w, &[&batches[0]], false).to_vec();
+    let together =
+        network.pass_f64(1).forward(PassInput::unstopped(&w, &[&batches[0]]), false).unwrap().to_vec();
     let mut pass = network.pass_f64(1);
     let alone: Vec<f64> = one_by_one(tokens, &batches[0].labels)
         .iter()
-        .flat_map(|batch| pass.forward(&w, &[batch], false).to_vec())
+        .flat_map(|batch| pass.forward(PassInput::unstopped(&w, &[batch]), false).unwrap().to_vec())
         .collect();
     for (a, b) in together.iter().zip(&alone) {
         assert!((a - b).abs() < 1e-12, "{a} {b}");
@@ -219,9 +222,9 @@ fn side_by_side(network: &dyn Network, batches: &[Batch], threads: usize) -> (Ve
     let mut gradient = vec![0.0; w.len()];
     for group in batches.chunks(pass.width()) {
         let group: Vec<&Batch> = group.iter().collect();
-        let found = pass.forward(&w, &group, true).to_vec();
+        let found = pass.forward(PassInput::unstopped(&w, &group), true).unwrap().to_vec();
         let slopes: Vec<f64> = found.iter().map(|z| 0.3 * z - 0.1).collect();
-        pass.backward(&w, &group, &slopes, &mut gradient);
+        pass.backward(PassInput::unstopped(&w, &group), &slopes, &mut gradient).unwrap();
         logits.extend(found);
     }
     (logits, gradient)
@@ -250,11 +253,11 @@ fn a_worker_forgets_the_batch_before() {
     let w = weights(&*network);
     let long = network.batches(&sentences(8)).unwrap();
     let short = network.batches(&sentences(3)).unwrap();
-    let fresh = network.pass_f64(1).forward(&w, &[&short[0]], true).to_vec();
+    let fresh = network.pass_f64(1).forward(PassInput::unstopped(&w, &[&short[0]]), true).unwrap().to_vec();
     let mut used = network.pass_f64(1);
-    used.forward(&w, &[&long[0]], true);
-    used.forward(&w, &[&long[0]], false);
-    assert_eq!(used.forward(&w, &[&short[0]], true), fresh);
+    used.forward(PassInput::unstopped(&w, &[&long[0]]), true).unwrap();
+    used.forward(PassInput::unstopped(&w, &[&long[0]]), false).unwrap();
+    assert_eq!(used.forward(PassInput::unstopped(&w, &[&short[0]]), true).unwrap(), fresh);
 }
 
 #[test]
@@ -302,8 +305,8 @@ proptest! {
         let w: Vec<f64> = (0..network.layout().total()).map(|i| f64::from((0.8 * noise(i + 7919 * seed)) as f32)).collect();
         let narrow: Vec<f32> = w.iter().map(|x| *x as f32).collect();
         let batches = network.batches(&sentences(5)).unwrap();
-        let wide = network.pass_f64(1).forward(&w, &[&batches[0]], false).to_vec();
-        for (a, b) in network.pass_f32(1).forward(&narrow, &[&batches[0]], false).iter().zip(wide) {
+        let wide = network.pass_f64(1).forward(PassInput::unstopped(&w, &[&batches[0]]), false).unwrap().to_vec();
+        for (a, b) in network.pass_f32(1).forward(PassInput::unstopped(&narrow, &[&batches[0]]), false).unwrap().iter().zip(wide) {
             prop_assert!((f64::from(*a) - b).abs() < 1e-5, "{a} {b}");
         }
     }

@@ -218,6 +218,7 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
         model_check: run.checked.as_ref().map(checked_to_pb),
         refused: run.refusals.count,
         refusal: run.refusals.last.clone(),
+        waiting: run.waiting.clone(),
     }
 }
 
@@ -257,5 +258,6 @@ pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
         opened_at: run.opened_at,
         checked: run.model_check.map(checked_from_pb).transpose()?,
         refusals: Refusals { count: run.refused, last: run.refusal },
+        waiting: run.waiting,
     })
 }

@@ -239,6 +239,7 @@ fn summaries_come_back_as_they_went() {
         opened_at: 0.0,
         checked: None,
         refusals: Refusals { count: 2, last: "tensors: found none".into() },
+        waiting: "its turn".into(),
     };
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {

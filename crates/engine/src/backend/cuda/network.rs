@@ -12,10 +12,9 @@ use crate::network::autograd::{CandleBatch, CandleModel, CandleParameters};
 use crate::network::batch::{Batch, PLACES};
 use crate::network::examples;
 use crate::network::layout::ParameterLayout;
-use crate::stop::Stop;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{Tensor, Var};
-use clino_domain::Fault;
+use clino_domain::{Checkpoint, Fault};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -123,7 +122,7 @@ impl<T: Element> DeviceNetwork<T> {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested; a fault if the device is lost.
-    pub fn logits(&self, parts: &[Ready], stop: &Stop) -> Result<Vec<f64>, Fault> {
+    pub fn logits(&self, parts: &[Ready], stop: &dyn Checkpoint) -> Result<Vec<f64>, Fault> {
         let mut all = Vec::new();
         for ready in parts {
             stop.check()?;
@@ -138,7 +137,7 @@ impl<T: Element> DeviceNetwork<T> {
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested; a fault if the device is lost.
-    pub fn look(&self, parts: &[Ready], scores: Scores, stop: &Stop) -> Result<(), Fault> {
+    pub fn look(&self, parts: &[Ready], scores: Scores, stop: &dyn Checkpoint) -> Result<(), Fault> {
         let mut first = 0;
         for ready in parts {
             stop.check()?;
@@ -158,7 +157,7 @@ impl<T: Element> DeviceNetwork<T> {
         arena: &Arena,
         parts: &[Ready],
         (losses, out): (&CudaSlice<f64>, &mut Vector<T>),
-        stop: &Stop,
+        stop: &dyn Checkpoint,
     ) -> Result<(), Fault> {
         let share = 1.0 / parts.iter().map(|ready| ready.rows).sum::<usize>() as f64;
         let mut first = 0;

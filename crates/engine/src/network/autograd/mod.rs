@@ -15,7 +15,7 @@ mod parameters;
 use super::batch::{Batch, Inputs};
 use super::examples::join;
 use super::layout::ParameterLayout;
-use super::{Network, Pass, Product};
+use super::{Network, Pass, PassInput, Product};
 use crate::device::real::Real;
 use candle_core::{Result as Candle, Tensor, WithDType};
 use clino_domain::{Fault, ProbeGroup};
@@ -153,21 +153,24 @@ impl<T: Real + WithDType> Pass<T> for AutogradPass<T> {
         usize::MAX
     }
 
-    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
-        let batch = &join(batches);
+    fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault> {
+        input.stop.check()?;
+        let batch = &join(input.batches);
         // The graph before goes first: two of them would be the peak of memory.
         self.kept = None;
-        let parameters = sound(CandleParameters::new(&self.layout, w, keep));
+        let parameters = sound(CandleParameters::new(&self.layout, input.w, keep));
         let batch = sound(self.model.prepare(&parameters, batch));
         let logits = sound(self.model.logits(&parameters, &batch));
         self.logits = sound(values(&logits));
         self.kept = keep.then_some((parameters, logits));
-        &self.logits
+        Ok(&self.logits)
     }
 
-    fn backward(&mut self, _w: &[T], _batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+    fn backward(&mut self, input: PassInput<'_, T>, d_logits: &[T], gradient: &mut [T]) -> Result<(), Fault> {
+        input.stop.check()?;
         let (parameters, logits) = self.kept.as_ref().expect("a forward with keep comes before a backward");
         sound(parameters.add_gradient(&self.layout, logits, d_logits, gradient));
+        Ok(())
     }
 }
 

@@ -70,8 +70,10 @@ impl NetworkCase {
             let mut logits = Vec::new();
             let mut gradient = vec![T::ZERO; w.len()];
             for (batch, d_logits) in self.batches.iter().zip(&self.d_logits) {
-                logits.extend(pass.forward(&w, &[batch], true).iter().map(|z| z.wide()));
-                pass.backward(&w, &[batch], &narrow(d_logits), &mut gradient);
+                logits.extend(
+                    pass.forward(PassInput::unstopped(&w, &[batch]), true).unwrap().iter().map(|z| z.wide()),
+                );
+                pass.backward(PassInput::unstopped(&w, &[batch]), &narrow(d_logits), &mut gradient).unwrap();
             }
             [logits, gradient.into_iter().map(T::wide).collect()]
         })

@@ -10,6 +10,7 @@ use crate::network::batch::Tokens;
 use crate::network::dense::GradientShare;
 use crate::network::ops::{Norm, Normed, add_bias, multiply_by};
 use crate::network::sized;
+use clino_domain::Checkpoint;
 
 /// What a layer computes with: its parameters and the batch.
 #[derive(Clone, Copy)]
@@ -21,6 +22,8 @@ pub struct Context<'a, T> {
     pub threads: usize,
     /// Whether a backward follows, which needs what a forward then keeps.
     pub keep: bool,
+    /// Asked between layers.
+    pub stop: &'a dyn Checkpoint,
 }
 
 impl<'a, T: Real> Context<'a, T> {

@@ -9,9 +9,10 @@ use super::layer::{Context, Counts, Layer, LayerPosition, LayerScratch};
 use super::shape::{LayerPlaces, Places, Shape};
 use crate::device::real::Real;
 use crate::network::batch::{Batch, Inputs, Tokens};
-use crate::network::dense::{Dense, Gradient, GradientShare, add_gradients, each};
+use crate::network::dense::{Dense, Gradient, GradientShare, add_gradients, try_each};
 use crate::network::ops::{Normed, add, add_bias};
-use crate::network::{Pass, Product, sized};
+use crate::network::{Pass, PassInput, Product, sized};
+use clino_domain::Fault;
 use std::sync::Arc;
 
 /// One worker that runs an encoder forward and backward.
@@ -109,11 +110,12 @@ impl<T: Real> EncoderWorkspace<T> {
         cx.norm(at.norm).apply(rows, None, sized(&mut self.streams[0], n * h), rstd);
     }
 
-    fn forward(&mut self, cx: Context<'_, T>, places: &Places) {
+    fn forward(&mut self, cx: Context<'_, T>, places: &Places) -> Result<(), Fault> {
         self.embed(cx, places);
         let n = cx.tokens.ids.len();
         let h = cx.shape.hidden;
         for i in 0..places.layers.len() {
+            cx.stop.check()?;
             let place = place(places, i);
             let (from, to, layer) = if cx.keep { (i, i + 1, i) } else { (i % 2, (i + 1) % 2, 0) };
             let mut input = Vec::new();
@@ -126,6 +128,7 @@ impl<T: Real> EncoderWorkspace<T> {
             self.last = to;
         }
         self.classify(cx, places);
+        Ok(())
     }
 
     fn classify(&mut self, cx: Context<'_, T>, at: &Places) {
@@ -182,20 +185,20 @@ impl<T: Real> EncoderPass<T> {
     /// Runs `work` on every batch with its workspace, side by side.
     fn each(
         &mut self,
-        w: &[T],
-        batches: &[&Batch],
-        work: impl Fn(usize, &mut EncoderWorkspace<T>, Context<'_, T>) + Sync + Send,
-    ) {
+        input: PassInput<'_, T>,
+        work: impl Fn(usize, &mut EncoderWorkspace<T>, Context<'_, T>) -> Result<(), Fault> + Sync + Send,
+    ) -> Result<(), Fault> {
+        let PassInput { w, batches, stop } = input;
         while self.spaces.len() < batches.len() {
             self.spaces.push(EncoderWorkspace::new(self.shape.layers));
         }
         let shape = &*self.shape;
         let threads = self.threads / batches.len().max(1);
         let jobs: Vec<_> = self.spaces.iter_mut().zip(batches).enumerate().collect();
-        each(self.threads, jobs, |(i, (space, batch))| {
+        try_each(self.threads, jobs, |(i, (space, batch))| {
             let threads = threads.max(1);
-            work(i, space, Context { shape, w, tokens: tokens(batch), threads, keep: true });
-        });
+            work(i, space, Context { shape, w, tokens: tokens(batch), threads, keep: true, stop })
+        })
     }
 
     /// Adds all batches' shares in the gradients of layer `i`.
@@ -256,17 +259,18 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
         self.threads
     }
 
-    fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
+    fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault> {
         let places = self.places.clone();
-        self.each(w, batches, |_, space, cx| space.forward(Context { keep, ..cx }, &places));
+        self.each(input, |_, space, cx| space.forward(Context { keep, ..cx }, &places))?;
         self.logits.clear();
-        for space in &self.spaces[..batches.len()] {
+        for space in &self.spaces[..input.batches.len()] {
             self.logits.extend_from_slice(&space.logits);
         }
-        &self.logits
+        Ok(&self.logits)
     }
 
-    fn backward(&mut self, w: &[T], batches: &[&Batch], d_logits: &[T], gradient: &mut [T]) {
+    fn backward(&mut self, input: PassInput<'_, T>, d_logits: &[T], gradient: &mut [T]) -> Result<(), Fault> {
+        let batches = input.batches;
         let places = self.places.clone();
         let classes = self.shape.classes;
         let ends: Vec<usize> = batches
@@ -276,20 +280,27 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
                 Some(*end)
             })
             .collect();
-        self.each(w, batches, |i, space, cx| {
+        self.each(input, |i, space, cx| {
             let own = ends[i] - batches[i].labels.len() * classes..ends[i];
             space.classify_back(cx, &places, &d_logits[own]);
-        });
+            Ok(())
+        })?;
         self.add_head(batches, gradient);
         for i in (0..places.layers.len()).rev() {
-            self.each(w, batches, |_, space, cx| {
+            self.each(input, |_, space, cx| {
+                cx.stop.check()?;
                 space.layers[i].backward(cx, place(&places, i), &mut space.d, &mut space.scratch);
-            });
+                Ok(())
+            })?;
             self.add_layer(i, batches, gradient);
         }
-        self.each(w, batches, |_, space, cx| space.embed_back(cx, &places));
+        self.each(input, |_, space, cx| {
+            space.embed_back(cx, &places);
+            Ok(())
+        })?;
         for (space, batch) in self.spaces.iter().zip(batches) {
             space.add_tables(tokens(batch), &places, self.shape.hidden, gradient);
         }
+        Ok(())
     }
 }
