@@ -149,6 +149,9 @@ pub struct Close {
     daemon: ConnectArguments,
     /// The run: its id, the start of its id, its name, or latest.
     run: String,
+    /// End what is being measured and skip what waits.
+    #[arg(long)]
+    abandon: bool,
 }
 
 impl Close {
@@ -157,6 +160,7 @@ impl Close {
     /// # Errors
     /// The fault that the daemon answers.
     pub async fn run(&self) -> Result<(), Fault> {
-        self.daemon.run(&self.run).await?.close().await.map(drop)
+        let run = self.daemon.run(&self.run).await?;
+        if self.abandon { run.abandon().await.map(drop) } else { run.close().await.map(drop) }
     }
 }

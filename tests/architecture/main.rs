@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Layers of the engine: a module imports those before it and none behind it.
 const LAYERS: &[&str] = &[
     "outputs",
-    "stop",
+    "tridiagonal",
     "work_counter",
     "device",
     "spectrum",

@@ -5,11 +5,14 @@
 use crate::tests::{group, limits, spec};
 use crate::*;
 use clino_domain::{
-    Delivery, Dtype, InMemory, Manifest, MeasureRequest, Outcome, Precision, ProbeGroup, Reading, References,
-    RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Stop, Tensor, TensorSpec, ValidatedRun, Value,
+    Checkpoint, Delivery, Dtype, Fault, FaultKind, InMemory, Manifest, MeasureRequest, Outcome, Precision,
+    ProbeGroup, Reading, References, RunLabel, RunSpec, RunValidator, Snapshot, SnapshotHeader, Stop, Tensor,
+    TensorSpec, ValidatedRun, Value,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 const RELU: &str = r#"{"model_type":"mlp","sizes":[3,16,12,3],"hidden_act":"relu"}"#;
 const BERT: &str = r#"{"model_type":"bert","vocab_size":11,"hidden_size":8,"num_hidden_layers":2,
@@ -44,12 +47,15 @@ fn every_measure() -> Vec<MeasureRequest> {
     all
 }
 
-fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> (RunSpec, ValidatedRun) {
+/// Of all noise.
+const SEED: u64 = 5;
+
+fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> ValidatedRun {
     let name = "run".to_owned();
     let config_json = config.to_owned();
     let delivery = Delivery::Every;
     let measures = every_measure();
-    let seed = 5;
+    let seed = SEED;
     let spec = RunSpec {
         name,
         config_json,
@@ -63,8 +69,7 @@ fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> (RunSpec,
         label: RunLabel::default(),
         policy: None,
     };
-    let validated = Validator.validate(&spec).unwrap();
-    (spec, validated)
+    Validator.validate(&spec).unwrap()
 }
 
 /// The parameters of a model: `value(tensor, element)`.
@@ -85,12 +90,20 @@ fn usual(name: &str, i: usize) -> f64 {
     (phase + 1.7 * i as f64).sin() * 0.4 + if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 }
 }
 
-fn readings(
-    run: &(RunSpec, ValidatedRun),
+fn readings(run: &ValidatedRun, value: &dyn Fn(&str, usize) -> f64, references: bool) -> Vec<Reading> {
+    let engine = Engine::new(2).unwrap();
+    let mut session = session(&engine, run, value, references);
+    let mut hints = Hints::default();
+    let stop = Stop::default();
+    session.tasks().iter().map(|task| session.measure(task, &mut hints, limits(&stop)).unwrap()).collect()
+}
+
+fn session<'e>(
+    engine: &'e Engine,
+    validated: &ValidatedRun,
     value: &dyn Fn(&str, usize) -> f64,
     references: bool,
-) -> Vec<Reading> {
-    let (spec, validated) = run;
+) -> Session<'e> {
     let source = |factor: f64| {
         let snapshot = parameters(validated, &|name, i| factor * usual(name, i + 1));
         Arc::new(InMemory::new(snapshot, &*validated.layout).unwrap())
@@ -100,12 +113,8 @@ fn readings(
         true => References { init: Some(source(0.9)), previous: Some(source(1.1)) },
         false => References::default(),
     };
-    let engine = Engine::new(2).unwrap();
     let arrived = Arrived { snapshot: parameters(validated, value), references, statistics: None };
-    let mut session = engine.take(validated, spec.seed, arrived).unwrap();
-    let mut hints = Hints::default();
-    let stop = Stop::default();
-    session.tasks().iter().map(|task| session.measure(task, &mut hints, limits(&stop)).unwrap()).collect()
+    engine.take(validated, SEED, arrived).unwrap()
 }
 
 fn sound(context: &str, readings: &[Reading]) {
@@ -238,7 +247,7 @@ fn what_is_counted_is_what_was_planned() {
     for (config, groups) in [(RELU, vec![group("en", 40)]), (BERT, vec![text(24)])] {
         let run = run(config, groups, Precision::F64);
         let all = readings(&run, &usual, true);
-        for (measure, planned) in run.1.measures.iter().zip(&run.1.plan) {
+        for (measure, planned) in run.measures.iter().zip(&run.plan) {
             let same = |reading: &&Reading| {
                 (&reading.measure, &reading.parameters) == (&measure.name, &measure.parameters)
                     && reading.group.as_deref() != Some("pooled")
@@ -257,5 +266,85 @@ fn what_is_counted_is_what_was_planned() {
             );
             assert!(near(work.operations, did.operations), "{}", measure.name);
         }
+    }
+}
+
+/// Asked whether to go on: so many times yes, then no. Without a number it tells the longest time between two questions.
+#[derive(Default)]
+struct Questions {
+    allowed: Option<usize>,
+    asked: AtomicUsize,
+    last: Mutex<Option<Instant>>,
+    longest: Mutex<f64>,
+}
+
+impl Checkpoint for Questions {
+    fn check(&self) -> Result<(), Fault> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut last = self.last.lock().unwrap();
+        let now = Instant::now();
+        if let Some(last) = last.replace(now) {
+            let mut longest = self.longest.lock().unwrap();
+            *longest = longest.max((now - last).as_secs_f64());
+        }
+        match self.allowed {
+            Some(allowed) if asked >= allowed => Err(Fault::new(FaultKind::Cancelled, "enough")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes one reading, which asks its questions there.
+fn ask(session: &mut Session<'_>, task: &Task, questions: &Questions) -> Result<Reading, Fault> {
+    session.measure(task, &mut Hints::default(), Limits { stop: questions, clock: &|| 0.0 })
+}
+
+#[test]
+fn a_stop_ends_every_measure_at_whichever_checkpoint_it_comes() {
+    let run = run(BERT, vec![text(4)], Precision::F64);
+    let engine = Engine::new(2).unwrap();
+    let count = |questions: &Questions| questions.asked.load(Ordering::Relaxed);
+    let tasks = session(&engine, &run, &usual, true).tasks();
+    let mut firm = 0;
+    for task in &tasks {
+        // Each on a session of its own: what one has found is not asked for again.
+        let questions = Questions::default();
+        ask(&mut session(&engine, &run, &usual, true), task, &questions).unwrap();
+        let all = count(&questions);
+        assert!(all > 0, "{} never asks", task.measure.name);
+        for allowed in [0, all / 3, 2 * all / 3, all - 1] {
+            let questions = Questions { allowed: Some(allowed), ..Questions::default() };
+            let fault = ask(&mut session(&engine, &run, &usual, true), task, &questions).unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Cancelled, "{} at {allowed}", task.measure.name);
+            // Two threads may each have asked once more.
+            assert!(count(&questions) <= allowed + 3, "{} goes on", task.measure.name);
+        }
+        firm += 1;
+    }
+    assert!(firm > 30, "{firm} readings");
+}
+
+/// The longest time between two checkpoints of each measure on a larger model: what a stop and a change of turns wait for.
+/// `cargo test --release -p clino-engine -- --ignored --nocapture checkpoints`.
+#[test]
+#[ignore = "tells times"]
+fn checkpoints_are_close_to_each_other() {
+    let config = r#"{"model_type":"mlp","sizes":[3,2048,2048,3],"hidden_act":"relu"}"#;
+    let run = run(config, vec![group("en", 256)], Precision::F32);
+    let engine = Engine::new(2).unwrap();
+    let mut session = session(&engine, &run, &usual, true);
+    for task in session.tasks() {
+        let began = Instant::now();
+        let questions = Questions::default();
+        let reading = ask(&mut session, &task, &questions);
+        let seconds = began.elapsed().as_secs_f64();
+        let longest = *questions.longest.lock().unwrap();
+        let asked = questions.asked.load(Ordering::Relaxed);
+        println!(
+            "{:20} {:8} {:?} {seconds:8.3} s, asked {asked:7} times, longest {longest:.3} s",
+            task.measure.name,
+            task.group.unwrap_or_default(),
+            reading.unwrap().outcome
+        );
     }
 }
