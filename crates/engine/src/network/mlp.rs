@@ -2,13 +2,15 @@
 //!
 //! Owns: forward and backward of the MLP. May not touch: other architectures.
 
-use super::batch::{Batch, Inputs, cut_features};
+use super::batch::{Batch, Extent, Inputs, cut_features};
 use super::dense::{Dense, Gradient, GradientShare, add_gradients, each};
 use super::layout::ParameterLayout;
 use super::naming::Habits;
 use super::ops::{Activation, add_bias, multiply_by};
 use super::probe::ProbeTensors;
-use super::{Architecture, Network, Pass, Product, activation, check_task, classes, parse, positive, sized};
+use super::{
+    Architecture, Network, Pass, Product, activation, check_task, classes, gathered, parse, positive, sized,
+};
 use crate::device::real::Real;
 use clino_domain::{Fault, ProbeGroup};
 use serde::Deserialize;
@@ -121,6 +123,19 @@ impl Network for Mlp {
         (self.activation == Activation::Relu).then(|| Batch { inputs, labels: vec![0] })
     }
 
+    fn has_paths(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+
+    fn reads(&self) -> String {
+        format!("mlp {} {}", self.layers[0].inputs, self.classes())
+    }
+
+    fn workspace(&self, extent: Extent, keep: bool, size: usize) -> f64 {
+        MlpWorkspace::<f64>::elements(&self.layers, keep) * extent.examples as f64 * size as f64
+            + ((2 * self.layers.len() + 1) * size_of::<Vec<f64>>()) as f64
+    }
+
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>> {
         self.pass(threads)
     }
@@ -175,6 +190,27 @@ struct Forward {
 }
 
 impl<T: Real> MlpWorkspace<T> {
+    /// Elements for each example once all buffers have been used.
+    fn elements(layers: &[Dense], keep: bool) -> f64 {
+        let outputs = layers.iter().map(|layer| layer.outputs as f64);
+        let rows = layers[0].inputs as f64 + outputs.clone().sum::<f64>();
+        if !keep {
+            return rows;
+        }
+        let last = layers[layers.len() - 1].outputs as f64;
+        // What `d` and `d_next` hold in turns, from the logits back; where the last is an odd one, the next backward
+        // begins in the other.
+        let turns: Vec<f64> =
+            std::iter::once(last).chain(layers[1..].iter().rev().map(|layer| layer.inputs as f64)).collect();
+        let greatest = |first: usize, step: usize| turns[first.min(turns.len())..].iter().step_by(step).fold(0.0, |most: f64, x| most.max(*x));
+        let d = match layers.len() {
+            1 => last,
+            even if even % 2 == 0 => 2.0 * greatest(0, 1),
+            _ => greatest(0, 2) + greatest(1, 2),
+        };
+        rows + outputs.sum::<f64>() - last + d
+    }
+
     fn forward(&mut self, w: &[T], batch: &Batch, layers: &[Dense], how: Forward) {
         let n = batch.labels.len();
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
@@ -214,10 +250,10 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             space.forward(w, batches[i], &layers, Forward { activation, keep, threads });
         });
         let classes = layers[layers.len() - 1].outputs;
-        self.logits.clear();
-        for (space, batch) in self.spaces.iter().zip(batches) {
-            self.logits.extend_from_slice(&space.rows[layers.len()][..batch.labels.len() * classes]);
-        }
+        let of = |(space, batch): (&'_ MlpWorkspace<T>, &&Batch)| {
+            &space.rows[layers.len()][..batch.labels.len() * classes]
+        };
+        gathered(&mut self.logits, self.spaces.iter().zip(batches).map(of));
         &self.logits
     }
 

@@ -5,13 +5,13 @@
 //!
 //! Owns: workspaces, and what is done side by side. May not touch: how weights were made.
 
-use super::layer::{Context, Counts, Layer, LayerPosition, LayerScratch};
+use super::layer::{self, Context, Counts, Layer, LayerPosition, LayerScratch};
 use super::shape::{LayerPlaces, Places, Shape};
 use crate::device::real::Real;
-use crate::network::batch::{Batch, Inputs, Tokens};
+use crate::network::batch::{Batch, Extent, Inputs, Tokens};
 use crate::network::dense::{Dense, Gradient, GradientShare, add_gradients, each};
 use crate::network::ops::{Normed, add, add_bias};
-use crate::network::{Pass, Product, sized};
+use crate::network::{Pass, Product, gathered, sized};
 use std::sync::Arc;
 
 /// One worker that runs an encoder forward and backward.
@@ -71,6 +71,32 @@ pub fn products(shape: &Shape, places: &Places, batch: &Batch) -> Vec<Product> {
     }
     all.extend([places.pooler, places.classifier].map(|layer| dense(layer, batch.labels.len())));
     all
+}
+
+/// Bytes of [`EncoderWorkspace`] once all buffers have been used; see [`crate::network::Network::workspace`].
+pub fn workspace(shape: &Shape, extent: Extent, keep: bool, size: usize) -> f64 {
+    let [n, e, h] = [extent.tokens, extent.examples, shape.hidden].map(|count| count as f64);
+    let layers = shape.layers as f64;
+    let classes = shape.classes as f64;
+    let last = layer::elements(shape, extent, true, keep);
+    let inner = if shape.layers > 1 { layer::elements(shape, extent, false, keep) } else { Default::default() };
+    let embedded = n * h + n;
+    let head = e * h + e * classes;
+    let elements = match keep {
+        true => {
+            let streams = layers * n * h + e * h;
+            // `d` and the scratch's `wide` change places: both have been as long as all tokens.
+            let back = e * classes + e * h + 2.0 * n * h + layer::scratch(shape, extent);
+            embedded + streams + (layers - 1.0) * inner.sum() + last.sum() + head + back
+        }
+        // All layers share one, and two streams take turns.
+        false => {
+            let streams = n * h + if shape.layers > 1 { n * h } else { e * h };
+            embedded + streams + inner.union(last).sum() + head
+        }
+    };
+    let vectors = size_of::<Layer<f64>>() + size_of::<Vec<f64>>();
+    elements * size as f64 + layers * vectors as f64
 }
 
 impl<T: Real> EncoderWorkspace<T> {
@@ -135,16 +161,15 @@ impl<T: Real> EncoderWorkspace<T> {
         at.pooler.forward(cx.w, &self.streams[self.last][..n * h], pooled, 1);
         add_bias(pooled, at.pooler.bias(cx.w));
         pooled.iter_mut().for_each(|x| *x = x.tanh());
-        self.logits.resize(n * cx.shape.classes, T::ZERO);
-        at.classifier.forward(cx.w, pooled, &mut self.logits, 1);
-        add_bias(&mut self.logits, at.classifier.bias(cx.w));
+        let logits = sized(&mut self.logits, n * cx.shape.classes);
+        at.classifier.forward(cx.w, pooled, logits, 1);
+        add_bias(logits, at.classifier.bias(cx.w));
     }
 
     fn classify_back(&mut self, cx: Context<'_, T>, at: &Places, d_logits: &[T]) {
         let h = cx.shape.hidden;
         let n = cx.tokens.sequences.len();
-        self.d_logits.clear();
-        self.d_logits.extend_from_slice(d_logits);
+        sized(&mut self.d_logits, d_logits.len()).copy_from_slice(d_logits);
         let d_pooled = sized(&mut self.d_pooled, n * h);
         at.classifier.back(cx.w, d_logits, d_pooled, 1);
         for (d, p) in d_pooled.iter_mut().zip(&self.pooled) {
@@ -259,10 +284,10 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
     fn forward(&mut self, w: &[T], batches: &[&Batch], keep: bool) -> &[T] {
         let places = self.places.clone();
         self.each(w, batches, |_, space, cx| space.forward(Context { keep, ..cx }, &places));
-        self.logits.clear();
-        for space in &self.spaces[..batches.len()] {
-            self.logits.extend_from_slice(&space.logits);
-        }
+        let classes = self.shape.classes;
+        let used = self.spaces.iter().zip(batches);
+        let parts = used.map(|(space, batch)| &space.logits[..batch.labels.len() * classes]);
+        gathered(&mut self.logits, parts);
         &self.logits
     }
 
