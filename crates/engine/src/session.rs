@@ -162,6 +162,9 @@ impl Session<'_> {
     }
 
     fn find(&mut self, task: &Task, hints: &mut Hints, limits: Limits<'_>) -> Result<Findings, MeasureError> {
+        if let Some(reason) = &self.plan.left_out[task.chosen] {
+            return Err(MeasureError::Unavailable(reason.clone()));
+        }
         let Some(resident) = &mut self.resident else {
             let reason = self.instead.clone().unwrap_or_else(|| "no device holds the snapshot".into());
             return Err(MeasureError::Unavailable(reason));

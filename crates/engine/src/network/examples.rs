@@ -13,7 +13,7 @@ pub type Content = [u8; 32];
 /// Of every example, in their order. Little-endian: for each token that is read its id, type, position (u32 each) and
 /// whether it is masked (u32: 0 or 1), or for each feature its f64; then the label (u64).
 pub fn contents(batches: &[Batch]) -> Vec<Content> {
-    let of = |batch: &Batch, i: usize| {
+    let of = |batch: &Batch, i: usize| -> Content {
         let mut digest = Sha256::new();
         match &batch.inputs {
             Inputs::Features(features) => {

@@ -47,6 +47,8 @@ struct Mlp {
     layout: Arc<ParameterLayout>,
     layers: Arc<Vec<Dense>>,
     activation: Activation,
+    /// Elements of a workspace for each example, without and with what a backward needs.
+    elements: [f64; 2],
 }
 
 fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
@@ -75,8 +77,9 @@ fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
         outputs: pair[1],
         inputs: pair[0],
     };
-    let layers = Arc::new(config.sizes.windows(2).enumerate().map(layer).collect());
-    Ok(Arc::new(Mlp { layout: Arc::new(layout), layers, activation }))
+    let layers: Vec<Dense> = config.sizes.windows(2).enumerate().map(layer).collect();
+    let elements = [false, true].map(|keep| MlpWorkspace::<f64>::elements(&layers, keep));
+    Ok(Arc::new(Mlp { layout: Arc::new(layout), layers: Arc::new(layers), activation, elements }))
 }
 
 impl Mlp {
@@ -132,7 +135,7 @@ impl Network for Mlp {
     }
 
     fn workspace(&self, extent: Extent, keep: bool, size: usize) -> f64 {
-        MlpWorkspace::<f64>::elements(&self.layers, keep) * extent.examples as f64 * size as f64
+        self.elements[usize::from(keep)] * extent.examples as f64 * size as f64
             + ((2 * self.layers.len() + 1) * size_of::<Vec<f64>>()) as f64
     }
 
@@ -250,10 +253,9 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             space.forward(w, batches[i], &layers, Forward { activation, keep, threads });
         });
         let classes = layers[layers.len() - 1].outputs;
-        let of = |(space, batch): (&'_ MlpWorkspace<T>, &&Batch)| {
-            &space.rows[layers.len()][..batch.labels.len() * classes]
-        };
-        gathered(&mut self.logits, self.spaces.iter().zip(batches).map(of));
+        let used = self.spaces.iter().zip(batches);
+        let parts = used.map(|(space, batch)| &space.rows[layers.len()][..batch.labels.len() * classes]);
+        gathered(&mut self.logits, parts);
         &self.logits
     }
 
