@@ -5,7 +5,8 @@
 use crate::network::Network;
 use crate::network::batch::Batch;
 use crate::network::examples::{self, Content};
-use clino_domain::{Fault, ProbeGroup};
+use clino_domain::run::COLUMNS;
+use clino_domain::{Fault, ProbeGroup, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -34,6 +35,19 @@ impl PreparedProbe {
         let lists = self.batches.capacity() * size_of::<Batch>() + self.contents.capacity() * size_of::<Content>();
         (batches + lists + self.key.len()) as u64
     }
+}
+
+/// Bytes that reading a group takes at most, with what is left of it: of each element as an integer, as a number of 32
+/// bits, and in its batch; for each example its label, its content and where it lies.
+pub fn preparation(group: &ProbeGroup) -> u64 {
+    const ELEMENT: u64 = 16;
+    const EXAMPLE: u64 = 192;
+    let read = group.tensors.iter().filter(|tensor| COLUMNS.contains(&&*tensor.spec.name));
+    let of = |tensor: &Tensor| {
+        let elements = tensor.data.len() as u64 / tensor.spec.dtype.size();
+        elements * if tensor.spec.name == "labels" { EXAMPLE } else { ELEMENT }
+    };
+    read.map(of).sum()
 }
 
 /// Known by what it is made of; the lock of one is held while it is made, so that nobody else makes it.
@@ -95,7 +109,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::network;
-    use clino_domain::{Dtype, Tensor};
+    use clino_domain::Dtype;
 
     fn group(name: &str, label: u8) -> ProbeGroup {
         let inputs = [1.0f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();

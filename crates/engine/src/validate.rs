@@ -7,7 +7,7 @@ use crate::network::{self, Network};
 use crate::placement::Gpus;
 use crate::placement::upload_layout::UploadLayout;
 use crate::plan::{PreparedGroup, PreparedRun};
-use crate::probes::{PreparedProbe, PreparedProbes};
+use crate::probes::{self, PreparedProbe, PreparedProbes};
 use clino_domain::run::AUTO_F64_PARAMETERS;
 use clino_domain::subject::RESERVED_GROUPS;
 use clino_domain::text::{check_free_name, quoted};
@@ -17,6 +17,8 @@ use clino_domain::{
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
+/// Bytes that looking at a specification takes beside its network and its probes.
+const LOOK: u64 = 256 << 10;
 /// Most probe groups of a run.
 const MOST_GROUPS: usize = 256;
 
@@ -94,6 +96,11 @@ impl Default for GpuValidator {
 }
 
 impl RunValidator for GpuValidator {
+    fn preparation(&self, spec: &RunSpec) -> u64 {
+        let groups: u64 = spec.groups.iter().map(probes::preparation).sum();
+        LOOK + network::preparation(&spec.config_json) + groups
+    }
+
     fn validate(&self, spec: &RunSpec) -> Result<ValidatedRun, Fault> {
         let (plan, model_type) = Validator::plan(spec, &self.probes)?;
         let validated = |plan: PreparedRun| plan.validated(model_type, self.threads, self.room);

@@ -288,3 +288,40 @@ impl<T: Real> Pass<T> for MlpPass<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_workspace_takes_what_it_says() {
+        for sizes in [vec![5, 3], vec![5, 9, 3], vec![5, 2, 8, 3], vec![2, 7, 4, 11, 3]] {
+            let network = build(&format!(r#"{{"model_type":"mlp","sizes":{sizes:?}}}"#)).unwrap();
+            let layers = sizes.windows(2).map(|pair| Dense { at: 0, outputs: pair[1], inputs: pair[0] });
+            let mut pass = MlpPass::<f32> {
+                layers: Arc::new(layers.collect()),
+                activation: Activation::Relu,
+                threads: 1,
+                spaces: Vec::new(),
+                logits: Vec::new(),
+            };
+            let w = vec![0.1; network.layout().total()];
+            let batch = cut_features(&vec![1.0; 4 * sizes[0]], sizes[0], &[0, 1, 2, 0]).remove(0);
+            let room = |pass: &MlpPass<f32>| {
+                let MlpWorkspace { rows, slopes, d, d_next } = &pass.spaces[0];
+                let buffers = rows.iter().chain(slopes).chain([d, d_next]);
+                let vectors = (rows.len() + slopes.len()) * size_of::<Vec<f32>>();
+                (buffers.map(|buffer| buffer.capacity() * 4).sum::<usize>() + vectors) as f64
+            };
+            pass.forward(&w, &[&batch], false);
+            assert_eq!(room(&pass), network.workspace(Extent::of(&batch), false, 4), "{sizes:?}");
+            let mut gradient = vec![0.0; w.len()];
+            for _ in 0..2 {
+                pass.forward(&w, &[&batch], true);
+                pass.backward(&w, &[&batch], &[0.1; 12], &mut gradient);
+            }
+            assert_eq!(room(&pass), network.workspace(Extent::of(&batch), true, 4), "{sizes:?}");
+        }
+    }
+}

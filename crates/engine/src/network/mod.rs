@@ -160,6 +160,23 @@ pub fn build(config_json: &str) -> Result<(Arc<dyn Network>, String), Fault> {
     Ok(((family.build)(config_json)?, model_type))
 }
 
+#[derive(Deserialize, Default)]
+struct Depth {
+    #[serde(default)]
+    sizes: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    num_hidden_layers: usize,
+}
+
+/// Bytes that building the network takes, roughly and rather more: names and places of its tensors.
+pub fn preparation(config_json: &str) -> u64 {
+    const TENSOR: usize = 1 << 10;
+    const MOST: usize = 1 << 16;
+    let Depth { sizes, num_hidden_layers } = serde_json::from_str(config_json).unwrap_or_default();
+    let tensors = 2 * sizes.len() + num_hidden_layers.saturating_mul(16) + 16;
+    (tensors.min(MOST) * TENSOR) as u64
+}
+
 /// What any configuration may be.
 const ANY: &str = "the config.json of a Hugging Face model, or of an mlp such as \
                    {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";

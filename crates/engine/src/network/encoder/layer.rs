@@ -239,3 +239,22 @@ fn spread_rows<T: Real>(rows: &[T], tokens: &Tokens, all: &mut [T]) {
         all[sequence.start * h..][..h].copy_from_slice(row);
     }
 }
+
+#[cfg(test)]
+impl<T> Layer<T> {
+    /// Elements that there is room for.
+    pub fn room(&self) -> usize {
+        let Self { qkv, tables, first, context, normed1, rstd1, x1, inner, slopes, normed2, rstd2 } = self;
+        let all = [qkv, tables, first, context, normed1, rstd1, x1, inner, slopes, normed2, rstd2];
+        all.map(Vec::capacity).iter().sum()
+    }
+}
+
+#[cfg(test)]
+impl<T> LayerScratch<T> {
+    /// Elements that there is room for.
+    pub fn room(&self) -> usize {
+        let Self { d_context, d_qkv, d_inner, table, wide, norms } = self;
+        [d_context, d_qkv, d_inner, table, wide, norms].map(Vec::capacity).iter().sum()
+    }
+}

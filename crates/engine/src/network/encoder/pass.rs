@@ -318,3 +318,64 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::network::batch::TokenTable;
+    use crate::network::{Network, build};
+
+    fn room(space: &EncoderWorkspace<f32>) -> f64 {
+        let EncoderWorkspace { embedded, streams, layers, pooled, logits, d_logits, d_pooled, d, .. } = space;
+        let single = [&embedded.0, &embedded.1, pooled, logits, d_logits, d_pooled, d];
+        let elements = single.into_iter().chain(streams).map(Vec::capacity).sum::<usize>();
+        let elements = elements + layers.iter().map(Layer::room).sum::<usize>() + space.scratch.room();
+        let vectors = layers.len() * (size_of::<Layer<f32>>() + size_of::<Vec<f32>>());
+        (4 * elements + vectors) as f64
+    }
+
+    #[test]
+    fn a_workspace_takes_what_it_says() {
+        for layers in 1..4 {
+            let network: Arc<dyn Network> = build(&format!(
+                r#"{{"model_type":"bert","vocab_size":9,"hidden_size":4,"num_hidden_layers":{layers},
+                "num_attention_heads":2,"intermediate_size":8,"max_position_embeddings":5}}"#
+            ))
+            .unwrap()
+            .0;
+            let shape = Shape {
+                family: crate::network::encoder::shape::EncoderFamily::Bert,
+                vocabulary: 9,
+                hidden: 4,
+                layers,
+                heads: 2,
+                inner: 8,
+                positions: 5,
+                types: 2,
+                classes: 2,
+                padding: 0,
+                activation: crate::network::ops::Activation::Gelu,
+                epsilon: 1e-12,
+            };
+            let places = shape.places(network.layout());
+            let (shape, places) = (Arc::new(shape), Arc::new(places));
+            let mask = vec![1, 1, 1, 1, 1, 0];
+            let table =
+                TokenTable { width: 3, ids: vec![5; 6], mask, types: vec![0; 6], positions: vec![0, 1, 2, 0, 1, 2] };
+            let batch = table.cut(&[0, 1], 100).remove(0);
+            let w = vec![0.1; network.layout().total()];
+            let mut gradient = vec![0.0; w.len()];
+            let extent = Extent::of(&batch);
+            let mut look = EncoderPass::<f32>::new(shape.clone(), places.clone(), 1);
+            look.forward(&w, &[&batch], false);
+            assert_eq!(room(&look.spaces[0]), network.workspace(extent, false, 4), "{layers} layers");
+            let mut pass = EncoderPass::<f32>::new(shape, places, 1);
+            for _ in 0..3 {
+                pass.forward(&w, &[&batch], true);
+                pass.backward(&w, &[&batch], &[0.1; 4], &mut gradient);
+            }
+            assert_eq!(room(&pass.spaces[0]), network.workspace(extent, true, 4), "{layers} layers");
+        }
+    }
+}
