@@ -63,8 +63,10 @@ pub struct Ledger<'a> {
     groups: f64,
     /// Of each batch: of every group, and of all groups together.
     lists: Vec<Vec<Extent>>,
-    /// Bytes that products lay by on one thread.
-    scratch: f64,
+    /// Bytes that products lay by, for each batch that goes side by side and for each thread.
+    scratch: [f64; 2],
+    /// Batches of the longest list.
+    longest: usize,
     /// Bytes of the inputs of the largest example.
     example: f64,
     /// Bytes of names and numbers by tensor.
@@ -100,12 +102,16 @@ impl<'a> Ledger<'a> {
     /// Of a run with these batches of its groups, on a number of threads.
     pub fn new(network: &'a dyn Network, groups: &[&[Batch]], size: usize, threads: usize) -> Self {
         let all = || groups.iter().copied().flatten();
-        let products = |batch: &Batch| network.products(batch).into_iter().map(|Product { m, n, k, .. }| [m, n, k]);
-        let scratch = all().flat_map(products).map(|product| gemm::scratch(product, size)).fold(0.0, f64::max);
+        let products =
+            |batch: &Batch| network.products(batch).into_iter().map(|Product { m, n, k, .. }| [m, n, k]);
+        let scratch = all().flat_map(products).map(|product| gemm::scratch(product, size));
+        let scratch = scratch.fold([0.0f64; 2], |[a, b], [through, pieces]| [a.max(through), b.max(pieces)]);
+        let lists = lists(groups);
         let example = |batch: &Batch| batch.bytes() as f64 / batch.labels.len().max(1) as f64;
         let slots = network.layout().slots();
         let fixed = size_of::<Slot>() + size_of::<TensorStatistics>() + 8 * size_of::<f64>();
-        let shapes = || slots.iter().filter_map(|slot| Some(Shape { rows: slot.rows, columns: slot.columns()? }));
+        let shapes =
+            || slots.iter().filter_map(|slot| Some(Shape { rows: slot.rows, columns: slot.columns()? }));
         let mut decompositions: Vec<f64> = shapes().map(spectrum::bytes).collect();
         decompositions.sort_by(|a, b| b.total_cmp(a));
         Self {
@@ -114,7 +120,8 @@ impl<'a> Ledger<'a> {
             threads: threads.max(1),
             examples: all().map(|batch| batch.labels.len() as f64).sum(),
             groups: groups.len() as f64,
-            lists: lists(groups),
+            longest: lists.iter().map(Vec::len).max().unwrap_or(0),
+            lists,
             scratch,
             example: all().map(example).fold(0.0, f64::max),
             tensors: slots.iter().map(|slot| (fixed + 2 * slot.name.len()) as f64).sum(),
@@ -193,7 +200,8 @@ impl<'a> Ledger<'a> {
         bytes[PARAMETERS] = self.vector() + self.tensors;
         let vectors: u32 = held.workers.iter().map(|worker| u32::from(worker.placed) + worker.left).sum();
         bytes[POINTS] = (f64::from(vectors) + if held.slope { 1.0 } else { 0.0 }) * self.vector();
-        bytes[ACTIVATIONS] = held.workers.iter().map(|worker| worker.spaces.bytes(self.network, self.size)).sum();
+        bytes[ACTIVATIONS] =
+            held.workers.iter().map(|worker| worker.spaces.bytes(self.network, self.size)).sum();
         // Those of the groups, and once more those of all groups together.
         let times = if self.groups > 1.0 { 2.0 } else { 1.0 };
         bytes[SCORES] = if held.scored { times * self.scores() } else { 0.0 };
@@ -234,9 +242,9 @@ impl<'a> Ledger<'a> {
             bytes[ACTIVATIONS] += self.network.workspace(one, false, self.size) + 8.0 * self.classes();
             moments.push(bytes);
         }
-        let mut most = moments.into_iter().fold([0.0; NAMES.len()], |most, next| {
-            if sum(&next) > sum(&most) { next } else { most }
-        });
+        let mut most = moments
+            .into_iter()
+            .fold([0.0; NAMES.len()], |most, next| if sum(&next) > sum(&most) { next } else { most });
         most[LISTS] += own.lists + if demand.filters > 0 { 48.0 * self.rows } else { 0.0 };
         most
     }
@@ -244,9 +252,12 @@ impl<'a> Ledger<'a> {
     /// What is held while networks compute on some workers.
     fn busy(&self, held: &Held, workers: f64) -> Bytes {
         let mut bytes = self.standing(held);
-        let pieces = self.network.layout().total() as f64 / PIECE + self.network.layout().slots().len() as f64;
+        let pieces =
+            self.network.layout().total() as f64 / PIECE + self.network.layout().slots().len() as f64;
         bytes[LISTS] += workers * pieces * PIECE_BYTES;
-        bytes[ACTIVATIONS] += self.scratch * self.threads as f64;
+        let [through, pieces] = self.scratch;
+        let threads = self.threads as f64;
+        bytes[ACTIVATIONS] += (through * threads.min(workers * self.longest as f64)).max(pieces * threads);
         bytes[SCORES] += workers * self.classes() * 8.0;
         bytes
     }
@@ -275,8 +286,8 @@ impl<'a> Ledger<'a> {
         let lead = &mut held.workers[lead];
         self.lists.iter().for_each(|list| lead.spaces.backward(list));
         // Its room becomes that of the gradient that is kept.
-        if fresh && lead.left == 2 {
-            lead.left = 1;
+        if fresh && lead.left > 0 {
+            lead.left -= 1;
         }
     }
 
@@ -284,6 +295,9 @@ impl<'a> Ledger<'a> {
         let lead = held.workers.len() - 1;
         let side = if walks.points > 1 { held.side.min(walks.points as usize) } else { 0 };
         let alone = walks.alone || walks.points <= 1;
+        // A single place on a plane leaves no room of a direction behind that another one would take.
+        let single = walks.directions && walks.points as usize <= held.side && held.side > 1;
+        let walks = if single { Walks { vectors: 1, left: 1, ..walks } } else { walks };
         let used = |i: usize| i < side || (alone && i == lead);
         let mut kept = 0.0;
         let mut moving: f64 = 0.0;
@@ -294,11 +308,17 @@ impl<'a> Ledger<'a> {
                     false => worker.spaces.forward(list),
                 }
             }
+            // What is there for a moment only comes before a first place is made.
+            let brief = if worker.placed || self.groups > 1.0 { walks.brief } else { 0 };
             worker.placed = true;
             let most = walks.vectors.max(worker.left);
             worker.left = walks.left.max(if walks.vectors > 2 { 0 } else { worker.left });
-            kept += f64::from(most - worker.left + walks.brief);
+            kept += f64::from(most - worker.left + brief);
             moving += 1.0;
+        }
+        if walks.directions && held.side > 1 {
+            held.workers[lead].left = 1;
+            kept = kept.max(1.0);
         }
         // Those that go side by side and the one with the whole machine never move at once.
         if side > 0 && alone && lead >= side {

@@ -101,6 +101,7 @@ impl<B: Backend> GroupLandscape<'_, B> {
             Ok::<_, Fault>(Some(whole))
         };
         let one = |worker: &mut PointBuffers<B>, part: &ExampleShare, whole: &Option<B::Vector>| {
+            worker.rest();
             let part: Vec<Batch> = cut(&batches, part);
             let part: Vec<&Batch> = part.iter().collect();
             worker.find_gradient(
@@ -186,6 +187,7 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
         let context = GroupContext { prepared, of: Some(&groups), batches: &batches, base: None, stop };
         let alone = self.worker_pool.workers.len() == 1;
         let worker = self.worker_pool.lead();
+        worker.rest();
         let losses = worker.find_gradient(context, At::Start)?;
         let Some(gradient) = worker.gradient.take() else { return Err(Fault::internal("no gradient")) };
         let backend = &worker.backend;

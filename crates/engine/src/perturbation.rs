@@ -38,6 +38,11 @@ impl<B: Backend> PointBuffers<B> {
         Self { backend, gradient: None, direction: None }
     }
 
+    /// No point moves: the room of its direction is the next gradient's.
+    pub fn rest(&mut self) {
+        self.gradient = self.gradient.take().or(self.direction.take());
+    }
+
     /// Computes the gradient of the mean loss into [`PointBuffers::gradient`].
     ///
     /// # Errors

@@ -124,7 +124,8 @@ impl PreparedRun {
     fn footprint(&self, threads: usize, room: u64) -> RunFootprint {
         let batches: Vec<_> = self.groups.iter().map(|group| &*group.batches).collect();
         let ledger = Ledger::new(&*self.network, &batches, element_bytes(self.precision), threads);
-        let kept = vec![MemoryPart { name: "the model's layout", bytes: self.network.layout().bytes() + PLAN }];
+        let kept =
+            vec![MemoryPart { name: "the model's layout", bytes: self.network.layout().bytes() + PLAN }];
         let mut shared: Vec<SharedPart> = Vec::new();
         for probe in self.groups.iter().map(|group| &group.probe) {
             if shared.iter().all(|known| known.key != probe.key) {

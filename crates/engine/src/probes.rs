@@ -32,7 +32,8 @@ impl PreparedProbe {
     /// Bytes that it holds.
     pub fn bytes(&self) -> u64 {
         let batches = self.batches.iter().map(Batch::bytes).sum::<usize>();
-        let lists = self.batches.capacity() * size_of::<Batch>() + self.contents.capacity() * size_of::<Content>();
+        let lists =
+            self.batches.capacity() * size_of::<Batch>() + self.contents.capacity() * size_of::<Content>();
         (batches + lists + self.key.len()) as u64
     }
 }
@@ -68,18 +69,25 @@ impl PreparedProbes {
     /// Those of [`Network::batches`].
     pub fn get(&self, network: &dyn Network, group: &ProbeGroup) -> Result<Arc<PreparedProbe>, Fault> {
         let key = key(network, group);
+        let made = self.known_or_made(key, network, group);
+        self.forget();
+        made
+    }
+
+    fn known_or_made(
+        &self,
+        key: String,
+        network: &dyn Network,
+        group: &ProbeGroup,
+    ) -> Result<Arc<PreparedProbe>, Fault> {
         let known = lock(&self.0).entry(key.clone()).or_default().clone();
         let mut known = lock(&known);
         if let Some(probe) = known.upgrade() {
             return Ok(probe);
         }
-        let made = network.batches(group).map(|batches| Arc::new(PreparedProbe::new(key, batches)));
-        if let Ok(probe) = &made {
-            *known = Arc::downgrade(probe);
-        }
-        drop(known);
-        self.forget();
-        made
+        let probe = Arc::new(PreparedProbe::new(key, network.batches(group)?));
+        *known = Arc::downgrade(&probe);
+        Ok(probe)
     }
 
     /// Forgets those that nobody has any more, and is not waiting for either.
@@ -96,7 +104,8 @@ fn key(network: &dyn Network, group: &ProbeGroup) -> String {
         digest.update(bytes);
     };
     add(network.reads().as_bytes());
-    for tensor in group.tensors.iter().filter(|tensor| network.columns().contains(&tensor.spec.name.as_str())) {
+    for tensor in group.tensors.iter().filter(|tensor| network.columns().contains(&tensor.spec.name.as_str()))
+    {
         add(tensor.spec.name.as_bytes());
         add(format!("{} {:?}", tensor.spec.dtype.name(), tensor.spec.shape).as_bytes());
         add(&tensor.data);
@@ -132,7 +141,10 @@ mod tests {
         let first = probes.get(&*mlp("2,3"), &group("a", 1)).unwrap();
         let again = probes.get(&*mlp("2,5,3"), &group("b", 1)).unwrap();
         assert!(Arc::ptr_eq(&first, &again), "neither the name nor what is behind the first layer matters");
-        let others = [probes.get(&*mlp("2,4"), &group("a", 1)).unwrap(), probes.get(&*mlp("2,3"), &group("a", 2)).unwrap()];
+        let others = [
+            probes.get(&*mlp("2,4"), &group("a", 1)).unwrap(),
+            probes.get(&*mlp("2,3"), &group("a", 2)).unwrap(),
+        ];
         assert!(others.iter().all(|other| other.key != first.key), "other classes, another label");
         drop((first, again));
         probes.get(&*mlp("2,3"), &group("a", 0)).unwrap();

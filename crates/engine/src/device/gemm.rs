@@ -115,11 +115,11 @@ pub fn multiply<T: Real>(
 }
 
 /// Terms of a product that are packed at once, most, and bytes of a column of packed rows, most: what `gemm` 0.19 takes
-/// with the widest vectors that it knows, 48 f32. It packs for itself in memory of its own for each call.
+/// with the widest vectors that it knows, in tiles of 64 f32. It packs for itself in memory of its own for each call.
 const TERMS: usize = 512;
-const PACKED: usize = 16 * 48 * size_of::<f32>();
+const PACKED: usize = 16 * TILE * size_of::<f32>();
 /// Rows of the widest tile.
-const TILE: usize = 48;
+const TILE: usize = 64;
 /// Rows of a weight's gradient in one product.
 const ROWS: usize = 256;
 
@@ -128,9 +128,9 @@ pub fn packed(terms: usize, rows: usize, size: usize) -> f64 {
     (terms.min(TERMS) * size) as f64 * (rows + TILE) as f64
 }
 
-/// Bytes that products lay by while they are made, at most, each on one thread: of `[m, k] x [k, n]`, and of those of its
-/// derivatives.
-pub fn scratch([m, n, k]: [usize; 3], size: usize) -> f64 {
+/// Bytes that products lay by while they are made, at most: of `[m, k] x [k, n]` and of the one that goes back through it,
+/// and on each thread, of pieces of the gradient of `[k, n]`.
+pub fn scratch([m, n, k]: [usize; 3], size: usize) -> [f64; 2] {
     // The longer operand is packed whole where that is short, the other one where it is very long.
     let either = |long: usize, short: usize, terms: usize| match long * size {
         bytes if bytes <= PACKED => packed(terms, long, size),
@@ -140,7 +140,7 @@ pub fn scratch([m, n, k]: [usize; 3], size: usize) -> f64 {
     let even = k.is_multiple_of(16);
     let gradient = packed(m, n.min(ROWS), size) + if even { 0.0 } else { either(k, 0, m) };
     let back = if even && k * size <= 8 * PACKED { 0.0 } else { either(k, m, n) };
-    either(n, m, k).max(back).max(gradient)
+    [either(n, m, k).max(back), gradient]
 }
 
 /// Has this thread take the memory that all its products share, before anybody counts.

@@ -6,7 +6,8 @@
 
 use super::shared::climb::{self, SCOPES};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks,
 };
 use crate::device::metric::ParameterMetric;
 use crate::scope::MeasureScope;

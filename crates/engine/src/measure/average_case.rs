@@ -9,7 +9,8 @@ use super::shared::climb::{SCOPE, base_loss, over, some_size};
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::worst_case::{ADAPTIVE, metric};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;

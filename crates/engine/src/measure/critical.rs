@@ -13,7 +13,8 @@
 
 use super::shared::climb::{base_loss, no_gradient};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::landscape::{Along, Point};
 use crate::scope::MeasureScope;

@@ -11,7 +11,8 @@
 use super::cost::Common;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, Parts, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, Parts, RunSize, part,
 };
 use crate::landscape::ExampleShare;
 use crate::outputs::Outputs;

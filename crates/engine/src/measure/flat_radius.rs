@@ -15,7 +15,8 @@
 use super::shared::ascent::{self, Ascent};
 use super::shared::climb::over;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, part,
 };
 use crate::scope::MeasureScope;
 use clino_domain::{Estimate, Interval, Needs};

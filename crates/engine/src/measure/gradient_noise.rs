@@ -10,7 +10,8 @@
 
 use super::shared::ratio::Ratio;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, Parts, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, Parts, RunSize, part,
 };
 use crate::landscape::ExampleShare;
 use crate::scope::MeasureScope;

@@ -9,7 +9,8 @@ use super::shared::climb::not_for_want_of_a_gradient;
 use super::shared::curvature::{self, DifferenceAlong, PRODUCT};
 use super::shared::lanczos::{Lanczos, Tridiagonal};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::noise::Purpose;
 use crate::scope::MeasureScope;

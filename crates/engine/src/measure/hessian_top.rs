@@ -15,7 +15,8 @@ use super::shared::climb::not_for_want_of_a_gradient;
 use super::shared::curvature::{self, DifferenceAlong, MAX_MIB, PRODUCT};
 use super::shared::ends::{self, Basis, End, FoundEnds, IterationLimits};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::landscape::Position;
 use crate::scope::MeasureScope;

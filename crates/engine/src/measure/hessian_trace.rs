@@ -17,7 +17,8 @@ use super::shared::curvature::{self, DifferenceAlong, MAX_MIB, PRODUCT};
 use super::shared::draws::{self, MAX_SECONDS, Made, STDERR};
 use super::shared::lanczos::Lanczos;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::noise::Purpose;
 use crate::landscape::{Point, VectorId};

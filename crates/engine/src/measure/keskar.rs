@@ -9,7 +9,8 @@
 use super::shared::climb::{Climb, Pace, Within, base_loss};
 use super::worst_case::ITERS;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks,
 };
 use crate::device::metric::ParameterMetric;
 use crate::scope::MeasureScope;

@@ -10,7 +10,8 @@ use super::cost::Common;
 use super::shared::climb::{base_loss, some_size};
 use super::shared::score::{self, StepMetric};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::scope::MeasureScope;
 use clino_domain::{Ended, Needs, Surface, Violation, Work};
@@ -145,7 +146,8 @@ impl Measure for LandscapeMeasure {
         let points = f64::from(p.count("points")).powi(p.count("dims") as i32);
         // Places, losses by place and in their order, the surface.
         let lists = points * (4.0 + 16.0 + 8.0 + 8.0 + 16.0);
-        let walks = Walks { points: points as u32, ..Walks::PLANE };
+        let places = points * f64::from(p.count("draws")) - f64::from(p.count("points") % 2);
+        let walks = Walks { points: places as u32, ..Walks::PLANE };
         MeasureMemory { lists, ..walks.into() }
     }
 

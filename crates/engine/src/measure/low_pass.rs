@@ -7,7 +7,8 @@ use super::average_case::{Throw, antithetic};
 use super::shared::climb::base_loss;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;

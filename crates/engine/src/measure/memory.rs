@@ -2,9 +2,9 @@
 //!
 //! Owns: how that is said. May not touch: sums (see `crate::footprint`), what a measure computes.
 
+use super::MeasureParameters;
 use super::cost::{Common, Cost};
 use super::shared::draws;
-use super::MeasureParameters;
 
 /// How points move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,15 +17,18 @@ pub struct Walks {
     pub gradients: bool,
     /// Vectors that each holds at once, beside its perturbed copy: gradient and direction, and what it keeps.
     pub vectors: u32,
-    /// How many of these nobody needs so many of: those beyond are told as the measure's own.
+    /// How many of these stay with the worker: those of a gradient and a direction.
     pub left: u32,
     /// Vectors besides, for a moment.
     pub brief: u32,
+    /// Whether the one with the whole machine makes two directions first, and looks nowhere.
+    pub directions: bool,
 }
 
 impl Walks {
     /// To places made of noise, to look there.
-    pub const LOOK: Self = Self { points: 1, alone: true, gradients: false, vectors: 0, left: 0, brief: 0 };
+    pub const LOOK: Self =
+        Self { points: 1, alone: true, gradients: false, vectors: 0, left: 0, brief: 0, directions: false };
     /// The same, for the gradient there.
     pub const SLOPE: Self = Self { gradients: true, vectors: 1, left: 1, ..Self::LOOK };
     /// One step along a gradient, which becomes the direction.
@@ -33,7 +36,7 @@ impl Walks {
     /// Several: a gradient beside the direction.
     pub const STEPS: Self = Self { vectors: 2, left: 2, ..Self::SLOPE };
     /// To places on a plane.
-    pub const PLANE: Self = Self { gradients: false, ..Self::STEPS };
+    pub const PLANE: Self = Self { alone: false, gradients: false, directions: true, ..Self::STEPS };
 
     /// The same with a number of vectors kept at once, of which the room of a gradient stays.
     pub const fn keeping(vectors: u32) -> Self {

@@ -9,7 +9,8 @@
 use super::shared::initialization::lacking;
 use super::spectrum::{spectra, with_spectra};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, part,
 };
 use crate::landscape::Matrices;
 use crate::outputs::tenth_percentile;

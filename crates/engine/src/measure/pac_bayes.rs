@@ -10,7 +10,8 @@
 use super::shared::climb::base_loss;
 use super::shared::initialization::lacking;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;

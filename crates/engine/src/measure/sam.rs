@@ -5,7 +5,8 @@
 
 use super::shared::climb::{self, SCOPE};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks,
 };
 use crate::device::metric::ParameterMetric;
 use crate::scope::MeasureScope;

@@ -11,7 +11,8 @@ use super::shared::climb::SCOPE;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::shared::reach;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, part,
 };
 use crate::scope::MeasureScope;
 use clino_domain::Needs;

@@ -8,7 +8,8 @@ use super::shared::ascent::{Ascent, RadiusOf, Region, StepUnit};
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::sharpness::{MOST_ALPHA, findings};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize,
 };
 use crate::scope::MeasureScope;
 use clino_domain::Needs;

@@ -7,7 +7,8 @@ use super::shared::ascent::{self, Ascent};
 use super::shared::reach;
 use super::sharpness::MOST_ALPHA;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize,
 };
 use crate::scope::MeasureScope;
 use clino_domain::{Ended, Estimate, Needs, Rung, Work};

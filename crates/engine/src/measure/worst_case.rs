@@ -5,7 +5,8 @@
 
 use super::shared::climb::{Climb, Pace, Within};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter, MeasureParameters, ParameterKind, RunSize, Walks, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::scope::MeasureScope;

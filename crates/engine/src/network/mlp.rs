@@ -205,7 +205,9 @@ impl<T: Real> MlpWorkspace<T> {
         // begins in the other.
         let turns: Vec<f64> =
             std::iter::once(last).chain(layers[1..].iter().rev().map(|layer| layer.inputs as f64)).collect();
-        let greatest = |first: usize, step: usize| turns[first.min(turns.len())..].iter().step_by(step).fold(0.0, |most: f64, x| most.max(*x));
+        let greatest = |first: usize, step: usize| {
+            turns[first.min(turns.len())..].iter().step_by(step).fold(0.0, |most: f64, x| most.max(*x))
+        };
         let d = match layers.len() {
             1 => last,
             even if even % 2 == 0 => 2.0 * greatest(0, 1),

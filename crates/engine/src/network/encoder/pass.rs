@@ -79,7 +79,8 @@ pub fn workspace(shape: &Shape, extent: Extent, keep: bool, size: usize) -> f64 
     let layers = shape.layers as f64;
     let classes = shape.classes as f64;
     let last = layer::elements(shape, extent, true, keep);
-    let inner = if shape.layers > 1 { layer::elements(shape, extent, false, keep) } else { Default::default() };
+    let inner =
+        if shape.layers > 1 { layer::elements(shape, extent, false, keep) } else { Default::default() };
     let embedded = n * h + n;
     let head = e * h + e * classes;
     let elements = match keep {
@@ -361,8 +362,13 @@ mod tests {
             let places = shape.places(network.layout());
             let (shape, places) = (Arc::new(shape), Arc::new(places));
             let mask = vec![1, 1, 1, 1, 1, 0];
-            let table =
-                TokenTable { width: 3, ids: vec![5; 6], mask, types: vec![0; 6], positions: vec![0, 1, 2, 0, 1, 2] };
+            let table = TokenTable {
+                width: 3,
+                ids: vec![5; 6],
+                mask,
+                types: vec![0; 6],
+                positions: vec![0, 1, 2, 0, 1, 2],
+            };
             let batch = table.cut(&[0, 1], 100).remove(0);
             let w = vec![0.1; network.layout().total()];
             let mut gradient = vec![0.0; w.len()];
