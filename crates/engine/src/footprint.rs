@@ -296,10 +296,11 @@ impl<'a> Ledger<'a> {
         let side = if walks.points > 1 { held.side.min(walks.points as usize) } else { 0 };
         let alone = walks.alone || walks.points <= 1;
         // A single place on a plane leaves no room of a direction behind that another one would take.
-        let single = walks.directions && walks.points as usize <= held.side && held.side > 1;
+        let apart = held.side > 1 && walks.points as usize <= held.side;
+        let single = walks.directions && apart && self.groups == 1.0;
         let walks = if single { Walks { vectors: 1, left: 1, ..walks } } else { walks };
         let used = |i: usize| i < side || (alone && i == lead);
-        let mut kept = 0.0;
+        let mut kept: f64 = 0.0;
         let mut moving: f64 = 0.0;
         for (_, worker) in held.workers.iter_mut().enumerate().filter(|(i, _)| used(*i)) {
             for list in &self.lists {

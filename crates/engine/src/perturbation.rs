@@ -40,7 +40,7 @@ impl<B: Backend> PointBuffers<B> {
 
     /// No point moves: the room of its direction is the next gradient's.
     pub fn rest(&mut self) {
-        self.gradient = self.gradient.take().or(self.direction.take());
+        self.gradient = self.gradient.take().or_else(|| self.direction.take());
     }
 
     /// Computes the gradient of the mean loss into [`PointBuffers::gradient`].

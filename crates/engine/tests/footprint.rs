@@ -225,7 +225,8 @@ fn encoder(chance: &mut Chance, dear: bool) -> RunSpec {
 
 /// Each measure alone on both architectures, then a few of them at a time.
 fn cases() -> Vec<Case> {
-    const DEAR: [&str; 6] = ["fisher_trace", "pac_bayes", "flat_radius", "spectrum", "norm_bounds", "landscape"];
+    const DEAR: [&str; 6] =
+        ["fisher_trace", "pac_bayes", "flat_radius", "spectrum", "norm_bounds", "landscape"];
     let mut chance = Chance(17);
     let all = measures();
     let mut cases = Vec::new();
