@@ -22,7 +22,7 @@ use clino_domain::budget::Budget;
 use clino_domain::counters::Counters;
 use clino_domain::metrics::{Metric, Window};
 use clino_domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
-use clino_domain::{Devices, Fault, RunValidator};
+use clino_domain::{Devices, EnginePlace, Fault, RunValidator};
 use clino_engine::{GpuDevices, GpuValidator};
 use reload::{LAST_LINES, Reloader, authenticator};
 use sockets::{SocketFile, bind_tcp, bind_unix};
@@ -105,7 +105,7 @@ impl Daemon {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
         let Self { config, tcp, unix, history, certificates, authenticator, counters, http, window } = self;
         let readiness = Arc::new(Readiness::default());
-        let (watch, mut sound) = DeviceWatch::new(&config.place.devices, &counters, &readiness);
+        let (watch, mut sound) = DeviceWatch::new(&config.place, &counters, &readiness);
         let services =
             services(&config, history, authenticator.clone(), counters.clone(), watch.validator.clone())?;
         let _reloader = Reloader::start(authenticator.clone(), &config.access).map_err(internal)?;
@@ -182,16 +182,16 @@ impl Drop for DeviceWatch {
 
 impl DeviceWatch {
     fn new(
-        devices: &Devices,
+        place: &EnginePlace,
         counters: &Arc<Counters>,
         readiness: &Arc<Readiness>,
     ) -> (Self, watch::Receiver<bool>) {
         let (sound, hears) = watch::channel(true);
-        let strict = matches!(devices, Devices::Cuda(_));
-        let validator = GpuValidator { strict, ..GpuValidator::default() };
+        let strict = matches!(place.devices, Devices::Cuda(_));
+        let validator = GpuValidator { strict, threads: place.threads, ..GpuValidator::default() };
         let counters = counters.clone();
         let readiness = readiness.clone();
-        (Self { validator, sound, counters, readiness, name: devices.to_string() }, hears)
+        (Self { validator, sound, counters, readiness, name: place.devices.to_string() }, hears)
     }
 }
 

@@ -3,7 +3,10 @@
 //! Owns: where each tensor lies among the bytes. May not touch: when it is read.
 
 use super::Assembled;
-use clino_domain::{Dtype, Fault, ParameterSource, ReceivedSnapshot, Snapshot, SnapshotHeader, Statistics};
+use clino_domain::{
+    Dtype, Fault, Manifest, ParameterSource, ReceivedSnapshot, Snapshot, SnapshotHeader, Statistics,
+    TensorSpec,
+};
 use std::sync::Arc;
 
 /// A received snapshot with the claim on its bytes.
@@ -50,11 +53,20 @@ impl ReceivedSnapshot for SpooledSnapshot {
         self.assembled.statistics.clone()
     }
 
+    /// What no parameter is read from keeps its name and comes without elements: it takes no memory.
     fn load(&self) -> Result<Snapshot, Fault> {
-        let tensors = self.assembled.manifest.tensors().iter().zip(&self.offsets);
-        let data = tensors
-            .map(|(spec, offset)| self.assembled.bytes.slice(*offset, spec.byte_length().unwrap_or(0)))
-            .collect::<Result<_, _>>()?;
-        Snapshot::new(self.header, self.assembled.manifest.clone(), data)
+        let manifest = &self.assembled.manifest;
+        let mut read = vec![false; manifest.tensors().len()];
+        self.places.iter().for_each(|place| read[*place] = true);
+        let specs = manifest.tensors().iter().zip(&read).map(|(spec, read)| match read {
+            true => spec.clone(),
+            false => TensorSpec { shape: vec![0], ..spec.clone() },
+        });
+        let specs: Vec<TensorSpec> = specs.collect();
+        let bytes = |(spec, offset): (&TensorSpec, &u64)| {
+            self.assembled.bytes.slice(*offset, spec.byte_length().unwrap_or(0))
+        };
+        let data = specs.iter().zip(&self.offsets).map(bytes).collect::<Result<_, _>>()?;
+        Snapshot::new(self.header, Manifest::new(specs, manifest.aliases().to_vec())?, data)
     }
 }

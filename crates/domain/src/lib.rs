@@ -43,7 +43,7 @@ pub use device::{Devices, EnginePlace};
 pub use event::{Event, Sequenced};
 pub use fault::{Fault, FaultKind, Violation};
 pub use fleet::{ComparedRun, Comparison, Moment, RunFilter, RunNews, RunPage};
-pub use footprint::{MemoryPart, RunFootprint};
+pub use footprint::{LeftOut, MemoryPart, RunFootprint, SharedPart};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use model_check::{ModelCheck, ModelChecked};

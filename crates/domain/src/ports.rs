@@ -19,6 +19,12 @@ pub trait RunValidator: Send + Sync {
     /// [`super::FaultKind::Invalid`] with a violation for every wrong field.
     fn validate(&self, spec: &RunSpec) -> Result<ValidatedRun, Fault>;
 
+    /// Bytes that [`RunValidator::validate`] takes at most, with what it leaves of them, as far as the sizes alone of the
+    /// specification tell: to be claimed before it looks.
+    fn preparation(&self, _spec: &RunSpec) -> u64 {
+        0
+    }
+
     /// Descriptions of all measures.
     fn catalogue(&self) -> Vec<MeasureInfo>;
 }

@@ -4,6 +4,7 @@
 
 use crate::backend::host::Host;
 use crate::device::check::{Check, Speed};
+use crate::device::gemm;
 use crate::model::WorkerPool;
 use crate::placement::{Accelerated, Gpus, MISSING, Placement, PlacementRefused};
 use crate::plan::PreparedRun;
@@ -43,6 +44,8 @@ impl Engine {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).thread_name(name);
         let pool = pool.stack_size(STACK_BYTES).build();
         let pool = pool.map_err(|error| Fault::internal(format!("no threads: {error}")))?;
+        // What a thread keeps for good is taken now, so that no run takes it.
+        pool.broadcast(|_| gemm::warm());
         Ok(Self { pool, gpus: Arc::default() })
     }
 

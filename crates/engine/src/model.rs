@@ -11,7 +11,7 @@ use crate::network::batch::Batch;
 use crate::network::examples;
 use crate::network::{Network, PassInput, Passes};
 use crate::outputs::Outputs;
-use crate::perturbation::{Perturbation, PointBuffers};
+use crate::perturbation::{Perturbation, PointBuffers, side_by_side};
 use crate::plan::PreparedGroup;
 use crate::spectrum::Spectrum;
 use crate::weights::PreparedSnapshot;
@@ -20,10 +20,6 @@ use clino_domain::{Checkpoint, Fault};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Bytes that workers beside the first may take: draws of small models go side by side, each on one thread; in a draw
-/// of a large one the batches do, which takes a third of the memory.
-const SIDE_BY_SIDE_BYTES: usize = 64 << 20;
 
 /// Workers of one network, kept between measures.
 pub struct WorkerPool<B: Backend> {
@@ -34,10 +30,9 @@ pub struct WorkerPool<B: Backend> {
 }
 
 impl<T: Passes> WorkerPool<Host<T>> {
-    /// As many workers as threads, within [`SIDE_BY_SIDE_BYTES`]; they share the threads.
+    /// As many workers as threads, within what [`side_by_side`] grants; they share the threads.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
-        let bytes = 3 * network.layout().total() * size_of::<T>();
-        let side_by_side = (1 + SIDE_BY_SIDE_BYTES / bytes.max(1)).clamp(1, threads.max(1));
+        let side_by_side = side_by_side(network.layout().total() * size_of::<T>(), threads);
         let inner = threads / side_by_side;
         let worker = |threads| PointBuffers::new(Host::new(T::pass(&*network, threads)));
         let workers = (0..side_by_side).map(|_| worker(inner)).collect();
@@ -106,6 +101,7 @@ impl<B: Backend> GroupLandscape<'_, B> {
             Ok::<_, Fault>(Some(whole))
         };
         let one = |worker: &mut PointBuffers<B>, part: &ExampleShare, whole: &Option<B::Vector>| {
+            worker.rest();
             let part: Vec<Batch> = cut(&batches, part);
             let part: Vec<&Batch> = part.iter().collect();
             worker.find_gradient(
@@ -146,9 +142,10 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
         };
         let workers = self.worker_pool.workers.par_iter_mut().zip(batches.par_chunks(share));
         let logits: Vec<Vec<f64>> = workers.map(run).collect::<Result<_, Fault>>()?;
-        let labels: Vec<usize> = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
+        let mut labels = Vec::with_capacity(batches.iter().map(|batch| batch.labels.len()).sum());
+        batches.iter().for_each(|batch| labels.extend_from_slice(&batch.labels));
         prepared.counter.forward(labels.len());
-        Ok(Arc::new(Outputs { logits: logits.concat(), labels, classes: prepared.classes }))
+        Ok(Arc::new(Outputs { logits: joined(logits), labels, classes: prepared.classes }))
     }
 
     fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault> {
@@ -190,6 +187,7 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
         let context = GroupContext { prepared, of: Some(&groups), batches: &batches, base: None, stop };
         let alone = self.worker_pool.workers.len() == 1;
         let worker = self.worker_pool.lead();
+        worker.rest();
         let losses = worker.find_gradient(context, At::Start)?;
         let Some(gradient) = worker.gradient.take() else { return Err(Fault::internal("no gradient")) };
         let backend = &worker.backend;
@@ -255,6 +253,11 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
     fn spectra(&self, of: Matrices) -> Result<Arc<Vec<Spectrum>>, Fault> {
         self.prepared.spectra(of, self.stop)
     }
+}
+
+/// All of them, end to end; a single one stays where it is.
+fn joined(mut parts: Vec<Vec<f64>>) -> Vec<f64> {
+    if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() }
 }
 
 /// The examples of a part, with its label if it has one.

@@ -4,7 +4,7 @@
 //! u's, so that the usual single step needs two buffers as large as the parameters. Its scales are applied on the way to
 //! the perturbed copy.
 //!
-//! Owns: u, the gradient and the vectors that are kept. May not touch: w0 (which it only reads), a device's arithmetic.
+//! Owns: u, the gradient and the vectors that are kept, and how many points go side by side. May not touch: w0 (which it only reads), a device's arithmetic.
 
 use crate::backend::{At, Backend, DirectionSource, GroupContext, Scaled, Times};
 use crate::device::ascent::{AscentJob, Reached, StepUnit};
@@ -13,6 +13,15 @@ use crate::device::noise::Purpose;
 use crate::device::norms::Norms;
 use crate::landscape::{Along, GradientSummary, Point, PointView, VectorId, Vectors};
 use clino_domain::Fault;
+
+/// Bytes that workers beside the first may take: draws of small models go side by side, each on one thread; in a draw
+/// of a large one the batches do, which takes a third of the memory.
+const SIDE_BY_SIDE_BYTES: usize = 64 << 20;
+
+/// How many points over vectors of `bytes` go side by side on a number of threads.
+pub fn side_by_side(bytes: usize, threads: usize) -> usize {
+    (1 + SIDE_BY_SIDE_BYTES / bytes.saturating_mul(3).max(1)).clamp(1, threads.max(1))
+}
 
 /// Buffers of one worker; vectors are allocated when they are first needed and stay.
 pub struct PointBuffers<B: Backend> {
@@ -27,6 +36,11 @@ impl<B: Backend> PointBuffers<B> {
     /// A worker on a device.
     pub fn new(backend: B) -> Self {
         Self { backend, gradient: None, direction: None }
+    }
+
+    /// No point moves: the room of its direction is the next gradient's.
+    pub fn rest(&mut self) {
+        self.gradient = self.gradient.take().or_else(|| self.direction.take());
     }
 
     /// Computes the gradient of the mean loss into [`PointBuffers::gradient`].
@@ -173,6 +187,8 @@ impl<'a, B: Backend> Perturbation<'a, B> {
     /// Makes a vector of what is on a plane.
     fn store(&mut self) -> Result<(), Fault> {
         let prepared = self.context.prepared;
+        // What was stored before is not needed any more, and no next gradient has to wait for its room.
+        self.worker.direction = None;
         let mut u = self.worker.backend.vector(prepared)?;
         for (draw, coefficient) in &self.plane {
             self.context.stop.check()?;
@@ -321,7 +337,8 @@ impl<B: Backend> Point for Perturbation<'_, B> {
 
     fn follow(&mut self, along: Along) -> Result<bool, Fault> {
         let context = self.context;
-        let PointBuffers { backend, direction, .. } = &mut *self.worker;
+        let PointBuffers { backend, direction, gradient } = &mut *self.worker;
+        *direction = direction.take().or_else(|| gradient.take());
         let mut u = room(backend, direction, context)?;
         match (along, context.base) {
             (Along::Gradient, None) => return Ok(false),
@@ -345,6 +362,7 @@ impl<B: Backend> Point for Perturbation<'_, B> {
 
     fn plane_product(&mut self, [a, b]: [u32; 2]) -> Result<f64, Fault> {
         self.on_plane(&[(a, 1.0)]);
+        self.worker.gradient = None;
         self.store()?;
         let first = self.worker.direction.take().expect(DEFECT);
         self.on_plane(&[(b, 1.0)]);
@@ -386,7 +404,10 @@ impl<B: Backend> Point for Perturbation<'_, B> {
         let mut u = match self.direction {
             Offset::Stored => direction.take().expect(DEFECT),
             // Boxes are climbed from w0.
-            _ => backend.vector(prepared)?,
+            _ => {
+                *direction = None;
+                backend.vector(prepared)?
+            }
         };
         backend.climb_box(prepared, &mut u, gradient.as_ref().expect(DEFECT), [step, bound])?;
         prepared.counter.pass();

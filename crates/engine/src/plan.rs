@@ -4,18 +4,24 @@
 //! Owns: the order of measures and what they share. May not touch: snapshots, time.
 
 use crate::device::slot::Slot;
-use crate::measure::{Chosen, Common, Cost, RunSize};
+use crate::footprint::{Ledger, Working};
+use crate::measure::{Chosen, Common, Cost, Demand, RunSize};
+#[cfg(test)]
 use crate::network::batch::Batch;
-use crate::network::examples::{self, Content};
 use crate::network::footprint::Footprint;
 use crate::network::{Network, Product, autograd};
+use crate::probes::PreparedProbe;
 use crate::spectrum::{self, Shape};
 use clino_domain::{
-    Fault, FaultKind, Needs, Planned, Precision, PreparedModel, RunFootprint, ValidatedRun, Work,
+    Fault, FaultKind, LeftOut, MemoryPart, Needs, Planned, Precision, PreparedModel, RunFootprint,
+    SharedPart, ValidatedRun, Work,
 };
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
+
+/// Bytes of a plan, its measures and their texts, about.
+const PLAN: u64 = 32 << 10;
 
 /// What the engine keeps of a run.
 pub struct PreparedRun {
@@ -39,6 +45,10 @@ pub struct PreparedRun {
     pub gpu_only: bool,
     /// What of the specification may differ from what its author expects.
     pub warnings: Vec<String>,
+    /// Why a measure is not made: there is no memory for it.
+    pub left_out: Vec<Option<String>>,
+    /// What each of them takes of memory.
+    demands: Vec<Demand>,
     run_size: RunSize,
     /// Precision in which the run is measured; never auto.
     pub precision: Precision,
@@ -72,8 +82,10 @@ impl PreparedRun {
         let works = costs.iter().map(|(cost, _)| cost.after(&mut done)).collect();
         let mut found = HashSet::from([Common::Outputs, Common::Examples]);
         let joined = costs.iter().map(|(cost, _)| cost.after(&mut found)).collect();
+        let demands = costs.iter().map(|(cost, measure)| measure.demand(cost, &run_size)).collect();
         let leaning = costs.iter().map(|(cost, _)| cost.leans_on_slope()).collect();
         let measures: Vec<Chosen> = costs.into_iter().map(|(_, measure)| measure).collect();
+        let measures_count = measures.len();
         let elements = measures.iter().any(|measure| measure.needs().elements);
         Self {
             network,
@@ -86,6 +98,8 @@ impl PreparedRun {
             elements,
             gpu_only: false,
             warnings: Vec::new(),
+            left_out: vec![None; measures_count],
+            demands,
             run_size,
             precision,
         }
@@ -114,8 +128,67 @@ impl PreparedRun {
         Footprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches)
     }
 
-    /// What is known of the run from now on.
-    pub fn validated(self, model_type: String) -> ValidatedRun {
+    /// What the run takes on the CPU of a machine with `threads` and `room` bytes for it, without the measures for which
+    /// that is too little. If it is too little for any, they are in the sum.
+    fn footprint(&self, threads: usize, room: u64) -> RunFootprint {
+        let batches: Vec<_> = self.groups.iter().map(|group| &*group.batches).collect();
+        let ledger = Ledger::new(&*self.network, &batches, element_bytes(self.precision), threads);
+        let kept =
+            vec![MemoryPart { name: "the model's layout", bytes: self.network.layout().bytes() + PLAN }];
+        let mut shared: Vec<SharedPart> = Vec::new();
+        for probe in self.groups.iter().map(|group| &group.probe) {
+            if shared.iter().all(|known| known.key != probe.key) {
+                let part = MemoryPart { name: "probes", bytes: probe.bytes() };
+                shared.push(SharedPart { key: probe.key.clone(), part });
+            }
+        }
+        let mut footprint = RunFootprint { kept, shared, ..RunFootprint::default() };
+        let left = room.saturating_sub(footprint.kept_bytes()) as f64;
+        let order = self.order();
+        let Working { parts, mut left_out } = ledger.working(&order, &self.leaning, left);
+        footprint.working = parts;
+        if left_out.len() == order.len() || footprint.bytes() > room {
+            footprint.working = ledger.working(&order, &self.leaning, f64::INFINITY).parts;
+            return footprint;
+        }
+        left_out.sort_by_key(|(measure, _)| *measure);
+        let kept = footprint.kept_bytes();
+        let left_out = left_out.into_iter().map(|(measure, bytes)| LeftOut {
+            measure,
+            reason: self.too_much(measure, (bytes as u64).saturating_add(kept), room),
+        });
+        footprint.left_out = left_out.collect();
+        footprint
+    }
+
+    /// The order in which measures are made: cheap ones that lean on the gradient at w0 come together.
+    fn order(&self) -> Vec<(usize, &Demand)> {
+        let leaning = || (0..self.demands.len()).filter(|i| self.leaning[*i]);
+        let first = leaning().next();
+        let place = |i: usize| if first == Some(i) { leaning().collect() } else { vec![i] };
+        let all = (0..self.demands.len()).filter(|i| !self.leaning[*i] || first == Some(*i));
+        all.flat_map(place).map(|i| (i, &self.demands[i])).collect()
+    }
+
+    /// Why a measure is left out.
+    fn too_much(&self, measure: usize, bytes: u64, room: u64) -> String {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let name = self.demands[measure].name;
+        format!(
+            "with {name} the run takes {} MiB of memory, more than the {} MiB that there are for it: give it smaller \
+            parameters or the run a smaller probe, or start the daemon with more --memory",
+            mib(bytes),
+            room >> 20
+        )
+    }
+
+    /// What is known of the run from now on, if its CPU has `threads` and `room` bytes for it.
+    pub fn validated(mut self, model_type: String, threads: usize, room: u64) -> ValidatedRun {
+        let footprint = self.footprint(threads, room);
+        for LeftOut { measure, reason } in &footprint.left_out {
+            self.left_out[*measure] = Some(reason.clone());
+            self.warnings.push(format!("{} is unavailable: {reason}", self.demands[*measure].name));
+        }
         let needs: Vec<Needs> = self.measures.iter().map(Chosen::needs).collect();
         let planned = |work: &Work| Planned { work: *work, counted: false, seconds: None };
         ValidatedRun {
@@ -126,7 +199,7 @@ impl PreparedRun {
             examples: (0..self.groups.len()).map(|i| self.examples(&(i..i + 1))).collect(),
             precision: self.precision,
             warnings: self.warnings.clone(),
-            footprint: RunFootprint::default(),
+            footprint,
             needs_init: needs.iter().any(|needs| needs.init || needs.init_if_given),
             needs_previous: needs.iter().any(|needs| needs.previous || needs.previous_if_given),
             needs,
@@ -179,11 +252,14 @@ fn run_size(network: &dyn Network, groups: &[PreparedGroup], precision: Precisio
         examples: batches().map(|batch| batch.labels.len()).sum(),
         classes: network.classes(),
         spectra: slots.iter().filter_map(spectrum).sum(),
-        forward: products.map(|Product { m, n, k, times }| 2.0 * (m * n * k * times) as f64).sum(),
+        // As numbers that do not overflow: a configuration may ask for any product.
+        forward: products
+            .map(|Product { m, n, k, times }| 2.0 * m as f64 * n as f64 * k as f64 * times as f64)
+            .sum(),
         parameters: network.layout().total(),
-        vector_bytes: network.layout().total() * element_bytes(precision),
+        vector_bytes: network.layout().total().saturating_mul(element_bytes(precision)),
         init: false,
-        path_norm: network.ones().is_some(),
+        path_norm: network.has_paths(),
     }
 }
 
@@ -191,16 +267,22 @@ fn run_size(network: &dyn Network, groups: &[PreparedGroup], precision: Precisio
 pub struct PreparedGroup {
     /// Unique in its run.
     pub name: String,
-    /// Batches of the examples of the group.
-    pub batches: Vec<Batch>,
-    /// What each of them is.
-    pub contents: Vec<Content>,
+    /// Its examples, which other runs may have as well.
+    pub probe: Arc<PreparedProbe>,
 }
 
+impl Deref for PreparedGroup {
+    type Target = PreparedProbe;
+
+    fn deref(&self) -> &PreparedProbe {
+        &self.probe
+    }
+}
+
+#[cfg(test)]
 impl PreparedGroup {
     /// A group with this name and these batches.
     pub fn new(name: String, batches: Vec<Batch>) -> Self {
-        let contents = examples::contents(&batches);
-        Self { name, batches, contents }
+        Self { name, probe: Arc::new(PreparedProbe::new(String::new(), batches)) }
     }
 }

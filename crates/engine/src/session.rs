@@ -165,6 +165,9 @@ impl Session<'_> {
     }
 
     fn find(&mut self, task: &Task, hints: &mut Hints, limits: Limits<'_>) -> Result<Findings, MeasureError> {
+        if let Some(reason) = &self.plan.left_out[task.chosen] {
+            return Err(MeasureError::Unavailable(reason.clone()));
+        }
         let Some(resident) = &mut self.resident else {
             let reason = self.instead.clone().unwrap_or_else(|| "no device holds the snapshot".into());
             return Err(MeasureError::Unavailable(reason));
@@ -177,7 +180,8 @@ impl Session<'_> {
         // Keyed by the groups themselves: with a single group, it and the pooled one share everything.
         let key = (task.groups.start, task.groups.end);
         if task.groups.len() > 1 {
-            let joined = joined(&self.memos, &task.groups).unwrap_or_default();
+            let missing = self.memos.get(&key).is_none_or(|cache| cache.outputs.is_none());
+            let joined = joined(&self.memos, &task.groups, missing).unwrap_or_default();
             let cache = self.memos.entry(key).or_default();
             cache.outputs = cache.outputs.take().or(joined.outputs);
             cache.squares.extend(joined.squares);
@@ -211,22 +215,36 @@ impl Session<'_> {
     }
 }
 
-/// What the groups of a pooled one have found by themselves, when each of them has had its forward.
-fn joined(memos: &HashMap<(usize, usize), SharedCache>, groups: &Range<usize>) -> Option<SharedCache> {
+/// What the groups of a pooled one have found by themselves, when each of them has had its forward; their scores if they
+/// are missing there.
+fn joined(
+    memos: &HashMap<(usize, usize), SharedCache>,
+    groups: &Range<usize>,
+    missing: bool,
+) -> Option<SharedCache> {
     let parts = groups.clone().map(|i| memos.get(&(i, i + 1)));
     let parts = parts.collect::<Option<Vec<_>>>()?;
     let outputs = parts.iter().map(|cache| cache.outputs.as_deref()).collect::<Option<Vec<_>>>()?;
+    let sum = |of: fn(&Outputs) -> usize| outputs.iter().map(|part| of(part)).sum::<usize>();
     let mut joined = Outputs { classes: outputs.first()?.classes, ..Outputs::default() };
+    if missing {
+        joined.logits.reserve_exact(sum(|part| part.logits.len()));
+        joined.labels.reserve_exact(sum(|part| part.labels.len()));
+    }
     let mut squares = HashMap::new();
+    let mut first = 0;
     for (part, cache) in outputs.into_iter().zip(parts) {
-        let first = joined.labels.len();
         let moved =
             cache.squares.iter().map(|((example, label), square)| ((first + example, *label), *square));
         squares.extend(moved);
-        joined.logits.extend(&part.logits);
-        joined.labels.extend(&part.labels);
+        first += part.labels.len();
+        if missing {
+            joined.logits.extend_from_slice(&part.logits);
+            joined.labels.extend_from_slice(&part.labels);
+        }
     }
-    Some(SharedCache { outputs: Some(Arc::new(joined)), squares, ..SharedCache::default() })
+    let outputs = missing.then(|| Arc::new(joined));
+    Some(SharedCache { outputs, squares, ..SharedCache::default() })
 }
 
 fn filled(blank: Reading, findings: Findings) -> Reading {

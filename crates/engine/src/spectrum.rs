@@ -4,7 +4,7 @@
 //!
 //! Owns: Gram matrices and their eigenvalues. May not touch: what is read off a spectrum.
 
-use crate::device::gemm::{How, MatrixView, MatrixViewMut, multiply};
+use crate::device::gemm::{self, How, MatrixView, MatrixViewMut, multiply};
 #[cfg(test)]
 use crate::device::real::Real;
 use crate::tridiagonal;
@@ -99,6 +99,20 @@ pub fn operations(Shape { rows, columns }: Shape) -> f64 {
 
 /// A product that is added to what is there.
 const ADDED: How<f64> = How { scale: 1.0, add: true, threads: 1 };
+
+/// Bytes that [`of`] takes: the Gram matrix with the elements that it is made of, then with two copies of it. (What reads
+/// them may widen as many elements again.)
+pub fn bytes(Shape { rows, columns }: Shape) -> f64 {
+    let side = rows.min(columns) as f64;
+    let gram = side * side;
+    let read = match rows >= columns {
+        true => (BLOCK / columns.max(1)).clamp(1, rows.max(1)) as f64 * columns as f64,
+        false => rows as f64 * columns as f64,
+    };
+    let packed = gemm::packed(rows.max(columns), rows.min(columns), size_of::<f64>());
+    let made = 8.0 * gram + (16.0 * read).max(8.0 * read + packed);
+    made.max(24.0 * gram + 64.0 * side)
+}
 
 fn square(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum()

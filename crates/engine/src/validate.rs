@@ -7,6 +7,7 @@ use crate::network::{self, Network};
 use crate::placement::Gpus;
 use crate::placement::upload_layout::UploadLayout;
 use crate::plan::{PreparedGroup, PreparedRun};
+use crate::probes::{self, PreparedProbe, PreparedProbes};
 use clino_domain::run::AUTO_F64_PARAMETERS;
 use clino_domain::subject::RESERVED_GROUPS;
 use clino_domain::text::{check_free_name, quoted};
@@ -16,6 +17,8 @@ use clino_domain::{
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
+/// Bytes that looking at a specification takes beside its network and its probes.
+const LOOK: u64 = 256 << 10;
 /// Most probe groups of a run.
 const MOST_GROUPS: usize = 256;
 
@@ -24,14 +27,15 @@ const MOST_GROUPS: usize = 256;
 pub struct Validator;
 
 impl Validator {
-    fn plan(spec: &RunSpec) -> Result<(PreparedRun, String), Fault> {
+    fn plan(spec: &RunSpec, probes: &PreparedProbes) -> Result<(PreparedRun, String), Fault> {
         let mut violations = Vec::new();
         let mut keep = |fault: Fault| violations.extend(fault.violations);
         let network = network::build(&spec.config_json).map_err(&mut keep).ok();
         let names: Vec<&str> = spec.groups.iter().map(|group| group.name.as_str()).collect();
         let measures = measure::choose(&spec.measures, &names).map_err(&mut keep).ok();
         budget(spec.budget).map_err(&mut keep).unwrap_or_default();
-        let groups = groups(spec, network.as_ref().map(|(network, _)| &**network)).map_err(&mut keep).ok();
+        let known = network.as_ref().map(|(network, _)| (&**network, probes));
+        let groups = groups(spec, known).map_err(&mut keep).ok();
         if let (Some((network, model_type)), Some(measures), Some(groups), true) =
             (network, measures, groups, violations.is_empty())
         {
@@ -50,8 +54,8 @@ impl Validator {
 
 impl RunValidator for Validator {
     fn validate(&self, spec: &RunSpec) -> Result<ValidatedRun, Fault> {
-        let (plan, model_type) = Self::plan(spec)?;
-        Ok(plan.validated(model_type))
+        let (plan, model_type) = Self::plan(spec, &PreparedProbes::default())?;
+        Ok(plan.validated(model_type, 1, u64::MAX))
     }
 
     fn catalogue(&self) -> Vec<MeasureInfo> {
@@ -68,34 +72,54 @@ pub struct GpuDevices {
     pub(super) room: u64,
 }
 
-/// The same for an engine on GPUs, once it has opened them: their snapshots are brought there as they arrive.
-#[derive(Clone, Default)]
+/// The same for the engine of a daemon: it knows its threads and its memory, holds probes that runs share once, and where
+/// the engine is on GPUs, has snapshots brought there as they arrive once it has opened them.
+#[derive(Clone)]
 pub struct GpuValidator {
+    /// Threads of the engine: what goes side by side takes memory.
+    pub threads: usize,
+    /// Bytes that one run may take on the CPU: measures for which that is too little are left out.
+    pub room: u64,
+    /// The probes of the runs.
+    pub probes: PreparedProbes,
     /// The GPUs; empty until the engine has opened them.
     pub device: Arc<OnceLock<GpuDevices>>,
     /// Whether a run that does not fit is refused; else it goes to the CPU.
     pub strict: bool,
 }
 
+impl Default for GpuValidator {
+    fn default() -> Self {
+        let probes = PreparedProbes::default();
+        Self { threads: 1, room: u64::MAX, probes, device: Arc::default(), strict: false }
+    }
+}
+
 impl RunValidator for GpuValidator {
+    fn preparation(&self, spec: &RunSpec) -> u64 {
+        let groups: u64 = spec.groups.iter().map(probes::preparation).sum();
+        LOOK + network::preparation(&spec.config_json) + groups
+    }
+
     fn validate(&self, spec: &RunSpec) -> Result<ValidatedRun, Fault> {
-        let (plan, model_type) = Validator::plan(spec)?;
+        let (plan, model_type) = Validator::plan(spec, &self.probes)?;
+        let validated = |plan: PreparedRun| plan.validated(model_type, self.threads, self.room);
         let Some(GpuDevices { gpus, room }) = self.device.get() else {
             let found = "found true, but this daemon has no GPU: leave gpu_only out, or start the daemon with \
                         --device cuda:0";
             let refused = || Fault::field(FaultKind::Precondition, "gpu_only", found);
-            return if plan.gpu_only { Err(refused()) } else { Ok(plan.validated(model_type)) };
+            return if plan.gpu_only { Err(refused()) } else { Ok(validated(plan)) };
         };
         match plan.fits(*room) {
             Ok(_) => {}
-            Err(_) if !self.strict && !plan.gpu_only => return Ok(plan.validated(model_type)),
+            Err(_) if !self.strict && !plan.gpu_only => return Ok(validated(plan)),
             Err(fault) => return Err(fault),
         }
         let layout = plan.network.layout().clone();
         let gpus = gpus.clone();
         let precision = plan.precision;
         let layout = Arc::new(UploadLayout { layout, gpus, precision });
-        Ok(ValidatedRun { layout, ..plan.validated(model_type) })
+        Ok(ValidatedRun { layout, ..validated(plan) })
     }
 
     fn catalogue(&self) -> Vec<MeasureInfo> {
@@ -121,7 +145,10 @@ fn settle(asked: Precision, parameters: usize) -> Precision {
 }
 
 /// Checks every group, whether or not the others are sound. Without a network only names are checked.
-fn groups(spec: &RunSpec, network: Option<&dyn Network>) -> Result<Vec<PreparedGroup>, Fault> {
+fn groups(
+    spec: &RunSpec,
+    known: Option<(&dyn Network, &PreparedProbes)>,
+) -> Result<Vec<PreparedGroup>, Fault> {
     if spec.groups.is_empty() || spec.groups.len() > MOST_GROUPS {
         let found = spec.groups.len();
         return Err(Fault::invalid("groups", format!("found {found} groups, expected 1 to {MOST_GROUPS}")));
@@ -139,11 +166,12 @@ fn groups(spec: &RunSpec, network: Option<&dyn Network>) -> Result<Vec<PreparedG
                 format!("found {} again, expected another name for each group", quoted(&group.name)),
             )),
         });
-        let batches = network.map_or(Ok(Vec::new()), |network| network.batches(group));
-        for fault in [named.err(), batches.as_ref().err().cloned()].into_iter().flatten() {
+        let none = || Ok(Arc::<PreparedProbe>::default());
+        let probe = known.map_or_else(none, |(network, probes)| probes.get(network, group));
+        for fault in [named.err(), probe.as_ref().err().cloned()].into_iter().flatten() {
             violations.extend(fault.within(&prefix).violations);
         }
-        groups.push(PreparedGroup::new(group.name.clone(), batches.unwrap_or_default()));
+        groups.push(PreparedGroup { name: group.name.clone(), probe: probe.unwrap_or_default() });
     }
     if violations.is_empty() { Ok(groups) } else { Err(Fault::of(FaultKind::Invalid, violations)) }
 }

@@ -53,6 +53,9 @@ pub fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl 
 
 /// Derivative of the mean loss over `examples` along the logits of a few batches; returns the sum of their losses.
 pub fn loss_slopes<T: Passes>(logits: &[T], batches: &[&Batch], examples: f64, out: &mut Vec<T>) -> f64 {
+    if out.capacity() < logits.len() {
+        *out = Vec::with_capacity(logits.len());
+    }
     out.clear();
     let mut losses = 0.0;
     each_example(logits, batches, |row, label| {
@@ -112,7 +115,9 @@ impl<T: Passes> Backend for Host<T> {
         by: Scaled<'_, Self>,
     ) -> Result<(), Fault> {
         let weights = &on.weights;
-        self.point.resize(weights.data.len(), T::ZERO);
+        if self.point.is_empty() {
+            self.point = vec![T::ZERO; weights.data.len()];
+        }
         let by = cpu::ScaledVector { scales: by.scales, metric: by.unit };
         match u {
             DirectionSource::Noise(draw) => {
@@ -168,7 +173,7 @@ impl<T: Passes> Backend for Host<T> {
     }
 
     fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault> {
-        let mut logits = Vec::new();
+        let mut logits = Vec::with_capacity(context.examples() * context.prepared.classes);
         for group in context.batches.chunks(self.pass.width()) {
             let w = &context.prepared.weights.data;
             let found = self.pass.forward(PassInput { w, batches: group, stop: context.stop }, false)?;

@@ -114,6 +114,46 @@ pub fn multiply<T: Real>(
     }
 }
 
+/// Terms of a product that are packed at once, most, and bytes of a column of packed rows, most: what `gemm` 0.19 takes
+/// with the widest vectors that it knows, in tiles of 64 f32. It packs for itself in memory of its own for each call.
+const TERMS: usize = 512;
+const PACKED: usize = 16 * TILE * size_of::<f32>();
+/// Rows of the widest tile.
+const TILE: usize = 64;
+/// Rows of a weight's gradient in one product.
+const ROWS: usize = 256;
+
+/// Bytes of so many packed rows of a product of `terms`.
+pub fn packed(terms: usize, rows: usize, size: usize) -> f64 {
+    (terms.min(TERMS) * size) as f64 * (rows + TILE) as f64
+}
+
+/// Bytes that products lay by while they are made, at most: of `[m, k] x [k, n]` and of the one that goes back through it,
+/// and on each thread, of pieces of the gradient of `[k, n]`.
+pub fn scratch([m, n, k]: [usize; 3], size: usize) -> [f64; 2] {
+    // The longer operand is packed whole where that is short, the other one where it is very long.
+    let either = |long: usize, short: usize, terms: usize| match long * size {
+        bytes if bytes <= PACKED => packed(terms, long, size),
+        bytes if bytes <= 8 * PACKED => 0.0,
+        _ => packed(terms, short, size),
+    };
+    let even = k.is_multiple_of(16);
+    let gradient = packed(m, n.min(ROWS), size) + if even { 0.0 } else { either(k, 0, m) };
+    let back = if even && k * size <= 8 * PACKED { 0.0 } else { either(k, m, n) };
+    [either(n, m, k).max(back), gradient]
+}
+
+/// Has this thread take the memory that all its products share, before anybody counts.
+pub fn warm() {
+    const LONG: usize = 2048;
+    let mut out = vec![0f32; 4 * LONG];
+    let a = vec![1f32; 4 * 4];
+    let b = vec![1f32; 4 * LONG];
+    let how = How { scale: 1.0, add: false, threads: 1 };
+    let a = MatrixView::rows(&a, (4, 4), 4);
+    multiply(MatrixViewMut::rows(&mut out, (4, LONG), LONG), a, MatrixView::rows(&b, (4, LONG), LONG), how);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@ use super::shared::climb::{SCOPE, base_loss, over, some_size};
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::worst_case::{ADAPTIVE, metric};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
@@ -149,6 +149,10 @@ impl Measure for AverageCase {
         }
         let norms = |cost: Cost, draw| cost.with(Common::Noise(draw, purpose(p)), Work::of(0.0, 0.0, 1.0));
         (0..draws as u32).fold(cost, norms)
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        Walks::LOOK.blocks(p).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

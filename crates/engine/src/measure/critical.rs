@@ -13,8 +13,8 @@
 
 use super::shared::climb::{base_loss, no_gradient};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::landscape::{Along, Point};
 use crate::scope::MeasureScope;
@@ -180,6 +180,12 @@ impl Measure for Critical {
                 cost.with(super::cost::Common::GradientSummary(Some(group.into())), Work::of(1.0, 1.0, 1.0))
             }
         }
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        // The move since the previous snapshot is made beside the direction that it becomes.
+        let brief = u32::from(p.word("direction") == "update");
+        Walks { gradients: false, brief, ..Walks::STEP }.into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

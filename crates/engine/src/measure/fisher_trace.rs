@@ -11,8 +11,8 @@
 use super::cost::Common;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, Parts, RunSize, part,
 };
 use crate::landscape::ExampleShare;
 use crate::outputs::Outputs;
@@ -136,6 +136,22 @@ impl Measure for FisherTrace {
         let draws = if p.flag("exact") { others } else { (0.5 * draws::likely(p)).min(others) };
         let work = Work::of(draws, draws, draws * run_size.examples as f64);
         examples_cost(Cost::own(work), run_size)
+    }
+
+    fn memory(&self, p: &MeasureParameters, run_size: &RunSize) -> MeasureMemory {
+        let examples = run_size.examples as f64;
+        let others = run_size.classes.saturating_sub(1) as f64;
+        let exact = p.flag("exact");
+        let known = 1.0 + if exact { others } else { draws::likely(p).min(others) };
+        // For each square that is asked for at once: where it is, the part, what is found; the tables of all of them,
+        // of the group and of all groups, one of which grows. Keys and samples of a draw.
+        let asked = if exact { known } else { 1.0 };
+        let lists = examples * (200.0 * asked + 2.5 * 64.0 * known + 160.0);
+        MeasureMemory {
+            parts: Some(Parts { examples: 1, with_whole: false }),
+            lists,
+            ..MeasureMemory::default()
+        }
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

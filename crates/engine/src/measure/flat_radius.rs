@@ -15,8 +15,8 @@
 use super::shared::ascent::{self, Ascent};
 use super::shared::climb::over;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, part,
 };
 use crate::scope::MeasureScope;
 use clino_domain::{Estimate, Interval, Needs};
@@ -291,6 +291,10 @@ impl Measure for FlatRadius {
         let start = Ascent::at_radius(START);
         let draws = p.count("draws");
         Cost { own: start.work() * (f64::from(draws) * 5.0), ..start.cost(draws) }
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        Ascent::at_radius(START).walks().draws(p.count("draws")).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -10,8 +10,8 @@
 
 use super::shared::ratio::Ratio;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, Parts, RunSize, part,
 };
 use crate::landscape::ExampleShare;
 use crate::scope::MeasureScope;
@@ -171,6 +171,15 @@ impl Measure for GradientNoise {
 
     fn vectors(&self, _: &MeasureParameters, _: &RunSize) -> u32 {
         1
+    }
+
+    fn memory(&self, p: &MeasureParameters, run_size: &RunSize) -> MeasureMemory {
+        let examples = run_size.examples;
+        let parts = count(p, examples.max(1));
+        // Keys with the table that makes them, the order, and for each part what is found of it.
+        let lists = 112.0 * examples as f64 + 160.0 * parts as f64;
+        let parts = Parts { examples: examples.div_ceil(parts.max(1)), with_whole: true };
+        MeasureMemory { parts: Some(parts), lists, ..MeasureMemory::default() }
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -9,8 +9,8 @@ use super::shared::climb::not_for_want_of_a_gradient;
 use super::shared::curvature::{self, DifferenceAlong, PRODUCT};
 use super::shared::lanczos::{Lanczos, Tridiagonal};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::noise::Purpose;
 use crate::scope::MeasureScope;
@@ -60,6 +60,12 @@ impl Measure for HessianDensity {
 
     fn vectors(&self, p: &MeasureParameters, run_size: &RunSize) -> u32 {
         p.count("steps").min(run_size.parameters as u32).saturating_add(3)
+    }
+
+    fn memory(&self, p: &MeasureParameters, run_size: &RunSize) -> MeasureMemory {
+        let steps = p.count("steps").min(u32::try_from(run_size.parameters).unwrap_or(u32::MAX));
+        // Beside the basis the two gradients of a product.
+        Walks::keeping(steps.saturating_add(2)).draws(p.count("runs")).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -15,8 +15,8 @@ use super::shared::climb::not_for_want_of_a_gradient;
 use super::shared::curvature::{self, DifferenceAlong, MAX_MIB, PRODUCT};
 use super::shared::ends::{self, Basis, End, FoundEnds, IterationLimits};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::landscape::Position;
 use crate::scope::MeasureScope;
@@ -114,6 +114,15 @@ impl Measure for HessianTop {
             "power" => 3,
             _ => basis(p, run_size.parameters, run_size.vector_bytes).map_or(3, |basis| basis.vectors()),
         }
+    }
+
+    fn memory(&self, p: &MeasureParameters, run_size: &RunSize) -> MeasureMemory {
+        let basis = basis(p, run_size.parameters, run_size.vector_bytes).ok();
+        let Some(basis) = basis.filter(|_| p.word("method") != "power") else {
+            return Walks::keeping(3).into();
+        };
+        let matrix = f64::from(basis.most()).powi(2) * size_of::<f64>() as f64;
+        MeasureMemory { lists: 4.0 * matrix, ..Walks::keeping(basis.held()).into() }
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

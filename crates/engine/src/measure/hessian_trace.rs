@@ -17,8 +17,8 @@ use super::shared::curvature::{self, DifferenceAlong, MAX_MIB, PRODUCT};
 use super::shared::draws::{self, MAX_SECONDS, Made, STDERR};
 use super::shared::lanczos::Lanczos;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::noise::Purpose;
 use crate::landscape::{Point, VectorId};
@@ -208,6 +208,13 @@ impl Measure for HessianTrace {
         match way(p, run_size.parameters, run_size.vector_bytes) {
             TraceMethod::Hutchinson(_) => 0,
             TraceMethod::Sketch => kept(p, run_size.parameters),
+        }
+    }
+
+    fn memory(&self, p: &MeasureParameters, run_size: &RunSize) -> MeasureMemory {
+        match way(p, run_size.parameters, run_size.vector_bytes) {
+            TraceMethod::Hutchinson(_) => Walks::SLOPE.blocks(p).into(),
+            TraceMethod::Sketch => Walks::keeping(kept(p, run_size.parameters)).into(),
         }
     }
 

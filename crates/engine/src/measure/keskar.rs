@@ -9,8 +9,8 @@
 use super::shared::climb::{Climb, Pace, Within, base_loss};
 use super::worst_case::ITERS;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks,
 };
 use crate::device::metric::ParameterMetric;
 use crate::scope::MeasureScope;
@@ -47,6 +47,10 @@ impl Measure for Keskar {
 
     fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         Climb::cost(p.count("iters"))
+    }
+
+    fn memory(&self, _: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        Walks::STEPS.into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -10,8 +10,8 @@ use super::cost::Common;
 use super::shared::climb::{base_loss, some_size};
 use super::shared::score::{self, StepMetric};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::scope::MeasureScope;
 use clino_domain::{Ended, Needs, Surface, Violation, Work};
@@ -140,6 +140,15 @@ impl Measure for LandscapeMeasure {
         let numbers = (0..draws).flat_map(|draw| (0..dims).map(move |i| 2 * draw + i));
         let filter = |cost: Cost, draw| cost.with(Common::Filter(draw), Work::of(0.0, 0.0, 1.0));
         numbers.fold(Cost::own(own).outputs(), filter)
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        let points = f64::from(p.count("points")).powi(p.count("dims") as i32);
+        // Places, losses by place and in their order, the surface.
+        let lists = points * (4.0 + 16.0 + 8.0 + 8.0 + 16.0);
+        let places = points * f64::from(p.count("draws")) - f64::from(p.count("points") % 2);
+        let walks = Walks { points: places as u32, ..Walks::PLANE };
+        MeasureMemory { lists, ..walks.into() }
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -7,8 +7,8 @@ use super::average_case::{Throw, antithetic};
 use super::shared::climb::base_loss;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
@@ -51,6 +51,10 @@ impl Measure for LowPass {
 
     fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         Throw::cost(draws::likely(p), p.flag("antithetic"))
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        Walks::LOOK.blocks(p).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -26,6 +26,7 @@ mod landscape;
 mod loss;
 mod low_pass;
 mod margin;
+mod memory;
 mod norm_bounds;
 mod pac_bayes;
 mod param_norm;
@@ -46,6 +47,7 @@ use clino_domain::{Fault, FaultKind, MeasureInfo, MeasureRequest, Needs, Violati
 pub use cost::{Common, Cost, RunSize};
 use findings::part;
 pub use findings::{Findings, MeasureError};
+pub use memory::{Demand, MeasureMemory, Parts, Walks};
 pub use parameters::{MeasureParameter, MeasureParameters, ParameterKind};
 
 /// All measures, in the order of the reference page.
@@ -132,6 +134,11 @@ pub trait Measure: Sync {
         0
     }
 
+    /// What it takes of memory on the CPU beside what its cost says that it shares.
+    fn memory(&self, _: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        MeasureMemory::default()
+    }
+
     /// Computes it.
     ///
     /// # Errors
@@ -163,6 +170,12 @@ impl Chosen {
     /// Vectors over all parameters that it keeps at once.
     pub fn vectors(&self, run_size: &RunSize) -> u32 {
         self.measure.vectors(&self.parameters, run_size)
+    }
+
+    /// What it takes of memory on the CPU, where this is its cost.
+    pub fn demand(&self, cost: &Cost, run_size: &RunSize) -> Demand {
+        let own = self.measure.memory(&self.parameters, run_size);
+        Demand::new(self.measure.description().name, cost, own)
     }
 
     /// The request that gives the same, with every parameter written out.

@@ -9,8 +9,8 @@
 use super::shared::initialization::lacking;
 use super::spectrum::{spectra, with_spectra};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, part,
 };
 use crate::landscape::Matrices;
 use crate::outputs::tenth_percentile;
@@ -113,6 +113,10 @@ impl Measure for NormBounds {
         let path = Work::of(1.0 / run_size.examples.max(1) as f64, 0.0, 1.0);
         let cost = Cost::own(if run_size.path_norm { path } else { Work::NONE }).outputs();
         with_spectra(with_spectra(cost, run_size, Matrices::Weights), run_size, Matrices::Moves)
+    }
+
+    fn memory(&self, _: &MeasureParameters, run_size: &RunSize) -> MeasureMemory {
+        MeasureMemory { squared: run_size.path_norm, ..MeasureMemory::default() }
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

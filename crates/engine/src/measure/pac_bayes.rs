@@ -10,8 +10,8 @@
 use super::shared::climb::base_loss;
 use super::shared::initialization::lacking;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
@@ -189,6 +189,10 @@ impl Measure for PacBayes {
         // A search usually ends after half of its steps.
         let looks = 2.0 * 7.0 * f64::from(p.count("draws"));
         Cost::own(Work::of(looks, 0.0, looks + 1.0)).outputs()
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        Walks::LOOK.draws(p.count("draws")).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

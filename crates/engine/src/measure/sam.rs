@@ -5,8 +5,8 @@
 
 use super::shared::climb::{self, SCOPE};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks,
 };
 use crate::device::metric::ParameterMetric;
 use crate::scope::MeasureScope;
@@ -43,6 +43,10 @@ impl Measure for Sam {
 
     fn cost(&self, _: &MeasureParameters, _: &RunSize) -> Cost {
         climb::step_cost()
+    }
+
+    fn memory(&self, _: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        Walks::STEP.into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -11,8 +11,8 @@ use super::shared::climb::SCOPE;
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::shared::reach;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, part,
 };
 use crate::scope::MeasureScope;
 use clino_domain::Needs;
@@ -81,6 +81,10 @@ impl Measure for Sharpness {
 
     fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         ascent(p).cost(draws::likely(p) as u32)
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        ascent(p).walks().blocks(p).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

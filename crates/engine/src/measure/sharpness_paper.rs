@@ -8,8 +8,8 @@ use super::shared::ascent::{Ascent, RadiusOf, Region, StepUnit};
 use super::shared::draws::{self, MAX_DRAWS, MAX_SECONDS, STDERR};
 use super::sharpness::{MOST_ALPHA, findings};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize,
 };
 use crate::scope::MeasureScope;
 use clino_domain::Needs;
@@ -81,6 +81,10 @@ impl Measure for SharpnessPaper {
 
     fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         ascent(p).cost(draws::likely(p) as u32)
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        ascent(p).walks().blocks(p).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

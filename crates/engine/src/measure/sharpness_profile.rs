@@ -7,8 +7,8 @@ use super::shared::ascent::{self, Ascent};
 use super::shared::reach;
 use super::sharpness::MOST_ALPHA;
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize,
 };
 use crate::scope::MeasureScope;
 use clino_domain::{Ended, Estimate, Needs, Rung, Work};
@@ -49,6 +49,10 @@ impl Measure for SharpnessProfile {
     fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         let rungs = p.ladder("alphas").iter().map(|alpha| Ascent::at_radius(*alpha).cost(p.count("draws")));
         Cost { own: Work::NONE, shared: rungs.flat_map(|cost| cost.shared).collect() }
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        Ascent::at_radius(1.0).walks().draws(p.count("draws")).into()
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

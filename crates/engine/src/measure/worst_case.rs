@@ -5,8 +5,8 @@
 
 use super::shared::climb::{Climb, Pace, Within};
 use super::{
-    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameter, MeasureParameters,
-    ParameterKind, RunSize, part,
+    Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureMemory, MeasureParameter,
+    MeasureParameters, ParameterKind, RunSize, Walks, part,
 };
 use crate::device::metric::ParameterMetric;
 use crate::scope::MeasureScope;
@@ -68,6 +68,13 @@ impl Measure for WorstCase {
 
     fn cost(&self, p: &MeasureParameters, _: &RunSize) -> Cost {
         Climb::cost(p.count("iters"))
+    }
+
+    fn memory(&self, p: &MeasureParameters, _: &RunSize) -> MeasureMemory {
+        match (p.word("p"), p.count("iters")) {
+            ("l2", 1) => Walks::STEP.into(),
+            _ => Walks::STEPS.into(),
+        }
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {

@@ -1,6 +1,7 @@
 //! Probe examples in the form in which networks read them.
 //!
-//! Owns: cutting a probe group into batches. May not touch: parameters, the tensors of a probe (`probe` reads them).
+//! Owns: cutting a probe group into batches, and how much they take. May not touch: parameters, the tensors of a probe
+//! (`probe` reads them).
 
 use std::ops::Range;
 
@@ -32,6 +33,15 @@ impl Batch {
             Inputs::Features(_) => 1,
             Inputs::Tokens(tokens) => tokens.sequences.iter().map(|sequence| sequence.len).max().unwrap_or(1),
         }
+    }
+
+    /// Bytes that it holds on the heap.
+    pub fn bytes(&self) -> usize {
+        let inputs = match &self.inputs {
+            Inputs::Features(features) => features.capacity() * size_of::<f64>(),
+            Inputs::Tokens(tokens) => tokens.bytes(),
+        };
+        inputs + self.labels.capacity() * size_of::<usize>()
     }
 
     /// A few of its examples.
@@ -70,6 +80,21 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    fn bytes(&self) -> usize {
+        let words = self.ids.capacity() + self.types.capacity() + self.positions.capacity();
+        let masked: usize = self.sequences.iter().map(|sequence| sequence.masked.capacity()).sum();
+        words * size_of::<u32>() + self.sequences.capacity() * size_of::<Sequence>() + masked
+    }
+
+    /// Without room for more.
+    fn shrunk(mut self) -> Self {
+        self.ids.shrink_to_fit();
+        self.types.shrink_to_fit();
+        self.positions.shrink_to_fit();
+        self.sequences.shrink_to_fit();
+        self
+    }
+
     /// A few of the sequences.
     fn slice(&self, sequences: Range<usize>) -> Self {
         let sequences = &self.sequences[sequences];
@@ -107,11 +132,54 @@ pub struct Sequence {
     pub masked: Vec<bool>,
 }
 
+/// What of batches the buffers of a network grow with; of several, the greatest of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Rows of logits.
+    pub examples: usize,
+    /// Tokens of all examples; of features, one each.
+    pub tokens: usize,
+    /// Σ of the squares of the examples' lengths in tokens.
+    pub pairs: usize,
+    /// Tokens of the longest example.
+    pub longest: usize,
+}
+
+impl Extent {
+    /// Of one batch.
+    pub fn of(batch: &Batch) -> Self {
+        let examples = batch.labels.len();
+        match &batch.inputs {
+            Inputs::Features(_) => Self { examples, tokens: examples, pairs: examples, longest: 1 },
+            Inputs::Tokens(tokens) => {
+                let pairs = tokens.sequences.iter().map(|sequence| sequence.len * sequence.len).sum();
+                Self { examples, tokens: tokens.ids.len(), pairs, longest: batch.longest() }
+            }
+        }
+    }
+
+    /// Of what either takes.
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            examples: self.examples.max(other.examples),
+            tokens: self.tokens.max(other.tokens),
+            pairs: self.pairs.max(other.pairs),
+            longest: self.longest.max(other.longest),
+        }
+    }
+}
+
 /// Cuts rows of features into batches.
 pub fn cut_features(features: &[f64], width: usize, labels: &[usize]) -> Vec<Batch> {
     let rows = features.chunks(width * BATCH_ROWS).zip(labels.chunks(BATCH_ROWS));
     rows.map(|(rows, labels)| Batch { inputs: Inputs::Features(rows.to_vec()), labels: labels.to_vec() })
         .collect()
+}
+
+/// A batch that gets no more examples: a run keeps it, so it keeps no room for them.
+fn whole(tokens: Tokens, mut labels: Vec<usize>) -> Batch {
+    labels.shrink_to_fit();
+    Batch { inputs: Inputs::Tokens(tokens.shrunk()), labels }
 }
 
 /// Token tables [examples, `width`] of one group.
@@ -143,13 +211,13 @@ impl TokenTable {
             // Whichever is nearer to the fair share, with or without this example.
             let enough = grown > most || (grown > fair && grown - fair > columns.len() / 2);
             if !kept.is_empty() && enough {
-                let full = Inputs::Tokens(std::mem::take(&mut tokens));
-                batches.push(Batch { inputs: full, labels: std::mem::take(&mut kept) });
+                batches.push(whole(std::mem::take(&mut tokens), std::mem::take(&mut kept)));
             }
             self.append(row, &columns, &mut tokens);
             kept.push(*label);
         }
-        batches.push(Batch { inputs: Inputs::Tokens(tokens), labels: kept });
+        batches.push(whole(tokens, kept));
+        batches.shrink_to_fit();
         batches
     }
 

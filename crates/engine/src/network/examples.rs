@@ -13,7 +13,7 @@ pub type Content = [u8; 32];
 /// Of every example, in their order. Little-endian: for each token that is read its id, type, position (u32 each) and
 /// whether it is masked (u32: 0 or 1), or for each feature its f64; then the label (u64).
 pub fn contents(batches: &[Batch]) -> Vec<Content> {
-    let of = |batch: &Batch, i: usize| {
+    let of = |batch: &Batch, i: usize| -> Content {
         let mut digest = Sha256::new();
         match &batch.inputs {
             Inputs::Features(features) => {
@@ -34,7 +34,9 @@ pub fn contents(batches: &[Batch]) -> Vec<Content> {
         digest.update((batch.labels[i] as u64).to_le_bytes());
         digest.finalize().into()
     };
-    batches.iter().flat_map(|batch| (0..batch.labels.len()).map(move |i| of(batch, i))).collect()
+    let mut all = Vec::with_capacity(batches.iter().map(|batch| batch.labels.len()).sum());
+    batches.iter().for_each(|batch| all.extend((0..batch.labels.len()).map(|i| of(batch, i))));
+    all
 }
 
 /// A number for every example: the first eight bytes (little-endian) of SHA-256 over its content and how many of the

@@ -71,6 +71,13 @@ impl ParameterLayout {
         self.total
     }
 
+    /// Bytes of its names, shapes and places.
+    pub fn bytes(&self) -> u64 {
+        let index = size_of::<(String, usize)>() + 1;
+        let fixed = size_of::<TensorSpec>() + size_of::<Slot>() + 2 * index + 2 * size_of::<u64>();
+        self.slots.iter().map(|slot| (fixed + 3 * slot.name.len()) as u64).sum()
+    }
+
     /// First element of a parameter that the network itself named.
     ///
     /// # Panics

@@ -2,14 +2,15 @@
 //!
 //! Owns: forward and backward of the MLP. May not touch: other architectures.
 
-use super::batch::{Batch, Inputs, cut_features};
+use super::batch::{Batch, Extent, Inputs, cut_features};
 use super::dense::{Dense, Gradient, GradientShare, add_gradients, try_each};
 use super::layout::ParameterLayout;
 use super::naming::Habits;
 use super::ops::{Activation, add_bias, multiply_by};
 use super::probe::ProbeTensors;
 use super::{
-    Architecture, Network, Pass, PassInput, Product, activation, check_task, classes, parse, positive, sized,
+    Architecture, Network, Pass, PassInput, Product, activation, check_task, classes, gathered, parse,
+    positive, sized,
 };
 use crate::device::real::Real;
 use clino_domain::{Checkpoint, Fault, ProbeGroup};
@@ -47,6 +48,8 @@ struct Mlp {
     layout: Arc<ParameterLayout>,
     layers: Arc<Vec<Dense>>,
     activation: Activation,
+    /// Elements of a workspace for each example, without and with what a backward needs.
+    elements: [f64; 2],
 }
 
 fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
@@ -75,8 +78,9 @@ fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
         outputs: pair[1],
         inputs: pair[0],
     };
-    let layers = Arc::new(config.sizes.windows(2).enumerate().map(layer).collect());
-    Ok(Arc::new(Mlp { layout: Arc::new(layout), layers, activation }))
+    let layers: Vec<Dense> = config.sizes.windows(2).enumerate().map(layer).collect();
+    let elements = [false, true].map(|keep| MlpWorkspace::<f64>::elements(&layers, keep));
+    Ok(Arc::new(Mlp { layout: Arc::new(layout), layers: Arc::new(layers), activation, elements }))
 }
 
 impl Mlp {
@@ -121,6 +125,19 @@ impl Network for Mlp {
     fn ones(&self) -> Option<Batch> {
         let inputs = Inputs::Features(vec![1.0; self.layers[0].inputs]);
         (self.activation == Activation::Relu).then(|| Batch { inputs, labels: vec![0] })
+    }
+
+    fn has_paths(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+
+    fn reads(&self) -> String {
+        format!("mlp {} {}", self.layers[0].inputs, self.classes())
+    }
+
+    fn workspace(&self, extent: Extent, keep: bool, size: usize) -> f64 {
+        self.elements[usize::from(keep)] * extent.examples as f64 * size as f64
+            + ((2 * self.layers.len() + 1) * size_of::<Vec<f64>>()) as f64
     }
 
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>> {
@@ -182,6 +199,29 @@ struct Forward<'a> {
 }
 
 impl<T: Real> MlpWorkspace<T> {
+    /// Elements for each example once all buffers have been used.
+    fn elements(layers: &[Dense], keep: bool) -> f64 {
+        let outputs = layers.iter().map(|layer| layer.outputs as f64);
+        let rows = layers[0].inputs as f64 + outputs.clone().sum::<f64>();
+        if !keep {
+            return rows;
+        }
+        let last = layers[layers.len() - 1].outputs as f64;
+        // What `d` and `d_next` hold in turns, from the logits back; where the last is an odd one, the next backward
+        // begins in the other.
+        let turns: Vec<f64> =
+            std::iter::once(last).chain(layers[1..].iter().rev().map(|layer| layer.inputs as f64)).collect();
+        let greatest = |first: usize, step: usize| {
+            turns[first.min(turns.len())..].iter().step_by(step).fold(0.0, |most: f64, x| most.max(*x))
+        };
+        let d = match layers.len() {
+            1 => last,
+            even if even % 2 == 0 => 2.0 * greatest(0, 1),
+            _ => greatest(0, 2) + greatest(1, 2),
+        };
+        rows + outputs.sum::<f64>() - last + d
+    }
+
     fn forward(&mut self, w: &[T], batch: &Batch, layers: &[Dense], how: Forward<'_>) -> Result<(), Fault> {
         let n = batch.labels.len();
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
@@ -224,10 +264,9 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             space.forward(w, batches[i], &layers, Forward { activation, keep, threads, stop })
         })?;
         let classes = layers[layers.len() - 1].outputs;
-        self.logits.clear();
-        for (space, batch) in self.spaces.iter().zip(batches) {
-            self.logits.extend_from_slice(&space.rows[layers.len()][..batch.labels.len() * classes]);
-        }
+        let used = self.spaces.iter().zip(batches);
+        let parts = used.map(|(space, batch)| &space.rows[layers.len()][..batch.labels.len() * classes]);
+        gathered(&mut self.logits, parts);
         Ok(&self.logits)
     }
 
@@ -263,5 +302,42 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_workspace_takes_what_it_says() {
+        for sizes in [vec![5, 3], vec![5, 9, 3], vec![5, 2, 8, 3], vec![2, 7, 4, 11, 3]] {
+            let network = build(&format!(r#"{{"model_type":"mlp","sizes":{sizes:?}}}"#)).unwrap();
+            let layers = sizes.windows(2).map(|pair| Dense { at: 0, outputs: pair[1], inputs: pair[0] });
+            let mut pass = MlpPass::<f32> {
+                layers: Arc::new(layers.collect()),
+                activation: Activation::Relu,
+                threads: 1,
+                spaces: Vec::new(),
+                logits: Vec::new(),
+            };
+            let w = vec![0.1; network.layout().total()];
+            let batch = cut_features(&vec![1.0; 4 * sizes[0]], sizes[0], &[0, 1, 2, 0]).remove(0);
+            let room = |pass: &MlpPass<f32>| {
+                let MlpWorkspace { rows, slopes, d, d_next } = &pass.spaces[0];
+                let buffers = rows.iter().chain(slopes).chain([d, d_next]);
+                let vectors = (rows.len() + slopes.len()) * size_of::<Vec<f32>>();
+                (buffers.map(|buffer| buffer.capacity() * 4).sum::<usize>() + vectors) as f64
+            };
+            pass.forward(PassInput::unstopped(&w, &[&batch]), false).unwrap();
+            assert_eq!(room(&pass), network.workspace(Extent::of(&batch), false, 4), "{sizes:?}");
+            let mut gradient = vec![0.0; w.len()];
+            for _ in 0..2 {
+                pass.forward(PassInput::unstopped(&w, &[&batch]), true).unwrap();
+                pass.backward(PassInput::unstopped(&w, &[&batch]), &[0.1; 12], &mut gradient).unwrap();
+            }
+            assert_eq!(room(&pass), network.workspace(Extent::of(&batch), true, 4), "{sizes:?}");
+        }
     }
 }

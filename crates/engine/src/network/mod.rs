@@ -21,7 +21,7 @@ mod ops;
 mod probe;
 
 use crate::device::real::Real;
-use batch::Batch;
+use batch::{Batch, Extent};
 use clino_domain::text::suggestion;
 use clino_domain::{Checkpoint, Fault, ProbeGroup};
 use layout::ParameterLayout;
@@ -69,6 +69,18 @@ pub trait Network: Send + Sync {
     fn ones(&self) -> Option<Batch> {
         None
     }
+
+    /// Whether [`Network::ones`] has an example, without making it.
+    fn has_paths(&self) -> bool {
+        false
+    }
+
+    /// What the batches of a probe depend on beside the probe, as a text: runs whose networks say the same share them.
+    fn reads(&self) -> String;
+
+    /// Bytes of the activations of one batch, or of the greatest of several, in elements of `size` bytes; with `keep`,
+    /// of those with which a backward goes on. Of a [`Pass`], each batch that goes side by side has as many.
+    fn workspace(&self, extent: Extent, keep: bool, size: usize) -> f64;
 
     /// A worker in f32 whose products may use `threads`.
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>>;
@@ -178,6 +190,23 @@ pub fn build(config_json: &str) -> Result<(Arc<dyn Network>, String), Fault> {
     Ok(((family.build)(config_json)?, model_type))
 }
 
+#[derive(Deserialize, Default)]
+struct Depth {
+    #[serde(default)]
+    sizes: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    num_hidden_layers: usize,
+}
+
+/// Bytes that building the network takes, roughly and rather more: names and places of its tensors.
+pub fn preparation(config_json: &str) -> u64 {
+    const TENSOR: usize = 1 << 10;
+    const MOST: usize = 1 << 16;
+    let Depth { sizes, num_hidden_layers } = serde_json::from_str(config_json).unwrap_or_default();
+    let tensors = 2 * sizes.len() + num_hidden_layers.saturating_mul(16) + 16;
+    (tensors.min(MOST) * TENSOR) as u64
+}
+
 /// What any configuration may be.
 const ANY: &str = "the config.json of a Hugging Face model, or of an mlp such as \
                    {\"model_type\":\"mlp\",\"sizes\":[8,32,3],\"hidden_act\":\"relu\"}";
@@ -232,12 +261,24 @@ fn activation(name: &str) -> Result<ops::Activation, Fault> {
     })
 }
 
-/// Makes the buffer at least `len` long and returns its first `len` elements.
+/// Makes the buffer at least `len` long and returns its first `len` elements, which are to be written. What it grows
+/// from is given back first, so that a buffer never takes more than the longest that was asked for.
 fn sized<T: Real>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
     if buffer.len() < len {
-        buffer.resize(len, T::ZERO);
+        *buffer = Vec::new();
+        *buffer = vec![T::ZERO; len];
     }
     &mut buffer[..len]
+}
+
+/// The logits of some batches, end to end, in the room of `out`.
+fn gathered<'a, T: Real>(out: &mut Vec<T>, parts: impl Iterator<Item = &'a [T]> + Clone) {
+    let len = parts.clone().map(<[T]>::len).sum();
+    if out.capacity() < len {
+        *out = Vec::with_capacity(len);
+    }
+    out.clear();
+    parts.for_each(|part| out.extend_from_slice(part));
 }
 
 #[cfg(test)]

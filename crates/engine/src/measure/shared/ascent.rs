@@ -11,7 +11,7 @@ pub use crate::device::ascent::{AscentJob, Reached, Region, StepUnit};
 use crate::device::noise::Purpose;
 use crate::device::norms::Norms;
 use crate::measure::cost::Common;
-use crate::measure::{Cost, MeasureError};
+use crate::measure::{Cost, MeasureError, Walks};
 use crate::scope::{AscentKey, AscentResult, MeasureScope};
 use clino_domain::Work;
 
@@ -78,6 +78,11 @@ impl Ascent {
     fn order<'a>(&self, draw: u32, radii: &'a [f64]) -> AscentJob<'a> {
         let Self { noise, step, steps, unit, region, .. } = *self;
         AscentJob { draw, noise, step, steps, unit, region, radii }
+    }
+
+    /// How its draws move.
+    pub fn walks(&self) -> Walks {
+        if self.steps > 1 { Walks::STEPS } else { Walks::STEP }
     }
 
     /// What a draw takes.

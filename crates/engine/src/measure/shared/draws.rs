@@ -153,6 +153,14 @@ fn stderr(values: &[f64]) -> Option<(f64, f64)> {
     Some((estimate.mean, estimate.stderr?)).filter(|(mean, stderr)| mean.is_finite() && stderr.is_finite())
 }
 
+/// How many draws come together at most, and whether one comes alone.
+pub fn together(parameters: &MeasureParameters) -> (u32, bool) {
+    match (parameters.count("draws"), parameters.count("max_draws")) {
+        (0, most) => (LEAST.min(most), most == 1 || (most > LEAST && (most - LEAST) % BLOCK == 1)),
+        (draws, _) => (draws, draws == 1),
+    }
+}
+
 /// How many draws are likely: the fixed number, or what a target lets expect.
 pub fn likely(parameters: &MeasureParameters) -> f64 {
     match parameters.count("draws") {

@@ -100,6 +100,17 @@ impl Basis {
         self.most + (self.kept + 1).max(2)
     }
 
+    /// Vectors of the basis, at most.
+    pub fn most(&self) -> u32 {
+        self.most
+    }
+
+    /// Vectors that are held at once: beside those of the basis what a product takes, or the next vector and those that
+    /// it begins anew with, while the room of the last gradient waits.
+    pub fn held(&self) -> u32 {
+        self.most + (self.kept + 2).max(3)
+    }
+
     /// The Ritz vectors to go on with, half from each end.
     fn choose<'r>(&self, ritz: &'r [Ritz]) -> Vec<&'r Ritz> {
         let low = self.kept as usize / 2;

@@ -12,7 +12,7 @@ mod mlp;
 mod ops;
 mod parameters;
 
-use super::batch::{Batch, Inputs};
+use super::batch::{Batch, Extent, Inputs};
 use super::examples::join;
 use super::layout::ParameterLayout;
 use super::{Network, Pass, PassInput, Product};
@@ -129,6 +129,15 @@ impl Network for Autograd {
 
     fn products(&self, batch: &Batch) -> Vec<Product> {
         self.network.products(batch)
+    }
+
+    fn reads(&self) -> String {
+        self.network.reads()
+    }
+
+    /// What candle's graph takes is told nowhere: it serves tests and benches, and GPUs have a sum of their own.
+    fn workspace(&self, extent: Extent, keep: bool, size: usize) -> f64 {
+        self.network.workspace(extent, keep, size)
     }
 
     fn pass_f32(&self, _threads: usize) -> Box<dyn Pass<f32>> {

@@ -6,7 +6,7 @@
 use super::attention::Attention;
 use super::shape::{LayerPlaces, Shape};
 use crate::device::real::Real;
-use crate::network::batch::Tokens;
+use crate::network::batch::{Extent, Tokens};
 use crate::network::dense::GradientShare;
 use crate::network::ops::{Norm, Normed, add_bias, multiply_by};
 use crate::network::sized;
@@ -82,6 +82,44 @@ pub struct LayerScratch<T> {
     wide: Vec<T>,
     /// Gradients of gain and shift of both LayerNorms [2, 2 hidden].
     pub norms: Vec<T>,
+}
+
+/// Elements of the buffers of a [`Layer`], each once it has been used.
+#[derive(Default, Clone, Copy)]
+pub struct LayerElements([f64; 11]);
+
+impl LayerElements {
+    /// Of a layer that is used as either.
+    pub fn union(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].max(other.0[i])))
+    }
+
+    /// Of all of them.
+    pub fn sum(&self) -> f64 {
+        self.0.iter().sum()
+    }
+}
+
+/// Those of [`Layer`], for the last layer or another one; with `keep`, those of a forward that a backward follows.
+pub fn elements(shape: &Shape, extent: Extent, last: bool, keep: bool) -> LayerElements {
+    let [n, e, h] = [extent.tokens, extent.examples, shape.hidden].map(|count| count as f64);
+    let heads = shape.heads as f64;
+    let rows = if last { e } else { n };
+    let qkv = 3.0 * n * h;
+    let tables = heads * if last { n } else { extent.pairs as f64 };
+    let first = if last { rows * h } else { 0.0 };
+    let inner = rows * shape.inner as f64;
+    let slopes = if keep { inner } else { 0.0 };
+    let [context, normed1, x1, normed2] = [rows * h; 4];
+    LayerElements([qkv, tables, first, context, normed1, rows, x1, inner, slopes, normed2, rows])
+}
+
+/// Elements of [`LayerScratch`] but for `wide`.
+pub fn scratch(shape: &Shape, extent: Extent) -> f64 {
+    let [n, e, h] = [extent.tokens, extent.examples, shape.hidden].map(|count| count as f64);
+    let longest = extent.longest as f64;
+    let (rows, table) = if shape.layers > 1 { (n, longest * longest) } else { (e, longest) };
+    rows * h + 3.0 * n * h + rows * shape.inner as f64 + table + 4.0 * h
 }
 
 /// Of one batch in one layer.
@@ -202,5 +240,24 @@ fn spread_rows<T: Real>(rows: &[T], tokens: &Tokens, all: &mut [T]) {
     let h = all.len() / tokens.ids.len();
     for (row, sequence) in rows.chunks_exact(h).zip(&tokens.sequences) {
         all[sequence.start * h..][..h].copy_from_slice(row);
+    }
+}
+
+#[cfg(test)]
+impl<T> Layer<T> {
+    /// Elements that there is room for.
+    pub fn room(&self) -> usize {
+        let Self { qkv, tables, first, context, normed1, rstd1, x1, inner, slopes, normed2, rstd2 } = self;
+        let all = [qkv, tables, first, context, normed1, rstd1, x1, inner, slopes, normed2, rstd2];
+        all.map(Vec::capacity).iter().sum()
+    }
+}
+
+#[cfg(test)]
+impl<T> LayerScratch<T> {
+    /// Elements that there is room for.
+    pub fn room(&self) -> usize {
+        let Self { d_context, d_qkv, d_inner, table, wide, norms } = self;
+        [d_context, d_qkv, d_inner, table, wide, norms].map(Vec::capacity).iter().sum()
     }
 }

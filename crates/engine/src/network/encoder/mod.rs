@@ -9,7 +9,7 @@ mod layer;
 mod pass;
 mod shape;
 
-use super::batch::{Batch, TokenTable};
+use super::batch::{Batch, Extent, TokenTable};
 use super::layout::ParameterLayout;
 use super::probe::ProbeTensors;
 use super::{Architecture, Network, Pass, Product, activation, check_task, classes, parse, positive};
@@ -236,6 +236,16 @@ impl Network for Encoder {
 
     fn products(&self, batch: &Batch) -> Vec<Product> {
         pass::products(&self.shape, &self.places, batch)
+    }
+
+    fn reads(&self) -> String {
+        let Shape { family, vocabulary, positions, types, classes, padding, .. } = &*self.shape;
+        let batch = self.batch_tokens();
+        format!("encoder {family:?} {vocabulary} {positions} {types} {classes} {padding} {batch}")
+    }
+
+    fn workspace(&self, extent: Extent, keep: bool, size: usize) -> f64 {
+        pass::workspace(&self.shape, extent, keep, size)
     }
 
     fn pass_f32(&self, threads: usize) -> Box<dyn Pass<f32>> {

@@ -5,13 +5,13 @@
 //!
 //! Owns: workspaces, and what is done side by side. May not touch: how weights were made.
 
-use super::layer::{Context, Counts, Layer, LayerPosition, LayerScratch};
+use super::layer::{self, Context, Counts, Layer, LayerPosition, LayerScratch};
 use super::shape::{LayerPlaces, Places, Shape};
 use crate::device::real::Real;
-use crate::network::batch::{Batch, Inputs, Tokens};
+use crate::network::batch::{Batch, Extent, Inputs, Tokens};
 use crate::network::dense::{Dense, Gradient, GradientShare, add_gradients, try_each};
 use crate::network::ops::{Normed, add, add_bias};
-use crate::network::{Pass, PassInput, Product, sized};
+use crate::network::{Pass, PassInput, Product, gathered, sized};
 use clino_domain::Fault;
 use std::sync::Arc;
 
@@ -72,6 +72,33 @@ pub fn products(shape: &Shape, places: &Places, batch: &Batch) -> Vec<Product> {
     }
     all.extend([places.pooler, places.classifier].map(|layer| dense(layer, batch.labels.len())));
     all
+}
+
+/// Bytes of [`EncoderWorkspace`] once all buffers have been used; see [`crate::network::Network::workspace`].
+pub fn workspace(shape: &Shape, extent: Extent, keep: bool, size: usize) -> f64 {
+    let [n, e, h] = [extent.tokens, extent.examples, shape.hidden].map(|count| count as f64);
+    let layers = shape.layers as f64;
+    let classes = shape.classes as f64;
+    let last = layer::elements(shape, extent, true, keep);
+    let inner =
+        if shape.layers > 1 { layer::elements(shape, extent, false, keep) } else { Default::default() };
+    let embedded = n * h + n;
+    let head = e * h + e * classes;
+    let elements = match keep {
+        true => {
+            let streams = layers * n * h + e * h;
+            // `d` and the scratch's `wide` change places: both have been as long as all tokens.
+            let back = e * classes + e * h + 2.0 * n * h + layer::scratch(shape, extent);
+            embedded + streams + (layers - 1.0) * inner.sum() + last.sum() + head + back
+        }
+        // All layers share one, and two streams take turns.
+        false => {
+            let streams = n * h + if shape.layers > 1 { n * h } else { e * h };
+            embedded + streams + inner.union(last).sum() + head
+        }
+    };
+    let vectors = size_of::<Layer<f64>>() + size_of::<Vec<f64>>();
+    elements * size as f64 + layers * vectors as f64
 }
 
 impl<T: Real> EncoderWorkspace<T> {
@@ -138,16 +165,15 @@ impl<T: Real> EncoderWorkspace<T> {
         at.pooler.forward(cx.w, &self.streams[self.last][..n * h], pooled, 1);
         add_bias(pooled, at.pooler.bias(cx.w));
         pooled.iter_mut().for_each(|x| *x = x.tanh());
-        self.logits.resize(n * cx.shape.classes, T::ZERO);
-        at.classifier.forward(cx.w, pooled, &mut self.logits, 1);
-        add_bias(&mut self.logits, at.classifier.bias(cx.w));
+        let logits = sized(&mut self.logits, n * cx.shape.classes);
+        at.classifier.forward(cx.w, pooled, logits, 1);
+        add_bias(logits, at.classifier.bias(cx.w));
     }
 
     fn classify_back(&mut self, cx: Context<'_, T>, at: &Places, d_logits: &[T]) {
         let h = cx.shape.hidden;
         let n = cx.tokens.sequences.len();
-        self.d_logits.clear();
-        self.d_logits.extend_from_slice(d_logits);
+        sized(&mut self.d_logits, d_logits.len()).copy_from_slice(d_logits);
         let d_pooled = sized(&mut self.d_pooled, n * h);
         at.classifier.back(cx.w, d_logits, d_pooled, 1);
         for (d, p) in d_pooled.iter_mut().zip(&self.pooled) {
@@ -262,10 +288,10 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
     fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault> {
         let places = self.places.clone();
         self.each(input, |_, space, cx| space.forward(Context { keep, ..cx }, &places))?;
-        self.logits.clear();
-        for space in &self.spaces[..input.batches.len()] {
-            self.logits.extend_from_slice(&space.logits);
-        }
+        let classes = self.shape.classes;
+        let used = self.spaces.iter().zip(input.batches);
+        let parts = used.map(|(space, batch)| &space.logits[..batch.labels.len() * classes]);
+        gathered(&mut self.logits, parts);
         Ok(&self.logits)
     }
 
@@ -302,5 +328,71 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
             space.add_tables(tokens(batch), &places, self.shape.hidden, gradient);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::network::batch::TokenTable;
+    use crate::network::{Network, build};
+
+    fn room(space: &EncoderWorkspace<f32>) -> f64 {
+        let EncoderWorkspace { embedded, streams, layers, pooled, logits, d_logits, d_pooled, d, .. } = space;
+        let single = [&embedded.0, &embedded.1, pooled, logits, d_logits, d_pooled, d];
+        let elements = single.into_iter().chain(streams).map(Vec::capacity).sum::<usize>();
+        let elements = elements + layers.iter().map(Layer::room).sum::<usize>() + space.scratch.room();
+        let vectors = layers.len() * (size_of::<Layer<f32>>() + size_of::<Vec<f32>>());
+        (4 * elements + vectors) as f64
+    }
+
+    #[test]
+    fn a_workspace_takes_what_it_says() {
+        for layers in 1..4 {
+            let network: Arc<dyn Network> = build(&format!(
+                r#"{{"model_type":"bert","vocab_size":9,"hidden_size":4,"num_hidden_layers":{layers},
+                "num_attention_heads":2,"intermediate_size":8,"max_position_embeddings":5}}"#
+            ))
+            .unwrap()
+            .0;
+            let shape = Shape {
+                family: crate::network::encoder::shape::EncoderFamily::Bert,
+                vocabulary: 9,
+                hidden: 4,
+                layers,
+                heads: 2,
+                inner: 8,
+                positions: 5,
+                types: 2,
+                classes: 2,
+                padding: 0,
+                activation: crate::network::ops::Activation::Gelu,
+                epsilon: 1e-12,
+            };
+            let places = shape.places(network.layout());
+            let (shape, places) = (Arc::new(shape), Arc::new(places));
+            let mask = vec![1, 1, 1, 1, 1, 0];
+            let table = TokenTable {
+                width: 3,
+                ids: vec![5; 6],
+                mask,
+                types: vec![0; 6],
+                positions: vec![0, 1, 2, 0, 1, 2],
+            };
+            let batch = table.cut(&[0, 1], 100).remove(0);
+            let w = vec![0.1; network.layout().total()];
+            let mut gradient = vec![0.0; w.len()];
+            let extent = Extent::of(&batch);
+            let mut look = EncoderPass::<f32>::new(shape.clone(), places.clone(), 1);
+            look.forward(PassInput::unstopped(&w, &[&batch]), false).unwrap();
+            assert_eq!(room(&look.spaces[0]), network.workspace(extent, false, 4), "{layers} layers");
+            let mut pass = EncoderPass::<f32>::new(shape, places, 1);
+            for _ in 0..3 {
+                pass.forward(PassInput::unstopped(&w, &[&batch]), true).unwrap();
+                pass.backward(PassInput::unstopped(&w, &[&batch]), &[0.1; 4], &mut gradient).unwrap();
+            }
+            assert_eq!(room(&pass.spaces[0]), network.workspace(extent, true, 4), "{layers} layers");
+        }
     }
 }
