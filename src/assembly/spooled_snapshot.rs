@@ -4,7 +4,8 @@
 
 use super::Assembled;
 use clino_domain::{
-    Dtype, Fault, Manifest, ParameterSource, ReceivedSnapshot, Snapshot, SnapshotHeader, Statistics, TensorSpec,
+    Dtype, Fault, Manifest, ParameterSource, ReceivedSnapshot, Snapshot, SnapshotHeader, Statistics,
+    TensorSpec,
 };
 use std::sync::Arc;
 

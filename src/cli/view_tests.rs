@@ -31,6 +31,7 @@ pub(crate) fn run(measures: Vec<MeasureRequest>) -> RunSummary {
         opened_at: 0.0,
         checked: None,
         refusals: Refusals::default(),
+        memory: Vec::new(),
     }
 }
 

@@ -166,8 +166,10 @@ impl Worker {
     /// Measures one snapshot; a fault says why it could not be taken up or was left.
     fn measure(&mut self, work: DueSnapshot) -> Result<(), Fault> {
         let began = Instant::now();
-        let DueSnapshot { run, held, references, check } = work;
+        let DueSnapshot { run, held, references, check, working } = work;
         let at = held.header().at;
+        // It is set aside: nobody else is measured.
+        let _working = self.neighbours.registry.memory().working(working);
         let _span = info_span!(
             target: SPANS,
             "measure snapshot",
@@ -181,7 +183,8 @@ impl Worker {
         let on_arrival = arrived.statistics.as_ref().is_some_and(|found| found.fit(&arrived.references));
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
-        let mut session = guarded(|| self.engine.take(run.validated()?, run.seed, arrived))
+        let validated = run.validated()?;
+        let mut session = guarded(|| self.engine.take(&validated, run.seed, arrived))
             .map_err(|panic| Fault::internal(format!("the engine failed: {panic}")))??;
         let carried = session.carried;
         let Neighbours { journal, counters, .. } = &self.neighbours;

@@ -27,6 +27,19 @@ pub struct OpenedRun {
     pub warnings: Vec<String>,
 }
 
+/// Bytes that a run takes for one purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryShare {
+    /// What they are for.
+    pub purpose: String,
+    /// How many there are.
+    pub bytes: u64,
+    /// Whether they are taken only while a snapshot is measured.
+    pub measuring: bool,
+    /// Whether runs that need the same share them.
+    pub shared: bool,
+}
+
 /// What a run is and how far it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSummary {
@@ -82,6 +95,8 @@ pub struct RunSummary {
     pub checked: Option<ModelChecked>,
     /// Uploads of snapshots that were refused since the daemon started.
     pub refusals: Refusals,
+    /// What it takes of memory; nothing for one that is over.
+    pub memory: Vec<MemoryShare>,
 }
 
 /// Uploads that were refused.

@@ -79,6 +79,7 @@ impl LoadedRun {
             opened_at: record.opened_at,
             checked,
             refusals: Refusals::default(),
+            memory: Vec::new(),
         }
     }
 }

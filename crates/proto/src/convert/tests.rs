@@ -239,6 +239,10 @@ fn summaries_come_back_as_they_went() {
         opened_at: 0.0,
         checked: None,
         refusals: Refusals { count: 2, last: "tensors: found none".into() },
+        memory: vec![
+            MemoryShare { purpose: "probes".into(), bytes: 7 << 30, measuring: false, shared: true },
+            MemoryShare { purpose: "the gradient".into(), bytes: 9, measuring: true, shared: false },
+        ],
     };
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {
