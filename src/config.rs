@@ -5,8 +5,10 @@
 //! Flags go over `CLINO_*` variables, these over a TOML file, this over the defaults. Unknown keys are refused.
 
 mod access;
+mod memory;
 
 pub use access::{AccessConfig, ClientAccess, client_access};
+pub use memory::MemoryLimit;
 
 use clino_client::endpoint::standard_socket;
 use clino_domain::{Devices, EnginePlace, Fault};
@@ -91,7 +93,7 @@ pub struct RawConfig {
     /// Format of log lines: `text` or `json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<LogFormat>,
-    /// Most bytes of snapshots held at once, and of probes.
+    /// Memory of the process: a size, or a percentage of what there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
     /// Directory of the spool.
@@ -179,8 +181,8 @@ pub struct Config {
     pub log: String,
     /// Format of log lines.
     pub log_format: LogFormat,
-    /// Most bytes of snapshots held at once (in memory, or in the spool when large), and as many of probes.
-    pub memory: u64,
+    /// Memory of the process.
+    pub memory: MemoryLimit,
     /// Directory of the spool.
     pub spool: PathBuf,
     /// Maximum number of runs.
@@ -249,7 +251,7 @@ fn validate(raw: RawConfig) -> Result<Config, Fault> {
         grace: duration("grace", raw.grace, Duration::from_secs(10))?,
         log: raw.log.unwrap_or_else(|| "info".into()),
         log_format: raw.log_format.unwrap_or(LogFormat::Text),
-        memory: bytes("memory", raw.memory, 8 << 30)?,
+        memory: MemoryLimit::read(raw.memory)?,
         spool: raw.spool.unwrap_or_else(std::env::temp_dir),
         runs: positive("runs", raw.runs.unwrap_or(1_000))?,
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
@@ -366,7 +368,7 @@ mod tests {
             jail.set_env("CLINO_CHECK", "0");
             let flags = RawConfig { threads: Some(3), ..RawConfig::default() };
             let config = load(flags, None).unwrap();
-            assert_eq!((config.place.threads, config.memory), (3, 2 << 20));
+            assert_eq!((config.place.threads, config.memory.bytes), (3, 2 << 20));
             assert_eq!((config.grace, config.spool.to_str()), (Duration::from_secs(7), Some("/a")));
             assert_eq!(config.listen.len(), 2);
             Ok(())

@@ -18,11 +18,11 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoredRun, Watermark};
 use crate::systemd::{self, Watchdog};
 use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, routes};
-use clino_domain::budget::Budget;
+use clino_domain::budget::{Budget, BudgetPart};
 use clino_domain::counters::Counters;
 use clino_domain::metrics::{Metric, Window};
 use clino_domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
-use clino_domain::{Devices, EnginePlace, Fault, RunValidator};
+use clino_domain::{Devices, Fault, Memory, RunValidator};
 use clino_engine::{GpuDevices, GpuValidator};
 use reload::{LAST_LINES, Reloader, authenticator};
 use sockets::{SocketFile, bind_tcp, bind_unix};
@@ -105,7 +105,7 @@ impl Daemon {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Fault> {
         let Self { config, tcp, unix, history, certificates, authenticator, counters, http, window } = self;
         let readiness = Arc::new(Readiness::default());
-        let (watch, mut sound) = DeviceWatch::new(&config.place, &counters, &readiness);
+        let (watch, mut sound) = DeviceWatch::new(&config, &counters, &readiness);
         let services =
             services(&config, history, authenticator.clone(), counters.clone(), watch.validator.clone())?;
         let _reloader = Reloader::start(authenticator.clone(), &config.access).map_err(internal)?;
@@ -182,13 +182,15 @@ impl Drop for DeviceWatch {
 
 impl DeviceWatch {
     fn new(
-        place: &EnginePlace,
+        config: &Config,
         counters: &Arc<Counters>,
         readiness: &Arc<Readiness>,
     ) -> (Self, watch::Receiver<bool>) {
         let (sound, hears) = watch::channel(true);
+        let place = &config.place;
         let strict = matches!(place.devices, Devices::Cuda(_));
-        let validator = GpuValidator { strict, threads: place.threads, ..GpuValidator::default() };
+        let room = config.memory.bytes;
+        let validator = GpuValidator { strict, threads: place.threads, room, ..GpuValidator::default() };
         let counters = counters.clone();
         let readiness = readiness.clone();
         (Self { validator, sound, counters, readiness, name: place.devices.to_string() }, hears)
@@ -220,14 +222,16 @@ fn services(
     counters: Arc<Counters>,
     validator: GpuValidator,
 ) -> Result<Services, Fault> {
-    let (bus, registry) = memory(config, history, &authenticator, counters.clone(), validator)?;
+    let budget = Budget::new(config.memory.bytes);
+    let shared = Shared { authenticator: &authenticator, counters: &counters, budget: &budget };
+    let (bus, registry) = memory(config, history, validator, shared)?;
     Ok(Services {
         authenticator,
         registry,
         bus,
-        probes: Arc::new(ProbeStore::new(config.memory)),
-        budget: Budget::new(config.memory),
-        spool: Spool::new(&config.spool),
+        probes: ProbeStore::new(&budget),
+        budget,
+        spool: Spool::new(&config.spool).keeping(config.reserve),
         drain: Drain::default(),
         counters,
         patience: config.idle,
@@ -251,26 +255,39 @@ impl OpenedStore {
 /// Most events, and about how many bytes of them, held in memory for a run whose older ones are in its history.
 const WITH_HISTORY: Bounds = Bounds { events: 128, bytes: 1 << 18, records: 64, reports: 4 };
 
+/// What runs share with all else.
+struct Shared<'a> {
+    authenticator: &'a Authenticator,
+    counters: &'a Arc<Counters>,
+    budget: &'a Budget,
+}
+
+/// Of the memory, the share that events and readings take at most: a fourth. Each run drops its oldest ones beyond it.
+const FOR_HISTORY: u64 = 4;
+
 /// Whoever remembers what happened, in memory or in a history with the runs that it holds.
 fn memory(
     config: &Config,
-    history: Option<OpenedStore>,
-    authenticator: &Authenticator,
-    counters: Arc<Counters>,
+    stored: Option<OpenedStore>,
     validator: GpuValidator,
+    shared: Shared<'_>,
 ) -> Result<(Arc<EventBus>, Arc<Registry>), Fault> {
+    let Shared { authenticator, counters, budget } = shared;
     let folders = config.data.iter().chain([&config.spool]).cloned().collect();
     let watermark = Watermark::new(folders, config.reserve);
     let counts = counters.clone();
     let quotas = Arc::new(authenticator.quotas.clone());
     let registry = |bus: &Arc<EventBus>| {
         let compiler = Arc::new(RuleCompiler::new(validator.catalogue()));
-        Registry::new(Arc::new(validator), compiler, bus.clone(), counts, config.runs).limited(quotas)
+        let registry = Registry::new(Arc::new(validator), compiler, bus.clone(), counts, config.runs);
+        registry.limited(quotas).within(Memory::new(budget))
     };
-    let Some(OpenedStore { store, runs }) = history else {
+    let history = budget.part(BudgetPart::History).at_most(budget.limit() / FOR_HISTORY);
+    let Some(OpenedStore { store, runs }) = stored else {
         tracing::info!("no --data: runs and readings are lost when the daemon stops");
         let bus = EventBus::new(Bounds { events: config.events, ..Bounds::default() });
-        let bus = bus.above(watermark).counted(counters.clone()).started().map_err(internal)?;
+        let bus = bus.within(history).above(watermark).counted(counters.clone());
+        let bus = bus.started().map_err(internal)?;
         let registry = Arc::new(registry(&bus));
         end_stopped_runs(&bus, &registry);
         return Ok((bus, registry));
@@ -281,8 +298,8 @@ fn memory(
     let kept = runs.iter().map(|stored| stored.run.clone()).collect();
     let bounds = Bounds { events: config.events.min(WITH_HISTORY.events), ..WITH_HISTORY };
     tracing::info!(runs = runs.len(), "the history is open");
-    let bus =
-        EventBus::new(bounds).above(watermark).counted(counters).durable(store, runs).map_err(internal)?;
+    let bus = EventBus::new(bounds).within(history).above(watermark).counted(counters.clone());
+    let bus = bus.durable(store, runs).map_err(internal)?;
     let registry = Arc::new(registry(&bus).with_vault(bus.clone()));
     registry.resume(kept);
     end_stopped_runs(&bus, &registry);
@@ -310,7 +327,6 @@ fn sources(config: &Config, services: &Services, readiness: &Arc<Readiness>) -> 
         counters: services.counters.clone(),
         readiness: readiness.clone(),
         budget: services.budget.clone(),
-        probes: services.probes.clone(),
         directories: [(SPOOL, config.spool.clone())].into_iter().chain(data).collect(),
         runs: RunMetrics { most: config.run_metrics, expiry: config.run_metrics_expiry },
         started: SystemTime::now(),

@@ -78,6 +78,26 @@ async fn row_03_an_encoding_that_is_not_offered() {
 }
 
 #[tokio::test]
+async fn row_04_nothing_is_decompressed() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    clients.runs.list_runs(pb::ListRunsRequest::default()).await.unwrap();
+    let before = daemon.peak_bytes();
+    // 4 MB that would become 4 GB: a block of zeros in the format of gzip, repeated.
+    let block = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xec, 0xc1, 1][..], &[0; 1_000][..]].concat();
+    let bomb: &'static [u8] = block.repeat(4_000).leak();
+    for encoding in ["gzip", "deflate", "zstd"] {
+        let metadata = [("grpc-encoding", encoding)];
+        let channel = daemon.channel().await;
+        let status = raw::call(channel, "/clino.v1.Runs/ListRuns", bomb, &metadata).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{encoding}: {status}");
+    }
+    let grown = daemon.peak_bytes() - before;
+    assert!(grown < 64 << 20, "{} MiB", grown >> 20);
+    daemon.still_serves().await;
+}
+
+#[tokio::test]
 async fn row_06_an_unknown_method() {
     let daemon = Daemon::start(&[]);
     for path in ["/clino.v1.Runs/Nothing", "/clino.v9.Runs/OpenRun"] {

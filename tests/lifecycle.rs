@@ -160,7 +160,7 @@ async fn reflection_lists_and_describes() {
 }
 
 #[tokio::test]
-async fn the_newest_snapshot_wins_and_the_replaced_one_is_reported() {
+async fn row_40_the_newest_snapshot_wins_and_the_replaced_one_is_reported() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     let run = clients.open("k", endless()).await;

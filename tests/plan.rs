@@ -57,7 +57,7 @@ async fn a_run_opens_with_its_plan_and_tells_seconds_after_the_first_snapshot() 
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_budget_is_said_to_be_skipped() {
+async fn row_40_what_does_not_fit_the_budget_is_said_to_be_skipped() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.clients().await;
     // Many minutes where the others take less than a second: neither a slow machine nor a busy one changes what fits.

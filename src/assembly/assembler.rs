@@ -26,30 +26,33 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Begins an upload whose bytes are claimed; large ones go to `spool`.
+    /// Begins an upload for which there is room now; `claim` grows with the bytes that come. Large ones go to `spool`, where
+    /// they take no memory.
     ///
     /// # Errors
-    /// [`FaultKind::Exhausted`] when the spool is full, [`FaultKind::Unavailable`] when it fails.
+    /// Those of [`clino_domain::budget::Budget::claim`]; [`FaultKind::Exhausted`] when the spool is full,
+    /// [`FaultKind::Unavailable`] when it fails.
     pub fn begin(manifest: Manifest, claim: Claim, spool: &Spool) -> Result<Self, Fault> {
-        let bytes = spool.place(manifest.total_bytes())?;
-        Ok(Self { manifest, claim, bytes, received: 0, digest: Sha256::new(), statistics_builder: None })
+        let bytes = spool.place(manifest.total_bytes(), &claim)?;
+        Ok(Self::new(manifest, claim, bytes))
     }
 
     /// Begins an upload that stays in memory however large it is.
-    pub fn in_memory(manifest: Manifest, claim: Claim) -> Self {
-        Self {
-            manifest,
-            claim,
-            bytes: ArrivingBytes::Memory(Vec::new()),
-            received: 0,
-            digest: Sha256::new(),
-            statistics_builder: None,
-        }
+    ///
+    /// # Errors
+    /// Those of [`clino_domain::budget::Budget::claim`].
+    pub fn in_memory(manifest: Manifest, claim: Claim) -> Result<Self, Fault> {
+        claim.room(manifest.total_bytes())?;
+        Ok(Self::new(manifest, claim, ArrivingBytes::Memory(Vec::new())))
     }
 
     /// Starts an upload whose bytes are only compared with earlier ones, and not kept.
     pub fn passing(manifest: Manifest, claim: Claim) -> Self {
-        Self { bytes: ArrivingBytes::Nowhere, ..Self::in_memory(manifest, claim) }
+        Self::new(manifest, claim, ArrivingBytes::Nowhere)
+    }
+
+    fn new(manifest: Manifest, claim: Claim, bytes: ArrivingBytes) -> Self {
+        Self { manifest, claim, bytes, received: 0, digest: Sha256::new(), statistics_builder: None }
     }
 
     /// Lets `statistics_builder` see the bytes as they arrive.
@@ -62,10 +65,11 @@ impl Assembler {
     /// # Errors
     /// [`FaultKind::Invalid`] for a chunk that is empty or too large, [`FaultKind::OutOfRange`] for another offset
     /// than the one that is due or bytes beyond the end, [`FaultKind::DataLoss`] for a wrong checksum; these tell
-    /// the bytes received so far. [`FaultKind::Exhausted`] when the spool is full.
+    /// the bytes received so far, as does [`FaultKind::Exhausted`] when memory or the spool is full.
     pub fn chunk(&mut self, offset: u64, data: &[u8], checksum: u32) -> Result<(), Fault> {
         self.check(offset, data, checksum).map_err(|fault| fault.committed(self.received))?;
-        self.bytes.append(data, self.manifest.total_bytes())?;
+        let appended = self.bytes.append(data, self.manifest.total_bytes(), &mut self.claim);
+        appended.map_err(|fault| fault.committed(self.received))?;
         self.digest.update(data);
         // What it cannot do now is done when the snapshot is measured.
         if self

@@ -17,9 +17,8 @@ fn manifest(lengths: &[u64]) -> Manifest {
 
 fn begin(lengths: &[u64]) -> (Assembler, Budget) {
     let budget = Budget::new(1 << 30);
-    let manifest = manifest(lengths);
-    let claim = budget.claim(manifest.total_bytes()).unwrap();
-    (Assembler::begin(manifest, claim, &Spool::new(std::env::temp_dir())).unwrap(), budget)
+    let spool = Spool::new(std::env::temp_dir());
+    (Assembler::begin(manifest(lengths), budget.nothing(), &spool).unwrap(), budget)
 }
 
 fn bytes(length: u64) -> Vec<u8> {
@@ -62,13 +61,61 @@ fn chunks_have_bounds() {
 
 #[test]
 fn a_huge_declaration_takes_no_memory_before_its_bytes() {
-    let budget = Budget::new(u64::MAX);
-    let manifest = manifest(&[1 << 50]);
-    let claim = budget.claim(manifest.total_bytes()).unwrap();
-    let mut assembler = Assembler::in_memory(manifest, claim);
+    let budget = Budget::new(1 << 52);
+    let mut assembler = Assembler::in_memory(manifest(&[1 << 50]), budget.nothing()).unwrap();
     assembler.chunk(0, b"abcd", crc32c(b"abcd")).unwrap();
+    assert_eq!(budget.used(), 64 << 10, "what came, and a little");
     drop(assembler);
     assert_eq!(budget.used(), 0);
+}
+
+fn fill(assembler: &mut Assembler, bytes: usize) -> Result<(), Fault> {
+    let part = vec![7; MAX_CHUNK];
+    let crc = crc32c(&part);
+    (0..bytes / MAX_CHUNK).try_for_each(|_| assembler.chunk(assembler.received, &part, crc))
+}
+
+#[test]
+fn row_58_a_claim_grows_with_what_arrives_and_ends_with_it() {
+    let budget = Budget::new(64 << 20);
+    let elements = (60u64 << 20) / 4;
+    let mut first = Assembler::in_memory(manifest(&[elements]), budget.nothing()).unwrap();
+    let mut second = Assembler::in_memory(manifest(&[elements]), budget.nothing()).unwrap();
+    fill(&mut first, 20 << 20).unwrap();
+    assert!(budget.used() <= 40 << 20, "at most twice what came: {}", budget.used());
+    fill(&mut second, 16 << 20).unwrap();
+    let late = Assembler::in_memory(manifest(&[elements]), budget.nothing());
+    assert_eq!(late.unwrap_err().kind, FaultKind::Exhausted, "no room for it now: it sends nothing");
+    let never = Assembler::in_memory(manifest(&[1 << 40]), budget.nothing());
+    assert_eq!(never.unwrap_err().kind, FaultKind::Invalid, "it is refused at once");
+    // The one that asks for more than is left ends, and says how far it came; the other goes on.
+    let fault = fill(&mut second, 44 << 20).unwrap_err();
+    assert_eq!((fault.kind, fault.committed), (FaultKind::Exhausted, Some(second.received)));
+    assert!(fault.retry.is_some() && second.received >= 24 << 20, "{fault:?} at {}", second.received);
+    drop(second);
+    fill(&mut first, 40 << 20).unwrap();
+    assert_eq!(budget.used(), 60 << 20, "never beyond what was declared");
+    let assembled = first.commit().unwrap();
+    let (tensors, claim) = assembled.into_tensors().unwrap();
+    assert_eq!((tensors.len(), claim.bytes()), (1, 60 << 20));
+    drop(claim);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn row_58_bytes_in_a_file_are_claimed_from_the_disk_and_not_from_memory() {
+    let budget = Budget::new(8 << 20);
+    let large = || manifest(&[(40 << 20) / 4]);
+    let spool = Spool::new(std::env::temp_dir()).keeping(1);
+    let mut assembler = Assembler::begin(large(), budget.nothing(), &spool).unwrap();
+    fill(&mut assembler, 40 << 20).unwrap();
+    assert_eq!(budget.used(), 0);
+    let held = assembler.commit().unwrap().hold(HEADER, vec![0]);
+    assert_eq!(held.load().unwrap().data()[0].len(), 40 << 20);
+    let full = Assembler::begin(large(), budget.nothing(), &spool.clone().keeping(u64::MAX)).unwrap_err();
+    assert_eq!(full.kind, FaultKind::Exhausted);
+    assert!(full.message.contains("--reserve"), "{full}");
+    assert!(begin(&[8]).0.commit().is_err(), "small ones stay in memory");
 }
 
 #[test]
@@ -88,7 +135,7 @@ fn a_large_snapshot_lies_in_a_file_and_reads_the_same() {
     Dtype::F32.widen(&data[data.len() - 400..], &mut expected);
     let bits = |values: &[f64]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&found), bits(&expected));
-    assert_eq!(budget.used(), 1_300_000 * 4);
+    assert_eq!(budget.used(), 0, "it takes no memory");
     drop(held);
     assert_eq!(budget.used(), 0);
 }

@@ -7,6 +7,7 @@ use crate::config::{self, Config, LogFormat, Quantity, RawConfig, Words};
 use crate::daemon::Daemon;
 use crate::shutdown;
 use crate::telemetry::{self, Telemetry};
+use clino_domain::budget::size;
 use clino_domain::{Fault, FaultKind};
 use clino_engine::Engine;
 use std::io::Write;
@@ -50,7 +51,8 @@ pub(super) struct ServeArguments {
     /// Format of log lines. [default: text]
     #[arg(long)]
     log_format: Option<LogFormat>,
-    /// Memory for snapshots (large ones go to the spool), and the same amount again for probes. [default: 8GiB]
+    /// Memory of the process: what does not fit is rejected. A size, or a percentage of what the machine or its control group has.
+    /// [default: 50%, and at least 256MiB]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
     /// Directory for large snapshots while they wait or are needed for comparison. [default: the system's temporary directory]
@@ -191,7 +193,8 @@ fn serve(daemon: Daemon, config: &Config, telemetry: Telemetry) -> Result<bool, 
     let addresses = daemon.addresses().map_err(failed)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush()).map_err(failed)?;
-    tracing::info!(addresses, memory = config.memory, spool = %config.spool.display(), "listening");
+    let memory = size(config.memory.bytes);
+    tracing::info!(addresses, memory, of = config.memory.origin, spool = %config.spool.display(), "listening");
     telemetry.watch(daemon.window());
     let told = OnceLock::new();
     let clean = runtime.block_on(daemon.run(async {

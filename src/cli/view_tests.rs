@@ -32,6 +32,7 @@ pub(crate) fn run(measures: Vec<MeasureRequest>) -> RunSummary {
         checked: None,
         refusals: Refusals::default(),
         waiting: String::new(),
+        memory: Vec::new(),
     }
 }
 

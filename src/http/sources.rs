@@ -5,9 +5,9 @@
 use super::process;
 use super::runs::RunMetrics;
 use crate::publish::EventBus;
-use crate::registry::{ProbeStore, Registry, RunCounts};
+use crate::registry::{Registry, RunCounts};
 use clino_domain::Journal;
-use clino_domain::budget::Budget;
+use clino_domain::budget::{Budget, BudgetPart};
 use clino_domain::counters::{Counter, Counters};
 use clino_domain::metrics::{Exposed, Metric, MetricFamily, Metrics};
 use clino_domain::readiness::{Readiness, SPOOL, STORE};
@@ -31,10 +31,8 @@ pub struct Sources {
     pub counters: Arc<Counters>,
     /// Whether the daemon takes work.
     pub readiness: Arc<Readiness>,
-    /// Of snapshots.
+    /// Memory of the process.
     pub budget: Budget,
-    /// Of probes.
-    pub probes: Arc<ProbeStore>,
     /// Directories by what they are for; one is called `spool`.
     pub directories: Vec<(&'static str, PathBuf)>,
     /// Which runs get metrics of their own.
@@ -101,11 +99,10 @@ impl Sources {
         let held: Vec<_> = lines.iter().map(|line| (&line[..], 1.0)).collect();
         metrics.replace(Metric::NotReady, &held);
         self.count_runs();
-        let budgets = [("snapshots", &self.budget), ("probes", self.probes.budget())];
-        for (name, budget) in budgets {
-            metrics.set(Metric::BudgetUsed, &[name], budget.used() as f64);
-            metrics.set(Metric::BudgetLimit, &[name], budget.limit() as f64);
+        for part in BudgetPart::ALL {
+            metrics.set(Metric::BudgetUsed, &[part.name()], self.budget.used_for(part) as f64);
         }
+        metrics.set(Metric::BudgetLimit, &["memory"], self.budget.limit() as f64);
         let refused = self.counters.of(Counter::MessageRefused);
         metrics.set(Metric::MessagesRefused, &[], refused as f64);
         for (name, directory) in &self.directories {

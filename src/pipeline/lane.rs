@@ -120,7 +120,8 @@ impl Worker {
         let on_arrival = arrived.statistics.as_ref().is_some_and(|found| found.fit(&arrived.references));
         // Its bytes are given back before the engine needs memory, unless a later snapshot is compared with it.
         drop(held);
-        let mut session = self.engine.take(run.validated()?, run.seed, arrived)?;
+        let validated = run.validated()?;
+        let mut session = self.engine.take(&validated, run.seed, arrived)?;
         let carried = session.carried;
         let journal = &self.neighbours.journal;
         journal.append(&run.id, Event::Started { snapshot: at, readings: session.tasks().len() as u32 });

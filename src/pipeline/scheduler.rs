@@ -8,19 +8,21 @@ use super::evaluate::RunMemory;
 use super::lane::{Done, Job, Lane, LaneReport, Worker};
 use super::shares::Shares;
 use super::turn::Turn;
-use crate::registry::RegisteredRun;
-use clino_domain::{Fault, RunId, Stop};
+use crate::registry::{DueRun, RegisteredRun};
+use clino_domain::{Fault, RunId, Stop, WorkingClaim};
 use clino_engine::Engine;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{current, park, park_timeout};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a snapshot computes before another one may take its turn, at least: what it costs to change is much less.
 const SLICE: Duration = Duration::from_millis(20);
 /// Most snapshots that are measured by turns; others wait until one of them is done.
 const LANES: usize = 64;
+/// How long others may be taken up before the run that waits longest for memory: small ones would pass it for ever.
+const PASSING: Duration = Duration::from_secs(10);
 /// What so many runs leave for their next snapshots is looked through for runs that are over.
 const MANY: usize = 64;
 
@@ -32,6 +34,22 @@ struct Active {
     charged: f64,
     /// Share of a GPU's memory that it takes.
     gpu: f64,
+    _working: WorkingClaim,
+}
+
+/// A snapshot that could have the engine now.
+enum Candidate {
+    /// It has paused.
+    Paused(Arc<RegisteredRun>),
+    Due(DueRun),
+}
+
+impl Candidate {
+    fn run(&self) -> &Arc<RegisteredRun> {
+        match self {
+            Self::Paused(run) | Self::Due(DueRun { run, .. }) => run,
+        }
+    }
 }
 
 /// Where turns are given.
@@ -54,6 +72,8 @@ pub(super) struct Scheduler {
     done: Receiver<Done>,
     /// GPUs that were lost before.
     lost: usize,
+    /// The run that waits longest for memory, and since when.
+    short: Option<(RunId, Instant)>,
 }
 
 impl Scheduler {
@@ -80,6 +100,7 @@ impl Scheduler {
             report,
             done,
             lost: 0,
+            short: None,
         };
         scheduler.add_lane()?;
         Ok(scheduler)
@@ -107,66 +128,109 @@ impl Scheduler {
 
     /// Gives the engine to the run that has had least of it, or asks for it back. True while somebody waits.
     fn give(&mut self) -> bool {
-        let due = self.due();
-        let paused = self.active.iter().filter(|active| !active.turn.computes()).map(|active| &active.run);
-        let waiting: Vec<Arc<RegisteredRun>> = paused.chain(&due).cloned().collect();
-        let computing = self.active.iter().find(|active| active.turn.computes());
-        let Some(next) = self.shares.least(waiting.iter().map(|run| &run.id)).cloned() else { return false };
-        match computing {
-            Some(Active { run, turn, .. }) => {
-                let slice = turn.turn_seconds() >= SLICE.as_secs_f64();
-                if slice && self.shares.of(&next) < self.shares.of(&run.id) {
-                    turn.ask();
-                }
+        let mut candidates = self.candidates();
+        if let Some(Active { run, turn, .. }) = self.active.iter().find(|active| active.turn.computes()) {
+            let least = self.shares.least(candidates.iter().map(|candidate| &candidate.run().id));
+            let slice = turn.turn_seconds() >= SLICE.as_secs_f64();
+            if least.is_some_and(|next| slice && self.shares.of(next) < self.shares.of(&run.id)) {
+                turn.ask();
             }
-            None => self.begin(&next),
+            return !candidates.is_empty();
         }
-        true
+        let waits = !candidates.is_empty();
+        candidates.sort_by(|a, b| self.shares.of(&a.run().id).total_cmp(&self.shares.of(&b.run().id)));
+        // The first that can: some wait for memory.
+        for candidate in candidates {
+            if self.begin(candidate) {
+                break;
+            }
+        }
+        waits
+    }
+
+    /// Snapshots that could have the engine, those that have paused first.
+    fn candidates(&self) -> Vec<Candidate> {
+        let paused = self.active.iter().filter(|active| !active.turn.computes());
+        let paused = paused.map(|active| Candidate::Paused(active.run.clone()));
+        paused.chain(self.due().into_iter().map(Candidate::Due)).collect()
     }
 
     /// Runs whose snapshots can be taken up beside those that are measured now.
-    fn due(&self) -> Vec<Arc<RegisteredRun>> {
+    fn due(&self) -> Vec<DueRun> {
         if self.idle.is_empty() && self.lanes.len() >= self.most {
             return Vec::new();
         }
         let taken: f64 = self.active.iter().map(|active| active.gpu).sum();
-        let fits = |run: &Arc<RegisteredRun>| taken == 0.0 || taken + self.gpu(run) <= 1.0;
+        let late = self.short.as_ref().filter(|(_, since)| since.elapsed() >= PASSING).map(|(run, _)| run);
+        let fits = |due: &DueRun| {
+            late.is_none_or(|run| *run == due.run.id) && (taken == 0.0 || taken + self.gpu(&due.run) <= 1.0)
+        };
         self.neighbours.registry.due().into_iter().filter(fits).collect()
     }
 
     /// Share of a GPU's memory that a run takes.
     fn gpu(&self, run: &RegisteredRun) -> f64 {
-        run.validated().map_or(0.0, |validated| self.engine.gpu_share(validated))
+        run.validated().map_or(0.0, |validated| self.engine.gpu_share(&validated))
     }
 
-    /// A run gets the engine: for the snapshot that has paused, or for the one that is due.
-    fn begin(&mut self, run: &RunId) {
-        self.shares.begin(run);
-        if let Some(active) = self.active.iter().find(|active| active.run.id == *run) {
-            return active.turn.resume();
+    /// A snapshot gets the engine; false where it cannot have it yet.
+    fn begin(&mut self, candidate: Candidate) -> bool {
+        match candidate {
+            Candidate::Paused(run) => {
+                self.shares.begin(&run.id);
+                let active = self.active.iter().find(|active| active.run.id == run.id);
+                active.map(|active| active.turn.resume()).is_some()
+            }
+            Candidate::Due(due) => match self.take_up(&due) {
+                Ok(taken) => taken,
+                Err(fault) => {
+                    tracing::error!(run = %due.run.id, %fault, "a snapshot could not be taken up");
+                    false
+                }
+            },
         }
+    }
+
+    /// Gives a snapshot that is due to a lane; false where there is no memory for it, or none any more.
+    fn take_up(&mut self, DueRun { run, working }: &DueRun) -> Result<bool, Fault> {
+        let Some(claim) = self.memory(&run.id, *working) else { return Ok(false) };
         if self.idle.is_empty()
             && let Err(fault) = self.add_lane()
         {
             self.most = self.lanes.len();
             tracing::warn!(%fault, most = self.most, "fewer snapshots are measured by turns");
-            return;
+            return Ok(false);
         }
-        if let Err(fault) = self.take_up(run) {
-            tracing::error!(%run, %fault, "a snapshot could not be taken up");
-        }
+        // It may have been skipped in the meantime.
+        let Some(due) = self.neighbours.registry.take(&run.id) else { return Ok(false) };
+        let Some(lane) = self.idle.pop() else { return Err(Fault::internal("no lane is idle")) };
+        self.shares.begin(&run.id);
+        let turn = Arc::new(Turn::new(due.stop.clone(), self.all.clone(), current()));
+        let memory = self.memories.remove(&run.id).unwrap_or_default();
+        self.active.push(Active {
+            run: run.clone(),
+            turn: turn.clone(),
+            charged: 0.0,
+            gpu: self.gpu(run),
+            _working: claim,
+        });
+        turn.resume();
+        self.lanes[lane].give(Job { due, turn, memory })?;
+        Ok(true)
     }
 
-    fn take_up(&mut self, run: &RunId) -> Result<(), Fault> {
-        // It may have been skipped in the meantime.
-        let Some(due) = self.neighbours.registry.take(run) else { return Ok(()) };
-        let Some(lane) = self.idle.pop() else { return Err(Fault::internal("no lane is idle")) };
-        let turn = Arc::new(Turn::new(due.stop.clone(), self.all.clone(), current()));
-        let memory = self.memories.remove(run).unwrap_or_default();
-        let gpu = self.gpu(&due.run);
-        self.active.push(Active { run: due.run.clone(), turn: turn.clone(), charged: 0.0, gpu });
-        turn.resume();
-        self.lanes[lane].give(Job { due, turn, memory })
+    /// The memory to measure a snapshot of a run in; `None` while others have it.
+    fn memory(&mut self, run: &RunId, bytes: u64) -> Option<WorkingClaim> {
+        let registry = &self.neighbours.registry;
+        let Some(claim) = registry.memory().working(bytes) else {
+            if registry.wait_for_memory(run, bytes) {
+                tracing::info!(%run, bytes, "a snapshot waits for memory");
+            }
+            self.short.get_or_insert_with(|| (run.clone(), Instant::now()));
+            return None;
+        };
+        self.short.take_if(|(first, _)| first == run);
+        Some(claim)
     }
 
     fn add_lane(&mut self) -> Result<(), Fault> {
@@ -197,6 +261,7 @@ impl Scheduler {
         }
         self.tell_losses();
         self.memories.insert(run.id.clone(), memory);
+        self.short.take_if(|(first, _)| *first == run.id);
         if self.neighbours.registry.finish(&run.id) {
             self.memories.remove(&run.id);
             self.shares.forget(&run.id);

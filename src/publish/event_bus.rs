@@ -11,6 +11,7 @@ use super::policy_thread::PolicyThread;
 use super::run_stream::{RunStream, RunUpdate, StreamContext};
 use super::watcher::Watcher;
 use crate::store::{Audience, EventStore, Progress, Standing, StoredRun, Watermark};
+use clino_domain::budget::Budget;
 use clino_domain::counters::Counters;
 use clino_domain::{
     Acceptance, DecisionContext, Event, Fault, FaultKind, IdempotencyRecord, Journal, Layout,
@@ -34,6 +35,7 @@ const FOR_POLICIES: f64 = 0.5;
 #[derive(Debug, Default)]
 pub struct EventBus {
     bounds: Bounds,
+    budget: Budget,
     streams: Mutex<HashMap<RunId, Arc<RunStream>>>,
     pub(super) decisions: Arc<DecisionStore>,
     watermark: Watermark,
@@ -70,6 +72,11 @@ impl EventBus {
     /// A bus in memory, whose streams are bounded by `bounds`. Policies are asked once it is [started](EventBus::started).
     pub fn new(bounds: Bounds) -> Self {
         Self { bounds, ..Self::default() }
+    }
+
+    /// The same, keeping no more events and readings in memory than there is of it.
+    pub fn within(self, budget: Budget) -> Self {
+        Self { budget, ..self }
     }
 
     /// The same, taking on nothing new below a watermark.
@@ -124,6 +131,7 @@ impl EventBus {
     fn begin(&self, run: RunId, standing: Standing, ended: bool) -> Arc<RunStream> {
         let around = StreamContext {
             bounds: self.bounds,
+            budget: self.budget.clone(),
             store: self.store().cloned(),
             decisions: self.decisions.clone(),
             counters: self.counters.clone(),

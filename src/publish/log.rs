@@ -2,6 +2,7 @@
 //!
 //! Owns: how many are kept. May not touch: who reads them.
 
+use clino_domain::budget::Claim;
 use clino_domain::{Event, Reading, Sequenced, TensorParts};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,12 +34,14 @@ pub(super) struct Log {
     /// Place of the oldest event that is kept.
     first: u64,
     bytes: usize,
+    /// On these bytes; fewer where memory is short.
+    claim: Claim,
 }
 
 impl Log {
-    /// An empty one, whose first event gets the number `first`.
-    pub fn new(bounds: Bounds, first: u64) -> Self {
-        Self { bounds, events: VecDeque::new(), first, bytes: 0 }
+    /// An empty one, whose first event gets the number `first`; `claim` grows with it.
+    pub fn new(bounds: Bounds, first: u64, claim: Claim) -> Self {
+        Self { bounds, events: VecDeque::new(), first, bytes: 0, claim }
     }
 
     /// Place of the next event.
@@ -46,18 +49,21 @@ impl Log {
         self.first + self.events.len() as u64
     }
 
-    /// Keeps the next event, and drops the oldest where bounds ask for it; the newest is always kept.
+    /// Keeps the next event, and drops the oldest where bounds or memory ask for it; the newest is always kept.
     pub fn keep(&mut self, sequenced: &Arc<Sequenced>) {
         self.bytes += weight(&sequenced.event);
         self.events.push_back(sequenced.clone());
         while self.events.len() > 1
-            && (self.events.len() > self.bounds.events || self.bytes > self.bounds.bytes)
+            && (self.events.len() > self.bounds.events
+                || self.bytes > self.bounds.bytes
+                || !claimed(&mut self.claim, self.bytes))
         {
             if let Some(dropped) = self.events.pop_front() {
                 self.bytes -= weight(&dropped.event);
                 self.first += 1;
             }
         }
+        claimed(&mut self.claim, self.bytes);
     }
 
     /// The event at `place`, or a gap up to the oldest one that is kept; `None` when it has not happened yet.
@@ -70,6 +76,13 @@ impl Log {
             }
         }
     }
+}
+
+/// Whether so many bytes are claimed; where they are more than there are, as many as before.
+pub(super) fn claimed(claim: &mut Claim, bytes: usize) -> bool {
+    let bytes = bytes as u64;
+    claim.shrink_to(bytes);
+    claim.grow(bytes - claim.bytes()).is_ok()
 }
 
 /// About how many bytes an event takes.
@@ -97,6 +110,7 @@ fn reading_weight(reading: &Reading) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use clino_domain::budget::Budget;
 
     impl Log {
         fn append(&mut self, event: Event) {
@@ -106,7 +120,7 @@ mod tests {
     }
 
     fn log(events: usize, bytes: usize) -> Log {
-        Log::new(Bounds { events, bytes, ..Bounds::default() }, 0)
+        Log::new(Bounds { events, bytes, ..Bounds::default() }, 0, Budget::new(u64::MAX).nothing())
     }
 
     #[test]
@@ -134,5 +148,19 @@ mod tests {
         assert!(matches!(log.at(0).unwrap().event, Event::Gap { lost: 2 }));
         log.append(skipped(10));
         assert_eq!(log.at(3).unwrap().sequence, 3);
+    }
+    #[test]
+    fn where_memory_is_short_the_oldest_events_go() {
+        let budget = Budget::new(1_000);
+        let log = || Log::new(Bounds::default(), 0, budget.nothing());
+        let mut first = log();
+        let mut second = log();
+        (0..5).for_each(|lost| first.append(Event::Gap { lost }));
+        (0..5).for_each(|lost| second.append(Event::Gap { lost }));
+        assert_eq!((first.events.len(), second.events.len(), budget.used()), (5, 2, 896));
+        assert_eq!((second.next(), second.at(3).unwrap().sequence), (5, 3));
+        drop(first);
+        (0..9).for_each(|lost| second.append(Event::Gap { lost }));
+        assert_eq!((second.events.len(), budget.used()), (7, 896));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Owns: records and their bounds. May not touch: the order of events (that is the log's).
 
-use super::log::{Bounds, weight};
+use super::log::{Bounds, claimed, weight};
 use crate::store::Standing;
+use clino_domain::budget::Claim;
 use clino_domain::{
     Event, Fault, FaultKind, Latest, Reading, Report, Sequenced, SnapshotRef, SnapshotState, WeightKind,
 };
@@ -39,20 +40,23 @@ pub(super) struct RunProjection {
     order: VecDeque<SnapshotRef>,
     /// Those with readings, in the order in which their measurement began.
     reported: VecDeque<SnapshotRef>,
-    /// Approximate limit on the bytes of readings.
+    /// About how many bytes its readings take.
     bytes: usize,
+    /// On these bytes; fewer where memory is short.
+    claim: Claim,
     standing: Standing,
 }
 
 impl RunProjection {
-    /// Of a run that stands like this, with no snapshot in the projection yet.
-    pub fn new(bounds: Bounds, standing: Standing) -> Self {
+    /// Of a run that stands like this, with no snapshot in the projection yet; `claim` grows with it.
+    pub fn new(bounds: Bounds, standing: Standing, claim: Claim) -> Self {
         Self {
             bounds,
             records: HashMap::new(),
             order: VecDeque::new(),
             reported: VecDeque::new(),
             bytes: 0,
+            claim,
             standing,
         }
     }
@@ -114,12 +118,15 @@ impl RunProjection {
         record.readings.push(sequenced.clone());
         self.bytes += weight(&sequenced.event);
         while self.reported.len() > 1
-            && (self.reported.len() > self.bounds.reports || self.bytes > self.bounds.bytes)
+            && (self.reported.len() > self.bounds.reports
+                || self.bytes > self.bounds.bytes
+                || !claimed(&mut self.claim, self.bytes))
         {
             if let Some(oldest) = self.reported.pop_front() {
                 self.clear(&oldest);
             }
         }
+        claimed(&mut self.claim, self.bytes);
     }
 
     /// Its principal numbers become the latest.

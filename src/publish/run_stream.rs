@@ -8,6 +8,7 @@ use super::lock::lock;
 use super::log::{Bounds, Log};
 use super::run_projection::RunProjection;
 use crate::store::{Entry, EventStore, RunChange, Standing};
+use clino_domain::budget::Budget;
 use clino_domain::counters::Counters;
 use clino_domain::{Acceptance, Event, RunId, RunRecord, Sequenced, SnapshotHeader};
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub(super) struct StreamContext {
     pub bounds: Bounds,
+    pub budget: Budget,
     pub store: Option<Arc<dyn EventStore>>,
     pub decisions: Arc<DecisionStore>,
     pub counters: Arc<Counters>,
@@ -87,11 +89,11 @@ impl StreamState {
 impl RunStream {
     /// Of a run that stands like this; `ended` tells whether its last event is there.
     pub fn new(run: RunId, around: StreamContext, standing: Standing, ended: bool) -> Arc<Self> {
-        let StreamContext { bounds, store, decisions, counters } = around;
+        let StreamContext { bounds, budget, store, decisions, counters } = around;
         let due = standing.progress.next_sequence;
         let state = StreamState {
-            log: Log::new(bounds, due),
-            projection: RunProjection::new(bounds, standing),
+            log: Log::new(bounds, due, budget.nothing()),
+            projection: RunProjection::new(bounds, standing, budget.nothing()),
             due,
             sealed: ended,
             ended,

@@ -4,7 +4,7 @@
 
 use super::fingerprint::{digests, fingerprint};
 use super::run::RegisteredRun;
-use super::{Registry, RegistryState, group_names};
+use super::{Opened, Registry, group_names};
 use clino_domain::{Fault, FaultKind, MeasureRequest, PolicyEvaluator, RunId, RunSpec};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -34,23 +34,20 @@ impl Registry {
     }
 
     /// Goes on with the run that `key` opened or whose id it is, opening it again if its trainer closed it; or opens one.
-    /// The flag tells whether it is new. Name and tags of a run stay. Not for an asynchronous thread.
+    /// Name and tags of a run stay. Not for an asynchronous thread.
     ///
     /// # Errors
     /// [`FaultKind::Precondition`] for a run that was closed for good; [`FaultKind::Exists`] where something else of the
     /// specification is not that of the run, naming `resume`; those of [`Registry::open`].
-    pub fn go_on(&self, key: &str, spec: RunSpec) -> Result<(Arc<RegisteredRun>, bool), Fault> {
+    pub fn go_on(&self, key: &str, spec: RunSpec) -> Result<Opened, Fault> {
         let Some(run) = self.known(key, &spec.label.project) else { return self.open(key, spec) };
         let spec = as_before(&run, spec);
         if fingerprint(&spec, &digests(&spec)) != run.fingerprint {
             return Err(Fault::field(FaultKind::Exists, "resume", self.another(&run, &spec)?));
         }
-        if run.validated().is_err() {
-            run.set_validated(self.validator.validate(&spec)?);
-        }
         self.journal.room()?;
-        self.reopen(&mut self.lock(), &run)?;
-        Ok((run, false))
+        let opened = self.found(run, &spec)?;
+        self.reopen(opened)
     }
 
     /// What to say to a trainer that goes on with a run which another one may still send to.
@@ -93,7 +90,7 @@ impl Registry {
 
     /// Why a run is not the one that a specification asks for; or what is wrong with the specification.
     fn another(&self, run: &RegisteredRun, spec: &RunSpec) -> Result<String, Fault> {
-        let now = self.validator.validate(spec)?;
+        let now = self.validate(spec)?;
         let evaluator = self.evaluator(spec.policy.as_ref(), &now.measures, &group_names(spec))?;
         let policy = |evaluator: &Option<Arc<dyn PolicyEvaluator>>| {
             evaluator.as_ref().map(|evaluator| evaluator.policy().clone())
@@ -127,10 +124,13 @@ impl Registry {
         ))
     }
 
-    fn reopen(&self, inner: &mut RegistryState, run: &RegisteredRun) -> Result<(), Fault> {
+    /// Opens a run again if it is closed; it keeps what was made of it from now on.
+    fn reopen(&self, mut opened: Opened) -> Result<Opened, Fault> {
+        let mut inner = self.lock();
+        let run = opened.run.clone();
         let state = &inner.entry(&run.id)?.state;
         if !state.closed {
-            return Ok(());
+            return Ok(opened);
         }
         if !state.resumable {
             let description = format!(
@@ -143,8 +143,10 @@ impl Registry {
         if inner.stopped {
             return Err(Fault::new(FaultKind::Unavailable, "the daemon shuts down"));
         }
-        self.check_quota(inner, &run.label.project)?;
-        let state = &mut inner.entry(&run.id)?.state;
+        self.check_quota(&inner, &run.label.project)?;
+        let entry = inner.entry(&run.id)?;
+        entry.take_back(&mut opened)?;
+        let state = &mut entry.state;
         (state.closed, state.resumable, state.reopened) = (false, false, true);
         // The trainer that closed it sends no more.
         state.received = None;
@@ -152,7 +154,7 @@ impl Registry {
         state.unread.initialization |= std::mem::take(&mut state.ended);
         run.closed.send_replace(false);
         self.journal.reopen(&run.id);
-        Ok(())
+        Ok(opened)
     }
 }
 

@@ -30,6 +30,15 @@ pub struct DueSnapshot {
     pub stop: Stop,
 }
 
+/// A run with a snapshot that can be taken up now.
+#[derive(Debug)]
+pub struct DueRun {
+    /// The run itself.
+    pub run: Arc<RegisteredRun>,
+    /// Bytes that it takes to be measured, which are to be had from [`clino_domain::Memory::working`].
+    pub working: u64,
+}
+
 /// A snapshot that the engine has.
 #[derive(Debug)]
 pub(super) struct Measuring {
@@ -81,10 +90,11 @@ impl Registry {
     }
 
     /// Runs with a snapshot that can be taken up now, in the order in which they came: none that has one in the engine.
-    pub fn due(&self) -> Vec<Arc<RegisteredRun>> {
+    pub fn due(&self) -> Vec<DueRun> {
         let inner = self.lock();
         let entries = inner.ready.iter().filter_map(|id| inner.runs.get(id));
-        entries.filter(|entry| entry.state.measuring.is_none()).map(|entry| entry.run.clone()).collect()
+        let due = entries.filter(|entry| entry.state.measuring.is_none());
+        due.map(|entry| DueRun { run: entry.run.clone(), working: entry.working() }).collect()
     }
 
     /// The snapshot of a run that is due, for the engine; `None` when there is none any more.
@@ -102,7 +112,6 @@ impl Registry {
     }
 
     /// The snapshot of a run that is due has to wait for so many bytes of memory. True when that is news.
-    #[allow(dead_code)]
     pub fn wait_for_memory(&self, run: &RunId, bytes: u64) -> bool {
         let mut inner = self.lock();
         let Ok(entry) = inner.entry(run) else { return false };

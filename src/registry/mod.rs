@@ -5,6 +5,7 @@
 
 mod closing;
 mod due;
+mod examination;
 mod fingerprint;
 mod idempotency;
 mod probes;
@@ -15,7 +16,8 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-pub use due::DueSnapshot;
+pub use due::{DueRun, DueSnapshot};
+pub use examination::Opened;
 pub use probes::{ProbeStore, probe_digest};
 pub use run::RegisteredRun;
 pub use run_counts::RunCounts;
@@ -25,9 +27,10 @@ use clino_domain::counters::{Counter, Counters};
 use clino_domain::metrics::Metric;
 use clino_domain::quota::{Quota, Unlimited};
 use clino_domain::{
-    DecisionContext, Event, Fault, FaultKind, Journal, MeasureInfo, MeasureRequest, Policy, PolicyCompiler,
-    PolicyEvaluator, RuleInfo, RunId, RunSpec, RunValidator, Vault,
+    Admitted, DecisionContext, Event, Fault, FaultKind, Journal, MeasureInfo, MeasureRequest, Memory, Policy,
+    PolicyCompiler, PolicyEvaluator, RuleInfo, RunId, RunSpec, RunValidator, Vault,
 };
+use examination::Examined;
 use fingerprint::{digests, fingerprint};
 use run::RunStatus;
 use std::collections::{HashMap, VecDeque};
@@ -43,6 +46,8 @@ pub struct Registry {
     /// Where the runs of earlier processes are read back from.
     vault: Option<Arc<dyn Vault>>,
     quota: Arc<dyn Quota>,
+    /// What runs take while they are open.
+    memory: Memory,
     catalogue: Vec<MeasureInfo>,
     /// Most runs; beyond it the oldest closed one is forgotten.
     most_runs: usize,
@@ -70,6 +75,8 @@ struct RegistryState {
 struct RunEntry {
     run: Arc<RegisteredRun>,
     state: RunStatus,
+    /// Its memory, while it is open or measured.
+    admitted: Option<Admitted>,
 }
 
 impl RegistryState {
@@ -96,6 +103,7 @@ impl Registry {
             counters,
             vault: None,
             quota: Arc::new(Unlimited),
+            memory: Memory::unlimited(),
             catalogue,
             most_runs,
             inner,
@@ -106,6 +114,16 @@ impl Registry {
     /// With limits by project.
     pub fn limited(self, quota: Arc<dyn Quota>) -> Self {
         Self { quota, ..self }
+    }
+
+    /// With memory that runs are admitted to.
+    pub fn within(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// The memory that runs are admitted to, of which measuring takes some.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     fn lock(&self) -> MutexGuard<'_, RegistryState> {
@@ -122,44 +140,43 @@ impl Registry {
         self.compiler.rules()
     }
 
-    /// Opens a run, or finds the one that the same key opened with the same content; the flag tells which. Examines
-    /// the specification, which may take a while: not for an asynchronous thread.
+    /// Opens a run, or finds the one that the same key opened with the same content. Examines the specification, which may
+    /// take a while: not for an asynchronous thread.
     ///
     /// # Errors
     /// Those of the validator; [`FaultKind::Exists`] when the key opened a run with other content;
-    /// [`FaultKind::Exhausted`] when all runs that fit are open; [`FaultKind::Quota`] when the project has as many as it
-    /// may; those of [`Journal::room`].
-    pub fn open(&self, key: &str, spec: RunSpec) -> Result<(Arc<RegisteredRun>, bool), Fault> {
+    /// [`FaultKind::Exhausted`] when all runs that fit are open, or its memory does not fit beside that of others;
+    /// [`FaultKind::Quota`] when the project has as many as it may; those of [`Journal::room`].
+    pub fn open(&self, key: &str, spec: RunSpec) -> Result<Opened, Fault> {
         let digests = digests(&spec);
         let print = fingerprint(&spec, &digests);
         let keyed = (spec.label.project.clone(), key.to_owned());
         if let Some(run) = self.find_or_check(&keyed, &print)? {
-            if run.validated().is_err() {
-                run.set_validated(self.validator.validate(&spec)?);
-            }
-            return Ok((run, false));
+            return self.found(run, &spec);
         }
         self.journal.room()?;
-        let validated = self.validator.validate(&spec)?;
+        let Examined { validated, admitted } = self.examine(&spec)?;
         let evaluator = self.evaluator(spec.policy.as_ref(), &validated.measures, &group_names(&spec))?;
         let record = run::record((key.to_owned(), print), &spec, digests, &validated, evaluator.as_deref());
         let run = Arc::new(RegisteredRun::of(&record, evaluator));
-        run.set_validated(validated);
+        run.set_validated(Some(validated.clone()));
         let mut inner = self.lock();
         // The same request may have come twice at once.
         if let Some(run) = self.find(&inner, &keyed, &run.fingerprint)? {
-            return Ok((run, false));
+            drop(inner);
+            return self.found(run, &spec);
         }
         self.check_quota(&inner, &keyed.0)?;
         self.make_room(&mut inner)?;
         inner.keys.insert(keyed, run.id.clone());
         inner.order.push(run.id.clone());
-        inner.runs.insert(run.id.clone(), RunEntry { run: run.clone(), state: RunStatus::default() });
+        let entry = RunEntry { run: run.clone(), state: RunStatus::default(), admitted: Some(admitted) };
+        inner.runs.insert(run.id.clone(), entry);
         let context = DecisionContext { label: run.label.clone(), evaluator: run.evaluator.clone() };
         self.journal.open(record, context);
         self.counters.count(Counter::RunOpened);
         self.counters.metrics.one(Metric::RunsOpened, &[&run.label.project]);
-        Ok((run, true))
+        Ok(Opened::new(run, validated))
     }
 
     /// The run that a key opened before; or whether the project may open another.
@@ -263,7 +280,7 @@ impl Registry {
             return false;
         }
         if !std::mem::replace(&mut entry.state.ended, true) {
-            entry.state.forget_references();
+            entry.release();
             self.journal.append(&entry.run.id, Event::Closed);
         }
         true

@@ -2,12 +2,12 @@
 //!
 //! Owns: the bytes of probes that came by `PutProbe`. May not touch: what the tensors mean to a model.
 
-use clino_domain::budget::{Budget, Claim};
+use clino_domain::budget::{Budget, BudgetPart, Claim, Reclaim};
 use clino_domain::id::hex;
 use clino_domain::{Fault, FaultKind, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// SHA-256, in lower-case hexadecimal, over the tensors in the order of their names' bytes: of each the name, a zero
 /// byte, the dtype as safetensors spells it, a zero byte, the axes in decimal joined by `x`, a zero byte, the data.
@@ -42,7 +42,7 @@ struct ProbeTable {
     clock: u64,
 }
 
-/// Probes within a budget of bytes; those that nobody uses make room, oldest first.
+/// Probes that were put. Those that nobody uses make room, oldest first, for whatever needs memory.
 #[derive(Debug)]
 pub struct ProbeStore {
     budget: Budget,
@@ -50,35 +50,21 @@ pub struct ProbeStore {
 }
 
 impl ProbeStore {
-    /// A store of at most `limit` bytes.
-    pub fn new(limit: u64) -> Self {
-        Self { budget: Budget::new(limit), table: Mutex::default() }
-    }
-
-    /// The bytes that its probes take.
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+    /// A store that claims its bytes from a budget, and is asked for those that nobody uses when it is full.
+    pub fn new(budget: &Budget) -> Arc<Self> {
+        let store = Arc::new(Self { budget: budget.part(BudgetPart::Probes), table: Mutex::default() });
+        let spare: Weak<Self> = Arc::downgrade(&store);
+        budget.reclaim_from(spare);
+        store
     }
 
     fn lock(&self) -> MutexGuard<'_, ProbeTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims room for a probe that will arrive, forgetting unused ones where it must.
-    ///
-    /// # Errors
-    /// Those of [`Budget::claim`].
-    pub fn claim(&self, bytes: u64) -> Result<Claim, Fault> {
-        let mut table = self.lock();
-        loop {
-            match self.budget.claim(bytes) {
-                Err(fault) if fault.kind == FaultKind::Exhausted => match table.oldest_unused(None) {
-                    Some(digest) => drop(table.probes.remove(&digest)),
-                    None => return Err(fault),
-                },
-                other => return other,
-            }
-        }
+    /// A claim for a probe that will arrive, which grows with it.
+    pub fn claim(&self) -> Claim {
+        self.budget.nothing()
     }
 
     /// Forgets the oldest probe of a project that nobody uses; false when there is none.
@@ -120,6 +106,16 @@ impl ProbeStore {
         })?;
         stored.used = used;
         Ok(stored.tensors.clone())
+    }
+}
+
+impl Reclaim for ProbeStore {
+    fn reclaim(&self) -> bool {
+        let mut table = self.lock();
+        let oldest = table.oldest_unused(None);
+        let forgotten = oldest.and_then(|digest| table.probes.remove(&digest));
+        drop(table);
+        forgotten.is_some()
     }
 }
 

@@ -35,7 +35,7 @@ impl Registry {
         let state = RunStatus { closed, resumable, ended: closed, begun, unread, ..RunStatus::default() };
         inner.keys.insert(run.keyed(), run.id.clone());
         inner.order.push(run.id.clone());
-        inner.runs.insert(run.id.clone(), RunEntry { run, state });
+        inner.runs.insert(run.id.clone(), RunEntry { run, state, admitted: None });
     }
 
     fn evaluator_again(&self, record: &RunRecord) -> Option<Arc<dyn PolicyEvaluator>> {
@@ -68,11 +68,12 @@ impl Registry {
     /// Examines a run, and reads back its initialization, if that has not been done.
     ///
     /// # Errors
-    /// Those of the validator; when its specification cannot be read back.
+    /// Those of [`Registry::examine`]; when its specification cannot be read back.
     pub(super) fn ensure_validated(&self, run: &RegisteredRun) -> Result<(), Fault> {
         let Some(vault) = &self.vault else { return Ok(()) };
         if run.validated().is_err() {
-            run.set_validated(self.validator.validate(&vault.specification(&run.id)?)?);
+            let examined = self.examine(&vault.specification(&run.id)?)?;
+            self.lock().entry(&run.id)?.keep(examined);
         }
         if !self.lock().entry(&run.id)?.state.unread.initialization {
             return Ok(());

@@ -5,12 +5,12 @@
 use super::due::Measuring;
 use super::idempotency::{Attempts, Receipts};
 use clino_domain::{
-    Delivery, Fault, MeasureRequest, ModelCheck, ParameterSource, PersistedGroup, Planned, PolicyEvaluator,
-    Precision, ProbeGroup, ReceivedSnapshot, References, Refusals, RunId, RunLabel, RunRecord, RunSpec,
-    ValidatedRun,
+    Delivery, Fault, FaultKind, MeasureRequest, ModelCheck, ParameterSource, PersistedGroup, Planned,
+    PolicyEvaluator, Precision, ProbeGroup, ReceivedSnapshot, References, Refusals, RunId, RunLabel,
+    RunRecord, RunSpec, ValidatedRun,
 };
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
@@ -44,8 +44,9 @@ pub struct RegisteredRun {
     pub measures: Vec<MeasureRequest>,
     /// The engine's precision, never [`Precision::Auto`].
     pub precision: Precision,
-    /// What the validator made of the specification. A run of an earlier process is validated when it is needed.
-    validated: OnceLock<ValidatedRun>,
+    /// What the validator made of the specification. It takes memory: a run has it while it is open or measured, and one of
+    /// an earlier process gets it when it is needed.
+    validated: Mutex<Option<Arc<ValidatedRun>>>,
     /// What each measure was planned to cost.
     planned: Vec<Planned>,
     /// What each measure cost on the snapshot that was measured last.
@@ -78,7 +79,7 @@ impl RegisteredRun {
             parameter_count: record.parameters,
             measures: record.measures.clone(),
             precision: record.precision,
-            validated: OnceLock::new(),
+            validated: Mutex::default(),
             planned: record.plan.clone(),
             counted: Mutex::new(vec![None; record.measures.len()]),
             refusals: Mutex::default(),
@@ -97,16 +98,15 @@ impl RegisteredRun {
     /// What the validator made of the specification.
     ///
     /// # Errors
-    /// [`clino_domain::FaultKind::Internal`] for a run that was not validated yet: every snapshot's announcement sees
-    /// to it.
-    pub fn validated(&self) -> Result<&ValidatedRun, Fault> {
-        self.validated.get().ok_or_else(|| Fault::internal("the run has not been examined"))
+    /// [`clino_domain::FaultKind::Precondition`] for a run that is over, and for one of an earlier process that nobody has
+    /// sent a snapshot yet: every announcement sees to it.
+    pub fn validated(&self) -> Result<Arc<ValidatedRun>, Fault> {
+        self.validated.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)
     }
 
-    /// Keeps what the validator made of it, unless that is known.
-    pub(super) fn set_validated(&self, validated: ValidatedRun) {
-        // Two examinations at once find the same.
-        let _ = self.validated.set(validated);
+    /// Keeps what the validator made of it, or gives it up.
+    pub(super) fn set_validated(&self, validated: Option<Arc<ValidatedRun>>) {
+        *self.validated.lock().unwrap_or_else(PoisonError::into_inner) = validated;
     }
 
     /// What each measure will cost, or did on the snapshot that was measured last.
@@ -132,6 +132,13 @@ impl RegisteredRun {
     pub fn refusals(&self) -> Refusals {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Said to whoever sends to a run that takes nothing more.
+pub(super) fn closed() -> Fault {
+    let description = "found a closed run, which takes no more snapshots: open another one, or reopen this one with \
+                      resume if its trainer closed it";
+    Fault::field(FaultKind::Precondition, "run_id", description)
 }
 
 /// A new run as it is kept; `digests` are those of its probe groups.

@@ -4,7 +4,7 @@
 
 use super::fingerprint::announced;
 use super::idempotency::same_content;
-use super::run::{RegisteredRun, RunStatus, Waiting};
+use super::run::{RegisteredRun, RunStatus, Waiting, closed};
 use super::{Registry, RunEntry};
 use clino_domain::counters::Counter;
 use clino_domain::metrics::Metric;
@@ -84,12 +84,6 @@ impl Upload {
     }
 }
 
-fn closed() -> Fault {
-    let description = "found a closed run, which takes no more snapshots: open another one, or reopen this one with \
-                      resume if its trainer closed it";
-    Fault::field(FaultKind::Precondition, "run_id", description)
-}
-
 /// Said of a second initialization. Which one distances count from must not depend on what a trainer does when it is started
 /// again.
 const SECOND: &str = "initialization: the run has one already, from which distances are measured; this snapshot is \
@@ -123,7 +117,7 @@ impl Registry {
         self.journal.room()?;
         self.ensure_validated(&run)?;
         let validated = run.validated()?;
-        announcement.check.as_ref().map_or(Ok(()), |check| check_rows(&run, validated, check))?;
+        announcement.check.as_ref().map_or(Ok(()), |check| check_rows(&run, &validated, check))?;
         let places = validated.layout.arrange(&announcement.manifest)?;
         Ok(Admission::Welcome(Upload { run, announcement, places, print }))
     }
@@ -153,7 +147,6 @@ impl Registry {
         hold: impl FnOnce(SnapshotHeader, Vec<usize>) -> Arc<dyn ReceivedSnapshot>,
     ) -> Result<Receipt, Fault> {
         let Upload { run, announcement, places, print } = upload;
-        let validated = run.validated()?;
         self.journal.room()?;
         let mut inner = self.lock();
         if inner.stopped {
@@ -165,6 +158,7 @@ impl Registry {
             return same_content(first, digest);
         }
         let at = check_open(&entry.state, &announcement)?;
+        let validated = run.validated()?;
         let mut warnings = validated.layout.remarks(&announcement.manifest);
         let Announcement { kind, key, check, .. } = announcement;
         let again = announcement.initialization && entry.state.init.is_some();
@@ -173,10 +167,10 @@ impl Registry {
         let header = SnapshotHeader { at, kind, initialization };
         let held = hold(header, places);
         entry.state.attempts.take(at);
-        let (measures, unmeasured) = outlook(validated, &entry.state, initialization);
+        let (measures, unmeasured) = outlook(&validated, &entry.state, initialization);
         let kept = (initialization && validated.needs_init)
             .then(|| Reference { layout: validated.layout.clone(), source: held.clone() });
-        let waiting = entry.receive(validated, held, check, room);
+        let waiting = entry.receive(&validated, held, check, room);
         let replaced = waiting.map(|older| older.held.header().at);
         let id = SnapshotId(Uuid::now_v7().to_string());
         let digest = digest.to_owned();

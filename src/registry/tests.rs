@@ -2,6 +2,7 @@
 
 use super::due::Wait;
 use super::*;
+use clino_domain::budget::{Budget, BudgetPart};
 use clino_domain::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,7 +71,7 @@ fn info(name: &'static str, init: bool, previous: bool) -> MeasureInfo {
 }
 
 impl RunValidator for Lenient {
-    fn validate(&self, _: &RunSpec) -> Result<ValidatedRun, Fault> {
+    fn validate(&self, run: &RunSpec) -> Result<ValidatedRun, Fault> {
         let measure =
             |info: MeasureInfo| MeasureRequest { name: info.name.into(), parameters: BTreeMap::new() };
         Ok(ValidatedRun {
@@ -82,15 +83,34 @@ impl RunValidator for Lenient {
             examples: vec![8],
             precision: Precision::F64,
             warnings: Vec::new(),
-            footprint: RunFootprint::default(),
+            footprint: footprint(&run.config_json),
             needs_init: true,
             needs_previous: true,
             prepared: PreparedModel(Arc::new(())),
         })
     }
+    fn preparation(&self, run: &RunSpec) -> u64 {
+        let tensors = run.groups.iter().flat_map(|group| group.tensors.iter());
+        8 * tensors.map(|tensor| tensor.spec.numel().unwrap()).sum::<u64>()
+    }
     fn catalogue(&self) -> Vec<MeasureInfo> {
         vec![info("loss", false, false), info("distance", true, false), info("update", false, true)]
     }
+}
+
+/// `KEPT KEY WORKING` in MiB; another configuration takes nothing.
+fn footprint(config: &str) -> RunFootprint {
+    let words: Vec<&str> = config.split(' ').collect();
+    let [kept, key, working] = words[..] else { return RunFootprint::default() };
+    let part = |name, mib: &str| MemoryPart { name, bytes: mib.parse::<u64>().unwrap() << 20 };
+    let probes = part("probes", kept);
+    let mut footprint =
+        RunFootprint { working: vec![part("the gradient", working)], ..RunFootprint::default() };
+    match key {
+        "-" => footprint.kept.push(probes),
+        key => footprint.shared.push(SharedPart { key: key.into(), part: probes }),
+    }
+    footprint
 }
 
 #[derive(Debug, Default)]
@@ -163,7 +183,7 @@ fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
 }
 
 fn open(registry: &Registry, key: &str) -> RunId {
-    registry.open(key, run_spec("a", Delivery::Latest)).unwrap().0.id.clone()
+    registry.open(key, run_spec("a", Delivery::Latest)).unwrap().run.id.clone()
 }
 
 fn announcement(run: &RunId, step: u64) -> Announcement {
@@ -203,7 +223,7 @@ fn step_of(source: &Option<Arc<dyn ParameterSource>>) -> Option<f64> {
 
 /// The first snapshot that is due, as if it had been measured.
 fn taken(registry: &Registry) -> DueSnapshot {
-    let run = registry.due()[0].id.clone();
+    let run = registry.due()[0].run.id.clone();
     let due = registry.take(&run).unwrap();
     registry.finish(&run);
     due
@@ -212,9 +232,9 @@ fn taken(registry: &Registry) -> DueSnapshot {
 #[test]
 fn row_17_and_18_a_key_means_one_run() {
     let (registry, _) = registry(10);
-    let (first, created) = registry.open("k", run_spec("a", Delivery::Latest)).unwrap();
-    let (second, again) = registry.open("k", run_spec("a", Delivery::Latest)).unwrap();
-    assert!(created && !again && first.id == second.id);
+    let first = registry.open("k", run_spec("a", Delivery::Latest)).unwrap();
+    let second = registry.open("k", run_spec("a", Delivery::Latest)).unwrap();
+    assert!(first.created && !second.created && first.run.id == second.run.id);
     let other = registry.open("k", run_spec("b", Delivery::Latest)).unwrap_err();
     assert_eq!((other.kind, other.violations[0].field.as_str()), (FaultKind::Exists, "idempotency_key"));
 }
@@ -361,7 +381,7 @@ fn runs_take_turns() {
     push(&registry, announcement(&a, 1)).unwrap();
     push(&registry, announcement(&a, 2)).unwrap();
     push(&registry, announcement(&b, 1)).unwrap();
-    let due = || registry.due().iter().map(|run| run.id.clone()).collect::<Vec<_>>();
+    let due = || registry.due().iter().map(|due| due.run.id.clone()).collect::<Vec<_>>();
     assert_eq!(due(), [a.clone(), b.clone()]);
     assert_eq!(registry.take(&a).unwrap().held.header().at.step, 2);
     push(&registry, announcement(&a, 3)).unwrap();
@@ -375,7 +395,7 @@ fn runs_take_turns() {
 #[tokio::test(start_paused = true)]
 async fn every_snapshot_waits_for_room() {
     let (registry, _) = registry(10);
-    let run = registry.open("k", run_spec("a", Delivery::Every)).unwrap().0.id.clone();
+    let run = registry.open("k", run_spec("a", Delivery::Every)).unwrap().run.id.clone();
     let welcome = |step| match registry.announce(announcement(&run, step)).unwrap() {
         Admission::Welcome(upload) => upload,
         _ => panic!("no key was given"),
@@ -456,23 +476,30 @@ fn row_28_another_shape_is_refused_before_bytes() {
 
 #[test]
 fn probes_are_found_by_content_and_the_oldest_unused_make_room() {
-    let store = ProbeStore::new(24);
+    let budget = Budget::new(24);
+    let store = ProbeStore::new(&budget);
     let tensors = |fill: u8| vec![Tensor::new(spec(), vec![fill; 8].into()).unwrap()];
-    let put = |fill| store.put("p", tensors(fill), store.claim(8).unwrap());
+    let put = |fill| {
+        let mut claim = store.claim();
+        claim.grow(8).unwrap();
+        store.put("p", tensors(fill), claim)
+    };
     let a = put(1);
     let b = put(2);
     let c = put(3);
-    assert_eq!(put_again(&store, tensors(1)), a);
+    let unused = Budget::new(8).claim(8).unwrap();
+    assert_eq!(store.put("p", tensors(1), unused), a);
     let used = store.get(&b).unwrap();
     put(4);
     assert_eq!(store.get(&c).unwrap_err().kind, FaultKind::Precondition, "c was the oldest unused");
     assert!(store.get(&a).is_ok() && store.get(&b).is_ok());
-    assert_eq!(store.claim(25).unwrap_err().kind, FaultKind::Invalid);
-    drop(used);
-}
-
-fn put_again(store: &ProbeStore, tensors: Vec<Tensor>) -> String {
-    store.put("p", tensors, clino_domain::budget::Budget::new(8).claim(8).unwrap())
+    assert_eq!(store.claim().grow(25).unwrap_err().kind, FaultKind::Invalid);
+    // They make room for whatever needs it, and those that a run is opened with do not.
+    let snapshot = budget.claim(16).unwrap();
+    assert_eq!(budget.used_for(BudgetPart::Probes), 8);
+    assert_eq!(budget.claim(1).unwrap_err().kind, FaultKind::Exhausted);
+    assert!(store.get(&b).is_ok() && store.get(&a).is_err());
+    drop((used, snapshot));
 }
 
 #[test]
@@ -494,8 +521,8 @@ fn the_digest_of_a_probe_is_as_documented() {
 }
 
 fn go_on(registry: &Registry, key: &str) -> Result<(RunId, bool), Fault> {
-    let (run, created) = registry.go_on(key, run_spec("a", Delivery::Every))?;
-    Ok((run.id.clone(), created))
+    let opened = registry.go_on(key, run_spec("a", Delivery::Every))?;
+    Ok((opened.run.id.clone(), opened.created))
 }
 
 #[test]
@@ -545,11 +572,11 @@ fn a_run_of_other_content_is_not_gone_on_with() {
     assert_eq!(fault.violations[0].field, "resume", "what its user wrote");
     assert!(!fault.message.contains("measures"), "they are the same: {}", fault.message);
     let renamed = registry.go_on("k", run_spec("another name", Delivery::Every)).unwrap();
-    assert_eq!((renamed.0.name.as_str(), renamed.1), ("a", false), "a name is no content");
+    assert_eq!((renamed.run.name.as_str(), renamed.created), ("a", false), "a name is no content");
     let mut elsewhere = run_spec("a", Delivery::Every);
     elsewhere.label.project = "other".into();
-    let (theirs, created) = registry.go_on(&run.0, elsewhere).unwrap();
-    assert!(created && theirs.id != run, "runs of other projects are not seen");
+    let theirs = registry.go_on(&run.0, elsewhere).unwrap();
+    assert!(theirs.created && theirs.run.id != run, "runs of other projects are not seen");
 }
 
 #[tokio::test]
@@ -569,3 +596,5 @@ async fn whoever_waits_for_room_hears_that_the_run_is_closed_and_a_run_that_goes
     go_on(&registry, "k").unwrap();
     assert!(welcome(3).room().await.is_ok());
 }
+
+mod memory;

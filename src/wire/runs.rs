@@ -8,7 +8,7 @@ use super::metrics_layer::{MeteredSpan, span_of_run};
 use super::services::Services;
 use super::{compare, listing, watch_runs};
 use crate::assembly::Assembler;
-use crate::registry::RegisteredRun;
+use crate::registry::Opened;
 use clino_domain::counters::Counter;
 use clino_domain::run::COLUMNS;
 use clino_domain::text::{quoted, suggestion};
@@ -122,7 +122,9 @@ fn open(services: &Services, auth: &AuthContext, request: pb::OpenRunRequest) ->
     let project = spec.label.project.clone();
     auth.check(&project)?;
     let found = if resume { services.registry.go_on(&key, spec) } else { services.registry.open(&key, spec) };
-    let (run, created) = auth.quota(&project, found)?;
+    let found = auth.quota(&project, found)?;
+    let Opened { run, created, .. } = &found;
+    let created = *created;
     if created {
         auth.audit("opened", Some(&project), Some(&run.id), "ok");
         tracing::info!(run = %run.id, name = run.name, model = run.model_type, "a run is open");
@@ -130,10 +132,10 @@ fn open(services: &Services, auth: &AuthContext, request: pb::OpenRunRequest) ->
         auth.audit("resumed", Some(&project), Some(&run.id), "ok");
         tracing::info!(run = %run.id, name = run.name, "a run goes on");
     }
-    let mut opened = opened(&run, created)?;
+    let mut opened = opened(&found);
     if resume {
         let registry = &services.registry;
-        opened.warnings.extend(if created { registry.namesake(&run) } else { registry.busy(&run) });
+        opened.warnings.extend(if created { registry.namesake(run) } else { registry.busy(run) });
     }
     for warning in opened.warnings.iter().filter(|_| created || resume) {
         tracing::warn!(run = %run.id, warning, "a run was opened with warnings");
@@ -141,17 +143,17 @@ fn open(services: &Services, auth: &AuthContext, request: pb::OpenRunRequest) ->
     Ok(opened)
 }
 
-fn opened(run: &RegisteredRun, created: bool) -> Result<OpenedRun, Fault> {
-    let validated = run.validated()?;
-    Ok(OpenedRun {
+fn opened(found: &Opened) -> OpenedRun {
+    let Opened { run, validated, created, .. } = found;
+    OpenedRun {
         run: run.id.clone(),
         measures: run.measures.clone(),
         plan: run.plan(),
         precision: run.precision,
         parameters: validated.layout.parameters().to_vec(),
-        created,
+        created: *created,
         warnings: validated.warnings.clone(),
-    })
+    }
 }
 
 impl RunsService {
@@ -196,6 +198,5 @@ fn probe_assembler(
 ) -> Result<Assembler, Fault> {
     let manifest: Manifest = manifest_from_pb(tensors, Vec::new())?;
     let held = services.hold(project, manifest.total_bytes())?;
-    let claim = services.probes.claim(manifest.total_bytes())?.with(held);
-    Ok(Assembler::in_memory(manifest, claim))
+    Assembler::in_memory(manifest, services.probes.claim().with(held))
 }

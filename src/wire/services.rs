@@ -8,7 +8,7 @@ use crate::publish::{EventBus, Progress, Standing};
 use crate::registry::{ProbeStore, RegisteredRun, Registry};
 use clino_domain::budget::Budget;
 use clino_domain::counters::Counters;
-use clino_domain::{Fault, FaultKind, Journal, RunId, RunSummary};
+use clino_domain::{Fault, FaultKind, Journal, MemoryPart, MemoryShare, RunFootprint, RunId, RunSummary};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ pub struct Services {
     pub bus: Arc<EventBus>,
     /// Stored probes, by their digest.
     pub probes: Arc<ProbeStore>,
-    /// Bytes of snapshots that may be held at once.
+    /// Memory of the process.
     pub budget: Budget,
     /// The files that hold waiting snapshots.
     pub spool: Spool,
@@ -160,7 +160,22 @@ impl Services {
             checked,
             refusals: run.refusals(),
             waiting: self.registry.waits_for(&run.id).map(|wait| wait.to_string()).unwrap_or_default(),
+            memory: run.validated().map_or_else(|_| Vec::new(), |validated| shares(&validated.footprint)),
             opened_at: run.opened_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         })
     }
+}
+
+/// The parts of what a run takes, as its clients are told.
+fn shares(footprint: &RunFootprint) -> Vec<MemoryShare> {
+    let RunFootprint { kept, shared, working, .. } = footprint;
+    let share = |part: &MemoryPart, measuring, shared| MemoryShare {
+        purpose: part.name.to_owned(),
+        bytes: part.bytes,
+        measuring,
+        shared,
+    };
+    let kept = kept.iter().map(|part| share(part, false, false));
+    let shared = shared.iter().map(|shared| share(&shared.part, false, true));
+    kept.chain(shared).chain(working.iter().map(|part| share(part, true, false))).collect()
 }

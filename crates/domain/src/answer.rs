@@ -27,6 +27,19 @@ pub struct OpenedRun {
     pub warnings: Vec<String>,
 }
 
+/// Bytes that a run takes for one purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryShare {
+    /// What they are for.
+    pub purpose: String,
+    /// How many there are.
+    pub bytes: u64,
+    /// Whether they are taken only while a snapshot is measured.
+    pub measuring: bool,
+    /// Whether runs that need the same share them.
+    pub shared: bool,
+}
+
 /// What a run is and how far it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSummary {
@@ -84,6 +97,8 @@ pub struct RunSummary {
     pub refusals: Refusals,
     /// Why its newest snapshot is not being measured yet, a sentence; empty where none waits.
     pub waiting: String,
+    /// What it takes of memory; nothing for one that is over.
+    pub memory: Vec<MemoryShare>,
 }
 
 /// Uploads that were refused.

@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod footprint;
 pub mod id;
 pub mod measure;
+pub mod memory;
 pub mod metrics;
 pub mod model_check;
 pub mod persisted;
@@ -35,7 +36,7 @@ pub mod tensor;
 pub mod text;
 pub mod work;
 
-pub use answer::{Latest, OpenedRun, Receipt, Refusals, Report, RunSummary, Unmeasured};
+pub use answer::{Latest, MemoryShare, OpenedRun, Receipt, Refusals, Report, RunSummary, Unmeasured};
 pub use decision::{
     Advice, Decision, Evidence, Mode, Overridden, PeerRun, Policy, Reason, RuleInfo, RuleRequest, Want,
 };
@@ -46,6 +47,7 @@ pub use fleet::{ComparedRun, Comparison, Moment, RunFilter, RunNews, RunPage};
 pub use footprint::{LeftOut, MemoryPart, RunFootprint, SharedPart};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
+pub use memory::{Admitted, Memory, WorkingClaim};
 pub use model_check::{ModelCheck, ModelChecked};
 pub use persisted::{
     Acceptance, IdempotencyRecord, PersistedGroup, PersistedRun, Reference, RunRecord, Vault,

@@ -90,8 +90,8 @@ table! {
     UploadsFinished Counter, "clino_uploads_finished" ["what", "outcome"]
         "Uploads that ended: done, failed or cancelled";
     UploadBytes Counter, "clino_upload_bytes" [] "Bytes of tensors that were received";
-    BudgetUsed Gauge, "clino_budget_used_bytes" ["budget"] "Bytes that are claimed, of snapshots and probes";
-    BudgetLimit Gauge, "clino_budget_limit_bytes" ["budget"] "Bytes that may be claimed";
+    BudgetUsed Gauge, "clino_budget_used_bytes" ["budget"] "Bytes of memory that are claimed, by what for";
+    BudgetLimit Gauge, "clino_budget_limit_bytes" ["budget"] "Bytes of memory that may be claimed, for all together";
     Readings Counter, "clino_readings" ["measure", "outcome"] "Readings that were made";
     ReadingSeconds Histogram(WORK), "clino_reading_seconds" ["measure"] "Time of a reading";
     NonFiniteSnapshots Counter, "clino_non_finite_snapshots" []

@@ -6,6 +6,9 @@ use super::{Fault, Manifest, ModelCheck, RunId, Tensor};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+/// Uploads of up to so many bytes stay in memory, larger ones go to a file: a file for each would cost more than it saves.
+pub const MOST_IN_MEMORY: u64 = 4 << 20;
+
 /// Which of a trainer's copies of the weights this is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

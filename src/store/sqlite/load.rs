@@ -80,6 +80,7 @@ impl LoadedRun {
             checked,
             refusals: Refusals::default(),
             waiting: String::new(),
+            memory: Vec::new(),
         }
     }
 }

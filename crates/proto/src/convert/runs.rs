@@ -9,8 +9,8 @@ use super::{
 use crate::pb;
 use clino_domain::text::{check_name, shown};
 use clino_domain::{
-    Delivery, Fault, Latest, MeasureInfo, MeasureRequest, OpenedRun, ParameterInfo, Planned, Precision,
-    Refusals, RunId, RunLabel, RunSummary, Value, Work,
+    Delivery, Fault, Latest, MeasureInfo, MeasureRequest, MemoryShare, OpenedRun, ParameterInfo, Planned,
+    Precision, Refusals, RunId, RunLabel, RunSummary, Value, Work,
 };
 use std::collections::BTreeMap;
 
@@ -186,6 +186,16 @@ fn latest_from_pb(latest: pb::Latest) -> Latest {
     Latest { measure, group, value, stderr }
 }
 
+fn share_to_pb(share: &MemoryShare) -> pb::MemoryShare {
+    let MemoryShare { purpose, bytes, measuring, shared } = share.clone();
+    pb::MemoryShare { purpose, bytes, measuring, shared }
+}
+
+fn share_from_pb(share: pb::MemoryShare) -> MemoryShare {
+    let pb::MemoryShare { purpose, bytes, measuring, shared } = share;
+    MemoryShare { purpose, bytes, measuring, shared }
+}
+
 /// Converts the summary of a run to its message.
 pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
     pb::RunSummary {
@@ -219,6 +229,7 @@ pub fn summary_to_pb(run: &RunSummary) -> pb::RunSummary {
         refused: run.refusals.count,
         refusal: run.refusals.last.clone(),
         waiting: run.waiting.clone(),
+        memory: run.memory.iter().map(share_to_pb).collect(),
     }
 }
 
@@ -259,5 +270,6 @@ pub fn summary_from_pb(run: pb::RunSummary) -> Result<RunSummary, Fault> {
         checked: run.model_check.map(checked_from_pb).transpose()?,
         refusals: Refusals { count: run.refused, last: run.refusal },
         waiting: run.waiting,
+        memory: run.memory.into_iter().map(share_from_pb).collect(),
     })
 }

@@ -240,6 +240,10 @@ fn summaries_come_back_as_they_went() {
         checked: None,
         refusals: Refusals { count: 2, last: "tensors: found none".into() },
         waiting: "its turn".into(),
+        memory: vec![
+            MemoryShare { purpose: "probes".into(), bytes: 7 << 30, measuring: false, shared: true },
+            MemoryShare { purpose: "the gradient".into(), bytes: 9, measuring: true, shared: false },
+        ],
     };
     assert_eq!(summary_from_pb(summary_to_pb(&run)).unwrap(), run);
     let opened = OpenedRun {

@@ -294,7 +294,7 @@ class CloseRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[RunSummary, _Mapping]] = ...) -> None: ...
 
 class RunSummary(_message.Message):
-    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds", "project", "experiment", "tags", "policy", "decision", "latest", "last_accepted", "last_measured", "opened_at", "model_check", "refused", "refusal", "waiting")
+    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds", "project", "experiment", "tags", "policy", "decision", "latest", "last_accepted", "last_measured", "opened_at", "model_check", "refused", "refusal", "memory")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -331,7 +331,7 @@ class RunSummary(_message.Message):
     MODEL_CHECK_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
-    WAITING_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     name: str
     model_type: str
@@ -361,8 +361,20 @@ class RunSummary(_message.Message):
     model_check: _types_pb2.ModelChecked
     refused: int
     refusal: str
-    waiting: str
-    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., latest: _Optional[_Iterable[_Union[Latest, _Mapping]]] = ..., last_accepted: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., last_measured: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., opened_at: _Optional[float] = ..., model_check: _Optional[_Union[_types_pb2.ModelChecked, _Mapping]] = ..., refused: _Optional[int] = ..., refusal: _Optional[str] = ..., waiting: _Optional[str] = ...) -> None: ...
+    memory: _containers.RepeatedCompositeFieldContainer[MemoryShare]
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., latest: _Optional[_Iterable[_Union[Latest, _Mapping]]] = ..., last_accepted: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., last_measured: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., opened_at: _Optional[float] = ..., model_check: _Optional[_Union[_types_pb2.ModelChecked, _Mapping]] = ..., refused: _Optional[int] = ..., refusal: _Optional[str] = ..., memory: _Optional[_Iterable[_Union[MemoryShare, _Mapping]]] = ...) -> None: ...
+
+class MemoryShare(_message.Message):
+    __slots__ = ("purpose", "bytes", "measuring", "shared")
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEASURING_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    purpose: str
+    bytes: int
+    measuring: bool
+    shared: bool
+    def __init__(self, purpose: _Optional[str] = ..., bytes: _Optional[int] = ..., measuring: bool = ..., shared: bool = ...) -> None: ...
 
 class Latest(_message.Message):
     __slots__ = ("measure", "group", "value", "stderr")
