@@ -72,7 +72,7 @@ fn plan(name: &str, measures: Vec<MeasureRequest>) -> Outcome<Plan> {
 fn parameters() -> Outcome<Vec<Tensor>> {
     let mut tensors = Vec::new();
     for (i, pair) in SIZES.windows(2).enumerate() {
-        let (inputs, outputs) = (pair[0], pair[1]);
+        let [inputs, outputs] = [pair[0], pair[1]];
         let weight = numbers(inputs * outputs, 0.05);
         tensors.push(tensor(&format!("layers.{i}.weight"), Dtype::F32, &[outputs, inputs], weight)?);
         tensors.push(tensor(&format!("layers.{i}.bias"), Dtype::F32, &[outputs], numbers(outputs, 0.05))?);

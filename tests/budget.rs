@@ -13,8 +13,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 const MIB: u64 = 1 << 20;
-/// What the process may take besides `--memory`.
-const BESIDES: u64 = 64 * MIB;
+/// What the process may take besides `--memory`: above all what HTTP/2 holds of streams that are not read yet, which is
+/// claimed from nothing (row 53), and what the allocator keeps.
+const BESIDES: u64 = 256 * MIB;
 
 /// Bytes that are claimed for something, of which `/metrics` tells.
 fn claimed(daemon: &Daemon, part: &str) -> u64 {
@@ -25,7 +26,7 @@ fn claimed(daemon: &Daemon, part: &str) -> u64 {
 
 fn assert_within(daemon: &Daemon, memory: u64) {
     let peak = daemon.peak_bytes();
-    eprintln!("peak {} MiB of {} + 64", peak >> 20, memory >> 20);
+    eprintln!("peak {} MiB of {} + {}", peak >> 20, memory >> 20, BESIDES >> 20);
     assert!(peak <= memory + BESIDES, "{} MiB", peak >> 20);
 }
 
@@ -298,7 +299,7 @@ async fn row_55_runs_that_no_machine_holds_are_refused_with_the_sum_and_the_daem
     let mut clients = daemon.clients().await;
     let tokens = 200_000;
     let bert = format!(
-        r#"{{"model_type":"bert","vocab_size":8,"hidden_size":2,"num_hidden_layers":1,"num_attention_heads":1,
+        r#"{{"model_type":"bert","vocab_size":8,"hidden_size":2,"num_hidden_layers":2,"num_attention_heads":1,
         "intermediate_size":2,"max_position_embeddings":{tokens},"type_vocab_size":1,"num_labels":2}}"#
     );
     let integers = |name: &str, shape: &[u64], value: i32| {

@@ -73,7 +73,7 @@ async fn a_restart_resumes_runs_numbers_receipts_and_distances() {
     let now = clients.run(&run).await;
     assert_eq!(
         pb::RunSummary { plan: vec![], opened_at: 0.0, ..now.clone() },
-        pb::RunSummary { plan: vec![], opened_at: 0.0, ..summary.clone() }
+        pb::RunSummary { plan: vec![], opened_at: 0.0, memory: vec![], ..summary.clone() }
     );
     assert!((now.opened_at - summary.opened_at).abs() < 1e-3);
     assert_eq!(told(&mut clients, &run).await, events);

@@ -149,23 +149,27 @@ impl Scheduler {
     }
 
     /// Snapshots that could have the engine, those that have paused first.
-    fn candidates(&self) -> Vec<Candidate> {
+    fn candidates(&mut self) -> Vec<Candidate> {
+        let due = self.due();
         let paused = self.active.iter().filter(|active| !active.turn.computes());
         let paused = paused.map(|active| Candidate::Paused(active.run.clone()));
-        paused.chain(self.due().into_iter().map(Candidate::Due)).collect()
+        paused.chain(due.into_iter().map(Candidate::Due)).collect()
     }
 
     /// Runs whose snapshots can be taken up beside those that are measured now.
-    fn due(&self) -> Vec<DueRun> {
+    fn due(&mut self) -> Vec<DueRun> {
         if self.idle.is_empty() && self.lanes.len() >= self.most {
             return Vec::new();
         }
         let taken: f64 = self.active.iter().map(|active| active.gpu).sum();
+        let all = self.neighbours.registry.due();
+        // It may have been abandoned in the meantime.
+        self.short.take_if(|(run, _)| all.iter().all(|due| due.run.id != *run));
         let late = self.short.as_ref().filter(|(_, since)| since.elapsed() >= PASSING).map(|(run, _)| run);
         let fits = |due: &DueRun| {
             late.is_none_or(|run| *run == due.run.id) && (taken == 0.0 || taken + self.gpu(&due.run) <= 1.0)
         };
-        self.neighbours.registry.due().into_iter().filter(fits).collect()
+        all.into_iter().filter(fits).collect()
     }
 
     /// Share of a GPU's memory that a run takes.

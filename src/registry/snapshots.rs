@@ -226,8 +226,11 @@ fn outlook(
 ) -> (Vec<String>, Vec<Unmeasured>) {
     let mut will = Vec::new();
     let mut will_not = Vec::new();
-    for (measure, needs) in validated.measures.iter().zip(&validated.needs) {
-        let reason = if needs.init && !initialization && state.init.is_none() {
+    let left_out = &validated.footprint.left_out;
+    for (place, (measure, needs)) in validated.measures.iter().zip(&validated.needs).enumerate() {
+        let reason = if let Some(left_out) = left_out.iter().find(|left_out| left_out.measure == place) {
+            Some(left_out.reason.as_str())
+        } else if needs.init && !initialization && state.init.is_none() {
             Some("no initialization has been received")
         } else if needs.previous && state.previous.is_none() {
             Some(match (state.begun, state.reopened) {

@@ -40,6 +40,14 @@ struct SharedClaim {
     _claim: Claim,
 }
 
+/// Claims on what a run keeps.
+struct Wanted {
+    /// For itself.
+    own: Claim,
+    /// For each key that it shares; without a claim where it is there already.
+    shared: HashMap<String, Option<Claim>>,
+}
+
 impl State {
     /// Claims more for measuring if `dearest` and `in_use` ask for more than there is.
     fn raise(&mut self, dearest: u64, in_use: u64) -> Result<(), Fault> {
@@ -94,7 +102,7 @@ impl Memory {
     pub fn admit(&self, footprint: &RunFootprint) -> Result<Admitted, Fault> {
         let mut state = self.0.lock();
         let wanted = self.wanted(&state, footprint);
-        let (own, shared) = wanted.map_err(|fault| self.refused(footprint, fault))?;
+        let Wanted { own, shared } = wanted.map_err(|fault| self.refused(footprint, fault))?;
         let working = footprint.working_bytes();
         let in_use = state.in_use;
         state.raise(working, in_use).map_err(|fault| self.refused(footprint, fault))?;
@@ -114,11 +122,7 @@ impl Memory {
     }
 
     /// Claims on what a run keeps: for itself, and for each key that is shared; without a claim where it is there already.
-    fn wanted(
-        &self,
-        state: &State,
-        footprint: &RunFootprint,
-    ) -> Result<(Claim, HashMap<String, Option<Claim>>), Fault> {
+    fn wanted(&self, state: &State, footprint: &RunFootprint) -> Result<Wanted, Fault> {
         let mut own = self.0.runs.nothing();
         let mut shared = HashMap::new();
         for MemoryPart { bytes, .. } in &footprint.kept {
@@ -131,7 +135,7 @@ impl Memory {
                 shared.insert(key.clone(), claim);
             }
         }
-        Ok((own, shared))
+        Ok(Wanted { own, shared })
     }
 
     fn refused(&self, footprint: &RunFootprint, fault: Fault) -> Fault {

@@ -75,7 +75,9 @@ pub fn eigenvalues(of: Tridiagonal) -> Result<Vec<f64>, Fault> {
 fn step(d: &mut [f64], e: &mut [f64], first: usize, last: usize) {
     let slope = (d[first + 1] - d[first]) / (2.0 * e[first]);
     let mut g = d[last] - d[first] + e[first] / (slope + slope.hypot(1.0).copysign(slope));
-    let (mut sine, mut cosine, mut shift) = (1.0, 1.0, 0.0);
+    let mut sine = 1.0;
+    let mut cosine = 1.0;
+    let mut shift = 0.0;
     for i in (first..last).rev() {
         let f = sine * e[i];
         let b = cosine * e[i];

@@ -294,7 +294,7 @@ class CloseRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[RunSummary, _Mapping]] = ...) -> None: ...
 
 class RunSummary(_message.Message):
-    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds", "project", "experiment", "tags", "policy", "decision", "latest", "last_accepted", "last_measured", "opened_at", "model_check", "refused", "refusal", "memory")
+    __slots__ = ("run_id", "name", "model_type", "parameters", "groups", "measures", "seed", "delivery", "precision", "closed", "accepted", "measured", "skipped", "pending", "next_sequence", "plan", "budget_seconds", "project", "experiment", "tags", "policy", "decision", "latest", "last_accepted", "last_measured", "opened_at", "model_check", "refused", "refusal", "memory", "waiting")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -332,6 +332,7 @@ class RunSummary(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     name: str
     model_type: str
@@ -362,7 +363,8 @@ class RunSummary(_message.Message):
     refused: int
     refusal: str
     memory: _containers.RepeatedCompositeFieldContainer[MemoryShare]
-    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., latest: _Optional[_Iterable[_Union[Latest, _Mapping]]] = ..., last_accepted: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., last_measured: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., opened_at: _Optional[float] = ..., model_check: _Optional[_Union[_types_pb2.ModelChecked, _Mapping]] = ..., refused: _Optional[int] = ..., refusal: _Optional[str] = ..., memory: _Optional[_Iterable[_Union[MemoryShare, _Mapping]]] = ...) -> None: ...
+    waiting: str
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., model_type: _Optional[str] = ..., parameters: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., closed: bool = ..., accepted: _Optional[int] = ..., measured: _Optional[int] = ..., skipped: _Optional[int] = ..., pending: _Optional[int] = ..., next_sequence: _Optional[int] = ..., plan: _Optional[_Iterable[_Union[Planned, _Mapping]]] = ..., budget_seconds: _Optional[float] = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., decision: _Optional[_Union[_decisions_pb2.Decision, _Mapping]] = ..., latest: _Optional[_Iterable[_Union[Latest, _Mapping]]] = ..., last_accepted: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., last_measured: _Optional[_Union[_types_pb2.SnapshotRef, _Mapping]] = ..., opened_at: _Optional[float] = ..., model_check: _Optional[_Union[_types_pb2.ModelChecked, _Mapping]] = ..., refused: _Optional[int] = ..., refusal: _Optional[str] = ..., memory: _Optional[_Iterable[_Union[MemoryShare, _Mapping]]] = ..., waiting: _Optional[str] = ...) -> None: ...
 
 class MemoryShare(_message.Message):
     __slots__ = ("purpose", "bytes", "measuring", "shared")

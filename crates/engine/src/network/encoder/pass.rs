@@ -371,7 +371,8 @@ mod tests {
                 epsilon: 1e-12,
             };
             let places = shape.places(network.layout());
-            let (shape, places) = (Arc::new(shape), Arc::new(places));
+            let shape = Arc::new(shape);
+            let places = Arc::new(places);
             let mask = vec![1, 1, 1, 1, 1, 0];
             let table = TokenTable {
                 width: 3,
