@@ -77,7 +77,7 @@ async fn stopped_with_two(clients: &mut common::Clients, key: &str, budget: f64)
         on: "param_norm".into(),
         parameters: [("upper".to_owned(), upper)].into(),
     };
-    let policy = pb::Policy { mode: pb::PolicyMode::Enforce.into(), rules: vec![rule], ..Default::default() };
+    let policy = pb::Policy { mode: pb::PolicyMode::Enforce.into(), rules: vec![rule] };
     let request = pb::OpenRunRequest {
         policy: Some(policy),
         measures: [endless(), vec![measure("param_norm", &[])]].concat(),

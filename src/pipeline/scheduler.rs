@@ -130,22 +130,28 @@ impl Scheduler {
     fn give(&mut self) -> bool {
         let mut candidates = self.candidates();
         if let Some(Active { run, turn, .. }) = self.active.iter().find(|active| active.turn.computes()) {
-            let least = self.shares.least(candidates.iter().map(|candidate| &candidate.run().id));
-            let slice = turn.turn_seconds() >= SLICE.as_secs_f64();
-            if least.is_some_and(|next| slice && self.shares.of(next) < self.shares.of(&run.id)) {
+            let had = self.shares.of(&run.id);
+            let less = |candidate: &Candidate| self.shares.of(&candidate.run().id) < had;
+            if turn.turn_seconds() >= SLICE.as_secs_f64() && candidates.iter().any(less) {
                 turn.ask();
             }
             return !candidates.is_empty();
         }
         let waits = !candidates.is_empty();
-        candidates.sort_by(|a, b| self.shares.of(&a.run().id).total_cmp(&self.shares.of(&b.run().id)));
         // The first that can: some wait for memory.
-        for candidate in candidates {
-            if self.begin(candidate) {
+        while let Some(place) = self.least(&candidates) {
+            if self.begin(candidates.swap_remove(place)) {
                 break;
             }
         }
         waits
+    }
+
+    /// Place of the candidate whose run has had least.
+    fn least(&self, candidates: &[Candidate]) -> Option<usize> {
+        let had = |candidate: &Candidate| self.shares.of(&candidate.run().id);
+        let all = candidates.iter().enumerate().map(|(place, candidate)| (place, had(candidate)));
+        all.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(place, _)| place)
     }
 
     /// Snapshots that could have the engine, those that have paused first.

@@ -66,7 +66,7 @@ impl PreparedProbes {
     /// The batches of a group for a network: those that another run has, or new ones.
     ///
     /// # Errors
-    /// Those of [`Network::batches`].
+    /// Those of `Network::batches`.
     pub fn get(&self, network: &dyn Network, group: &ProbeGroup) -> Result<Arc<PreparedProbe>, Fault> {
         let key = key(network, group);
         let made = self.known_or_made(key, network, group);
