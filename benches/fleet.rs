@@ -4,18 +4,18 @@
 //! under load, both in one go on the same connections, what `/metrics` takes and how long it is, and the memory of the
 //! daemon before and after. `--replay N` then sends N more snapshots a run as fast as they are taken.
 
+mod common;
+
 use clino_client::{Client, Label, Plan, Run};
-use clino_domain::{Dtype, MeasureRequest, Policy, RuleRequest, RunLabel, Tensor, TensorSpec, Value};
-use std::io::{BufRead, BufReader, Read, Write};
+use clino_domain::{Dtype, MeasureRequest, Policy, RuleRequest, RunLabel, Tensor, Value};
+use common::{BenchDaemon, Outcome, tensor};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::interval;
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The smallest model that there is.
 const CONFIG: &str = r#"{"model_type":"mlp","sizes":[2,2],"hidden_act":"relu"}"#;
@@ -48,41 +48,21 @@ impl FleetOptions {
     }
 }
 
-struct BenchDaemon {
-    child: Child,
-    socket: String,
+struct FleetDaemon {
+    daemon: BenchDaemon,
     metrics: String,
-    _directory: tempfile::TempDir,
 }
 
-impl Drop for BenchDaemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl BenchDaemon {
+impl FleetDaemon {
     fn start(asked: &FleetOptions) -> Outcome<Self> {
-        let directory = tempfile::tempdir()?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clino"));
-        command.args(["serve", "--http", "127.0.0.1:0", "--log", "warn", "--runs", "20000", "--socket"]);
-        command.arg(directory.path().join("clino.sock"));
-        if asked.data {
-            command.arg("--data").arg(directory.path().join("data"));
-        }
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
-        let find = |prefix: &str| line.split_whitespace().find_map(|word| word.strip_prefix(prefix));
-        let socket = find("unix://").ok_or("no socket")?.to_owned();
-        let metrics = find("metrics=http://").ok_or("no metrics")?.to_owned();
-        Ok(Self { child, socket: format!("unix://{socket}"), metrics, _directory: directory })
+        let daemon = BenchDaemon::start(&["--http", "127.0.0.1:0", "--runs", "20000"], asked.data)?;
+        let metrics = daemon.address("metrics=http://")?;
+        Ok(Self { daemon, metrics })
     }
 
     /// Resident bytes.
     fn memory(&self) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.child.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
         Ok(kilobytes / 1024.0)
@@ -99,10 +79,6 @@ impl BenchDaemon {
         let series = text.lines().filter(|line| line.starts_with("clino_") || line.starts_with("process_"));
         Ok((millis, text.len(), series.count()))
     }
-}
-
-fn tensor(name: &str, dtype: Dtype, shape: &[u64], data: Vec<u8>) -> Outcome<Tensor> {
-    Ok(Tensor::new(TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }, data.into())?)
 }
 
 fn floats(values: &[f32]) -> Vec<u8> {
@@ -145,10 +121,10 @@ fn label(run: &Run, step: u64) -> Label {
     Label { key: Some(format!("{}/{step}", run.id())), ..Label::step(step) }
 }
 
-async fn open(asked: &FleetOptions, daemon: &BenchDaemon) -> Outcome<Vec<Run>> {
+async fn open(asked: &FleetOptions, daemon: &FleetDaemon) -> Outcome<Vec<Run>> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        clients.push(Client::connect(&daemon.socket).await?);
+        clients.push(Client::connect(&daemon.daemon.socket).await?);
     }
     let mut runs = Vec::new();
     for index in 0..asked.runs {
@@ -226,7 +202,7 @@ async fn replay(runs: &[Run], from: u64, count: u64) -> Outcome<()> {
 }
 
 async fn contest(asked: &FleetOptions) -> Outcome<()> {
-    let daemon = BenchDaemon::start(asked)?;
+    let daemon = FleetDaemon::start(asked)?;
     let began = Instant::now();
     let runs = open(asked, &daemon).await?;
     println!("{} runs opened in {:.1} s, history {}", runs.len(), began.elapsed().as_secs_f64(), asked.data);

@@ -4,14 +4,13 @@
 //! snapshot takes alone, from its first byte to its last reading; `beside` the same while so many dear runs are measured;
 //! fair is `own` times the number of busy runs. Then each measure of the catalogue is abandoned while it is made.
 
-use clino_client::{Client, Label, Plan, Run};
-use clino_domain::{Dtype, Event, MeasureInfo, MeasureRequest, Sequenced, Tensor, TensorSpec, Value};
-use clino_engine::Validator;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod common;
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+use clino_client::{Client, Label, Plan, Run};
+use clino_domain::{Dtype, Event, MeasureInfo, MeasureRequest, Sequenced, Tensor, Value};
+use clino_engine::Validator;
+use common::{BenchDaemon, Outcome, tensor};
+use std::time::{Duration, Instant};
 
 /// Features, units and classes of the model of all runs.
 const SIZES: [u64; 4] = [64, 500, 500, 3];
@@ -24,39 +23,8 @@ fn argument(name: &str, standard: &str) -> String {
     place.and_then(|at| words.get(at + 1)).cloned().unwrap_or_else(|| standard.to_owned())
 }
 
-struct BenchDaemon {
-    child: Child,
-    socket: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for BenchDaemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl BenchDaemon {
-    fn start() -> Outcome<Self> {
-        let directory = tempfile::tempdir()?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clino"));
-        command.args(["serve", "--log", "warn", "--budget", "0s", "--socket"]);
-        command.arg(directory.path().join("clino.sock"));
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
-        let socket = line.split_whitespace().find(|word| word.starts_with("unix://")).ok_or("no socket")?;
-        Ok(Self { child, socket: socket.to_owned(), _directory: directory })
-    }
-}
-
 fn numbers(count: u64, scale: f32) -> Vec<u8> {
     (0..count).flat_map(|i| ((i as f32 * 1.7).sin() * scale).to_le_bytes()).collect()
-}
-
-fn tensor(name: &str, dtype: Dtype, shape: &[u64], data: Vec<u8>) -> Outcome<Tensor> {
-    Ok(Tensor::new(TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }, data.into())?)
 }
 
 fn plan(name: &str, measures: Vec<MeasureRequest>) -> Outcome<Plan> {
@@ -180,7 +148,7 @@ async fn ends(client: &Client) -> Outcome<()> {
 }
 
 async fn contest() -> Outcome<()> {
-    let daemon = BenchDaemon::start()?;
+    let daemon = BenchDaemon::start(&["--budget", "0s"], false)?;
     let client = Client::connect(&daemon.socket).await?;
     let dear_runs: Vec<usize> =
         argument("--dear", "1,3,7").split(',').map(str::parse).collect::<Result<_, _>>()?;

@@ -6,7 +6,10 @@
 mod common;
 
 use clino_proto::pb;
-use common::{Daemon, TestUpload, bytes_of, finished, measure, numbers, open_request, probe_of, quick, spec};
+use common::{
+    Daemon, TestUpload, bytes_of, finished, measure, numbers, open_request, probe_of, quick, spec,
+    wide_config, wide_elements, wide_specs,
+};
 use pb::put_probe_request::Frame as ProbeFrame;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -108,24 +111,10 @@ async fn row_58_a_slow_upload_claims_what_has_come_and_others_go_on() {
 /// A model whose snapshots have 3.2 million parameters, 13 MB.
 const WIDTH: u64 = 1_790;
 
-fn wide_config() -> String {
-    format!(r#"{{"model_type":"mlp","sizes":[8,{WIDTH},{WIDTH},3],"hidden_act":"relu"}}"#)
-}
-
 fn wide_upload(run: &str, step: u64) -> TestUpload {
-    let f32 = |name: &str, shape: &[u64]| spec(name, pb::Dtype::F32, shape);
-    let tensors = vec![
-        f32("layers.0.weight", &[WIDTH, 8]),
-        f32("layers.0.bias", &[WIDTH]),
-        f32("layers.1.weight", &[WIDTH, WIDTH]),
-        f32("layers.1.bias", &[WIDTH]),
-        f32("layers.2.weight", &[3, WIDTH]),
-        f32("layers.2.bias", &[3]),
-    ];
-    let elements: u64 = tensors.iter().map(|spec| spec.shape.iter().product::<u64>()).sum();
     let mut upload = TestUpload::new(run, step);
-    upload.begin.tensors = tensors;
-    upload.data = bytes_of(&numbers(elements as usize, step as u32 + 1));
+    upload.begin.tensors = wide_specs(WIDTH);
+    upload.data = bytes_of(&numbers(wide_elements(WIDTH) as usize, step as u32 + 1));
     upload.chunk = 1 << 20;
     upload
 }
@@ -140,7 +129,7 @@ async fn row_39_large_snapshots_of_many_runs_wait_on_disk_and_not_in_memory() {
     // 20 x 13 MB at once.
     for i in 0..20 {
         let request = pb::OpenRunRequest {
-            config_json: wide_config(),
+            config_json: wide_config(WIDTH),
             measures: vec![measure("param_norm", &[])],
             ..open_request(&format!("wide {i}"))
         };

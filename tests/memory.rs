@@ -6,31 +6,13 @@
 mod common;
 
 use clino_proto::pb;
-use common::{Daemon, TestUpload, bytes_of, measure, numbers, open_request, spec};
+use common::{
+    Daemon, TestUpload, bytes_of, measure, numbers, open_request, wide_config, wide_elements, wide_specs,
+};
 use pb::watch_response::Event;
 
-fn config(width: u64) -> String {
-    format!(r#"{{"model_type":"mlp","sizes":[8,{width},{width},3],"hidden_act":"relu"}}"#)
-}
-
-fn specs(width: u64) -> Vec<pb::TensorSpec> {
-    let f32 = |name: &str, shape: &[u64]| spec(name, pb::Dtype::F32, shape);
-    vec![
-        f32("layers.0.weight", &[width, 8]),
-        f32("layers.0.bias", &[width]),
-        f32("layers.1.weight", &[width, width]),
-        f32("layers.1.bias", &[width]),
-        f32("layers.2.weight", &[3, width]),
-        f32("layers.2.bias", &[3]),
-    ]
-}
-
-fn elements(width: u64) -> u64 {
-    specs(width).iter().map(|spec| spec.shape.iter().product::<u64>()).sum()
-}
-
 fn weights(width: u64, seed: u32) -> Vec<f32> {
-    numbers(elements(width) as usize, seed).iter().map(|x| x * 0.01).collect()
+    numbers(wide_elements(width) as usize, seed).iter().map(|x| x * 0.01).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +22,7 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.unix_clients().await;
     let request = pb::OpenRunRequest {
-        config_json: config(WIDTH),
+        config_json: wide_config(WIDTH),
         measures: vec![
             measure("loss", &[]),
             measure("distance", &[]),
@@ -51,7 +33,7 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
     let mut upload = TestUpload::new(&run, 0).initialization();
-    upload.begin.tensors = specs(WIDTH);
+    upload.begin.tensors = wide_specs(WIDTH);
     upload.data = bytes_of(&weights(WIDTH, 3));
     upload.chunk = 1 << 20;
     // One is measured while others come and replace each other.
@@ -71,7 +53,7 @@ async fn peak_memory_is_four_snapshots_and_a_little() {
         _ => false,
     };
     assert!(events.iter().filter(measured).count() >= 8, "the last snapshot at least is measured in full");
-    let (snapshot, peak) = (elements(WIDTH) * 4, daemon.peak_bytes());
+    let (snapshot, peak) = (wide_elements(WIDTH) * 4, daemon.peak_bytes());
     eprintln!("peak {} MiB for a snapshot of {} MiB", peak >> 20, snapshot >> 20);
     assert!(peak <= 4 * snapshot + (100 << 20), "{} MiB", peak >> 20);
 }
@@ -82,7 +64,7 @@ async fn a_hundred_snapshots_leave_nothing_behind() {
     let daemon = Daemon::start(&[]);
     let mut clients = daemon.unix_clients().await;
     let request = pb::OpenRunRequest {
-        config_json: config(WIDTH),
+        config_json: wide_config(WIDTH),
         measures: vec![
             measure("distance", &[]),
             measure("update", &[]),
@@ -93,8 +75,8 @@ async fn a_hundred_snapshots_leave_nothing_behind() {
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
     let mut upload = TestUpload::new(&run, 0).initialization();
-    upload.begin.tensors = specs(WIDTH);
-    let snapshot = elements(WIDTH) * 4;
+    upload.begin.tensors = wide_specs(WIDTH);
+    let snapshot = wide_elements(WIDTH) * 4;
     let mut early = 0;
     for step in 0..200 {
         upload.begin.step = step;

@@ -281,23 +281,14 @@ async fn large(daemon: &Daemon) -> (common::Clients, String, TestUpload) {
     const WIDTH: u64 = 1_100;
     let mut clients = daemon.clients().await;
     let request = pb::OpenRunRequest {
-        config_json: format!(r#"{{"model_type":"mlp","sizes":[8,{WIDTH},{WIDTH},3],"hidden_act":"relu"}}"#),
+        config_json: common::wide_config(WIDTH),
         measures: quick(),
         ..open_request("large")
     };
     let run = clients.runs.open_run(request).await.unwrap().into_inner().run_id;
-    let f32 = |name: &str, shape: &[u64]| common::spec(name, pb::Dtype::F32, shape);
     let mut upload = TestUpload::new(&run, 1);
-    upload.begin.tensors = vec![
-        f32("layers.0.weight", &[WIDTH, 8]),
-        f32("layers.0.bias", &[WIDTH]),
-        f32("layers.1.weight", &[WIDTH, WIDTH]),
-        f32("layers.1.bias", &[WIDTH]),
-        f32("layers.2.weight", &[3, WIDTH]),
-        f32("layers.2.bias", &[3]),
-    ];
-    let elements: u64 = upload.begin.tensors.iter().map(|spec| spec.shape.iter().product::<u64>()).sum();
-    upload.data = common::bytes_of(&common::numbers(elements as usize, 3));
+    upload.begin.tensors = common::wide_specs(WIDTH);
+    upload.data = common::bytes_of(&common::numbers(common::wide_elements(WIDTH) as usize, 3));
     upload.chunk = 1 << 20;
     assert!(upload.data.len() > 4 << 20);
     (clients, run, upload)

@@ -7,8 +7,8 @@ use super::evaluate::{RunMemory, evaluate, guarded, refuse};
 use super::turn::Turn;
 use crate::registry::{DueSnapshot, RegisteredRun};
 use clino_domain::counters::Counter;
-use clino_domain::metrics::{Metric, SPANS};
-use clino_domain::{Checkpoint, Event, Fault, FaultKind, ModelCheck, Outcome, Reading, RunId, SnapshotRef};
+use clino_domain::metrics::SPANS;
+use clino_domain::{Checkpoint, Event, Fault, FaultKind, ModelCheck, Outcome, Reading, SnapshotRef};
 use clino_engine::{Arrived, Engine, Limits, Session};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -99,14 +99,8 @@ impl Worker {
         let failed = |panic| Err(Fault::internal(format!("the engine failed: {panic}")));
         if let Err(fault) = measured.unwrap_or_else(failed) {
             tracing::warn!(run = %run.id, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
-            self.skip(&run.id, &run.label.project, at, fault);
+            self.neighbours.registry.skip(&run, at, fault.message);
         }
-    }
-
-    fn skip(&self, run: &RunId, project: &str, snapshot: SnapshotRef, fault: Fault) {
-        self.neighbours.counters.metrics.one(Metric::SnapshotsSkipped, &[project]);
-        self.neighbours.counters.count(Counter::SnapshotSkipped);
-        self.neighbours.journal.append(run, Event::Skipped { snapshot, reason: fault.message });
     }
 
     /// Measures one snapshot; a fault says why it could not be taken up or was left.

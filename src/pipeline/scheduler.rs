@@ -139,19 +139,12 @@ impl Scheduler {
         }
         let waits = !candidates.is_empty();
         // The first that can: some wait for memory.
-        while let Some(place) = self.least(&candidates) {
+        while let Some(place) = self.shares.least(candidates.iter().map(|candidate| &candidate.run().id)) {
             if self.begin(candidates.swap_remove(place)) {
                 break;
             }
         }
         waits
-    }
-
-    /// Place of the candidate whose run has had least.
-    fn least(&self, candidates: &[Candidate]) -> Option<usize> {
-        let had = |candidate: &Candidate| self.shares.of(&candidate.run().id);
-        let all = candidates.iter().enumerate().map(|(place, candidate)| (place, had(candidate)));
-        all.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(place, _)| place)
     }
 
     /// Snapshots that could have the engine, those that have paused first.

@@ -19,6 +19,12 @@ impl Shares {
         self.had.get(run).map_or(self.floor, |had| had.max(self.floor))
     }
 
+    /// Place of the first of those that have had least.
+    pub fn least<'a>(&self, runs: impl IntoIterator<Item = &'a RunId>) -> Option<usize> {
+        let had = runs.into_iter().map(|run| self.of(run)).enumerate();
+        had.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(place, _)| place)
+    }
+
     /// A run gets the engine.
     pub fn begin(&mut self, run: &RunId) {
         let had = self.of(run);
@@ -43,11 +49,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The first of those that have had least.
-    fn least<'a>(shares: &Shares, runs: &'a [RunId]) -> Option<&'a RunId> {
-        runs.iter().min_by(|a, b| shares.of(a).total_cmp(&shares.of(b)))
-    }
-
     fn ids(count: usize) -> Vec<RunId> {
         (0..count).map(|i| RunId(i.to_string())).collect()
     }
@@ -58,10 +59,9 @@ mod tests {
         let mut shares = Shares::default();
         let mut got = vec![0.0; runs.len()];
         for piece in pieces {
-            let next = least(&shares, &runs).unwrap().clone();
-            let i = runs.iter().position(|run| *run == next).unwrap();
-            shares.begin(&next);
-            shares.charge(&next, *piece, weights[i]);
+            let i = shares.least(&runs).unwrap();
+            shares.begin(&runs[i]);
+            shares.charge(&runs[i], *piece, weights[i]);
             got[i] += piece;
         }
         got
@@ -94,7 +94,7 @@ mod tests {
         shares.begin(&runs[0]);
         shares.begin(&runs[1]);
         shares.charge(&runs[1], 2.0, 1.0);
-        assert_eq!(least(&shares, &runs), Some(&runs[0]), "after two seconds it is the other's turn");
+        assert_eq!(shares.least(&runs), Some(0), "after two seconds it is the other's turn");
         shares.forget(&runs[1]);
         assert_eq!(shares.of(&runs[1]), 100.0);
     }
@@ -105,7 +105,7 @@ mod tests {
         let mut shares = Shares::default();
         shares.begin(&runs[0]);
         shares.charge(&runs[0], 50.0, 1.0);
-        assert_eq!(least(&shares, &runs), Some(&runs[1]));
-        assert_eq!(least(&shares, &[]), None);
+        assert_eq!(shares.least(&runs), Some(1));
+        assert_eq!(shares.least([]), None);
     }
 }

@@ -123,11 +123,11 @@ impl Registry {
         let inner = self.lock();
         let state = &inner.runs.get(run)?.state;
         state.waiting.as_ref()?;
-        let busy = inner.runs.values().filter(|entry| entry.state.measuring.is_some()).count();
+        let busy = || inner.runs.values().filter(|entry| entry.state.measuring.is_some()).count();
         Some(match (&state.measuring, state.short_of) {
             (Some(earlier), _) => Wait::Earlier(earlier.at, earlier.since.elapsed().as_secs_f64()),
             (None, Some(bytes)) => Wait::Memory(bytes),
-            (None, None) => Wait::Engine(busy),
+            (None, None) => Wait::Engine(busy()),
         })
     }
 
@@ -179,7 +179,8 @@ impl Registry {
         true
     }
 
-    pub(super) fn skip(&self, run: &RegisteredRun, snapshot: SnapshotRef, reason: String) {
+    /// Tells that a snapshot of a run will not be measured.
+    pub fn skip(&self, run: &RegisteredRun, snapshot: SnapshotRef, reason: String) {
         self.counters.count(Counter::SnapshotSkipped);
         self.counters.metrics.one(Metric::SnapshotsSkipped, &[&run.label.project]);
         self.journal.append(&run.id, Event::Skipped { snapshot, reason });

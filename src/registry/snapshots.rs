@@ -213,8 +213,9 @@ impl RunEntry {
         let references = state.references();
         state.previous = validated.needs_previous.then(|| held.clone());
         (state.begun, state.reopened) = (true, false);
-        state.received = Some(Instant::now());
-        state.waiting.replace(Waiting { held, references, check, since: Instant::now(), _room: room.0 })
+        let since = Instant::now();
+        state.received = Some(since);
+        state.waiting.replace(Waiting { held, references, check, since, _room: room.0 })
     }
 }
 

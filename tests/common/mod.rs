@@ -381,6 +381,29 @@ pub fn specs() -> Vec<pb::TensorSpec> {
 
 const PARAMETERS: usize = 16 + 16 * 8 + 16 + 16 * 16 + 3 + 3 * 16;
 
+/// An MLP of two hidden layers of this width.
+pub fn wide_config(width: u64) -> String {
+    format!(r#"{{"model_type":"mlp","sizes":[8,{width},{width},3],"hidden_act":"relu"}}"#)
+}
+
+/// Its parameters.
+pub fn wide_specs(width: u64) -> Vec<pb::TensorSpec> {
+    let f32 = |name: &str, shape: &[u64]| spec(name, pb::Dtype::F32, shape);
+    vec![
+        f32("layers.0.weight", &[width, 8]),
+        f32("layers.0.bias", &[width]),
+        f32("layers.1.weight", &[width, width]),
+        f32("layers.1.bias", &[width]),
+        f32("layers.2.weight", &[3, width]),
+        f32("layers.2.bias", &[3]),
+    ]
+}
+
+/// How many numbers they are.
+pub fn wide_elements(width: u64) -> u64 {
+    wide_specs(width).iter().map(|spec| spec.shape.iter().product::<u64>()).sum()
+}
+
 /// A snapshot to be sent.
 #[derive(Clone)]
 pub struct TestUpload {

@@ -8,7 +8,7 @@ use crate::footprint::{Ledger, Working};
 use crate::measure::{Chosen, Common, Cost, Demand, RunSize};
 #[cfg(test)]
 use crate::network::batch::Batch;
-use crate::network::footprint::Footprint;
+use crate::network::gpu_footprint::GpuFootprint;
 use crate::network::{Network, Product, autograd};
 use crate::probes::PreparedProbe;
 use crate::spectrum::{self, Shape};
@@ -18,7 +18,7 @@ use clino_domain::{
 };
 use std::collections::HashSet;
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of a plan, its measures and their texts, about.
 const PLAN: u64 = 32 << 10;
@@ -49,6 +49,8 @@ pub struct PreparedRun {
     pub left_out: Vec<Option<String>>,
     /// What each of them takes of memory.
     demands: Vec<Demand>,
+    /// What the run takes of a GPU's memory, once somebody has asked.
+    gpu: OnceLock<GpuFootprint>,
     run_size: RunSize,
     /// Precision in which the run is measured; never auto.
     pub precision: Precision,
@@ -100,6 +102,7 @@ impl PreparedRun {
             warnings: Vec::new(),
             left_out: vec![None; measures_count],
             demands,
+            gpu: OnceLock::new(),
             run_size,
             precision,
         }
@@ -121,11 +124,13 @@ impl PreparedRun {
         self.gpu_footprint().bytes()
     }
 
-    fn gpu_footprint(&self) -> Footprint {
-        let size = element_bytes(self.precision) as u64;
-        let kept = self.measures.iter().map(|measure| measure.vectors(&self.run_size)).max();
-        let batches = self.groups.iter().flat_map(|group| &group.batches);
-        Footprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches)
+    fn gpu_footprint(&self) -> &GpuFootprint {
+        self.gpu.get_or_init(|| {
+            let size = element_bytes(self.precision) as u64;
+            let kept = self.measures.iter().map(|measure| measure.vectors(&self.run_size)).max();
+            let batches = self.groups.iter().flat_map(|group| &group.batches);
+            GpuFootprint::new(&*self.network, size, u64::from(kept.unwrap_or(0)), batches)
+        })
     }
 
     /// What the run takes on the CPU of a machine with `threads` and `room` bytes for it, without the measures for which

@@ -120,8 +120,8 @@ const TERMS: usize = 512;
 const PACKED: usize = 16 * TILE * size_of::<f32>();
 /// Rows of the widest tile.
 const TILE: usize = 64;
-/// Rows of a weight's gradient in one product.
-const ROWS: usize = 256;
+/// Rows of a weight whose gradient is one product: fixed, so that it does not depend on the number of threads.
+pub const GRADIENT_ROWS: usize = 256;
 
 /// Bytes of so many packed rows of a product of `terms`.
 pub fn packed(terms: usize, rows: usize, size: usize) -> f64 {
@@ -138,7 +138,7 @@ pub fn scratch([m, n, k]: [usize; 3], size: usize) -> [f64; 2] {
         _ => packed(terms, short, size),
     };
     let even = k.is_multiple_of(16);
-    let gradient = packed(m, n.min(ROWS), size) + if even { 0.0 } else { either(k, 0, m) };
+    let gradient = packed(m, n.min(GRADIENT_ROWS), size) + if even { 0.0 } else { either(k, 0, m) };
     let back = if even && k * size <= 8 * PACKED { 0.0 } else { either(k, m, n) };
     [either(n, m, k).max(back), gradient]
 }

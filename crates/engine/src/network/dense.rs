@@ -3,13 +3,10 @@
 //! Owns: how such work is shared among threads without changing a bit. May not touch: what the layers are for.
 
 use super::ops::add_column_sums;
-use crate::device::gemm::{How, MatrixView, MatrixViewMut, multiply};
+use crate::device::gemm::{GRADIENT_ROWS, How, MatrixView, MatrixViewMut, multiply};
 use crate::device::real::Real;
 use clino_domain::Fault;
 use rayon::prelude::*;
-
-/// Rows of a weight whose gradient is one piece of work: fixed, so that it does not depend on the number of threads.
-const ROWS: usize = 256;
 
 /// A weight [outputs, inputs] with its bias [outputs] behind it, by their first element.
 #[derive(Debug, Clone, Copy)]
@@ -87,8 +84,10 @@ pub fn add_gradients<T: Real>(mut gradients: Vec<Gradient<'_, T>>, threads: usiz
     let mut jobs = Vec::new();
     for Gradient { dense, target, shares } in &mut gradients {
         let (weight, bias) = target.split_at_mut(dense.outputs * dense.inputs);
-        let pieces = weight.chunks_mut(ROWS * dense.inputs).zip(bias.chunks_mut(ROWS));
-        jobs.extend(pieces.enumerate().map(|(i, (weight, bias))| (*dense, &*shares, i * ROWS, weight, bias)));
+        let pieces = weight.chunks_mut(GRADIENT_ROWS * dense.inputs).zip(bias.chunks_mut(GRADIENT_ROWS));
+        jobs.extend(
+            pieces.enumerate().map(|(i, (weight, bias))| (*dense, &*shares, i * GRADIENT_ROWS, weight, bias)),
+        );
     }
     each(threads, jobs, |(dense, shares, first, weight, bias)| {
         for GradientShare { d, x } in shares {

@@ -12,7 +12,7 @@ pub mod batch;
 pub mod dense;
 mod encoder;
 pub mod examples;
-pub mod footprint;
+pub mod gpu_footprint;
 pub mod layout;
 mod misfit;
 mod mlp;

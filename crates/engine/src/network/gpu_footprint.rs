@@ -16,7 +16,7 @@ const TENSORS: u64 = 12;
 
 /// Bytes of one run on one GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Footprint {
+pub struct GpuFootprint {
     /// Vectors over all parameters.
     pub parameters: u64,
     /// Those that measures keep besides.
@@ -25,7 +25,7 @@ pub struct Footprint {
     pub graph: u64,
 }
 
-impl Footprint {
+impl GpuFootprint {
     /// Of a network in elements of `size` bytes, with `kept` vectors for measures, and batches that are joined up to
     /// [`PLACES`].
     pub fn new<'a>(
