@@ -2,7 +2,7 @@
 //!
 //! Owns: when a snapshot leaves its waiting place. May not touch: which of them the engine takes first.
 
-use super::run::{RegisteredRun, Waiting};
+use super::run::{Measuring, RegisteredRun, Waiting};
 use super::{Registry, RunEntry};
 use clino_domain::counters::Counter;
 use clino_domain::metrics::Metric;
@@ -37,14 +37,6 @@ pub struct DueRun {
     pub run: Arc<RegisteredRun>,
     /// Bytes that it takes to be measured, which are to be had from [`clino_domain::Memory::working`].
     pub working: u64,
-}
-
-/// A snapshot that the engine has.
-#[derive(Debug)]
-pub(super) struct Measuring {
-    at: SnapshotRef,
-    since: Instant,
-    stop: Stop,
 }
 
 /// What a run's newest snapshot waits for.

@@ -2,12 +2,11 @@
 //!
 //! Owns: these two structures. May not touch: other runs.
 
-use super::due::Measuring;
 use super::idempotency::{Attempts, Receipts};
 use clino_domain::{
     Delivery, Fault, FaultKind, MeasureRequest, ModelCheck, ParameterSource, PersistedGroup, Planned,
     PolicyEvaluator, Precision, ProbeGroup, ReceivedSnapshot, References, Refusals, RunId, RunLabel,
-    RunRecord, RunSpec, ValidatedRun,
+    RunRecord, RunSpec, SnapshotRef, Stop, ValidatedRun,
 };
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -240,4 +239,12 @@ pub(super) struct Waiting {
     pub since: Instant,
     /// The place it takes; the next pusher gets it when this drops.
     pub _room: Option<OwnedSemaphorePermit>,
+}
+
+/// A snapshot that the engine has.
+#[derive(Debug)]
+pub(super) struct Measuring {
+    pub at: SnapshotRef,
+    pub since: Instant,
+    pub stop: Stop,
 }
