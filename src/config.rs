@@ -228,7 +228,8 @@ pub fn load(flags: RawConfig, file: Option<&Path>) -> Result<Config, Fault> {
 }
 
 fn validate(raw: RawConfig) -> Result<Config, Fault> {
-    let (access, safety) = AccessConfig::validate(&raw)?;
+    let memory = bytes("memory", raw.memory.clone(), 8 << 30)?;
+    let (access, safety) = AccessConfig::validate(&raw, memory)?;
     let listen = access::addresses(raw.listen, safety)?;
     let (socket, own_folder) = socket(raw.socket, &listen, &access)?;
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -244,7 +245,7 @@ fn validate(raw: RawConfig) -> Result<Config, Fault> {
         grace: duration("grace", raw.grace, Duration::from_secs(10))?,
         log: raw.log.unwrap_or_else(|| "info".into()),
         log_format: raw.log_format.unwrap_or(LogFormat::Text),
-        memory: bytes("memory", raw.memory, 8 << 30)?,
+        memory,
         spool: raw.spool.unwrap_or_else(std::env::temp_dir),
         runs: positive("runs", raw.runs.unwrap_or(1_000))?,
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,

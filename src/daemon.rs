@@ -117,7 +117,7 @@ impl Daemon {
         let (routes, health) = routes(&services).await.map_err(internal)?;
         let AccessConfig { connections, handshake, .. } = config.access;
         let limits = ConnectionLimits::new(connections, handshake, counters.clone());
-        let mut servers = Servers::new(routes, limits, counters.clone());
+        let mut servers = Servers::new(routes, limits, services.clone(), config.memory);
         certificates.into_iter().for_each(|certificates| servers.secure(certificates));
         for listener in tcp {
             listener.set_nonblocking(true).map_err(internal)?;

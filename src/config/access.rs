@@ -51,7 +51,7 @@ pub(super) struct Safety {
 
 impl AccessConfig {
     /// What was written, checked for what belongs together.
-    pub(super) fn validate(raw: &RawConfig) -> Result<(Self, Safety), Fault> {
+    pub(super) fn validate(raw: &RawConfig, memory: u64) -> Result<(Self, Safety), Fault> {
         let clients = raw.tls_clients.clone();
         let tls = match (raw.tls_cert.clone(), raw.tls_key.clone()) {
             (Some(cert), Some(key)) => Some(Tls { cert, key, clients: clients.clone() }),
@@ -87,17 +87,21 @@ impl AccessConfig {
             audit: raw.audit.clone(),
             recheck: time("recheck", &raw.recheck, 15)?,
             handshake: time("handshake", &raw.handshake, 10)?,
-            connections: positive("connections", raw.connections.unwrap_or_else(connections))?,
+            connections: positive("connections", raw.connections.unwrap_or_else(|| connections(memory)))?,
         };
         Ok((access, safety))
     }
 }
 
-/// Half of the limit on open files; the other half is for snapshots and everything else.
-fn connections() -> usize {
+/// Memory that a connection may take which does nothing.
+const CONNECTION_BYTES: u64 = 256 << 10;
+
+/// Half of the limit on open files; the other half is for snapshots and everything else. No more than fit the memory.
+fn connections(memory: u64) -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = files.map_or(CONNECTIONS, |files| usize::try_from(files).unwrap_or(CONNECTIONS));
-    (files / 2).clamp(16, CONNECTIONS)
+    let fit = usize::try_from(memory / CONNECTION_BYTES).unwrap_or(CONNECTIONS);
+    (files / 2).min(fit).clamp(16, CONNECTIONS)
 }
 
 /// Addresses to listen on: any on this machine; beyond it only with authentication and encryption.

@@ -4,11 +4,14 @@
 
 mod access;
 mod compare;
+mod connection;
 mod decisions;
+mod doors;
 mod frames;
 mod listen;
 mod listing;
 mod metrics_layer;
+mod pace;
 mod reports;
 mod runs;
 mod server;
