@@ -148,6 +148,9 @@ pub struct RawConfig {
     /// Address of metrics and probes over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
+    /// Names of the HTTP port besides those of this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_host: Option<Words>,
     /// Most runs that have metrics of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_metrics: Option<usize>,
@@ -196,6 +199,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// Address of metrics and probes over HTTP.
     pub http: Option<SocketAddr>,
+    /// Names under which it answers besides those of this machine.
+    pub http_hosts: Vec<String>,
     /// Most runs that have metrics of their own; 0: none has.
     pub run_metrics: usize,
     /// How long a quiet run keeps them.
@@ -255,6 +260,7 @@ fn validate(raw: RawConfig) -> Result<Config, Fault> {
         reserve: bytes("reserve", raw.reserve, 256 << 20)?,
         access,
         http: raw.http.map(|text| access::loopback("http", &text, safety)).transpose()?,
+        http_hosts: access::hosts(raw.http_host)?,
         run_metrics: raw.run_metrics.unwrap_or(0),
         run_metrics_expiry: duration(
             "run_metrics_expiry",

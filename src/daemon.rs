@@ -17,7 +17,7 @@ use crate::shutdown::Ending;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoredRun, Watermark};
 use crate::systemd::{self, Watchdog};
-use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, routes};
+use crate::wire::{Certificates, ConnectionLimits, Drain, Lifting, Servers, Services, routes};
 use clino_domain::budget::Budget;
 use clino_domain::counters::Counters;
 use clino_domain::metrics::{Metric, Window};
@@ -66,7 +66,7 @@ impl Daemon {
         let (authenticator, certificates) = authenticator(&config.access, &counters)?;
         let unix = bind_unix(&config, authenticator.has_tokens())?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
-        let http = config.http.map(Http::bind).transpose()?;
+        let http = config.http.map(|address| Http::bind(address, config.http_hosts.clone())).transpose()?;
         Ok(Self {
             config,
             tcp,
@@ -228,6 +228,7 @@ fn services(
         probes: Arc::new(ProbeStore::new(config.memory)),
         budget: Budget::new(config.memory),
         spool: Spool::new(&config.spool),
+        lifting: Lifting::start().map_err(internal)?,
         drain: Drain::default(),
         counters,
         patience: config.idle,

@@ -106,12 +106,29 @@ fn connections(memory: u64) -> usize {
 
 /// Addresses to listen on: any on this machine; beyond it only with authentication and encryption.
 pub(super) fn addresses(raw: Option<Words>, safety: Safety) -> Result<Vec<SocketAddr>, Fault> {
-    let words = match raw {
+    words(raw).iter().map(|text| address(text, safety)).collect()
+}
+
+/// Names of hosts, without ports.
+pub(super) fn hosts(raw: Option<Words>) -> Result<Vec<String>, Fault> {
+    let wrong =
+        |name: &String| name.is_empty() || name.contains(|c: char| c.is_whitespace() || "/:@".contains(c));
+    let names = words(raw);
+    match names.iter().find(|name| wrong(name)) {
+        None => Ok(names),
+        Some(name) => {
+            let expected = "expected a name without a port, such as clino.example";
+            Err(Fault::invalid("http_host", format!("found {name:?}, {expected}")))
+        }
+    }
+}
+
+fn words(raw: Option<Words>) -> Vec<String> {
+    match raw {
         Some(Words::Many(words)) => words,
         Some(Words::One(text)) => text.split(',').map(str::trim).map(str::to_owned).collect(),
         None => Vec::new(),
-    };
-    words.iter().map(|text| address(text, safety)).collect()
+    }
 }
 
 /// An address without authentication: on this machine, or with `--insecure`.
@@ -204,6 +221,15 @@ mod tests {
             raw("127.0.0.2:1,[::1]:1"),
         ] {
             assert!(validate(fine.clone()).is_ok(), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_hosts_have_no_ports() {
+        assert_eq!(hosts(Some(Words::One("a.example, b".into()))).unwrap(), ["a.example", "b"]);
+        for bad in ["", "a:1", "http://a", "a b"] {
+            let fault = hosts(Some(Words::Many(vec![bad.into()]))).unwrap_err();
+            assert_eq!(fault.violations[0].field, "http_host", "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub use crate::access::Scope;
 
+use super::doors::Seldom;
 use super::services::Services;
 use super::version;
 use crate::access::{Authenticator, Credential, Identity, Peer, Record};
@@ -42,6 +43,9 @@ struct Requester {
     known: Mutex<(u64, Result<Identity, Fault>)>,
 }
 
+/// Log lines about callers whom nobody knows.
+static STRANGERS: Seldom = Seldom::new();
+
 /// What a call is about, where that is known.
 #[derive(Clone, Copy, Default)]
 struct Concerned<'a> {
@@ -77,7 +81,11 @@ impl Requester {
                 "denied"
             }
         };
-        tracing::info!(who, peer = %self.peer, method = %self.method, reason = fault.message, event);
+        // Anybody can be refused as often as they like; the audit log has all of them that there is room for.
+        let left_out = if fault.kind == FaultKind::Unauthenticated { STRANGERS.due() } else { Some(0) };
+        if let Some(left_out) = left_out {
+            tracing::info!(who, peer = %self.peer, method = %self.method, reason = fault.message, left_out, event);
+        }
         self.record(event, who, place, &fault.message);
     }
 

@@ -3,6 +3,7 @@
 //! Owns: the order of frames and the patience between them. May not touch: what is uploaded.
 
 use super::access::AccessGuard;
+use super::lifting::Lifting;
 use super::pace::{Pace, Received};
 use super::services::Services;
 use crate::assembly::{Assembled, Assembler};
@@ -134,8 +135,9 @@ impl<'a, M: Framed> Frames<'a, M> {
             match self.next("a chunk or commit").await? {
                 Frame::Begin(_) => return Err(unexpected("a second begin", "a chunk or commit")),
                 Frame::Chunk(chunk) => {
-                    take(&mut assembler, &chunk)?;
-                    self.services.counters.metrics.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
+                    let bytes = chunk.data.len() as f64;
+                    assembler = take(&self.services.lifting, assembler, chunk).await?;
+                    self.services.counters.metrics.add(Metric::UploadBytes, &[], bytes);
                 }
                 Frame::Commit(digest) => {
                     let digest = digest_from_pb("commit.digest", digest)?;
@@ -146,9 +148,13 @@ impl<'a, M: Framed> Frames<'a, M> {
     }
 }
 
-/// Checksums and a file take their time: other tasks of this thread move on meanwhile.
-fn take(assembler: &mut Assembler, chunk: &pb::Chunk) -> Result<(), Fault> {
-    tokio::task::block_in_place(|| assembler.chunk(chunk.offset, &chunk.data, chunk.crc32c))
+/// Checksums and a file take their time: calls are served meanwhile.
+async fn take(lifting: &Lifting, mut assembler: Assembler, chunk: pb::Chunk) -> Result<Assembler, Fault> {
+    let taken = move || -> Result<Assembler, Fault> {
+        assembler.chunk(chunk.offset, &chunk.data, chunk.crc32c)?;
+        Ok(assembler)
+    };
+    lifting.work(taken).await?
 }
 
 fn unexpected(found: &str, expected: &str) -> Status {

@@ -8,6 +8,7 @@ mod connection;
 mod decisions;
 mod doors;
 mod frames;
+mod lifting;
 mod listen;
 mod listing;
 mod metrics_layer;
@@ -22,6 +23,7 @@ mod tls;
 mod version;
 mod watch_runs;
 
+pub use lifting::Lifting;
 pub use listen::ConnectionLimits;
 pub use server::{Health, Servers, routes};
 pub use services::{Drain, Services};

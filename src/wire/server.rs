@@ -2,9 +2,9 @@
 //!
 //! Owns: what a connection may do. May not touch: what the services do.
 
+use super::connection::Link;
 use super::decisions::DecisionsService;
 use super::doors::{Doors, GuardedService, MESSAGE};
-use super::connection::Link;
 use super::listen::{Acceptor, ConnectionLimits, Local, Plain, Secured, receive};
 use super::metrics_layer::MeteredService;
 use super::reports::ReportsService;

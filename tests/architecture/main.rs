@@ -126,6 +126,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["access", "cli"]),
     ("subtle", &["access"]),
     ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("hyper_util", &["http"]),
     ("prometheus_client", &["http"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),

@@ -5,8 +5,8 @@
 //! A call of one message holds its bytes until it is answered. An upload holds those of the message that is being collected: a
 //! whole one is taken over by whoever reads it.
 
-use super::Pass;
 use super::super::pace::Received;
+use super::Pass;
 use bytes::Bytes;
 use clino_domain::{Fault, FaultKind};
 use http_body::Frame;

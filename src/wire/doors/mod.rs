@@ -22,9 +22,9 @@ use super::pace::Received;
 use super::services::Services;
 use crate::access::{Origin, Peer};
 use answer_body::AnswerBody;
-use clino_domain::{Fault, FaultKind};
 use clino_domain::counters::{Counter, Counters};
 use clino_domain::metrics::Metric;
+use clino_domain::{Fault, FaultKind};
 use http_body_util::BodyExt;
 use limits::{DoorLimits, SMALL_ANSWER, SMALL_REQUEST, STREAM};
 use message_body::MessageBody;
@@ -86,7 +86,8 @@ impl Doors {
         request.extensions_mut().insert(connection.peer.clone());
         let kind = CallKind::of(method, health);
         let pass = Pass::new(self.clone(), connection, &kind);
-        pass.map(|pass| Entry { pass: Arc::new(pass), kind }).inspect_err(|fault| self.tell_shed("call", fault))
+        pass.map(|pass| Entry { pass: Arc::new(pass), kind })
+            .inspect_err(|fault| self.tell_shed("call", fault))
     }
 
     fn tell_shed(&self, what: &'static str, fault: &Fault) {

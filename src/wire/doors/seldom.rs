@@ -22,6 +22,11 @@ struct Lines {
 }
 
 impl Seldom {
+    /// None was written yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
     /// Whether a line is to be written now; if so, how many were not since the last one.
     pub fn due(&self) -> Option<u64> {
         self.due_at(Instant::now())
