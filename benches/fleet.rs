@@ -72,7 +72,7 @@ impl FleetDaemon {
     fn scrape(&self) -> Outcome<(f64, usize, usize)> {
         let began = Instant::now();
         let mut stream = TcpStream::connect(&self.metrics)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: clino\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         let millis = began.elapsed().as_secs_f64() * 1e3;

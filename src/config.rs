@@ -153,6 +153,9 @@ pub struct RawConfig {
     /// Address of metrics and probes over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
+    /// Names of the HTTP port besides those of this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_host: Option<Words>,
     /// Most runs that have metrics of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_metrics: Option<usize>,
@@ -203,6 +206,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// Address of metrics and probes over HTTP.
     pub http: Option<SocketAddr>,
+    /// Names under which it answers besides those of this machine.
+    pub http_hosts: Vec<String>,
     /// Most runs that have metrics of their own; 0: none has.
     pub run_metrics: usize,
     /// How long a quiet run keeps them.
@@ -235,7 +240,8 @@ pub fn load(flags: RawConfig, file: Option<&Path>) -> Result<Config, Fault> {
 }
 
 fn validate(raw: RawConfig) -> Result<Config, Fault> {
-    let (access, safety) = AccessConfig::validate(&raw)?;
+    let memory = MemoryLimit::read(raw.memory.clone())?;
+    let (access, safety) = AccessConfig::validate(&raw, memory.bytes)?;
     let listen = access::addresses(raw.listen, safety)?;
     let (socket, own_folder) = socket(raw.socket, &listen, &access)?;
     let threads = raw.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -251,7 +257,7 @@ fn validate(raw: RawConfig) -> Result<Config, Fault> {
         grace: duration("grace", raw.grace, Duration::from_secs(10))?,
         log: raw.log.unwrap_or_else(|| "info".into()),
         log_format: raw.log_format.unwrap_or(LogFormat::Text),
-        memory: MemoryLimit::read(raw.memory)?,
+        memory,
         spool: raw.spool.unwrap_or_else(std::env::temp_dir),
         runs: positive("runs", raw.runs.unwrap_or(1_000))?,
         idle: duration("idle", raw.idle, Duration::from_secs(30))?,
@@ -263,6 +269,7 @@ fn validate(raw: RawConfig) -> Result<Config, Fault> {
         reserve: bytes("reserve", raw.reserve, 256 << 20)?,
         access,
         http: raw.http.map(|text| access::loopback("http", &text, safety)).transpose()?,
+        http_hosts: access::hosts(raw.http_host)?,
         run_metrics: raw.run_metrics.unwrap_or(0),
         run_metrics_expiry: duration(
             "run_metrics_expiry",

@@ -17,7 +17,7 @@ use crate::shutdown::Ending;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoredRun, Watermark};
 use crate::systemd::{self, Watchdog};
-use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, routes};
+use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, UploadWorkers, routes};
 use clino_domain::budget::{Budget, BudgetPart};
 use clino_domain::counters::Counters;
 use clino_domain::metrics::{Metric, Window};
@@ -66,7 +66,7 @@ impl Daemon {
         let (authenticator, certificates) = authenticator(&config.access, &counters)?;
         let unix = bind_unix(&config, authenticator.has_tokens())?;
         let tcp = config.listen.iter().map(|address| bind_tcp(*address)).collect::<Result<_, _>>()?;
-        let http = config.http.map(Http::bind).transpose()?;
+        let http = config.http.map(|address| Http::bind(address, config.http_hosts.clone())).transpose()?;
         Ok(Self {
             config,
             tcp,
@@ -117,7 +117,7 @@ impl Daemon {
         let (routes, health) = routes(&services).await.map_err(internal)?;
         let AccessConfig { connections, handshake, .. } = config.access;
         let limits = ConnectionLimits::new(connections, handshake, counters.clone());
-        let mut servers = Servers::new(routes, limits, counters.clone());
+        let mut servers = Servers::new(routes, limits, services.clone());
         certificates.into_iter().for_each(|certificates| servers.secure(certificates));
         for listener in tcp {
             listener.set_nonblocking(true).map_err(internal)?;
@@ -232,6 +232,7 @@ fn services(
         probes: ProbeStore::new(&budget),
         budget,
         spool: Spool::new(&config.spool).keeping(config.reserve),
+        upload_workers: UploadWorkers::start().map_err(internal)?,
         drain: Drain::default(),
         counters,
         patience: config.idle,

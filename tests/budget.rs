@@ -16,9 +16,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 const MIB: u64 = 1 << 20;
-/// What the process may take besides `--memory`: above all what HTTP/2 holds of streams that are not read yet, which is
-/// claimed from nothing (row 53), and what the allocator keeps.
-const BESIDES: u64 = 256 * MIB;
+/// What the process may take besides `--memory`: its code, its threads, and what the allocator keeps.
+const BESIDES: u64 = 64 * MIB;
 
 /// Bytes that are claimed for something, of which `/metrics` tells.
 fn claimed(daemon: &Daemon, part: &str) -> u64 {

@@ -16,7 +16,7 @@ pub use audit::{Audit, Record};
 pub use authenticator::{Authenticator, Credential, Identity, Settings};
 pub use grants::{Grants, Scope};
 pub use mint::{Token, hashed};
-pub use peer::{Certificate, Peer};
+pub use peer::{Certificate, Origin, Peer};
 pub use quotas::{Hold, Quotas, UploadSlot, WINDOW};
 pub use tokens::Book;
 pub use watched::{Reload, Watched};

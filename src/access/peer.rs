@@ -3,7 +3,7 @@
 //! Owns: what the system or TLS tells of it. May not touch: what it says of itself.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A client's certificate, as TLS has verified it.
@@ -32,6 +32,33 @@ pub enum Peer {
         /// If it showed one.
         certificate: Option<Arc<Certificate>>,
     },
+}
+
+/// What peers share a limit by: whoever opens many connections does not get more for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A user of this machine.
+    User(u32),
+    /// Users of this machine of whom the system tells nothing.
+    Local,
+    /// An address, whatever the port.
+    Address(IpAddr),
+    /// A client's certificate, by its first name.
+    Certificate(String),
+}
+
+impl Peer {
+    /// Whose limits count for it.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Unix { uid: Some(uid) } => Origin::User(*uid),
+            Self::Unix { uid: None } => Origin::Local,
+            Self::Tls { certificate: Some(certificate), .. } if !certificate.names.is_empty() => {
+                Origin::Certificate(certificate.names[0].clone())
+            }
+            Self::Tcp(address) | Self::Tls { address, .. } => Origin::Address(address.ip()),
+        }
+    }
 }
 
 impl fmt::Display for Peer {

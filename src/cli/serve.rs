@@ -104,6 +104,10 @@ pub(super) struct ServeArguments {
     /// Loopback address and port for HTTP: /metrics, /livez and /readyz; port 0 picks a free port. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
+    /// Host name under which HTTP requests are answered, besides localhost, loopback addresses and the bound address. May be
+    /// repeated. [default: none]
+    #[arg(long, value_name = "NAME")]
+    http_host: Vec<String>,
     /// Number of runs that /metrics/runs reports, the newest first. [default: 0, which turns it off]
     #[arg(long, value_name = "N")]
     run_metrics: Option<usize>,
@@ -142,6 +146,7 @@ impl ServeArguments {
             audit: self.audit,
             insecure: self.insecure.then_some(true),
             http: self.http,
+            http_host: Some(self.http_host).filter(|list| !list.is_empty()).map(Words::Many),
             run_metrics: self.run_metrics,
             run_metrics_expiry: self.run_metrics_expiry.map(Quantity::Text),
             otlp: self.otlp,

@@ -51,7 +51,7 @@ pub(super) struct Safety {
 
 impl AccessConfig {
     /// What was written, checked for what belongs together.
-    pub(super) fn validate(raw: &RawConfig) -> Result<(Self, Safety), Fault> {
+    pub(super) fn validate(raw: &RawConfig, memory: u64) -> Result<(Self, Safety), Fault> {
         let clients = raw.tls_clients.clone();
         let tls = match (raw.tls_cert.clone(), raw.tls_key.clone()) {
             (Some(cert), Some(key)) => Some(Tls { cert, key, clients: clients.clone() }),
@@ -87,27 +87,48 @@ impl AccessConfig {
             audit: raw.audit.clone(),
             recheck: time("recheck", &raw.recheck, 15)?,
             handshake: time("handshake", &raw.handshake, 10)?,
-            connections: positive("connections", raw.connections.unwrap_or_else(connections))?,
+            connections: positive("connections", raw.connections.unwrap_or_else(|| connections(memory)))?,
         };
         Ok((access, safety))
     }
 }
 
-/// Half of the limit on open files; the other half is for snapshots and everything else.
-fn connections() -> usize {
+/// Memory that a connection may take which does nothing.
+const CONNECTION_BYTES: u64 = 256 << 10;
+
+/// Half of the limit on open files; the other half is for snapshots and everything else. No more than fit the memory.
+fn connections(memory: u64) -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let files = files.map_or(CONNECTIONS, |files| usize::try_from(files).unwrap_or(CONNECTIONS));
-    (files / 2).clamp(16, CONNECTIONS)
+    let fit = usize::try_from(memory / CONNECTION_BYTES).unwrap_or(CONNECTIONS);
+    (files / 2).min(fit).clamp(16, CONNECTIONS)
 }
 
 /// Addresses to listen on: any on this machine; beyond it only with authentication and encryption.
 pub(super) fn addresses(raw: Option<Words>, safety: Safety) -> Result<Vec<SocketAddr>, Fault> {
-    let words = match raw {
+    words(raw).iter().map(|text| address(text, safety)).collect()
+}
+
+/// Names of hosts, without ports.
+pub(super) fn hosts(raw: Option<Words>) -> Result<Vec<String>, Fault> {
+    let wrong =
+        |name: &String| name.is_empty() || name.contains(|c: char| c.is_whitespace() || "/:@".contains(c));
+    let names = words(raw);
+    match names.iter().find(|name| wrong(name)) {
+        None => Ok(names),
+        Some(name) => {
+            let expected = "expected a name without a port, such as clino.example";
+            Err(Fault::invalid("http_host", format!("found {name:?}, {expected}")))
+        }
+    }
+}
+
+fn words(raw: Option<Words>) -> Vec<String> {
+    match raw {
         Some(Words::Many(words)) => words,
         Some(Words::One(text)) => text.split(',').map(str::trim).map(str::to_owned).collect(),
         None => Vec::new(),
-    };
-    words.iter().map(|text| address(text, safety)).collect()
+    }
 }
 
 /// An address without authentication: on this machine, or with `--insecure`.
@@ -200,6 +221,15 @@ mod tests {
             raw("127.0.0.2:1,[::1]:1"),
         ] {
             assert!(validate(fine.clone()).is_ok(), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_hosts_have_no_ports() {
+        assert_eq!(hosts(Some(Words::One("a.example, b".into()))).unwrap(), ["a.example", "b"]);
+        for bad in ["", "a:1", "http://a", "a b"] {
+            let fault = hosts(Some(Words::Many(vec![bad.into()]))).unwrap_err();
+            assert_eq!(fault.violations[0].field, "http_host", "{bad}");
         }
     }
 

@@ -1,87 +1,113 @@
-//! A listener of few connections, none of which may be silent for long.
+//! Connections of the HTTP port: few, short, and none of them able to keep out a probe.
 //!
 //! Owns: these bounds. May not touch: what is asked.
+//!
+//! A connection is there for one request. Where there are too many, the oldest that has not asked anything yet is cut: whoever asks
+//! at once is answered, however many others are half open.
 
-use axum::serve::Listener;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use super::host::Hosts;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use clino_domain::counters::Counters;
+use clino_domain::metrics::Metric;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::task::AbortHandle;
+use tower::ServiceExt;
 
-/// Most connections; further ones wait until one ends.
+/// Most connections.
 const MOST: usize = 64;
-/// A connection that asks nothing for so long is cut. Longer than the pause between two scrapes.
-const SILENCE: Duration = Duration::from_secs(150);
+/// How long a request may take to come …
+const HEADERS: Duration = Duration::from_secs(5);
+/// … and it and its answer together.
+const WHOLE: Duration = Duration::from_secs(30);
+/// Most bytes of a request's headers.
+const HEADER_BYTES: usize = 16 << 10;
+/// Pause after the system refused a connection, as it does without file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) struct Bounded {
-    inner: TcpListener,
-    rooms: Arc<Semaphore>,
+/// What all connections share.
+#[derive(Clone)]
+pub(super) struct Port {
+    pub router: Router,
+    pub hosts: Arc<Hosts>,
+    pub counters: Arc<Counters>,
 }
 
-impl Bounded {
-    pub fn new(inner: TcpListener) -> Self {
-        Self { inner, rooms: Arc::new(Semaphore::new(MOST)) }
-    }
+/// A connection that is served.
+struct Open {
+    asked: Arc<AtomicBool>,
+    task: AbortHandle,
 }
 
-impl Listener for Bounded {
-    type Io = Guarded;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Guarded, SocketAddr) {
-        // (It is never closed, so that there is always a permit in the end.)
-        let room = self.rooms.clone().acquire_owned().await.ok();
-        // Errors of single connections are waited out there.
-        let (stream, address) = Listener::accept(&mut self.inner).await;
-        (Guarded { stream, silence: Box::pin(sleep(SILENCE)), _room: room }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
-}
-
-pub(super) struct Guarded {
-    stream: TcpStream,
-    silence: Pin<Box<Sleep>>,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, into) {
-            self.silence.as_mut().reset(Instant::now() + SILENCE);
-            return Poll::Ready(read);
+impl Port {
+    /// Serves all that comes, for ever. Dropping it leaves the connections to their runtime.
+    pub async fn serve(self, listener: TcpListener) {
+        let mut open: VecDeque<Open> = VecDeque::with_capacity(MOST + 1);
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the HTTP port could not be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            open.retain(|one| !one.task.is_finished());
+            if open.len() >= MOST {
+                self.make_room(&mut open);
+            }
+            let asked = Arc::new(AtomicBool::new(false));
+            let task = tokio::spawn(self.clone().answer(stream, asked.clone())).abort_handle();
+            open.push_back(Open { asked, task });
         }
-        ready!(self.silence.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, data)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn make_room(&self, open: &mut VecDeque<Open>) {
+        let silent = open.iter().position(|one| !one.asked.load(Ordering::Relaxed));
+        if let Some(oldest) = open.remove(silent.unwrap_or(0)) {
+            oldest.task.abort();
+            self.cut("crowd");
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn cut(&self, why: &'static str) {
+        self.counters.metrics.one(Metric::HttpCut, &[why]);
+        tracing::debug!(code = "C-HTTP", why, "a connection to the HTTP port was cut");
+    }
+
+    async fn answer(self, stream: TcpStream, asked: Arc<AtomicBool>) {
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            self.respond(request)
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
+        let connection = builder.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+        match tokio::time::timeout(WHOLE, connection).await {
+            Err(_) => self.cut("time"),
+            Ok(Err(error)) if error.is_timeout() => self.cut("time"),
+            Ok(Err(error)) => tracing::debug!(%error, "a connection to the HTTP port failed"),
+            Ok(Ok(())) => {}
+        }
+    }
+
+    async fn respond(&self, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+        match self.hosts.check(&request) {
+            Ok(()) => self.router.clone().oneshot(request).await,
+            Err(why) => {
+                self.cut("host");
+                Ok((StatusCode::MISDIRECTED_REQUEST, format!("{why}\n")).into_response())
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the routes and their thread. May not touch: runs, beyond reading how they stand.
 
+mod host;
 mod listener;
 mod process;
 mod runs;
@@ -19,19 +20,30 @@ use axum::routing::get;
 use clino_domain::metrics::{Exposed, MetricFamily};
 use clino_domain::text::harmless;
 use clino_domain::{Fault, FaultKind};
-use listener::Bounded;
+use host::Hosts;
+use listener::Port;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Threads for what may wait for a disk or a lock. They are not those that answer `/livez`.
+const BLOCKING: usize = 4;
+/// How long such threads may hold the end of the daemon.
+const LEFTOVERS: Duration = Duration::from_millis(200);
+
 /// A bound address that serves nobody yet.
 #[derive(Debug)]
-pub struct Http(TcpListener);
+pub struct Http {
+    listener: TcpListener,
+    /// Names under which it answers besides those of this machine.
+    names: Vec<String>,
+}
 
 /// The thread at work; it ends when this drops.
 #[derive(Debug)]
@@ -41,16 +53,16 @@ pub struct Serving {
 }
 
 impl Http {
-    /// Binds the address.
+    /// Binds the address, to answer under its own name, those of this machine, and `names`.
     ///
     /// # Errors
     /// [`FaultKind::Exists`] when another process listens there, [`FaultKind::Invalid`] when it cannot be used.
-    pub fn bind(address: SocketAddr) -> Result<Self, Fault> {
+    pub fn bind(address: SocketAddr, names: Vec<String>) -> Result<Self, Fault> {
         let bound = TcpListener::bind(address).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
-        bound.map(Self).map_err(|error| {
+        bound.map(|listener| Self { listener, names }).map_err(|error| {
             let kind =
                 if error.kind() == ErrorKind::AddrInUse { FaultKind::Exists } else { FaultKind::Invalid };
             Fault::field(kind, "http", format!("{address}: {error}"))
@@ -62,7 +74,7 @@ impl Http {
     /// # Errors
     /// When the system does not tell.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 
     /// Serves until the answer drops.
@@ -70,23 +82,24 @@ impl Http {
     /// # Errors
     /// Those of starting a thread and a runtime.
     pub fn serve(self, sources: Arc<Sources>) -> std::io::Result<Serving> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(BLOCKING).build()?;
+        let hosts = Arc::new(Hosts::new(self.listener.local_addr()?.ip(), self.names));
+        let counters = sources.counters.clone();
+        let port = Port { router: router(sources), hosts, counters };
         let ending = CancellationToken::new();
         let ended = ending.clone();
         let work = move || {
-            let served = async {
-                let listener = Bounded::new(tokio::net::TcpListener::from_std(self.0)?);
-                axum::serve(listener, router(sources)).await
-            };
-            let outcome = runtime.block_on(async {
-                tokio::select! {
-                    outcome = served => outcome,
-                    () = ended.cancelled() => Ok(()),
+            runtime.block_on(async {
+                match tokio::net::TcpListener::from_std(self.listener) {
+                    Ok(listener) => tokio::select! {
+                        () = port.serve(listener) => {}
+                        () = ended.cancelled() => {}
+                    },
+                    Err(error) => tracing::error!(%error, "the metrics listener failed"),
                 }
             });
-            if let Err(error) = outcome {
-                tracing::error!(%error, "the metrics listener failed");
-            }
+            runtime.shutdown_timeout(LEFTOVERS);
         };
         let thread = std::thread::Builder::new().name("clino-http".into()).spawn(work)?;
         Ok(Serving { ending, thread: Some(thread) })
@@ -115,17 +128,22 @@ fn router(sources: Arc<Sources>) -> Router {
 type Shared = State<Arc<Sources>>;
 
 async fn metrics(State(sources): Shared) -> Response {
-    exposition(&sources.families())
+    aside(move || exposition(&sources.families())).await
 }
 
 async fn run_metrics(State(sources): Shared) -> Response {
-    match sources.run_families() {
+    aside(move || match sources.run_families() {
         Some(families) => exposition(&families),
         None => (StatusCode::NOT_FOUND, "off: start the daemon with --run-metrics N\n").into_response(),
-    }
+    })
+    .await
 }
 
 async fn readyz(State(sources): Shared) -> Response {
+    aside(move || readiness(&sources)).await
+}
+
+fn readiness(sources: &Sources) -> Response {
     let reasons = sources.reasons();
     if reasons.is_empty() {
         return "ready\n".into_response();
@@ -133,6 +151,12 @@ async fn readyz(State(sources): Shared) -> Response {
     let lines: String =
         reasons.iter().map(|(name, reason)| format!("{name}: {}\n", harmless(reason))).collect();
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+}
+
+/// Work that may wait for a disk or a lock: `/livez` does not wait for it.
+async fn aside(work: impl FnOnce() -> Response + Send + 'static) -> Response {
+    let failed = |_| (StatusCode::INTERNAL_SERVER_ERROR, "it cannot be told\n").into_response();
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
 }
 
 fn exposition(families: &[MetricFamily]) -> Response {

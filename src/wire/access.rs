@@ -5,6 +5,7 @@
 
 pub use crate::access::Scope;
 
+use super::doors::LogThrottle;
 use super::services::Services;
 use super::version;
 use crate::access::{Authenticator, Credential, Identity, Peer, Record};
@@ -15,11 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tonic::{Request, Status};
+use tonic::Request;
+use tonic::codegen::http::{HeaderMap, HeaderValue};
 
-/// Path of a call, as the server keeps it with the request.
+/// Who makes a call, as the doors leave it with the request.
 #[derive(Debug, Clone)]
-pub(super) struct MethodPath(pub Arc<str>);
+pub(super) struct Caller(Arc<Requester>);
 
 /// Who may do one thing in some projects.
 #[derive(Debug, Clone)]
@@ -40,6 +42,9 @@ struct Requester {
     method: Arc<str>,
     known: Mutex<(u64, Result<Identity, Fault>)>,
 }
+
+/// Log lines about callers whom nobody knows.
+static STRANGERS: LogThrottle = LogThrottle::new();
 
 /// What a call is about, where that is known.
 #[derive(Clone, Copy, Default)]
@@ -76,7 +81,11 @@ impl Requester {
                 "denied"
             }
         };
-        tracing::info!(who, peer = %self.peer, method = %self.method, reason = fault.message, event);
+        // Anybody can be refused as often as they like; the audit log has all of them that there is room for.
+        let left_out = if fault.kind == FaultKind::Unauthenticated { STRANGERS.due() } else { Some(0) };
+        if let Some(left_out) = left_out {
+            tracing::info!(who, peer = %self.peer, method = %self.method, reason = fault.message, left_out, event);
+        }
         self.record(event, who, place, &fault.message);
     }
 
@@ -187,28 +196,28 @@ impl Services {
     /// for this daemon, or needs a newer one.
     pub fn authorize<T>(&self, request: &Request<T>, scope: Scope) -> Result<AuthContext, Fault> {
         version::check(request.metadata())?;
-        let (requester, identity) = self.known(request)?;
+        let Some(Caller(requester)) = request.extensions().get::<Caller>().cloned() else {
+            return Err(Fault::internal("nobody looked at who makes this call"));
+        };
+        // Again: the files may have changed while its message came.
+        let identity = requester.identity();
+        let identity = identity.inspect_err(|fault| requester.refuse("", Concerned::default(), fault))?;
         if identity.grants.any(scope) {
-            return Ok(AuthContext { name: identity.name, scope, requester: Arc::new(requester) });
+            return Ok(AuthContext { name: identity.name, scope, requester });
         }
         let fault = denied("authorization", &identity.name, scope);
         requester.refuse(&identity.name, Concerned::default(), &fault);
         Err(fault)
     }
 
-    /// That somebody is known, whatever they may do.
-    pub(super) fn acquainted(&self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.known(&request)?;
-        Ok(request)
-    }
-
-    fn known<T>(&self, request: &Request<T>) -> Result<(Requester, Identity), Fault> {
-        let peer = request.extensions().get::<Peer>().cloned().unwrap_or(Peer::Unix { uid: None });
-        let method =
-            request.extensions().get::<MethodPath>().map_or_else(|| Arc::from(""), |method| method.0.clone());
+    /// Who makes a call, by its headers and its connection.
+    ///
+    /// # Errors
+    /// [`FaultKind::Unauthenticated`].
+    pub(super) fn meet(&self, headers: &HeaderMap, peer: Peer, method: Arc<str>) -> Result<Caller, Fault> {
         let authenticator = self.authenticator.clone();
-        let generation = self.authenticator.generation();
-        let authorization = request.metadata().get("authorization").map(|value| value.as_encoded_bytes());
+        let generation = authenticator.generation();
+        let authorization = headers.get("authorization").map(HeaderValue::as_bytes);
         let credential = authenticator.credential(authorization, &peer);
         let identity = credential.clone().and_then(|credential| authenticator.identify(&credential));
         let requester = Requester {
@@ -220,7 +229,7 @@ impl Services {
             known: Mutex::new((generation, identity.clone())),
         };
         match identity {
-            Ok(identity) => Ok((requester, identity)),
+            Ok(_) => Ok(Caller(Arc::new(requester))),
             Err(fault) => {
                 requester.refuse("", Concerned::default(), &fault);
                 Err(fault)

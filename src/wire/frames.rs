@@ -3,13 +3,17 @@
 //! Owns: the order of frames and the patience between them. May not touch: what is uploaded.
 
 use super::access::AccessGuard;
+use super::pace::{Pace, Received};
 use super::services::Services;
+use super::upload_workers::UploadWorkers;
 use crate::assembly::{Assembled, Assembler};
-use clino_domain::Fault;
+use clino_domain::counters::Counter;
 use clino_domain::metrics::Metric;
+use clino_domain::{Fault, FaultKind};
 use clino_proto::convert::digest_from_pb;
 use clino_proto::pb;
-use tonic::{Status, Streaming};
+use std::time::{Duration, Instant};
+use tonic::{Request, Status, Streaming};
 
 /// One frame of an upload that begins with a `B`.
 pub(super) enum Frame<B> {
@@ -55,11 +59,14 @@ pub(super) struct Frames<'a, M> {
     stream: Streaming<M>,
     services: &'a Services,
     guard: AccessGuard,
+    pace: Pace,
 }
 
 impl<'a, M: Framed> Frames<'a, M> {
-    pub fn new(stream: Streaming<M>, services: &'a Services, guard: AccessGuard) -> Self {
-        Self { stream, services, guard }
+    pub fn new(request: Request<Streaming<M>>, services: &'a Services, guard: AccessGuard) -> Self {
+        let received = request.extensions().get::<Received>().cloned().unwrap_or_default();
+        let pace = Pace::new(services.patience, received);
+        Self { stream: request.into_inner(), services, guard, pace }
     }
 
     /// From now on under the eyes of another one, who knows the project.
@@ -74,17 +81,44 @@ impl<'a, M: Framed> Frames<'a, M> {
 
     /// Reads the next frame; `expected` is for the error text.
     async fn next(&mut self, expected: &str) -> Result<Frame<M::Begin>, Status> {
-        let message = tokio::select! {
-            message = self.stream.message() => message?,
-            fault = self.guard.over() => return Err(fault.into()),
-            fault = self.services.drain.silence(self.services.patience) => return Err(fault.into()),
+        let mut began = Instant::now();
+        let mut before = self.pace.received();
+        let message = loop {
+            let fault = tokio::select! {
+                message = self.stream.message() => break message?,
+                fault = self.guard.over() => return Err(fault.into()),
+                fault = self.services.drain.silence(self.services.patience) => fault,
+            };
+            // A large frame over a slow link comes in many pieces, and there may be no room for it yet.
+            let received = self.pace.received();
+            let moves = received != before || self.pace.is_held_up();
+            if fault.kind != FaultKind::Deadline || !moves {
+                return Err(self.late(fault).into());
+            }
+            self.waited(began.elapsed())?;
+            began = Instant::now();
+            before = received;
         };
+        self.waited(began.elapsed())?;
         let found = match message.map(Framed::frame) {
             Some(Some(frame)) => return Ok(frame),
             Some(None) => "an empty or unknown frame",
             None => "the end of the stream",
         };
         Err(unexpected(found, expected))
+    }
+
+    fn waited(&mut self, time: Duration) -> Result<(), Fault> {
+        self.pace.waited(time).map_err(|fault| self.late(fault))
+    }
+
+    /// Counts an upload that ends because its client is too slow.
+    fn late(&self, fault: Fault) -> Fault {
+        if fault.kind == FaultKind::Deadline {
+            self.services.counters.count(Counter::CallCut);
+            self.services.counters.metrics.one(Metric::CallsCut, &["upload"]);
+        }
+        fault
     }
 
     /// Reads the first frame, which must be `begin`.
@@ -102,8 +136,9 @@ impl<'a, M: Framed> Frames<'a, M> {
             match self.next("a chunk or commit").await? {
                 Frame::Begin(_) => return Err(unexpected("a second begin", "a chunk or commit")),
                 Frame::Chunk(chunk) => {
-                    take(&mut assembler, &chunk)?;
-                    self.services.counters.metrics.add(Metric::UploadBytes, &[], chunk.data.len() as f64);
+                    let bytes = chunk.data.len() as f64;
+                    assembler = take(&self.services.upload_workers, assembler, chunk).await?;
+                    self.services.counters.metrics.add(Metric::UploadBytes, &[], bytes);
                 }
                 Frame::Commit(digest) => {
                     let digest = digest_from_pb("commit.digest", digest)?;
@@ -114,9 +149,17 @@ impl<'a, M: Framed> Frames<'a, M> {
     }
 }
 
-/// Checksums and a file take their time: other tasks of this thread move on meanwhile.
-fn take(assembler: &mut Assembler, chunk: &pb::Chunk) -> Result<(), Fault> {
-    tokio::task::block_in_place(|| assembler.chunk(chunk.offset, &chunk.data, chunk.crc32c))
+/// Checksums and a file take their time: calls are served meanwhile.
+async fn take(
+    workers: &UploadWorkers,
+    mut assembler: Assembler,
+    chunk: pb::Chunk,
+) -> Result<Assembler, Fault> {
+    let taken = move || -> Result<Assembler, Fault> {
+        assembler.chunk(chunk.offset, &chunk.data, chunk.crc32c)?;
+        Ok(assembler)
+    };
+    workers.work(taken).await?
 }
 
 fn unexpected(found: &str, expected: &str) -> Status {

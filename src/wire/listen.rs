@@ -2,23 +2,23 @@
 //!
 //! Owns: how many there may be, and how long one may take to begin. May not touch: requests.
 
+use super::connection::{Cuts, Link};
+use super::doors::{LogThrottle, Pool, Portion};
 use super::tls::{Certificates, read_certificate};
-use crate::access::Peer;
+use crate::access::{Origin, Peer};
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::metrics::Metric;
 use std::future::Future;
-use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::pin::Pin;
+use std::io::{Error, ErrorKind, Result, Write};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
 
 /// What every HTTP/2 client sends first, before it waits for anything.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -29,28 +29,52 @@ const READY: usize = 16;
 /// Pause after the system refused a connection, as it does without file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// So many connections any peer may have.
+const ANY_PEER: u64 = 16;
+
 /// Limits that all listeners share.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    seats: Arc<Semaphore>,
+    seats: Arc<Pool>,
     beginning: Arc<Semaphore>,
     patience: Duration,
     counters: Arc<Counters>,
+    cuts: Arc<Cuts>,
+    refused: Arc<LogThrottle>,
 }
 
 impl ConnectionLimits {
     /// Accepts up to a number of connections, each of which must begin to speak within `patience`.
     pub fn new(connections: usize, patience: Duration, counters: Arc<Counters>) -> Self {
-        let seats = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Self { seats: seats(connections), beginning: seats(BEGINNING), patience, counters }
+        let beginning = Arc::new(Semaphore::new(BEGINNING));
+        let seats = Pool::new("connections", connections as u64, ANY_PEER);
+        let cuts = Cuts::new(counters.clone());
+        Self { seats, beginning, patience, counters, cuts, refused: Arc::default() }
+    }
+
+    fn tell_refused(&self, why: &str) {
+        self.counters.count(Counter::ConnectionRefused);
+        self.counters.metrics.one(Metric::ConnectionsRefused, &[]);
+        if let Some(left_out) = self.refused.due() {
+            tracing::info!(code = "C-CONNECTION", why, left_out, "a connection is closed");
+        }
     }
 }
+
+/// What somebody is told for whom there is no room, in HTTP/2: settings, and GOAWAY with ENHANCE_YOUR_CALM. gRPC's clients
+/// make UNAVAILABLE of it, and try again later.
+const TURNED_AWAY: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
+    \0\0\x1c\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0btoo many connections";
 
 /// A listener, and what its connections go through before HTTP/2.
 pub(super) trait Acceptor: Send + Sync + 'static {
     type Raw: Send;
     type IO: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     fn accept(&self) -> impl Future<Output = Result<Self::Raw>> + Send;
+    /// Whose limits count, as far as that is known before it is greeted.
+    fn origin(raw: &Self::Raw) -> Origin;
+    /// Tells that there is no room, where that takes no time.
+    fn turn_away(raw: Self::Raw);
     fn greet(&self, raw: Self::Raw) -> impl Future<Output = Result<(Self::IO, Peer)>> + Send;
 }
 
@@ -63,6 +87,14 @@ impl Acceptor for Plain {
 
     async fn accept(&self) -> Result<TcpStream> {
         Ok(self.0.accept().await?.0)
+    }
+
+    fn origin(raw: &TcpStream) -> Origin {
+        address_of(raw)
+    }
+
+    fn turn_away(raw: TcpStream) {
+        let _ = raw.into_std().and_then(|mut stream| stream.write_all(TURNED_AWAY));
     }
 
     async fn greet(&self, stream: TcpStream) -> Result<(TcpStream, Peer)> {
@@ -81,6 +113,15 @@ impl Acceptor for Secured {
 
     async fn accept(&self) -> Result<TcpStream> {
         Ok(self.0.accept().await?.0)
+    }
+
+    fn origin(raw: &TcpStream) -> Origin {
+        address_of(raw)
+    }
+
+    fn turn_away(raw: TcpStream) {
+        // TLS would have to be agreed on first.
+        drop(raw);
     }
 
     async fn greet(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, Peer)> {
@@ -104,10 +145,26 @@ impl Acceptor for Local {
         Ok(self.0.accept().await?.0)
     }
 
+    fn origin(raw: &UnixStream) -> Origin {
+        Peer::Unix { uid: uid_of(raw) }.origin()
+    }
+
+    fn turn_away(raw: UnixStream) {
+        let _ = raw.into_std().and_then(|mut stream| stream.write_all(TURNED_AWAY));
+    }
+
     async fn greet(&self, stream: UnixStream) -> Result<(UnixStream, Peer)> {
-        let uid = stream.peer_cred().ok().map(|who| who.uid());
+        let uid = uid_of(&stream);
         Ok((stream, Peer::Unix { uid }))
     }
+}
+
+fn uid_of(stream: &UnixStream) -> Option<u32> {
+    stream.peer_cred().ok().map(|who| who.uid())
+}
+
+fn address_of(stream: &TcpStream) -> Origin {
+    stream.peer_addr().map_or(Origin::Local, |address| Origin::Address(address.ip()))
 }
 
 /// Connections that begin to speak HTTP/2, until `ending`.
@@ -143,34 +200,38 @@ fn admit<D: Acceptor>(
     raw: D::Raw,
     ready: &Sender<Result<Link<D::IO>>>,
 ) {
-    let seats = limits.seats.clone().try_acquire_owned().ok();
-    let Some((seat, turn)) = seats.zip(limits.beginning.clone().try_acquire_owned().ok()) else {
-        limits.counters.count(Counter::ConnectionRefused);
-        tracing::debug!("a connection is closed: there are too many");
-        return;
+    let seat = match limits.seats.take(&D::origin(&raw), 1) {
+        Ok(seat) => seat,
+        Err(fault) => {
+            limits.tell_refused(&fault.message);
+            return D::turn_away(raw);
+        }
+    };
+    let Ok(turn) = limits.beginning.clone().try_acquire_owned() else {
+        limits.tell_refused("too many connections begin at once");
+        return D::turn_away(raw);
     };
     let acceptor = acceptor.clone();
     let ready = ready.clone();
-    let patience = limits.patience;
-    let counters = limits.counters.clone();
-    let greeting = door_greeting(acceptor, raw, seat);
+    let limits = limits.clone();
+    let greeting = door_greeting(acceptor, raw, seat, limits.cuts.clone());
     tokio::spawn(async move {
-        let greeted = tokio::time::timeout(patience, greeting).await;
+        let greeted = tokio::time::timeout(limits.patience, greeting).await;
         drop(turn);
         let why = match greeted {
             Ok(Ok(link)) => return drop(ready.send(Ok(link)).await),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it did not begin within {} s", patience.as_secs_f64()),
+            Err(_) => format!("it did not begin within {} s", limits.patience.as_secs_f64()),
         };
-        counters.count(Counter::ConnectionRefused);
-        tracing::debug!(why, "a connection is closed");
+        limits.tell_refused(&why);
     });
 }
 
 async fn door_greeting<D: Acceptor>(
     acceptor: Arc<D>,
     raw: D::Raw,
-    seat: OwnedSemaphorePermit,
+    seat: Portion,
+    cuts: Arc<Cuts>,
 ) -> Result<Link<D::IO>> {
     let (mut io, peer) = acceptor.greet(raw).await?;
     let mut ahead = [0; PREFACE.len()];
@@ -184,65 +245,5 @@ async fn door_greeting<D: Acceptor>(
             return Err(Error::new(ErrorKind::InvalidData, "it does not speak HTTP/2"));
         }
     }
-    Ok(Link { io, peer, given: 0, _seat: seat })
-}
-
-/// A connection whose first bytes were looked at; they are read once more.
-pub(super) struct Link<IO> {
-    io: IO,
-    peer: Peer,
-    /// Bytes of the preface that were read again.
-    given: usize,
-    _seat: OwnedSemaphorePermit,
-}
-
-impl<IO> Connected for Link<IO> {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Link<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        let ahead = &PREFACE[self.given..];
-        if ahead.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buffer);
-        }
-        let count = ahead.len().min(buffer.remaining());
-        buffer.put_slice(&ahead[..count]);
-        self.given += count;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Link<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
+    Ok(Link::new(io, peer, PREFACE, cuts, seat))
 }

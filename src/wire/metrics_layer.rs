@@ -23,17 +23,19 @@ use tracing::{Instrument, Span, info_span};
 
 /// One call of the interface.
 #[derive(Debug, Clone)]
-struct Method {
-    service: String,
-    name: String,
-    /// It may last as long as its run: neither timed nor traced.
-    streams: bool,
+pub(super) struct Method {
+    pub service: String,
+    pub name: String,
+    /// Its request is a stream.
+    pub uploads: bool,
+    /// Its answer is one, which may last as long as its run: neither timed nor traced.
+    pub streams: bool,
 }
 
 /// Calls by path. Names come from the descriptors, so that a client cannot make up any.
-type Methods = HashMap<String, Method>;
+pub(super) type Methods = HashMap<String, Method>;
 
-fn methods() -> Methods {
+pub(super) fn methods() -> Methods {
     let reflection =
         [tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET];
     let sets = [pb::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET].into_iter().chain(reflection);
@@ -44,8 +46,10 @@ fn methods() -> Methods {
             let full = format!("{}.{}", file.package(), service.name());
             for method in &service.method {
                 let name = method.name().to_owned();
+                let uploads = method.client_streaming();
                 let streams = method.server_streaming();
-                methods.insert(format!("/{full}/{name}"), Method { service: full.clone(), name, streams });
+                let path = format!("/{full}/{name}");
+                methods.insert(path, Method { service: full.clone(), name, uploads, streams });
             }
         }
     }
@@ -63,7 +67,7 @@ pub(super) struct MeteredService<S> {
 
 impl<S> MeteredService<S> {
     pub fn new(inner: S, counters: Arc<Counters>) -> Self {
-        let other = Method { service: OTHER.into(), name: OTHER.into(), streams: false };
+        let other = Method { service: OTHER.into(), name: OTHER.into(), uploads: false, streams: false };
         Self { inner, counters, methods: Arc::new(methods()), other }
     }
 }
@@ -98,7 +102,7 @@ where
 }
 
 fn span_of_call(method: &Method) -> Span {
-    let Method { service, name, streams } = method;
+    let Method { service, name, streams, .. } = method;
     if *streams || !service.starts_with("clino.") {
         return Span::none();
     }
@@ -150,7 +154,7 @@ impl MeteredCall {
 
 impl Drop for MeteredCall {
     fn drop(&mut self) {
-        let Method { service, name, streams } = &self.method;
+        let Method { service, name, streams, .. } = &self.method;
         let code = self.code.unwrap_or(Code::Cancelled);
         self.counters.metrics.one(Metric::RpcHandled, &[service, name, code_name(code)]);
         if !streams {
@@ -274,7 +278,8 @@ mod tests {
         {
             assert!(methods.get(path).is_some_and(|method| !method.streams), "{path}");
         }
-        assert!(methods["/clino.v1.Reports/Watch"].streams);
+        assert!(methods["/clino.v1.Reports/Watch"].streams && !methods["/clino.v1.Reports/Watch"].uploads);
+        assert!(methods["/clino.v1.Snapshots/PushSnapshot"].uploads);
         assert!(methods.len() < 64, "labels of calls are few: {}", methods.len());
     }
 }

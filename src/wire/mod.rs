@@ -4,11 +4,14 @@
 
 mod access;
 mod compare;
+mod connection;
 mod decisions;
+mod doors;
 mod frames;
 mod listen;
 mod listing;
 mod metrics_layer;
+mod pace;
 mod reports;
 mod runs;
 mod server;
@@ -16,6 +19,7 @@ mod services;
 mod snapshots;
 mod stream_sender;
 mod tls;
+mod upload_workers;
 mod version;
 mod watch_runs;
 
@@ -23,3 +27,4 @@ pub use listen::ConnectionLimits;
 pub use server::{Health, Servers, routes};
 pub use services::{Drain, Services};
 pub use tls::{Certificates, TlsFiles};
+pub use upload_workers::UploadWorkers;

@@ -69,7 +69,7 @@ impl pb::runs_server::Runs for RunsService {
     ) -> Answer<pb::PutProbeResponse> {
         let auth = self.0.authorize(&request, Scope::Push)?;
         let upload = MeteredSpan::upload(&self.0.counters, "probe");
-        let put = self.put(request.into_inner(), &auth).await;
+        let put = self.put(request, &auth).await;
         upload.end(put.is_ok());
         if let Err(status) = &put {
             self.0.counters.count(Counter::UploadFailed);
@@ -159,12 +159,12 @@ fn opened(found: &Opened) -> OpenedRun {
 impl RunsService {
     async fn put(
         &self,
-        stream: Streaming<pb::PutProbeRequest>,
+        request: Request<Streaming<pb::PutProbeRequest>>,
         auth: &AuthContext,
     ) -> Result<pb::PutProbeResponse, Status> {
         let services = &self.0;
         let _open = services.drain.enter()?;
-        let mut frames = Frames::new(stream, services, services.guard(auth, None));
+        let mut frames = Frames::new(request, services, services.guard(auth, None));
         let begin = frames.begin().await?;
         let project = project_from_pb(begin.project)?;
         auth.check(&project)?;

@@ -2,9 +2,10 @@
 //!
 //! Owns: what a connection may do. May not touch: what the services do.
 
-use super::access::MethodPath;
+use super::connection::Link;
 use super::decisions::DecisionsService;
-use super::listen::{Acceptor, ConnectionLimits, Link, Local, Plain, Secured, receive};
+use super::doors::{Doors, GuardedService, MESSAGE};
+use super::listen::{Acceptor, ConnectionLimits, Local, Plain, Secured, receive};
 use super::metrics_layer::MeteredService;
 use super::reports::ReportsService;
 use super::runs::RunsService;
@@ -18,23 +19,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::codegen::http::{HeaderValue, Request, Response};
+use tonic::codegen::http::{HeaderValue, Response};
 use tonic::service::Routes;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::util::{MapRequest, MapResponse};
+use tower::util::MapResponse;
 
-/// Most bytes of one message.
-const MESSAGE: usize = 4 << 20;
-/// Bytes in flight on a stream and on a connection: small windows cost most of the speed of a unix socket.
-const WINDOW: u32 = 16 << 20;
 /// Most bytes of one HTTP/2 frame: a chunk's worth.
 const FRAME: u32 = 1 << 20;
-/// Most streams at once on a connection.
-const STREAMS: u32 = 1_024;
 /// A silent peer is asked after so long …
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// … and has so long to answer before its streams end and their bytes are given back.
@@ -83,8 +77,8 @@ pub async fn routes(services: &Services) -> Result<(Routes, Health), tonic_refle
         .add_service(reports.max_decoding_message_size(MESSAGE))
         .add_service(decisions.max_decoding_message_size(MESSAGE))
         .add_service(health_service)
-        .add_service(InterceptedService::new(reflection().build_v1()?, known(services)))
-        .add_service(InterceptedService::new(reflection().build_v1alpha()?, known(services)));
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
     Ok((routes, health))
 }
 
@@ -96,22 +90,17 @@ pub struct Servers {
     limits: ConnectionLimits,
     certificates: Option<Arc<Certificates>>,
     counters: Arc<Counters>,
-}
-
-/// Lets authenticated clients through; nobody else is told what the daemon can do.
-fn known(
-    services: &Services,
-) -> impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, Status> + Clone + use<> {
-    let services = services.clone();
-    move |request| services.acquainted(request)
+    doors: Arc<Doors>,
 }
 
 impl Servers {
     /// Servers without any listener yet.
-    pub fn new(routes: Routes, limits: ConnectionLimits, counters: Arc<Counters>) -> Self {
+    pub fn new(routes: Routes, limits: ConnectionLimits, services: Services) -> Self {
         let tasks = JoinSet::new();
         let ending = CancellationToken::new();
-        Self { tasks, ending, routes: routes.prepare(), limits, certificates: None, counters }
+        let counters = services.counters.clone();
+        let doors = Doors::new(services);
+        Self { tasks, ending, routes: routes.prepare(), limits, certificates: None, counters, doors }
     }
 
     /// TCP listeners from here on speak TLS.
@@ -137,12 +126,12 @@ impl Servers {
         Link<D::IO>: Send,
     {
         let counters = self.counters.clone();
-        let named = MapRequest::new(self.routes.clone(), name_method);
-        let service = MapResponse::new(named, move |response| refine(response, &counters));
+        let service = MapResponse::new(self.routes.clone(), move |response| refine(response, &counters));
+        let service = GuardedService::new(service, self.doors.clone());
         let service = MeteredService::new(service, self.counters.clone());
         let incoming = receive(acceptor, self.limits.clone(), self.ending.clone());
         let ending = self.ending.clone().cancelled_owned();
-        self.tasks.spawn(limits().serve_with_incoming_shutdown(service, incoming, ending));
+        self.tasks.spawn(limits(&self.doors).serve_with_incoming_shutdown(service, incoming, ending));
     }
 
     /// Takes no more connections, tells the open ones to end, and waits until they have.
@@ -156,19 +145,12 @@ impl Servers {
     }
 }
 
-/// Services see a message without its path.
-fn name_method<B>(mut request: Request<B>) -> Request<B> {
-    let method = MethodPath(request.uri().path().into());
-    request.extensions_mut().insert(method);
-    request
-}
-
-fn limits() -> Server {
+fn limits(doors: &Doors) -> Server {
     Server::builder()
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_frame_size(FRAME)
-        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(doors.window())
+        .initial_connection_window_size(doors.window())
+        .max_frame_size(FRAME.min(doors.window()))
+        .max_concurrent_streams(doors.streams())
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the drain of uploads. May not touch: what is asked.
 
+use super::upload_workers::UploadWorkers;
 use crate::access::{Authenticator, Hold};
 use crate::assembly::Spool;
 use crate::publish::{EventBus, Progress, Standing};
@@ -30,6 +31,8 @@ pub struct Services {
     pub budget: Budget,
     /// The files that hold waiting snapshots.
     pub spool: Spool,
+    /// The threads that take the bytes of uploads.
+    pub upload_workers: UploadWorkers,
     /// How the daemon ends.
     pub drain: Drain,
     /// Counters of the daemon.

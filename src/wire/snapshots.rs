@@ -26,7 +26,7 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
     ) -> Result<Response<pb::PushSnapshotResponse>, Status> {
         let auth = self.0.authorize(&request, Scope::Push)?;
         let upload = MeteredSpan::upload(&self.0.counters, "snapshot");
-        let answer = self.push(request.into_inner(), &auth).await;
+        let answer = self.push(request, &auth).await;
         upload.end(answer.is_ok());
         match &answer {
             Ok(receipt) => {
@@ -45,12 +45,12 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
 impl SnapshotsService {
     async fn push(
         &self,
-        stream: Streaming<pb::PushSnapshotRequest>,
+        request: Request<Streaming<pb::PushSnapshotRequest>>,
         auth: &AuthContext,
     ) -> Result<pb::PushSnapshotResponse, Status> {
         let services = &self.0;
         let _open = services.drain.enter()?;
-        let mut frames = Frames::new(stream, services, services.guard(auth, None));
+        let mut frames = Frames::new(request, services, services.guard(auth, None));
         let begin = frames.begin().await?;
         let (run, _) = services.run_for(auth, &RunId(begin.run_id.clone()))?;
         let answer = self.take(&run, begin, frames, auth).await;

@@ -32,10 +32,14 @@ pub enum Counter {
     ReloadFailed,
     /// A connection was closed before it was served: no handshake in time, or too many.
     ConnectionRefused,
+    /// A call was refused because there was no room for it.
+    CallShed,
+    /// A call or connection was ended because its client sent or read too little for too long.
+    CallCut,
 }
 
 /// All of them with their names.
-const NAMES: [(Counter, &str); 12] = [
+const NAMES: [(Counter, &str); 14] = [
     (Counter::RunOpened, "runs_opened_total"),
     (Counter::SnapshotAccepted, "snapshots_accepted_total"),
     (Counter::UploadFailed, "uploads_failed_total"),
@@ -48,6 +52,8 @@ const NAMES: [(Counter, &str); 12] = [
     (Counter::AuditLineLost, "audit_lines_lost_total"),
     (Counter::ReloadFailed, "reloads_failed_total"),
     (Counter::ConnectionRefused, "connections_refused_total"),
+    (Counter::CallShed, "calls_shed_total"),
+    (Counter::CallCut, "calls_cut_total"),
 ];
 
 /// Counts since the daemon started.

@@ -113,6 +113,12 @@ table! {
     RpcHandled Counter, "clino_rpc_handled" ["service", "method", "code"] "Calls that ended, by status code";
     RpcSeconds Histogram(CALLS), "clino_rpc_server_duration_seconds" ["service", "method"]
         "Time of a call that is no stream of events";
+    CallsShed Counter, "clino_calls_shed" ["what"]
+        "Calls that were refused because there was no room for them: call, message, answer";
+    CallsCut Counter, "clino_calls_cut" ["what"]
+        "Calls and connections that were ended because of their client's silence: message, upload, answer, idle, unread";
+    ConnectionsRefused Counter, "clino_connections_refused" [] "Connections that were closed before they were served";
+    HttpCut Counter, "clino_http_cut" ["why"] "Connections to the HTTP port that were cut or refused: crowd, time, host";
     MessagesRefused Counter, "clino_messages_refused" [] "Messages that were too large or no protobuf";
     HistoryWrites Counter, "clino_history_writes" [] "Rows that were written to the history";
     HistoryFailures Counter, "clino_history_failures" [] "Writes to the history that failed";
