@@ -61,13 +61,6 @@ impl FleetDaemon {
     }
 
     /// Resident bytes.
-    fn memory(&self) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-        let kilobytes: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
-        Ok(kilobytes / 1024.0)
-    }
-
     /// Milliseconds, bytes and series of `/metrics`.
     fn scrape(&self) -> Outcome<(f64, usize, usize)> {
         let began = Instant::now();
@@ -210,7 +203,7 @@ async fn contest(asked: &FleetOptions) -> Outcome<()> {
     let questioned = 4_000.min(runs.len() * 4);
     questions(&runs, runs.len()).await?;
     quantiles("Decide, idle", &questions(&runs, questioned).await?);
-    let before = daemon.memory()?;
+    let before = daemon.daemon.memory("VmRSS:")?;
     let (sent, began) = (Arc::new(AtomicU64::new(0)), Instant::now());
     let trainers = train(&runs, asked.seconds, sent.clone()).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -229,7 +222,7 @@ async fn contest(asked: &FleetOptions) -> Outcome<()> {
     let worst = scrapes.iter().map(|(millis, ..)| *millis).fold(0.0, f64::max);
     let (_, bytes, series) = scrapes.last().copied().unwrap_or_default();
     println!("{:<28} {worst:.1} ms at most, {series} series, {bytes} bytes", "/metrics under load");
-    println!("{:<28} {before:.0} MiB before, {:.0} MiB after", "resident", daemon.memory()?);
+    println!("{:<28} {before:.0} MiB before, {:.0} MiB after", "resident", daemon.daemon.memory("VmRSS:")?);
     let mut from = 2 + asked.seconds;
     for part in 1..=4 {
         if asked.replay == 0 {
@@ -238,7 +231,7 @@ async fn contest(asked: &FleetOptions) -> Outcome<()> {
         let began = Instant::now();
         replay(&runs, from, asked.replay / 4).await?;
         from += asked.replay / 4;
-        let (megabytes, seconds) = (daemon.memory()?, began.elapsed().as_secs_f64());
+        let (megabytes, seconds) = (daemon.daemon.memory("VmRSS:")?, began.elapsed().as_secs_f64());
         println!(
             "replayed {} snapshots a run in {seconds:.0} s: {megabytes:.0} MiB",
             asked.replay / 4 * part

@@ -5,56 +5,18 @@
 //! times of `Decide` on the idle daemon and under load, what was acknowledged, and the memory of the daemon. Fails when a
 //! snapshot that was acknowledged is not among those that were received.
 
+mod common;
+
 use clino_client::{Client, Label, Plan, Run};
-use clino_domain::{Dtype, MeasureRequest, Policy, RuleRequest, Tensor, TensorSpec};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use clino_domain::{Dtype, MeasureRequest, Policy, RuleRequest, Tensor};
+use common::{BenchDaemon, Outcome, tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
 /// A quarter of a million parameters: 1 MB.
 const CONFIG: &str = r#"{"model_type":"mlp","sizes":[64,2000,60],"hidden_act":"relu"}"#;
-
-struct BenchDaemon {
-    child: Child,
-    socket: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for BenchDaemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl BenchDaemon {
-    fn start(memory: &str) -> Outcome<Self> {
-        let directory = tempfile::tempdir()?;
-        let socket = directory.path().join("clino.sock");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clino"));
-        command.args(["serve", "--log", "warn", "--memory", memory, "--socket"]).arg(&socket);
-        command.arg("--data").arg(directory.path().join("data"));
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut String::new())?;
-        Ok(Self { child, socket: format!("unix://{}", socket.display()), _directory: directory })
-    }
-
-    /// MiB of an entry of the process.
-    fn memory(&self, entry: &str) -> Outcome<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with(entry)).ok_or("no such entry")?;
-        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse::<u64>()? >> 10)
-    }
-}
-
-fn tensor(name: &str, dtype: Dtype, shape: &[u64], data: Vec<u8>) -> Outcome<Tensor> {
-    Ok(Tensor::new(TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }, data.into())?)
-}
 
 fn floats(count: usize, seed: u64) -> Vec<u8> {
     (0..count).flat_map(|i| ((i as f32 * 0.37 + seed as f32).sin() * 0.1).to_le_bytes()).collect()
@@ -128,7 +90,7 @@ async fn train(run: Run, over: Arc<AtomicBool>, shed: Arc<AtomicU64>) -> Outcome
 }
 
 async fn contest(trainers: usize, watchers: usize, seconds: u64, memory: &str) -> Outcome<()> {
-    let daemon = BenchDaemon::start(memory)?;
+    let daemon = BenchDaemon::start(&["--memory", memory], true)?;
     let mut runs = Vec::new();
     for index in 0..trainers {
         runs.push(Client::connect(&daemon.socket).await?.open_run(&plan(index)?).await?);
@@ -172,7 +134,7 @@ async fn contest(trainers: usize, watchers: usize, seconds: u64, memory: &str) -
         "snapshots            {acknowledged} acknowledged ({rate:.0} a second), {} refused",
         shed.load(Ordering::Relaxed)
     );
-    println!("resident             {} MiB at most", daemon.memory("VmHWM")?);
+    println!("resident             {:.0} MiB at most", daemon.memory("VmHWM")?);
     Ok(())
 }
 

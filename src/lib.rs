@@ -5,6 +5,7 @@
 //! ```
 
 pub mod access;
+mod allocator;
 mod assembly;
 pub mod cli;
 mod config;

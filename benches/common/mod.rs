@@ -43,6 +43,14 @@ impl BenchDaemon {
         let found = self.line.split_whitespace().find_map(|word| word.strip_prefix(prefix));
         found.map(str::to_owned).ok_or_else(|| format!("no {prefix} in {:?}", self.line).into())
     }
+
+    /// MiB of an entry of the process, such as `VmHWM`.
+    #[allow(dead_code, reason = "one bench does not tell it")]
+    pub fn memory(&self, entry: &str) -> Outcome<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with(entry)).ok_or("no such entry")?;
+        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse::<f64>()? / 1024.0)
+    }
 }
 
 pub fn tensor(name: &str, dtype: Dtype, shape: &[u64], data: Vec<u8>) -> Outcome<Tensor> {

@@ -3,6 +3,7 @@
 //! Owns: its flags, the line with the bound addresses, its exit code. May not touch: what the daemon does.
 
 use super::{DATA, FAILED, OCCUPIED, USAGE};
+use crate::allocator;
 use crate::config::{self, Config, LogFormat, Quantity, RawConfig, Words};
 use crate::daemon::Daemon;
 use crate::shutdown;
@@ -170,6 +171,7 @@ pub(super) fn run(arguments: ServeArguments) -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(message) => return told(USAGE, &Fault::new(FaultKind::Invalid, message)),
     };
+    allocator::share_arenas();
     match Daemon::bind(config.clone()).and_then(|daemon| serve(daemon, &config, telemetry)) {
         Ok(true) => ExitCode::SUCCESS,
         // Its cause has been logged.

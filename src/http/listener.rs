@@ -24,8 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tower::ServiceExt;
 
-/// Most connections.
-const MOST: usize = 64;
+/// Most connections: so many that others cannot come between a probe and its request.
+const MOST: usize = 256;
 /// How long a request may take to come …
 const HEADERS: Duration = Duration::from_secs(5);
 /// … and it and its answer together.

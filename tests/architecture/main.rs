@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("", &["cli"]),
     ("access", &[]),
+    ("allocator", &[]),
     ("assembly", &[]),
     ("decide", &[]),
     ("registry", &[]),
@@ -45,7 +46,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["access", "decide", "store", "publish", "pipeline", "config", "telemetry", "shutdown", "daemon"],
+        &[
+            "access",
+            "allocator",
+            "decide",
+            "store",
+            "publish",
+            "pipeline",
+            "config",
+            "telemetry",
+            "shutdown",
+            "daemon",
+        ],
     ),
 ];
 
@@ -128,6 +140,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rayon", &["wire", "clino-engine"]),
     ("toml", &["access", "cli"]),
     ("subtle", &["access"]),
+    ("libc", &["allocator"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),

@@ -262,7 +262,7 @@ fn half_open(daemon: &Daemon, bytes: &str) -> std::net::TcpStream {
 async fn row_61_livez_answers_whatever_is_half_open() {
     let daemon = Daemon::start(&HTTP);
     let mut others: Vec<_> =
-        (0..200).map(|_| half_open(&daemon, "GET /livez HTTP/1.1\r\nHost: localhost\r\n")).collect();
+        (0..392).map(|_| half_open(&daemon, "GET /livez HTTP/1.1\r\nHost: localhost\r\n")).collect();
     for _ in 0..10 {
         assert_eq!(daemon.http_get("/livez"), (200, "alive\n".to_owned()));
     }
