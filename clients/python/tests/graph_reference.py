@@ -361,8 +361,12 @@ _UNARY: dict[int, Callable[..., Any]] = {
 
 
 def _clamped(x: Any, low: float, high: float) -> Any:
-    bounds = [None if math.isinf(bound) else (bound if x.is_floating_point() else int(bound)) for bound in (low, high)]
-    return x if bounds == [None, None] else torch.clamp(x, *bounds)
+    """The derivative at a bound is 1; torch.clamp's is 0 since 2.15."""
+    for bound, beyond in ((low, torch.lt), (high, torch.gt)):
+        if not math.isinf(bound):
+            limit = torch.tensor(bound).to(x.dtype)
+            x = torch.where(beyond(x, limit), limit, x)
+    return x
 
 
 @operator("unary")

@@ -89,9 +89,10 @@ class Convert(Context):
 
     def size(self, given: Any) -> SizeLike:
         """A size in the graph from one of torch."""
-        if isinstance(given, int):
-            return given
-        found = self.sizes_of.of(given.node.expr)
+        expression = plain_size(given)
+        if isinstance(expression, int):
+            return expression
+        found = self.sizes_of.of(expression)
         if found is None:
             raise ExportError(f"found a size that depends on elements or on {given}, expected one that depends on sizes alone")
         return found
@@ -203,8 +204,16 @@ class Convert(Context):
 def described(value: Value, meta: torch.Tensor) -> None:
     """Note what torch knows of the sizes of a value."""
     if len(value.sizes) == meta.dim():
-        value.sizes = tuple(size if isinstance(size, int) else None for size in meta.shape)
-        value.symbols = tuple(size if isinstance(size, int) else size.node.expr for size in meta.shape)
+        value.symbols = tuple(plain_size(size) for size in meta.shape)
+        value.sizes = tuple(size if isinstance(size, int) else None for size in value.symbols)
+
+
+def plain_size(size: Any) -> Any:
+    """A size of torch as a number, or as an expression of symbols."""
+    if isinstance(size, int):
+        return size
+    expression = size.node.expr
+    return int(expression) if expression.is_Integer else expression
 
 
 def _bound(convert: Convert, node: Any, fold: Any) -> dict[str, Any]:

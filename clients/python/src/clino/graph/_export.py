@@ -18,7 +18,7 @@ import torch
 from clino._access import VERSION
 from clino.graph import _loss, _trace, _twin, _whole_layers
 from clino.graph._build import Value
-from clino.graph._convert import DTYPES, Convert, described, type_of
+from clino.graph._convert import DTYPES, Convert, described, plain_size, type_of
 from clino.graph._errors import ExportError
 from clino.v1 import graph_pb2, types_pb2
 
@@ -286,18 +286,19 @@ def _input(convert: Convert, program: _trace.Program, name: str, meta: Any, rang
     if not isinstance(meta, torch.Tensor):
         raise ExportError(f"inputs.{name}: found a number among the tensors")
     axes = []
-    for place, size in enumerate(meta.shape):
+    sizes = [plain_size(size) for size in meta.shape]
+    for place, size in enumerate(sizes):
         if isinstance(size, int):
             axes.append(_fixed(convert, program, name, place, size))
         else:
-            axes.append(graph_pb2.Axis(symbol=_symbol(convert, size.node.expr, place, name, ranges)))
+            axes.append(graph_pb2.Axis(symbol=_symbol(convert, size, place, name, ranges)))
     shared = not axes or (axes[0].HasField("fixed") and len(program.names) > 1)
     message = graph_pb2.GraphInput(name=name, dtype=DTYPES[meta.dtype], shape=axes, shared=shared)
     value = convert.input(message, type_of(meta.dtype))
     described(value, meta)
-    for place, size in enumerate(meta.shape):
+    for place, size in enumerate(sizes):
         if not isinstance(size, int):
-            convert.sizes_of.input_axis(size.node.expr, value, place)
+            convert.sizes_of.input_axis(size, value, place)
     return value
 
 
@@ -315,14 +316,21 @@ def _fixed(convert: Convert, program: _trace.Program, name: str, place: int, siz
 
 
 def _symbol(convert: Convert, expression: Any, place: int, name: str, ranges: Mapping[Any, Any]) -> int:
-    """The number of a size among the symbols."""
+    """The number of a size among the symbols. The first axis of every input is the batch, even where torch sees two."""
     known = convert.known_symbols
-    if expression not in known:
-        least, most = _range(expression, ranges)
+    least, most = _range(expression, ranges)
+    if place == 0 and expression not in known:
+        known[expression] = known.setdefault("batch", len(convert.symbols))
+    elif expression not in known:
+        known[expression] = len(convert.symbols)
+    number = known[expression]
+    if number == len(convert.symbols):
         label = "batch" if place == 0 else f"{name}.{place}"
         convert.symbols.append(graph_pb2.SizeSymbol(name=label, least=least, most=most))
-        known[expression] = len(convert.symbols) - 1
-    return known[expression]
+    symbol = convert.symbols[number]
+    symbol.least = max(symbol.least, least)
+    symbol.most = min(symbol.most or most, most or symbol.most)
+    return number
 
 
 def _range(expression: Any, ranges: Mapping[Any, Any]) -> tuple[int, int]:

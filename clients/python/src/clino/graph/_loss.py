@@ -65,7 +65,7 @@ def loss_of(model: Any, loss: Any, labels: Mapping[str, Any]) -> Loss:
             return Loss(None, lambda output, _: named(output))
         return Loss(head.spec, head.outputs, head.reads, list(head.remarks))
     if isinstance(loss, graph_pb2.LossSpec):
-        return Loss(loss, lambda output, _: named(output))
+        return Loss(loss, lambda output, _: every(output))
     if isinstance(loss, str):
         if loss not in _NAMES:
             raise ExportError(f"loss: found {loss!r}, expected one of {', '.join(sorted(_NAMES))}, a torch loss or a function")
@@ -80,6 +80,13 @@ def loss_of(model: Any, loss: Any, labels: Mapping[str, Any]) -> Loss:
 def named(output: Any) -> dict[str, Any]:
     """The tensor that a loss reads, under the name logits."""
     return {"logits": main_of(output)}
+
+
+def every(output: Any) -> dict[str, Any]:
+    """All floating-point outputs under their names, or the one there is as logits."""
+    if not isinstance(output, Mapping):
+        return named(output)
+    return {str(name): value for name, value in output.items() if isinstance(value, torch.Tensor)}
 
 
 def main_of(output: Any) -> Any:

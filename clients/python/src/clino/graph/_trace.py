@@ -38,17 +38,41 @@ class Program:
 def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
     """A program of the twin; inputs by keyword. ExportError says what stands in the way."""
     wished = {name: _wished(tensor) for name, tensor in inputs.items()}
-    attempts = [resized(inputs, wished, constants), dict(inputs)]
+    floats = {name: tensor.is_floating_point() for name, tensor in inputs.items()}
     failures: list[Exception] = []
     with _undisturbed():
-        for given in attempts:
+        for given in _attempts(inputs, wished, constants):
             try:
                 exported = _exported(twin, given, wished)
-                floats = {name: tensor.is_floating_point() for name, tensor in given.items()}
-                return Program(exported, list(given), wished, floats)
             except Exception as error:  # whatever a forward or torch may raise
                 failures.append(error)
+                continue
+            if _holds_for(exported, given, inputs):
+                return Program(exported, list(given), wished, floats)
     raise ExportError(_explained(failures[-1])) from failures[-1]
+
+
+def _attempts(inputs: Mapping[str, Any], wished: Mapping[str, list[int]], constants: set[int]) -> Iterator[Any]:
+    """Inputs of other sizes, of another batch alone, and as they are."""
+    batches = {name: axes[:1] for name, axes in wished.items()}
+    tried: list[Any] = []
+    for given in (resized(inputs, wished, constants), resized(inputs, batches, constants), dict(inputs)):
+        sizes = [tensor.shape for tensor in given.values()]
+        if sizes not in tried:
+            tried.append(sizes)
+            yield given
+
+
+def _holds_for(exported: Any, given: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+    """Whether a program that holds for some lengths only holds for those that the user gave."""
+    places = [spec.arg.name for spec in exported.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
+    nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
+    for place, name in zip(places, given, strict=True):
+        for size, own, wanted in zip(nodes[place].meta["val"].shape, given[name].shape, inputs[name].shape, strict=True):
+            fixed = isinstance(size, int) or size.node.expr.is_Integer
+            if fixed and own != wanted:
+                return False
+    return True
 
 
 def _wished(tensor: Any) -> list[int]:

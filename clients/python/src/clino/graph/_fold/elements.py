@@ -231,16 +231,27 @@ def threshold(f: Context, x: Value, threshold: float, value: float) -> Value:
     return f.where(f.compare(Compare.KIND_GT, x, threshold), x, value)
 
 
+def _bounded() -> int:
+    """The operator whose derivative at a bound is that of this torch's clamp: it was 1, and is 0 since 2.15."""
+    import torch
+
+    x = torch.zeros((), requires_grad=True)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(torch.clamp(x, min=0.0), x)
+    return Unary.KIND_CLAMP if float(slope) == 1.0 else Unary.KIND_HARDTANH
+
+
 @fold("clamp", "clip")
 def clamp(f: Context, x: Value, min: object, max: object) -> Value:  # noqa: A002
-    """Between two bounds, at which the derivative is 1."""
+    """Between two bounds."""
     x = f.cast(x, f.call.type)
     low = -math.inf if min is None else min
     high = math.inf if max is None else max
     if isinstance(low, Value) or isinstance(high, Value):
         x = x if min is None else f.binary(Binary.KIND_MAXIMUM, x, min)  # type: ignore[arg-type]
         return x if max is None else f.binary(Binary.KIND_MINIMUM, x, max)  # type: ignore[arg-type]
-    return f.unary(Unary.KIND_CLAMP, x, low, high)  # type: ignore[arg-type]
+    kind = _bounded() if x.trained else Unary.KIND_CLAMP
+    return f.unary(kind, x, low, high)  # type: ignore[arg-type]
 
 
 @fold("clamp_min")
@@ -255,12 +266,11 @@ def clamp_max(f: Context, x: Value, max: object) -> Value:  # noqa: A002
     return clamp(f, x, None, max)
 
 
-@fold("clamp.Tensor")
+@fold("clamp.Tensor", "clip.Tensor")
 def clamp_tensor(f: Context, x: Value, min: Value | None, max: Value | None) -> Value:  # noqa: A002
-    """Between tensors. Torch gives x the whole gradient where it equals a bound."""
-    if min is not None:
-        x = f.where(f.compare(Compare.KIND_GE, x, min), x, min)
-    return x if max is None else f.where(f.compare(Compare.KIND_LE, x, max), x, max)
+    """Between tensors, which share the gradient where they are equal."""
+    x = x if min is None else f.binary(Binary.KIND_MAXIMUM, x, min)
+    return x if max is None else f.binary(Binary.KIND_MINIMUM, x, max)
 
 
 @fold("round.decimals")

@@ -20,8 +20,6 @@ _BINARY = {
     "bitwise_and": Binary.KIND_AND,
     "bitwise_or": Binary.KIND_OR,
     "bitwise_xor": Binary.KIND_XOR,
-    "bitwise_left_shift": Binary.KIND_SHIFT_LEFT,
-    "bitwise_right_shift": Binary.KIND_SHIFT_RIGHT,
 }
 _COMPARE = {
     "eq": Compare.KIND_EQ,
@@ -52,6 +50,9 @@ def _compare(kind: int) -> Callable[..., Value]:
 
 for _name, _kind in _BINARY.items():
     fold(f"{_name}.Tensor", f"{_name}.Scalar")(_binary(_kind))
+for _side, _kind in (("left", Binary.KIND_SHIFT_LEFT), ("right", Binary.KIND_SHIFT_RIGHT)):
+    _long, _short = f"bitwise_{_side}_shift", f"__{_side[0]}shift__"
+    fold(f"{_long}.Tensor", f"{_long}.Tensor_Scalar", f"{_short}.Tensor", f"{_short}.Scalar")(_binary(_kind))
 for _name, _kind in _COMPARE.items():
     fold(f"{_name}.Tensor", f"{_name}.Scalar")(_compare(_kind))
 
@@ -184,19 +185,21 @@ def prelu(f: Context, x: Value, weight: Value) -> Value:
 @fold("fmax")
 def fmax(f: Context, x: Value, other: Value) -> Value:
     """The greater, or the one that is a number."""
-    return _unless_nan(f, Compare.KIND_GE, x, other)
+    return _unless_nan(f, Binary.KIND_MAXIMUM, x, other)
 
 
 @fold("fmin")
 def fmin(f: Context, x: Value, other: Value) -> Value:
     """The lesser, or the one that is a number."""
-    return _unless_nan(f, Compare.KIND_LE, x, other)
+    return _unless_nan(f, Binary.KIND_MINIMUM, x, other)
 
 
 def _unless_nan(f: Context, kind: int, x: Value, other: Value) -> Value:
-    first = f.compare(kind, x, other)
-    nan = f.unary(Unary.KIND_IS_NAN, f.cast(other, WORK))
-    return f.where(f.binary(Binary.KIND_OR, first, nan), x, other)
+    if x.type != WORK or other.type != WORK:
+        return f.binary(kind, x, other)
+    a = f.where(f.unary(Unary.KIND_IS_NAN, x), other, x)
+    b = f.where(f.unary(Unary.KIND_IS_NAN, other), x, other)
+    return f.binary(kind, a, b)
 
 
 @fold("isin.Tensor_Tensor")

@@ -33,7 +33,7 @@ def gather(f: Context, x: Value, dim: int, index: Value) -> Value:
     return f.along(x, dim, index if index.rank else f.unsqueeze(index, 0))
 
 
-@fold("take_along_dim")
+@fold("take_along_dim")  # torch itself takes one size of the batch here
 def take_along_dim(f: Context, x: Value, indices: Value, dim: int | None) -> Value:
     """As gather, flattened where no axis is named."""
     if dim is None:

@@ -126,8 +126,10 @@ def pdist(f: Context, x: Value, p: float) -> Value:
 @fold("cosine_similarity")
 def cosine_similarity(f: Context, x1: Value, x2: Value, dim: int, eps: float) -> Value:
     """The product of both, each over its norm."""
-    parts = []
-    for x in (x1, x2):
+    rank = max(x1.rank, x2.rank)
+    dim, parts = dim % rank, []
+    for given in (x1, x2):
+        x = f.reshaped(given, [*[1] * (rank - given.rank), *f.lazy(given)])
         length = f.reduce(Reduce.KIND_NORM, x, [dim], True, 2.0)
         parts.append(f.div(x, f.where(f.compare(Compare.KIND_GT, length, eps), length, eps)))
     return f.reduce(Reduce.KIND_SUM, f.mul(*parts), [dim], False)

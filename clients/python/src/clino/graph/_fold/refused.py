@@ -59,6 +59,7 @@ refuse(
     "which depends on how a tensor lies in memory, expected views by shape",
     "sym_storage_offset",
     "sym_stride.int",
+    "sym_is_contiguous",
     "atan2.out",
 )
 refuse(

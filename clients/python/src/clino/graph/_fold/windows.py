@@ -31,7 +31,7 @@ def _with_batch(f: Context, x: Value, spatial: int, work: Callable[[Value], list
 
 
 def _known(f: Context) -> tuple[int | None, ...]:
-    return tuple(size if isinstance(size, int) else None for size in f.call.metas[0].shape)
+    return tuple(size if isinstance(size, int) else None for size in f.result_sizes())
 
 
 def _conv(f: Context, x: Value, weight: Value, bias: Value | None, **fields: Any) -> Value:
