@@ -6,7 +6,7 @@
 //! `gradient.NAME`, the errors are told. The file that is written holds `output.NAME` and `gradient.NAME`.
 //!
 //! Owns: files and the comparison. May not touch: arithmetic.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
 use clino_domain::graph::{ValueType, value_type};
 use clino_domain::{Dtype, Fault, Stop};
@@ -15,9 +15,42 @@ use clino_proto::convert::{ModelKind, model_from_pb};
 use prost::Message;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype as Stored, SafeTensors};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does all of it; sizes are only counted. `alloc_zeroed` and `realloc` come through these.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: as its caller has promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as its caller has promised.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Begins to count; the value is what there is.
+fn count() -> usize {
+    let live = LIVE.load(Ordering::Relaxed);
+    PEAK.store(live, Ordering::Relaxed);
+    live
+}
 
 fn dtype(stored: Stored) -> Dtype {
     match stored {
@@ -79,11 +112,15 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let inputs = parts.inputs.iter().map(|one| data(&input(&one.name), value_type(one.dtype))).collect();
     let plan = Arc::new(model.shapes(&shapes, &Limits::default())?);
     let stop = Stop::default();
+    clino_graph::gemm::warm();
     let prepared = Prepared::new(model, &plan, (buffers, inputs), files.threads, &stop)?;
-    let mut evaluator = Evaluator::new(model.clone(), plan, files.threads);
+    let before = count();
+    let mut evaluator = Evaluator::new(model.clone(), plan.clone(), files.threads);
     let begin = Instant::now();
     evaluator.forward(&prepared, &params, true, &stop)?;
     let forward = begin.elapsed();
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let made = LIVE.load(Ordering::Relaxed);
     let mut named = Named::new();
     for output in evaluator.outputs(&prepared, &params) {
         let values = match output.data {
@@ -96,11 +133,18 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
         let tensor = files.case.tensor(&format!("cotangent.{}", output.name)).ok()?;
         Some(wide(&tensor).into_iter().map(T::of).collect::<Vec<_>>())
     };
-    let d = parts.outputs.iter().map(cotangent).collect();
+    let d: Vec<Option<Vec<T>>> = parts.outputs.iter().map(cotangent).collect();
     let mut gradient = vec![T::ZERO; model.trained()];
+    // Outputs for the comparison and the gradient are not the evaluator's.
+    let aside = LIVE.load(Ordering::Relaxed) - made - sizes(&d);
+    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
     let begin = Instant::now();
     evaluator.backward((&prepared, &params), d, &mut gradient, &stop)?;
-    eprintln!("forward {forward:.1?} backward {:.1?}", begin.elapsed());
+    let seconds = begin.elapsed();
+    let peak = peak.max(PEAK.load(Ordering::Relaxed) - aside - before);
+    let planned = plan.memory(model, true, size_of::<T>(), files.threads) as f64;
+    let ratio = planned / peak as f64;
+    println!("forward {forward:.1?} backward {seconds:.1?} peak {:.2} MB planned / measured {ratio:.3}", peak as f64 / 1e6);
     for slot in model.slots().iter().filter(|slot| slot.trained) {
         let tensor = &parts.tensors[slot.tensor];
         let shape = tensor.shape.iter().map(|size| *size as usize).collect();
@@ -108,6 +152,10 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
         named.insert(format!("gradient.{}", tensor.name), (shape, values));
     }
     Ok(named)
+}
+
+fn sizes<T>(d: &[Option<Vec<T>>]) -> usize {
+    d.iter().flatten().map(|d| d.capacity() * size_of::<T>()).sum()
 }
 
 fn norm(x: impl Iterator<Item = f64>) -> f64 {

@@ -89,6 +89,11 @@ impl Cell {
         }
     }
 
+    /// What an LSTM or a GRU keeps beside the state.
+    fn before_extra<'a, T>(&self, trace: &'a Trace<T>, i: usize, start: &Start<'a, T>) -> Option<&'a [T]> {
+        if self.gates > 1 { self.before(&trace.extra, i, start.c) } else { None }
+    }
+
     /// The state behind the last step.
     pub fn last<T: Real>(&self, x: &[T], start: Option<&[T]>) -> Vec<T> {
         let none = vec![T::ZERO; self.batch * self.hidden];
@@ -114,7 +119,7 @@ impl Cell {
                 None => state.fill(T::ZERO),
             }
             let h = h.map(<[T]>::to_vec);
-            let c = self.before(&trace.extra, i, start.c).map(<[T]>::to_vec);
+            let c = self.before_extra(&trace, i, start).map(<[T]>::to_vec);
             for row in 0..self.batch {
                 let of = |x: &Option<Vec<T>>, j: usize| x.as_ref().map_or(0.0, |x| x[row * hidden + j].wide());
                 let at = self.step(i) * self.batch + row;
@@ -178,7 +183,7 @@ impl Cell {
         for i in (0..self.time).rev() {
             let step = self.step(i);
             let h = self.before(&past.trace.h, i, start.h);
-            let c = self.before(&past.trace.extra, i, start.c);
+            let c = self.before_extra(past.trace, i, start);
             for unit in 0..self.batch * hidden {
                 let (row, j) = (step * self.batch + unit / hidden, unit % hidden);
                 let gate = |g: usize| past.trace.gates[row * width + g * hidden + j].wide();

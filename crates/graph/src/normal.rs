@@ -97,8 +97,8 @@ impl Normal {
                 d[at].wide() * (x[at].wide() - mean) * factor
             });
         }
-        let weight = if cx.has(w) { Some(cx.work(w)?) } else { None };
         if let Some(target) = grads.target(0) {
+            let weight = if cx.has(w) { Some(cx.work(w)?) } else { None };
             self.each_row(cx.threads, target, |row, target| {
                 let at = row * self.width..(row + 1) * self.width;
                 self.back_row((row, moments[row]), [&x[at.clone()], &d[at]], weight, target);

@@ -129,8 +129,13 @@ impl Inference<'_> {
     /// Tensors, inputs and constants.
     fn sources(&mut self, inputs: &[Vec<usize>]) -> Result<(), Fault> {
         let parts = self.graph.parts();
-        for tensor in &parts.tensors {
-            self.push(Typed { kind: tensor.value_type(), shape: sizes(&tensor.shape) }, None);
+        for (i, tensor) in parts.tensors.iter().enumerate() {
+            let shape = sizes(&tensor.shape);
+            // Others are as great as the snapshot that brings them.
+            if let (true, Err(wrong)) = (shape.contains(&0), self.limit(&shape)) {
+                return Err(Fault::invalid(format!("model.graph.tensors[{i}].shape"), wrong.description));
+            }
+            self.push(Typed { kind: tensor.value_type(), shape }, None);
         }
         if inputs.len() != parts.inputs.len() {
             let description = format!("found {} inputs, expected {}", inputs.len(), parts.inputs.len());
@@ -144,8 +149,11 @@ impl Inference<'_> {
             }
             self.push(Typed { kind: value_type(input.dtype), shape: shape.clone() }, None);
         }
-        for constant in &parts.constants {
+        for (i, constant) in parts.constants.iter().enumerate() {
             let typed = Typed { kind: value_type(constant.dtype), shape: sizes(&constant.shape) };
+            if let Err(wrong) = self.limit(&typed.shape) {
+                return Err(Fault::invalid(format!("model.graph.constants[{i}].shape"), wrong.description));
+            }
             self.push(typed, scalar(constant));
         }
         Ok(())
@@ -158,7 +166,9 @@ impl Inference<'_> {
             return wrong(format!("found a result of {} axes, expected at most {MAX_RANK}", shape.len()));
         }
         let most = self.limits.elements;
-        let Some(n) = checked_numel(shape).filter(|n| *n <= most) else {
+        // Axes count even where another one is 0: operators make lists of them.
+        let wide: Vec<usize> = shape.iter().map(|size| *size.max(&1)).collect();
+        let Some(n) = checked_numel(&wide).filter(|n| *n <= most) else {
             let description = format!(
                 "found a value of shape {shape:?}, expected at most {most} elements: send fewer examples a batch, or \
                  shorter ones"
