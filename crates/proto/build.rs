@@ -4,8 +4,9 @@ use prost::Message;
 use std::path::PathBuf;
 
 const FOLDER: &str = "../../proto";
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "clino/v1/types.proto",
+    "clino/v1/graph.proto",
     "clino/v1/decisions.proto",
     "clino/v1/runs.proto",
     "clino/v1/snapshots.proto",

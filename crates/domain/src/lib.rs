@@ -13,6 +13,7 @@ pub mod event;
 pub mod fault;
 pub mod fleet;
 pub mod footprint;
+pub mod graph;
 pub mod id;
 pub mod measure;
 pub mod memory;

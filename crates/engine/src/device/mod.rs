@@ -9,12 +9,12 @@ pub mod cpu;
 pub mod cuda;
 pub mod filter;
 pub mod functions;
-pub mod gemm;
 pub mod metric;
 pub mod moments;
 pub mod noise;
 pub mod norms;
 pub mod pieces;
-pub mod real;
 pub mod slot;
 pub mod widest;
+
+pub use clino_graph::{gemm, real};

@@ -1,12 +1,12 @@
-//! The two floating-point types in which the CPU engine computes.
+//! The two floating-point types in which models are computed on the CPU.
 //!
-//! Owns: scalar operations of both, and the tables of the functions in `functions`. May not touch: vectors.
+//! Owns: scalar operations of both, and the tables of the vectorized functions. May not touch: vectors.
 
 use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
-/// Polynomials and limits of the functions in [`super::functions`], lowest power first.
+/// Polynomials and limits of the vectorized functions of the engine, lowest power first.
 ///
 /// Each interpolates its function at Chebyshev nodes, computed with 60 digits; the relative errors stand behind.
 pub struct Tables<T: 'static> {

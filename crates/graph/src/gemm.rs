@@ -3,7 +3,7 @@
 //! Owns: the one unsafe call, behind checked views. May not touch: what the matrices mean.
 #![allow(unsafe_code)]
 
-use crate::device::real::Real;
+use crate::real::Real;
 
 /// A matrix inside a slice: element (i, j) lies at `i * rows_stride + j * columns_stride`.
 #[derive(Clone, Copy)]
@@ -32,6 +32,11 @@ impl<'a, T> MatrixView<'a, T> {
     pub fn rows(data: &'a [T], shape: (usize, usize), stride: usize) -> Self {
         assert!(fits(data.len(), shape, (stride, 1)), "a view must lie inside its slice");
         Self { data, shape, strides: (stride, 1) }
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> (usize, usize) {
+        self.shape
     }
 
     /// The same matrix, transposed.

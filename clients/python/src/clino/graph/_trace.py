@@ -1,0 +1,205 @@
+"""Makes a program of the twin with torch.export: sizes that may differ, operators that stay whole.
+
+Owns: example sizes, the list of operators that are not decomposed. May not touch: the meaning of operators.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from clino.graph._errors import ExportError
+from clino.graph._fold import FOLDS
+
+# Names that have a fold, and would still rather be decomposed by torch: shorter, or better known.
+_BETTER_APART = {"aten.meshgrid.default", "aten.flatten.using_ints", "aten.contiguous.default"}
+_LEAST_BATCH, _LEAST_LENGTH = 2, 3
+_PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
+
+
+@dataclass
+class Program:
+    """What torch made, and the inputs as it was made with."""
+
+    exported: Any
+    # In the order of the program.
+    names: list[str]
+    # By input: the axes that were wished to differ from batch to batch.
+    wished: dict[str, list[int]]
+    # By input: whether it holds floating-point numbers.
+    floats: dict[str, bool]
+
+
+def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
+    """A program of the twin; inputs by keyword. ExportError says what stands in the way."""
+    wished = {name: _wished(tensor) for name, tensor in inputs.items()}
+    floats = {name: tensor.is_floating_point() for name, tensor in inputs.items()}
+    failures: list[Exception] = []
+    with _undisturbed():
+        for given in _attempts(inputs, wished, constants):
+            try:
+                exported = _exported(twin, given, wished)
+            except Exception as error:  # whatever a forward or torch may raise
+                failures.append(error)
+                continue
+            if _holds_for(exported, given, inputs):
+                return Program(exported, list(given), wished, floats)
+    raise ExportError(_explained(failures[-1])) from failures[-1]
+
+
+def _attempts(inputs: Mapping[str, Any], wished: Mapping[str, list[int]], constants: set[int]) -> Iterator[Any]:
+    """Inputs of other sizes, of another batch alone, and as they are."""
+    batches = {name: axes[:1] for name, axes in wished.items()}
+    tried: list[Any] = []
+    for given in (resized(inputs, wished, constants), resized(inputs, batches, constants), dict(inputs)):
+        sizes = [tensor.shape for tensor in given.values()]
+        if sizes not in tried:
+            tried.append(sizes)
+            yield given
+
+
+def _holds_for(exported: Any, given: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
+    """Whether a program that holds for some lengths only holds for those that the user gave."""
+    places = [spec.arg.name for spec in exported.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
+    nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
+    for place, name in zip(places, given, strict=True):
+        for size, own, wanted in zip(nodes[place].meta["val"].shape, given[name].shape, inputs[name].shape, strict=True):
+            fixed = isinstance(size, int) or size.node.expr.is_Integer
+            if fixed and own != wanted:
+                return False
+    return True
+
+
+def _wished(tensor: Any) -> list[int]:
+    """Axes that may differ: all of integers and booleans; of images only the batch."""
+    if tensor.is_floating_point() and tensor.dim() > 3:
+        return [0]
+    return list(range(tensor.dim()))
+
+
+def resized(inputs: Mapping[str, Any], wished: Mapping[str, list[int]], constants: set[int]) -> dict[str, Any]:
+    """Inputs of sizes that are no size of the model and not each other, made of the given ones by repeating rows."""
+    lengths: dict[int, int] = {}
+    batch = _batch_of(inputs)
+    taken = set(constants)
+    if batch is not None:
+        lengths[batch] = _fresh(batch, _LEAST_BATCH, taken)
+        taken.add(lengths[batch])
+    found = {}
+    for name, tensor in inputs.items():
+        for axis in wished[name]:
+            size = tensor.shape[axis]
+            if axis == 0 and size == batch:
+                tensor = _repeated(tensor, 0, lengths[batch])
+            elif axis > 0 and not tensor.is_floating_point():
+                if size not in lengths or size == batch:
+                    lengths[size] = size if size >= _LEAST_LENGTH and size not in taken else _fresh(size, _LEAST_LENGTH, taken)
+                    taken.add(lengths[size])
+                tensor = _repeated(tensor, axis, lengths[size])
+        found[name] = tensor
+    return found
+
+
+def _batch_of(inputs: Mapping[str, Any]) -> int | None:
+    return next((tensor.shape[0] for tensor in inputs.values() if tensor.dim()), None)
+
+
+def _fresh(size: int, least: int, taken: set[int]) -> int:
+    """A size that nothing else has."""
+    if size >= least and size not in taken and size > 2:
+        return size
+    return next((prime for prime in _PRIMES if prime not in taken), max(taken) + 1)
+
+
+def _repeated(tensor: Any, axis: int, size: int) -> Any:
+    if tensor.shape[axis] == size:
+        return tensor
+    if tensor.is_meta:
+        shape = list(tensor.shape)
+        shape[axis] = size
+        return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+    places = torch.arange(size, device=tensor.device) % tensor.shape[axis]
+    return tensor.index_select(axis, places)
+
+
+def _exported(twin: Any, inputs: Mapping[str, Any], wished: Mapping[str, list[int]]) -> Any:
+    auto = torch.export.Dim.AUTO
+    # Sizes of 0 and 1 are taken for constants by torch anyhow.
+    shapes = {name: {axis: auto for axis in wished[name] if tensor.shape[axis] > 1} for name, tensor in inputs.items()}
+    exported = torch.export.export(twin, (), dict(inputs), dynamic_shapes=shapes, strict=False)
+    # transformers 5 and torch 2.15: the code names `L`, which run_decompositions does not find.
+    if hasattr(exported, "_guards_code"):
+        exported._guards_code = []
+    return exported.run_decompositions(_table())
+
+
+def _table() -> Any:
+    """Decompositions of all that has no fold; what has one stays whole."""
+    table = torch.export.default_decompositions()
+    for name in FOLDS:
+        namespace, packet, overload = name.split(".")
+        operator = getattr(getattr(getattr(torch.ops, namespace), packet, None), overload, None)
+        if operator is not None and name not in _BETTER_APART:
+            table.pop(operator, None)
+    table.update(torch._decomp.get_decompositions([torch.ops.aten.grid_sampler_2d]))
+    return table
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """With gradients, so that detached parts are seen; without fast paths, autocast and warnings of tracing."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for kind in ("cpu", "cuda"):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+
+
+# What torch says, and what to say instead.
+_HINTS: Sequence[tuple[str, str]] = (
+    ("data-dependent", "its shapes or branches depend on elements, not on shapes alone"),
+    ("Could not guard", "its shapes or branches depend on elements, not on shapes alone"),
+    ("specialized", "it works for one size only"),
+)
+
+
+def _explained(error: Exception) -> str:
+    """One sentence from what torch raised."""
+    text = str(error).strip()
+    hint = next((said for found, said in _HINTS if found in text), None)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    where = _where(text) or _raised_at(error)
+    found = f"{type(error).__name__}: {first[:300]}"
+    return ", ".join(part for part in (f"torch.export cannot take the model: {found}", hint, where) if part)
+
+
+def _where(text: str) -> str:
+    """The line of the model that torch names."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("File ") and "/torch/" not in line]
+    return lines[-1] if lines else ""
+
+
+def _raised_at(error: BaseException) -> str:
+    """The last line that is not torch's own, of those that an error came through."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename
+        if "/torch/" not in path and "/clino/" not in path:
+            found = f"at {path}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+

@@ -1,0 +1,145 @@
+//! How many bytes a batch and a pass take: the same steps as those of the evaluator, with sizes in the place of elements.
+//!
+//! Owns: sums and peaks. May not touch: elements.
+
+use crate::classes::{Storage, When};
+use crate::operation::{Operation, Place};
+use crate::operators::dispatch;
+use crate::plan::ShapePlan;
+use crate::shape::numel;
+use crate::value::{Data, element_size};
+use clino_domain::graph::{Graph, Node, ValueType};
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Whether a backward follows.
+    pub keep: bool,
+    /// Bytes of an element of WORK.
+    pub size: usize,
+    /// Threads that operators may use.
+    pub threads: usize,
+}
+
+/// Bytes that an operand of a node takes while it is computed, and a few more that do not depend on the graph.
+const OPERAND: usize = 128;
+const FIXED: usize = 4096;
+
+#[derive(Default)]
+struct Sum {
+    now: usize,
+    most: usize,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: usize) {
+        self.now = self.now.saturating_add(bytes);
+        self.most = self.most.max(self.now);
+    }
+
+    fn free(&mut self, bytes: usize) {
+        self.now = self.now.saturating_sub(bytes);
+    }
+
+    fn passing(&mut self, bytes: usize) {
+        self.most = self.most.max(self.now.saturating_add(bytes));
+    }
+}
+
+impl ShapePlan {
+    fn bytes(&self, value: usize, size: usize) -> usize {
+        numel(&self.typed[value].shape).saturating_mul(element_size(self.typed[value].kind, size))
+    }
+
+    /// One node forwards: its results come, the dead go.
+    fn step(&self, sum: &mut Sum, (i, node): (usize, &Node), how: How, dead: &[usize]) {
+        if !self.classes.alias[i] {
+            (self.first[i]..self.first[i] + node.results).for_each(|value| sum.add(self.bytes(value, how.size)));
+            let cost = self.cost(i, node, how, false);
+            let scratch = dispatch!(&node.operator, op => op.scratch(&cost));
+            sum.passing(scratch.saturating_add(node.operands.len() * OPERAND + FIXED));
+        }
+        dead.iter().for_each(|value| sum.free(self.bytes(*value, how.size)));
+    }
+
+    /// Bytes of lists that have an entry for each value.
+    fn lists(&self) -> usize {
+        self.typed.len() * (size_of::<Option<Data<f64>>>() + size_of::<Option<Vec<f64>>>())
+    }
+}
+
+/// The peak of a pass.
+pub fn of_pass(graph: &Graph, plan: &ShapePlan, how: How) -> u64 {
+    let nodes = &graph.parts().nodes;
+    let mut sum = Sum::default();
+    sum.add(plan.lists());
+    let dead = if how.keep { &plan.lives.kept } else { &plan.lives.forward };
+    for (i, node) in nodes.iter().enumerate().filter(|(i, _)| plan.classes.when[*i] == When::Pass) {
+        plan.step(&mut sum, (i, node), how, &dead[i]);
+    }
+    if how.keep {
+        backward(graph, plan, how, &mut sum);
+    }
+    sum.most as u64
+}
+
+fn backward(graph: &Graph, plan: &ShapePlan, how: How, sum: &mut Sum) {
+    let classes = &plan.classes;
+    let mut there = vec![false; plan.typed.len()];
+    let come = |sum: &mut Sum, there: &mut Vec<bool>, value: usize| {
+        if classes.places[value] == Place::Own && !std::mem::replace(&mut there[value], true) {
+            sum.add(plan.bytes(value, how.size));
+        }
+    };
+    for output in &graph.parts().outputs {
+        // Also where nothing wants it: the caller has made it.
+        if plan.typed[output.value].kind == ValueType::Work && classes.storage[output.value] == Storage::Own {
+            come(sum, &mut there, output.value);
+        }
+    }
+    for (i, node) in graph.parts().nodes.iter().enumerate().rev() {
+        let first = plan.first[i];
+        let results = first..first + node.results;
+        if classes.when[i] == When::Pass && results.clone().any(|value| there[value]) {
+            let alias = classes.alias[i];
+            if alias {
+                // The derivative itself goes on.
+                there[first] = false;
+                sum.free(plan.bytes(first, how.size));
+            }
+            for value in node.operands.iter().flatten() {
+                come(sum, &mut there, *value);
+            }
+            if !alias {
+                let cost = plan.cost(i, node, how, true);
+                let scratch = dispatch!(&node.operator, op => op.scratch(&cost));
+                sum.passing(scratch.saturating_add(node.operands.len() * OPERAND + FIXED));
+            }
+            for value in results.filter(|value| std::mem::take(&mut there[*value])) {
+                sum.free(plan.bytes(value, how.size));
+            }
+        }
+        plan.lives.backward[i].iter().for_each(|value| sum.free(plan.bytes(*value, how.size)));
+    }
+}
+
+/// What a prepared batch keeps, and the peak of preparing it.
+pub fn of_prepared(graph: &Graph, plan: &ShapePlan, size: usize, threads: usize) -> [u64; 2] {
+    let how = How { keep: false, size, threads };
+    let mut sum = Sum::default();
+    sum.add(plan.lists());
+    for value in graph.first_input()..plan.typed.len() {
+        let known = value >= graph.first_constant() && plan.known[value].is_some();
+        let source = value < graph.first_result() || known;
+        if source && !plan.lives.unread[value] && plan.classes.storage[value] == Storage::Prepared {
+            sum.add(plan.bytes(value, size));
+        }
+    }
+    for (i, node) in graph.parts().nodes.iter().enumerate() {
+        if plan.classes.when[i] == When::Prepared {
+            plan.step(&mut sum, (i, node), how, &[]);
+        }
+        plan.lives.prepared[i].iter().for_each(|value| sum.free(plan.bytes(*value, size)));
+    }
+    [sum.now as u64, sum.most as u64]
+}

@@ -1,0 +1,155 @@
+//! MATMUL: products of matrices, batch by batch.
+//!
+//! Owns: its rule. May not touch: other operators.
+
+use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
+use crate::parallel;
+use crate::product::{self, matrix};
+use crate::real::Real;
+use crate::shape::{broadcast, broadcast_strides, numel, offsets};
+use crate::value::Data;
+use crate::wrong::{Result, operand};
+use clino_domain::graph::MatMul;
+
+rule!(MatMul);
+
+/// Sizes and places of all matrices.
+struct Batches {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// First elements of the matrices of a and b, by batch.
+    a: Vec<usize>,
+    b: Vec<usize>,
+}
+
+/// [..., rows, columns] of an operand; a vector is a row on the left and a column on the right.
+fn as_matrix(shape: &[usize], left: bool) -> (&[usize], [usize; 2]) {
+    match shape {
+        [size] if left => (&[], [1, *size]),
+        [size] => (&[], [*size, 1]),
+        [batch @ .., rows, columns] => (batch, [*rows, *columns]),
+        [] => (&[], [1, 1]),
+    }
+}
+
+impl Batches {
+    /// `None` where the shapes do not fit.
+    fn new(a: &[usize], b: &[usize]) -> Option<(Self, Vec<usize>)> {
+        let (batch_a, [m, k]) = as_matrix(a, true);
+        let (batch_b, [k_b, n]) = as_matrix(b, false);
+        if a.is_empty() || b.is_empty() || k != k_b {
+            return None;
+        }
+        let batch = broadcast(&[batch_a, batch_b])?;
+        let places = |own: &[usize], size: usize| {
+            let strides = broadcast_strides(own, &batch);
+            offsets(&batch, &strides).into_iter().map(|at| at * size).collect::<Vec<_>>()
+        };
+        let mut shape = batch.clone();
+        shape.extend((a.len() > 1).then_some(m));
+        shape.extend((b.len() > 1).then_some(n));
+        // A matrix on the right that all share: one product.
+        if batch_b.is_empty() && batch_a == batch {
+            let m = m * numel(batch_a);
+            return Some((Self { m, n, k, a: vec![0], b: vec![0] }, shape));
+        }
+        let (a, b) = (places(batch_a, m * k), places(batch_b, k * n));
+        Some((Self { m, n, k, a, b }, shape))
+    }
+
+    fn of<T: Real>(cx: &Context<'_, T>) -> Result<Self> {
+        match Self::new(cx.shape(0)?, cx.shape(1)?) {
+            Some((batches, _)) => Ok(batches),
+            None => operand(1, "found a shape that does not fit"),
+        }
+    }
+
+    /// Threads for the batches, and for each product.
+    fn threads(&self, threads: usize) -> [usize; 2] {
+        if self.a.len() >= threads.max(2) { [threads, 1] } else { [1, threads] }
+    }
+}
+
+/// Adds products to parts of `target`, which begin at `places` and have `size` elements: side by side where they differ.
+fn add_products<T: Real>(
+    threads: usize,
+    target: &mut [T],
+    places: &[usize],
+    size: usize,
+    f: impl Fn(usize, &mut [T], usize) + Sync + Send,
+) {
+    let apart = places.windows(2).all(|pair| pair[1] == pair[0] + size) && places.first() == Some(&0);
+    if apart && places.len() >= threads.max(2) {
+        return parallel::pieces(threads, target, size, |first, target| f(first / size.max(1), target, 1));
+    }
+    for (i, at) in places.iter().enumerate() {
+        f(i, &mut target[*at..][..size], threads);
+    }
+}
+
+impl Operation for Rule<'_> {
+    fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
+        let (a, b) = (cx.work(0)?, cx.work(1)?);
+        match Batches::new(a, b) {
+            Some((_, shape)) => Ok(vec![Typed::work(shape)]),
+            None => operand(1, format!("found {b:?}, which {a:?} is not multiplied by: expected [..., k, n]")),
+        }
+    }
+
+    fn work(&self, cx: &Cost<'_>) -> f64 {
+        2.0 * cx.out(0) as f64 * cx.shape(0).last().copied().unwrap_or(1) as f64
+    }
+
+    fn reads(&self, what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
+        match what {
+            Read::Operand(i) => wants(1 - i.min(1)),
+            Read::Result(_) => false,
+        }
+    }
+
+    fn scratch(&self, cx: &Cost<'_>) -> usize {
+        let Some((Batches { m, n, k, a, .. }, _)) = Batches::new(cx.shape(0), cx.shape(1)) else { return 0 };
+        let one = match cx.back() {
+            false => product::scratch(m, n, k, cx.size),
+            true => product::scratch(m, k, n, cx.size).max(product::scratch(k, n, m, cx.size)),
+        };
+        one * a.len().min(cx.threads) + 2 * a.len() * size_of::<usize>()
+    }
+
+    fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
+        let batches = Batches::of(cx)?;
+        let Batches { m, n, k, ref a, ref b } = batches;
+        let (x, y) = (cx.work(0)?, cx.work(1)?);
+        let mut out = vec![T::ZERO; numel(cx.out(0)?)];
+        let [outer, inner] = batches.threads(cx.threads);
+        parallel::pieces(outer, &mut out, m * n, |first, out| {
+            let i = first / (m * n).max(1);
+            product::multiply(out, matrix(&x[a[i]..], m, k), matrix(&y[b[i]..], k, n), product::set(inner));
+        });
+        Ok(vec![Data::Work(out)])
+    }
+
+    fn backward<T: Real>(&self, cx: &Context<'_, T>, grads: &mut Gradients<'_, T>) -> Result<()> {
+        let Batches { m, n, k, a, b } = Batches::of(cx)?;
+        let d = cx.d()?;
+        if m * n == 0 {
+            return Ok(());
+        }
+        if let Some(target) = grads.target(0) {
+            let y = cx.work(1)?;
+            add_products(cx.threads, target, &a, m * k, |i, target, threads| {
+                let d = matrix(&d[i * m * n..], m, n);
+                product::multiply(target, d, matrix(&y[b[i]..], k, n).t(), product::add(threads));
+            });
+        }
+        if let Some(target) = grads.target(1) {
+            let x = cx.work(0)?;
+            add_products(cx.threads, target, &b, k * n, |i, target, threads| {
+                let d = matrix(&d[i * m * n..], m, n);
+                product::multiply(target, matrix(&x[a[i]..], m, k).t(), d, product::add(threads));
+            });
+        }
+        Ok(())
+    }
+}

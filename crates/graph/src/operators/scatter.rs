@@ -1,0 +1,129 @@
+//! SCATTER: elements put in, or added, at indices.
+//!
+//! Owns: its rule. May not touch: other operators.
+
+use super::binary::wider;
+use super::reshape::copied;
+use super::selection::{Chooser, Selection};
+use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
+use crate::parallel;
+use crate::real::Real;
+use crate::shape::{broadcast, broadcast_strides, numel, offsets};
+use crate::sums;
+use crate::value::{Data, View};
+use crate::wrong::{Result, operand};
+use clino_domain::graph::Scatter;
+
+rule!(Scatter);
+
+const SOURCE: usize = 1;
+
+/// Nobody wrote there.
+const NOBODY: usize = usize::MAX;
+
+impl Rule<'_> {
+    fn chooser(&self) -> Chooser<'_> {
+        Chooser { mode: self.mode, axes: &self.axes, first: 2 }
+    }
+
+    fn put<U: Copy>(&self, selection: &Selection, x: &mut [U], source: &[U], places: &[usize], add: impl Fn(U, U) -> U) {
+        selection.each(|to, i| {
+            let new = source[places[i]];
+            x[to] = if self.add { add(x[to], new) } else { new };
+        });
+    }
+
+    /// The source's element for each chosen one: it broadcasts to them.
+    fn places<T: Real>(&self, cx: &Context<'_, T>, chosen: &[usize]) -> Result<Vec<usize>> {
+        Ok(offsets(chosen, &broadcast_strides(cx.shape(SOURCE)?, chosen)))
+    }
+
+    /// The shape of what is chosen, while values are computed.
+    fn chosen<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<usize>> {
+        let typed = |i: usize| -> Result<Typed> {
+            let kind = if i < 2 { clino_domain::graph::ValueType::Work } else { clino_domain::graph::ValueType::I64 };
+            Ok(Typed { kind, shape: cx.shape(i)?.to_vec() })
+        };
+        let typed = (0..cx.operands.len()).map(typed).collect::<Result<Vec<_>>>()?;
+        self.chooser().shape(&Infer { operands: typed.iter().map(Some).collect(), known: cx.known })
+    }
+}
+
+impl Operation for Rule<'_> {
+    fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
+        let x = cx.typed(0)?;
+        let source = cx.typed(SOURCE)?;
+        let chosen = self.chooser().shape(cx)?;
+        if source.kind != x.kind || broadcast(&[&source.shape, &chosen]).as_ref() != Some(&chosen) {
+            let found = format!("{} {:?}", source.kind.name(), source.shape);
+            let expected = x.kind.name();
+            return operand(SOURCE, format!("found {found}, expected {expected} that broadcasts to {chosen:?}"));
+        }
+        debug_assert_eq!(wider(x.kind, source.kind), x.kind);
+        Ok(vec![x.clone()])
+    }
+
+    fn passes(&self, operand: usize) -> bool {
+        operand < 2
+    }
+
+    fn reads(&self, what: Read, _wants: &dyn Fn(usize) -> bool) -> bool {
+        matches!(what, Read::Operand(i) if i > SOURCE)
+    }
+
+    fn scratch(&self, cx: &Cost<'_>) -> usize {
+        let words = size_of::<usize>();
+        let chosen = cx.numel(2).saturating_mul(cx.numel(0).max(1)).min(cx.numel(SOURCE).max(cx.numel(0)));
+        let owners = if cx.back() && !self.add { cx.numel(0) * words } else { 0 };
+        self.chooser().scratch(cx.shape(0), cx.numel(2).max(cx.numel(SOURCE))) + chosen * (words * 2 + cx.size) + owners
+    }
+
+    fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
+        let selection = self.chooser().select(cx)?;
+        let places = self.places(cx, &self.chosen(cx)?)?;
+        let mut out = copied(cx.view(0)?);
+        match (&mut out, cx.view(SOURCE)?) {
+            (Data::Work(x), View::Work(source)) => self.put(&selection, x, source, &places, |a, b| a + b),
+            (Data::I64(x), View::I64(source)) => self.put(&selection, x, source, &places, i64::wrapping_add),
+            (Data::Bool(x), View::Bool(source)) => self.put(&selection, x, source, &places, |a, b| a || b),
+            _ => return operand(SOURCE, "found another type than that of the operand"),
+        }
+        Ok(vec![out])
+    }
+
+    fn backward<T: Real>(&self, cx: &Context<'_, T>, grads: &mut Gradients<'_, T>) -> Result<()> {
+        let selection = self.chooser().select(cx)?;
+        let d = cx.d()?;
+        let mut owners = Vec::new();
+        if !self.add {
+            owners = vec![NOBODY; numel(cx.shape(0)?)];
+            selection.each(|to, i| owners[to] = i);
+        }
+        if let Some(target) = grads.target(0) {
+            match self.add {
+                true => parallel::add(cx.threads, target, d),
+                false => {
+                    for ((target, d), owner) in target.iter_mut().zip(d).zip(&owners) {
+                        if *owner == NOBODY {
+                            *target += *d;
+                        }
+                    }
+                }
+            }
+        }
+        let chosen = self.chosen(cx)?;
+        let own = cx.shape(SOURCE)?;
+        if let Some(target) = grads.target(SOURCE) {
+            let mut part = selection.read(cx.threads, d);
+            if !self.add {
+                selection.each(|to, i| {
+                    if owners[to] != i {
+                        part[i] = T::ZERO;
+                    }
+                });
+            }
+            sums::add_broadcast(cx.threads, &part, &chosen, target, own);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! Matrix products and what they lay by.
+//!
+//! Owns: short names for products of row-major matrices. May not touch: operators.
+
+use crate::gemm::{self, How, MatrixView, MatrixViewMut};
+use crate::real::Real;
+
+/// A row-major matrix, or the transpose of one.
+pub fn matrix<T: Real>(data: &[T], rows: usize, columns: usize) -> MatrixView<'_, T> {
+    MatrixView::rows(data, (rows, columns), columns)
+}
+
+/// target [m, n] = or += a b.
+pub fn multiply<T: Real>(target: &mut [T], a: MatrixView<'_, T>, b: MatrixView<'_, T>, how: How<T>) {
+    let (m, n) = (a.shape().0, b.shape().1);
+    gemm::multiply(MatrixViewMut::rows(target, (m, n), n), a, b, how);
+}
+
+/// A product that replaces its target.
+pub fn set<T: Real>(threads: usize) -> How<T> {
+    How { scale: T::ONE, add: false, threads }
+}
+
+/// A product that is added to its target.
+pub fn add<T: Real>(threads: usize) -> How<T> {
+    How { scale: T::ONE, add: true, threads }
+}
+
+/// Bytes that a product [m, k] x [k, n] lays by, at most.
+pub fn scratch(m: usize, n: usize, k: usize, size: usize) -> usize {
+    let [forward, back] = gemm::scratch([m, n, k], size);
+    forward.max(back) as usize
+}

@@ -1,0 +1,104 @@
+//! Graphs by chance: each is a fault or a result, never a panic; a forward that keeps values gives what one that does not
+//! gives; threads change no bit; a pass never takes more than its plan says.
+//!
+//! `PROPTEST_CASES=200000 cargo test --release -p clino-graph --test fuzz` is a long run.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod common;
+mod growth;
+
+use clino_graph::Limits;
+use common::{Chance, Run, cotangents};
+use growth::grow;
+use proptest::prelude::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+struct Counting;
+
+thread_local! {
+    static COUNTS: Cell<[usize; 2]> = const { Cell::new([0; 2]) };
+}
+
+// SAFETY: the system's allocator does all of it; sizes are only counted, by thread.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNTS.try_with(|counts| {
+            let [live, peak] = counts.get();
+            let live = live.wrapping_add(layout.size());
+            counts.set([live, if (live as isize) > peak as isize { live } else { peak }]);
+        });
+        // SAFETY: as its caller has promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        let _ = COUNTS.try_with(|counts| {
+            let [live, peak] = counts.get();
+            counts.set([live.wrapping_sub(layout.size()), peak]);
+        });
+        // SAFETY: as its caller has promised.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most that `work` takes on this thread beside what there is.
+fn peak<R>(work: impl FnOnce() -> R) -> (R, usize) {
+    let [before, _] = COUNTS.get();
+    COUNTS.set([before, before]);
+    let result = work();
+    (result, COUNTS.get()[1].wrapping_sub(before))
+}
+
+fn bits(outputs: &[Vec<f64>]) -> Vec<u64> {
+    outputs.iter().flatten().map(|x| x.to_bits()).collect()
+}
+
+fn check(seed: u64) {
+    let mut chance = Chance(seed);
+    let limits = Limits { elements: 1 << 12, all_elements: 1 << 16, work: 1e7 };
+    let Some(builder) = grow(&mut chance, &limits) else { return };
+    let model = builder.model().unwrap();
+    let params: Vec<f64> = (0..model.total()).map(|_| 2.0 * chance.number()).collect();
+    // Indices that point nowhere, and divisions by zero.
+    let Ok(mut run) = Run::<f64>::new(&builder, &params, 1) else { return };
+    let plan = model.shapes(&builder.shapes(), &limits).unwrap();
+    let (light, forward) = peak(|| run.evaluator.forward(&run.prepared, &run.params, false, &common::Unstopped));
+    if light.is_err() {
+        assert!(run.forward(true).is_err());
+        return;
+    }
+    let light = run.forward(false).unwrap();
+    assert!(forward as u64 <= plan.memory(&model, false, 8, 1), "{forward} > {}", plan.memory(&model, false, 8, 1));
+    let (kept, made) = peak(|| run.forward(true).unwrap());
+    assert_eq!(bits(&light), bits(&kept));
+    let d = cotangents(&run, &mut chance);
+    let (gradient, back) = peak(|| run.backward(&d).unwrap());
+    let planned = plan.memory(&model, true, 8, 1) as usize;
+    let aside = 2 * (gradient.len() + kept.iter().map(|y| 2 * y.len()).sum::<usize>()) * 8 + 4096;
+    assert!(made.max(back) <= planned + aside, "{made} {back} > {planned} + {aside}");
+    let mut other = Run::<f64>::new(&builder, &params, 3).unwrap();
+    assert_eq!(bits(&kept), bits(&other.forward(true).unwrap()));
+    assert_eq!(bits(&[gradient]), bits(&[other.backward(&d).unwrap()]));
+    let mut short = Run::<f32>::new(&builder, &params, 1).unwrap();
+    if short.forward(true).is_ok() {
+        short.backward(&d).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000),
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+    #[test]
+    fn graphs_by_chance_never_panic(seed: u64) {
+        clino_graph::gemm::warm();
+        check(seed);
+    }
+}
