@@ -17,7 +17,7 @@ use crate::shutdown::Ending;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EventStore, StoredRun, Watermark};
 use crate::systemd::{self, Watchdog};
-use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, UploadWorkers, routes};
+use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, UploadWorkers, model_from_bytes, routes};
 use clino_domain::budget::{Budget, BudgetPart};
 use clino_domain::counters::Counters;
 use clino_domain::metrics::{Metric, Window};
@@ -281,7 +281,7 @@ fn memory(
     let registry = |bus: &Arc<EventBus>| {
         let compiler = Arc::new(RuleCompiler::new(validator.catalogue()));
         let registry = Registry::new(Arc::new(validator), compiler, bus.clone(), counts, config.runs);
-        registry.limited(quotas).within(Memory::new(budget))
+        registry.limited(quotas).within(Memory::new(budget)).reading_models(model_from_bytes)
     };
     let history = budget.part(BudgetPart::History).at_most(budget.limit() / FOR_HISTORY);
     let Some(OpenedStore { store, runs }) = stored else {

@@ -63,6 +63,9 @@ impl Headers {
     }
 }
 
+/// What a column of a probe may be.
+const PROBE_DTYPES: &str = "a float or BOOL, U8, I8, I16, U16, I32 or I64: save it as I64";
+
 impl TensorFiles {
     /// Opens a file and reads its header.
     ///
@@ -148,6 +151,19 @@ impl TensorFiles {
         Snapshot::new(header, self.manifest.clone(), self.all()?)
     }
 
+    /// All tensors as the inputs of a graph.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] for a column of a dtype that clino does not read; those of [`TensorFiles::read_at`].
+    pub fn inputs(&self, name: &str) -> Result<ProbeGroup, Fault> {
+        if let Some((column, dtype)) = self.foreign.first() {
+            return Err(unread(column, *dtype, PROBE_DTYPES));
+        }
+        let specs = self.manifest.tensors().iter().cloned();
+        let tensors = specs.zip(self.all()?).map(|(spec, data)| Tensor { spec, data }).collect();
+        Ok(ProbeGroup { name: name.into(), tensors: Arc::new(tensors) })
+    }
+
     /// All tensors as a probe group, a column `label` as the labels where there are no `labels`. Of columns that no model reads those of foreign dtypes are left out, which is told.
     ///
     /// # Errors
@@ -155,11 +171,7 @@ impl TensorFiles {
     pub fn probe(&self, name: &str) -> Result<ProbeGroup, Fault> {
         for (column, dtype) in &self.foreign {
             if COLUMNS.contains(&column.as_str()) {
-                return Err(unread(
-                    column,
-                    *dtype,
-                    "a float or BOOL, U8, I8, I16, U16, I32 or I64: save it as I64",
-                ));
+                return Err(unread(column, *dtype, PROBE_DTYPES));
             }
             let group = quoted(name);
             super::warn(&format!(

@@ -3,6 +3,8 @@
 //! Owns: telling kinds of files apart, and what to do with each. May not touch: tensors.
 
 use super::given;
+use crate::daemon::model_from_bytes;
+use clino_domain::graph::ModelSource;
 use clino_domain::{Fault, FaultKind};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +74,14 @@ pub fn config(path: &Path) -> Result<String, Fault> {
     };
     let bytes = given::bytes(&path).map_err(|fault| wrong(&fault.message))?;
     String::from_utf8(bytes).map_err(|_| wrong("found bytes that are not UTF-8"))
+}
+
+/// A model that was exported as a graph.
+///
+/// # Errors
+/// [`FaultKind::Invalid`] naming the file that cannot be read, or the field of the model that is wrong.
+pub fn graph(path: &Path) -> Result<ModelSource, Fault> {
+    model_from_bytes(given::bytes(path)?.into())
 }
 
 fn in_folder(folder: &Path) -> Result<PathBuf, Fault> {

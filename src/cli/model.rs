@@ -9,6 +9,7 @@ use clap::Args;
 use clino_domain::{Devices, Fault, MeasureRequest, Precision, RunSpec, Snapshot, SnapshotHeader};
 use clino_engine::Engine;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Of a snapshot that belongs to no run.
 pub const HEADER: SnapshotHeader = SnapshotHeader::live(0);
@@ -18,8 +19,11 @@ pub const HEADER: SnapshotHeader = SnapshotHeader::live(0);
 pub struct ModelArguments {
     /// config.json of the model, or its folder: bert, roberta, xlm-roberta sequence classifier, or an mlp as
     /// {"model_type":"mlp","sizes":[8,32,3],"hidden_act":"relu"}
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "graph")]
+    config: Option<PathBuf>,
+    /// The model as a graph, as clino.graph saves it, instead of a config.json: any torch module that can be exported
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    graph: Option<PathBuf>,
     /// Parameters to measure: a safetensors file, an index of shards, or a model's folder. Tensor names are those of Hugging
     /// Face's state_dict; for an mlp layers.0.weight, layers.0.bias, layers.1.weight … or those of an nn.Sequential
     #[arg(long, value_name = "FILE")]
@@ -47,10 +51,14 @@ impl ModelArguments {
         seed: u64,
         precision: Precision,
     ) -> Result<RunSpec, Fault> {
-        let config_json = kinds::config(&self.config)?;
-        let group = |(name, path): &(String, PathBuf)| TensorFiles::open(path)?.probe(name);
+        let config_json = self.config.as_deref().map(kinds::config).transpose()?.unwrap_or_default();
+        let model = self.graph.as_deref().map(kinds::graph).transpose()?.map(Arc::new);
+        let group = |(name, path): &(String, PathBuf)| match &model {
+            None => TensorFiles::open(path)?.probe(name),
+            Some(_) => TensorFiles::open(path)?.inputs(name),
+        };
         let groups = self.probe.iter().map(group).collect::<Result<_, _>>()?;
-        Ok(RunSpec { measures, seed, precision, ..RunSpec::new(config_json, groups) })
+        Ok(RunSpec { model, measures, seed, precision, ..RunSpec::new(config_json, groups) })
     }
 
     /// The parameters to measure, as a snapshot.

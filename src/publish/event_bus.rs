@@ -12,6 +12,7 @@ use super::run_stream::{RunStream, RunUpdate, StreamContext};
 use super::watcher::Watcher;
 use crate::store::{Audience, EventStore, Progress, Standing, StoredRun, Watermark};
 use clino_domain::budget::Budget;
+use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
 use clino_domain::{
     Acceptance, DecisionContext, Event, Fault, FaultKind, IdempotencyRecord, Journal, Layout,
@@ -382,8 +383,8 @@ fn memory_only() -> Fault {
 }
 
 impl Vault for EventBus {
-    fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
-        self.store().ok_or_else(memory_only)?.specification(run)
+    fn specification(&self, run: &RunId, read: ModelReader) -> Result<RunSpec, Fault> {
+        self.store().ok_or_else(memory_only)?.specification(run, read)
     }
 
     fn idempotency(&self, run: &RunId) -> Result<IdempotencyRecord, Fault> {

@@ -23,6 +23,10 @@ pub(super) fn fingerprint(spec: &RunSpec, digests: &[String]) -> String {
     let mut digest = Sha256::new();
     add(&mut digest, &spec.name);
     add(&mut digest, &spec.config_json);
+    if let Some(model) = &spec.model {
+        add(&mut digest, "model");
+        add(&mut digest, &hex(Sha256::digest(&model.bytes)));
+    }
     for (group, probe) in spec.groups.iter().zip(digests) {
         add(&mut digest, "group");
         add(&mut digest, &group.name);

@@ -23,6 +23,7 @@ pub use run::RegisteredRun;
 pub use run_counts::RunCounts;
 pub use snapshots::{Admission, RepeatedUpload, Room, Upload};
 
+use clino_domain::graph::ModelReader;
 use clino_domain::counters::{Counter, Counters};
 use clino_domain::metrics::Metric;
 use clino_domain::quota::{Quota, Unlimited};
@@ -45,6 +46,8 @@ pub struct Registry {
     counters: Arc<Counters>,
     /// Where the runs of earlier processes are read back from.
     vault: Option<Arc<dyn Vault>>,
+    /// How their models are read.
+    models: ModelReader,
     quota: Arc<dyn Quota>,
     /// What runs take while they are open.
     memory: Memory,
@@ -102,6 +105,7 @@ impl Registry {
             journal,
             counters,
             vault: None,
+            models: |_| Err(Fault::internal("nobody reads models here")),
             quota: Arc::new(Unlimited),
             memory: Memory::unlimited(),
             catalogue,
@@ -109,6 +113,11 @@ impl Registry {
             inner,
             engine: OnceLock::new(),
         }
+    }
+
+    /// Reads models of runs of an earlier process by `models`.
+    pub fn reading_models(self, models: ModelReader) -> Self {
+        Self { models, ..self }
     }
 
     /// With limits by project.

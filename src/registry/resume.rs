@@ -72,7 +72,7 @@ impl Registry {
     pub(super) fn ensure_validated(&self, run: &RegisteredRun) -> Result<(), Fault> {
         let Some(vault) = &self.vault else { return Ok(()) };
         if run.validated().is_err() {
-            let examined = self.examine(&vault.specification(&run.id)?)?;
+            let examined = self.examine(&vault.specification(&run.id, self.models)?)?;
             self.lock().entry(&run.id)?.keep(examined);
         }
         if !self.lock().entry(&run.id)?.state.unread.initialization {

@@ -163,6 +163,7 @@ pub(super) fn record(
         model_type: validated.model_type.clone(),
         parameters: validated.parameter_count(),
         config_json: spec.config_json.clone(),
+        model: spec.model.as_ref().map(|model| model.bytes.clone()),
         groups: spec.groups.iter().zip(digests).map(group).collect(),
         measures: validated.measures.clone(),
         plan: validated.plan.clone(),

@@ -26,6 +26,7 @@ pub(crate) fn record(run: &RunId) -> RunRecord {
         model_type: "mlp".into(),
         parameters: 3,
         config_json: "{}".into(),
+        model: None,
         groups: vec![],
         measures: vec![MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() }],
         plan: vec![Planned { work: Work::NONE, counted: false, seconds: None }],

@@ -7,6 +7,7 @@ use super::contract::{StoreLocation, contract};
 use super::{
     Audience, CROWD, Entry, EventStore, RunChange, Standing, StoredRun, Worked, WriterProgress, now,
 };
+use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
 use clino_domain::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -325,14 +326,14 @@ impl Archive for MemoryStore {
 }
 
 impl Vault for MemoryStore {
-    fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
+    fn specification(&self, run: &RunId, read: ModelReader) -> Result<RunSpec, Fault> {
         let mut record = self.row(run)?.record;
         let group = |group: PersistedGroup| ProbeGroup {
             name: group.name,
             tensors: group.tensors.unwrap_or_default(),
         };
         let groups = std::mem::take(&mut record.groups).into_iter().map(group).collect();
-        Ok(record.specification(groups))
+        record.specification(groups, read)
     }
 
     fn idempotency(&self, run: &RunId) -> Result<IdempotencyRecord, Fault> {

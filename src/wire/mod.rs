@@ -23,6 +23,7 @@ mod upload_workers;
 mod version;
 mod watch_runs;
 
+pub use clino_proto::convert::model_from_bytes;
 pub use listen::ConnectionLimits;
 pub use server::{Health, Servers, routes};
 pub use services::{Drain, Services};

@@ -2,10 +2,12 @@
 //!
 //! Owns: the shape of what is kept. May not touch: where it lies.
 
+use super::graph::ModelReader;
 use super::{
     Delivery, Fault, Layout, MeasureRequest, ParameterSource, Planned, Policy, Precision, ProbeGroup,
     Receipt, RunId, RunLabel, RunSpec, SnapshotHeader, SnapshotRef, Tensor,
 };
+use bytes::Bytes;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -26,8 +28,10 @@ pub struct RunRecord {
     pub model_type: String,
     /// Number of parameters of the model.
     pub parameters: u64,
-    /// Text of a config.json.
+    /// Text of a config.json; empty beside a model.
     pub config_json: String,
+    /// The message of the model that was sent in its place.
+    pub model: Option<Bytes>,
     /// The probe groups, in their order.
     pub groups: Vec<PersistedGroup>,
     /// What is measured, defaults filled in.
@@ -51,11 +55,16 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// What its client asked for, with probe groups that were read back.
-    pub fn specification(self, groups: Vec<ProbeGroup>) -> RunSpec {
-        RunSpec {
+    /// What its client asked for, with probe groups that were read back; `read` reads its model.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn specification(self, groups: Vec<ProbeGroup>, read: ModelReader) -> Result<RunSpec, Fault> {
+        let model = self.model.map(read).transpose()?.map(Arc::new);
+        Ok(RunSpec {
             name: self.name,
             config_json: self.config_json,
+            model,
             groups,
             measures: self.measures,
             seed: self.seed,
@@ -65,7 +74,7 @@ impl RunRecord {
             gpu_only: self.gpu_only,
             label: self.label,
             policy: self.policy,
-        }
+        })
     }
 }
 
@@ -129,11 +138,11 @@ pub struct IdempotencyRecord {
 
 /// Whoever has kept the runs of earlier processes. Reads from disk: not for asynchronous threads.
 pub trait Vault: Send + Sync + Debug {
-    /// What a run was asked to be, as far as it was settled when it opened.
+    /// What a run was asked to be, as far as it was settled when it opened; `read` reads its model.
     ///
     /// # Errors
     /// If it cannot be read back.
-    fn specification(&self, run: &RunId) -> Result<RunSpec, Fault>;
+    fn specification(&self, run: &RunId, read: ModelReader) -> Result<RunSpec, Fault>;
 
     /// The newest snapshots of a run.
     ///

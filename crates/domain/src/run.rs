@@ -2,6 +2,7 @@
 //!
 //! Owns: the specification of a run. May not touch: whether it makes sense to a model (that is [`super::RunValidator`]).
 
+use super::graph::ModelSource;
 use super::{MeasureRequest, Policy, Tensor};
 use serde::Deserialize;
 use serde::Serialize;
@@ -77,8 +78,10 @@ pub const RESERVED_PROJECTS: [(&str, &str); 1] = [("*", "every project")];
 pub struct RunSpec {
     /// Name of the run, for people; it need not be unique.
     pub name: String,
-    /// Text of a config.json.
+    /// Text of a config.json; empty beside a model.
     pub config_json: String,
+    /// The model as its trainer describes it, in the place of a config.json.
+    pub model: Option<Arc<ModelSource>>,
     /// Probe groups; at least one.
     pub groups: Vec<ProbeGroup>,
     /// Empty: the default set.
@@ -105,6 +108,7 @@ impl RunSpec {
         Self {
             name: String::new(),
             config_json: config_json.into(),
+            model: None,
             groups,
             measures: Vec::new(),
             seed: 0,

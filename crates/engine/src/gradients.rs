@@ -48,7 +48,7 @@ impl Gradients {
         let sum = engine.install(|| {
             let stop = Stop::default();
             let losses = batches.chunks(pass.width()).map(|some| {
-                let input = PassInput { w: parameters, batches: some, stop: &stop };
+                let input = PassInput { w: parameters, fixed: &[], batches: some, stop: &stop };
                 let losses = loss_slopes(pass.forward(input, true)?, some, count, d_logits);
                 pass.backward(input, d_logits, gradient)?;
                 Ok::<_, Fault>(losses)

@@ -245,7 +245,7 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
         self.prepared.counter.pass();
         self.prepared.counter.forward(1);
         let mut pass = B::Element::pass(&*self.worker_pool.network, 1);
-        let input = PassInput { w: &squared, batches: &[&ones], stop: self.stop };
+        let input = PassInput { w: &squared, fixed: &[], batches: &[&ones], stop: self.stop };
         let logits = pass.forward(input, false)?;
         Ok(Some(logits.iter().map(|z| z.wide()).sum()))
     }

@@ -104,8 +104,8 @@ fn key(network: &dyn Network, group: &ProbeGroup) -> String {
         digest.update(bytes);
     };
     add(network.reads().as_bytes());
-    for tensor in group.tensors.iter().filter(|tensor| network.columns().contains(&tensor.spec.name.as_str()))
-    {
+    let columns = network.columns();
+    for tensor in group.tensors.iter().filter(|tensor| columns.contains(&tensor.spec.name.as_str())) {
         add(tensor.spec.name.as_bytes());
         add(format!("{} {:?}", tensor.spec.dtype.name(), tensor.spec.shape).as_bytes());
         add(&tensor.data);

@@ -16,7 +16,7 @@ const MOST_NAMES: usize = 8;
 
 /// A sentence for each column that the model does not read, and one on padding that it does read.
 pub(super) fn remarks(spec: &RunSpec, network: &dyn Network, groups: &[PreparedGroup]) -> Vec<String> {
-    let mut remarks = unread(&spec.groups, network.columns());
+    let mut remarks = unread(&spec.groups, &network.columns());
     remarks.extend(network.padding().and_then(|padding| padding_read(groups, padding)));
     remarks
 }
@@ -47,7 +47,7 @@ fn named(groups: &[&str]) -> String {
 fn padding_read(groups: &[PreparedGroup], padding: u32) -> Option<String> {
     let rows = |batch: &Batch| match &batch.inputs {
         Inputs::Tokens(tokens) => (0..tokens.sequences.len()).filter(|i| reads(tokens, *i, padding)).count(),
-        Inputs::Features(_) => 0,
+        Inputs::Features(_) | Inputs::Rows(_) => 0,
     };
     let count = |group: &PreparedGroup| group.batches.iter().map(rows).sum::<usize>();
     let found: Vec<(&str, usize)> = groups.iter().map(|group| (&*group.name, count(group))).collect();

@@ -30,7 +30,7 @@ impl Validator {
     fn plan(spec: &RunSpec, probes: &PreparedProbes) -> Result<(PreparedRun, String), Fault> {
         let mut violations = Vec::new();
         let mut keep = |fault: Fault| violations.extend(fault.violations);
-        let network = network::build(&spec.config_json).map_err(&mut keep).ok();
+        let network = network::of(spec).map_err(&mut keep).ok();
         let names: Vec<&str> = spec.groups.iter().map(|group| group.name.as_str()).collect();
         let measures = measure::choose(&spec.measures, &names).map_err(&mut keep).ok();
         budget(spec.budget).map_err(&mut keep).unwrap_or_default();
@@ -98,7 +98,7 @@ impl Default for GpuValidator {
 impl RunValidator for GpuValidator {
     fn preparation(&self, spec: &RunSpec) -> u64 {
         let groups: u64 = spec.groups.iter().map(probes::preparation).sum();
-        LOOK + network::preparation(&spec.config_json) + groups
+        LOOK + network::preparation(spec) + groups
     }
 
     fn validate(&self, spec: &RunSpec) -> Result<ValidatedRun, Fault> {

@@ -28,6 +28,8 @@ const PIECE: usize = 1 << 16;
 pub struct Weights<T> {
     /// All elements, where the layout puts them.
     pub data: Vec<T>,
+    /// Elements of tensors that are read and never perturbed, where the layout puts them.
+    pub fixed: Vec<T>,
     /// Untied parameters, in the order of the names' bytes.
     pub slots: Vec<Slot>,
     /// Index of each slot in the layout.
@@ -53,6 +55,7 @@ impl<T: Real> Weights<T> {
     ) -> Result<Self, Fault> {
         let places = layout.arrange(snapshot.manifest())?;
         let untied = layout.untie(&places, snapshot.manifest());
+        let fixed_places = layout.fixed_places(snapshot.manifest());
         let statistics = match known.filter(|known| known.fit(references)) {
             Some(known) => known,
             None => Arc::new(streaming::of_all(&untied, &places, &snapshot, references)?),
@@ -69,7 +72,13 @@ impl<T: Real> Weights<T> {
             }
         }
         mirror(&ties, &mut data);
-        Ok(Self { data, slots, indices, ties, statistics, norms })
+        let mut fixed = vec![T::ZERO; layout.fixed_total()];
+        for (tensor, place) in layout.fixed().iter().zip(fixed_places) {
+            if let Some((place, bytes)) = place.and_then(|place| Some((place, bytes[place].take()?))) {
+                convert(manifest.tensors()[place].dtype, &bytes, &mut fixed[tensor.range.clone()]);
+            }
+        }
+        Ok(Self { data, fixed, slots, indices, ties, statistics, norms })
     }
 
     /// Count of non-finite elements and the first tensor that has one.

@@ -4,6 +4,7 @@
 
 use super::*;
 use clino_domain::budget::Claim;
+use clino_domain::graph::ModelReader;
 
 const MIB: u64 = 1 << 20;
 
@@ -114,8 +115,8 @@ fn a_run_of_an_earlier_process_is_admitted_when_it_gets_a_snapshot() {
     #[derive(Debug)]
     struct Disk(RunRecord);
     impl Vault for Disk {
-        fn specification(&self, _: &RunId) -> Result<RunSpec, Fault> {
-            Ok(self.0.clone().specification(run_spec("a", Delivery::Latest).groups))
+        fn specification(&self, _: &RunId, read: ModelReader) -> Result<RunSpec, Fault> {
+            self.0.clone().specification(run_spec("a", Delivery::Latest).groups, read)
         }
         fn idempotency(&self, _: &RunId) -> Result<IdempotencyRecord, Fault> {
             Ok(IdempotencyRecord { attempts: vec![], receipts: vec![] })

@@ -178,15 +178,16 @@ fn open(connection: &Connection, record: &RunRecord) -> Result<i64, RowError> {
     let groups: Vec<_> =
         record.groups.iter().map(|group| json!({"name": group.name, "digest": group.digest})).collect();
     let sql = "INSERT INTO runs (id, key, fingerprint, name, project, experiment, tags, model_type, parameters, \
-               config_json, groups, measures, plan, seed, delivery, precision, budget, gpu_only, policy, opened_at) \
+               config_json, model, groups, measures, plan, seed, delivery, precision, budget, gpu_only, policy, opened_at) \
                VALUES (:id, :key, :fingerprint, :name, :project, :experiment, :tags, :model_type, :parameters, \
-               :config_json, :groups, :measures, :plan, :seed, :delivery, :precision, :budget, :gpu_only, :policy, \
+               :config_json, :model, :groups, :measures, :plan, :seed, :delivery, :precision, :budget, :gpu_only, :policy, \
                :opened_at) ON CONFLICT (id) DO NOTHING";
     connection.prepare_cached(sql)?.execute(named_params! {
         ":id": record.id.0, ":key": record.key, ":fingerprint": record.fingerprint, ":name": record.name,
         ":project": record.label.project, ":experiment": record.label.experiment,
         ":tags": text(&record.label.tags)?, ":model_type": record.model_type,
-        ":parameters": record.parameters as i64, ":config_json": record.config_json, ":groups": text(&groups)?,
+        ":parameters": record.parameters as i64, ":config_json": record.config_json,
+        ":model": record.model.as_deref(), ":groups": text(&groups)?,
         ":measures": text(&record.measures)?, ":plan": text(&record.plan)?, ":seed": record.seed.to_string(),
         ":delivery": word(&record.delivery)?, ":precision": word(&record.precision)?, ":budget": record.budget,
         ":gpu_only": record.gpu_only, ":policy": record.policy.as_ref().map(text).transpose()?,

@@ -129,6 +129,7 @@ fn record(row: &Row<'_>) -> Result<RunRecord, RowError> {
         parameters: count(row, "parameters")?,
         // Large, and read back only where a run is validated again.
         config_json: String::new(),
+        model: None,
         groups: parsed::<Vec<GroupRow>>(row, "groups")?.into_iter().map(group).collect(),
         measures: parsed(row, "measures")?,
         plan: parsed(row, "plan")?,
@@ -253,12 +254,13 @@ pub(super) fn idempotency(
     Ok(idempotency)
 }
 
-/// A run's record with its config.json.
+/// A run's record with its config.json, or its model.
 pub(super) fn whole_record(connection: &Connection, run: &RunId) -> Result<RunRecord, RowError> {
     let mut statement = connection.prepare_cached("SELECT * FROM runs WHERE id = ?1")?;
     let mut rows = statement.query([&run.0])?;
     let row = rows.next()?.ok_or_else(|| Fault::internal("the history does not hold this run"))?;
-    Ok(RunRecord { config_json: row.get("config_json")?, ..record(row)? })
+    let model = row.get::<_, Option<Vec<u8>>>("model")?.map(Into::into);
+    Ok(RunRecord { config_json: row.get("config_json")?, model, ..record(row)? })
 }
 
 /// File of the initialization, if it is kept.

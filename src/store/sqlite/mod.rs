@@ -40,6 +40,7 @@ pub use query::{COLUMNS, export, query, runs};
 pub use row_sink::{Cell, ColumnKind, Csv, JsonLines, RowSink};
 
 use super::{Audience, CROWD, Entry, EventStore, StoredRun, Worked, WriterProgress, now};
+use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
 use clino_domain::{
     Archive, Fault, FaultKind, IdempotencyRecord, Layout, ParameterSource, PersistedGroup, ProbeGroup,
@@ -232,7 +233,7 @@ impl Archive for SqliteStore {
 }
 
 impl Vault for SqliteStore {
-    fn specification(&self, run: &RunId) -> Result<RunSpec, Fault> {
+    fn specification(&self, run: &RunId, read: ModelReader) -> Result<RunSpec, Fault> {
         let mut record: RunRecord = self.readers.with(|connection| load::whole_record(connection, run))?;
         let group = |PersistedGroup { name, digest, .. }: PersistedGroup| {
             let tensors = Arc::new(TensorFile::open(&self.folder.probe(&digest))?.tensors()?);
@@ -240,7 +241,7 @@ impl Vault for SqliteStore {
         };
         let groups = std::mem::take(&mut record.groups).into_iter().map(group);
         let groups = groups.collect::<Result<_, Fault>>()?;
-        Ok(record.specification(groups))
+        record.specification(groups, read)
     }
 
     fn idempotency(&self, run: &RunId) -> Result<IdempotencyRecord, Fault> {

@@ -5,6 +5,7 @@
 mod check;
 mod kinds;
 mod loss;
+mod model;
 mod operator;
 
 pub use check::{
@@ -16,6 +17,7 @@ pub use kinds::{
     UpsampleKind, ValueType,
 };
 pub use loss::{AuxiliaryLoss, CrossEntropy, LossKind, LossSpec};
+pub use model::{ModelKind, ModelReader, ModelSource};
 pub use operator::*;
 
 use crate::{Dtype, Fault};

@@ -14,6 +14,7 @@ use crate::device::slot::mirror;
 use crate::landscape::PointView;
 use crate::network::batch::Batch;
 use crate::network::{Pass, PassInput, Passes};
+use crate::weights::Weights;
 use crate::outputs::{cross_entropy, greatest, log_sum_exp};
 use clino_domain::Fault;
 
@@ -135,10 +136,11 @@ impl<T: Passes> Backend for Host<T> {
         let examples = context.examples();
         let Self { pass, point, d_logits } = self;
         let w = parameters(context.prepared, point, at);
+        let fixed = &context.prepared.weights.fixed;
         out.fill(T::ZERO);
         let mut total = 0.0;
         for group in context.batches.chunks(pass.width()) {
-            let input = PassInput { w, batches: group, stop: context.stop };
+            let input = PassInput { w, fixed, batches: group, stop: context.stop };
             let logits = pass.forward(input, true)?;
             total += loss_slopes(logits, group, examples as f64, d_logits);
             pass.backward(input, d_logits, out)?;
@@ -159,10 +161,11 @@ impl<T: Passes> Backend for Host<T> {
     fn look(&mut self, context: GroupContext<'_, Self>, at: At) -> Result<PointView, Fault> {
         let Self { pass, point, .. } = self;
         let w = parameters(context.prepared, point, at);
+        let fixed = &context.prepared.weights.fixed;
         let mut total = 0.0;
         let mut right = 0u32;
         for group in context.batches.chunks(pass.width()) {
-            let logits = pass.forward(PassInput { w, batches: group, stop: context.stop }, false)?;
+            let logits = pass.forward(PassInput { w, fixed, batches: group, stop: context.stop }, false)?;
             each_example(logits, group, |row, label| {
                 total += cross_entropy(row, label);
                 right += u32::from(greatest(row) == label);
@@ -175,8 +178,8 @@ impl<T: Passes> Backend for Host<T> {
     fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault> {
         let mut logits = Vec::with_capacity(context.examples() * context.prepared.classes);
         for group in context.batches.chunks(self.pass.width()) {
-            let w = &context.prepared.weights.data;
-            let found = self.pass.forward(PassInput { w, batches: group, stop: context.stop }, false)?;
+            let Weights { data: w, fixed, .. } = &context.prepared.weights;
+            let found = self.pass.forward(PassInput { w, fixed, batches: group, stop: context.stop }, false)?;
             logits.extend(found.iter().map(|z| z.wide()));
         }
         Ok(logits)

@@ -3,6 +3,7 @@
 //! Owns: cutting a probe group into batches, and how much they take. May not touch: parameters, the tensors of a probe
 //! (`probe` reads them).
 
+use super::rows::Rows;
 use std::ops::Range;
 
 /// Most rows of features in one batch.
@@ -30,7 +31,7 @@ impl Batch {
     /// Tokens of the longest row; 1 for features.
     pub fn longest(&self) -> usize {
         match &self.inputs {
-            Inputs::Features(_) => 1,
+            Inputs::Features(_) | Inputs::Rows(_) => 1,
             Inputs::Tokens(tokens) => tokens.sequences.iter().map(|sequence| sequence.len).max().unwrap_or(1),
         }
     }
@@ -40,6 +41,7 @@ impl Batch {
         let inputs = match &self.inputs {
             Inputs::Features(features) => features.capacity() * size_of::<f64>(),
             Inputs::Tokens(tokens) => tokens.bytes(),
+            Inputs::Rows(rows) => rows.bytes(),
         };
         inputs + self.labels.capacity() * size_of::<usize>()
     }
@@ -52,6 +54,7 @@ impl Batch {
                 Inputs::Features(features[examples.start * width..examples.end * width].to_vec())
             }
             Inputs::Tokens(tokens) => Inputs::Tokens(tokens.slice(examples.clone())),
+            Inputs::Rows(rows) => Inputs::Rows(rows.slice(examples.clone())),
         };
         Self { inputs, labels: self.labels[examples].to_vec() }
     }
@@ -64,6 +67,8 @@ pub enum Inputs {
     Features(Vec<f64>),
     /// Token sequences without their padding.
     Tokens(Tokens),
+    /// Tensors as a graph reads them.
+    Rows(Rows),
 }
 
 /// Sequences laid end to end.
@@ -143,6 +148,8 @@ pub struct Extent {
     pub pairs: usize,
     /// Tokens of the longest example.
     pub longest: usize,
+    /// Of a graph: bytes of a pass, in f32 and f64, each without and with what a backward needs.
+    pub pass_bytes: [[u64; 2]; 2],
 }
 
 impl Extent {
@@ -150,10 +157,14 @@ impl Extent {
     pub fn of(batch: &Batch) -> Self {
         let examples = batch.labels.len();
         match &batch.inputs {
-            Inputs::Features(_) => Self { examples, tokens: examples, pairs: examples, longest: 1 },
+            Inputs::Features(_) => {
+                Self { examples, tokens: examples, pairs: examples, longest: 1, ..Self::default() }
+            }
+            Inputs::Rows(rows) => Self { examples, tokens: examples, pass_bytes: rows.pass_bytes, ..Self::default() },
             Inputs::Tokens(tokens) => {
                 let pairs = tokens.sequences.iter().map(|sequence| sequence.len * sequence.len).sum();
-                Self { examples, tokens: tokens.ids.len(), pairs, longest: batch.longest() }
+                let tokens = tokens.ids.len();
+                Self { examples, tokens, pairs, longest: batch.longest(), ..Self::default() }
             }
         }
     }
@@ -165,6 +176,9 @@ impl Extent {
             tokens: self.tokens.max(other.tokens),
             pairs: self.pairs.max(other.pairs),
             longest: self.longest.max(other.longest),
+            pass_bytes: [0, 1].map(|size| {
+                [0, 1].map(|keep| self.pass_bytes[size][keep].max(other.pass_bytes[size][keep]))
+            }),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! example stands. Owns: that name. May not touch: what is drawn.
 
 use super::batch::{Batch, Inputs, Tokens};
+use super::rows::Rows;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
@@ -30,6 +31,7 @@ pub fn contents(batches: &[Batch]) -> Vec<Content> {
                     words.iter().for_each(|word| digest.update(word.to_le_bytes()));
                 }
             }
+            Inputs::Rows(rows) => rows.each_byte(i, |bytes| digest.update(bytes)),
         }
         digest.update((batch.labels[i] as u64).to_le_bytes());
         digest.finalize().into()
@@ -56,7 +58,7 @@ pub fn keys<'a>(contents: impl Iterator<Item = &'a Content>) -> Vec<u64> {
 /// What bounds a batch: rows of features, or tokens.
 fn size(batch: &Batch) -> usize {
     match &batch.inputs {
-        Inputs::Features(_) => batch.labels.len(),
+        Inputs::Features(_) | Inputs::Rows(_) => batch.labels.len(),
         Inputs::Tokens(tokens) => tokens.ids.len(),
     }
 }
@@ -92,13 +94,22 @@ pub fn join(batches: &[&Batch]) -> Batch {
     let labels = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
     let mut features = Vec::new();
     let mut tokens = Tokens::default();
+    let mut rows: Option<Rows> = None;
     for batch in batches {
         match &batch.inputs {
             Inputs::Features(more) => features.extend(more),
             Inputs::Tokens(more) => tokens.append(more),
+            Inputs::Rows(more) => match rows.as_mut() {
+                Some(rows) => rows.append(more),
+                None => rows = Some(more.clone()),
+            },
         }
     }
-    let inputs = if features.is_empty() { Inputs::Tokens(tokens) } else { Inputs::Features(features) };
+    let inputs = match rows {
+        Some(rows) => Inputs::Rows(rows),
+        None if features.is_empty() => Inputs::Tokens(tokens),
+        None => Inputs::Features(features),
+    };
     Batch { inputs, labels }
 }
 

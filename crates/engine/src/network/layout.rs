@@ -9,6 +9,14 @@ use crate::device::slot::{Slot, Tie};
 use clino_domain::text::quoted;
 use clino_domain::{Dtype, Fault, FaultKind, Manifest, TensorSpec, Violation};
 use std::collections::HashMap;
+use std::ops::Range;
+
+/// Where a tensor of this shape ends that starts at `start`; `None` beyond what a machine can hold.
+fn checked_end(start: usize, shape: &[u64]) -> Option<usize> {
+    let len = shape.iter().try_fold(1u64, |product, axis| product.checked_mul(*axis))?;
+    let end = start.checked_add(usize::try_from(len).ok()?)?;
+    (end <= isize::MAX as usize / 16).then_some(end)
+}
 
 /// All parameters of a model.
 #[derive(Debug, Clone)]
@@ -18,9 +26,67 @@ pub struct ParameterLayout {
     index: HashMap<String, usize>,
     total: usize,
     habits: Habits,
+    fixed: Vec<FixedTensor>,
+    /// Whether tensors are left out that the model does not name.
+    lenient: bool,
+}
+
+/// A tensor that a snapshot brings and nobody perturbs: frozen parameters, and statistics of batch norms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedTensor {
+    /// Its name in snapshots.
+    pub name: String,
+    /// Sizes of its axes.
+    pub shape: Vec<u64>,
+    /// Its elements among those of all fixed tensors.
+    pub range: Range<usize>,
 }
 
 impl ParameterLayout {
+    /// The same with tensors that are read and never perturbed, in the order in which the network wants them; tensors that
+    /// are neither are left out.
+    ///
+    /// # Errors
+    /// [`FaultKind::Invalid`] when their sizes overflow.
+    pub fn with_fixed(self, tensors: Vec<(String, Vec<u64>)>) -> Result<Self, Fault> {
+        let mut end = 0usize;
+        let mut fixed = Vec::with_capacity(tensors.len());
+        for (name, shape) in tensors {
+            let start = end;
+            end = checked_end(start, &shape)
+                .ok_or_else(|| Fault::invalid("model", format!("the size of {name} {shape:?} overflows")))?;
+            fixed.push(FixedTensor { name, shape, range: start..end });
+        }
+        Ok(Self { fixed, lenient: true, ..self })
+    }
+
+    /// Tensors that are read and never perturbed.
+    pub fn fixed(&self) -> &[FixedTensor] {
+        &self.fixed
+    }
+
+    /// Elements of all of these.
+    pub fn fixed_total(&self) -> usize {
+        self.fixed.last().map_or(0, |tensor| tensor.range.end)
+    }
+
+    /// Where each of them is in a manifest that can be arranged.
+    pub fn fixed_places(&self, manifest: &Manifest) -> Vec<Option<usize>> {
+        let naming = self.naming(manifest);
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut by_name: HashMap<&str, usize> = HashMap::new();
+        for (place, tensor) in manifest.tensors().iter().enumerate() {
+            places.insert(naming.canonical(&tensor.name), place);
+            by_name.insert(&tensor.name, place);
+        }
+        for alias in manifest.aliases() {
+            if let Some(place) = by_name.get(alias.target.as_str()) {
+                places.insert(naming.canonical(&alias.name), *place);
+            }
+        }
+        self.fixed.iter().map(|tensor| places.get(&tensor.name).copied()).collect()
+    }
+
     /// The same with other ways to write its names.
     pub fn with(self, habits: Habits) -> Self {
         Self { habits, ..self }
@@ -50,6 +116,8 @@ impl ParameterLayout {
             index: HashMap::new(),
             total: offset,
             habits: Habits::default(),
+            fixed: Vec::new(),
+            lenient: false,
         };
         for (rank, (name, shape, offset, len)) in placed.into_iter().enumerate() {
             layout.index.insert(name.clone(), rank);
@@ -150,7 +218,7 @@ impl ParameterLayout {
 
     /// Whether a name that is no parameter's belongs to what such a model may have and does not read.
     fn unread(&self, canonical: &str) -> bool {
-        self.habits.unread.iter().any(|beginning| canonical.starts_with(beginning))
+        self.lenient || self.habits.unread.iter().any(|beginning| canonical.starts_with(beginning))
     }
 
     /// Floating-point tensors of a manifest that are left out, in the order of the manifest.
@@ -215,6 +283,7 @@ impl ParameterLayout {
             tensors.iter().zip(&known).filter(|(_, known)| !**known).map(|(tensor, _)| &*tensor.name);
         let missing =
             self.specs.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(spec, _)| spec);
+        violations.extend(self.misfits_of_fixed(manifest));
         let misfit = Misfit {
             strange: strange.collect(),
             missing: missing.filter(|spec| !may_lack(&spec.name)).collect(),
@@ -225,6 +294,23 @@ impl ParameterLayout {
             (None, true) => Ok(places),
             (misfit, _) => Err(together(misfit.into_iter().chain(violations).collect())),
         }
+    }
+
+    /// What is wrong with the tensors that are not perturbed.
+    fn misfits_of_fixed(&self, manifest: &Manifest) -> Vec<Violation> {
+        let of = |(expected, place): (&FixedTensor, Option<usize>)| {
+            let name = quoted(&expected.name);
+            let Some(place) = place else {
+                let description = format!("found no {name}, expected it with shape {:?}", expected.shape);
+                return Some(Violation { field: "tensors".into(), description });
+            };
+            let found = &manifest.tensors()[place].shape;
+            (*found != expected.shape).then(|| Violation {
+                field: format!("tensors[{place}].shape"),
+                description: format!("found {found:?} for {name}, expected {:?}", expected.shape),
+            })
+        };
+        self.fixed.iter().zip(self.fixed_places(manifest)).filter_map(of).collect()
     }
 
     /// Names and shapes, in the order of the names' bytes.

@@ -106,8 +106,8 @@ impl Network for Mlp {
         self.layers[self.layers.len() - 1].outputs
     }
 
-    fn columns(&self) -> &'static [&'static str] {
-        COLUMNS
+    fn columns(&self) -> Vec<&str> {
+        COLUMNS.to_vec()
     }
 
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
@@ -257,7 +257,7 @@ impl<T: Real> Pass<T> for MlpPass<T> {
     }
 
     fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault> {
-        let PassInput { w, batches, stop } = input;
+        let PassInput { w, batches, stop, .. } = input;
         let layers = self.layers.clone();
         let activation = self.activation;
         self.each(batches, |i, space, threads| {
@@ -271,7 +271,7 @@ impl<T: Real> Pass<T> for MlpPass<T> {
     }
 
     fn backward(&mut self, input: PassInput<'_, T>, d_logits: &[T], gradient: &mut [T]) -> Result<(), Fault> {
-        let PassInput { w, batches, stop } = input;
+        let PassInput { w, batches, stop, .. } = input;
         let layers = self.layers.clone();
         let mut rest = d_logits;
         for (space, batch) in self.spaces.iter_mut().zip(batches) {

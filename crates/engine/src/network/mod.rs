@@ -13,17 +13,19 @@ pub mod dense;
 mod encoder;
 pub mod examples;
 pub mod gpu_footprint;
+mod graph;
 pub mod layout;
 mod misfit;
 mod mlp;
 mod naming;
 mod ops;
 mod probe;
+pub mod rows;
 
 use crate::device::real::Real;
 use batch::{Batch, Extent};
 use clino_domain::text::suggestion;
-use clino_domain::{Checkpoint, Fault, ProbeGroup};
+use clino_domain::{Checkpoint, Fault, ProbeGroup, RunSpec};
 use layout::ParameterLayout;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -48,8 +50,8 @@ pub trait Network: Send + Sync {
     /// Length of a row of logits.
     fn classes(&self) -> usize;
 
-    /// Names of the probe tensors that it reads, all of them among [`clino_domain::run::COLUMNS`].
-    fn columns(&self) -> &'static [&'static str];
+    /// Names of the probe tensors that it reads.
+    fn columns(&self) -> Vec<&str>;
 
     /// The token that fills rows up, for models that read tokens.
     fn padding(&self) -> Option<u32> {
@@ -107,6 +109,8 @@ pub struct Product {
 pub struct PassInput<'a, T> {
     /// The parameters.
     pub w: &'a [T],
+    /// Tensors of the snapshot that are not perturbed, as the layout has them.
+    pub fixed: &'a [T],
     /// At most [`Pass::width`] batches.
     pub batches: &'a [&'a Batch],
     /// Asked between layers.
@@ -123,7 +127,7 @@ impl<'a, T> PassInput<'a, T> {
                 Ok(())
             }
         }
-        Self { w, batches, stop: &Unstopped }
+        Self { w, fixed: &[], batches, stop: &Unstopped }
     }
 }
 
@@ -165,6 +169,21 @@ impl Passes for f64 {
     }
 }
 
+/// The network of a run's model, and what lists call it.
+///
+/// # Errors
+/// Those of [`build`] for a config.json; [`clino_domain::FaultKind::Invalid`] naming a field of the model, or when both are given.
+pub fn of(spec: &RunSpec) -> Result<(Arc<dyn Network>, String), Fault> {
+    match &spec.model {
+        None => build(&spec.config_json),
+        Some(_) if !spec.config_json.is_empty() => {
+            let description = "found beside config_json, expected one of them: leave config_json empty";
+            Err(Fault::invalid("model", description))
+        }
+        Some(model) => Ok((graph::build(model)?, graph::MODEL_TYPE.into())),
+    }
+}
+
 #[derive(Deserialize)]
 struct ModelType {
     model_type: String,
@@ -199,10 +218,15 @@ struct Depth {
 }
 
 /// Bytes that building the network takes, roughly and rather more: names and places of its tensors.
-pub fn preparation(config_json: &str) -> u64 {
+pub fn preparation(spec: &RunSpec) -> u64 {
     const TENSOR: usize = 1 << 10;
+    /// Of a graph: what is made of each byte of its message.
+    const GRAPH: u64 = 64;
     const MOST: usize = 1 << 16;
-    let Depth { sizes, num_hidden_layers } = serde_json::from_str(config_json).unwrap_or_default();
+    if let Some(model) = &spec.model {
+        return model.bytes.len() as u64 * GRAPH;
+    }
+    let Depth { sizes, num_hidden_layers } = serde_json::from_str(&spec.config_json).unwrap_or_default();
     let tensors = 2 * sizes.len() + num_hidden_layers.saturating_mul(16) + 16;
     (tensors.min(MOST) * TENSOR) as u64
 }

@@ -31,11 +31,16 @@ impl<'a> ProbeTensors<'a> {
         Ok(Self { tensors: &group.tensors })
     }
 
-    fn find(&self, name: &str) -> Option<&'a Tensor> {
+    /// The tensor of this name, if there is one.
+    pub fn find(&self, name: &str) -> Option<&'a Tensor> {
         self.tensors.iter().find(|tensor| tensor.spec.name == name)
     }
 
-    fn need(&self, name: &str, what: &str) -> Result<&'a Tensor, Fault> {
+    /// The same where it must be there; `what` says what it is.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn need(&self, name: &str, what: &str) -> Result<&'a Tensor, Fault> {
         self.find(name).ok_or_else(|| {
             let named = self.tensors.iter().map(|tensor| quoted(&tensor.spec.name));
             let there: Vec<_> = named.take(8).collect();
@@ -54,8 +59,16 @@ impl<'a> ProbeTensors<'a> {
     /// # Errors
     /// When they are missing, misshapen, out of range, or none.
     pub fn labels(&self, classes: usize) -> Result<Vec<usize>, Fault> {
-        let tensor = self.need("labels", "integers [examples], the class of each example")?;
-        let wrong = |description: String| Err(Fault::invalid("labels", description));
+        self.labels_named("labels", classes)
+    }
+
+    /// The same from a tensor of another name.
+    ///
+    /// # Errors
+    /// Those of [`ProbeTensors::labels`].
+    pub fn labels_named(&self, name: &str, classes: usize) -> Result<Vec<usize>, Fault> {
+        let tensor = self.need(name, "integers [examples], the class of each example")?;
+        let wrong = |description: String| Err(Fault::invalid(name, description));
         let last = classes - 1;
         let Some(values) = integers(tensor)? else {
             let found = tensor.spec.dtype.name();

@@ -18,7 +18,7 @@ pub use fleet::{
     compared_from_pb, compared_to_pb, comparison_from_pb, comparison_to_pb, filter_from_pb, filter_to_pb,
     news_from_pb, page_from_pb,
 };
-pub use graph::{GRAPH_VERSION, ModelKind, graph_from_pb, loss_from_pb, model_from_pb};
+pub use graph::{GRAPH_VERSION, graph_from_pb, loss_from_pb, model_from_bytes, model_from_pb};
 pub use readings::{
     event_from_pb, event_to_pb, reading_from_pb, reading_to_pb, report_from_pb, report_to_pb,
 };

@@ -2,6 +2,7 @@
 //!
 //! Owns: limits on keys. May not touch: the registry.
 
+use super::graph::source_from_pb;
 use super::runs::measures_from_pb;
 use super::tensors::check_tensor_name;
 use super::{
@@ -17,6 +18,7 @@ use clino_domain::{
     Announcement, Delivery, Fault, Precision, ProbeGroup, Receipt, RunId, RunLabel, RunSpec, SnapshotId,
     SnapshotRef, Tensor, Unmeasured, WeightKind,
 };
+use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -62,12 +64,14 @@ pub fn open_run_from_pb(
     let groups = complaints.keep("", groups_from_pb(request.groups, resolve));
     let label = complaints.keep("", label_from_pb(request.project, request.experiment, request.tags));
     let policy = complaints.keep("", request.policy.map(policy_from_pb).transpose());
+    let model = complaints.keep("", request.model.map(source_from_pb).transpose());
     complaints.settle()?;
     let missing =
         || Fault::internal("a required field is missing after validation, which is a defect of clino");
     let spec = RunSpec {
         name,
         config_json: request.config_json,
+        model: model.ok_or_else(missing)?.map(Arc::new),
         groups: groups.ok_or_else(missing)?,
         measures: measures.ok_or_else(missing)?,
         seed: request.seed,
@@ -137,6 +141,7 @@ pub fn open_run_to_pb(key: String, spec: &RunSpec, groups: Vec<pb::ProbeGroup>) 
         idempotency_key: key,
         name: spec.name.clone(),
         config_json: spec.config_json.clone(),
+        model: spec.model.as_ref().and_then(|model| pb::Model::decode(model.bytes.clone()).ok()),
         groups,
         measures: spec.measures.iter().map(measure_to_pb).collect(),
         seed: spec.seed,

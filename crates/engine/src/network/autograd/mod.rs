@@ -115,7 +115,7 @@ impl Network for Autograd {
         self.network.classes()
     }
 
-    fn columns(&self) -> &'static [&'static str] {
+    fn columns(&self) -> Vec<&str> {
         self.network.columns()
     }
 

@@ -202,7 +202,7 @@ impl Network for Encoder {
         self.shape.classes
     }
 
-    fn columns(&self) -> &'static [&'static str] {
+    fn columns(&self) -> Vec<&str> {
         COLUMNS
     }
 

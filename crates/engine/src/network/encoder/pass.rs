@@ -214,7 +214,7 @@ impl<T: Real> EncoderPass<T> {
         input: PassInput<'_, T>,
         work: impl Fn(usize, &mut EncoderWorkspace<T>, Context<'_, T>) -> Result<(), Fault> + Sync + Send,
     ) -> Result<(), Fault> {
-        let PassInput { w, batches, stop } = input;
+        let PassInput { w, batches, stop, .. } = input;
         while self.spaces.len() < batches.len() {
             self.spaces.push(EncoderWorkspace::new(self.shape.layers));
         }

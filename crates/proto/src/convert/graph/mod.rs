@@ -11,24 +11,17 @@ use super::{Coded, present};
 use crate::pb;
 use clino_domain::graph::{
     Axis, Graph, GraphConstant, GraphInput, GraphOutput, GraphParts, GraphTensor, LossSpec, MAX_CONSTANTS,
-    MAX_INPUTS, MAX_NODES, MAX_OUTPUTS, MAX_SYMBOLS, Node, SizeSymbol, TensorKind,
+    MAX_INPUTS, MAX_NODES, MAX_OUTPUTS, MAX_SYMBOLS, ModelKind, ModelSource, Node, SizeSymbol, TensorKind,
 };
 use clino_domain::tensor::{MAX_RANK, MAX_TENSORS};
 use clino_domain::{Dtype, Fault};
 pub use loss::loss_from_pb;
+use bytes::Bytes;
+use prost::Message;
 use std::collections::HashMap;
 
 /// The version of the operators that is read.
 pub const GRAPH_VERSION: u32 = 1;
-
-/// What a run trains.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ModelKind {
-    /// A graph and what is lost on its outputs.
-    Graph(Box<Graph>, LossSpec),
-    /// Names and shapes alone.
-    Tensors(Vec<GraphTensor>),
-}
 
 /// A model; paths of its faults begin with `model.`.
 ///
@@ -51,6 +44,27 @@ pub fn model_from_pb(model: pb::Model) -> Result<ModelKind, Fault> {
             Ok(ModelKind::Tensors(tensors))
         }
     }
+}
+
+/// A model as it lies in a file or in the history.
+///
+/// # Errors
+/// [`clino_domain::FaultKind::Invalid`] when the bytes are no message, and those of [`model_from_pb`].
+pub fn model_from_bytes(bytes: Bytes) -> Result<ModelSource, Fault> {
+    let message = pb::Model::decode(bytes.clone()).map_err(|error| {
+        let description = format!("found {} bytes that are no clino.v1.Model ({error}), expected what clino.graph saves", bytes.len());
+        Fault::invalid("model", description)
+    })?;
+    Ok(ModelSource { bytes, kind: model_from_pb(message)? })
+}
+
+/// A model of a request, and the bytes under which it is known.
+///
+/// # Errors
+/// Those of [`model_from_pb`].
+pub(super) fn source_from_pb(model: pb::Model) -> Result<ModelSource, Fault> {
+    let bytes = model.encode_to_vec().into();
+    Ok(ModelSource { bytes, kind: model_from_pb(model)? })
 }
 
 /// A graph; paths of its faults begin at the graph.

@@ -1,0 +1,157 @@
+//! Tensors of a probe as a graph reads them: for each of its inputs one block of elements an example.
+//!
+//! Owns: cutting and joining them by examples. May not touch: shapes of anything but inputs, labels.
+
+use clino_graph::Data;
+use std::ops::Range;
+
+/// What a graph reads of some examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// In the order of the graph's inputs.
+    pub columns: Vec<Column>,
+    /// How many examples there are.
+    pub examples: usize,
+    /// Bytes of a pass over them, in f32 and f64, each without and with what a backward needs; those of the batch that
+    /// they were cut from or joined from, if that is more.
+    pub pass_bytes: [[u64; 2]; 2],
+}
+
+/// What one input reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its elements, row-major; floats in f64.
+    pub data: Data<f64>,
+    /// Its axes, without that of the batch.
+    pub shape: Vec<usize>,
+    /// Whether it is the same for all examples.
+    pub shared: bool,
+}
+
+impl Column {
+    /// Elements of one example.
+    fn row(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn part(&self, examples: &Range<usize>) -> Range<usize> {
+        match self.shared {
+            true => 0..self.row(),
+            false => examples.start * self.row()..examples.end * self.row(),
+        }
+    }
+}
+
+fn cut(data: &Data<f64>, elements: Range<usize>) -> Data<f64> {
+    match data {
+        Data::Work(x) => Data::Work(x[elements].to_vec()),
+        Data::I64(x) => Data::I64(x[elements].to_vec()),
+        Data::Bool(x) => Data::Bool(x[elements].to_vec()),
+    }
+}
+
+impl Rows {
+    /// A few of the examples.
+    pub fn slice(&self, examples: Range<usize>) -> Self {
+        let column = |column: &Column| Column { data: cut(&column.data, column.part(&examples)), ..column.clone() };
+        let columns = self.columns.iter().map(column).collect();
+        Self { columns, examples: examples.len(), pass_bytes: self.pass_bytes }
+    }
+
+    /// Whether others can be laid behind these: their examples have the same shapes.
+    pub fn joins(&self, other: &Self) -> bool {
+        let shapes = |rows: &Self| rows.columns.iter().map(|column| column.shape.clone()).collect::<Vec<_>>();
+        shapes(self) == shapes(other)
+    }
+
+    /// Lays others behind these that [join](Self::joins) them.
+    pub fn append(&mut self, other: &Self) {
+        for (own, more) in self.columns.iter_mut().zip(&other.columns).filter(|(own, _)| !own.shared) {
+            match (&mut own.data, &more.data) {
+                (Data::Work(own), Data::Work(more)) => own.extend(more),
+                (Data::I64(own), Data::I64(more)) => own.extend(more),
+                (Data::Bool(own), Data::Bool(more)) => own.extend(more),
+                _ => {}
+            }
+        }
+        self.examples += other.examples;
+        for (own, more) in self.pass_bytes.iter_mut().flatten().zip(other.pass_bytes.iter().flatten()) {
+            *own = (*own).max(*more);
+        }
+    }
+
+    /// Shapes of the inputs, with the axis of the batch.
+    pub fn shapes(&self) -> Vec<Vec<usize>> {
+        let shape = |column: &Column| match column.shared {
+            true => column.shape.clone(),
+            false => std::iter::once(self.examples).chain(column.shape.iter().copied()).collect(),
+        };
+        self.columns.iter().map(shape).collect()
+    }
+
+    /// Bytes that they hold on the heap.
+    pub fn bytes(&self) -> usize {
+        let of = |column: &Column| {
+            let elements = match &column.data {
+                Data::Work(x) => x.capacity() * size_of::<f64>(),
+                Data::I64(x) => x.capacity() * size_of::<i64>(),
+                Data::Bool(x) => x.capacity(),
+            };
+            elements + size_of::<Column>() + column.shape.capacity() * size_of::<usize>()
+        };
+        self.columns.iter().map(of).sum()
+    }
+
+    /// Calls `with` for the bytes of what one example reads: f64 and i64 little-endian, truth values as bytes.
+    pub fn each_byte(&self, example: usize, mut with: impl FnMut(&[u8])) {
+        for column in &self.columns {
+            let part = column.part(&(example..example + 1));
+            match &column.data {
+                Data::Work(x) => x[part].iter().for_each(|x| with(&x.to_le_bytes())),
+                Data::I64(x) => x[part].iter().for_each(|x| with(&x.to_le_bytes())),
+                Data::Bool(x) => x[part].iter().for_each(|x| with(&[u8::from(*x)])),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Rows {
+        let column = |data, shape: &[usize], shared| Column { data, shape: shape.to_vec(), shared };
+        let columns = vec![
+            column(Data::I64((0..6).collect()), &[2], false),
+            column(Data::Work(vec![0.5, 1.5, 2.5]), &[], false),
+            column(Data::Bool(vec![true, false]), &[2], true),
+        ];
+        Rows { columns, examples: 3, pass_bytes: [[1, 2], [3, 4]] }
+    }
+
+    #[test]
+    fn parts_joined_are_the_whole() {
+        let whole = rows();
+        let mut joined = whole.slice(0..1);
+        assert_eq!(joined.shapes(), [vec![1, 2], vec![1], vec![2]]);
+        joined.append(&whole.slice(1..3));
+        assert_eq!(joined, whole);
+        assert!(joined.joins(&whole.slice(2..3)));
+    }
+
+    #[test]
+    fn an_example_is_what_it_reads() {
+        let bytes = |example| {
+            let mut all = Vec::new();
+            rows().each_byte(example, |bytes| all.extend_from_slice(bytes));
+            all
+        };
+        assert_eq!(bytes(1).len(), 2 * 8 + 8 + 2);
+        assert_ne!(bytes(0), bytes(1));
+        let mut other = rows();
+        other.columns[2].data = Data::Bool(vec![true, true]);
+        let mut changed = Vec::new();
+        other.each_byte(1, |bytes| changed.extend_from_slice(bytes));
+        assert_ne!(changed, bytes(1), "what is shared is part of each");
+    }
+}
