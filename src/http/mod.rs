@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::{Exposed, MetricFamily};
 use clino_domain::text::harmless;
 use clino_domain::{Fault, FaultKind};
@@ -74,6 +75,7 @@ impl Http {
         let ending = CancellationToken::new();
         let ended = ending.clone();
         let work = move || {
+            let counters = sources.counters.clone();
             let served = async {
                 let listener = Bounded::new(tokio::net::TcpListener::from_std(self.0)?);
                 axum::serve(listener, router(sources)).await
@@ -85,7 +87,8 @@ impl Http {
                 }
             });
             if let Err(error) = outcome {
-                tracing::error!(%error, "the metrics listener failed");
+                let code = counters.note(Incident::ListenerFailed, &format!("--http: {error}"));
+                tracing::error!(code, %error, "the metrics listener failed");
             }
         };
         let thread = std::thread::Builder::new().name("clino-http".into()).spawn(work)?;

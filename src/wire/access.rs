@@ -10,6 +10,8 @@ use super::version;
 use crate::access::{Authenticator, Credential, Identity, Peer, Record};
 use crate::registry::RegisteredRun;
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
+use clino_domain::text::quoted;
 use clino_domain::{Fault, FaultKind, RunId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -66,17 +68,19 @@ impl Requester {
     }
 
     fn refuse(&self, who: &str, place: Concerned<'_>, fault: &Fault) {
-        let event = match fault.kind {
+        let (incident, event) = match fault.kind {
             FaultKind::Quota => {
                 self.counters.count(Counter::QuotaRefused);
-                "quota"
+                (Incident::QuotaRefused, "quota")
             }
             _ => {
                 self.counters.count(Counter::AccessDenied);
-                "denied"
+                (Incident::AccessDenied, "denied")
             }
         };
-        tracing::info!(who, peer = %self.peer, method = %self.method, reason = fault.message, event);
+        let detail = format!("{} for {} from {}: {}", self.method, quoted(who), self.peer, fault.message);
+        let code = self.counters.note(incident, &detail);
+        tracing::info!(code, who, peer = %self.peer, method = %self.method, reason = fault.message, event);
         self.record(event, who, place, &fault.message);
     }
 

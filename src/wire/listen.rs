@@ -5,6 +5,7 @@
 use super::tls::{Certificates, read_certificate};
 use crate::access::Peer;
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
 use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -127,7 +128,8 @@ pub(super) fn receive<D: Acceptor>(
             match accepted {
                 Ok(raw) => admit(&acceptor, &limits, raw, &sender),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    let code = limits.counters.note(Incident::ListenerFailed, &error.to_string());
+                    tracing::warn!(code, %error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -146,7 +148,8 @@ fn admit<D: Acceptor>(
     let seats = limits.seats.clone().try_acquire_owned().ok();
     let Some((seat, turn)) = seats.zip(limits.beginning.clone().try_acquire_owned().ok()) else {
         limits.counters.count(Counter::ConnectionRefused);
-        tracing::debug!("a connection is closed: there are too many");
+        let code = limits.counters.note(Incident::ConnectionRefused, "there are too many");
+        tracing::debug!(code, "a connection is closed: there are too many");
         return;
     };
     let acceptor = acceptor.clone();
@@ -163,7 +166,8 @@ fn admit<D: Acceptor>(
             Err(_) => format!("it did not begin within {} s", patience.as_secs_f64()),
         };
         counters.count(Counter::ConnectionRefused);
-        tracing::debug!(why, "a connection is closed");
+        let code = counters.note(Incident::ConnectionRefused, &why);
+        tracing::debug!(code, why, "a connection is closed");
     });
 }
 

@@ -5,10 +5,12 @@
 mod access;
 mod compare;
 mod decisions;
+mod doctor;
 mod frames;
 mod listen;
 mod listing;
 mod metrics_layer;
+mod refused;
 mod reports;
 mod runs;
 mod server;

@@ -4,6 +4,7 @@
 
 use crate::access::{Authenticator, Hold};
 use crate::assembly::Spool;
+use crate::doctor::Doctor;
 use crate::publish::{EventBus, Progress, Standing};
 use crate::registry::{ProbeStore, RegisteredRun, Registry};
 use clino_domain::budget::Budget;
@@ -34,6 +35,8 @@ pub struct Services {
     pub drain: Drain,
     /// Counters of the daemon.
     pub counters: Arc<Counters>,
+    /// Finds out what is wrong.
+    pub doctor: Arc<Doctor>,
     /// How long an upload may send nothing.
     pub patience: Duration,
 }
