@@ -4,12 +4,13 @@ use prost::Message;
 use std::path::PathBuf;
 
 const FOLDER: &str = "../../proto";
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "clino/v1/types.proto",
     "clino/v1/decisions.proto",
     "clino/v1/runs.proto",
     "clino/v1/snapshots.proto",
     "clino/v1/reports.proto",
+    "clino/v1/doctor.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
