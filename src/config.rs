@@ -6,9 +6,11 @@
 
 mod access;
 mod memory;
+mod variables;
 
 pub use access::{AccessConfig, ClientAccess, client_access};
 pub use memory::MemoryLimit;
+pub use variables::unknown_variables;
 
 use clino_client::endpoint::standard_socket;
 use clino_domain::{Devices, EnginePlace, Fault};
@@ -18,12 +20,8 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use variables::{PREFIX, is_of_the_daemon};
 
-/// Variables of the clients, which live beside those of the daemon.
-const CLIENT_VARIABLES: [&str; 11] =
-    ["addr", "project", "run_id", "mode", "check", "dir", "token", "token_file", "ca", "cert", "key"];
-/// Read here, but by itself.
-const OWN_VARIABLES: [&str; 2] = ["config", "cuda_lib_dir"];
 /// Columns of the screen that COLUMNS names, as a shell sets it for its user.
 pub fn columns() -> Option<usize> {
     std::env::var("COLUMNS").ok()?.trim().parse().ok().filter(|columns| *columns > 0)
@@ -230,8 +228,7 @@ pub fn load(flags: RawConfig, file: Option<&Path>) -> Result<Config, Fault> {
         }
         figment = figment.merge(Toml::file_exact(file));
     }
-    let ours = |key: &str| !CLIENT_VARIABLES.contains(&key) && !OWN_VARIABLES.contains(&key);
-    let environment = Env::prefixed("CLINO_").filter(move |key| ours(&key.as_str().to_lowercase()));
+    let environment = Env::prefixed(PREFIX).filter(|key| is_of_the_daemon(&key.as_str().to_lowercase()));
     let raw: RawConfig =
         figment.merge(environment).merge(Serialized::defaults(flags)).extract().map_err(|error| {
             Fault::new(clino_domain::FaultKind::Invalid, format!("configuration: {error}"))

@@ -9,6 +9,7 @@ use crate::access::{Authenticator, WINDOW};
 use crate::assembly::Spool;
 use crate::config::{AccessConfig, Config};
 use crate::decide::RuleCompiler;
+use crate::doctor::Doctor;
 use crate::http::{Http, RunMetrics, Sources};
 use crate::pipeline::{DeviceObserver, Neighbours, Pipeline};
 use crate::publish::{Bounds, EventBus};
@@ -20,6 +21,7 @@ use crate::systemd::{self, Watchdog};
 use crate::wire::{Certificates, ConnectionLimits, Drain, Servers, Services, UploadWorkers, model_from_bytes, routes};
 use clino_domain::budget::{Budget, BudgetPart};
 use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::{Metric, Window};
 use clino_domain::readiness::{DEVICE, DRAINING, ENGINE, Readiness, SPOOL, STARTING};
 use clino_domain::{Devices, Fault, Memory, RunValidator};
@@ -31,7 +33,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{oneshot, watch};
 
 /// A daemon whose sockets are bound and that serves nobody yet.
@@ -59,7 +61,7 @@ impl Daemon {
             let found = config.spool.display();
             return Err(Fault::invalid("spool", format!("found {found}, expected a directory")));
         }
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::timed(unix_seconds));
         // First of all: nothing is made in a folder that is somebody else's.
         let open = |data: &Path| OpenedStore::open(data, &config);
         let history = config.data.as_deref().map(open).transpose()?;
@@ -106,14 +108,13 @@ impl Daemon {
         let Self { config, tcp, unix, history, certificates, authenticator, counters, http, window } = self;
         let readiness = Arc::new(Readiness::default());
         let (watch, mut sound) = DeviceWatch::new(&config, &counters, &readiness);
-        let services =
-            services(&config, history, authenticator.clone(), counters.clone(), watch.validator.clone())?;
+        let services = services(&config, history, authenticator.clone(), counters.clone(), &watch)?;
         let _reloader = Reloader::start(authenticator.clone(), &config.access).map_err(internal)?;
         let sources = Arc::new(sources(&config, &services, &readiness));
         window.open(sources.clone());
         // It answers until the very end.
         let _http = http.map(|http| http.serve(sources)).transpose().map_err(internal)?;
-        let _watchdog = Watchdog::start(readiness.clone());
+        let _watchdog = Watchdog::start(readiness.clone(), &counters);
         let (routes, health) = routes(&services).await.map_err(internal)?;
         let AccessConfig { connections, handshake, .. } = config.access;
         let limits = ConnectionLimits::new(connections, handshake, counters.clone());
@@ -147,7 +148,7 @@ impl Daemon {
                 // Runs go on without the GPU, but whoever chooses among daemons chooses another.
                 Ok(_) = sound.wait_for(|sound| !sound) => {
                     health.set(false).await;
-                    tracing::warn!("no longer ready: a GPU was lost");
+                    tracing::warn!(code = Incident::DeviceLost.code(), "no longer ready: a GPU was lost");
                     shutdown.await;
                 }
             }
@@ -155,7 +156,9 @@ impl Daemon {
         readiness.hold(DRAINING, "the daemon shuts down");
         systemd::stopping();
         let Services { drain, registry, bus, .. } = services;
-        let ending = Ending { health, drain, registry, pipeline, bus, servers, grace: config.grace };
+        let grace = config.grace;
+        let counts = counters.clone();
+        let ending = Ending { health, drain, registry, pipeline, bus, counters: counts, servers, grace };
         let clean = ending.run().await;
         tokio::task::block_in_place(|| authenticator.audit.flush(LAST_LINES));
         tracing::info!(counts = counters.line(), clean, "ended");
@@ -220,18 +223,30 @@ fn services(
     history: Option<OpenedStore>,
     authenticator: Arc<Authenticator>,
     counters: Arc<Counters>,
-    validator: GpuValidator,
+    watch: &DeviceWatch,
 ) -> Result<Services, Fault> {
     let budget = Budget::new(config.memory.bytes);
     let shared = Shared { authenticator: &authenticator, counters: &counters, budget: &budget };
-    let (bus, registry) = memory(config, history, validator, shared)?;
+    let (bus, registry) = memory(config, history, watch.validator.clone(), shared)?;
+    let doctor = Doctor {
+        registry: registry.clone(),
+        bus: bus.clone(),
+        budget: budget.clone(),
+        counters: counters.clone(),
+        readiness: watch.readiness.clone(),
+        spool: config.spool.clone(),
+        data: config.data.clone(),
+        reserve: config.reserve,
+        started: Instant::now(),
+    };
     Ok(Services {
         authenticator,
         registry,
         bus,
+        doctor: Arc::new(doctor),
         probes: ProbeStore::new(&budget),
         budget,
-        spool: Spool::new(&config.spool).keeping(config.reserve),
+        spool: Spool::new(&config.spool).keeping(config.reserve).counted(counters.clone()),
         upload_workers: UploadWorkers::start().map_err(internal)?,
         drain: Drain::default(),
         counters,
@@ -353,6 +368,10 @@ fn start_engine(
     // Nobody listens any more when the daemon is told to end before the check is made.
     let ready = move |checked| drop(sender.send(checked));
     Ok((Pipeline::start(config.place.clone(), neighbours, ready).map_err(internal)?, checked))
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 fn internal(error: impl std::fmt::Display) -> Fault {

@@ -11,6 +11,7 @@ pub mod cli;
 mod config;
 mod daemon;
 mod decide;
+mod doctor;
 mod http;
 mod pipeline;
 pub mod publish;

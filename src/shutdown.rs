@@ -6,6 +6,9 @@ use crate::pipeline::Pipeline;
 use crate::publish::EventBus;
 use crate::registry::Registry;
 use crate::wire::{Drain, Health, Servers};
+use clino_domain::Fault;
+use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +36,7 @@ pub(crate) struct Ending {
     pub registry: Arc<Registry>,
     pub pipeline: Pipeline,
     pub bus: Arc<EventBus>,
+    pub counters: Arc<Counters>,
     pub servers: Servers,
     pub grace: Duration,
 }
@@ -47,7 +51,9 @@ impl Ending {
         self.drain.refusing.cancel();
         self.drain.open.close();
         if timeout_at(until(FOR_UPLOADS, began), self.drain.open.wait()).await.is_err() {
-            tracing::warn!(open = self.drain.open.len(), "open uploads are aborted");
+            // Each of them counts when it ends.
+            let code = Incident::UploadFailed.code();
+            tracing::warn!(code, open = self.drain.open.len(), "open uploads are aborted");
             self.drain.aborting.cancel();
             // An examination cannot be aborted; its answer will find the registry stopped.
             let _ = timeout_at(until(FOR_UPLOADS + FOR_ABORTING, began), self.drain.open.wait()).await;
@@ -56,7 +62,7 @@ impl Ending {
         let ended = match self.ended(until(1.0 - FOR_STREAMS - FOR_STOPPING, began)).await {
             true => true,
             false => {
-                tracing::warn!("the current measure is stopped");
+                tracing::warn!(code = Incident::SnapshotAbandoned.code(), "the current measure is stopped");
                 self.pipeline.stop();
                 self.ended(until(1.0 - FOR_STREAMS, began)).await
             }
@@ -69,12 +75,14 @@ impl Ending {
         let left = until(1.0, began).saturating_duration_since(Instant::now()).max(FOR_HISTORY);
         let written = tokio::task::block_in_place(|| self.bus.end(left));
         if !written {
-            tracing::error!("the history was not written to its end in time");
+            let code = self.counters.note(Incident::HistoryDropped, "at the end of the daemon");
+            tracing::error!(code, "the history was not written to its end in time");
         }
         match ended {
-            true => self.pipeline.join().map_err(|fault| tracing::error!(%fault, "at the end")).is_ok(),
+            true => self.pipeline.join().map_err(|fault| engine_failed(&self.counters, &fault)).is_ok(),
             false => {
-                tracing::error!("the engine did not stop in time and is left behind");
+                let code = self.counters.note(Incident::EngineFailed, "it did not stop in time");
+                tracing::error!(code, "the engine did not stop in time and is left behind");
                 false
             }
         }
@@ -89,6 +97,11 @@ impl Ending {
         }
         true
     }
+}
+
+fn engine_failed(counters: &Counters, fault: &Fault) {
+    let code = counters.note(Incident::EngineFailed, &fault.message);
+    tracing::error!(code, %fault, "at the end");
 }
 
 /// The signals that end a daemon, heard from the moment when this is made.

@@ -2,6 +2,8 @@
 //!
 //! Owns: these messages and the thread that sends them. May not touch: what makes the daemon ready.
 
+use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::readiness::{DRAINING, ENGINE, Readiness};
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -17,14 +19,15 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     /// Begins with them if the service manager waits for any.
-    pub fn start(readiness: Arc<Readiness>) -> Self {
+    pub fn start(readiness: Arc<Readiness>, counters: &Counters) -> Self {
         let Some(limit) = sd_notify::watchdog_enabled() else { return Self { _until: None } };
         let (until, over) = sync_channel(0);
         let work = move || pat(&readiness, limit / 3, || over.recv_timeout(limit / 3));
         match Builder::new().name("clino-watchdog".into()).spawn(work) {
             Ok(_) => Self { _until: Some(until) },
             Err(error) => {
-                tracing::warn!(%error, "no signs of life for the service manager");
+                let code = counters.note(Incident::WatchdogSilent, &error.to_string());
+                tracing::warn!(code, %error, "no signs of life for the service manager");
                 Self { _until: None }
             }
         }

@@ -11,6 +11,7 @@ const PROTOS: [&str; 6] = [
     "clino/v1/runs.proto",
     "clino/v1/snapshots.proto",
     "clino/v1/reports.proto",
+    "clino/v1/doctor.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,6 +6,7 @@
 //! as something can be.
 
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
 use clino_domain::text::shown_json;
 use clino_domain::{Fault, RunId};
 use rustix::fs::OFlags;
@@ -100,6 +101,8 @@ impl Audit {
         let line = serde_json::to_string(&AuditLine { time, record });
         if !line.is_ok_and(|line| queue.try_send(Message::AuditLine(shown_json(&line))).is_ok()) {
             self.counters.count(Counter::AuditLineLost);
+            let code = self.counters.note(Incident::AuditLineLost, "too many at once");
+            tracing::debug!(code, "a line of the audit log is lost: there are too many at once");
         }
     }
 
@@ -190,14 +193,19 @@ impl AuditWriter {
             Ok(()) => {
                 (self.told, self.torn) = (lost, false);
                 if std::mem::take(&mut self.failing) {
-                    tracing::warn!(lost, "the audit log is written again");
+                    tracing::info!(lost, "the audit log is written again");
                 }
             }
             Err(error) => {
-                lines.iter().for_each(|_| self.counters.count(Counter::AuditLineLost));
+                let detail = format!("{}: {error}", self.path.display());
+                let mut code = Incident::AuditLineLost.code();
+                for _ in lines {
+                    self.counters.count(Counter::AuditLineLost);
+                    code = self.counters.note(Incident::AuditLineLost, &detail);
+                }
                 self.torn = true;
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::error!(%error, file = %self.path.display(), "the audit log is not written: lines are lost");
+                    tracing::error!(code, %error, file = %self.path.display(), "the audit log is not written: lines are lost");
                 }
             }
         }
@@ -213,7 +221,9 @@ impl AuditWriter {
         match append(&self.path) {
             Ok(file) => (self.file, self.torn) = (file, false),
             Err(error) => {
-                tracing::warn!(%error, file = %self.path.display(), "the audit log is not opened again")
+                // Its lines go on into the file that was moved away.
+                let code = Incident::AuditLineLost.code();
+                tracing::warn!(code, %error, file = %self.path.display(), "the audit log is not opened again")
             }
         }
     }

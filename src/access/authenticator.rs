@@ -10,6 +10,7 @@ use super::quotas::{Quotas, Table};
 use super::tokens::{Book, TokenHolder, check_mode};
 use super::watched::{Reload, Watched};
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
 use clino_domain::text::cut;
 use clino_domain::{Fault, FaultKind};
 use std::path::PathBuf;
@@ -209,7 +210,8 @@ impl Authenticator {
                 true
             }
             Reload::Broken(fault) => {
-                tracing::error!(what, %fault, "a file is broken; what was read before still counts");
+                let code = self.counters.note(Incident::ReloadFailed, &format!("{what}: {fault}"));
+                tracing::error!(code, what, %fault, "a file is broken; what was read before still counts");
                 self.counters.count(Counter::ReloadFailed);
                 record("refused_reload", &fault.message);
                 false

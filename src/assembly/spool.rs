@@ -4,12 +4,15 @@
 
 use bytes::Bytes;
 use clino_domain::budget::Claim;
+use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::snapshot::MOST_IN_MEMORY;
 use clino_domain::{Fault, FaultKind};
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The free space is looked at whenever so many bytes of an upload have been written.
 const STRIDE: u64 = 16 << 20;
@@ -21,17 +24,23 @@ const FIRST: u64 = 64 << 10;
 pub struct Spool {
     directory: PathBuf,
     reserve: u64,
+    counters: Arc<Counters>,
 }
 
 impl Spool {
     /// Files are made in `directory` and have no name there.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), reserve: 0 }
+        Self { directory: directory.into(), reserve: 0, counters: Arc::default() }
     }
 
     /// The same; so many bytes stay free there.
     pub fn keeping(self, reserve: u64) -> Self {
         Self { reserve, ..self }
+    }
+
+    /// The same, with what happens counted there.
+    pub fn counted(self, counters: Arc<Counters>) -> Self {
+        Self { counters, ..self }
     }
 
     /// A place for `total` bytes, for which there is room now.
@@ -77,8 +86,9 @@ impl Spool {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         let message = match made {
             Ok(()) => {
-                tracing::warn!(spool = %shown, "the spool was removed while the daemon was running: it is created \
-                                               again");
+                let code = self.counters.note(Incident::SpoolRecreated, &shown.to_string());
+                tracing::warn!(code, spool = %shown, "the spool was removed while the daemon was running: it is created \
+                                                     again");
                 format!("the spool {shown} was removed and has been created again: send the snapshot again")
             }
             Err(error) => format!("the spool {shown} was removed and cannot be created again: {error}"),

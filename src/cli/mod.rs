@@ -5,10 +5,14 @@
 mod arguments;
 mod bench;
 mod catalogue;
+mod codes;
 mod compare;
 mod connect;
 mod decide;
 mod decision;
+mod doctor;
+mod doctor_view;
+mod doctor_way;
 mod files;
 mod fleet;
 mod fleet_view;
@@ -85,6 +89,8 @@ enum Command {
     Compare(Box<compare::Compare>),
     /// Show the runs of many daemons in one live table.
     Fleet(fleet::WatchFleet),
+    /// Say what is wrong with a daemon, or with the way to it, and what to do.
+    Doctor(doctor::DoctorArguments),
     /// Show the decision of a run's policy.
     Decision(decision::Ask),
     /// Override a STOP, with a reason.
@@ -153,6 +159,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Runs(runs) => talk(runs.run()),
         Command::Compare(compare) => talk(compare.run()),
         Command::Fleet(fleet) => talk(fleet.run()),
+        Command::Doctor(arguments) => answered(arguments.run()),
         Command::Decision(ask) => answered(ask.run()),
         Command::Override(command) => talk(command.run()),
         Command::Close(close) => talk(close.run()),

@@ -31,7 +31,7 @@ pub(super) fn authenticator(
         clients: tls.clients.clone(),
         optional: access.tokens.is_some(),
     });
-    let certificates = files.map(|files| Certificates::open(&files).map(Arc::new)).transpose()?;
+    let certificates = files.map(|files| Certificates::open(&files, counters).map(Arc::new)).transpose()?;
     if let Some(certificates) = &certificates {
         let looking = certificates.clone();
         let trusting = certificates.clone();

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::Metric;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -57,7 +58,8 @@ impl Port {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection to the HTTP port could not be accepted");
+                    let code = self.counters.note(Incident::ConnectionRefused, &format!("--http: {error}"));
+                    tracing::warn!(code, %error, "a connection to the HTTP port could not be accepted");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -82,7 +84,8 @@ impl Port {
 
     fn cut(&self, why: &'static str) {
         self.counters.metrics.one(Metric::HttpCut, &[why]);
-        tracing::debug!(code = "C-HTTP", why, "a connection to the HTTP port was cut");
+        let code = self.counters.note(Incident::ConnectionRefused, &format!("--http: {why}"));
+        tracing::debug!(code, why, "a connection to the HTTP port was cut");
     }
 
     async fn answer(self, stream: TcpStream, asked: Arc<AtomicBool>) {

@@ -17,6 +17,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::{Exposed, MetricFamily};
 use clino_domain::text::harmless;
 use clino_domain::{Fault, FaultKind};
@@ -86,7 +87,7 @@ impl Http {
         let runtime = builder.enable_all().max_blocking_threads(BLOCKING).build()?;
         let hosts = Arc::new(Hosts::new(self.listener.local_addr()?.ip(), self.names));
         let counters = sources.counters.clone();
-        let port = Port { router: router(sources), hosts, counters };
+        let port = Port { router: router(sources), hosts, counters: counters.clone() };
         let ending = CancellationToken::new();
         let ended = ending.clone();
         let work = move || {
@@ -96,7 +97,10 @@ impl Http {
                         () = port.serve(listener) => {}
                         () = ended.cancelled() => {}
                     },
-                    Err(error) => tracing::error!(%error, "the metrics listener failed"),
+                    Err(error) => {
+                        let code = counters.note(Incident::ListenerFailed, &format!("--http: {error}"));
+                        tracing::error!(code, %error, "the metrics listener failed");
+                    }
                 }
             });
             runtime.shutdown_timeout(LEFTOVERS);

@@ -9,7 +9,8 @@ use crate::registry::{Registry, RunCounts};
 use clino_domain::Journal;
 use clino_domain::budget::{Budget, BudgetPart};
 use clino_domain::counters::{Counter, Counters};
-use clino_domain::metrics::{Exposed, Metric, MetricFamily, Metrics};
+use clino_domain::incident::Incident;
+use clino_domain::metrics::{Exposed, Metric, MetricFamily};
 use clino_domain::readiness::{Readiness, SPOOL, STORE};
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
@@ -49,8 +50,8 @@ impl Exposed for Sources {
         self.counters.metrics.families()
     }
 
-    fn metrics(&self) -> &Metrics {
-        &self.counters.metrics
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
 
@@ -83,7 +84,10 @@ impl Sources {
                 self.readiness.hold(SPOOL, format!("{}: {error}", spool.display()));
                 if error.kind() == ErrorKind::NotFound {
                     // It was removed; found at the next look.
-                    let _ = DirBuilder::new().recursive(true).mode(0o700).create(spool);
+                    if DirBuilder::new().recursive(true).mode(0o700).create(spool).is_ok() {
+                        let code = self.counters.note(Incident::SpoolRecreated, &spool.display().to_string());
+                        tracing::warn!(code, spool = %spool.display(), "the spool was removed: it is created again");
+                    }
                 }
             }
         }

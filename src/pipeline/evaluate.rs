@@ -3,6 +3,7 @@
 //! Owns: the clock of readings, what a panic becomes, and what a budget leaves out. May not touch: runs, events.
 
 use super::forecast::{Costs, Forecast};
+use clino_domain::incident::Incident;
 use clino_domain::metrics::SPANS;
 use clino_domain::{Checkpoint, Fault, FaultKind, Outcome, Planned, Reading, Work};
 use clino_engine::{Hints, Limits, Session, Task};
@@ -26,6 +27,9 @@ pub struct RunMemory {
 pub trait ReadingListener {
     /// A reading begins. `left` guesses the seconds that it and those behind it will take, where all of them can be guessed.
     fn begins(&mut self, _task: &Task, _left: &dyn Fn() -> Option<f64>) {}
+
+    /// The snapshot was moved to the CPU, for this reason.
+    fn falls_back(&mut self, _reason: &str) {}
 
     /// A reading was made, or says why there is none.
     fn made(&mut self, reading: Reading);
@@ -66,14 +70,11 @@ pub fn evaluate(
         let end = Deadline::new(limits, left);
         let Some(reading) = timed(session, task, &mut memory.hints, &end)? else {
             memory.forecast.give_up(task, left.unwrap_or_default());
-            let budget = budget.unwrap_or_default();
-            let reason =
-                format!("did not end within its budget of {budget} s: raise the budget or lower its cost");
-            listener.made(session.without(task, Outcome::Skipped, reason));
+            listener.made(session.without(task, Outcome::Skipped, not_ended(budget.unwrap_or_default())));
             continue;
         };
         if let Some(reason) = session.instead().filter(|reason| told.as_deref() != Some(*reason)) {
-            tracing::warn!(reason, "not on a GPU");
+            listener.falls_back(reason);
             told = Some(reason.to_owned());
         }
         memory.forecast.learn(task, &reading);
@@ -125,6 +126,11 @@ pub(super) fn refuse(session: &Session<'_>, reason: &str, emit: &mut dyn FnMut(R
     }
 }
 
+/// Why a reading was left.
+fn not_ended(budget: f64) -> String {
+    format!("did not end within its budget of {budget} s: raise the budget or lower its cost")
+}
+
 /// Why a reading does not fit into what is left of a budget.
 fn too_long(forecast: &Forecast, task: &Task, budget: Option<(f64, f64)>) -> Option<String> {
     let (budget, left) = budget?;
@@ -162,7 +168,9 @@ fn timed(
         }
         Ok(Err(fault)) => session.without(task, Outcome::Failed, fault.message),
         Err(panic) => {
-            tracing::error!(measure = task.measure.name, panic, "a measure panicked");
+            // It is counted with the reading that says so.
+            let measure = task.measure.name.as_str();
+            tracing::error!(code = Incident::ReadingFailed.code(), measure, panic, "a measure panicked");
             session.without(task, Outcome::Failed, format!("the measure panicked: {panic}"))
         }
     };

@@ -3,10 +3,11 @@
 //! Owns: the way of one snapshot through the engine, what a panic there means. May not touch: whose turn it is.
 
 use super::Neighbours;
-use super::evaluate::{RunMemory, evaluate, guarded, refuse};
+use super::evaluate::{ReadingListener, RunMemory, evaluate, guarded, refuse};
 use super::turn::Turn;
 use crate::registry::{DueSnapshot, RegisteredRun};
 use clino_domain::counters::Counter;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::SPANS;
 use clino_domain::{Checkpoint, Event, Fault, FaultKind, ModelCheck, Outcome, Reading, SnapshotRef};
 use clino_engine::{Arrived, Engine, Limits, Session};
@@ -98,8 +99,11 @@ impl Worker {
         let measured = guarded(|| self.measure(due, turn, memory));
         let failed = |panic| Err(Fault::internal(format!("the engine failed: {panic}")));
         if let Err(fault) = measured.unwrap_or_else(failed) {
-            tracing::warn!(run = %run.id, step = at.step, attempt = at.attempt, %fault, "a snapshot is not measured");
-            self.neighbours.registry.skip(&run, at, fault.message);
+            let incident = match fault.kind {
+                FaultKind::Cancelled => Incident::SnapshotAbandoned,
+                _ => Incident::SnapshotFailed,
+            };
+            self.neighbours.registry.skip(&run, at, incident, fault.message);
         }
     }
 
@@ -136,21 +140,14 @@ impl Worker {
         turn: &Turn,
         memory: &mut RunMemory,
     ) -> Result<(), Fault> {
-        let Neighbours { journal, counters, .. } = &self.neighbours;
-        let mut emit = |reading: Reading| {
-            counters.count(Counter::ReadingMade);
-            if reading.outcome == Outcome::Failed {
-                counters.count(Counter::ReadingFailed);
-            }
-            journal.append(&run.id, Event::Reading(Box::new(reading)));
-        };
+        let mut teller = ReadingTeller { run, neighbours: &self.neighbours };
         if let Some(reason) = &memory.mismatch {
-            refuse(session, reason, &mut emit);
+            refuse(session, reason, &mut |reading| teller.made(reading));
             return Ok(());
         }
         let budget = run.budget.or(self.neighbours.budget);
         let limits = Limits { stop: turn, clock: &|| turn.seconds() };
-        run.count(&evaluate(session, memory, budget, limits, &mut emit)?);
+        run.count(&evaluate(session, memory, budget, limits, &mut teller)?);
         Ok(())
     }
 
@@ -163,16 +160,21 @@ impl Worker {
         check: &ModelCheck,
         turn: &Turn,
     ) -> Result<Option<String>, Fault> {
+        let failed = |why: &str| {
+            self.neighbours.counters.note(Incident::CheckFailed, &format!("run {}: {why}", run.id))
+        };
         let checked = match guarded(|| session.check(check, turn)) {
             Ok(Ok(Some(checked))) => checked,
             Ok(Ok(None)) => return Ok(None),
             Ok(Err(fault)) if fault.kind == FaultKind::Cancelled => return Err(fault),
             Ok(Err(fault)) => {
-                tracing::warn!(run = %run.id, %fault, "the trainer's model is not compared with its configuration");
+                let code = failed(&fault.message);
+                tracing::warn!(code, run = %run.id, %fault, "the trainer's model is not compared with its configuration");
                 return Ok(None);
             }
             Err(panic) => {
-                tracing::error!(run = %run.id, panic, "the comparison with the trainer's model panicked");
+                let code = failed(&panic);
+                tracing::error!(code, run = %run.id, panic, "the comparison with the trainer's model panicked");
                 return Ok(None);
             }
         };
@@ -182,11 +184,54 @@ impl Worker {
                 tracing::info!(run = %run.id, loss = checked.configured_loss, "the trainer's model agrees")
             }
             Some(reason) => {
-                tracing::error!(run = %run.id, name = run.name, reason, "no readings of this run")
+                let detail = format!("run {}: {reason}", run.id);
+                let code = self.neighbours.counters.note(Incident::ModelMismatch, &detail);
+                tracing::error!(code, run = %run.id, name = run.name, reason, "no readings of this run")
             }
         }
         self.neighbours.journal.append(&run.id, Event::Checked(Box::new(checked)));
         Ok(failed)
+    }
+}
+
+/// Tells of the readings of a snapshot.
+struct ReadingTeller<'a> {
+    run: &'a RegisteredRun,
+    neighbours: &'a Neighbours,
+}
+
+impl ReadingTeller<'_> {
+    fn note(&self, incident: Incident, what: &str) -> &'static str {
+        self.neighbours.counters.note(incident, &format!("run {}: {what}", self.run.id))
+    }
+}
+
+impl ReadingListener for ReadingTeller<'_> {
+    fn falls_back(&mut self, reason: &str) {
+        let code = self.note(Incident::DeviceFallback, reason);
+        tracing::warn!(code, run = %self.run.id, reason, "not on a GPU");
+    }
+
+    fn made(&mut self, reading: Reading) {
+        let Neighbours { journal, counters, .. } = self.neighbours;
+        counters.count(Counter::ReadingMade);
+        let run = &self.run.id;
+        let measure = reading.measure.as_str();
+        let reason = reading.reason.as_deref().unwrap_or_default();
+        match reading.outcome {
+            Outcome::Failed => {
+                counters.count(Counter::ReadingFailed);
+                let code = self.note(Incident::ReadingFailed, &format!("{measure}: {reason}"));
+                tracing::warn!(code, %run, measure, reason, "a reading failed");
+            }
+            Outcome::Skipped => {
+                let code = self.note(Incident::ReadingSkipped, &format!("{measure}: {reason}"));
+                // As often as snapshots come.
+                tracing::debug!(code, %run, measure, reason, "a reading is skipped");
+            }
+            Outcome::Measured | Outcome::Undefined | Outcome::Unavailable => {}
+        }
+        journal.append(run, Event::Reading(Box::new(reading)));
     }
 }
 

@@ -15,6 +15,7 @@ pub use evaluate::{ReadingListener, RunMemory, evaluate};
 
 use crate::registry::Registry;
 use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::quota::Quota;
 use clino_domain::{EnginePlace, Fault, Journal, Stop};
 use clino_engine::{Engine, GpuDevices};
@@ -69,7 +70,7 @@ impl Pipeline {
     ) -> std::io::Result<Self> {
         let stop = Stop::default();
         let raised = stop.clone();
-        let work = move || match sound_engine(&place) {
+        let work = move || match sound_engine(&place, &neighbours.counters) {
             Ok(engine) => {
                 tracing::info!(engine = engine.description(), "the engine is ready");
                 neighbours.devices.opened(engine.device());
@@ -107,11 +108,12 @@ impl Pipeline {
 }
 
 /// An engine that has computed something known on the thread that will own it.
-fn sound_engine(place: &EnginePlace) -> Result<Engine, Fault> {
+fn sound_engine(place: &EnginePlace, counters: &Counters) -> Result<Engine, Fault> {
     let checked = || {
         let (engine, instead) = Engine::open(place)?;
         if let Some(reason) = instead {
-            tracing::warn!(reason, "no GPU, computing on the CPU");
+            let code = counters.note(Incident::NoGpu, &reason);
+            tracing::warn!(code, reason, "no GPU, computing on the CPU");
         }
         engine.self_check().map(|()| engine)
     };

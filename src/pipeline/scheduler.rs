@@ -9,6 +9,7 @@ use super::lane::{Done, Job, Lane, LaneReport, Worker};
 use super::shares::Shares;
 use super::turn::Turn;
 use crate::registry::{DueRun, RegisteredRun};
+use clino_domain::incident::Incident;
 use clino_domain::{Fault, RunId, Stop, WorkingClaim};
 use clino_engine::Engine;
 use std::collections::HashMap;
@@ -121,7 +122,8 @@ impl Scheduler {
         }
         for lane in self.lanes {
             if let Err(fault) = lane.join() {
-                tracing::error!(%fault, "at the end");
+                let code = self.neighbours.counters.note(Incident::EngineFailed, &fault.message);
+                tracing::error!(code, %fault, "at the end");
             }
         }
     }
@@ -187,7 +189,8 @@ impl Scheduler {
             Candidate::Due(due) => match self.take_up(&due) {
                 Ok(taken) => taken,
                 Err(fault) => {
-                    tracing::error!(run = %due.run.id, %fault, "a snapshot could not be taken up");
+                    let code = self.neighbours.counters.note(Incident::EngineFailed, &fault.message);
+                    tracing::error!(code, run = %due.run.id, %fault, "a snapshot could not be taken up");
                     false
                 }
             },
@@ -201,7 +204,8 @@ impl Scheduler {
             && let Err(fault) = self.add_lane()
         {
             self.most = self.lanes.len();
-            tracing::warn!(%fault, most = self.most, "fewer snapshots are measured by turns");
+            let code = self.neighbours.counters.note(Incident::LanesLimited, &fault.message);
+            tracing::warn!(code, %fault, most = self.most, "fewer snapshots are measured by turns");
             return Ok(false);
         }
         // It may have been skipped in the meantime.
@@ -227,7 +231,8 @@ impl Scheduler {
         let registry = &self.neighbours.registry;
         let Some(claim) = registry.memory().working(bytes) else {
             if registry.wait_for_memory(run, bytes) {
-                tracing::info!(%run, bytes, "a snapshot waits for memory");
+                let code = self.neighbours.counters.note(Incident::MemoryWaited, &format!("run {run}"));
+                tracing::info!(code, %run, bytes, "a snapshot waits for memory");
             }
             self.short.get_or_insert_with(|| (run.clone(), Instant::now()));
             return None;
@@ -285,7 +290,9 @@ impl Scheduler {
     fn tell_losses(&mut self) {
         let lost = self.engine.lost();
         if lost.len() > self.lost {
+            let code = self.neighbours.counters.note(Incident::DeviceLost, &lost.join(", "));
             tracing::error!(
+                code,
                 gpus = lost.join(", "),
                 engine = self.engine.description(),
                 "lost GPUs; going on without"

@@ -3,9 +3,10 @@
 //!
 //! Owns: when the decision store is asked. May not touch: the decision store's series and latches.
 
-use super::decision_store::PolicyAnswer;
+use super::decision_store::{PolicyAnswer, PolicyNews};
 use super::event_bus::EventBus;
 use super::lock::lock;
+use clino_domain::incident::Incident;
 use clino_domain::{
     Archive, Decision, Event, Fault, FaultKind, Journal, Overridden, Reading, RunId, SnapshotRef, Stretch,
 };
@@ -20,7 +21,12 @@ impl EventBus {
     /// watchers. Whoever needs the word of one run need not wait for the policies of others. May read from disk.
     pub fn evaluate(&self, run: &RunId) {
         let Ok(stream) = self.stream(run) else { return };
-        let mut tell = |news: Option<Decision>| {
+        let mut tell = |news: PolicyNews| {
+            let news = news.unwrap_or_else(|fault| {
+                let code = self.counters.note(Incident::PolicyFailed, &format!("run {run}: {fault}"));
+                tracing::warn!(code, %run, %fault, "no decision");
+                None
+            });
             stream.evaluated(news.map(|decision| Event::Decided(Box::new(decision))));
             if self.store().is_none() {
                 self.changed();

@@ -14,6 +14,7 @@ use crate::store::{Audience, EventStore, Progress, Standing, StoredRun, Watermar
 use clino_domain::budget::Budget;
 use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::{
     Acceptance, DecisionContext, Event, Fault, FaultKind, IdempotencyRecord, Journal, Layout,
     ParameterSource, Report, RunId, RunRecord, RunSpec, SnapshotRef, Vault,
@@ -122,6 +123,9 @@ impl EventBus {
         let stream = self.begin(run.record.id, standing, ended);
         for snapshot in pending {
             let reason = "the daemon ended before it was measured".to_owned();
+            let detail = format!("run {}, step {}: {reason}", stream.run(), snapshot.step);
+            let code = self.counters.note(Incident::SnapshotAbandoned, &detail);
+            tracing::debug!(code, run = %stream.run(), step = snapshot.step, reason, "a snapshot is skipped");
             stream.push(RunUpdate::Event(Event::Skipped { snapshot, reason }));
         }
         if run.closed && !ended {
@@ -262,7 +266,8 @@ impl EventBus {
         if let Some(policy_thread) = self.policy_thread.get()
             && !policy_thread.end(deadline)
         {
-            tracing::warn!("a policy did not answer in time: going on without it");
+            let code = self.counters.note(Incident::PolicyFailed, "at the end of the daemon");
+            tracing::warn!(code, "a policy did not answer in time: going on without it");
         }
     }
 

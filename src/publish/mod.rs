@@ -20,6 +20,7 @@ mod watcher;
 pub use crate::store::{Progress, Standing};
 pub use event_bus::EventBus;
 pub use log::Bounds;
+pub use overview::CutShort;
 pub use watcher::Watcher;
 
 #[cfg(test)]

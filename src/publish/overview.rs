@@ -5,9 +5,19 @@
 use super::decision_store::recall;
 use super::event_bus::EventBus;
 use super::lock::lock;
-use clino_domain::{Fault, RunId, SeriesPoint, Subject};
+use clino_domain::{Fault, Outcome, RunId, SeriesPoint, SnapshotRef, Subject};
+use std::collections::BTreeSet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// A snapshot that was not measured to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutShort {
+    /// Which one.
+    pub at: SnapshotRef,
+    /// The measures that were left out, each once.
+    pub measures: Vec<String>,
+}
 
 impl EventBus {
     /// Counts what happens in all runs: events, and runs that come and go. One channel wakes whoever watches many of them,
@@ -49,6 +59,18 @@ impl EventBus {
         Ok(Some(subject.observe(at, &report.readings.iter().collect::<Vec<_>>())))
     }
 
+    /// The snapshot of a run that was measured last, and the measures that its budget of seconds left out there. Only what is
+    /// held in memory.
+    pub fn cut_short(&self, run: &RunId) -> Option<CutShort> {
+        let stream = self.stream(run).ok()?;
+        let state = lock(&stream.state);
+        let at = state.projection.standing().progress.last_measured?;
+        let readings = state.projection.readings(&at);
+        let skipped = readings.iter().filter(|reading| reading.outcome == Outcome::Skipped);
+        let measures: BTreeSet<String> = skipped.map(|reading| reading.measure.clone()).collect();
+        (!measures.is_empty()).then(|| CutShort { at, measures: measures.into_iter().collect() })
+    }
+
     /// A subject on every snapshot of a run whose readings are held, in the order in which they were measured. May read
     /// from disk.
     ///
@@ -66,8 +88,7 @@ mod tests {
     use super::*;
     use crate::publish::Bounds;
     use clino_domain::{
-        DecisionContext, Event, FaultKind, Journal, MeasureRequest, Precision, Reading, SnapshotRef,
-        WeightKind,
+        DecisionContext, Event, FaultKind, Journal, MeasureRequest, Precision, Reading, WeightKind,
     };
 
     fn measured(bus: &EventBus, run: &RunId, step: u64) {

@@ -115,6 +115,10 @@ impl RunStream {
         &self.run
     }
 
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     pub fn news(&self) -> watch::Receiver<u64> {
         self.next.subscribe()
     }

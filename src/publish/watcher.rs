@@ -4,6 +4,7 @@
 
 use super::run_stream::RunStream;
 use crate::store::EventStore;
+use clino_domain::incident::Incident;
 use clino_domain::{Event, Sequenced};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -70,7 +71,10 @@ impl Watcher {
         match read {
             Ok(Ok(page)) => with_gaps(page, place),
             Ok(Err(fault)) => {
-                tracing::warn!(run = %self.stream.run(), place, %fault, "events are not read back");
+                let run = self.stream.run();
+                let code =
+                    self.stream.counters().note(Incident::ReadBackFailed, &format!("run {run}: {fault}"));
+                tracing::warn!(code, %run, place, %fault, "events are not read back");
                 VecDeque::new()
             }
             // Only at the end of the runtime.

@@ -5,12 +5,13 @@
 use super::run::{Measuring, RegisteredRun, Waiting};
 use super::{Registry, RunEntry};
 use clino_domain::counters::Counter;
+use clino_domain::incident::{Incident, Severity};
 use clino_domain::metrics::Metric;
 use clino_domain::{Event, ModelCheck, ReceivedSnapshot, References, RunId, SnapshotRef, Stop};
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A snapshot to be measured now.
 #[derive(Debug)]
@@ -123,6 +124,12 @@ impl Registry {
         })
     }
 
+    /// For how long the newest snapshot of a run has waited; `None` when none waits.
+    pub fn waited(&self, run: &RunId) -> Option<Duration> {
+        let inner = self.lock();
+        Some(inner.runs.get(run)?.state.waiting.as_ref()?.since.elapsed())
+    }
+
     /// The snapshot that was taken up is measured or given up; true when the run is over.
     pub fn finish(&self, run: &RunId) -> bool {
         let mut inner = self.lock();
@@ -167,12 +174,21 @@ impl Registry {
     /// Skips the snapshot that waits, if one does.
     fn leave(&self, entry: &mut RunEntry, reason: &str) -> bool {
         let Some(waiting) = entry.state.waiting.take() else { return false };
-        self.skip(&entry.run, waiting.held.header().at, reason.into());
+        self.skip(&entry.run, waiting.held.header().at, Incident::SnapshotAbandoned, reason.into());
         true
     }
 
-    /// Tells that a snapshot of a run will not be measured.
-    pub fn skip(&self, run: &RegisteredRun, snapshot: SnapshotRef, reason: String) {
+    /// Tells that a snapshot of a run will not be measured, and as which incident that counts.
+    pub fn skip(&self, run: &RegisteredRun, snapshot: SnapshotRef, incident: Incident, reason: String) {
+        let SnapshotRef { step, attempt } = snapshot;
+        let code = self.counters.note(incident, &format!("run {}, step {step}: {reason}", run.id));
+        match incident.info().severity {
+            // As often as snapshots come.
+            Severity::Note => {
+                tracing::debug!(code, run = %run.id, step, attempt, reason, "a snapshot is skipped")
+            }
+            _ => tracing::warn!(code, run = %run.id, step, attempt, reason, "a snapshot is not measured"),
+        }
         self.counters.count(Counter::SnapshotSkipped);
         self.counters.metrics.one(Metric::SnapshotsSkipped, &[&run.label.project]);
         self.journal.append(&run.id, Event::Skipped { snapshot, reason });

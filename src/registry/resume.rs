@@ -4,6 +4,7 @@
 
 use super::run::{RegisteredRun, RunStatus, Unread};
 use super::{Registry, RegistryState, RunEntry};
+use clino_domain::incident::Incident;
 use clino_domain::{
     DecisionContext, Fault, IdempotencyRecord, PersistedRun, PolicyEvaluator, RunId, RunRecord, Vault,
 };
@@ -41,7 +42,8 @@ impl Registry {
     fn evaluator_again(&self, record: &RunRecord) -> Option<Arc<dyn PolicyEvaluator>> {
         let groups: Vec<_> = record.groups.iter().map(|group| group.name.clone()).collect();
         self.evaluator(record.policy.as_ref(), &record.measures, &groups).unwrap_or_else(|fault| {
-            tracing::warn!(run = %record.id, %fault, "the policy of a run is no longer known");
+            let code = self.counters.note(Incident::PolicyLost, &format!("run {}: {fault}", record.id));
+            tracing::warn!(code, run = %record.id, %fault, "the policy of a run is no longer known");
             None
         })
     }
@@ -81,8 +83,9 @@ impl Registry {
         let validated = run.validated()?;
         let initialization = match validated.needs_init {
             true => vault.initialization(&run.id, &*validated.layout).unwrap_or_else(|fault| {
-                tracing::warn!(run = %run.id, %fault, "no initialization: distances are measured without \
-                                                      it");
+                let code = self.counters.note(Incident::ReferenceLost, &format!("run {}: {fault}", run.id));
+                tracing::warn!(code, run = %run.id, %fault, "no initialization: distances are measured without \
+                                                            it");
                 None
             }),
             false => None,

@@ -22,6 +22,13 @@ pub struct RunCounts {
     pub open: BTreeMap<String, usize>,
 }
 
+impl RunCounts {
+    /// Runs that are open or still to be measured: these are never forgotten for others.
+    pub fn unfinished(&self) -> usize {
+        self.idle + self.waiting + self.measuring
+    }
+}
+
 impl Registry {
     /// All runs as they are now.
     pub fn run_counts(&self) -> RunCounts {

@@ -7,6 +7,7 @@ use super::idempotency::same_content;
 use super::run::{RegisteredRun, RunStatus, Waiting, closed};
 use super::{Registry, RunEntry};
 use clino_domain::counters::Counter;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::Metric;
 use clino_domain::text::quoted;
 use clino_domain::{
@@ -188,7 +189,7 @@ impl Registry {
         self.counters.metrics.one(Metric::SnapshotsAccepted, &[&run.label.project]);
         if let Some(older) = replaced {
             let reason = format!("step {} attempt {} took its place", at.step, at.attempt);
-            self.skip(&run, older, reason);
+            self.skip(&run, older, Incident::SnapshotReplaced, reason);
         } else {
             inner.ready.push_back(run.id.clone());
         }

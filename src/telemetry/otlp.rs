@@ -4,6 +4,7 @@
 //! Owns: exporters, their threads, who they say they are. May not touch: which spans and metrics there are.
 
 use super::bridge;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::{Metric, Window};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
@@ -50,12 +51,14 @@ struct Complaint {
 impl Complaint {
     fn heard(&self, result: OTelSdkResult) -> OTelSdkResult {
         if let Err(error) = &result {
-            if let Some(exposed) = self.window.get().and_then(Window::look) {
-                exposed.metrics().one(Metric::OtlpFailures, &[]);
-            }
+            let endpoint = self.endpoint.as_str();
+            let exposed = self.window.get().and_then(Window::look);
+            let code = exposed.map_or(Incident::ExportFailed.code(), |exposed| {
+                exposed.counters().metrics.one(Metric::OtlpFailures, &[]);
+                exposed.counters().note(Incident::ExportFailed, &format!("{endpoint}: {error}"))
+            });
             if !self.told.swap(true, Ordering::Relaxed) {
-                let endpoint = self.endpoint.as_str();
-                tracing::warn!(endpoint, %error, "traces and metrics cannot be sent; this is logged once");
+                tracing::warn!(code, endpoint, %error, "traces and metrics cannot be sent; this is logged once");
             }
         }
         result

@@ -11,6 +11,8 @@ use super::version;
 use crate::access::{Authenticator, Credential, Identity, Peer, Record};
 use crate::registry::RegisteredRun;
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
+use clino_domain::text::quoted;
 use clino_domain::{Fault, FaultKind, RunId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -71,20 +73,24 @@ impl Requester {
     }
 
     fn refuse(&self, who: &str, place: Concerned<'_>, fault: &Fault) {
-        let event = match fault.kind {
+        let (incident, event) = match fault.kind {
             FaultKind::Quota => {
                 self.counters.count(Counter::QuotaRefused);
-                "quota"
+                (Incident::QuotaRefused, "quota")
             }
             _ => {
                 self.counters.count(Counter::AccessDenied);
-                "denied"
+                (Incident::AccessDenied, "denied")
             }
         };
+        let detail = format!("{} for {} from {}: {}", self.method, quoted(who), self.peer, fault.message);
+        let code = self.counters.note(incident, &detail);
         // Anybody can be refused as often as they like; the audit log has all of them that there is room for.
         let left_out = if fault.kind == FaultKind::Unauthenticated { STRANGERS.due() } else { Some(0) };
         if let Some(left_out) = left_out {
-            tracing::info!(who, peer = %self.peer, method = %self.method, reason = fault.message, left_out, event);
+            let peer = &self.peer;
+            let method = &*self.method;
+            tracing::info!(code, who, %peer, method, reason = fault.message, left_out, event);
         }
         self.record(event, who, place, &fault.message);
     }

@@ -5,6 +5,7 @@
 use super::doors::{LogThrottle, Portion};
 use crate::access::Peer;
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
 use clino_domain::metrics::Metric;
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -95,8 +96,9 @@ impl Cuts {
     fn tell(&self, what: &'static str, peer: &Peer) {
         self.counters.count(Counter::CallCut);
         self.counters.metrics.one(Metric::CallsCut, &[what]);
+        let code = self.counters.note(Incident::CallTimedOut, &format!("a connection of {peer}: {what}"));
         if let Some(left_out) = self.lines.due() {
-            tracing::info!(code = "C-CUT", what, %peer, left_out, "a connection was closed");
+            tracing::info!(code, what, %peer, left_out, "a connection was closed");
         }
     }
 }

@@ -7,6 +7,7 @@ use super::doors::{LogThrottle, Pool, Portion};
 use super::tls::{Certificates, read_certificate};
 use crate::access::{Origin, Peer};
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
 use clino_domain::metrics::Metric;
 use std::future::Future;
 use std::io::{Error, ErrorKind, Result, Write};
@@ -55,8 +56,9 @@ impl ConnectionLimits {
     fn tell_refused(&self, why: &str) {
         self.counters.count(Counter::ConnectionRefused);
         self.counters.metrics.one(Metric::ConnectionsRefused, &[]);
+        let code = self.counters.note(Incident::ConnectionRefused, why);
         if let Some(left_out) = self.refused.due() {
-            tracing::info!(code = "C-CONNECTION", why, left_out, "a connection is closed");
+            tracing::info!(code, why, left_out, "a connection is closed");
         }
     }
 }
@@ -184,7 +186,8 @@ pub(super) fn receive<D: Acceptor>(
             match accepted {
                 Ok(raw) => admit(&acceptor, &limits, raw, &sender),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    let code = limits.counters.note(Incident::ListenerFailed, &error.to_string());
+                    tracing::warn!(code, %error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use clino_domain::Event;
 use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::{Metric, OTHER, SPANS};
 use clino_proto::pb;
 use http_body::Frame;
@@ -256,6 +257,8 @@ impl MeteredSpan {
         if let Event::Gap { lost } = event {
             self.counters.metrics.one(Metric::WatchGaps, &[]);
             self.counters.metrics.add(Metric::WatchLost, &[], *lost as f64);
+            let code = self.counters.note(Incident::WatcherGap, &format!("{lost} events"));
+            tracing::debug!(code, lost, "a watcher was too slow and missed events");
         }
     }
 }
@@ -263,6 +266,10 @@ impl MeteredSpan {
 impl Drop for MeteredSpan {
     fn drop(&mut self) {
         self.counters.metrics.one(self.finished, &self.labels);
+        if let [what, "cancelled"] = self.labels[..] {
+            let code = self.counters.note(Incident::UploadFailed, &format!("a {what}: its client went away"));
+            tracing::info!(code, what, "an upload broke off: its client went away");
+        }
     }
 }
 

@@ -5,11 +5,13 @@
 use super::access::{AuthContext, Scope};
 use super::frames::Frames;
 use super::metrics_layer::{MeteredSpan, span_of_run};
+use super::refused::Refused;
 use super::services::Services;
 use super::{compare, listing, watch_runs};
 use crate::assembly::Assembler;
 use crate::registry::Opened;
 use clino_domain::counters::Counter;
+use clino_domain::incident::Incident;
 use clino_domain::run::COLUMNS;
 use clino_domain::text::{quoted, suggestion};
 use clino_domain::{Fault, Manifest, OpenedRun, RunId, Tensor};
@@ -54,10 +56,13 @@ impl pb::runs_server::Runs for RunsService {
         // The examination may prepare megabytes of probes.
         let opened = tokio::task::spawn_blocking(move || open(&services, &auth, request)).await;
         let defect = |error: tokio::task::JoinError| {
-            tracing::error!(%error, "the examination of a run failed");
+            // It counts when the run is refused for it.
+            let code = Incident::ExaminationFailed.code();
+            tracing::error!(code, %error, "the examination of a run failed");
             Fault::internal("the examination of the run failed")
         };
-        let opened = opened.map_err(defect).flatten()?;
+        let opened = opened.map_err(defect).flatten().map_err(Status::from);
+        let opened = opened.inspect_err(|status| self.0.refused(Refused::Run, status))?;
         span_of_run(&opened.run.0, None);
         self.0.kept(&opened.run, &opened.run.0).await?;
         Ok(Response::new(opened_to_pb(&opened)))
@@ -73,7 +78,7 @@ impl pb::runs_server::Runs for RunsService {
         upload.end(put.is_ok());
         if let Err(status) = &put {
             self.0.counters.count(Counter::UploadFailed);
-            tracing::info!(code = %status.code(), message = status.message(), "a probe was not put");
+            self.0.refused(Refused::Probe, status);
         }
         put.map(Response::new)
     }
@@ -138,7 +143,8 @@ fn open(services: &Services, auth: &AuthContext, request: pb::OpenRunRequest) ->
         opened.warnings.extend(if created { registry.namesake(run) } else { registry.busy(run) });
     }
     for warning in opened.warnings.iter().filter(|_| created || resume) {
-        tracing::warn!(run = %run.id, warning, "a run was opened with warnings");
+        let code = services.counters.note(Incident::RunWarned, &format!("run {}: {warning}", run.id));
+        tracing::warn!(code, run = %run.id, warning, "a run was opened with warnings");
     }
     Ok(opened)
 }

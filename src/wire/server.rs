@@ -4,6 +4,7 @@
 
 use super::connection::Link;
 use super::decisions::DecisionsService;
+use super::doctor::DoctorService;
 use super::doors::{Doors, GuardedService, MESSAGE};
 use super::listen::{Acceptor, ConnectionLimits, Local, Plain, Secured, receive};
 use super::metrics_layer::MeteredService;
@@ -13,6 +14,7 @@ use super::services::Services;
 use super::snapshots::SnapshotsService;
 use super::tls::Certificates;
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
 use clino_proto::pb;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +36,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// … and has so long to answer before its streams end and their bytes are given back.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-const SERVICES: [&str; 5] =
-    ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports", "clino.v1.Decisions"];
+const SERVICES: [&str; 6] =
+    ["", "clino.v1.Runs", "clino.v1.Snapshots", "clino.v1.Reports", "clino.v1.Decisions", "clino.v1.Doctor"];
 
 /// Serving as long as the process answers, even while it accepts no work: for supervisors that restart processes.
 const LIVENESS: &str = "liveness";
@@ -71,10 +73,12 @@ pub async fn routes(services: &Services) -> Result<(Routes, Health), tonic_refle
     let runs = pb::runs_server::RunsServer::new(RunsService(services.clone()));
     let snapshots = pb::snapshots_server::SnapshotsServer::new(SnapshotsService(services.clone()));
     let decisions = pb::decisions_server::DecisionsServer::new(DecisionsService(services.clone()));
+    let doctor = pb::doctor_server::DoctorServer::new(DoctorService(services.clone()));
     let reports = pb::reports_server::ReportsServer::new(ReportsService(services.clone()));
     let routes = Routes::new(runs.max_decoding_message_size(MESSAGE))
         .add_service(snapshots.max_decoding_message_size(MESSAGE))
         .add_service(reports.max_decoding_message_size(MESSAGE))
+        .add_service(doctor.max_decoding_message_size(MESSAGE))
         .add_service(decisions.max_decoding_message_size(MESSAGE))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -139,7 +143,8 @@ impl Servers {
         self.ending.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             if let Ok(Err(error)) = ended {
-                tracing::warn!(%error, "a listener failed");
+                let code = self.counters.note(Incident::ListenerFailed, &error.to_string());
+                tracing::warn!(code, %error, "a listener failed");
             }
         }
     }
@@ -165,6 +170,9 @@ fn refine<B>(mut response: Response<B>, counters: &Counters) -> Response<B> {
     let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
     if matches!(code, Some(Code::OutOfRange | Code::Internal)) {
         counters.count(Counter::MessageRefused);
+        let told = headers.get(Status::GRPC_MESSAGE).and_then(|told| told.to_str().ok()).unwrap_or_default();
+        let code = counters.note(Incident::MessageRefused, told);
+        tracing::debug!(code, told, "a message is refused");
     }
     if code == Some(Code::OutOfRange) {
         headers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::ResourceExhausted as i32));

@@ -5,6 +5,7 @@
 use super::upload_workers::UploadWorkers;
 use crate::access::{Authenticator, Hold};
 use crate::assembly::Spool;
+use crate::doctor::Doctor;
 use crate::publish::{EventBus, Progress, Standing};
 use crate::registry::{ProbeStore, RegisteredRun, Registry};
 use clino_domain::budget::Budget;
@@ -37,6 +38,8 @@ pub struct Services {
     pub drain: Drain,
     /// Counters of the daemon.
     pub counters: Arc<Counters>,
+    /// Finds out what is wrong.
+    pub doctor: Arc<Doctor>,
     /// How long an upload may send nothing.
     pub patience: Duration,
 }

@@ -6,6 +6,7 @@ use super::access::{AuthContext, Scope};
 use super::decisions::staleness;
 use super::frames::Frames;
 use super::metrics_layer::{MeteredSpan, span_of_run};
+use super::refused::Refused;
 use super::services::{Drain, Services};
 use crate::assembly::Assembler;
 use crate::registry::{Admission, RegisteredRun, RepeatedUpload, Room, Upload};
@@ -35,7 +36,7 @@ impl pb::snapshots_server::Snapshots for SnapshotsService {
             }
             Err(status) => {
                 self.0.counters.count(Counter::UploadFailed);
-                tracing::info!(code = %status.code(), message = status.message(), "an upload failed");
+                self.0.refused(Refused::Snapshot, status);
             }
         }
         answer.map(Response::new)

@@ -4,6 +4,8 @@
 
 use crate::access::{Certificate, Reload, Watched};
 use clino_domain::Fault;
+use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,12 +47,13 @@ impl Certificates {
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming what cannot be used.
-    pub fn open(files: &TlsFiles) -> Result<Self, Fault> {
+    pub fn open(files: &TlsFiles, counters: &Counters) -> Result<Self, Fault> {
         let paths = [&files.cert, &files.key].into_iter().chain(&files.clients).cloned().collect();
         let optional = files.optional;
         let make = move |files: &[Vec<u8>]| served(files, optional);
         if files.key.metadata().is_ok_and(|metadata| metadata.mode() & 0o007 != 0) {
-            tracing::warn!(key = %files.key.display(), "others on this machine can use the key of the certificate");
+            let code = counters.note(Incident::FilesExposed, &files.key.display().to_string());
+            tracing::warn!(code, key = %files.key.display(), "others on this machine can use the key of the certificate");
         }
         Ok(Self(Watched::open("tls", paths, |_, _| Ok(()), Box::new(make))?))
     }

@@ -2,6 +2,7 @@
 //! which libraries are used where, that files and functions stay short, and that every module says what it owns.
 #![allow(clippy::unwrap_used)]
 
+mod codes;
 mod source;
 
 use source::SourceFile;
@@ -20,7 +21,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("publish", &["store"]),
     ("pipeline", &["registry", "publish"]),
-    ("wire", &["access", "registry", "assembly", "publish"]),
+    ("doctor", &["registry", "publish"]),
+    ("wire", &["access", "registry", "assembly", "publish", "doctor"]),
     ("http", &["registry", "publish"]),
     ("systemd", &[]),
     ("config", &[]),
@@ -32,6 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "access",
             "assembly",
             "decide",
+            "doctor",
             "registry",
             "store",
             "publish",

@@ -34,12 +34,12 @@ ERRORS = {"Fault", "Violation", "MeasureError", "Status", "OpenError", "Placemen
 # Calls whose argument is an error or makes one.
 SINKS = {"Err", "map_err", "ok_or", "ok_or_else", "bail", "warn", "error"}
 # Functions that put a warning, or why something is refused, into words.
-WORDED = {"refusal", "remarks", "unread", "padding_read", "lacking", "namesake"}
+WORDED = {"refusal", "remarks", "too_long", "not_ended", "unread", "padding_read", "lacking", "namesake"}
 TEXTS = {"String", "str", "Cow"}
 # Methods of the standard library: what is called so is no function of clino.
 COMMON = {"new", "from", "fmt", "to_string", "name", "into", "get", "text", "display", "from_str", "parse", "as_str"}
 # Tests, and files that only show what there is.
-LEFT_OUT = re.compile(r"(^|/)(tests|\w*_tests|fixtures|contract|quadratic|check|fleet_view|progress|view)(\.rs|/)")
+LEFT_OUT = re.compile(r"(^|/)(tests|\w*_tests|fixtures|contract|quadratic|check|fleet_view|doctor_view|doctor_way|codes|progress|view)(\.rs|/)")
 
 TOKEN = re.compile(
     r"""(?P<skip>\s+|//[^\n]*|/\*.*?\*/)

@@ -10,6 +10,7 @@ use clino_domain::status::from_status;
 use clino_domain::text::quoted;
 use clino_domain::{Fault, FaultKind, ProbeGroup, RunId};
 use clino_proto::pb::decisions_client::DecisionsClient;
+use clino_proto::pb::doctor_client::DoctorClient;
 use clino_proto::pb::probe_group::Source;
 use clino_proto::pb::reports_client::ReportsClient;
 use clino_proto::pb::runs_client::RunsClient;
@@ -139,6 +140,10 @@ impl Client {
 
     pub(super) fn decisions_service(&self) -> DecisionsClient<AuthChannel> {
         DecisionsClient::new(self.channel.clone())
+    }
+
+    pub(super) fn doctor_service(&self) -> DoctorClient<AuthChannel> {
+        DoctorClient::new(self.channel.clone())
     }
 
     pub(super) fn snapshots_service(&self) -> SnapshotsClient<AuthChannel> {

@@ -28,6 +28,7 @@ mod access;
 pub mod background;
 mod connect;
 mod decisions;
+mod doctor;
 pub mod endpoint;
 mod fleet;
 mod follow;

@@ -5,6 +5,7 @@
 //! Names begin with `clino_` (or `process_`, where every program says the same), end with a base unit, and with `_total`
 //! where they only grow. No label names a run or a snapshot: what is unbounded belongs to the history.
 
+use super::counters::Counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -127,6 +128,7 @@ table! {
     HistoryQueue Gauge, "clino_history_queue" [] "Rows that are not yet in the history";
     DiskFree Gauge, "clino_disk_free_bytes" ["directory"] "Bytes that are free where the directory lies";
     DiskSize Gauge, "clino_disk_size_bytes" ["directory"] "Bytes of the file system where the directory lies";
+    Incidents Counter, "clino_incidents" ["code"] "Incidents by their code, of which docs/codes.md says what they mean";
     OtlpFailures Counter, "clino_otlp_failures" [] "Exports by OTLP that failed";
     ProcessCpu Counter, "process_cpu_seconds" [] "Time of all processors that the process used";
     ProcessMemory Gauge, "process_resident_memory_bytes" [] "Memory that the process holds";
@@ -190,7 +192,7 @@ pub trait Exposed: Send + Sync {
     fn families(&self) -> Vec<MetricFamily>;
 
     /// Where more is counted.
-    fn metrics(&self) -> &Metrics;
+    fn counters(&self) -> &Counters;
 }
 
 /// Through which metrics are seen as soon as the daemon has begun to work.

@@ -52,6 +52,9 @@ pub(super) struct PolicyAnswer {
     pub news: bool,
 }
 
+/// What is new of a policy, or why it could not be asked.
+pub(super) type PolicyNews = Result<Option<Decision>, Fault>;
+
 impl DecisionStore {
     fn lock(&self) -> MutexGuard<'_, RunStates> {
         lock(&self.states)
@@ -126,21 +129,19 @@ impl DecisionStore {
         self.lock().runs.get(run).is_some_and(|state| !state.due.is_empty())
     }
 
-    /// Asks the policy of a run of everything that it was enqueued for, in that order. `tell` hears of each what is news.
-    pub fn evaluate(&self, run: &RunId, archive: &dyn Archive, tell: &mut dyn FnMut(Option<Decision>)) {
+    /// Asks the policy of a run of everything that it was enqueued for, in that order. `tell` hears of each what is news, or
+    /// why there is no decision.
+    pub fn evaluate(&self, run: &RunId, archive: &dyn Archive, tell: &mut dyn FnMut(PolicyNews)) {
         if !self.owes(run) {
             return;
         }
         let Ok(turn) = self.turn(run) else { return };
         let _turn = lock(&turn);
         while let Some(input) = self.first_due(run) {
-            let news = match self.answer(run, input, archive) {
-                Ok(decided) => decided.filter(|decided| decided.news).map(|decided| decided.decision),
-                Err(fault) => {
-                    tracing::warn!(%run, %fault, "no decision");
-                    None
-                }
+            let news = |decided: Option<PolicyAnswer>| {
+                decided.filter(|decided| decided.news).map(|decided| decided.decision)
             };
+            let news = self.answer(run, input, archive).map(news);
             self.lock().done(run);
             tell(news);
         }

@@ -5,6 +5,7 @@
 use super::errors::OpenError;
 use super::folder::Folder;
 use super::reader::{BUSY, has_our_tables, version};
+use clino_domain::incident::Incident;
 use clino_domain::{Fault, FaultKind};
 use rusqlite::{Connection, ErrorCode, Transaction};
 use std::path::Path;
@@ -43,7 +44,13 @@ pub(super) fn open(folder: &Folder) -> Result<Connection, Fault> {
         Err(OpenError::Fault(fault)) => Err(fault),
         Err(OpenError::Damaged(why)) => {
             let aside = folder.quarantine()?;
-            tracing::error!(why, aside, "the history is damaged: it is moved aside, and a new one begins");
+            let code = folder.notes.note(Incident::HistoryDamaged, &format!("{aside}: {why}"));
+            tracing::error!(
+                code,
+                why,
+                aside,
+                "the history is damaged: it is moved aside, and a new one begins"
+            );
             // This one is new, whatever lies beside it.
             attempt(folder, |_, _| Ok(())).map_err(|refused| match refused {
                 OpenError::Fault(fault) => fault,

@@ -5,8 +5,10 @@
 
 use super::mark;
 use super::names::{self, BESIDE, DATABASE, LOCK, ROOMS};
+use super::notes::Notes;
 use super::private::{create_new, make};
 use clino_domain::id::is_digest;
+use clino_domain::incident::Incident;
 use clino_domain::{Fault, FaultKind};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, statfs};
 use std::fs::{self, File, Permissions};
@@ -26,6 +28,8 @@ pub(super) struct Folder {
     path: PathBuf,
     /// Whether processes on one machine share memory there, as WAL asks for.
     pub local: bool,
+    /// What goes wrong here.
+    pub notes: Notes,
     _lock: File,
 }
 
@@ -50,9 +54,10 @@ impl Folder {
         for room in ROOMS {
             make(&path.join(room)).map_err(&unusable)?;
         }
-        mend(path)?;
+        let notes = Notes::default();
+        mend(path, &notes)?;
         let kind = statfs(path).map_err(|error| unusable(error.into()))?.f_type as u64 & 0xffff_ffff;
-        Ok(Self { path: path.to_owned(), local: !NETWORKS.contains(&kind), _lock: lock })
+        Ok(Self { path: path.to_owned(), local: !NETWORKS.contains(&kind), notes, _lock: lock })
     }
 
     pub fn database(&self) -> PathBuf {
@@ -166,14 +171,14 @@ fn occupied(path: &Path, lock: &mut File) -> Fault {
 }
 
 /// Takes the rights of others from the directory and from what clino made in it; refuses links in their places.
-fn mend(path: &Path) -> Result<(), Fault> {
-    keep_private(path)?;
+fn mend(path: &Path, notes: &Notes) -> Result<(), Fault> {
+    keep_private(path, notes)?;
     let own = |path: &Path, is_own: fn(&str) -> bool| -> Result<(), Fault> {
         for entry in fs::read_dir(path).map_err(unusable(path))? {
             let entry = entry.map_err(unusable(path))?;
             if entry.file_name().to_str().is_some_and(is_own) {
                 refuse_link(&entry.path())?;
-                keep_private(&entry.path())?;
+                keep_private(&entry.path(), notes)?;
             }
         }
         Ok(())
@@ -202,7 +207,7 @@ fn refuse_link(path: &Path) -> Result<(), Fault> {
 
 /// Without rights of others, where they can be taken: a directory of another owner, such as a volume that was mounted for a
 /// group, keeps them.
-fn keep_private(path: &Path) -> Result<(), Fault> {
+fn keep_private(path: &Path, notes: &Notes) -> Result<(), Fault> {
     let mode = fs::metadata(path).map_err(unusable(path))?.mode() & 0o7777;
     if mode & OTHERS == 0 {
         return Ok(());
@@ -213,7 +218,8 @@ fn keep_private(path: &Path) -> Result<(), Fault> {
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            tracing::warn!(path = %path.display(), mode = format!("{mode:04o}"), %error, "others can read it");
+            let code = notes.note(Incident::FilesExposed, &path.display().to_string());
+            tracing::warn!(code, path = %path.display(), mode = format!("{mode:04o}"), %error, "others can read it");
             Ok(())
         }
         Err(error) => Err(unusable(path)(error)),

@@ -12,6 +12,7 @@ use super::reading::ReadingRow;
 use super::run_handle::RunHandle;
 use super::tensors::{reference_digest, write_probe, write_reference};
 use crate::store::RunChange;
+use clino_domain::incident::Incident;
 use clino_domain::{Acceptance, Event, Fault, RunId, RunRecord, Sequenced, SnapshotRef};
 use rusqlite::{Connection, named_params, params};
 use serde::Serialize;
@@ -153,7 +154,9 @@ fn keep_tensors(
                     Ok(()) => drop(files.insert(acceptance.receipt.id.0.clone(), digest)),
                     // Its bytes cannot be read any more: that does not get better by waiting.
                     Err(error) if error.kind() == std::io::ErrorKind::Other => {
-                        tracing::warn!(run = %dated.run, %error, "an initialization is not kept");
+                        let detail = format!("run {}: {error}", dated.run);
+                        let code = folder.notes.note(Incident::ReferenceLost, &detail);
+                        tracing::warn!(code, run = %dated.run, %error, "an initialization is not kept");
                     }
                     Err(error) => return Err(error.into()),
                 }

@@ -16,6 +16,7 @@ mod json;
 mod load;
 mod mark;
 mod names;
+mod notes;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(not(feature = "parquet"))]
@@ -42,6 +43,7 @@ pub use row_sink::{Cell, ColumnKind, Csv, JsonLines, RowSink};
 use super::{Audience, CROWD, Entry, EventStore, StoredRun, Worked, WriterProgress, now};
 use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::{
     Archive, Fault, FaultKind, IdempotencyRecord, Layout, ParameterSource, PersistedGroup, ProbeGroup,
     Reading, Report, RunId, RunRecord, RunSpec, Sequenced, SnapshotRef, Stretch, Vault,
@@ -95,8 +97,9 @@ impl SqliteStore {
         let folder = Folder::open(directory)?;
         if !folder.local {
             let data = directory.display();
-            tracing::warn!(%data, "the history is on a network file system: it is slower, and copies made \
-                                  while the daemon runs are unreliable");
+            let code = folder.notes.note(Incident::NetworkDisk, &data.to_string());
+            tracing::warn!(code, %data, "the history is on a network file system: it is slower, and copies made \
+                                        while the daemon runs are unreliable");
         }
         let connection = database::open(&folder)?;
         Ok(Arc::new(Self {
@@ -149,6 +152,7 @@ impl EventStore for SqliteStore {
     }
 
     fn start(self: Arc<Self>, audience: Weak<dyn Audience>, counters: Arc<Counters>) -> io::Result<()> {
+        self.folder.notes.begin(&counters);
         let connection = lock(&self.connection).take();
         let writer = writer::start(self.clone(), connection, audience, counters)?;
         *lock(&self.writer) = Some(writer);

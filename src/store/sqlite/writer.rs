@@ -9,6 +9,7 @@ use super::retention::{Retention, checkpoint};
 use super::{SqliteStore, database, lock};
 use crate::store::{Audience, Committed, Entry, RunChange, now};
 use clino_domain::counters::Counters;
+use clino_domain::incident::Incident;
 use clino_domain::metrics::Metric;
 use clino_domain::{Fault, RunId};
 use rusqlite::Connection;
@@ -69,13 +70,18 @@ impl StoreWriter {
             if !self.commit(&batch.lines) {
                 let lost = batch.lines.len() + self.pending.len() + lock(&self.store.queue).abandon();
                 self.counters.metrics.add(Metric::HistoryDropped, &[], lost as f64);
-                tracing::error!(lost, "the history could not be written before the end");
+                let code = self
+                    .counters
+                    .note(Incident::HistoryDropped, &format!("{lost} rows at the end of the daemon"));
+                tracing::error!(code, lost, "the history could not be written before the end");
                 return;
             }
             self.tell(batch);
         }
         if let Some(Err(trouble)) = self.connection.as_ref().map(checkpoint) {
-            tracing::warn!(fault = %trouble.writing(), "the history's log stays");
+            let fault = trouble.writing();
+            let code = self.counters.note(Incident::HistoryUpkeep, &fault.message);
+            tracing::warn!(code, %fault, "the history's log stays");
         }
         lock(&self.store.queue).abandon();
     }
@@ -97,7 +103,9 @@ impl StoreWriter {
         let audience = self.audience.upgrade();
         let expire = |run: &RunId| audience.as_ref().is_some_and(|audience| audience.expire(run));
         if let Err(trouble) = self.retention.work(connection, &self.store.folder, &expire) {
-            tracing::warn!(fault = %trouble.writing(), "old runs are not removed");
+            let fault = trouble.writing();
+            let code = self.counters.note(Incident::HistoryUpkeep, &fault.message);
+            tracing::warn!(code, %fault, "old runs are not removed");
             self.retention.postpone();
         }
     }
@@ -120,7 +128,9 @@ impl StoreWriter {
             self.counters.metrics.one(Metric::HistoryFailures, &[]);
             // Nobody knows what state it is in.
             self.connection = None;
-            self.store.suffer(trouble.writing());
+            let fault = trouble.writing();
+            let code = self.counters.note(Incident::HistoryFailed, &fault.message);
+            self.store.suffer(fault, code);
             let queue = lock(&self.store.queue);
             if queue.is_closed() {
                 return false;
@@ -173,7 +183,8 @@ impl StoreWriter {
             _ => {}
         }
         let what: String = format!("{change:?}").chars().take(TOLD).collect();
-        tracing::error!(%run, fault = %why, what, "a row of the history is set aside: it cannot be kept");
+        let code = self.counters.note(Incident::HistoryDropped, &format!("run {run}: {why}"));
+        tracing::error!(code, %run, fault = %why, what, "a row of the history is set aside: it cannot be kept");
     }
 
     /// Tells the callers, in the order in which they pushed.
@@ -199,11 +210,11 @@ impl WriteBatch {
 }
 
 impl SqliteStore {
-    fn suffer(&self, fault: Fault) {
+    fn suffer(&self, fault: Fault, code: &'static str) {
         self.writer_progress.send_if_modified(|writer_progress| {
             let new = writer_progress.trouble.as_ref() != Some(&fault);
             if new {
-                tracing::error!(%fault, "nothing new is taken on until it can be written");
+                tracing::error!(code, %fault, "nothing new is taken on until it can be written");
                 writer_progress.trouble = Some(fault);
             }
             new

@@ -23,6 +23,7 @@ use super::services::Services;
 use crate::access::{Origin, Peer};
 use answer_body::AnswerBody;
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::incident::Incident;
 use clino_domain::metrics::Metric;
 use clino_domain::{Fault, FaultKind};
 use http_body_util::BodyExt;
@@ -100,8 +101,9 @@ impl Doors {
     fn tell_shed(&self, what: &'static str, fault: &Fault) {
         self.counters().count(Counter::CallShed);
         self.counters().metrics.one(Metric::CallsShed, &[what]);
+        let code = self.counters().note(Incident::CallShed, &format!("{what}: {}", fault.message));
         if let Some(left_out) = self.shed.due() {
-            tracing::warn!(code = "C-SHED", what, reason = fault.message, left_out, "a call was shed");
+            tracing::warn!(code, what, reason = fault.message, left_out, "a call was shed");
         }
     }
 }
@@ -240,9 +242,11 @@ impl Pass {
     fn cut(&self, what: &'static str, fault: &Fault) {
         self.doors.counters().count(Counter::CallCut);
         self.doors.counters().metrics.one(Metric::CallsCut, &[what]);
+        let peer = self.peer.to_string();
+        let detail = format!("{what} of {peer}: {}", fault.message);
+        let code = self.doors.counters().note(Incident::CallTimedOut, &detail);
         if let Some(left_out) = self.doors.cut.due() {
-            let peer = self.peer.to_string();
-            tracing::warn!(code = "C-CUT", what, peer, reason = fault.message, left_out, "a call was cut");
+            tracing::warn!(code, what, peer, reason = fault.message, left_out, "a call was cut");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns: which number means what, and the field paths of violations. May not touch: streams, status codes.
 
 mod decisions;
+mod doctor;
 mod enums;
 mod fleet;
 mod graph;
@@ -13,6 +14,7 @@ mod runs;
 mod tensors;
 
 pub use decisions::{decision_from_pb, decision_to_pb, policy_from_pb, policy_to_pb, rule_info_to_pb};
+pub use doctor::{diagnosis_from_pb, diagnosis_to_pb};
 pub use enums::Coded;
 pub use fleet::{
     compared_from_pb, compared_to_pb, comparison_from_pb, comparison_to_pb, filter_from_pb, filter_to_pb,
