@@ -10,7 +10,7 @@
 
 use clino_domain::graph::{ValueType, value_type};
 use clino_domain::{Dtype, Fault, Stop};
-use clino_graph::{Data, Evaluator, GraphModel, Limits, Prepared, Real, View};
+use clino_graph::{Data, Evaluator, GraphModel, Limits, Parameters, Prepared, Real, View};
 use clino_proto::convert::{ModelKind, model_from_pb};
 use prost::Message;
 use safetensors::tensor::TensorView;
@@ -102,6 +102,7 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
         let values = wide(&files.snapshot.tensor(&tensor.name).expect("a tensor of the snapshot"));
         params[slot.range.clone()].iter_mut().zip(values).for_each(|(to, x)| *to = T::of(x));
     }
+    let params = Parameters::split(&params, model.trained());
     let buffer = |i: &usize| {
         let tensor = &parts.tensors[*i];
         data(&files.snapshot.tensor(&tensor.name).expect("a buffer of the snapshot"), tensor.value_type())
@@ -117,12 +118,12 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let before = count();
     let mut evaluator = Evaluator::new(model.clone(), plan.clone(), files.threads);
     let begin = Instant::now();
-    evaluator.forward(&prepared, &params, true, &stop)?;
+    evaluator.forward(&prepared, params, true, &stop)?;
     let forward = begin.elapsed();
     let peak = PEAK.load(Ordering::Relaxed) - before;
     let made = LIVE.load(Ordering::Relaxed);
     let mut named = Named::new();
-    for output in evaluator.outputs(&prepared, &params) {
+    for output in evaluator.outputs(&prepared, params) {
         let values = match output.data {
             View::Work(x) => x.iter().map(|x| x.wide()).collect(),
             other => other.to_i64().iter().map(|x| *x as f64).collect(),
@@ -139,7 +140,7 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let aside = LIVE.load(Ordering::Relaxed) - made - sizes(&d);
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
     let begin = Instant::now();
-    evaluator.backward((&prepared, &params), d, &mut gradient, &stop)?;
+    evaluator.backward((&prepared, params), d, &mut gradient, &stop)?;
     let seconds = begin.elapsed();
     let peak = peak.max(PEAK.load(Ordering::Relaxed) - aside - before);
     let planned = plan.memory(model, true, size_of::<T>(), files.threads) as f64;

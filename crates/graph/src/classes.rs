@@ -12,8 +12,10 @@ use std::ops::Range;
 /// Where the elements of a value lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// In the arena of parameters.
-    Arena(Range<usize>),
+    /// Among the parameters that are trained.
+    Trained(Range<usize>),
+    /// Among those that are not.
+    Frozen(Range<usize>),
     /// In the list of buffers.
     Buffer(usize),
     /// In the prepared batch: what depends on no parameter.
@@ -73,9 +75,12 @@ pub fn classify(model: &GraphModel, typed: &[Typed], known: &[Option<Known>], fi
     for i in 0..graph.first_input() {
         let (storage, place) = match model.place(i) {
             TensorPlace::Arena(range) if range.end <= model.trained() => {
-                (Storage::Arena(range.clone()), Place::Gradient(range.clone()))
+                (Storage::Trained(range.clone()), Place::Gradient(range.clone()))
             }
-            TensorPlace::Arena(range) => (Storage::Arena(range.clone()), Place::Nowhere),
+            TensorPlace::Arena(range) => {
+                let first = model.trained();
+                (Storage::Frozen(range.start - first..range.end - first), Place::Nowhere)
+            }
             TensorPlace::Buffer(i) => (Storage::Buffer(*i), Place::Nowhere),
         };
         classes.storage.push(storage);
@@ -93,7 +98,7 @@ pub fn classify(model: &GraphModel, typed: &[Typed], known: &[Option<Known>], fi
 
 impl Classes {
     fn node(&mut self, first: usize, node: &Node, typed: &[Typed], known: &[Option<Known>]) {
-        let varies = |value: usize| matches!(self.storage[self.root[value]], Storage::Arena(_) | Storage::Own);
+        let varies = |value: usize| matches!(self.storage[self.root[value]], Storage::Trained(_) | Storage::Frozen(_) | Storage::Own);
         let when = match () {
             () if known[first].is_some() => When::Known,
             () if node.operands.iter().flatten().any(|value| varies(*value)) => When::Pass,

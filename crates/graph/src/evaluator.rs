@@ -16,10 +16,27 @@ use clino_domain::graph::Node;
 use clino_domain::{Checkpoint, Fault};
 use std::sync::Arc;
 
+/// The arena of parameters in two parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameters<'a, T> {
+    /// Those of kind PARAM: [`GraphModel::trained`] elements.
+    pub trained: &'a [T],
+    /// Those of kind FROZEN, which lie behind them in the arena.
+    pub frozen: &'a [T],
+}
+
+impl<'a, T> Parameters<'a, T> {
+    /// The parts of an arena of [`GraphModel::total`] elements, of which `trained` are trained.
+    pub fn split(arena: &'a [T], trained: usize) -> Self {
+        let (trained, frozen) = arena.split_at(trained.min(arena.len()));
+        Self { trained, frozen }
+    }
+}
+
 /// All elements, wherever they lie.
 pub(crate) struct Stores<'a, T> {
     pub plan: &'a ShapePlan,
-    pub params: &'a [T],
+    pub params: Parameters<'a, T>,
     pub prepared: &'a Prepared<T>,
     pub own: &'a [Option<Data<T>>],
 }
@@ -28,7 +45,8 @@ impl<'a, T: Real> Stores<'a, T> {
     fn view(&self, value: usize) -> Option<View<'a, T>> {
         let root = self.plan.classes.root[value];
         match &self.plan.classes.storage[root] {
-            Storage::Arena(range) => self.params.get(range.clone()).map(View::Work),
+            Storage::Trained(range) => self.params.trained.get(range.clone()).map(View::Work),
+            Storage::Frozen(range) => self.params.frozen.get(range.clone()).map(View::Work),
             Storage::Buffer(i) => self.prepared.buffers.get(*i).map(Data::view),
             Storage::Prepared => self.prepared.values[root].as_ref().map(Data::view),
             Storage::Own => self.own.get(root)?.as_ref().map(Data::view),
@@ -98,12 +116,14 @@ impl<T: Real> Evaluator<T> {
     pub fn forward(
         &mut self,
         prepared: &Prepared<T>,
-        params: &[T],
+        params: Parameters<'_, T>,
         keep: bool,
         stop: &dyn Checkpoint,
     ) -> Result<(), Fault> {
         self.clear();
-        if params.len() != self.model.total() || prepared.values.len() != self.plan.typed.len() {
+        let fits = params.trained.len() == self.model.trained()
+            && params.trained.len() + params.frozen.len() == self.model.total();
+        if !fits || prepared.values.len() != self.plan.typed.len() {
             return Err(Fault::internal("parameters or a batch of another graph"));
         }
         let dead = if keep { &self.plan.lives.kept } else { &self.plan.lives.forward };
@@ -122,7 +142,7 @@ impl<T: Real> Evaluator<T> {
     }
 
     /// The outputs of the last forward, in the order of the graph.
-    pub fn outputs<'a>(&'a self, prepared: &'a Prepared<T>, params: &'a [T]) -> Vec<Output<'a, T>> {
+    pub fn outputs<'a>(&'a self, prepared: &'a Prepared<T>, params: Parameters<'a, T>) -> Vec<Output<'a, T>> {
         let stores = Stores { plan: &self.plan, params, prepared, own: &self.values };
         let output = |output: &'a clino_domain::graph::GraphOutput| {
             let shape = &self.plan.typed[output.value].shape;
@@ -138,7 +158,7 @@ impl<T: Real> Evaluator<T> {
     /// That of `stop` when it should end; the gradient is incomplete then.
     pub fn backward(
         &mut self,
-        (prepared, params): (&Prepared<T>, &[T]),
+        (prepared, params): (&Prepared<T>, Parameters<'_, T>),
         d: Vec<Option<Vec<T>>>,
         gradient: &mut [T],
         stop: &dyn Checkpoint,
@@ -187,7 +207,7 @@ impl<T: Real> Evaluator<T> {
         &mut self,
         i: usize,
         node: &Node,
-        (prepared, params): (&Prepared<T>, &[T]),
+        (prepared, params): (&Prepared<T>, Parameters<'_, T>),
         gradient: &mut [T],
     ) -> Result<(), Fault> {
         let plan = &self.plan;

@@ -32,7 +32,7 @@ mod value;
 mod walk;
 mod wrong;
 
-pub use evaluator::{Evaluator, Output};
+pub use evaluator::{Evaluator, Output, Parameters};
 pub use model::{GraphModel, TensorPlace, TensorSlot};
 pub use plan::{Limits, ShapePlan};
 pub use prepared::Prepared;

@@ -77,10 +77,8 @@ pub fn lives(graph: &Graph, classes: &Classes, first: &[usize]) -> Lives {
         if classes.when[i] == When::Known {
             continue;
         }
-        // What a pass reads outlives the preparation.
-        let reader = if classes.when[i] == When::Pass { Last::Forward(i) } else { Last::Forward(i) };
         for value in node.operands.iter().flatten() {
-            later(&mut forward[classes.root[*value]], reader);
+            later(&mut forward[classes.root[*value]], Last::Forward(i));
         }
     }
     for output in &graph.parts().outputs {
@@ -112,7 +110,7 @@ pub fn lives(graph: &Graph, classes: &Classes, first: &[usize]) -> Lives {
                 Some(Last::Forward(i)) if !passed[value] => die(&mut lives.prepared, i),
                 _ => {}
             },
-            Storage::Arena(_) | Storage::Buffer(_) => {}
+            Storage::Trained(_) | Storage::Frozen(_) | Storage::Buffer(_) => {}
         }
     }
     lives

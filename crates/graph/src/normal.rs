@@ -143,6 +143,9 @@ impl Normal {
             return add_columns(threads, target, rows, |row, column| f(row * self.width + column));
         }
         let channels = self.width / self.spread;
+        if channels == 0 {
+            return;
+        }
         parallel::pieces(threads, target, 1, |channel, target| {
             let row = channel / channels;
             let first = channel % channels * self.spread;

@@ -3,7 +3,7 @@
 //! Owns: values that are worked out once a batch. May not touch: parameters.
 
 use crate::classes::When;
-use crate::evaluator::Stores;
+use crate::evaluator::{Parameters, Stores};
 use crate::model::GraphModel;
 use crate::plan::ShapePlan;
 use crate::real::Real;
@@ -53,7 +53,7 @@ impl<T: Real> Prepared<T> {
         for (i, node) in graph.parts().nodes.iter().enumerate() {
             if plan.classes.when[i] == When::Prepared {
                 stop.check()?;
-                let stores = Stores { plan, params: &[], prepared: &prepared, own: &[] };
+                let stores = Stores { plan, params: Parameters { trained: &[], frozen: &[] }, prepared: &prepared, own: &[] };
                 if let Some(results) = stores.forward(i, node, threads)? {
                     for (j, data) in results.into_iter().enumerate() {
                         prepared.values[plan.first[i] + j] = Some(data);

@@ -69,8 +69,11 @@ pub fn around(shape: &[usize], axis: usize) -> [usize; 3] {
 pub fn offsets(shape: &[usize], strides: &[isize]) -> Vec<usize> {
     let mut out = vec![0usize];
     for (size, stride) in shape.iter().zip(strides) {
-        let along = |at: usize| (0..*size).map(move |i| (at as isize + i as isize * stride) as usize);
-        out = out.into_iter().flat_map(along).collect();
+        let mut next = Vec::with_capacity(out.len() * size);
+        for at in out {
+            next.extend((0..*size).map(|i| (at as isize + i as isize * stride) as usize));
+        }
+        out = next;
     }
     out
 }

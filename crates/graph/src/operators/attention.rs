@@ -52,8 +52,9 @@ impl Rule<'_> {
         let (batch_k, heads_k, n, d_k) = split(k)?;
         let (batch_v, heads_v, n_v, e) = split(v)?;
         let fits = batch == batch_k && batch == batch_v && heads_k == heads_v && n == n_v && d == d_k;
-        let shared = heads.checked_div(heads_k).unwrap_or(1);
-        if !fits || q.len() != k.len() || shared * heads_k != heads {
+        let shared = heads.checked_div(heads_k).unwrap_or(1).max(1);
+        let whole = heads == 0 || shared * heads_k == heads;
+        if !fits || q.len() != k.len() || !whole {
             return None;
         }
         let block = (BLOCK / n.max(1)).clamp(8, 128).min(m.max(1));

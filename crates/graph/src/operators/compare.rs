@@ -3,7 +3,7 @@
 //! Owns: its rule. May not touch: other operators.
 
 use super::binary::{together, wider, zip};
-use crate::operation::{Context, Infer, Operation, Typed};
+use crate::operation::{Context, Cost, Infer, Operation, Typed};
 use crate::real::Real;
 use crate::value::{Data, Known};
 use crate::wrong::Result;
@@ -37,6 +37,12 @@ impl Operation for Rule<'_> {
 
     fn passes(&self, _operand: usize) -> bool {
         false
+    }
+
+    fn scratch(&self, cx: &Cost<'_>) -> usize {
+        let kinds: Vec<_> = cx.operands.iter().flatten().map(|typed| typed.kind).collect();
+        let mixed = kinds.windows(2).any(|pair| pair[0] != pair[1]) || kinds.contains(&ValueType::Bool);
+        if mixed { (cx.numel(0) + cx.numel(1)) * size_of::<i64>() } else { 0 }
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {

@@ -16,10 +16,6 @@ impl Rule<'_> {
     fn chooser(&self) -> Chooser<'_> {
         Chooser { mode: self.mode, axes: &self.axes, first: 1 }
     }
-
-    fn points(&self, cx: &Cost<'_>) -> usize {
-        (1..cx.operands.len()).map(|i| cx.numel(i)).fold(1, |most, n| most.saturating_mul(n.max(1)).min(cx.out(0)))
-    }
 }
 
 impl Operation for Rule<'_> {
@@ -40,7 +36,7 @@ impl Operation for Rule<'_> {
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
-        self.chooser().scratch(cx.shape(0), self.points(cx))
+        self.chooser().scratch(&cx.operands)
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {

@@ -49,8 +49,11 @@ impl Rule<'_> {
         let Some((last, before)) = sources.split_last() else { return f(0, Some(0)) };
         for (axis, sources) in before.iter().enumerate() {
             let stride = strides[axis] as usize;
-            let along = |at: Option<usize>| sources.iter().map(move |i| Some(at? + (*i)? * stride));
-            places = places.into_iter().flat_map(along).collect();
+            let mut next = Vec::with_capacity(places.len() * sources.len());
+            for at in places {
+                next.extend(sources.iter().map(|i| Some(at? + (*i)? * stride)));
+            }
+            places = next;
         }
         for (row, at) in places.into_iter().enumerate() {
             for (i, source) in last.iter().enumerate() {

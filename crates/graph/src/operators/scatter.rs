@@ -73,9 +73,11 @@ impl Operation for Rule<'_> {
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
         let words = size_of::<usize>();
-        let chosen = cx.numel(2).saturating_mul(cx.numel(0).max(1)).min(cx.numel(SOURCE).max(cx.numel(0)));
+        let infer = Infer { operands: cx.operands.clone(), known: &[] };
+        let chosen = self.chooser().shape(&infer).map_or(0, |shape| numel(&shape));
         let owners = if cx.back() && !self.add { cx.numel(0) * words } else { 0 };
-        self.chooser().scratch(cx.shape(0), cx.numel(2).max(cx.numel(SOURCE))) + chosen * (words * 2 + cx.size) + owners
+        let part = if cx.back() { chosen * cx.size + cx.numel(SOURCE) * words } else { 2 * chosen * words };
+        self.chooser().scratch(&cx.operands) + part + owners
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {

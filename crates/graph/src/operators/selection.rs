@@ -2,7 +2,7 @@
 //!
 //! Owns: which element of a tensor each index means, and checks of indices. May not touch: what is done with them.
 
-use crate::operation::{Context, Infer};
+use crate::operation::{Context, Infer, Typed};
 use crate::real::Real;
 use crate::shape::{broadcast, broadcast_strides, numel, offsets, strides};
 use crate::walk::Walk;
@@ -66,11 +66,16 @@ impl Chooser<'_> {
         }
     }
 
-    /// Bytes of a selection.
-    pub fn scratch(&self, x: &[usize], points: usize) -> usize {
+    /// Bytes of a selection and of indices while they are checked.
+    pub fn scratch(&self, operands: &[Option<&Typed>]) -> usize {
+        let shape = |i: usize| operands.get(i).copied().flatten().map_or(&[][..], |typed| &typed.shape);
+        let x = shape(0);
+        let indices: Vec<&[usize]> = (0..self.axes.len()).map(|i| shape(self.first + i)).collect();
+        let points = numel(&broadcast(&indices).unwrap_or_default());
         let rest: usize = (0..x.len()).filter(|i| !self.axes.contains(i)).map(|i| x[i]).product();
-        let outer = if self.mode == GatherMode::Along { 1 } else { rest.saturating_add(1) };
-        points.saturating_add(outer).saturating_mul(2 * size_of::<usize>())
+        let rest = if self.mode == GatherMode::Along { 1 } else { rest };
+        // Points, their order and what sorting them lays by, indices; places of the other axes, and sums.
+        (points * 4 + 2 * rest + 64) * size_of::<usize>() + rest * size_of::<f64>()
     }
 
     /// Which elements of operand 0 the indices mean.

@@ -6,7 +6,7 @@ use clino_domain::graph::{
     TensorKind,
 };
 use clino_domain::{Checkpoint, Dtype, Fault};
-use clino_graph::{Data, Evaluator, GraphModel, Limits, Prepared, Real, View};
+use clino_graph::{Data, Evaluator, GraphModel, Limits, Parameters, Prepared, Real, View};
 use std::sync::Arc;
 
 /// What nobody ends.
@@ -146,9 +146,13 @@ impl<T: Real> Run<T> {
         Ok(Self { model, prepared, evaluator, params })
     }
 
+    pub fn parameters(&self) -> Parameters<'_, T> {
+        Parameters::split(&self.params, self.model.trained())
+    }
+
     pub fn forward(&mut self, keep: bool) -> Result<Vec<Vec<f64>>, Fault> {
-        self.evaluator.forward(&self.prepared, &self.params, keep, &Unstopped)?;
-        let outputs = self.evaluator.outputs(&self.prepared, &self.params);
+        self.evaluator.forward(&self.prepared, Parameters::split(&self.params, self.model.trained()), keep, &Unstopped)?;
+        let outputs = self.evaluator.outputs(&self.prepared, Parameters::split(&self.params, self.model.trained()));
         let wide = |data: View<'_, T>| data.to_work().iter().map(|x| x.wide()).collect();
         Ok(outputs.iter().map(|output| wide(output.data)).collect())
     }
@@ -156,14 +160,14 @@ impl<T: Real> Run<T> {
     pub fn backward(&mut self, d: &[Option<Vec<f64>>]) -> Result<Vec<T>, Fault> {
         let mut gradient = vec![T::ZERO; self.model.trained()];
         let d = d.iter().map(|d| d.as_ref().map(|d| d.iter().map(|x| T::of(*x)).collect())).collect();
-        self.evaluator.backward((&self.prepared, &self.params), d, &mut gradient, &Unstopped)?;
+        self.evaluator.backward((&self.prepared, Parameters::split(&self.params, self.model.trained())), d, &mut gradient, &Unstopped)?;
         Ok(gradient)
     }
 }
 
 /// Derivatives along outputs of WORK, by chance; none along others.
 pub fn cotangents<T: Real>(run: &Run<T>, chance: &mut Chance) -> Vec<Option<Vec<f64>>> {
-    let outputs = run.evaluator.outputs(&run.prepared, &run.params);
+    let outputs = run.evaluator.outputs(&run.prepared, run.parameters());
     let of = |data: View<'_, T>, chance: &mut Chance| match data {
         View::Work(x) => Some(x.iter().map(|_| chance.number()).collect()),
         _ => None,

@@ -39,6 +39,8 @@ class Value:
     number: int = 0
     # Whether a trained tensor is behind it.
     trained: bool = False
+    # Whether elements of tensors or inputs are behind it, and not sizes and constants alone.
+    elements: bool = False
     # Expressions of its sizes in the sizes of the inputs, where they are known.
     symbols: tuple[Any, ...] | None = None
 
@@ -88,14 +90,14 @@ class Builder:
     def tensor(self, message: graph_pb2.GraphTensor, kind: int) -> Value:
         """A tensor of a snapshot."""
         trained = message.kind == graph_pb2.GraphTensor.KIND_PARAM
-        value = Value(kind, tuple(message.shape), trained=trained)
+        value = Value(kind, tuple(message.shape), trained=trained, elements=True)
         self.tensors.append((message, value))
         return value
 
     def input(self, message: graph_pb2.GraphInput, kind: int) -> Value:
         """A tensor of a probe."""
         sizes = tuple(axis.fixed if axis.HasField("fixed") else None for axis in message.shape)
-        value = Value(kind, sizes)
+        value = Value(kind, sizes, elements=True)
         self.inputs.append((message, value))
         return value
 
@@ -138,8 +140,10 @@ class Builder:
             return known.node.results
         made = Made(name, fields, tuple(operands), self.origin)
         trained = any(operand is not None and operand.trained for operand in operands) and not _cuts(name, fields)
+        elements = name != "dim" and any(value.elements for value in made.reads())
         made.results = tuple(
-            Value(kind, sizes, made, index, trained and kind == WORK) for index, (kind, sizes) in enumerate(results)
+            Value(kind, sizes, made, index, trained and kind == WORK, elements)
+            for index, (kind, sizes) in enumerate(results)
         )
         self.nodes.append(made)
         self._equal[key] = made.results[0]

@@ -35,8 +35,6 @@ DTYPES = {
     torch.int8: types_pb2.DTYPE_I8,
     torch.int16: types_pb2.DTYPE_I16,
 }
-# Checks, which have no value.
-_CHECKS = ("_assert", "sym_constrain_range", "_check")
 # Attributes that mean nothing here: where a tensor is kept and how, what it is called in memory.
 _IGNORED = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "out_dtype", "implicit"}
 _IGNORED |= {"cudnn_enable", "cudnn_enabled", "allow_tf32", "benchmark", "deterministic", "enable_gqa", "return_debug_mask"}
@@ -99,10 +97,11 @@ class Convert(Context):
 
     def run(self, graph: Any) -> list[Any]:
         """Fold all nodes of a program whose inputs have values; its outputs."""
+        needed = _needed(graph)
         for node in graph.nodes:
             if node.op == "output":
                 return [self.argument(given) for given in node.args[0]]
-            if node.op != "call_function" or _is_check(node.target):
+            if node.op != "call_function" or node not in needed:
                 continue
             self.origin = origin_of(node)
             try:
@@ -146,7 +145,10 @@ class Convert(Context):
         fold = SCALARS.get(name)
         if fold is None:
             raise ExportError(_unknown(name))
-        return fold(self, *[self.argument(given) for given in node.args])
+        found = fold(self, *[self.argument(given) for given in node.args])
+        if isinstance(meta, torch.SymInt) and isinstance(found, Value) and meta.node.expr.is_Symbol:
+            self.sizes_of.known(meta.node.expr, found)
+        return found
 
     def _operator(self, node: Any, name: str, meta: Any) -> Any:
         fold = FOLDS.get(name)
@@ -267,8 +269,16 @@ def _is_scalar(target: Any) -> bool:
     return not isinstance(target, (torch._ops.OpOverload, torch._ops.HigherOrderOperator))
 
 
-def _is_check(target: Any) -> bool:
-    return any(getattr(target, "__name__", "").startswith(check) for check in _CHECKS)
+def _needed(graph: Any) -> set[Any]:
+    """Nodes that outputs depend on: checks of sizes are none."""
+    found: set[Any] = set()
+    waiting = [node for node in graph.nodes if node.op == "output"]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(node.all_input_nodes)
+    return found
 
 
 def _unknown(name: str) -> str:

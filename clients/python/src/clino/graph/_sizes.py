@@ -48,6 +48,10 @@ class Sizes:
         if factor.is_Integer and rest.is_Integer and expression == factor * free[0] + rest:
             self._known[free[0]] = lambda: self._solved(value, axis, int(factor), int(rest))
 
+    def known(self, expression: Any, value: SizeLike) -> None:
+        """A size that a node gives."""
+        self._known.setdefault(expression, lambda: value)
+
     def _solved(self, value: Value, axis: int, factor: int, rest: int) -> SizeLike:
         size: SizeLike = self._ops.one("dim", [value], 2, (), axis=axis)
         size = self._ops.arithmetic(Binary.KIND_SUB, size, rest) if rest else size

@@ -5,6 +5,9 @@ Owns: example sizes, the list of operators that are not decomposed. May not touc
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -41,26 +44,29 @@ def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
     floats = {name: tensor.is_floating_point() for name, tensor in inputs.items()}
     failures: list[Exception] = []
     with _undisturbed():
-        for given in _attempts(inputs, wished, constants):
+        for given, axes in _attempts(inputs, wished, constants):
             try:
-                exported = _exported(twin, given, wished)
+                exported = _exported(twin, given, axes)
             except Exception as error:  # whatever a forward or torch may raise
                 failures.append(error)
                 continue
             if _holds_for(exported, given, inputs):
                 return Program(exported, list(given), wished, floats)
-    raise ExportError(_explained(failures[-1])) from failures[-1]
+    if not failures:
+        raise ExportError("found sizes that torch.export holds for constants, expected some that may differ")
+    raise ExportError(_explained(failures[0])) from failures[0]
 
 
 def _attempts(inputs: Mapping[str, Any], wished: Mapping[str, list[int]], constants: set[int]) -> Iterator[Any]:
-    """Inputs of other sizes, of another batch alone, and as they are."""
+    """Inputs of other sizes, of another batch alone, as they are; at last of one length. With the axes that may differ."""
     batches = {name: axes[:1] for name, axes in wished.items()}
     tried: list[Any] = []
-    for given in (resized(inputs, wished, constants), resized(inputs, batches, constants), dict(inputs)):
-        sizes = [tensor.shape for tensor in given.values()]
+    other = resized(inputs, batches, constants)
+    for given, axes in ((resized(inputs, wished, constants), wished), (other, wished), (dict(inputs), wished), (other, batches)):
+        sizes = ([tensor.shape for tensor in given.values()], axes)
         if sizes not in tried:
             tried.append(sizes)
-            yield given
+            yield given, axes
 
 
 def _holds_for(exported: Any, given: Mapping[str, Any], inputs: Mapping[str, Any]) -> bool:
@@ -135,7 +141,26 @@ def _exported(twin: Any, inputs: Mapping[str, Any], wished: Mapping[str, list[in
     # transformers 5 and torch 2.15: the code names `L`, which run_decompositions does not find.
     if hasattr(exported, "_guards_code"):
         exported._guards_code = []
+    _cut_gradients(exported.graph_module)
     return exported.run_decompositions(_table())
+
+
+def _cut_gradients(module: Any) -> None:
+    """Detach what parts under torch.no_grad() give: decompositions write these parts out, and forget that."""
+    for part in module.modules():
+        graph = getattr(part, "graph", None)
+        for node in list(graph.nodes) if isinstance(graph, torch.fx.Graph) else ():
+            if "wrap_with_set_grad_enabled" not in str(node.target) or node.args[0]:
+                continue
+            for result in list(node.users):
+                if not isinstance(result.meta.get("val"), torch.Tensor):
+                    continue
+                with graph.inserting_after(result):
+                    cut = graph.call_function(torch.ops.aten.detach.default, (result,))
+                cut.meta = dict(result.meta)
+                result.replace_all_uses_with(cut, delete_user_cb=lambda user, cut=cut: user is not cut)
+        if isinstance(part, torch.fx.GraphModule):
+            part.recompile()
 
 
 def _table() -> Any:
@@ -161,11 +186,42 @@ def _undisturbed() -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for kind in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(_silent())
         torch.backends.mha.set_fastpath_enabled(False)
         try:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what torch logs about models that it cannot take: whole programs, attempt by attempt."""
+    known = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.split(".")[0] == "torch"]
+    before = [(logger, logger.disabled) for logger in known]
+    stderr = sys.stderr
+    for logger in known:
+        logger.disabled = True
+    sys.stderr = _Muted(stderr)  # what it prints there it does not log
+    try:
+        yield
+    finally:
+        sys.stderr = stderr
+        for logger, was in before:
+            logger.disabled = was
+
+
+class _Muted:
+    """A stream that takes nothing from the thread that made it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else int(self._stream.write(text) or 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 # What torch says, and what to say instead.

@@ -75,10 +75,14 @@ def _numel(f: Context, x: Value) -> Any:
 
 
 def _item(f: Context, x: Value) -> Any:
-    raise ExportError(
-        "found a Python number that is read from a tensor (.item(), int(...), a size from elements), "
-        "expected a forward whose shapes depend on shapes alone"
-    )
+    """A number read from a tensor: a scalar like any other, unless shapes or branches depend on it."""
+    found = f.reshape(x, [])
+    if found.type == I64 and found.elements:
+        raise ExportError(
+            "found an integer that is read from the elements of a tensor (.item(), int(...)), "
+            "expected a forward whose shapes and branches depend on shapes alone"
+        )
+    return f.unary(Unary.KIND_DETACH, found) if found.trained else found
 
 
 _register()
