@@ -4,7 +4,7 @@ use prost::Message;
 use std::path::PathBuf;
 
 const FOLDER: &str = "../../proto";
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "clino/v1/types.proto",
     "clino/v1/graph.proto",
     "clino/v1/decisions.proto",

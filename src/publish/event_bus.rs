@@ -12,8 +12,8 @@ use super::run_stream::{RunStream, RunUpdate, StreamContext};
 use super::watcher::Watcher;
 use crate::store::{Audience, EventStore, Progress, Standing, StoredRun, Watermark};
 use clino_domain::budget::Budget;
-use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
+use clino_domain::graph::ModelReader;
 use clino_domain::incident::Incident;
 use clino_domain::{
     Acceptance, DecisionContext, Event, Fault, FaultKind, IdempotencyRecord, Journal, Layout,

@@ -23,8 +23,8 @@ pub use run::RegisteredRun;
 pub use run_counts::RunCounts;
 pub use snapshots::{Admission, RepeatedUpload, Room, Upload};
 
-use clino_domain::graph::ModelReader;
 use clino_domain::counters::{Counter, Counters};
+use clino_domain::graph::ModelReader;
 use clino_domain::metrics::Metric;
 use clino_domain::quota::{Quota, Unlimited};
 use clino_domain::{

@@ -7,8 +7,8 @@ use super::contract::{StoreLocation, contract};
 use super::{
     Audience, CROWD, Entry, EventStore, RunChange, Standing, StoredRun, Worked, WriterProgress, now,
 };
-use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
+use clino_domain::graph::ModelReader;
 use clino_domain::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

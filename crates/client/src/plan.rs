@@ -25,6 +25,7 @@ impl Plan {
         let spec = RunSpec {
             name: name.into(),
             config_json: config_json.into(),
+            model: None,
             groups: Vec::new(),
             measures: Vec::new(),
             seed: 0,

@@ -94,7 +94,8 @@ impl<T: Passes> BenchModel for In<T> {
         let mut total = 0.0;
         let mut examples = 0;
         for group in batches.chunks(self.pass.width()) {
-            let input = PassInput { w: &self.weights.data, fixed: &self.weights.fixed, batches: group, stop: &stop };
+            let input =
+                PassInput { w: &self.weights.data, fixed: &self.weights.fixed, batches: group, stop: &stop };
             let logits = self.pass.forward(input, false)?;
             each_example(logits, group, |row, label| {
                 total += cross_entropy(row, label);
@@ -112,7 +113,8 @@ impl<T: Passes> BenchModel for In<T> {
         self.gradient.clear();
         self.gradient.resize(self.weights.data.len(), T::ZERO);
         for group in batches.chunks(self.pass.width()) {
-            let input = PassInput { w: &self.weights.data, fixed: &self.weights.fixed, batches: group, stop: &stop };
+            let input =
+                PassInput { w: &self.weights.data, fixed: &self.weights.fixed, batches: group, stop: &stop };
             loss_slopes(self.pass.forward(input, true)?, group, examples, &mut self.d_logits);
             self.pass.backward(input, &self.d_logits, &mut self.gradient)?;
         }

@@ -237,7 +237,7 @@ impl<'a> Ledger<'a> {
         moments.extend(own.parts.map(|parts| self.gradients_of(held, parts)));
         if own.squared {
             let mut bytes = self.standing(held);
-            let one = Extent { examples: 1, tokens: 1, pairs: 1, longest: 1 };
+            let one = Extent { examples: 1, tokens: 1, pairs: 1, longest: 1, ..Extent::default() };
             bytes[POINTS] += self.vector();
             bytes[ACTIVATIONS] += self.network.workspace(one, false, self.size) + 8.0 * self.classes();
             moments.push(bytes);
@@ -337,7 +337,7 @@ impl<'a> Ledger<'a> {
         let examples = parts.examples.min(whole.tokens.max(whole.examples)).max(1);
         let tokens = examples.saturating_mul(whole.longest).min(whole.tokens.max(whole.longest));
         let pairs = tokens.saturating_mul(whole.longest);
-        let extent = Extent { examples, tokens, pairs, longest: whole.longest };
+        let extent = Extent { examples, tokens, pairs, ..whole };
         let side = held.side;
         let mut made = 0.0;
         for worker in &mut held.workers[..side] {

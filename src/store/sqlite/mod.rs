@@ -41,8 +41,8 @@ pub use query::{COLUMNS, export, query, runs};
 pub use row_sink::{Cell, ColumnKind, Csv, JsonLines, RowSink};
 
 use super::{Audience, CROWD, Entry, EventStore, StoredRun, Worked, WriterProgress, now};
-use clino_domain::graph::ModelReader;
 use clino_domain::counters::Counters;
+use clino_domain::graph::ModelReader;
 use clino_domain::incident::Incident;
 use clino_domain::{
     Archive, Fault, FaultKind, IdempotencyRecord, Layout, ParameterSource, PersistedGroup, ProbeGroup,

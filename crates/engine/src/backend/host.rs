@@ -14,8 +14,8 @@ use crate::device::slot::mirror;
 use crate::landscape::PointView;
 use crate::network::batch::Batch;
 use crate::network::{Pass, PassInput, Passes};
-use crate::weights::Weights;
 use crate::outputs::{cross_entropy, greatest, log_sum_exp};
+use crate::weights::Weights;
 use clino_domain::Fault;
 
 /// A worker on the CPU; its point is allocated when it is first needed.
@@ -179,7 +179,8 @@ impl<T: Passes> Backend for Host<T> {
         let mut logits = Vec::with_capacity(context.examples() * context.prepared.classes);
         for group in context.batches.chunks(self.pass.width()) {
             let Weights { data: w, fixed, .. } = &context.prepared.weights;
-            let found = self.pass.forward(PassInput { w, fixed, batches: group, stop: context.stop }, false)?;
+            let found =
+                self.pass.forward(PassInput { w, fixed, batches: group, stop: context.stop }, false)?;
             logits.extend(found.iter().map(|z| z.wide()));
         }
         Ok(logits)

@@ -46,6 +46,14 @@ impl Batch {
         inputs + self.labels.capacity() * size_of::<usize>()
     }
 
+    /// Whether the examples of another one can be laid behind its own.
+    pub fn joins(&self, other: &Self) -> bool {
+        match (&self.inputs, &other.inputs) {
+            (Inputs::Rows(own), Inputs::Rows(more)) => own.joins(more),
+            _ => true,
+        }
+    }
+
     /// A few of its examples.
     pub fn slice(&self, examples: Range<usize>) -> Self {
         let inputs = match &self.inputs {
@@ -160,7 +168,9 @@ impl Extent {
             Inputs::Features(_) => {
                 Self { examples, tokens: examples, pairs: examples, longest: 1, ..Self::default() }
             }
-            Inputs::Rows(rows) => Self { examples, tokens: examples, pass_bytes: rows.pass_bytes, ..Self::default() },
+            Inputs::Rows(rows) => {
+                Self { examples, tokens: examples, pass_bytes: rows.pass_bytes, ..Self::default() }
+            }
             Inputs::Tokens(tokens) => {
                 let pairs = tokens.sequences.iter().map(|sequence| sequence.len * sequence.len).sum();
                 let tokens = tokens.ids.len();
@@ -176,9 +186,8 @@ impl Extent {
             tokens: self.tokens.max(other.tokens),
             pairs: self.pairs.max(other.pairs),
             longest: self.longest.max(other.longest),
-            pass_bytes: [0, 1].map(|size| {
-                [0, 1].map(|keep| self.pass_bytes[size][keep].max(other.pass_bytes[size][keep]))
-            }),
+            pass_bytes: [0, 1]
+                .map(|size| [0, 1].map(|keep| self.pass_bytes[size][keep].max(other.pass_bytes[size][keep]))),
         }
     }
 }

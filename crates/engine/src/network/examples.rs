@@ -58,7 +58,9 @@ pub fn keys<'a>(contents: impl Iterator<Item = &'a Content>) -> Vec<u64> {
 /// What bounds a batch: rows of features, or tokens.
 fn size(batch: &Batch) -> usize {
     match &batch.inputs {
-        Inputs::Features(_) | Inputs::Rows(_) => batch.labels.len(),
+        Inputs::Features(_) => batch.labels.len(),
+        // A token comes with its whole example.
+        Inputs::Rows(rows) => rows.examples,
         Inputs::Tokens(tokens) => tokens.ids.len(),
     }
 }
@@ -77,7 +79,8 @@ pub fn pick(batches: &[&Batch], examples: &[usize]) -> Vec<Batch> {
     let mut together = Vec::new();
     let mut taken = 0;
     for single in examples.iter().map(one) {
-        if !together.is_empty() && taken + size(&single) > most {
+        let strange = together.first().is_some_and(|first: &Batch| !first.joins(&single));
+        if !together.is_empty() && (strange || taken + size(&single) > most) {
             found.push(std::mem::take(&mut together));
             taken = 0;
         }

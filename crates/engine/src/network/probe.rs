@@ -59,16 +59,8 @@ impl<'a> ProbeTensors<'a> {
     /// # Errors
     /// When they are missing, misshapen, out of range, or none.
     pub fn labels(&self, classes: usize) -> Result<Vec<usize>, Fault> {
-        self.labels_named("labels", classes)
-    }
-
-    /// The same from a tensor of another name.
-    ///
-    /// # Errors
-    /// Those of [`ProbeTensors::labels`].
-    pub fn labels_named(&self, name: &str, classes: usize) -> Result<Vec<usize>, Fault> {
-        let tensor = self.need(name, "integers [examples], the class of each example")?;
-        let wrong = |description: String| Err(Fault::invalid(name, description));
+        let tensor = self.need("labels", "integers [examples], the class of each example")?;
+        let wrong = |description: String| Err(Fault::invalid("labels", description));
         let last = classes - 1;
         let Some(values) = integers(tensor)? else {
             let found = tensor.spec.dtype.name();

@@ -5,13 +5,18 @@
 use clino_graph::Data;
 use std::ops::Range;
 
-/// What a graph reads of some examples.
+/// What a graph reads of some examples, and which of its scores are looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
     /// In the order of the graph's inputs.
     pub columns: Vec<Column>,
     /// How many examples there are.
     pub examples: usize,
+    /// Scores of an example, one after the other: 1, or as many as it has tokens.
+    pub positions: usize,
+    /// Of each unit of the loss, in order: which row of scores it reads, among those of all examples. A unit is an example or
+    /// a token with a label.
+    pub units: Vec<usize>,
     /// Bytes of a pass over them, in f32 and f64, each without and with what a backward needs; those of the batch that
     /// they were cut from or joined from, if that is more.
     pub pass_bytes: [[u64; 2]; 2],
@@ -51,17 +56,27 @@ fn cut(data: &Data<f64>, elements: Range<usize>) -> Data<f64> {
 }
 
 impl Rows {
-    /// A few of the examples.
-    pub fn slice(&self, examples: Range<usize>) -> Self {
-        let column = |column: &Column| Column { data: cut(&column.data, column.part(&examples)), ..column.clone() };
+    /// A few of the examples, without units.
+    pub fn cut(&self, examples: Range<usize>) -> Self {
+        let column =
+            |column: &Column| Column { data: cut(&column.data, column.part(&examples)), ..column.clone() };
         let columns = self.columns.iter().map(column).collect();
-        Self { columns, examples: examples.len(), pass_bytes: self.pass_bytes }
+        Self { columns, examples: examples.len(), units: Vec::new(), ..*self }
+    }
+
+    /// A few of the units, with the examples to which they belong.
+    pub fn slice(&self, units: Range<usize>) -> Self {
+        let units = &self.units[units];
+        let first = units.iter().min().map_or(0, |unit| unit / self.positions);
+        let behind = units.iter().max().map_or(first, |unit| unit / self.positions + 1);
+        let units = units.iter().map(|unit| unit - first * self.positions).collect();
+        Self { units, ..self.cut(first..behind) }
     }
 
     /// Whether others can be laid behind these: their examples have the same shapes.
     pub fn joins(&self, other: &Self) -> bool {
         let shapes = |rows: &Self| rows.columns.iter().map(|column| column.shape.clone()).collect::<Vec<_>>();
-        shapes(self) == shapes(other)
+        self.positions == other.positions && shapes(self) == shapes(other)
     }
 
     /// Lays others behind these that [join](Self::joins) them.
@@ -74,6 +89,8 @@ impl Rows {
                 _ => {}
             }
         }
+        let behind = self.examples * self.positions;
+        self.units.extend(other.units.iter().map(|unit| behind + unit));
         self.examples += other.examples;
         for (own, more) in self.pass_bytes.iter_mut().flatten().zip(other.pass_bytes.iter().flatten()) {
             *own = (*own).max(*more);
@@ -99,11 +116,13 @@ impl Rows {
             };
             elements + size_of::<Column>() + column.shape.capacity() * size_of::<usize>()
         };
-        self.columns.iter().map(of).sum()
+        self.columns.iter().map(of).sum::<usize>() + self.units.capacity() * size_of::<usize>()
     }
 
-    /// Calls `with` for the bytes of what one example reads: f64 and i64 little-endian, truth values as bytes.
-    pub fn each_byte(&self, example: usize, mut with: impl FnMut(&[u8])) {
+    /// Calls `with` for the bytes of what one unit reads: f64 and i64 little-endian, truth values as bytes; for a token then
+    /// its place in the example (u64).
+    pub fn each_byte(&self, unit: usize, mut with: impl FnMut(&[u8])) {
+        let example = self.units[unit] / self.positions;
         for column in &self.columns {
             let part = column.part(&(example..example + 1));
             match &column.data {
@@ -111,6 +130,9 @@ impl Rows {
                 Data::I64(x) => x[part].iter().for_each(|x| with(&x.to_le_bytes())),
                 Data::Bool(x) => x[part].iter().for_each(|x| with(&[u8::from(*x)])),
             }
+        }
+        if self.positions > 1 {
+            with(&((self.units[unit] % self.positions) as u64).to_le_bytes());
         }
     }
 }
@@ -126,7 +148,7 @@ mod tests {
             column(Data::Work(vec![0.5, 1.5, 2.5]), &[], false),
             column(Data::Bool(vec![true, false]), &[2], true),
         ];
-        Rows { columns, examples: 3, pass_bytes: [[1, 2], [3, 4]] }
+        Rows { columns, examples: 3, positions: 1, units: vec![0, 1, 2], pass_bytes: [[1, 2], [3, 4]] }
     }
 
     #[test]
@@ -137,6 +159,22 @@ mod tests {
         joined.append(&whole.slice(1..3));
         assert_eq!(joined, whole);
         assert!(joined.joins(&whole.slice(2..3)));
+    }
+
+    #[test]
+    fn tokens_take_their_examples_with_them() {
+        let tokens = Rows { positions: 2, units: vec![1, 2, 3, 4], ..rows() };
+        let part = tokens.slice(1..3);
+        assert_eq!((part.examples, &part.units[..]), (1, &[0, 1][..]));
+        let mut joined = tokens.slice(0..1);
+        joined.append(&tokens.slice(3..4));
+        assert_eq!((joined.examples, &joined.units[..]), (2, &[1, 2][..]));
+        let bytes = |unit| {
+            let mut all = Vec::new();
+            tokens.each_byte(unit, |bytes| all.extend_from_slice(bytes));
+            all
+        };
+        assert_ne!(bytes(1), bytes(2), "the place counts");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Owns: limits on keys. May not touch: the registry.
 
-use super::graph::source_from_pb;
+use super::graph::model_source_from_pb;
 use super::runs::measures_from_pb;
 use super::tensors::check_tensor_name;
 use super::{
@@ -64,7 +64,7 @@ pub fn open_run_from_pb(
     let groups = complaints.keep("", groups_from_pb(request.groups, resolve));
     let label = complaints.keep("", label_from_pb(request.project, request.experiment, request.tags));
     let policy = complaints.keep("", request.policy.map(policy_from_pb).transpose());
-    let model = complaints.keep("", request.model.map(source_from_pb).transpose());
+    let model = complaints.keep("", request.model.map(model_source_from_pb).transpose());
     complaints.settle()?;
     let missing =
         || Fault::internal("a required field is missing after validation, which is a defect of clino");

@@ -203,7 +203,7 @@ impl Network for Encoder {
     }
 
     fn columns(&self) -> Vec<&str> {
-        COLUMNS
+        COLUMNS.to_vec()
     }
 
     fn padding(&self) -> Option<u32> {

@@ -3,6 +3,7 @@
 //! Owns: which tensors of a snapshot and of a probe a graph reads, and how a probe is cut for it. May not touch: arithmetic,
 //! which is that of `clino-graph`.
 
+mod labels;
 mod pass;
 mod probe;
 
@@ -11,10 +12,11 @@ use super::layout::ParameterLayout;
 use super::naming::Habits;
 use super::{Network, Pass, Product};
 use crate::device::real::Real;
-use clino_domain::graph::{Axis, LossKind, LossSpec, ModelKind, ModelSource, TensorKind};
+use clino_domain::graph::{Axis, CrossEntropy, LossKind, LossSpec, ModelKind, ModelSource, TensorKind};
 use clino_domain::id::hex;
 use clino_domain::{Fault, ProbeGroup};
 use clino_graph::{GraphModel, Limits, ShapePlan};
+use labels::LabelSpec;
 use pass::GraphPass;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -32,13 +34,35 @@ pub struct Shared {
     pub scores: usize,
     /// Length of a row of scores.
     pub classes: usize,
+    /// Whether the classes are the second axis of the scores, and not the last.
+    pub classes_first: bool,
+    /// What the loss says of labels.
+    pub labels: LabelSpec,
+}
+
+/// How the scores of an example lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScoreAxes {
+    /// Rows of scores of an example.
+    pub positions: usize,
+    /// Number of scores in a row.
+    pub classes: usize,
+}
+
+impl Shared {
+    /// Reads the shape of the scores: [examples, classes], or with axes of tokens, pixels between or behind them.
+    ///
+    /// # Errors
+    /// [`clino_domain::FaultKind::Invalid`] for shapes that are no scores of classes.
+    pub fn axes(&self, shape: &[usize]) -> Result<ScoreAxes, Fault> {
+        score_axes(shape, self.classes_first)
+    }
 }
 
 /// A graph as a network.
 struct GraphNetwork {
     shared: Arc<Shared>,
     layout: Arc<ParameterLayout>,
-    loss: LossSpec,
     /// SHA-256 of the model as it was sent.
     digest: String,
 }
@@ -49,25 +73,30 @@ struct GraphNetwork {
 /// [`clino_domain::FaultKind::Invalid`] naming the field of the model.
 pub fn build(source: &ModelSource) -> Result<Arc<dyn Network>, Fault> {
     let ModelKind::Graph(graph, loss) = &source.kind else {
-        let description = "found tensors alone, expected a graph: without one this daemon measures nothing yet";
+        let description =
+            "found tensors alone, expected a graph: without one this daemon measures nothing yet";
         return Err(Fault::invalid("model.kind", description));
     };
-    check_loss(loss)?;
+    let entropy = check_loss(loss)?;
     let model = GraphModel::new((**graph).clone())?;
     let outputs = &graph.parts().outputs;
     let found = outputs.iter().position(|output| output.name == loss.output);
-    let scores = found.ok_or_else(|| Fault::invalid("model.loss.output", "found no such output of the graph"))?;
-    let classes = classes(&model, scores)?;
+    let scores =
+        found.ok_or_else(|| Fault::invalid("model.loss.output", "found no such output of the graph"))?;
+    let classes_first = entropy.classes_first;
+    let classes = score_axes(&shape_of(&model, scores)?, classes_first)?.classes;
+    let labels =
+        LabelSpec { name: loss.labels.clone(), ignored: entropy.ignore_index, shift: entropy.shift as usize };
     let layout = Arc::new(layout(&model)?);
     let digest = hex(Sha256::digest(&source.bytes));
-    let shared = Arc::new(Shared { model: Arc::new(model), scores, classes });
-    Ok(Arc::new(GraphNetwork { shared, layout, loss: loss.clone(), digest }))
+    let shared = Arc::new(Shared { model: Arc::new(model), scores, classes, classes_first, labels });
+    Ok(Arc::new(GraphNetwork { shared, layout, digest }))
 }
 
-/// What is measured so far: one label for each example.
-fn check_loss(loss: &LossSpec) -> Result<(), Fault> {
+/// What is measured so far: one label for each example, or for each token.
+fn check_loss(loss: &LossSpec) -> Result<&CrossEntropy, Fault> {
     let wrong = |field: &str, found: &str| {
-        let expected = "expected the plain cross-entropy of one label for each example: clino measures no other loss yet";
+        let expected = "expected the plain cross-entropy of a label for each example or token: clino measures no other loss yet";
         Err(Fault::invalid(format!("model.loss.{field}"), format!("found {found}, {expected}")))
     };
     let entropy = match &loss.kind {
@@ -83,16 +112,13 @@ fn check_loss(loss: &LossSpec) -> Result<(), Fault> {
     if !entropy.class_weights.is_empty() {
         return wrong("cross_entropy.class_weights", "weights");
     }
-    if entropy.shift != 0 {
-        return wrong("cross_entropy.shift", &entropy.shift.to_string());
-    }
     if !loss.auxiliary.is_empty() {
         return wrong("auxiliary", "auxiliary losses");
     }
     if loss.batch_coupled {
         return wrong("batch_coupled", "true");
     }
-    Ok(())
+    Ok(entropy)
 }
 
 /// Names and places of the tensors.
@@ -116,10 +142,10 @@ fn layout(model: &GraphModel) -> Result<ParameterLayout, Fault> {
 /// Sizes with which a graph is looked at before there is a probe.
 const TRIED: [usize; 4] = [3, 2, 7, 1];
 
-/// Length of a row of scores, which is the same whatever the sizes of a batch are.
-fn classes(model: &GraphModel, scores: usize) -> Result<usize, Fault> {
+/// The shape of the scores for some sizes of a batch.
+fn shape_of(model: &GraphModel, scores: usize) -> Result<Vec<usize>, Fault> {
     let parts = model.graph().parts();
-    let with = |tried: usize| -> Result<Arc<[usize]>, Fault> {
+    let with = |tried: usize| -> Result<Vec<usize>, Fault> {
         let size = |axis: &Axis| match axis {
             Axis::Fixed(size) => usize::try_from(*size).unwrap_or(usize::MAX),
             Axis::Symbol(symbol) => {
@@ -132,29 +158,30 @@ fn classes(model: &GraphModel, scores: usize) -> Result<usize, Fault> {
         let inputs: Vec<Vec<usize>> =
             parts.inputs.iter().map(|input| input.shape.iter().map(size).collect()).collect();
         let plan = model.shapes(&inputs, &Limits::default()).map_err(|fault| fault.within("model.graph."))?;
-        Ok(plan.output(model.graph(), scores).unwrap_or_default().into())
+        Ok(plan.output(model.graph(), scores).unwrap_or_default().to_vec())
     };
     let mut last = Fault::internal("no size was tried");
     for tried in TRIED {
         match with(tried) {
-            Ok(shape) => return row_of_scores(&shape),
+            Ok(shape) => return Ok(shape),
             Err(fault) => last = fault,
         }
     }
     Err(last)
 }
 
-fn row_of_scores(shape: &[usize]) -> Result<usize, Fault> {
-    match shape {
-        [_, classes] if *classes >= 2 => Ok(*classes),
-        _ => {
-            let description = format!(
-                "found an output of shape {shape:?}, expected [examples, classes] with at least 2 classes: clino \
-                measures no other outputs yet"
-            );
-            Err(Fault::invalid("model.loss.output", description))
-        }
-    }
+fn score_axes(shape: &[usize], classes_first: bool) -> Result<ScoreAxes, Fault> {
+    let class_axis = if classes_first { 1 } else { shape.len().saturating_sub(1) };
+    let classes = shape.get(class_axis).copied().filter(|classes| shape.len() >= 2 && *classes >= 2);
+    let Some(classes) = classes else {
+        let description = format!(
+            "found an output of shape {shape:?}, expected [examples, classes] or [examples, tokens, classes] with at least 2 \
+            classes: clino measures no other outputs yet"
+        );
+        return Err(Fault::invalid("model.loss.output", description));
+    };
+    let behind = shape.iter().enumerate().skip(1).filter(|(axis, _)| *axis != class_axis);
+    Ok(ScoreAxes { positions: behind.map(|(_, size)| *size).product(), classes })
 }
 
 impl Network for GraphNetwork {
@@ -168,11 +195,11 @@ impl Network for GraphNetwork {
 
     fn columns(&self) -> Vec<&str> {
         let inputs = self.shared.model.graph().parts().inputs.iter().map(|input| input.name.as_str());
-        inputs.chain([self.loss.labels.as_str()]).collect()
+        inputs.chain([self.shared.labels.name.as_str()]).collect()
     }
 
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
-        probe::batches(&self.shared, &self.loss.labels, group)
+        probe::batches(&self.shared, group)
     }
 
     fn products(&self, batch: &Batch) -> Vec<Product> {

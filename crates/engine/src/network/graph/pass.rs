@@ -2,9 +2,10 @@
 //!
 //! Owns: what is prepared for the batch at hand. May not touch: how operators compute.
 
-use super::{Shared, planned};
+use super::{ScoreAxes, Shared, planned};
 use crate::device::real::Real;
 use crate::network::batch::{Batch, Inputs};
+use crate::network::rows::Rows;
 use crate::network::{Pass, PassInput};
 use clino_domain::Fault;
 use clino_graph::{Data, Evaluator, Parameters, Prepared, View};
@@ -16,13 +17,21 @@ pub struct GraphPass<T> {
     threads: usize,
     /// The batch of the last forward.
     at: Option<(Prepared<T>, Evaluator<T>)>,
+    /// Of the units of the batch, [units, classes].
     scores: Vec<T>,
+    axes: ScoreAxes,
 }
 
 impl<T: Real> GraphPass<T> {
     /// A worker whose operators may use `threads`.
     pub fn new(shared: Arc<Shared>, threads: usize) -> Self {
-        Self { shared, threads: threads.max(1), at: None, scores: Vec::new() }
+        Self {
+            shared,
+            threads: threads.max(1),
+            at: None,
+            scores: Vec::new(),
+            axes: ScoreAxes { positions: 1, classes: 1 },
+        }
     }
 
     fn parameters<'a>(&self, input: PassInput<'a, T>) -> Parameters<'a, T> {
@@ -53,9 +62,29 @@ impl<T: Real> GraphPass<T> {
     }
 }
 
+fn rows(batch: &Batch) -> Result<&Rows, Fault> {
+    match &batch.inputs {
+        Inputs::Rows(rows) => Ok(rows),
+        _ => Err(Fault::internal("a batch of another network")),
+    }
+}
+
+fn units(batch: &Batch) -> Result<&[usize], Fault> {
+    Ok(&rows(batch)?.units)
+}
+
+/// Where the scores of a row lie, one for each class.
+fn places(row: usize, axes: ScoreAxes, classes_first: bool) -> impl Iterator<Item = usize> {
+    let ScoreAxes { positions, classes } = axes;
+    let example = row / positions * positions * classes;
+    let position = row % positions;
+    let [first, step] = if classes_first { [position, positions] } else { [position * classes, 1] };
+    (0..classes).map(move |class| example + first + class * step)
+}
+
 /// What a batch brings, in the precision of the pass.
 fn inputs<T: Real>(batch: &Batch) -> Result<Vec<Data<T>>, Fault> {
-    let Inputs::Rows(rows) = &batch.inputs else { return Err(Fault::internal("a batch of another network")) };
+    let rows = rows(batch)?;
     let narrow = |data: &Data<f64>| match data {
         Data::Work(x) => Data::Work(x.iter().map(|x| T::of(*x)).collect()),
         Data::I64(x) => Data::I64(x.clone()),
@@ -80,8 +109,12 @@ impl<T: Real> Pass<T> for GraphPass<T> {
         let Some(View::Work(scores)) = outputs.get(self.shared.scores).map(|output| output.data) else {
             return Err(Fault::invalid("model.loss.output", "found integers, expected scores"));
         };
+        let axes = self.shared.axes(outputs[self.shared.scores].shape)?;
         self.scores.clear();
-        self.scores.extend_from_slice(scores);
+        for unit in units(batch)? {
+            self.scores.extend(places(*unit, axes, self.shared.classes_first).map(|place| scores[place]));
+        }
+        self.axes = axes;
         self.at = keep.then_some((prepared, evaluator));
         Ok(&self.scores)
     }
@@ -92,7 +125,15 @@ impl<T: Real> Pass<T> for GraphPass<T> {
             return Err(Fault::internal("a backward without a forward"));
         };
         let mut d = vec![None; self.shared.model.graph().parts().outputs.len()];
-        d[self.shared.scores] = Some(d_logits.to_vec());
-        evaluator.backward(prepared, parameters, d, gradient, input.stop)
+        let [batch] = input.batches else { return Err(Fault::internal("a graph takes one batch at a time")) };
+        let examples = rows(batch)?.examples;
+        let mut d_scores = vec![T::ZERO; examples * self.axes.positions * self.axes.classes];
+        for (unit, d_row) in units(batch)?.iter().zip(d_logits.chunks_exact(self.axes.classes)) {
+            for (place, d) in places(*unit, self.axes, self.shared.classes_first).zip(d_row) {
+                d_scores[place] = *d;
+            }
+        }
+        d[self.shared.scores] = Some(d_scores);
+        evaluator.backward((prepared, parameters), d, gradient, input.stop)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: how many examples go together. May not touch: parameters.
 
-use super::Shared;
+use super::{Shared, labels};
 use crate::network::batch::{BATCH_ROWS, Batch, Inputs};
 use crate::network::probe::ProbeTensors;
 use crate::network::rows::{Column, Rows};
@@ -17,23 +17,43 @@ const PASS: u64 = 64 << 20;
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] naming the tensor at fault.
-pub fn batches(shared: &Shared, labels: &str, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
+pub fn batches(shared: &Shared, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
     let inputs = &shared.model.graph().parts().inputs;
-    let known: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).chain([labels]).collect();
-    let tensors = ProbeTensors::new(group, &known)?;
-    let labels = tensors.labels_named(labels, shared.classes)?;
-    let column = |input: &GraphInput| column(tensors.need(&input.name, "an input of the graph")?, input, labels.len());
+    let known = inputs.iter().map(|input| input.name.as_str()).chain([shared.labels.name.as_str()]);
+    let tensors = ProbeTensors::new(group, &known.collect::<Vec<_>>())?;
+    let labels =
+        labels::read(shared, tensors.need(&shared.labels.name, "the label of each example or token")?)?;
+    let column = |input: &GraphInput| {
+        column(tensors.need(&input.name, "an input of the graph")?, input, labels.examples)
+    };
     let columns = inputs.iter().map(column).collect::<Result<Vec<_>, Fault>>()?;
-    let whole = Rows { columns, examples: labels.len(), pass_bytes: [[0; 2]; 2] };
+    let whole =
+        Rows { columns, examples: labels.examples, positions: 1, units: Vec::new(), pass_bytes: [[0; 2]; 2] };
     let together = together(shared, &whole)?;
-    let mut batches = Vec::with_capacity(labels.len().div_ceil(together));
-    for (start, labels) in (0..).step_by(together).zip(labels.chunks(together)) {
-        let mut rows = whole.slice(start..start + labels.len());
+    let mut batches = Vec::with_capacity(labels.examples.div_ceil(together));
+    for start in (0..labels.examples).step_by(together) {
+        let examples = start..(start + together).min(labels.examples);
+        let mut rows = whole.cut(examples.clone());
         let plan = plan(shared, &rows)?;
         rows.pass_bytes = [4, 8].map(|size| [false, true].map(|keep| bytes(shared, &plan, size, keep)));
-        batches.push(Batch { inputs: Inputs::Rows(rows), labels: labels.to_vec() });
+        rows.positions = positions(shared, &plan)?;
+        let (units, classes) = labels.units(examples, rows.positions)?;
+        rows.units = units;
+        if !classes.is_empty() {
+            batches.push(Batch { inputs: Inputs::Rows(rows), labels: classes });
+        }
     }
-    Ok(batches)
+    match batches.is_empty() {
+        false => Ok(batches),
+        true => Err(Fault::invalid(&shared.labels.name, "found no label that counts, expected at least one")),
+    }
+}
+
+/// Rows of scores that an example has.
+fn positions(shared: &Shared, plan: &ShapePlan) -> Result<usize, Fault> {
+    let shape = plan.output(shared.model.graph(), shared.scores).unwrap_or_default();
+    let axes = shared.axes(shape)?;
+    Ok(axes.positions)
 }
 
 fn plan(shared: &Shared, rows: &Rows) -> Result<ShapePlan, Fault> {
@@ -58,12 +78,14 @@ fn together(shared: &Shared, whole: &Rows) -> Result<usize, Fault> {
                 export it with a batch of any size, or leave {} examples out",
                 found % fixed
             );
-            return Err(Fault::invalid("labels", description));
+            return Err(Fault::invalid(&shared.labels.name, description));
         }
         return Ok(fixed);
     }
     let mut together = BATCH_ROWS.min(whole.examples);
-    while together > 1 && bytes(shared, &plan(shared, &whole.slice(0..together))?, size_of::<f64>(), true) > PASS {
+    while together > 1
+        && bytes(shared, &plan(shared, &whole.cut(0..together))?, size_of::<f64>(), true) > PASS
+    {
         together = together.div_ceil(2);
     }
     Ok(together)
@@ -85,7 +107,8 @@ fn fixed_batch(shared: &Shared) -> Option<usize> {
 
 /// A tensor of a probe as an input reads it.
 fn column(tensor: &Tensor, input: &GraphInput, examples: usize) -> Result<Column, Fault> {
-    let found: Vec<usize> = tensor.spec.shape.iter().map(|axis| usize::try_from(*axis).unwrap_or(usize::MAX)).collect();
+    let found: Vec<usize> =
+        tensor.spec.shape.iter().map(|axis| usize::try_from(*axis).unwrap_or(usize::MAX)).collect();
     let wrong = |expected: String| {
         let found = format!("found {} {found:?}", tensor.spec.dtype.name());
         Err(Fault::invalid(input.name.as_str(), format!("{found}, expected {expected}")))
@@ -95,7 +118,9 @@ fn column(tensor: &Tensor, input: &GraphInput, examples: usize) -> Result<Column
         false if found.first() == Some(&examples) && found.len() == input.shape.len() => found[1..].to_vec(),
         false => {
             let axes = input.shape.len();
-            return wrong(format!("{axes} axes, of which the first has a row for each of the {examples} labels"));
+            return wrong(format!(
+                "{axes} axes, of which the first has a row for each of the {examples} labels"
+            ));
         }
     };
     let data = match value_type(input.dtype) {

@@ -9,14 +9,14 @@ mod tests;
 
 use super::{Coded, present};
 use crate::pb;
+use bytes::Bytes;
 use clino_domain::graph::{
-    Axis, Graph, GraphConstant, GraphInput, GraphOutput, GraphParts, GraphTensor, LossSpec, MAX_CONSTANTS,
-    MAX_INPUTS, MAX_NODES, MAX_OUTPUTS, MAX_SYMBOLS, ModelKind, ModelSource, Node, SizeSymbol, TensorKind,
+    Axis, Graph, GraphConstant, GraphInput, GraphOutput, GraphParts, GraphTensor, MAX_CONSTANTS, MAX_INPUTS,
+    MAX_NODES, MAX_OUTPUTS, MAX_SYMBOLS, ModelKind, ModelSource, Node, SizeSymbol, TensorKind,
 };
 use clino_domain::tensor::{MAX_RANK, MAX_TENSORS};
 use clino_domain::{Dtype, Fault};
 pub use loss::loss_from_pb;
-use bytes::Bytes;
 use prost::Message;
 use std::collections::HashMap;
 
@@ -52,7 +52,10 @@ pub fn model_from_pb(model: pb::Model) -> Result<ModelKind, Fault> {
 /// [`clino_domain::FaultKind::Invalid`] when the bytes are no message, and those of [`model_from_pb`].
 pub fn model_from_bytes(bytes: Bytes) -> Result<ModelSource, Fault> {
     let message = pb::Model::decode(bytes.clone()).map_err(|error| {
-        let description = format!("found {} bytes that are no clino.v1.Model ({error}), expected what clino.graph saves", bytes.len());
+        let description = format!(
+            "found {} bytes that are no clino.v1.Model ({error}), expected what clino.graph saves",
+            bytes.len()
+        );
         Fault::invalid("model", description)
     })?;
     Ok(ModelSource { bytes, kind: model_from_pb(message)? })
@@ -62,7 +65,7 @@ pub fn model_from_bytes(bytes: Bytes) -> Result<ModelSource, Fault> {
 ///
 /// # Errors
 /// Those of [`model_from_pb`].
-pub(super) fn source_from_pb(model: pb::Model) -> Result<ModelSource, Fault> {
+pub(super) fn model_source_from_pb(model: pb::Model) -> Result<ModelSource, Fault> {
     let bytes = model.encode_to_vec().into();
     Ok(ModelSource { bytes, kind: model_from_pb(model)? })
 }
@@ -74,7 +77,8 @@ pub(super) fn source_from_pb(model: pb::Model) -> Result<ModelSource, Fault> {
 pub fn graph_from_pb(graph: pb::Graph) -> Result<Graph, Fault> {
     if graph.version != GRAPH_VERSION {
         let found = graph.version;
-        let description = format!("found {found}, expected {GRAPH_VERSION}: use a client and a daemon of one release");
+        let description =
+            format!("found {found}, expected {GRAPH_VERSION}: use a client and a daemon of one release");
         return Err(Fault::invalid("version", description));
     }
     // Counted before anything is made of them.
@@ -89,7 +93,8 @@ pub fn graph_from_pb(graph: pb::Graph) -> Result<Graph, Fault> {
         most: (symbol.most > 0).then_some(symbol.most),
     };
     let inputs = graph.inputs.into_iter().enumerate().map(|(i, input)| input_from_pb(i, input));
-    let constants = graph.constants.into_iter().enumerate().map(|(i, constant)| constant_from_pb(i, constant));
+    let constants =
+        graph.constants.into_iter().enumerate().map(|(i, constant)| constant_from_pb(i, constant));
     let nodes = graph.nodes.into_iter().enumerate().map(|(i, node)| node_from_pb(i, node));
     let outputs = graph.outputs.into_iter().enumerate().map(|(i, output)| {
         let value = value_from_pb(&format!("outputs[{i}].value"), output.value)?;
@@ -152,10 +157,11 @@ fn tensors_from_pb(tensors: Vec<pb::GraphTensor>) -> Result<Vec<GraphTensor>, Fa
 fn input_from_pb(i: usize, input: pb::GraphInput) -> Result<GraphInput, Fault> {
     let dtype = Dtype::from_pb(&format!("inputs[{i}].dtype"), input.dtype)?;
     counted(&format!("inputs[{i}].shape"), input.shape.len(), MAX_RANK)?;
-    let axis = |(j, axis): (usize, pb::Axis)| match present(&format!("inputs[{i}].shape[{j}].kind"), axis.kind)? {
-        pb::axis::Kind::Fixed(size) => Ok(Axis::Fixed(size)),
-        pb::axis::Kind::Symbol(symbol) => Ok(Axis::Symbol(symbol as usize)),
-    };
+    let axis =
+        |(j, axis): (usize, pb::Axis)| match present(&format!("inputs[{i}].shape[{j}].kind"), axis.kind)? {
+            pb::axis::Kind::Fixed(size) => Ok(Axis::Fixed(size)),
+            pb::axis::Kind::Symbol(symbol) => Ok(Axis::Symbol(symbol as usize)),
+        };
     let shape = input.shape.into_iter().enumerate().map(axis).collect::<Result<_, Fault>>()?;
     Ok(GraphInput { name: input.name, dtype, shape, shared: input.shared })
 }
@@ -166,7 +172,8 @@ fn constant_from_pb(i: usize, constant: pb::GraphConstant) -> Result<GraphConsta
 }
 
 fn node_from_pb(i: usize, node: pb::Node) -> Result<Node, Fault> {
-    let operands = node.operands.iter().map(|number| number.checked_sub(1).map(|value| value as usize)).collect();
+    let operands =
+        node.operands.iter().map(|number| number.checked_sub(1).map(|value| value as usize)).collect();
     let Some(operator) = node.operator else {
         let description = format!(
             "found none or one that this daemon does not know, expected one of {}{}",
@@ -179,6 +186,7 @@ fn node_from_pb(i: usize, node: pb::Node) -> Result<Node, Fault> {
         );
         return Err(Fault::invalid(format!("nodes[{i}].operator"), description));
     };
-    let operator = operators::operator_from_pb(operator).map_err(|fault| fault.within(&format!("nodes[{i}].")))?;
+    let operator =
+        operators::operator_from_pb(operator).map_err(|fault| fault.within(&format!("nodes[{i}].")))?;
     Ok(Node { operands, results: node.results.max(1) as usize, origin: node.origin, operator })
 }
