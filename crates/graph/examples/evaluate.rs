@@ -145,7 +145,10 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let peak = peak.max(PEAK.load(Ordering::Relaxed) - aside - before);
     let planned = plan.memory(model, true, size_of::<T>(), files.threads) as f64;
     let ratio = planned / peak as f64;
-    println!("forward {forward:.1?} backward {seconds:.1?} peak {:.2} MB planned / measured {ratio:.3}", peak as f64 / 1e6);
+    println!(
+        "forward {forward:.1?} backward {seconds:.1?} peak {:.2} MB planned / measured {ratio:.3}",
+        peak as f64 / 1e6
+    );
     for slot in model.slots().iter().filter(|slot| slot.trained) {
         let tensor = &parts.tensors[slot.tensor];
         let shape = tensor.shape.iter().map(|size| *size as usize).collect();
@@ -167,7 +170,8 @@ fn norm(x: impl Iterator<Item = f64>) -> f64 {
 fn compare(named: &Named, case: &SafeTensors<'_>) {
     let mut worst = [(0.0, String::new()), (0.0, String::new())];
     let gradients = named.iter().filter(|(name, _)| name.starts_with("gradient."));
-    let whole = norm(gradients.flat_map(|(name, _)| case.tensor(name).map(|view| wide(&view)).unwrap_or_default()));
+    let whole =
+        norm(gradients.flat_map(|(name, _)| case.tensor(name).map(|view| wide(&view)).unwrap_or_default()));
     let mut compared = 0;
     for (name, (_, found)) in named {
         let Ok(expected) = case.tensor(name) else {

@@ -101,7 +101,13 @@ impl Cell {
     }
 
     /// All steps.
-    pub fn forward<T: Real>(&self, threads: usize, x: &[T], w: &Weights<'_, T>, start: &Start<'_, T>) -> Trace<T> {
+    pub fn forward<T: Real>(
+        &self,
+        threads: usize,
+        x: &[T],
+        w: &Weights<'_, T>,
+        start: &Start<'_, T>,
+    ) -> Trace<T> {
         let (width, hidden, rows) = (self.width(), self.hidden, self.time * self.batch);
         let mut gates = vec![T::ZERO; rows * width];
         let inputs = matrix(w.input, width, self.features).t();
@@ -121,7 +127,8 @@ impl Cell {
             let h = h.map(<[T]>::to_vec);
             let c = self.before_extra(&trace, i, start).map(<[T]>::to_vec);
             for row in 0..self.batch {
-                let of = |x: &Option<Vec<T>>, j: usize| x.as_ref().map_or(0.0, |x| x[row * hidden + j].wide());
+                let of =
+                    |x: &Option<Vec<T>>, j: usize| x.as_ref().map_or(0.0, |x| x[row * hidden + j].wide());
                 let at = self.step(i) * self.batch + row;
                 for j in 0..hidden {
                     let sums = self.sums(w, &trace.gates[at * width..], &state[row * width..], j);
@@ -179,7 +186,8 @@ impl Cell {
         to: &mut Targets<'_, T>,
     ) -> GateGradients<T> {
         let (width, hidden, rows) = (self.width(), self.hidden, self.time * self.batch);
-        let mut out = GateGradients { input: vec![T::ZERO; rows * width], state: vec![T::ZERO; rows * width] };
+        let mut out =
+            GateGradients { input: vec![T::ZERO; rows * width], state: vec![T::ZERO; rows * width] };
         for i in (0..self.time).rev() {
             let step = self.step(i);
             let h = self.before(&past.trace.h, i, start.h);
@@ -218,7 +226,12 @@ impl Cell {
                 let [i, f, g, o] = gates;
                 let t = extra.tanh();
                 let d_c = d_c + d * o * (1.0 - t * t);
-                let along = [d_c * g * i * (1.0 - i), d_c * c * f * (1.0 - f), d_c * i * (1.0 - g * g), d * t * o * (1.0 - o)];
+                let along = [
+                    d_c * g * i * (1.0 - i),
+                    d_c * c * f * (1.0 - f),
+                    d_c * i * (1.0 - g * g),
+                    d * t * o * (1.0 - o),
+                ];
                 BackState { input: along, state: along, h: 0.0, c: d_c * f }
             }
             RecurrentKind::Gru => {
@@ -241,7 +254,13 @@ impl Cell {
     }
 
     /// Adds the derivative along the input weights.
-    pub fn add_input_weight<T: Real>(&self, threads: usize, target: &mut [T], gates: &GateGradients<T>, x: &[T]) {
+    pub fn add_input_weight<T: Real>(
+        &self,
+        threads: usize,
+        target: &mut [T],
+        gates: &GateGradients<T>,
+        x: &[T],
+    ) {
         let rows = self.time * self.batch;
         let d = matrix(&gates.input, rows, self.width()).t();
         product::multiply(target, d, matrix(x, rows, self.features), product::add(threads));

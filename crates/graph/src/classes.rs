@@ -98,7 +98,9 @@ pub fn classify(model: &GraphModel, typed: &[Typed], known: &[Option<Known>], fi
 
 impl Classes {
     fn node(&mut self, first: usize, node: &Node, typed: &[Typed], known: &[Option<Known>]) {
-        let varies = |value: usize| matches!(self.storage[self.root[value]], Storage::Trained(_) | Storage::Frozen(_) | Storage::Own);
+        let varies = |value: usize| {
+            matches!(self.storage[self.root[value]], Storage::Trained(_) | Storage::Frozen(_) | Storage::Own)
+        };
         let when = match () {
             () if known[first].is_some() => When::Known,
             () if node.operands.iter().flatten().any(|value| varies(*value)) => When::Pass,

@@ -61,7 +61,11 @@ impl<'a, T: Real> Stores<'a, T> {
     fn context(&self, i: usize, node: &Node, threads: usize) -> Context<'a, T> {
         let first = self.plan.first[i];
         Context {
-            operands: node.operands.iter().map(|operand| operand.map(|value| self.operand(value, true))).collect(),
+            operands: node
+                .operands
+                .iter()
+                .map(|operand| operand.map(|value| self.operand(value, true)))
+                .collect(),
             results: (first..first + node.results).map(|value| self.operand(value, false)).collect(),
             d: Vec::new(),
             known: &self.plan.known,
@@ -212,7 +216,8 @@ impl<T: Real> Evaluator<T> {
     ) -> Result<(), Fault> {
         let plan = &self.plan;
         let first = plan.first[i];
-        let mut taken: Vec<Option<Vec<T>>> = (first..first + node.results).map(|value| self.d[value].take()).collect();
+        let mut taken: Vec<Option<Vec<T>>> =
+            (first..first + node.results).map(|value| self.d[value].take()).collect();
         let mut grads = Gradients {
             own: &mut self.d,
             gradient,

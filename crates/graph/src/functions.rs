@@ -79,14 +79,26 @@ fn activated(kind: UnaryKind, p: &[f64], x: f64) -> f64 {
         UnaryKind::Sigmoid => sigmoid(x),
         UnaryKind::LogSigmoid => -softplus(-x),
         UnaryKind::Silu => x * sigmoid(x),
-        UnaryKind::Relu => if x > 0.0 || x.is_nan() { x } else { 0.0 },
+        UnaryKind::Relu => {
+            if x > 0.0 || x.is_nan() {
+                x
+            } else {
+                0.0
+            }
+        }
         UnaryKind::Gelu => 0.5 * x * libm::erfc(-x * FRAC_1_SQRT_2),
         UnaryKind::GeluTanh => 0.5 * x * (1.0 + gelu_inner(x).tanh()),
         UnaryKind::Softplus if p[0] * x > p[1] => x,
         UnaryKind::Softplus => softplus(p[0] * x) / p[0],
         UnaryKind::Elu if x > 0.0 => p[1] * x,
         UnaryKind::Elu => p[1] * p[0] * (p[2] * x).exp_m1(),
-        UnaryKind::LeakyRelu => if x > 0.0 { x } else { p[0] * x },
+        UnaryKind::LeakyRelu => {
+            if x > 0.0 {
+                x
+            } else {
+                p[0] * x
+            }
+        }
         UnaryKind::Clamp | UnaryKind::Hardtanh => clamp(x, p[0], p[1]),
         UnaryKind::Hardsigmoid => clamp((x + 3.0) * SIXTH, 0.0, 1.0),
         UnaryKind::Hardswish => x * clamp((x + 3.0) * SIXTH, 0.0, 1.0),
@@ -146,7 +158,13 @@ fn activation_slope(kind: UnaryKind, p: &[f64], x: f64) -> f64 {
         UnaryKind::Softplus => sigmoid(p[0] * x),
         UnaryKind::Elu if x > 0.0 => p[1],
         UnaryKind::Elu => p[1] * p[0] * p[2] * (p[2] * x).exp(),
-        UnaryKind::LeakyRelu => if x > 0.0 { 1.0 } else { p[0] },
+        UnaryKind::LeakyRelu => {
+            if x > 0.0 {
+                1.0
+            } else {
+                p[0]
+            }
+        }
         UnaryKind::Clamp => when(x >= p[0] && x <= p[1]),
         UnaryKind::Hardtanh => when(x > p[0] && x < p[1]),
         UnaryKind::Hardsigmoid => SIXTH * when(x > -3.0 && x < 3.0),

@@ -14,7 +14,9 @@ fn norm(p: f64, mut lane: impl Iterator<Item = f64> + Clone) -> f64 {
         0.0 => lane.filter(|x| *x != 0.0).count() as f64,
         1.0 => lane.map(f64::abs).sum(),
         2.0 => lane.map(|x| x * x).sum::<f64>().sqrt(),
-        p if p.is_infinite() => lane.by_ref().fold(0.0, |most, x: f64| if x.is_nan() { x } else { x.abs().max(most) }),
+        p if p.is_infinite() => {
+            lane.by_ref().fold(0.0, |most, x: f64| if x.is_nan() { x } else { x.abs().max(most) })
+        }
         p => lane.map(|x| x.abs().powf(p)).sum::<f64>().powf(1.0 / p),
     }
 }
@@ -93,7 +95,9 @@ pub fn back(
                 before *= x(i);
             }
         }
-        ReduceKind::Logsumexp => (0..n).filter(|i| x(*i) > f64::NEG_INFINITY).for_each(|i| add(i, d * (x(i) - y).exp())),
+        ReduceKind::Logsumexp => {
+            (0..n).filter(|i| x(*i) > f64::NEG_INFINITY).for_each(|i| add(i, d * (x(i) - y).exp()))
+        }
         ReduceKind::Variance => {
             let mean = (0..n).map(x).sum::<f64>() / n as f64;
             let factor = 2.0 * d / (n as f64 - op.parameter).max(0.0);
@@ -104,7 +108,12 @@ pub fn back(
     }
 }
 
-fn norm_back(p: f64, (n, x): (usize, &dyn Fn(usize) -> f64), (y, d): (f64, f64), mut add: impl FnMut(usize, f64)) {
+fn norm_back(
+    p: f64,
+    (n, x): (usize, &dyn Fn(usize) -> f64),
+    (y, d): (f64, f64),
+    mut add: impl FnMut(usize, f64),
+) {
     let sign = |x: f64| if x == 0.0 { 0.0 } else { x.signum() };
     match p {
         0.0 => {}

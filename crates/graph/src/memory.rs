@@ -54,7 +54,8 @@ impl ShapePlan {
     /// One node forwards: its results come, the dead go.
     fn step(&self, sum: &mut Sum, (i, node): (usize, &Node), how: How, dead: &[usize]) {
         if !self.classes.alias[i] {
-            (self.first[i]..self.first[i] + node.results).for_each(|value| sum.add(self.bytes(value, how.size)));
+            (self.first[i]..self.first[i] + node.results)
+                .for_each(|value| sum.add(self.bytes(value, how.size)));
             let cost = self.cost(i, node, how, false);
             let scratch = dispatch!(&node.operator, op => op.scratch(&cost));
             sum.passing(scratch.saturating_add(node.operands.len() * OPERAND + FIXED));

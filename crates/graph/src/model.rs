@@ -76,9 +76,11 @@ impl GraphModel {
                 continue;
             }
             let len = tensor.shape.iter().try_fold(1u64, |product, axis| product.checked_mul(*axis));
-            let end = len.and_then(|len| usize::try_from(len).ok()).and_then(|len| self.total.checked_add(len));
+            let end =
+                len.and_then(|len| usize::try_from(len).ok()).and_then(|len| self.total.checked_add(len));
             let Some(end) = end.filter(|end| *end <= isize::MAX as usize / 16) else {
-                let description = format!("found {:?}, with which all tensors together overflow", tensor.shape);
+                let description =
+                    format!("found {:?}, with which all tensors together overflow", tensor.shape);
                 return Err(Fault::invalid(format!("model.graph.tensors[{i}].shape"), description));
             };
             let range = self.total..end;

@@ -74,7 +74,9 @@ impl<'a> Infer<'a> {
         let rank = self.shape(0)?.len();
         match axis < rank {
             true => Ok(axis),
-            false => attribute(name, format!("found {axis}, expected less than {rank}, the axes of the operand")),
+            false => {
+                attribute(name, format!("found {axis}, expected less than {rank}, the axes of the operand"))
+            }
         }
     }
 

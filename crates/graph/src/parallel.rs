@@ -16,7 +16,12 @@ pub fn each<J: Send>(threads: usize, jobs: impl IntoIterator<Item = J>, work: im
 }
 
 /// Calls `work` with pieces of `out` of `piece` elements and the place of their first one.
-pub fn pieces<U: Send>(threads: usize, out: &mut [U], piece: usize, work: impl Fn(usize, &mut [U]) + Sync + Send) {
+pub fn pieces<U: Send>(
+    threads: usize,
+    out: &mut [U],
+    piece: usize,
+    work: impl Fn(usize, &mut [U]) + Sync + Send,
+) {
     let piece = piece.max(1);
     if threads <= 1 || out.len() <= piece {
         out.chunks_mut(piece).enumerate().for_each(|(i, out)| work(i * piece, out));

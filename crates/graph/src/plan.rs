@@ -187,12 +187,14 @@ impl Inference<'_> {
 
     fn node(&mut self, i: usize, node: &Node) -> Result<(), Wrong> {
         self.first.push(self.typed.len());
-        let operands: Vec<_> = node.operands.iter().map(|operand| operand.map(|value| &self.typed[value])).collect();
+        let operands: Vec<_> =
+            node.operands.iter().map(|operand| operand.map(|value| &self.typed[value])).collect();
         let infer = Infer { operands, known: &self.known };
         let mut results = dispatch!(&node.operator, op => op.infer(&infer))?;
         results.truncate(node.results);
         if results.len() < node.results {
-            let description = format!("found {} results, expected {}: see docs/graph.md", node.results, results.len());
+            let description =
+                format!("found {} results, expected {}: see docs/graph.md", node.results, results.len());
             return Err(Wrong { field: Field::Attribute(""), description });
         }
         let cost = Cost { operands: infer.operands, results: &results, wants: None, size: 8, threads: 1 };
@@ -202,7 +204,8 @@ impl Inference<'_> {
         }
         self.work += work;
         if self.work > self.limits.work {
-            let description = format!("found more than {:.1e} operations up to node {i}, expected fewer", self.limits.work);
+            let description =
+                format!("found more than {:.1e} operations up to node {i}, expected fewer", self.limits.work);
             return Err(Wrong { field: Field::Attribute(""), description });
         }
         let known = self.known(node, &results);
@@ -221,7 +224,8 @@ impl Inference<'_> {
         if !result.shape.is_empty() {
             return None;
         }
-        let known: Vec<Known> = node.operands.iter().map(|operand| self.known[(*operand)?]).collect::<Option<_>>()?;
+        let known: Vec<Known> =
+            node.operands.iter().map(|operand| self.known[(*operand)?]).collect::<Option<_>>()?;
         dispatch!(&node.operator, op => op.scalar(&known)).filter(|known| known.kind() == result.kind)
     }
 }
@@ -239,14 +243,18 @@ fn check_input(
     for (i, (axis, found)) in input.shape.iter().zip(shape).enumerate() {
         match axis {
             Axis::Fixed(size) if *size != *found as u64 => {
-                return wrong(format!("found {found} as axis {i}, expected {size}: the graph holds for that size alone"));
+                return wrong(format!(
+                    "found {found} as axis {i}, expected {size}: the graph holds for that size alone"
+                ));
             }
             Axis::Fixed(_) => {}
             Axis::Symbol(symbol) => {
                 let SizeSymbol { name, least, most } = &symbols[*symbol];
                 let expected = *sizes[*symbol].get_or_insert(*found);
                 if expected != *found {
-                    return wrong(format!("found {found} as axis {i}, expected {expected}, the {name} of another axis"));
+                    return wrong(format!(
+                        "found {found} as axis {i}, expected {expected}, the {name} of another axis"
+                    ));
                 }
                 let size = *found as u64;
                 if size < *least || most.is_some_and(|most| size > most) {

@@ -53,7 +53,12 @@ impl<T: Real> Prepared<T> {
         for (i, node) in graph.parts().nodes.iter().enumerate() {
             if plan.classes.when[i] == When::Prepared {
                 stop.check()?;
-                let stores = Stores { plan, params: Parameters { trained: &[], frozen: &[] }, prepared: &prepared, own: &[] };
+                let stores = Stores {
+                    plan,
+                    params: Parameters { trained: &[], frozen: &[] },
+                    prepared: &prepared,
+                    own: &[],
+                };
                 if let Some(results) = stores.forward(i, node, threads)? {
                     for (j, data) in results.into_iter().enumerate() {
                         prepared.values[plan.first[i] + j] = Some(data);
@@ -78,7 +83,8 @@ fn check<T: Real>(
     }
     let named = model.buffers().iter().map(|tensor| (*tensor, graph.parts().tensors[*tensor].name.as_str()));
     let first = graph.first_input();
-    let named = named.chain(graph.parts().inputs.iter().enumerate().map(|(i, input)| (first + i, input.name.as_str())));
+    let named = named
+        .chain(graph.parts().inputs.iter().enumerate().map(|(i, input)| (first + i, input.name.as_str())));
     for ((value, name), data) in named.zip(buffers.iter().chain(inputs)) {
         let typed = &plan.typed[value];
         let view = data.view();

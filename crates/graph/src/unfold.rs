@@ -63,7 +63,9 @@ impl Geometry {
 
     /// Whether a window is one element, so that nothing is to be unfolded.
     fn flat(&self) -> bool {
-        self.axes.iter().all(|axis| axis.kernel == 1 && axis.stride == 1 && axis.before == 0 && axis.x == axis.y)
+        self.axes
+            .iter()
+            .all(|axis| axis.kernel == 1 && axis.stride == 1 && axis.before == 0 && axis.x == axis.y)
     }
 
     /// Additions and multiplications.

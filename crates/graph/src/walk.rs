@@ -69,7 +69,12 @@ impl<const N: usize> Walk<N> {
     }
 
     /// Calls `f` with each row of `out`, which is contiguous, and where the row begins in each tensor.
-    pub fn fill<U: Send>(&self, threads: usize, out: &mut [U], f: impl Fn([isize; N], &mut [U]) + Sync + Send) {
+    pub fn fill<U: Send>(
+        &self,
+        threads: usize,
+        out: &mut [U],
+        f: impl Fn([isize; N], &mut [U]) + Sync + Send,
+    ) {
         if self.len == 0 || out.is_empty() {
             return;
         }

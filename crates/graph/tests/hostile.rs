@@ -4,9 +4,9 @@
 mod common;
 
 use clino_domain::graph::{
-    Arange, Binary, BinaryKind, Cast, Concat, Conv, Count, Dim, Expand, Full, Gather, GatherMode, Operator, Pad,
-    PadMode, Pool, PoolKind, Reduce, ReduceKind, Reshape, Size, TopK, Unary, UnaryKind, Upsample, UpsampleKind,
-    ValueType,
+    Arange, Binary, BinaryKind, Cast, Concat, Conv, Count, Dim, Expand, Full, Gather, GatherMode, Operator,
+    Pad, PadMode, Pool, PoolKind, Reduce, ReduceKind, Reshape, Size, TopK, Unary, UnaryKind, Upsample,
+    UpsampleKind, ValueType,
 };
 use clino_domain::{Dtype, Fault};
 use clino_graph::{Data, Limits};
@@ -68,12 +68,24 @@ fn padded_conv(before: u64) -> Operator {
 fn sizes_that_are_too_great_are_refused() {
     let full = |shape: &[i64]| Operator::Full(Full { shape: fixed(shape), value: 1.0, of: ValueType::Work });
     let arange = |start, end, step| {
-        Operator::Arange(Arange { start: Size::Fixed(start), end: Size::Fixed(end), step: Size::Fixed(step), work: true })
+        Operator::Arange(Arange {
+            start: Size::Fixed(start),
+            end: Size::Fixed(end),
+            step: Size::Fixed(step),
+            work: true,
+        })
     };
-    let pad = |n| Operator::Pad(Pad { mode: PadMode::Circular, value: 0.0, before: fixed(&[n]), after: fixed(&[n]) });
+    let pad = |n| {
+        Operator::Pad(Pad { mode: PadMode::Circular, value: 0.0, before: fixed(&[n]), after: fixed(&[n]) })
+    };
     let up = |n| {
         let output = fixed(&[n]);
-        Operator::Upsample(Upsample { kind: UpsampleKind::Linear, output, align_corners: false, scales: vec![] })
+        Operator::Upsample(Upsample {
+            kind: UpsampleKind::Linear,
+            output,
+            align_corners: false,
+            scales: vec![],
+        })
     };
     let cases: Vec<(Operator, Vec<&[usize]>)> = vec![
         (Operator::Expand(Expand { shape: fixed(&[1 << 30]) }), vec![&[1]]),
@@ -102,7 +114,10 @@ fn sizes_that_are_too_great_are_refused() {
         (conv(0, false), vec![&[1, 1, 4], &[1, 1, 3]]),
         (Operator::TopK(TopK { axis: 0, k: Size::Fixed(5), least: false }), vec![&[4]]),
         (Operator::TopK(TopK { axis: 0, k: Size::Fixed(-1), least: false }), vec![&[4]]),
-        (Operator::Reduce(Reduce { kind: ReduceKind::Max, axes: vec![0], keep: false, parameter: 0.0 }), vec![&[0, 3]]),
+        (
+            Operator::Reduce(Reduce { kind: ReduceKind::Max, axes: vec![0], keep: false, parameter: 0.0 }),
+            vec![&[0, 3]],
+        ),
     ];
     for (operator, shapes) in cases {
         let name = operator.name();
@@ -187,7 +202,9 @@ fn many_values_or_much_work_are_refused() {
 /// An index that was computed and points nowhere: a fault that names the node, in the first pass.
 #[test]
 fn a_computed_index_out_of_range_is_a_fault() {
-    for (index, fits) in [(2.0, true), (-3.0, true), (3.0, false), (-4.0, false), (f64::NAN, true), (1e300, false)] {
+    for (index, fits) in
+        [(2.0, true), (-3.0, true), (3.0, false), (-4.0, false), (f64::NAN, true), (1e300, false)]
+    {
         for mode in GatherMode::ALL {
             let mut b = Builder::default();
             let x = b.param(&[3]);
@@ -202,7 +219,10 @@ fn a_computed_index_out_of_range_is_a_fault() {
                 Err(fault) => {
                     assert!(!fits, "{fault}");
                     assert_eq!(fault.violations[0].field, "model.graph.nodes[1].operands[1]");
-                    assert!(fault.message.contains("found index") && fault.message.contains("layer 1"), "{fault}");
+                    assert!(
+                        fault.message.contains("found index") && fault.message.contains("layer 1"),
+                        "{fault}"
+                    );
                 }
             }
         }

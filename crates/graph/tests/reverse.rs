@@ -37,7 +37,8 @@ fn reverse_rules_are_derivatives() {
         let model = case.builder.model().unwrap_or_else(|fault| panic!("{name}: {fault}"));
         let mut chance = Chance(n as u64 + 1);
         let params: Vec<f64> = (0..model.total()).map(|i| case.point(i, &mut chance)).collect();
-        let mut run = Run::<f64>::new(&case.builder, &params, 1).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let mut run =
+            Run::<f64>::new(&case.builder, &params, 1).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         run.forward(true).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         let d = cotangents(&run, &mut chance);
         let gradient = run.backward(&d).unwrap_or_else(|fault| panic!("{name}: {fault}"));
@@ -75,7 +76,8 @@ fn what_stops_a_gradient_stops_it() {
 #[test]
 fn every_operator_and_kind_is_differentiated() {
     use clino_domain::graph::{
-        BinaryKind, GatherMode, Operator, PadMode, PoolKind, RecurrentKind, ReduceKind, UnaryKind, UpsampleKind,
+        BinaryKind, GatherMode, Operator, PadMode, PoolKind, RecurrentKind, ReduceKind, UnaryKind,
+        UpsampleKind,
     };
     let cases = cases();
     let nodes = || cases.iter().flat_map(|case| &case.builder.parts.nodes);

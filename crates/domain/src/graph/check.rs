@@ -81,8 +81,10 @@ fn name<'a>(field: &str, name: &'a str, seen: &mut HashMap<&'a str, usize>, i: u
     match seen.insert(name, i) {
         None => Ok(()),
         Some(first) => {
-            let description =
-                format!("found {} twice, the first time at place {first}; expected names to differ", quoted(name));
+            let description = format!(
+                "found {} twice, the first time at place {first}; expected names to differ",
+                quoted(name)
+            );
             Err(Fault::invalid(field, description))
         }
     }
@@ -109,13 +111,17 @@ fn tensors(parts: &GraphParts) -> Checked {
         }
         let Some(owner) = tensor.alias_of else { continue };
         let Some(target) = parts.tensors[..i].get(owner) else {
-            let description = format!("found tensor {owner}, expected one before tensor {i}: list the owner first");
+            let description =
+                format!("found tensor {owner}, expected one before tensor {i}: list the owner first");
             return Err(Fault::invalid(field("alias_of"), description));
         };
         if target.shape != tensor.shape || target.value_type() != tensor.value_type() {
             let found = format!("{:?} {}", tensor.shape, tensor.dtype.name());
-            let description =
-                format!("found {found}, expected {:?} {} as its owner has", target.shape, target.dtype.name());
+            let description = format!(
+                "found {found}, expected {:?} {} as its owner has",
+                target.shape,
+                target.dtype.name()
+            );
             return Err(Fault::invalid(field("shape"), description));
         }
     }
@@ -131,7 +137,8 @@ fn inputs(parts: &GraphParts) -> Checked {
             if let Axis::Symbol(symbol) = axis
                 && *symbol >= parts.symbols.len()
             {
-                let description = format!("found symbol {symbol}, expected less than {}", parts.symbols.len());
+                let description =
+                    format!("found symbol {symbol}, expected less than {}", parts.symbols.len());
                 return Err(Fault::invalid(format!("inputs[{i}].shape[{j}].symbol"), description));
             }
         }
@@ -195,7 +202,8 @@ fn nodes(parts: &GraphParts) -> Checked {
         at_most(&format!("nodes[{i}].origin"), "bytes", node.origin.len(), MAX_TEXT)?;
         at_most(&format!("nodes[{i}].operands"), "operands", node.operands.len(), MAX_OPERANDS)?;
         references(i, node, values)?;
-        let wrong = |(field, description): (&str, String)| at(i, node, &format!("{name}.{field}"), &description);
+        let wrong =
+            |(field, description): (&str, String)| at(i, node, &format!("{name}.{field}"), &description);
         attributes(&node.operator).map_err(wrong)?;
         counts(i, node)?;
         values += node.results;
@@ -219,7 +227,8 @@ fn references(i: usize, node: &Node, values: usize) -> Checked {
             && value >= values
         {
             let found = value.saturating_add(1);
-            let description = format!("found a size from value {found}, expected 1 to {values}, the values before it");
+            let description =
+                format!("found a size from value {found}, expected 1 to {values}, the values before it");
             return Err(at(i, node, node.operator.name(), &description));
         }
     }
@@ -273,7 +282,9 @@ fn operands(operator: &Operator) -> (usize, usize, usize) {
 fn results(operator: &Operator) -> (usize, usize) {
     match operator {
         Operator::TopK(_) | Operator::Sort(_) => (2, 2),
-        Operator::Pool(op) if op.kind == super::PoolKind::Max || op.kind == super::PoolKind::AdaptiveMax => (1, 2),
+        Operator::Pool(op) if op.kind == super::PoolKind::Max || op.kind == super::PoolKind::AdaptiveMax => {
+            (1, 2)
+        }
         Operator::Recurrent(op) if op.kind == super::RecurrentKind::Lstm => (MAX_RESULTS, MAX_RESULTS),
         Operator::Recurrent(_) => (2, 2),
         _ => (1, 1),
@@ -383,7 +394,10 @@ fn chosen(mode: super::GatherMode, list: &[usize]) -> Result<(), Wrong> {
     axes("axes", list)?;
     let one = mode != super::GatherMode::Points;
     match list.is_empty() || (one && list.len() != 1) {
-        true => Err(("axes", format!("found {} axes, expected {}", list.len(), if one { "1" } else { "at least 1" }))),
+        true => Err((
+            "axes",
+            format!("found {} axes, expected {}", list.len(), if one { "1" } else { "at least 1" }),
+        )),
         false => Ok(()),
     }
 }
@@ -392,7 +406,10 @@ fn reduced(op: &super::Reduce) -> Result<(), Wrong> {
     axes("axes", &op.axes)?;
     let arg = matches!(op.kind, ReduceKind::Argmax | ReduceKind::Argmin);
     if arg && op.axes.len() > 1 {
-        return Err(("axes", format!("found {} axes of {}, expected at most 1", op.axes.len(), op.kind.name())));
+        return Err((
+            "axes",
+            format!("found {} axes of {}, expected at most 1", op.axes.len(), op.kind.name()),
+        ));
     }
     let parameter = op.parameter;
     match op.kind {

@@ -3,8 +3,8 @@
 //! Owns: which attributes there are. May not touch: shapes, arithmetic; docs/graph.md says what each means.
 
 use super::kinds::{
-    BinaryKind, CompareKind, GatherMode, PadMode, PoolKind, RecurrentKind, ReduceKind, UnaryKind, UpsampleKind,
-    ValueType,
+    BinaryKind, CompareKind, GatherMode, PadMode, PoolKind, RecurrentKind, ReduceKind, UnaryKind,
+    UpsampleKind, ValueType,
 };
 
 /// A number of elements.

@@ -3,6 +3,7 @@
 //!
 //! Owns: its rule. May not touch: other operators.
 
+use crate::gemm::How;
 use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
 use crate::parallel;
 use crate::product::{self, matrix};
@@ -10,7 +11,6 @@ use crate::real::Real;
 use crate::shape::{broadcast, broadcast_strides, numel, offsets};
 use crate::value::{Data, View};
 use crate::wrong::{Result, operand};
-use crate::gemm::How;
 use clino_domain::graph::{Attention, ValueType};
 
 rule!(Attention);
@@ -148,7 +148,14 @@ impl Sizes {
     }
 
     /// Probabilities [rows, keys] of a block.
-    fn probabilities<T: Real>(&self, block: Block, q: &[T], k: &[T], mask: Option<&Mask<'_, T>>, p: &mut [T]) {
+    fn probabilities<T: Real>(
+        &self,
+        block: Block,
+        q: &[T],
+        k: &[T],
+        mask: Option<&Mask<'_, T>>,
+        p: &mut [T],
+    ) {
         let Block { head, first, rows, keys } = block;
         let q = matrix(&q[first * self.d..], rows, self.d);
         let how = How { scale: T::of(self.scale), add: false, threads: 1 };
@@ -254,7 +261,10 @@ impl Operation for Rule<'_> {
             let mask = cx.typed(MASK)?;
             if mask.kind == ValueType::I64 || broadcast(&[&mask.shape, &scores]).as_ref() != Some(&scores) {
                 let found = format!("{} {:?}", mask.kind.name(), mask.shape);
-                return operand(MASK, format!("found {found}, expected BOOL or WORK that broadcasts to {scores:?}"));
+                return operand(
+                    MASK,
+                    format!("found {found}, expected BOOL or WORK that broadcasts to {scores:?}"),
+                );
             }
         }
         Ok(vec![Typed::work([&q[..q.len() - 1], &[sizes.e]].concat())])

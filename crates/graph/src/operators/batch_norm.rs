@@ -114,7 +114,9 @@ impl Operation for Rule<'_> {
             add_channels(cx.threads, target, runs, |_, at| d[at].wide());
         }
         if let Some(target) = grads.target(MEAN) {
-            add_channels(cx.threads, target, runs, |c, at| -d[at].wide() * channels[c].factor * channels[c].weight);
+            add_channels(cx.threads, target, runs, |c, at| {
+                -d[at].wide() * channels[c].factor * channels[c].weight
+            });
         }
         if grads.wants(VARIANCE) || grads.wants(WEIGHT) {
             let x = cx.work(0)?;

@@ -67,8 +67,20 @@ fn value(kind: BinaryKind, a: f64, b: f64) -> f64 {
         BinaryKind::Mul => a * b,
         BinaryKind::Div => a / b,
         BinaryKind::Pow => a.powf(b),
-        BinaryKind::Maximum => if a.is_nan() || a > b { a } else { b },
-        BinaryKind::Minimum => if a.is_nan() || a < b { a } else { b },
+        BinaryKind::Maximum => {
+            if a.is_nan() || a > b {
+                a
+            } else {
+                b
+            }
+        }
+        BinaryKind::Minimum => {
+            if a.is_nan() || a < b {
+                a
+            } else {
+                b
+            }
+        }
         BinaryKind::Fmod => a % b,
         BinaryKind::Remainder => {
             let rest = a % b;
@@ -149,7 +161,11 @@ impl Rule<'_> {
     fn bits(&self) -> bool {
         matches!(
             self.kind,
-            BinaryKind::And | BinaryKind::Or | BinaryKind::Xor | BinaryKind::ShiftLeft | BinaryKind::ShiftRight
+            BinaryKind::And
+                | BinaryKind::Or
+                | BinaryKind::Xor
+                | BinaryKind::ShiftLeft
+                | BinaryKind::ShiftRight
         )
     }
 
@@ -168,7 +184,9 @@ impl Rule<'_> {
             BinaryKind::Mul => zip(threads, x, shapes, to, |a, b| a * b),
             BinaryKind::Div => zip(threads, x, shapes, to, |a, b| a / b),
             // Squares, above all.
-            BinaryKind::Pow if b.len() == 1 && b[0].wide() == 2.0 => zip(threads, x, shapes, to, |a, _| a * a),
+            BinaryKind::Pow if b.len() == 1 && b[0].wide() == 2.0 => {
+                zip(threads, x, shapes, to, |a, _| a * a)
+            }
             _ => zip(threads, x, shapes, to, |a, b| T::of(value(kind, a.wide(), b.wide()))),
         })
     }
@@ -187,7 +205,9 @@ impl Rule<'_> {
         });
         match failed.into_inner() {
             false => Ok(out),
-            true => operand(1, format!("found an integer for which {} is not defined, such as 0", kind.name())),
+            true => {
+                operand(1, format!("found an integer for which {} is not defined, such as 0", kind.name()))
+            }
         }
     }
 }

@@ -86,10 +86,17 @@ impl Operation for Rule<'_> {
         let lists = [&self.stride, &self.before, &self.after, &self.dilation, &self.output_padding];
         let spatial = x.len().saturating_sub(2);
         if lists.iter().any(|list| list.len() > 1 && list.len() != spatial) {
-            return attribute("stride", format!("found lists of other lengths, expected {spatial} numbers each"));
+            return attribute(
+                "stride",
+                format!("found lists of other lengths, expected {spatial} numbers each"),
+            );
         }
         let Some((_, shape)) = self.geometry(x, w) else {
-            let expected = if self.transposed { "[in, out / groups, kernel...]" } else { "[out, in / groups, kernel...]" };
+            let expected = if self.transposed {
+                "[in, out / groups, kernel...]"
+            } else {
+                "[out, in / groups, kernel...]"
+            };
             let description = format!(
                 "found {w:?} for {x:?} with stride {:?}, padding {:?} and {:?}, dilation {:?}, groups {}; expected \
                  {expected} that fits [batch, in, spatial...]",

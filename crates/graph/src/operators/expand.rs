@@ -18,7 +18,8 @@ impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
         let x = cx.typed(0)?;
         let Some(new) = self.shape.len().checked_sub(x.shape.len()) else {
-            let description = format!("found {} axes, expected at least those of {:?}", self.shape.len(), x.shape);
+            let description =
+                format!("found {} axes, expected at least those of {:?}", self.shape.len(), x.shape);
             return attribute("shape", description);
         };
         let mut shape = Vec::with_capacity(self.shape.len());
@@ -29,7 +30,8 @@ impl Operation for Rule<'_> {
                 (Some(own), _) if found == -1 || found == own as i64 => own,
                 (Some(1) | None, Ok(size)) => size,
                 _ => {
-                    let description = format!("found {found} as axis {i}, which {:?} does not repeat to", x.shape);
+                    let description =
+                        format!("found {found} as axis {i}, which {:?} does not repeat to", x.shape);
                     return attribute("shape", description);
                 }
             });

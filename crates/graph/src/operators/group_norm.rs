@@ -30,7 +30,10 @@ impl Operation for Rule<'_> {
         };
         let groups = usize::try_from(self.groups).unwrap_or(usize::MAX);
         if groups == 0 || channels % groups != 0 {
-            return attribute("groups", format!("found {groups}, expected a divisor of the {channels} channels"));
+            return attribute(
+                "groups",
+                format!("found {groups}, expected a divisor of the {channels} channels"),
+            );
         }
         for i in [1, 2].into_iter().filter(|i| cx.has(*i)) {
             if cx.work(i)? != [channels] {

@@ -21,7 +21,9 @@ fn groups<T: Real>(cx: &Context<'_, T>) -> Result<Vec<Range<usize>>> {
     for (i, end) in cx.i64(2)?.iter().enumerate() {
         match usize::try_from(*end) {
             Ok(end) if end >= first && end <= rows => groups.push(first..end),
-            _ => return operand(2, format!("found {end} as the end of group {i}, expected {first} to {rows}")),
+            _ => {
+                return operand(2, format!("found {end} as the end of group {i}, expected {first} to {rows}"));
+            }
         }
         first = groups[i].end;
     }
@@ -87,14 +89,24 @@ impl Operation for Rule<'_> {
             let w = cx.work(1)?;
             for (i, rows) in groups.iter().enumerate() {
                 let w = matrix(&w[i * inputs * outputs..], inputs, outputs);
-                product::multiply(&mut target[rows.start * inputs..], part(rows), w.t(), product::add(cx.threads));
+                product::multiply(
+                    &mut target[rows.start * inputs..],
+                    part(rows),
+                    w.t(),
+                    product::add(cx.threads),
+                );
             }
         }
         if let Some(target) = grads.target(1) {
             let x = cx.work(0)?;
             for (i, rows) in groups.iter().enumerate() {
                 let x = matrix(&x[rows.start * inputs..], rows.len(), inputs);
-                product::multiply(&mut target[i * inputs * outputs..], x.t(), part(rows), product::add(cx.threads));
+                product::multiply(
+                    &mut target[i * inputs * outputs..],
+                    x.t(),
+                    part(rows),
+                    product::add(cx.threads),
+                );
             }
         }
         Ok(())

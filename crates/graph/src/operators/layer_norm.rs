@@ -16,7 +16,10 @@ rule!(LayerNorm);
 pub fn check(cx: &Infer<'_>, axes: usize, weights: &[usize]) -> Result<Vec<Typed>> {
     let x = cx.work(0)?;
     if axes == 0 || axes > x.len() {
-        return attribute("axes", format!("found {axes}, expected 1 to {}, the axes of the operand", x.len()));
+        return attribute(
+            "axes",
+            format!("found {axes}, expected 1 to {}, the axes of the operand", x.len()),
+        );
     }
     let expected = &x[x.len() - axes..];
     for i in weights.iter().copied().filter(|i| cx.has(*i)) {

@@ -72,10 +72,20 @@ impl Operation for Rule<'_> {
         let rows = d.len() / outputs.max(1);
         let d_matrix = matrix(d, rows, outputs);
         if let Some(target) = grads.target(0) {
-            product::multiply(target, d_matrix, matrix(cx.work(1)?, outputs, inputs), product::add(cx.threads));
+            product::multiply(
+                target,
+                d_matrix,
+                matrix(cx.work(1)?, outputs, inputs),
+                product::add(cx.threads),
+            );
         }
         if let Some(target) = grads.target(1) {
-            product::multiply(target, d_matrix.t(), matrix(cx.work(0)?, rows, inputs), product::add(cx.threads));
+            product::multiply(
+                target,
+                d_matrix.t(),
+                matrix(cx.work(0)?, rows, inputs),
+                product::add(cx.threads),
+            );
         }
         if let Some(target) = grads.target(2) {
             add_columns(cx.threads, target, rows, |row, column| d[row * outputs + column].wide());

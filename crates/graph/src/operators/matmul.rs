@@ -93,7 +93,9 @@ impl Operation for Rule<'_> {
         let (a, b) = (cx.work(0)?, cx.work(1)?);
         match Batches::new(a, b) {
             Some((_, shape)) => Ok(vec![Typed::work(shape)]),
-            None => operand(1, format!("found {b:?}, which {a:?} is not multiplied by: expected [..., k, n]")),
+            None => {
+                operand(1, format!("found {b:?}, which {a:?} is not multiplied by: expected [..., k, n]"))
+            }
         }
     }
 

@@ -79,20 +79,28 @@ impl Operation for Rule<'_> {
         let mut shape = x.shape.clone();
         for (name, list) in [("before", &self.before), ("after", &self.after)] {
             if list.len() > shape.len() {
-                return attribute(name, format!("found {} sizes, expected at most {}", list.len(), shape.len()));
+                return attribute(
+                    name,
+                    format!("found {} sizes, expected at most {}", list.len(), shape.len()),
+                );
             }
             for (axis, size) in list.iter().enumerate() {
                 let found = cx.size(name, *size)?;
                 let sum = i64::try_from(shape[axis]).ok().and_then(|own| own.checked_add(found));
                 match sum.and_then(|sum| usize::try_from(sum).ok()) {
                     Some(sum) => shape[axis] = sum,
-                    None => return attribute(name, format!("found {found} for axis {axis} of {:?}", x.shape)),
+                    None => {
+                        return attribute(name, format!("found {found} for axis {axis} of {:?}", x.shape));
+                    }
                 }
             }
         }
         for (axis, (own, new)) in x.shape.iter().zip(&shape).enumerate() {
             if *new > 0 && *own == 0 && self.mode != PadMode::Constant {
-                return attribute("mode", format!("found axis {axis} without elements, which cannot be repeated"));
+                return attribute(
+                    "mode",
+                    format!("found axis {axis} without elements, which cannot be repeated"),
+                );
             }
         }
         Ok(vec![Typed { kind: x.kind, shape }])

@@ -85,13 +85,20 @@ impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
         let x = cx.work(0)?;
         if !(3..=5).contains(&x.len()) || x[2..].contains(&0) {
-            return operand(0, format!("found {x:?}, expected [batch, channels, spatial...] with 1 to 3 spatial axes"));
+            return operand(
+                0,
+                format!("found {x:?}, expected [batch, channels, spatial...] with 1 to 3 spatial axes"),
+            );
         }
         let mut shape = x[..2].to_vec();
         for axis in 2..x.len() {
             if self.adapts() {
-                let Some(size) = self.output.get(axis - 2).filter(|_| self.output.len() == x.len() - 2) else {
-                    return attribute("output", format!("found {} sizes, expected {}", self.output.len(), x.len() - 2));
+                let Some(size) = self.output.get(axis - 2).filter(|_| self.output.len() == x.len() - 2)
+                else {
+                    return attribute(
+                        "output",
+                        format!("found {} sizes, expected {}", self.output.len(), x.len() - 2),
+                    );
                 };
                 shape.push(cx.count("output", *size)?);
                 continue;
@@ -99,7 +106,10 @@ impl Operation for Rule<'_> {
             match Window::of(self, axis - 2, x[axis]).and_then(|window| window.count()) {
                 Some(count) => shape.push(count),
                 None => {
-                    let found = format!("kernel {:?}, stride {:?}, padding {:?}", self.kernel, self.stride, self.padding);
+                    let found = format!(
+                        "kernel {:?}, stride {:?}, padding {:?}",
+                        self.kernel, self.stride, self.padding
+                    );
                     return attribute("kernel", format!("found {found}, of which no window fits {x:?}"));
                 }
             }
@@ -124,14 +134,23 @@ impl Operation for Rule<'_> {
         let out = &cx.results[0].shape;
         let kernel = self.kernel.iter().copied().max().unwrap_or(0) as usize;
         let adapted = cx.shape(0)[2..].iter().zip(&out[2..]).map(|(x, out)| x / out.max(&1) + 2).max();
-        let taps = if self.adapts() { adapted.unwrap_or(0) } else { kernel.min(cx.shape(0).iter().max().map_or(0, |n| *n)) };
+        let taps = if self.adapts() {
+            adapted.unwrap_or(0)
+        } else {
+            kernel.min(cx.shape(0).iter().max().map_or(0, |n| *n))
+        };
         let places = if self.takes_most() { cx.out(0) * size_of::<usize>() } else { 0 };
         resample::scratch(cx.shape(0), out, cx.size, taps.next_power_of_two()) + places
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
         if !self.takes_most() {
-            return Ok(vec![Data::Work(resample::forward(cx.threads, cx.work(0)?, cx.shape(0)?, &self.taps(cx)?))]);
+            return Ok(vec![Data::Work(resample::forward(
+                cx.threads,
+                cx.work(0)?,
+                cx.shape(0)?,
+                &self.taps(cx)?,
+            ))]);
         }
         let x = cx.work(0)?;
         let plane = numel(&cx.shape(0)?[2..]);

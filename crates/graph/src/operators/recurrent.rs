@@ -183,9 +183,11 @@ impl Operation for Rule<'_> {
         let directions = self.directions();
         let states = sizes.hidden * (self.gates() + 2);
         let layers = rows.saturating_mul(self.layers * directions).saturating_mul(states + sizes.hidden);
-        let wide = (sizes.features + sizes.hidden * (2 * self.gates() + 2) + sizes.hidden * directions * 2) * rows;
+        let wide =
+            (sizes.features + sizes.hidden * (2 * self.gates() + 2) + sizes.hidden * directions * 2) * rows;
         let states = 4 * cx.out(1);
-        let back = if cx.back() { 2 * wide + (0..cx.operands.len()).map(|i| cx.numel(i)).sum::<usize>() } else { 0 };
+        let back =
+            if cx.back() { 2 * wide + (0..cx.operands.len()).map(|i| cx.numel(i)).sum::<usize>() } else { 0 };
         let width = sizes.features.max(sizes.hidden * directions);
         let products = crate::product::scratch(rows, sizes.hidden * self.gates(), width, cx.size);
         (layers + rows * sizes.features + wide + states + back).saturating_mul(cx.size) + 2 * products
@@ -195,7 +197,8 @@ impl Operation for Rule<'_> {
         let sizes = self.of(cx)?;
         let (mut inputs, traces) = self.run(cx)?;
         let out = inputs.pop().unwrap_or_default();
-        let turned = self.turned(cx.threads, &out, [sizes.time, sizes.batch, sizes.hidden * self.directions()]);
+        let turned =
+            self.turned(cx.threads, &out, [sizes.time, sizes.batch, sizes.hidden * self.directions()]);
         let mut h = Vec::with_capacity(numel(cx.out(1)?));
         let mut c = Vec::new();
         for (i, trace) in traces.iter().enumerate() {
@@ -258,7 +261,8 @@ impl Rule<'_> {
             None => vec![T::ZERO; size],
         };
         let weights = self.weights(cx, first)?;
-        let mut targets = Targets { h: last(1), c: if self.is_lstm() { last(2) } else { Vec::new() }, d_input };
+        let mut targets =
+            Targets { h: last(1), c: if self.is_lstm() { last(2) } else { Vec::new() }, d_input };
         let gates = cell.backward(cx.threads, &past, (&weights, &start), &mut targets);
         let Targets { h, c, .. } = targets;
         for (i, d) in [(H, h), (C, c)] {
@@ -277,7 +281,9 @@ impl Rule<'_> {
                 if let Some(target) = grads.target(i) {
                     let width = target.len();
                     let rows = gates.len() / width.max(1);
-                    crate::sums::add_columns(cx.threads, target, rows, |row, column| gates[row * width + column].wide());
+                    crate::sums::add_columns(cx.threads, target, rows, |row, column| {
+                        gates[row * width + column].wide()
+                    });
                 }
             }
         }

@@ -31,7 +31,8 @@ impl Rule<'_> {
         let wide: Vec<usize> = (0..x.len()).filter(|axis| x[*axis] != 1).collect();
         let (reduced, kept): (Vec<usize>, Vec<usize>) = wide.iter().partition(|axis| self.is_reduced(**axis));
         let size = reduced.iter().map(|axis| x[*axis]).product();
-        let turns = wide.windows(2).filter(|pair| self.is_reduced(pair[0]) != self.is_reduced(pair[1])).count();
+        let turns =
+            wide.windows(2).filter(|pair| self.is_reduced(pair[0]) != self.is_reduced(pair[1])).count();
         let first_kept = wide.first().is_some_and(|axis| !self.is_reduced(*axis));
         if turns > 2 || (turns == 2 && !first_kept) {
             let order: Vec<usize> = kept.iter().chain(&reduced).copied().collect();
@@ -128,8 +129,12 @@ impl Rule<'_> {
             (ReduceKind::Argmax | ReduceKind::Argmin, View::I64(x)) => {
                 integers(cx.threads, x, lanes, |lane| lane::place(lane, greatest))
             }
-            (ReduceKind::Any, _) => integers(cx.threads, &view.to_bool(), lanes, |mut lane| i64::from(Iterator::any(&mut lane, |x| x))),
-            (ReduceKind::All, _) => integers(cx.threads, &view.to_bool(), lanes, |mut lane| i64::from(Iterator::all(&mut lane, |x| x))),
+            (ReduceKind::Any, _) => integers(cx.threads, &view.to_bool(), lanes, |mut lane| {
+                i64::from(Iterator::any(&mut lane, |x| x))
+            }),
+            (ReduceKind::All, _) => integers(cx.threads, &view.to_bool(), lanes, |mut lane| {
+                i64::from(Iterator::all(&mut lane, |x| x))
+            }),
             _ => integers(cx.threads, &view.to_i64(), lanes, |lane| lane::integer(kind, lane)),
         };
         Ok(match kind {
@@ -185,7 +190,8 @@ impl Operation for Rule<'_> {
     }
 
     fn reads(&self, what: Read, _wants: &dyn Fn(usize) -> bool) -> bool {
-        !matches!(self.kind, ReduceKind::Sum | ReduceKind::Mean) && matches!(what, Read::Operand(0) | Read::Result(0))
+        !matches!(self.kind, ReduceKind::Sum | ReduceKind::Mean)
+            && matches!(what, Read::Operand(0) | Read::Result(0))
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
@@ -247,7 +253,9 @@ impl Rule<'_> {
                     continue;
                 }
                 let at = |i: usize| x[first + j + i * inner].wide();
-                lane::back(self.0, (size, &at), (y[lane].wide(), d), |i, d| target[j + i * inner] += T::of(d));
+                lane::back(self.0, (size, &at), (y[lane].wide(), d), |i, d| {
+                    target[j + i * inner] += T::of(d)
+                });
             }
         });
         Ok(())

@@ -18,7 +18,8 @@ impl Operation for Rule<'_> {
         let have = numel(&x.shape);
         let sizes = self.shape.iter().map(|size| cx.size("shape", *size)).collect::<Result<Vec<_>>>()?;
         let free = sizes.iter().filter(|size| **size == -1).count();
-        let wrong = || attribute("shape", format!("found {sizes:?}, expected {have} elements as {:?} has", x.shape));
+        let wrong =
+            || attribute("shape", format!("found {sizes:?}, expected {have} elements as {:?} has", x.shape));
         if free > 1 || sizes.iter().any(|size| *size < -1) {
             return wrong();
         }

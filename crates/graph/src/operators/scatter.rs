@@ -26,7 +26,14 @@ impl Rule<'_> {
         Chooser { mode: self.mode, axes: &self.axes, first: 2 }
     }
 
-    fn put<U: Copy>(&self, selection: &Selection, x: &mut [U], source: &[U], places: &[usize], add: impl Fn(U, U) -> U) {
+    fn put<U: Copy>(
+        &self,
+        selection: &Selection,
+        x: &mut [U],
+        source: &[U],
+        places: &[usize],
+        add: impl Fn(U, U) -> U,
+    ) {
         selection.each(|to, i| {
             let new = source[places[i]];
             x[to] = if self.add { add(x[to], new) } else { new };
@@ -41,7 +48,11 @@ impl Rule<'_> {
     /// The shape of what is chosen, while values are computed.
     fn chosen<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<usize>> {
         let typed = |i: usize| -> Result<Typed> {
-            let kind = if i < 2 { clino_domain::graph::ValueType::Work } else { clino_domain::graph::ValueType::I64 };
+            let kind = if i < 2 {
+                clino_domain::graph::ValueType::Work
+            } else {
+                clino_domain::graph::ValueType::I64
+            };
             Ok(Typed { kind, shape: cx.shape(i)?.to_vec() })
         };
         let typed = (0..cx.operands.len()).map(typed).collect::<Result<Vec<_>>>()?;
@@ -57,7 +68,10 @@ impl Operation for Rule<'_> {
         if source.kind != x.kind || broadcast(&[&source.shape, &chosen]).as_ref() != Some(&chosen) {
             let found = format!("{} {:?}", source.kind.name(), source.shape);
             let expected = x.kind.name();
-            return operand(SOURCE, format!("found {found}, expected {expected} that broadcasts to {chosen:?}"));
+            return operand(
+                SOURCE,
+                format!("found {found}, expected {expected} that broadcasts to {chosen:?}"),
+            );
         }
         debug_assert_eq!(wider(x.kind, source.kind), x.kind);
         Ok(vec![x.clone()])

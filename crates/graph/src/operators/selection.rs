@@ -38,7 +38,9 @@ impl Chooser<'_> {
         for axis in self.axes {
             cx.axis("axes", *axis)?;
         }
-        let indices = (0..self.axes.len()).map(|i| cx.of(self.first + i, ValueType::I64)).collect::<Result<Vec<_>>>()?;
+        let indices = (0..self.axes.len())
+            .map(|i| cx.of(self.first + i, ValueType::I64))
+            .collect::<Result<Vec<_>>>()?;
         let Some(points) = broadcast(&indices) else {
             return operand(self.first, format!("found indices {indices:?}, which do not broadcast"));
         };
@@ -46,7 +48,10 @@ impl Chooser<'_> {
             let axis = self.axes[0];
             let fits = points.len() == x.len() && (0..x.len()).all(|i| i == axis || points[i] <= x[i]);
             if !fits {
-                return operand(self.first, format!("found {points:?}, expected at most {x:?} but for axis {axis}"));
+                return operand(
+                    self.first,
+                    format!("found {points:?}, expected at most {x:?} but for axis {axis}"),
+                );
             }
             return Ok(points);
         }

@@ -22,7 +22,11 @@ pub fn read_strided<T: Real>(cx: &Context<'_, T>, strided: &Strided) -> Result<V
 }
 
 /// The reverse of [`read_strided`].
-pub fn add_strided<T: Real>(cx: &Context<'_, T>, strided: &Strided, grads: &mut Gradients<'_, T>) -> Result<()> {
+pub fn add_strided<T: Real>(
+    cx: &Context<'_, T>,
+    strided: &Strided,
+    grads: &mut Gradients<'_, T>,
+) -> Result<()> {
     if let Some(target) = grads.target(0) {
         strided.add(cx.d()?, target);
     }
@@ -50,7 +54,8 @@ impl Rule<'_> {
         let (start, _) = self.bounds(cx.size(self.start)?, end, shape[self.axis]);
         let mut strides = strides(shape);
         let offset = strides[self.axis] * start as isize;
-        strides[self.axis] = strides[self.axis].saturating_mul(isize::try_from(self.step).unwrap_or(isize::MAX));
+        strides[self.axis] =
+            strides[self.axis].saturating_mul(isize::try_from(self.step).unwrap_or(isize::MAX));
         Ok(Strided { shape: cx.out(0)?.to_vec(), strides, offset })
     }
 }

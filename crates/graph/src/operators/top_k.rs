@@ -23,7 +23,10 @@ impl Operation for Rule<'_> {
         let x = cx.typed(0)?;
         let k = cx.count("k", self.k)?;
         if k > x.shape[axis] {
-            return attribute("k", format!("found {k}, expected at most the {} elements of the axis", x.shape[axis]));
+            return attribute(
+                "k",
+                format!("found {k}, expected at most the {} elements of the axis", x.shape[axis]),
+            );
         }
         Ok(self.ordered(k).typed(x))
     }

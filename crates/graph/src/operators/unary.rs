@@ -52,7 +52,10 @@ impl Operation for Rule<'_> {
         };
         if !fits {
             let found = x.kind.name();
-            return operand(0, format!("found {found}, which {} does not take: cast it before", self.kind.name()));
+            return operand(
+                0,
+                format!("found {found}, which {} does not take: cast it before", self.kind.name()),
+            );
         }
         let kind = if self.question() { ValueType::Bool } else { x.kind };
         Ok(vec![Typed { kind, shape: x.shape.clone() }])
@@ -100,10 +103,10 @@ impl Operation for Rule<'_> {
         let p = &self.parameters;
         Ok(vec![match view {
             _ if kind == UnaryKind::Detach => copied(view),
-            View::Work(x) if self.question() => Data::Bool(parallel::map(cx.threads, x, |x| self.asks(x.wide()))),
-            View::Work(x) => {
-                Data::Work(parallel::map(cx.threads, x, |x| T::of(value(kind, p, x.wide()))))
+            View::Work(x) if self.question() => {
+                Data::Bool(parallel::map(cx.threads, x, |x| self.asks(x.wide())))
             }
+            View::Work(x) => Data::Work(parallel::map(cx.threads, x, |x| T::of(value(kind, p, x.wide())))),
             View::I64(x) if self.question() => Data::Bool(vec![false; x.len()]),
             View::I64(x) => Data::I64(parallel::map(cx.threads, x, |x| self.integer(x).unwrap_or(x))),
             View::Bool(x) => Data::Bool(x.iter().map(|x| !x).collect()),

@@ -44,7 +44,9 @@ impl Rule<'_> {
         let tap = |i: usize| match self.kind {
             // In f32, as torch does whatever the type.
             UpsampleKind::Nearest => vec![(clamped((i as f32 * scale as f32).floor() as i64), 1.0)],
-            UpsampleKind::NearestExact => vec![(clamped(((i as f32 + 0.5) * scale as f32).floor() as i64), 1.0)],
+            UpsampleKind::NearestExact => {
+                vec![(clamped(((i as f32 + 0.5) * scale as f32).floor() as i64), 1.0)]
+            }
             UpsampleKind::Linear => {
                 let x = coordinate(i).max(0.0);
                 let first = clamped(x.floor() as i64);
@@ -74,7 +76,10 @@ impl Operation for Rule<'_> {
             return operand(0, format!("found {x:?}, expected [batch, channels, spatial...]"));
         }
         if self.output.len() != x.len() - 2 || self.scales.len() > x.len() - 2 {
-            return attribute("output", format!("found {} sizes, expected {}", self.output.len(), x.len() - 2));
+            return attribute(
+                "output",
+                format!("found {} sizes, expected {}", self.output.len(), x.len() - 2),
+            );
         }
         let output = self.output.iter().map(|size| cx.count("output", *size)).collect::<Result<Vec<_>>>()?;
         Ok(vec![Typed::work([&x[..2], &output].concat())])

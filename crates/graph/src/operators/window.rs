@@ -41,7 +41,10 @@ impl Window {
             ceil: pool.ceil,
         };
         // torch wants no window without an element.
-        let fits = (1..=MOST_KERNEL).contains(&kernel) && window.stride > 0 && window.dilation > 0 && window.padding <= kernel / 2;
+        let fits = (1..=MOST_KERNEL).contains(&kernel)
+            && window.stride > 0
+            && window.dilation > 0
+            && window.padding <= kernel / 2;
         fits.then_some(window)
     }
 

@@ -50,7 +50,9 @@ impl Builder {
     }
 
     pub fn tensor(&mut self, kind: TensorKind, shape: &[usize]) -> usize {
-        assert!(self.parts.inputs.is_empty() && self.parts.constants.is_empty() && self.parts.nodes.is_empty());
+        assert!(
+            self.parts.inputs.is_empty() && self.parts.constants.is_empty() && self.parts.nodes.is_empty()
+        );
         let i = self.parts.tensors.len();
         self.parts.tensors.push(GraphTensor {
             name: format!("t{i}"),
@@ -70,7 +72,8 @@ impl Builder {
             Data::I64(_) => Dtype::I64,
             Data::Bool(_) => Dtype::Bool,
         };
-        let axes = shape.iter().enumerate().map(|(j, _)| Axis::Symbol(self.parts.symbols.len() + j)).collect();
+        let axes =
+            shape.iter().enumerate().map(|(j, _)| Axis::Symbol(self.parts.symbols.len() + j)).collect();
         let symbol = |j: usize| SizeSymbol { name: format!("s{i}_{j}"), least: 0, most: None };
         self.parts.symbols.extend((0..shape.len()).map(symbol));
         self.parts.inputs.push(GraphInput { name: format!("x{i}"), dtype, shape: axes, shared: false });
@@ -151,8 +154,14 @@ impl<T: Real> Run<T> {
     }
 
     pub fn forward(&mut self, keep: bool) -> Result<Vec<Vec<f64>>, Fault> {
-        self.evaluator.forward(&self.prepared, Parameters::split(&self.params, self.model.trained()), keep, &Unstopped)?;
-        let outputs = self.evaluator.outputs(&self.prepared, Parameters::split(&self.params, self.model.trained()));
+        self.evaluator.forward(
+            &self.prepared,
+            Parameters::split(&self.params, self.model.trained()),
+            keep,
+            &Unstopped,
+        )?;
+        let outputs =
+            self.evaluator.outputs(&self.prepared, Parameters::split(&self.params, self.model.trained()));
         let wide = |data: View<'_, T>| data.to_work().iter().map(|x| x.wide()).collect();
         Ok(outputs.iter().map(|output| wide(output.data)).collect())
     }
@@ -160,7 +169,12 @@ impl<T: Real> Run<T> {
     pub fn backward(&mut self, d: &[Option<Vec<f64>>]) -> Result<Vec<T>, Fault> {
         let mut gradient = vec![T::ZERO; self.model.trained()];
         let d = d.iter().map(|d| d.as_ref().map(|d| d.iter().map(|x| T::of(*x)).collect())).collect();
-        self.evaluator.backward((&self.prepared, Parameters::split(&self.params, self.model.trained())), d, &mut gradient, &Unstopped)?;
+        self.evaluator.backward(
+            (&self.prepared, Parameters::split(&self.params, self.model.trained())),
+            d,
+            &mut gradient,
+            &Unstopped,
+        )?;
         Ok(gradient)
     }
 }

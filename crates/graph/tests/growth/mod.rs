@@ -37,7 +37,8 @@ fn shape(chance: &mut Chance) -> Vec<usize> {
 fn sources(chance: &mut Chance) -> Builder {
     let mut b = Builder::default();
     for _ in 0..1 + chance.below(4) {
-        let kind = [TensorKind::Param, TensorKind::Param, TensorKind::Frozen, TensorKind::Buffer][chance.below(4)];
+        let kind =
+            [TensorKind::Param, TensorKind::Param, TensorKind::Frozen, TensorKind::Buffer][chance.below(4)];
         let shape = shape(chance);
         b.tensor(kind, &shape);
     }
@@ -79,7 +80,9 @@ fn axes(chance: &mut Chance) -> Vec<usize> {
 }
 
 fn numbers(chance: &mut Chance) -> Vec<u64> {
-    (0..chance.below(4)).map(|_| if chance.below(30) == 0 { u64::MAX } else { chance.below(4) as u64 }).collect()
+    (0..chance.below(4))
+        .map(|_| if chance.below(30) == 0 { u64::MAX } else { chance.below(4) as u64 })
+        .collect()
 }
 
 fn one<K: Copy>(chance: &mut Chance, all: &[K]) -> K {
@@ -114,7 +117,13 @@ fn add(chance: &mut Chance, b: &mut Builder) {
     let results = match &operator {
         Operator::Sort(_) | Operator::TopK(_) => 2,
         Operator::Pool(op) if op.kind == PoolKind::Max => 1 + chance.below(2),
-        Operator::Recurrent(op) => if op.kind == RecurrentKind::Lstm { 3 } else { 2 },
+        Operator::Recurrent(op) => {
+            if op.kind == RecurrentKind::Lstm {
+                3
+            } else {
+                2
+            }
+        }
         _ => 1,
     };
     let values = b.values();
@@ -144,7 +153,9 @@ fn simple(chance: &mut Chance, b: &Builder) -> Operator {
         5 => Operator::Where(Where {}),
         6 => Operator::Cast(Cast { to: one(chance, ValueType::ALL) }),
         7 => Operator::Dim(Dim { axis: chance.below(4) }),
-        8 => Operator::Permute(Permute { axes: one(chance, &[&[1usize, 0][..], &[0], &[0, 2, 1], &[2, 0, 1], &[0, 2, 1, 3]]).to_vec() }),
+        8 => Operator::Permute(Permute {
+            axes: one(chance, &[&[1usize, 0][..], &[0], &[0, 2, 1], &[2, 0, 1], &[0, 2, 1, 3]]).to_vec(),
+        }),
         9 => Operator::Reshape(Reshape { shape: sizes(chance, b) }),
         10 => Operator::Expand(Expand { shape: sizes(chance, b) }),
         11 => Operator::MatMul(MatMul {}),
@@ -170,8 +181,17 @@ fn structured(chance: &mut Chance, b: &Builder) -> Operator {
         }
         1 => Operator::Flip(Flip { axes: axes(chance) }),
         2 => Operator::Concat(Concat { axis }),
-        3 => Operator::Pad(Pad { mode: one(chance, PadMode::ALL), value: 1.0, before: sizes(chance, b), after: sizes(chance, b) }),
-        4 => Operator::Gather(Gather { mode, axes: chosen, padding_index: flag(chance).then(|| one(chance, &[0, -1, i64::MIN, 3])) }),
+        3 => Operator::Pad(Pad {
+            mode: one(chance, PadMode::ALL),
+            value: 1.0,
+            before: sizes(chance, b),
+            after: sizes(chance, b),
+        }),
+        4 => Operator::Gather(Gather {
+            mode,
+            axes: chosen,
+            padding_index: flag(chance).then(|| one(chance, &[0, -1, i64::MIN, 3])),
+        }),
         5 => Operator::Scatter(Scatter { mode, axes: chosen, add: flag(chance) }),
         6 => Operator::GroupedMatMul(GroupedMatMul {}),
         7 => Operator::Attention(Attention { causal: flag(chance), scale: flag(chance).then_some(0.5) }),

@@ -3,8 +3,8 @@
 use super::elementwise::binary;
 use super::{Case, case, of};
 use clino_domain::graph::{
-    Arange, BinaryKind, Cast, Concat, Count, Dim, Expand, Flip, Full, Gather, GatherMode, Operator, Pad, PadMode,
-    Permute, Reshape, Scatter, Size, Slice, Sort, TopK, ValueType,
+    Arange, BinaryKind, Cast, Concat, Count, Dim, Expand, Flip, Full, Gather, GatherMode, Operator, Pad,
+    PadMode, Permute, Reshape, Scatter, Size, Slice, Sort, TopK, ValueType,
 };
 use clino_graph::Data;
 
@@ -50,7 +50,8 @@ fn chosen() -> Vec<Case> {
     let with = |name: &str, operator: Operator, x: &[usize], indices: &[(&[usize], Data<f64>)]| {
         case(name, |b| {
             let x = b.param(x);
-            let inputs: Vec<usize> = indices.iter().map(|(shape, data)| b.input(shape, data.clone())).collect();
+            let inputs: Vec<usize> =
+                indices.iter().map(|(shape, data)| b.input(shape, data.clone())).collect();
             b.node(operator, &[&[x], inputs.as_slice()].concat());
         })
     };
@@ -77,25 +78,54 @@ fn chosen() -> Vec<Case> {
 }
 
 fn scattered() -> Vec<Case> {
-    let with = |name: &str, mode, axes: &[usize], add, shapes: [&[usize]; 2], indices: &[(&[usize], Vec<i64>)]| {
-        case(name, |b| {
-            let x = b.param(shapes[0]);
-            let source = b.param(shapes[1]);
-            let inputs: Vec<usize> =
-                indices.iter().map(|(shape, data)| b.input(shape, Data::I64(data.clone()))).collect();
-            let operator = Operator::Scatter(Scatter { mode, axes: axes.to_vec(), add });
-            b.node(operator, &[&[x, source], inputs.as_slice()].concat());
-        })
-    };
+    let with =
+        |name: &str, mode, axes: &[usize], add, shapes: [&[usize]; 2], indices: &[(&[usize], Vec<i64>)]| {
+            case(name, |b| {
+                let x = b.param(shapes[0]);
+                let source = b.param(shapes[1]);
+                let inputs: Vec<usize> =
+                    indices.iter().map(|(shape, data)| b.input(shape, Data::I64(data.clone()))).collect();
+                let operator = Operator::Scatter(Scatter { mode, axes: axes.to_vec(), add });
+                b.node(operator, &[&[x, source], inputs.as_slice()].concat());
+            })
+        };
     let mut cases = Vec::new();
     for add in [false, true] {
         let take: &[(&[usize], Vec<i64>)] = &[(&[3], vec![1, -1, 1])];
         let along: &[(&[usize], Vec<i64>)] = &[(&[2, 3], vec![0, 1, 2, 2, 2, 0])];
         let points: &[(&[usize], Vec<i64>)] = &[(&[3], vec![1, -1, 1]), (&[1], vec![0])];
-        cases.push(with(&format!("scatter rows {add}"), GatherMode::Take, &[0], add, [&[4, 2], &[3, 2]], take));
-        cases.push(with(&format!("scatter one value {add}"), GatherMode::Take, &[1], add, [&[2, 4], &[]], take));
-        cases.push(with(&format!("scatter along {add}"), GatherMode::Along, &[0], add, [&[3, 4], &[2, 3]], along));
-        cases.push(with(&format!("scatter points {add}"), GatherMode::Points, &[0, 1], add, [&[4, 2, 2], &[3, 2]], points));
+        cases.push(with(
+            &format!("scatter rows {add}"),
+            GatherMode::Take,
+            &[0],
+            add,
+            [&[4, 2], &[3, 2]],
+            take,
+        ));
+        cases.push(with(
+            &format!("scatter one value {add}"),
+            GatherMode::Take,
+            &[1],
+            add,
+            [&[2, 4], &[]],
+            take,
+        ));
+        cases.push(with(
+            &format!("scatter along {add}"),
+            GatherMode::Along,
+            &[0],
+            add,
+            [&[3, 4], &[2, 3]],
+            along,
+        ));
+        cases.push(with(
+            &format!("scatter points {add}"),
+            GatherMode::Points,
+            &[0, 1],
+            add,
+            [&[4, 2, 2], &[3, 2]],
+            points,
+        ));
     }
     cases
 }
@@ -114,7 +144,15 @@ fn sizes() -> Vec<Case> {
             let shape = vec![Size::Value(rows), Size::Value(all)];
             let flat = b.node(Operator::Reshape(Reshape { shape }), &[x]);
             let to = b.node(arange(5, Size::Value(half), -2, true), &[]);
-            let two = b.node(Operator::Slice(Slice { axis: 1, start: Size::Value(half), end: Some(Size::Fixed(3)), step: 1 }), &[flat]);
+            let two = b.node(
+                Operator::Slice(Slice {
+                    axis: 1,
+                    start: Size::Value(half),
+                    end: Some(Size::Fixed(3)),
+                    step: 1,
+                }),
+                &[flat],
+            );
             b.node(binary(BinaryKind::Mul), &[two, to]);
         }),
         case("counts and full", |b| {
@@ -122,7 +160,8 @@ fn sizes() -> Vec<Case> {
             let n = b.input(&[6], Data::I64(vec![0, 3, 3, 9, -1, 1]));
             let counts = b.node(Operator::Count(Count { bins: Size::Fixed(4) }), &[n]);
             let y = b.node(binary(BinaryKind::Mul), &[x, counts]);
-            let two = b.node(Operator::Full(Full { shape: fixed(&[4]), value: 2.0, of: ValueType::I64 }), &[]);
+            let two =
+                b.node(Operator::Full(Full { shape: fixed(&[4]), value: 2.0, of: ValueType::I64 }), &[]);
             let work = b.node(Operator::Cast(Cast { to: ValueType::Work }), &[two]);
             let y = b.node(binary(BinaryKind::Add), &[y, work]);
             let n = b.node(arange(0, Size::Fixed(4), 1, false), &[]);
@@ -144,7 +183,10 @@ fn ordered() -> Vec<Case> {
     for falling in [false, true] {
         cases.push(with("sort", Operator::Sort(Sort { axis: 1, falling })));
         cases.push(with("top k", Operator::TopK(TopK { axis: 1, k: Size::Fixed(3), least: falling })));
-        cases.push(with("top k of the last", Operator::TopK(TopK { axis: 2, k: Size::Fixed(2), least: falling })));
+        cases.push(with(
+            "top k of the last",
+            Operator::TopK(TopK { axis: 2, k: Size::Fixed(2), least: falling }),
+        ));
     }
     cases
 }

@@ -3,9 +3,9 @@
 
 mod elementwise;
 mod layout;
-mod spatial;
 mod products;
 mod reductions;
+mod spatial;
 
 use crate::common::{Builder, Chance};
 use clino_domain::graph::Operator;

@@ -57,13 +57,21 @@ fn attentions() -> Vec<Case> {
         of("attention over a past", attention(true, None), &[&[2, 5, 4], &[2, 5, 4], &[2, 5, 3]]),
         of("attention over a shorter past", attention(true, None), &[&[2, 4, 4], &[2, 2, 4], &[2, 2, 3]]),
         of("attention over many blocks", attention(true, None), &[&[1, 150, 2], &[1, 150, 2], &[1, 150, 1]]),
-        of("attention with shared keys", attention(true, None), &[&[1, 6, 3, 2], &[1, 2, 3, 2], &[1, 2, 3, 2]]),
+        of(
+            "attention with shared keys",
+            attention(true, None),
+            &[&[1, 6, 3, 2], &[1, 2, 3, 2], &[1, 2, 3, 2]],
+        ),
         of(
             "attention with an added mask",
             attention(false, None),
             &[&[2, 2, 3, 2], &[2, 1, 4, 2], &[2, 1, 4, 2], &[2, 3, 4]],
         ),
-        of("attention with a mask for all", attention(true, None), &[&[2, 3, 2], &[2, 3, 2], &[2, 3, 2], &[1, 3]]),
+        of(
+            "attention with a mask for all",
+            attention(true, None),
+            &[&[2, 3, 2], &[2, 3, 2], &[2, 3, 2], &[1, 3]],
+        ),
         masked("attention with a mask of keys", &[2, 1, 1, 5], [true, true, true, false, false].repeat(2)),
         masked("attention with a general mask", &[2, 1, 3, 5], seen),
         case("attention to itself", |b| {
@@ -73,7 +81,13 @@ fn attentions() -> Vec<Case> {
     ]
 }
 
-fn recurrent(kind: RecurrentKind, layers: usize, bidirectional: bool, biases: bool, batch_first: bool) -> Case {
+fn recurrent(
+    kind: RecurrentKind,
+    layers: usize,
+    bidirectional: bool,
+    biases: bool,
+    batch_first: bool,
+) -> Case {
     let lstm = kind == RecurrentKind::Lstm;
     let gates = match kind {
         RecurrentKind::Lstm => 4,
@@ -83,7 +97,8 @@ fn recurrent(kind: RecurrentKind, layers: usize, bidirectional: bool, biases: bo
     let (time, batch, features, hidden) = (3, 2, 3, 2);
     case(format!("recurrent {} {layers} {bidirectional} {biases} {batch_first}", kind.name()), |b| {
         let directions = 1 + usize::from(bidirectional);
-        let x = if batch_first { b.param(&[batch, time, features]) } else { b.param(&[time, batch, features]) };
+        let x =
+            if batch_first { b.param(&[batch, time, features]) } else { b.param(&[time, batch, features]) };
         let state = [layers * directions, batch, hidden];
         // Without biases the states are left out, too.
         let mut operands = vec![Some(x), biases.then(|| b.param(&state))];

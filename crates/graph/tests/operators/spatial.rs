@@ -29,14 +29,29 @@ fn convolutions() -> Vec<Case> {
     };
     vec![
         with("conv over one axis", conv(&[2], [&[1], &[2]], &[1], 1), &[2, 3, 7], &[4, 3, 3]),
-        with("conv over two axes", conv(&[1, 2], [&[1, 0], &[1, 0]], &[1, 1], 1), &[2, 2, 4, 5], &[3, 2, 3, 2]),
+        with(
+            "conv over two axes",
+            conv(&[1, 2], [&[1, 0], &[1, 0]], &[1, 1], 1),
+            &[2, 2, 4, 5],
+            &[3, 2, 3, 2],
+        ),
         with("conv over three axes", conv(&[1], [&[1], &[0]], &[1], 1), &[1, 2, 3, 3, 2], &[2, 2, 2, 2, 2]),
-        with("conv with dilation", conv(&[1, 1], [&[0, 2], &[0, 2]], &[2, 2], 1), &[1, 2, 5, 5], &[2, 2, 2, 3]),
+        with(
+            "conv with dilation",
+            conv(&[1, 1], [&[0, 2], &[0, 2]], &[2, 2], 1),
+            &[1, 2, 5, 5],
+            &[2, 2, 2, 3],
+        ),
         with("conv by groups", conv(&[1], [&[1], &[1]], &[1], 2), &[2, 4, 5], &[6, 2, 3]),
         with("conv by channels", conv(&[1], [&[0], &[0]], &[1], 3), &[2, 3, 4, 4], &[3, 1, 2, 2]),
         with("conv of single elements", conv(&[1], [&[0], &[0]], &[1], 1), &[3, 2, 4], &[3, 2, 1]),
         with("conv transposed", transposed(&[2], [&[1], &[1]], &[1], 1), &[2, 3, 4], &[3, 2, 3]),
-        with("conv transposed by groups", transposed(&[2, 1], [&[0], &[0]], &[0], 2), &[1, 4, 3, 2], &[4, 3, 2, 2]),
+        with(
+            "conv transposed by groups",
+            transposed(&[2, 1], [&[0], &[0]], &[0], 2),
+            &[1, 4, 3, 2],
+            &[4, 3, 2, 2],
+        ),
     ]
 }
 
@@ -61,12 +76,20 @@ fn pools() -> Vec<Case> {
     vec![
         with("pool max", pool(PoolKind::Max, &[3, 2]), &[1, 2, 5, 4]),
         with("pool max over one axis", Pool { ceil: true, ..pool(PoolKind::Max, &[3]) }, &[2, 2, 6]),
-        with("pool max with dilation", Pool { dilation: vec![2], ..pool(PoolKind::Max, &[2, 2]) }, &[1, 1, 5, 6]),
+        with(
+            "pool max with dilation",
+            Pool { dilation: vec![2], ..pool(PoolKind::Max, &[2, 2]) },
+            &[1, 1, 5, 6],
+        ),
         with("pool mean", mean(), &[1, 2, 5, 4]),
         with("pool mean with padding", Pool { count_padding: true, ceil: true, ..mean() }, &[1, 2, 5, 4]),
         with("pool mean of a divisor", Pool { divisor: 5, ..mean() }, &[1, 2, 5, 4]),
         with("pool mean over three axes", pool(PoolKind::Mean, &[2]), &[1, 1, 3, 3, 4]),
-        with("adaptive mean", Pool { output: output.clone(), ..pool(PoolKind::AdaptiveMean, &[]) }, &[2, 2, 5, 7]),
+        with(
+            "adaptive mean",
+            Pool { output: output.clone(), ..pool(PoolKind::AdaptiveMean, &[]) },
+            &[2, 2, 5, 7],
+        ),
         with("adaptive max", Pool { output, ..pool(PoolKind::AdaptiveMax, &[]) }, &[2, 2, 5, 7]),
         case("both results of a maximum", |b| {
             let x = b.param(&[1, 2, 6]);
@@ -87,7 +110,12 @@ fn upsamples() -> Vec<Case> {
             cases.push(of(name, op, &[&[1, 2, 4, 5]]));
         }
     }
-    let op = |n| Upsample { kind: UpsampleKind::Linear, output: vec![Size::Fixed(4); n], align_corners: false, scales: vec![] };
+    let op = |n| Upsample {
+        kind: UpsampleKind::Linear,
+        output: vec![Size::Fixed(4); n],
+        align_corners: false,
+        scales: vec![],
+    };
     cases.push(of("upsample over one axis", Operator::Upsample(op(1)), &[&[2, 1, 3]]));
     cases.push(of("upsample over three axes", Operator::Upsample(op(3)), &[&[1, 1, 3, 2, 2]]));
     cases

@@ -26,7 +26,10 @@ pub fn loss_from_pb(loss: pb::LossSpec, parts: &GraphParts) -> Result<LossSpec, 
     let labels = or(loss.labels, "labels");
     if labels.len() > MAX_TENSOR_NAME {
         let found = labels.len();
-        return Err(Fault::invalid("labels", format!("found {found} bytes, expected at most {MAX_TENSOR_NAME}")));
+        return Err(Fault::invalid(
+            "labels",
+            format!("found {found} bytes, expected at most {MAX_TENSOR_NAME}"),
+        ));
     }
     super::counted("auxiliary", loss.auxiliary.len(), MAX_OUTPUTS)?;
     let auxiliary = loss.auxiliary.into_iter().enumerate().map(|(i, one)| {
@@ -44,7 +47,8 @@ fn check_output(field: &str, name: &str, parts: &GraphParts) -> Result<(), Fault
     }
     let names = parts.outputs.iter().map(|output| quoted(&output.name));
     let names: Vec<_> = names.take(8).collect();
-    let description = format!("found {}, expected an output of the graph: {}", quoted(name), names.join(", "));
+    let description =
+        format!("found {}, expected an output of the graph: {}", quoted(name), names.join(", "));
     Err(Fault::invalid(field, description))
 }
 

@@ -60,7 +60,8 @@ pub fn model_from_pb(model: pb::Model) -> Result<ModelKind, Fault> {
 pub fn graph_from_pb(graph: pb::Graph) -> Result<Graph, Fault> {
     if graph.version != GRAPH_VERSION {
         let found = graph.version;
-        let description = format!("found {found}, expected {GRAPH_VERSION}: use a client and a daemon of one release");
+        let description =
+            format!("found {found}, expected {GRAPH_VERSION}: use a client and a daemon of one release");
         return Err(Fault::invalid("version", description));
     }
     // Counted before anything is made of them.
@@ -75,7 +76,8 @@ pub fn graph_from_pb(graph: pb::Graph) -> Result<Graph, Fault> {
         most: (symbol.most > 0).then_some(symbol.most),
     };
     let inputs = graph.inputs.into_iter().enumerate().map(|(i, input)| input_from_pb(i, input));
-    let constants = graph.constants.into_iter().enumerate().map(|(i, constant)| constant_from_pb(i, constant));
+    let constants =
+        graph.constants.into_iter().enumerate().map(|(i, constant)| constant_from_pb(i, constant));
     let nodes = graph.nodes.into_iter().enumerate().map(|(i, node)| node_from_pb(i, node));
     let outputs = graph.outputs.into_iter().enumerate().map(|(i, output)| {
         let value = value_from_pb(&format!("outputs[{i}].value"), output.value)?;
@@ -138,10 +140,11 @@ fn tensors_from_pb(tensors: Vec<pb::GraphTensor>) -> Result<Vec<GraphTensor>, Fa
 fn input_from_pb(i: usize, input: pb::GraphInput) -> Result<GraphInput, Fault> {
     let dtype = Dtype::from_pb(&format!("inputs[{i}].dtype"), input.dtype)?;
     counted(&format!("inputs[{i}].shape"), input.shape.len(), MAX_RANK)?;
-    let axis = |(j, axis): (usize, pb::Axis)| match present(&format!("inputs[{i}].shape[{j}].kind"), axis.kind)? {
-        pb::axis::Kind::Fixed(size) => Ok(Axis::Fixed(size)),
-        pb::axis::Kind::Symbol(symbol) => Ok(Axis::Symbol(symbol as usize)),
-    };
+    let axis =
+        |(j, axis): (usize, pb::Axis)| match present(&format!("inputs[{i}].shape[{j}].kind"), axis.kind)? {
+            pb::axis::Kind::Fixed(size) => Ok(Axis::Fixed(size)),
+            pb::axis::Kind::Symbol(symbol) => Ok(Axis::Symbol(symbol as usize)),
+        };
     let shape = input.shape.into_iter().enumerate().map(axis).collect::<Result<_, Fault>>()?;
     Ok(GraphInput { name: input.name, dtype, shape, shared: input.shared })
 }
@@ -152,7 +155,8 @@ fn constant_from_pb(i: usize, constant: pb::GraphConstant) -> Result<GraphConsta
 }
 
 fn node_from_pb(i: usize, node: pb::Node) -> Result<Node, Fault> {
-    let operands = node.operands.iter().map(|number| number.checked_sub(1).map(|value| value as usize)).collect();
+    let operands =
+        node.operands.iter().map(|number| number.checked_sub(1).map(|value| value as usize)).collect();
     let Some(operator) = node.operator else {
         let description = format!(
             "found none or one that this daemon does not know, expected one of {}{}",
@@ -165,6 +169,7 @@ fn node_from_pb(i: usize, node: pb::Node) -> Result<Node, Fault> {
         );
         return Err(Fault::invalid(format!("nodes[{i}].operator"), description));
     };
-    let operator = operators::operator_from_pb(operator).map_err(|fault| fault.within(&format!("nodes[{i}].")))?;
+    let operator =
+        operators::operator_from_pb(operator).map_err(|fault| fault.within(&format!("nodes[{i}].")))?;
     Ok(Node { operands, results: node.results.max(1) as usize, origin: node.origin, operator })
 }

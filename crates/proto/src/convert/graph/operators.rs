@@ -6,10 +6,11 @@ use crate::convert::present;
 use crate::pb::{self, node::Operator as Message};
 use clino_domain::Fault;
 use clino_domain::graph::{
-    Arange, Attention, BatchNorm, Binary, BinaryKind, Cast, Compare, CompareKind, Concat, Conv, Count, Cumulate, Dim,
-    Expand, Flip, Full, Gather, GatherMode, GroupNorm, GroupedMatMul, LayerNorm, Linear, MatMul, Operator, Pad,
-    PadMode, Permute, Pool, PoolKind, Recurrent, RecurrentKind, Reduce, ReduceKind, Reshape, RmsNorm, Scatter, Size,
-    Slice, Softmax, Sort, TopK, Unary, UnaryKind, Upsample, UpsampleKind, ValueType, Where,
+    Arange, Attention, BatchNorm, Binary, BinaryKind, Cast, Compare, CompareKind, Concat, Conv, Count,
+    Cumulate, Dim, Expand, Flip, Full, Gather, GatherMode, GroupNorm, GroupedMatMul, LayerNorm, Linear,
+    MatMul, Operator, Pad, PadMode, Permute, Pool, PoolKind, Recurrent, RecurrentKind, Reduce, ReduceKind,
+    Reshape, RmsNorm, Scatter, Size, Slice, Softmax, Sort, TopK, Unary, UnaryKind, Upsample, UpsampleKind,
+    ValueType, Where,
 };
 
 /// The kind with a number, from 1.
@@ -25,7 +26,9 @@ fn size(field: &str, size: Option<pb::Size>) -> Result<Size, Fault> {
     let size = present(field, size)?;
     match present(&format!("{field}.kind"), size.kind)? {
         pb::size::Kind::Fixed(fixed) => Ok(Size::Fixed(fixed)),
-        pb::size::Kind::Value(value) => super::value_from_pb(&format!("{field}.value"), value).map(Size::Value),
+        pb::size::Kind::Value(value) => {
+            super::value_from_pb(&format!("{field}.value"), value).map(Size::Value)
+        }
     }
 }
 
@@ -49,9 +52,7 @@ pub fn operator_from_pb(message: Message) -> Result<Operator, Fault> {
         Message::Flip(m) => Operator::Flip(Flip { axes: places(&m.axes) }),
         Message::Concat(m) => Operator::Concat(Concat { axis: m.axis as usize }),
         Message::Attention(m) => Operator::Attention(Attention { causal: m.causal, scale: m.scale }),
-        Message::LayerNorm(m) => {
-            Operator::LayerNorm(LayerNorm { axes: m.axes as usize, epsilon: m.epsilon })
-        }
+        Message::LayerNorm(m) => Operator::LayerNorm(LayerNorm { axes: m.axes as usize, epsilon: m.epsilon }),
         Message::RmsNorm(m) => Operator::RmsNorm(RmsNorm { axes: m.axes as usize, epsilon: m.epsilon }),
         Message::BatchNorm(m) => Operator::BatchNorm(BatchNorm { epsilon: m.epsilon }),
         Message::GroupNorm(m) => Operator::GroupNorm(GroupNorm { groups: m.groups, epsilon: m.epsilon }),
@@ -96,9 +97,9 @@ fn kinds(message: Message) -> Result<Operator, Fault> {
         Message::Binary(m) => {
             Operator::Binary(Binary { kind: kind("binary.kind", m.kind, BinaryKind::ALL, BinaryKind::name)? })
         }
-        Message::Compare(m) => {
-            Operator::Compare(Compare { kind: kind("compare.kind", m.kind, CompareKind::ALL, CompareKind::name)? })
-        }
+        Message::Compare(m) => Operator::Compare(Compare {
+            kind: kind("compare.kind", m.kind, CompareKind::ALL, CompareKind::name)?,
+        }),
         Message::Reduce(m) => Operator::Reduce(Reduce {
             kind: kind("reduce.kind", m.kind, ReduceKind::ALL, ReduceKind::name)?,
             axes: places(&m.axes),

@@ -4,7 +4,12 @@ use clino_domain::graph as domain;
 /// The kinds of the domain stand in the order of their numbers.
 #[test]
 fn kinds_have_the_numbers_of_the_protocol() {
-    fn check<K: Copy>(all: &[K], name: fn(K) -> &'static str, prefix: &str, pb: impl Fn(i32) -> Option<&'static str>) {
+    fn check<K: Copy>(
+        all: &[K],
+        name: fn(K) -> &'static str,
+        prefix: &str,
+        pb: impl Fn(i32) -> Option<&'static str>,
+    ) {
         for (i, kind) in all.iter().enumerate() {
             assert_eq!(pb(i as i32 + 1), Some(format!("{prefix}{}", name(*kind)).as_str()));
         }
