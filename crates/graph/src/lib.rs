@@ -32,9 +32,9 @@ mod value;
 mod walk;
 mod wrong;
 
-pub use evaluator::{Evaluator, Output, Parameters};
+pub use evaluator::{Evaluator, EvaluatorInput, Output, Parameters};
 pub use model::{GraphModel, TensorPlace, TensorSlot};
 pub use plan::{Limits, ShapePlan};
-pub use prepared::Prepared;
+pub use prepared::{BatchTensors, Prepared};
 pub use real::Real;
 pub use value::{Data, View};

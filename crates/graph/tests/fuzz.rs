@@ -66,14 +66,7 @@ fn check(seed: u64) {
     // Indices that point nowhere, and divisions by zero.
     let Ok(mut run) = Run::<f64>::new(&builder, &params, 1) else { return };
     let plan = model.shapes(&builder.shapes(), &limits).unwrap();
-    let (light, forward) = peak(|| {
-        run.evaluator.forward(
-            &run.prepared,
-            clino_graph::Parameters::split(&run.params, model.trained()),
-            false,
-            &common::Unstopped,
-        )
-    });
+    let (light, forward) = peak(|| run.pass(false));
     if light.is_err() {
         assert!(run.forward(true).is_err());
         return;
