@@ -98,6 +98,11 @@ def export(model: Any, inputs: Any, loss: Any = None, *, space: str = "adapter")
     program = _trace.trace(whole, _placed(tensors, live), _sizes_in(live))
     graph, outputs = _graph(program, live, wanted.seen, renamed)
     spec = wanted.finished(outputs)
+    wanted.remarks += [
+        f"{name} has a backward of its own: the graph differentiates its forward as it is written; the handshake tells "
+        "whether that is the same"
+        for name in program.functions
+    ]
     message = graph_pb2.Model(graph=graph, loss=spec)
     return Exported(message, time.perf_counter() - started, wanted.remarks)
 
@@ -263,6 +268,7 @@ def _held(convert: Convert, exported: Any, spec: Any, live: Any, tensors: dict[s
     if spec.kind.name != "BUFFER":
         return convert.lifted(name, tensor)
     # Snapshots bring floating-point buffers that are part of the state; all others are constants.
+    tensor = _twin.elements_of(live, name) if tensor.is_meta else tensor
     kept = bool(spec.persistent) and tensor.is_floating_point()
     if not kept and not tensor.is_meta:
         try:

@@ -36,6 +36,8 @@ class Program:
     wished: dict[str, list[int]]
     # By input: whether it holds floating-point numbers.
     floats: dict[str, bool]
+    # Functions with a backward of their own, which the graph does not use.
+    functions: list[str]
 
 
 def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
@@ -43,7 +45,7 @@ def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
     wished = {name: _wished(tensor) for name, tensor in inputs.items()}
     floats = {name: tensor.is_floating_point() for name, tensor in inputs.items()}
     failures: list[Exception] = []
-    with _undisturbed():
+    with _undisturbed(), _noted_functions() as functions:
         for given, axes in _attempts(inputs, wished, constants):
             try:
                 exported = _exported(twin, given, axes)
@@ -51,7 +53,7 @@ def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
                 failures.append(error)
                 continue
             if _holds_for(exported, given, inputs):
-                return Program(exported, list(given), wished, floats)
+                return Program(exported, list(given), wished, floats, sorted(functions))
     if not failures:
         raise ExportError("found sizes that torch.export holds for constants, expected some that may differ")
     raise ExportError(_explained(failures[0])) from failures[0]
@@ -192,6 +194,24 @@ def _undisturbed() -> Iterator[None]:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _noted_functions() -> Iterator[set[str]]:
+    """Names of the model's own torch.autograd.Functions, of which torch.export sees the forward alone."""
+    found: set[str] = set()
+    thread, apply = threading.get_ident(), torch.autograd.Function.__dict__["apply"]
+
+    def noted(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() == thread and not kind.__module__.startswith("torch."):
+            found.add(f"{kind.__module__}.{kind.__qualname__}")
+        return apply.__get__(None, kind)(*args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(noted)
+    try:
+        yield found
+    finally:
+        torch.autograd.Function.apply = apply
 
 
 @contextmanager
