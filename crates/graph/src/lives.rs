@@ -71,11 +71,11 @@ pub fn lives(graph: &Graph, classes: &Classes, first: &[usize]) -> Lives {
     };
     let mut forward: Vec<Option<Last>> = vec![None; values];
     for (i, node) in nodes.iter().enumerate() {
-        for value in first[i]..first[i] + node.results {
-            later(&mut forward[classes.root[value]], Last::Forward(i));
-        }
         if classes.when[i] == When::Known {
             continue;
+        }
+        for value in first[i]..first[i] + node.results {
+            later(&mut forward[classes.root[value]], Last::Forward(i));
         }
         for value in node.operands.iter().flatten() {
             later(&mut forward[classes.root[*value]], Last::Forward(i));

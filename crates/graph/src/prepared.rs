@@ -58,7 +58,7 @@ impl<T: Real> Prepared<T> {
             }
         }
         for (value, known) in plan.known.iter().enumerate().skip(graph.first_result()) {
-            prepared.values[value] = known.map(|known| known.data());
+            prepared.values[value] = known.filter(|_| !plan.lives.unread[value]).map(|known| known.data());
         }
         for (i, node) in graph.parts().nodes.iter().enumerate() {
             if plan.classes.when[i] == When::Prepared {
