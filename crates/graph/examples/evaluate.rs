@@ -115,6 +115,8 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let inputs = parts.inputs.iter().map(|one| data(&input(&one.name), value_type(one.dtype))).collect();
     let plan = Arc::new(model.shapes(&shapes, &Limits::default())?);
     let stop = Stop::default();
+    let heads = (0..parts.outputs.len()).filter(|i| model.split_head(*i).is_some()).count();
+    println!("heads {heads}");
     clino_graph::gemm::warm();
     let prepared = Prepared::new(model, &plan, BatchTensors { buffers, inputs }, files.threads, &stop)?;
     let before = count();

@@ -130,24 +130,30 @@ impl Cell {
             }
             let h = h.map(<[T]>::to_vec);
             let c = self.before_extra(&trace, i, start).map(<[T]>::to_vec);
-            for row in 0..self.batch {
-                let of =
-                    |x: &Option<Vec<T>>, j: usize| x.as_ref().map_or(0.0, |x| x[row * hidden + j].wide());
-                let at = self.step(i) * self.batch + row;
-                for j in 0..hidden {
-                    let sums = self.sums(w, &trace.gates[at * width..], &state[row * width..], j);
-                    let new = self.new_state(sums, [of(&h, j), of(&c, j)]);
-                    for (gate, value) in new.gates.iter().enumerate().take(self.gates) {
-                        trace.gates[at * width + gate * hidden + j] = T::of(*value);
-                    }
-                    trace.h[at * hidden + j] = T::of(new.h);
-                    if self.gates > 1 {
-                        trace.extra[at * hidden + j] = T::of(new.extra);
-                    }
-                }
-            }
+            self.make(w, i, &Before { h, c, state: &state }, &mut trace);
         }
         trace
+    }
+
+    /// The new states of the step at place `i`.
+    fn make<T: Real>(&self, w: &Weights<'_, T>, i: usize, before: &Before<'_, T>, trace: &mut Trace<T>) {
+        let width = self.width();
+        let hidden = self.hidden;
+        for unit in 0..self.batch * hidden {
+            let row = unit / hidden;
+            let j = unit % hidden;
+            let at = self.step(i) * self.batch + row;
+            let of = |x: &Option<Vec<T>>| x.as_ref().map_or(0.0, |x| x[unit].wide());
+            let sums = self.sums(w, &trace.gates[at * width..], &before.state[row * width..], j);
+            let new = self.new_state(sums, [of(&before.h), of(&before.c)]);
+            for (gate, value) in new.gates.iter().enumerate().take(self.gates) {
+                trace.gates[at * width + gate * hidden + j] = T::of(*value);
+            }
+            trace.h[at * hidden + j] = T::of(new.h);
+            if self.gates > 1 {
+                trace.extra[at * hidden + j] = T::of(new.extra);
+            }
+        }
     }
 
     /// What input and state add to each gate of unit `j`.
@@ -289,6 +295,14 @@ impl Cell {
             product::multiply(target, d, matrix(before, self.batch, self.hidden), how);
         }
     }
+}
+
+/// What a step begins with.
+struct Before<'a, T> {
+    h: Option<Vec<T>>,
+    c: Option<Vec<T>>,
+    /// What the state adds to the gates, [batch, gates * hidden].
+    state: &'a [T],
 }
 
 struct NewState {

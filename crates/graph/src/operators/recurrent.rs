@@ -196,18 +196,18 @@ impl Operation for Rule<'_> {
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
         let Some(sizes) = self.sizes(cx.shape(0), cx.shape(self.first(0, 0) + 1)) else { return 0 };
-        let rows = sizes.time.saturating_mul(sizes.batch);
-        let directions = self.directions();
-        let states = sizes.hidden * (self.gates() + 2);
-        let layers = rows.saturating_mul(self.layers * directions).saturating_mul(states + sizes.hidden);
-        let wide =
-            (sizes.features + sizes.hidden * (2 * self.gates() + 2) + sizes.hidden * directions * 2) * rows;
-        let states = 4 * cx.out(1);
-        let back =
-            if cx.back() { 2 * wide + (0..cx.operands.len()).map(|i| cx.numel(i)).sum::<usize>() } else { 0 };
-        let width = sizes.features.max(sizes.hidden * directions);
-        let products = crate::product::scratch(rows, sizes.hidden * self.gates(), width, cx.size);
-        (layers + rows * sizes.features + wide + states + back).saturating_mul(cx.size) + 2 * products
+        let Sizes { time, batch, features, hidden } = sizes;
+        let rows = time.saturating_mul(batch);
+        let gates = hidden * self.gates();
+        let wide = hidden * self.directions();
+        let traces = self.layers * self.directions() * (gates + 2 * hidden);
+        let inputs = features + self.layers * wide;
+        let reversed = wide + 2 * features.max(wide) + hidden + 2 * gates + features;
+        let each = traces + inputs + if cx.back() { reversed } else { 0 };
+        let states = batch * (gates + 6 * hidden);
+        let products = crate::product::scratch(rows, gates, features.max(wide), cx.size)
+            .max(crate::product::scratch(gates, features.max(wide), rows, cx.size));
+        (rows.saturating_mul(each) + states).saturating_mul(cx.size) + products
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
