@@ -2,8 +2,8 @@
 
 Owns: the command's arguments, and example inputs by the kind of the model. May not touch: how a model becomes a graph.
 
-The model is made from its configuration, with parameters on the meta device: no weights are read, and a model of any size
-takes little memory.
+The model is made from its configuration, with parameters on the meta device: no weights are read, and a model of any
+size takes little memory.
 """
 
 from __future__ import annotations
@@ -21,12 +21,18 @@ _BATCH, _LENGTH = 2, 9
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the graph of a folder's model, and say how large it is."""
-    parser = argparse.ArgumentParser(prog="python -m clino.export", description="Export a model of Hugging Face as a graph.")
+    parser = argparse.ArgumentParser(
+        prog="python -m clino.export", description="Export a model of Hugging Face as a graph."
+    )
     parser.add_argument("folder", type=Path, help="the folder with config.json, or the path of one")
-    parser.add_argument("-o", "--output", type=Path, default=Path("model.clino"), help="the file to write (model.clino)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("model.clino"), help="the file to write (model.clino)"
+    )
     parser.add_argument("--class", dest="name", help="the class of transformers, if config.json does not name it")
     parser.add_argument("--loss", help="the loss, if the head does not tell: cross_entropy, causal_lm, mse, bce, ...")
-    parser.add_argument("--length", type=int, default=_LENGTH, help="tokens of the example, for models that take one length")
+    parser.add_argument(
+        "--length", type=int, default=_LENGTH, help="tokens of the example, for models that take one length"
+    )
     parser.add_argument("--trust-remote-code", action="store_true", help="run the code that the folder brings")
     given = parser.parse_args(arguments)
     try:
@@ -54,7 +60,6 @@ def _written(given: argparse.Namespace) -> int:
 
 def model_of(folder: Path, name: str | None = None, trust: bool = False) -> Any:
     """The model that a configuration describes, without weights."""
-    import torch
     import transformers
 
     path = folder if folder.is_file() else folder / "config.json"
@@ -67,7 +72,9 @@ def model_of(folder: Path, name: str | None = None, trust: bool = False) -> Any:
     configuration = transformers.AutoConfig.from_pretrained(path.parent, trust_remote_code=trust)
     kind = getattr(transformers, wanted, None)
     if kind is None:
-        raise ValueError(f"{path}: found the class {wanted}, which transformers {transformers.__version__} does not have")
+        raise ValueError(
+            f"{path}: found the class {wanted}, which transformers {transformers.__version__} does not have"
+        )
     with _without_weights():
         model = kind(configuration)
     return model.float()
@@ -78,7 +85,8 @@ def _without_weights() -> Iterator[None]:
     """Parameters are moved to the meta device as soon as they are made; buffers, which become constants, stay."""
     import torch
 
-    register = torch.nn.Module.register_parameter
+    module: Any = torch.nn.Module
+    register = module.register_parameter
 
     def moved(self: Any, name: str, param: Any) -> None:
         register(self, name, param)
@@ -86,11 +94,11 @@ def _without_weights() -> Iterator[None]:
             on_meta = param.detach().to("meta")
             self._parameters[name] = torch.nn.Parameter(on_meta, requires_grad=param.requires_grad)
 
-    torch.nn.Module.register_parameter = moved
+    module.register_parameter = moved
     try:
         yield
     finally:
-        torch.nn.Module.register_parameter = register
+        module.register_parameter = register
 
 
 def inputs_of(model: Any, length: int = _LENGTH) -> dict[str, Any]:

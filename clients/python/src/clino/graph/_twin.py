@@ -96,7 +96,9 @@ def _refuse(model: Any) -> None:
     for name, tensor in _whole.tensors_of(model):
         kinds = {base.__module__.split(".")[0] for base in type(tensor).__mro__}
         if kinds & set(_QUANTISED):
-            raise ExportError(f"{name}: found a quantised tensor ({type(tensor).__name__}), expected floating-point numbers")
+            raise ExportError(
+                f"{name}: found a quantised tensor ({type(tensor).__name__}), expected floating-point numbers"
+            )
     try:
         _whole.check_module(model)
     except TypeError as error:
