@@ -117,6 +117,8 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let stop = Stop::default();
     let heads = (0..parts.outputs.len()).filter(|i| model.split_head(*i).is_some()).count();
     println!("heads {heads}");
+    // What threads have for themselves, once and for all.
+    rayon::broadcast(|_| clino_graph::gemm::warm());
     clino_graph::gemm::warm();
     let prepared = Prepared::new(model, &plan, BatchTensors { buffers, inputs }, files.threads, &stop)?;
     let before = count();

@@ -132,14 +132,20 @@ fn readers(parts: &GraphParts, value: usize, output: usize) -> usize {
 
 /// The operand that a node changes element by element, row by row; nothing where it does something else.
 fn through(node: &Node, parts: &GraphParts, graph: &Graph) -> Option<usize> {
-    let scalar = |operand: Option<usize>| {
-        let constant = operand?.checked_sub(graph.first_constant())?;
-        parts.constants.get(constant).filter(|constant| constant.shape.is_empty()).map(|_| ())
+    // The same for all rows: one number, or one for each column.
+    let fixed = |operand: Option<usize>| {
+        let value = operand?;
+        let shape = match value.checked_sub(graph.first_constant()) {
+            Some(constant) => &parts.constants.get(constant)?.shape,
+            None => &parts.tensors.get(value)?.shape,
+        };
+        let rows = shape.len().saturating_sub(1);
+        (rows <= 1 && shape[..rows].iter().all(|size| *size == 1)).then_some(())
     };
     match (&node.operator, node.operands.as_slice()) {
         (Operator::Unary(Unary { kind, .. }), [x]) if *kind != UnaryKind::Detach => *x,
         (Operator::Cast(_), [x]) => *x,
-        (Operator::Binary(Binary { .. }), [a, b]) => match (scalar(*a), scalar(*b)) {
+        (Operator::Binary(Binary { .. }), [a, b]) => match (fixed(*a), fixed(*b)) {
             (None, Some(())) => *a,
             (Some(()), None) => *b,
             _ => None,

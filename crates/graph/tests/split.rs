@@ -16,12 +16,13 @@ fn unary(kind: UnaryKind) -> Operator {
     Operator::Unary(Unary { kind, parameters: Vec::new() })
 }
 
-/// Embeddings, a layer, a tied head with a bias and a soft cap.
+/// Embeddings, a layer, a tied head with two biases and a soft cap.
 fn decoder(examples: usize, tokens: usize) -> Builder {
     let mut b = Builder::default();
     let table = b.param(&[WORDS, WIDTH]);
     let layer = b.param(&[WIDTH, WIDTH]);
     let bias = b.param(&[WORDS]);
+    let more = b.tensor(clino_domain::graph::TensorKind::Frozen, &[1, WORDS]);
     let ids = (0..examples * tokens).map(|i| (i * 7 % WORDS) as i64).collect();
     let ids = b.input(&[examples, tokens], Data::I64(ids));
     let cap = b.constant(Dtype::F64, &[], 3f64.to_le_bytes().to_vec());
@@ -32,6 +33,7 @@ fn decoder(examples: usize, tokens: usize) -> Builder {
     let x = b.node(Operator::Linear(Linear {}), &[x, layer]);
     let x = b.node(unary(UnaryKind::Silu), &[x]);
     let y = b.node(Operator::Linear(Linear {}), &[x, table, bias]);
+    let y = b.node(Operator::Binary(Binary { kind: BinaryKind::Add }), &[y, more]);
     let y = b.node(Operator::Binary(Binary { kind: BinaryKind::Div }), &[y, cap]);
     let y = b.node(unary(UnaryKind::Tanh), &[y]);
     let y = b.node(Operator::Binary(Binary { kind: BinaryKind::Mul }), &[cap, y]);
