@@ -97,7 +97,9 @@ def repeat(f: Context, x: Value, repeats: Sequence[SizeLike] = (), dims: Sequenc
 
 
 @fold("repeat_interleave.self_int")
-def repeat_interleave(f: Context, x: Value, repeats: SizeLike, dim: int | None) -> Value:
+def repeat_interleave(
+    f: Context, x: Value, repeats: SizeLike, dim: int | None, output_size: SizeLike | None = None
+) -> Value:
     """Each element, so many times."""
     if dim is None:
         x, dim = f.reshape(x, [-1]), 0
