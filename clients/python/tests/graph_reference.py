@@ -85,7 +85,8 @@ class Reference:
     def size(self, size: Any) -> int:
         if size.HasField("value"):
             value = self.values[size.value]
-            assert value.dtype == torch.int64 and value.dim() == 0
+            assert value.dtype == torch.int64
+            assert value.dim() == 0
             return int(value)
         return int(size.fixed)
 
@@ -93,7 +94,8 @@ class Reference:
         return [self.size(size) for size in given]
 
     def type(self, kind: int) -> torch.dtype:
-        return {WORK: self.dtype, I64: torch.int64, BOOL: torch.bool}[kind]
+        types: dict[int, torch.dtype] = {WORK: self.dtype, I64: torch.int64, BOOL: torch.bool}
+        return types[kind]
 
     def wider(self, a: Any, b: Any) -> tuple[Any, Any]:
         for dtype in (self.dtype, torch.int64):
@@ -176,7 +178,8 @@ def _gather(r: Reference, o: Any, x: list[Any]) -> Any:
     y, indices = x[0], x[1:]
     axes = list(o.axes)
     if o.mode == pb.Gather.MODE_TAKE:
-        assert len(indices) == 1 and len(axes) == 1
+        assert len(indices) == 1
+        assert len(axes) == 1
         axis, index = axes[0], indices[0]
         index = torch.where(index < 0, index + y.shape[axis], index)
         if o.HasField("padding_index"):
@@ -190,7 +193,8 @@ def _gather(r: Reference, o: Any, x: list[Any]) -> Any:
         assert indices[0].dim() == y.dim()
         index = torch.where(indices[0] < 0, indices[0] + y.shape[axes[0]], indices[0])
         return torch.gather(y, axes[0], index)
-    assert o.mode == pb.Gather.MODE_POINTS and len(indices) == len(axes)
+    assert o.mode == pb.Gather.MODE_POINTS
+    assert len(indices) == len(axes)
     return y[_places(axes, indices)]
 
 
@@ -243,7 +247,9 @@ def _conv(r: Reference, o: Any, x: list[Any]) -> Any:
     groups = o.groups or 1
     if o.transposed:
         assert list(o.before) == list(o.after)
-        convolution = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[spatial - 1]
+        convolution = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)[
+            spatial - 1
+        ]
         more = list(o.output_padding) or 0
         return convolution(x[0], x[1], bias, stride, list(o.before), more, groups, dilation)
     padding = [side for pair in zip(reversed(o.before), reversed(o.after), strict=True) for side in pair]
@@ -421,7 +427,8 @@ def _compare(r: Reference, o: Any, x: list[Any]) -> Any:
 
 @operator("where")
 def _where(r: Reference, o: Any, x: list[Any]) -> Any:
-    assert x[0].dtype == torch.bool and x[1].dtype == x[2].dtype
+    assert x[0].dtype == torch.bool
+    assert x[1].dtype == x[2].dtype
     return torch.where(*x)
 
 
@@ -521,16 +528,12 @@ def _pool(r: Reference, o: Any, x: list[Any]) -> Any:
     if o.kind == pb.Pool.KIND_MEAN:
         if spatial == 1:
             assert not o.divisor
-            return functional.avg_pool1d(
-                x[0], list(o.kernel), list(o.stride), list(o.padding), o.ceil, o.count_padding
-            )
+            return functional.avg_pool1d(x[0], list(o.kernel), list(o.stride), list(o.padding), o.ceil, o.count_padding)
         mean = functional.avg_pool2d if spatial == 2 else functional.avg_pool3d
-        return mean(
-            x[0], list(o.kernel), list(o.stride), list(o.padding), o.ceil, o.count_padding, o.divisor or None
-        )
+        return mean(x[0], list(o.kernel), list(o.stride), list(o.padding), o.ceil, o.count_padding, o.divisor or None)
     sizes = r.sizes(o.output)
     if o.kind == pb.Pool.KIND_ADAPTIVE_MEAN:
-        adaptive = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d)
+        adaptive: Any = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d)
         return adaptive[spatial - 1](x[0], sizes)
     greatest = (functional.adaptive_max_pool1d, functional.adaptive_max_pool2d, functional.adaptive_max_pool3d)
     return greatest[spatial - 1](x[0], sizes, return_indices=True)
@@ -557,7 +560,10 @@ def _dim(r: Reference, o: Any, x: list[Any]) -> Any:
 
 def _cell(kind: int, x: Any, h: Any, c: Any, w: Sequence[Any]) -> tuple[Any, Any]:
     """One step of a layer: weights of the input and the state, and two biases or none."""
-    a, b = functional.linear(x, w[0], w[2] if len(w) > 2 else None), functional.linear(h, w[1], w[3] if len(w) > 2 else None)
+    a, b = (
+        functional.linear(x, w[0], w[2] if len(w) > 2 else None),
+        functional.linear(h, w[1], w[3] if len(w) > 2 else None),
+    )
     if kind == pb.Recurrent.KIND_LSTM:
         i, f, g, o = (a + b).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)

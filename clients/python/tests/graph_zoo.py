@@ -1,7 +1,7 @@
 """Small random models of many architectures, for the tests of graphs.
 
-Each entry makes a module and a function of (batch, length) that makes its inputs by keyword. Models of Hugging Face that
-are held by `Logits` give their logits alone.
+Each entry makes a module and a function of (batch, length) that makes its inputs by keyword. Models of Hugging Face
+that are held by `Logits` give their logits alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def image(size: int, name: str = "pixel_values") -> Inputs:
     return lambda batch, _: {name: torch.randn(batch, 3, size, size)}
 
 
-class Logits(nn.Module):  # type: ignore[misc]
+class Logits(nn.Module):
     """The logits of a model of Hugging Face."""
 
     def __init__(self, m: Any, field: str = "logits", **more: Any) -> None:
@@ -81,8 +81,9 @@ COUPLED: dict[str, Any] = {
 }
 
 
-def face(model: str, config: str, inputs: Inputs, field: str = "logits", attn: str | None = None, **given: Any) -> Entry:
+def face(model: str, config: str, inputs: Inputs, field: Any = "logits", **given: Any) -> Entry:
     """A model of Hugging Face from names of classes and what the configuration is given."""
+    attn = given.pop("attn", None)
 
     def make() -> tuple[Any, Inputs]:
         configuration = getattr(tr, config)(**given)
@@ -119,7 +120,7 @@ def vision_model(name: str, size: int, **more: Any) -> Entry:
     return make
 
 
-class Recurrent(nn.Module):  # type: ignore[misc]
+class Recurrent(nn.Module):
     def __init__(self, kind: Any, **more: Any) -> None:
         super().__init__()
         self.embed, self.layer = nn.Embedding(WORDS, 16), kind(16, 24, batch_first=True, **more)
@@ -129,7 +130,7 @@ class Recurrent(nn.Module):  # type: ignore[misc]
         return self.head(self.layer(self.embed(input_ids))[0][:, -1])
 
 
-class Encoder(nn.Module):  # type: ignore[misc]
+class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True)
@@ -140,7 +141,7 @@ class Encoder(nn.Module):  # type: ignore[misc]
         return self.head(self.layers(self.embed(input_ids)).mean(1))
 
 
-class UNet(nn.Module):  # type: ignore[misc]
+class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8)
@@ -163,9 +164,7 @@ def clip() -> tuple[Any, Inputs]:
 def lora() -> tuple[Any, Inputs]:
     import peft
 
-    adapters = peft.LoraConfig(
-        r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False
-    )
+    adapters = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     return Logits(peft.get_peft_model(tr.LlamaForCausalLM(tr.LlamaConfig(**DECODER)), adapters)), text
 
 
@@ -262,7 +261,7 @@ ZOO["whisper"] = face(
 ZOO["lora_llama"] = lora
 
 
-class Attended(nn.Module):  # type: ignore[misc]
+class Attended(nn.Module):
     """torch's own attention, with its weights and a mask of padding."""
 
     def __init__(self, **more: Any) -> None:
@@ -276,7 +275,7 @@ class Attended(nn.Module):  # type: ignore[misc]
         return self.head((x + y).mean(1)) + shares.std((1, 2))[:, None]
 
 
-class Mixer(nn.Module):  # type: ignore[misc]
+class Mixer(nn.Module):
     """Products by einsum, and a gate by outer products."""
 
     def __init__(self) -> None:
@@ -290,7 +289,7 @@ class Mixer(nn.Module):  # type: ignore[misc]
         return torch.einsum("bmc,mck->bk", functional.glu(torch.cat([h, h], -1)), self.b)
 
 
-class Sentences(nn.Module):  # type: ignore[misc]
+class Sentences(nn.Module):
     """Convolutions over words, the greatest of each feature (Kim, 2014)."""
 
     def __init__(self) -> None:
@@ -304,7 +303,7 @@ class Sentences(nn.Module):  # type: ignore[misc]
         return self.head(torch.cat([functional.relu(conv(x)).amax(2) for conv in self.convs], 1))
 
 
-class Segments(nn.Module):  # type: ignore[misc]
+class Segments(nn.Module):
     """A class for each pixel: dilated convolutions, pyramid pools, bilinear upsampling."""
 
     def __init__(self) -> None:
@@ -321,7 +320,7 @@ class Segments(nn.Module):  # type: ignore[misc]
         return functional.interpolate(self.head(torch.cat([h, *parts], 1)), scale_factor=2, mode="bicubic")
 
 
-class Detector(nn.Module):  # type: ignore[misc]
+class Detector(nn.Module):
     """Queries that look at an image's features, as in DETR: classes and boxes."""
 
     def __init__(self) -> None:
@@ -337,8 +336,9 @@ class Detector(nn.Module):  # type: ignore[misc]
         return torch.cat([self.classes(y), self.boxes(y).sigmoid()], -1)
 
 
-class Variational(nn.Module):  # type: ignore[misc]
-    """The loss of a variational autoencoder in evaluation mode, and codes that are looked up with a straight-through gradient."""
+class Variational(nn.Module):
+    """The loss of a variational autoencoder in evaluation mode, and codes that are looked up with a straight-through
+    gradient."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -352,7 +352,7 @@ class Variational(nn.Module):  # type: ignore[misc]
         return torch.cat([self.up(code), divergence], -1)
 
 
-class Graphs(nn.Module):  # type: ignore[misc]
+class Graphs(nn.Module):
     """Messages along edges, summed by their ends."""
 
     def __init__(self) -> None:
@@ -365,7 +365,7 @@ class Graphs(nn.Module):  # type: ignore[misc]
         return self.head(torch.cat([x, got], 1).mean(1))
 
 
-class Halted(nn.Module):  # type: ignore[misc]
+class Halted(nn.Module):
     """A part without gradients, a part that is detached, and a fixed random projection in a buffer."""
 
     def __init__(self) -> None:
@@ -387,9 +387,7 @@ MORE["albert"] = encoder("AlbertForSequenceClassification", "AlbertConfig", embe
 MORE["xlnet"] = face(
     "XLNetForSequenceClassification", "XLNetConfig", text, vocab_size=WORDS, d_model=32, n_layer=2, n_head=4, d_inner=64
 )
-MORE["longformer"] = encoder(
-    "LongformerForSequenceClassification", "LongformerConfig", attention_window=4, **PADS
-)
+MORE["longformer"] = encoder("LongformerForSequenceClassification", "LongformerConfig", attention_window=4, **PADS)
 MORE["funnel"] = face(
     "FunnelForSequenceClassification",
     "FunnelConfig",
@@ -429,7 +427,9 @@ MORE["opt"] = face(
 MORE["bloom"] = face("BloomForCausalLM", "BloomConfig", text, vocab_size=WORDS, hidden_size=32, n_layer=2, n_head=4)
 MORE["falcon"] = encoder("FalconForCausalLM", "FalconConfig")
 MORE["falcon_alibi"] = encoder("FalconForCausalLM", "FalconConfig", alibi=True)
-MORE["mpt"] = face("MptForCausalLM", "MptConfig", text, vocab_size=WORDS, d_model=32, n_layers=2, n_heads=4, max_seq_len=64)
+MORE["mpt"] = face(
+    "MptForCausalLM", "MptConfig", text, vocab_size=WORDS, d_model=32, n_layers=2, n_heads=4, max_seq_len=64
+)
 MORE["gptj"] = face("GPTJForCausalLM", "GPTJConfig", text, rotary_dim=4, **GPT2)
 MORE["gpt_neo"] = face(
     "GPTNeoForCausalLM",
@@ -450,9 +450,7 @@ MORE["starcoder2"] = decoder("Starcoder2ForCausalLM", "Starcoder2Config")
 MORE["cohere"] = decoder("CohereForCausalLM", "CohereConfig")
 MORE["granite"] = decoder("GraniteForCausalLM", "GraniteConfig")
 MORE["smollm3"] = decoder("SmolLM3ForCausalLM", "SmolLM3Config", pad_token_id=0)
-MORE["qwen2_moe"] = decoder(
-    "Qwen2MoeForCausalLM", "Qwen2MoeConfig", shared_expert_intermediate_size=16, **EXPERTS
-)
+MORE["qwen2_moe"] = decoder("Qwen2MoeForCausalLM", "Qwen2MoeConfig", shared_expert_intermediate_size=16, **EXPERTS)
 MORE["olmoe"] = decoder("OlmoeForCausalLM", "OlmoeConfig", num_experts=4, num_experts_per_tok=2)
 MORE["gpt_oss"] = decoder("GptOssForCausalLM", "GptOssConfig", num_local_experts=4, num_experts_per_tok=2, head_dim=8)
 MORE["deepseek_v3"] = decoder(
@@ -477,7 +475,13 @@ MORE["llama4"] = decoder(
 MORE["glm4"] = decoder("Glm4ForCausalLM", "Glm4Config", head_dim=8, pad_token_id=0)
 MORE["nemotron"] = decoder("NemotronForCausalLM", "NemotronConfig")
 MORE["rwkv"] = face(
-    "RwkvForCausalLM", "RwkvConfig", plain, vocab_size=WORDS, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32
+    "RwkvForCausalLM",
+    "RwkvConfig",
+    plain,
+    vocab_size=WORDS,
+    hidden_size=32,
+    num_hidden_layers=2,
+    attention_hidden_size=32,
 )
 MORE["recurrent_gemma"] = face(
     "RecurrentGemmaForCausalLM", "RecurrentGemmaConfig", text, lru_width=32, attention_window_size=8, **DECODER
@@ -521,7 +525,9 @@ MORE["swinv2"] = face("Swinv2ForImageClassification", "Swinv2Config", image(32),
 MORE["convnextv2"] = face(
     "ConvNextV2ForImageClassification", "ConvNextV2Config", image(32), num_stages=2, patch_size=4, **STAGES
 )
-MORE["poolformer"] = face("PoolFormerForImageClassification", "PoolFormerConfig", image(64), hidden_sizes=[8, 16, 16, 16])
+MORE["poolformer"] = face(
+    "PoolFormerForImageClassification", "PoolFormerConfig", image(64), hidden_sizes=[8, 16, 16, 16]
+)
 MORE["segformer"] = face(
     "SegformerForSemanticSegmentation",
     "SegformerConfig",
@@ -657,6 +663,7 @@ def made(name: str, seed: int = 0) -> tuple[Any, Inputs]:
     model.eval()
     for part in model.modules():
         if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            part.running_mean.normal_(0, 0.1)
-            part.running_var.uniform_(0.5, 2)
+            running: Any = part
+            running.running_mean.normal_(0, 0.1)
+            running.running_var.uniform_(0.5, 2)
     return model, inputs

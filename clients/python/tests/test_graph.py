@@ -208,7 +208,11 @@ LOSSES: list[tuple[Any, int, str]] = [
 @pytest.mark.parametrize(("loss", "classes", "kind"), LOSSES, ids=lambda given: str(given)[:24].replace(" ", ""))
 def test_losses(loss: Any, classes: int, kind: str) -> None:
     model = Net(classes).eval()
-    made = {"long": lambda: torch.randint(0, 3, (6,)), "float": lambda: torch.randn(6, 2), "unit": lambda: torch.rand(6, 2)}
+    made = {
+        "long": lambda: torch.randint(0, 3, (6,)),
+        "float": lambda: torch.randn(6, 2),
+        "unit": lambda: torch.rand(6, 2),
+    }
     x, y = torch.randn(6, 4), made[kind]()
     exported = graph.export(model, {"x": x, "labels": y}, loss=loss)
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -278,3 +282,88 @@ def test_quantised_layers_are_refused_by_name() -> None:
 def test_mistakes(inputs: Any, loss: Any, why: str) -> None:
     with pytest.raises(graph.ExportError, match=why):
         graph.export(Net(), inputs, loss=loss)
+
+
+class Rounded(torch.autograd.Function):  # type: ignore[misc, name-defined]
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g
+
+
+def test_a_backward_of_its_own_is_told() -> None:
+    before = torch.autograd.Function.__dict__["apply"]
+    exported = graph.export(Refused(lambda h: Rounded.apply(h)), rows())
+    assert any("Rounded has a backward of its own" in remark for remark in exported.remarks)
+    assert torch.autograd.Function.__dict__["apply"] is before
+
+
+def test_a_head_of_hugging_face() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    words = {"input_ids": torch.randint(3, 40, (4, 6)), "attention_mask": torch.ones(4, 6, dtype=torch.long)}
+    ids = torch.randint(0, 2, (4,))
+    tokens = torch.where(torch.rand(4, 6) > 0.4, torch.randint(0, 2, (4, 6)), -100)
+    answers = {"start_positions": torch.tensor([0, 3, 5, 1]), "end_positions": torch.tensor([1, 4, 5, 3])}
+    several = {name: tensor[:, None].expand(4, 3, 6).contiguous() for name, tensor in words.items()}
+    cases: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+        ("BertForSequenceClassification", {}, words, {"labels": ids}),
+        ("BertForSequenceClassification", {"num_labels": 1}, words, {"labels": torch.randn(4)}),
+        (
+            "BertForSequenceClassification",
+            {"num_labels": 3, "problem_type": "multi_label_classification"},
+            words,
+            {"labels": torch.rand(4, 3).round()},
+        ),
+        ("BertForTokenClassification", {}, words, {"labels": tokens}),
+        ("BertForMaskedLM", {}, words, {"labels": words["input_ids"]}),
+        ("BertForQuestionAnswering", {}, words, answers),
+        ("BertForMultipleChoice", {}, several, {"labels": torch.randint(0, 3, (4,))}),
+        ("LlamaForCausalLM", {"num_key_value_heads": 1}, words, {"labels": words["input_ids"]}),
+    ]
+    for name, more, inputs, labels in cases:
+        kind = getattr(transformers, name)
+        model = kind(kind.config_class(**{**sizes, **more})).eval()
+        exported = graph.export(model, {**inputs, **labels})
+        tensors = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+        outputs = Reference(exported.model.graph, torch.float32).run(tensors, {**inputs, **labels})
+        found = spec_loss(exported.model.loss, outputs, labels)
+        assert float(found) == pytest.approx(float(model(**inputs, **labels).loss), rel=1e-5), name
+        shaken = graph.handshake(model, {**inputs, **labels})
+        assert shaken.loss == pytest.approx(float(found), rel=1e-5), name
+
+
+def test_adapters() -> None:
+    transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    base = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, num_key_value_heads=1))
+    settings = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    model = peft.get_peft_model(base, settings).eval()
+    words = {"input_ids": torch.randint(3, 40, (2, 6))}
+    adapter = graph.export(model, words)
+    trained = {name for name, kind in kinds(adapter).items() if kind == graph_pb2.GraphTensor.KIND_PARAM}
+    assert trained == {name for name, p in model.named_parameters() if p.requires_grad}
+    assert adapter.model.loss.cross_entropy.shift == 1
+
+    merged = graph.export(model, words, space="merged")
+    whole = copy.deepcopy(model).merge_and_unload().eval()
+    assert set(kinds(merged)) == {name for name, _ in whole.named_parameters(remove_duplicate=False)}
+    tensors = dict(whole.named_parameters(remove_duplicate=False))
+    found = Reference(merged.model.graph, torch.float32).run(tensors, words)["logits"]
+    torch.testing.assert_close(found, model(**words).logits, rtol=1e-4, atol=1e-5)
+    assert any("lora" in name for name, _ in model.named_parameters())

@@ -10,7 +10,9 @@
 
 use clino_domain::graph::{ValueType, value_type};
 use clino_domain::{Dtype, Fault, Stop};
-use clino_graph::{Data, Evaluator, GraphModel, Limits, Parameters, Prepared, Real, View};
+use clino_graph::{
+    BatchTensors, Data, Evaluator, EvaluatorInput, GraphModel, Limits, Parameters, Prepared, Real, View,
+};
 use clino_proto::convert::{ModelKind, model_from_pb};
 use prost::Message;
 use safetensors::tensor::TensorView;
@@ -113,12 +115,17 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let inputs = parts.inputs.iter().map(|one| data(&input(&one.name), value_type(one.dtype))).collect();
     let plan = Arc::new(model.shapes(&shapes, &Limits::default())?);
     let stop = Stop::default();
+    let heads = (0..parts.outputs.len()).filter(|i| model.split_head(*i).is_some()).count();
+    println!("heads {heads}");
+    // What threads have for themselves, once and for all.
+    rayon::broadcast(|_| clino_graph::gemm::warm());
     clino_graph::gemm::warm();
-    let prepared = Prepared::new(model, &plan, (buffers, inputs), files.threads, &stop)?;
+    let prepared = Prepared::new(model, &plan, BatchTensors { buffers, inputs }, files.threads, &stop)?;
     let before = count();
     let mut evaluator = Evaluator::new(model.clone(), plan.clone(), files.threads);
     let begin = Instant::now();
-    evaluator.forward(&prepared, params, true, &stop)?;
+    let input = EvaluatorInput { prepared: &prepared, params, stop: &stop };
+    evaluator.forward(input, true)?;
     let forward = begin.elapsed();
     let peak = PEAK.load(Ordering::Relaxed) - before;
     let made = LIVE.load(Ordering::Relaxed);
@@ -140,7 +147,7 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let aside = LIVE.load(Ordering::Relaxed) - made - sizes(&d);
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
     let begin = Instant::now();
-    evaluator.backward((&prepared, params), d, &mut gradient, &stop)?;
+    evaluator.backward(input, d, &mut gradient)?;
     let seconds = begin.elapsed();
     let peak = peak.max(PEAK.load(Ordering::Relaxed) - aside - before);
     let planned = plan.memory(model, true, size_of::<T>(), files.threads) as f64;
@@ -211,7 +218,9 @@ fn write(named: &Named, path: &str) {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut paths = Vec::new();
-    let (mut out, mut precision, mut threads) = (None, "f64".to_owned(), 1);
+    let mut out = None;
+    let mut precision = "f64".to_owned();
+    let mut threads = 1;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--out" => out = arguments.next(),

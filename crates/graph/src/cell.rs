@@ -47,6 +47,8 @@ pub struct Past<'a, T> {
     pub trace: &'a Trace<T>,
     /// Derivative along h.
     pub d: &'a [T],
+    pub weights: Weights<'a, T>,
+    pub start: Start<'a, T>,
 }
 
 /// Derivatives along states: those behind the last step at first, those before the first one at last; and along x.
@@ -108,7 +110,9 @@ impl Cell {
         w: &Weights<'_, T>,
         start: &Start<'_, T>,
     ) -> Trace<T> {
-        let (width, hidden, rows) = (self.width(), self.hidden, self.time * self.batch);
+        let width = self.width();
+        let hidden = self.hidden;
+        let rows = self.time * self.batch;
         let mut gates = vec![T::ZERO; rows * width];
         let inputs = matrix(w.input, width, self.features).t();
         product::multiply(&mut gates, matrix(x, rows, self.features), inputs, product::set(threads));
@@ -126,24 +130,30 @@ impl Cell {
             }
             let h = h.map(<[T]>::to_vec);
             let c = self.before_extra(&trace, i, start).map(<[T]>::to_vec);
-            for row in 0..self.batch {
-                let of =
-                    |x: &Option<Vec<T>>, j: usize| x.as_ref().map_or(0.0, |x| x[row * hidden + j].wide());
-                let at = self.step(i) * self.batch + row;
-                for j in 0..hidden {
-                    let sums = self.sums(w, &trace.gates[at * width..], &state[row * width..], j);
-                    let new = self.new_state(sums, [of(&h, j), of(&c, j)]);
-                    for (gate, value) in new.gates.iter().enumerate().take(self.gates) {
-                        trace.gates[at * width + gate * hidden + j] = T::of(*value);
-                    }
-                    trace.h[at * hidden + j] = T::of(new.h);
-                    if self.gates > 1 {
-                        trace.extra[at * hidden + j] = T::of(new.extra);
-                    }
-                }
-            }
+            self.make(w, i, &Before { h, c, state: &state }, &mut trace);
         }
         trace
+    }
+
+    /// The new states of the step at place `i`.
+    fn make<T: Real>(&self, w: &Weights<'_, T>, i: usize, before: &Before<'_, T>, trace: &mut Trace<T>) {
+        let width = self.width();
+        let hidden = self.hidden;
+        for unit in 0..self.batch * hidden {
+            let row = unit / hidden;
+            let j = unit % hidden;
+            let at = self.step(i) * self.batch + row;
+            let of = |x: &Option<Vec<T>>| x.as_ref().map_or(0.0, |x| x[unit].wide());
+            let sums = self.sums(w, &trace.gates[at * width..], &before.state[row * width..], j);
+            let new = self.new_state(sums, [of(&before.h), of(&before.c)]);
+            for (gate, value) in new.gates.iter().enumerate().take(self.gates) {
+                trace.gates[at * width + gate * hidden + j] = T::of(*value);
+            }
+            trace.h[at * hidden + j] = T::of(new.h);
+            if self.gates > 1 {
+                trace.extra[at * hidden + j] = T::of(new.extra);
+            }
+        }
     }
 
     /// What input and state add to each gate of unit `j`.
@@ -166,7 +176,8 @@ impl Cell {
                 NewState { gates, h: gates[3] * c.tanh(), extra: c }
             }
             RecurrentKind::Gru => {
-                let (r, z) = (sigmoid(sum(0)), sigmoid(sum(1)));
+                let r = sigmoid(sum(0));
+                let z = sigmoid(sum(1));
                 let n = (sums[2][0] + r * sums[2][1]).tanh();
                 NewState { gates: [r, z, n, 0.0], h: (1.0 - z) * n + z * h, extra: sums[2][1] }
             }
@@ -182,10 +193,12 @@ impl Cell {
         &self,
         threads: usize,
         past: &Past<'_, T>,
-        (w, start): (&Weights<'_, T>, &Start<'_, T>),
         to: &mut Targets<'_, T>,
     ) -> GateGradients<T> {
-        let (width, hidden, rows) = (self.width(), self.hidden, self.time * self.batch);
+        let width = self.width();
+        let hidden = self.hidden;
+        let rows = self.time * self.batch;
+        let Past { weights: w, start, .. } = past;
         let mut out =
             GateGradients { input: vec![T::ZERO; rows * width], state: vec![T::ZERO; rows * width] };
         for i in (0..self.time).rev() {
@@ -193,7 +206,8 @@ impl Cell {
             let h = self.before(&past.trace.h, i, start.h);
             let c = self.before_extra(past.trace, i, start);
             for unit in 0..self.batch * hidden {
-                let (row, j) = (step * self.batch + unit / hidden, unit % hidden);
+                let row = step * self.batch + unit / hidden;
+                let j = unit % hidden;
                 let gate = |g: usize| past.trace.gates[row * width + g * hidden + j].wide();
                 let gates: [f64; 4] = std::array::from_fn(|g| if g < self.gates { gate(g) } else { 0.0 });
                 let of = |x: Option<&[T]>| x.map_or(0.0, |x| x[unit].wide());
@@ -272,16 +286,23 @@ impl Cell {
         threads: usize,
         target: &mut [T],
         gates: &GateGradients<T>,
-        h: &[T],
-        start: Option<&[T]>,
+        past: &Past<'_, T>,
     ) {
         for i in 0..self.time {
-            let Some(before) = self.before(h, i, start) else { continue };
+            let Some(before) = self.before(&past.trace.h, i, past.start.h) else { continue };
             let d = matrix(self.at(&gates.state, self.step(i), self.width()), self.batch, self.width()).t();
             let how = How { scale: T::ONE, add: true, threads };
             product::multiply(target, d, matrix(before, self.batch, self.hidden), how);
         }
     }
+}
+
+/// What a step begins with.
+struct Before<'a, T> {
+    h: Option<Vec<T>>,
+    c: Option<Vec<T>>,
+    /// What the state adds to the gates, [batch, gates * hidden].
+    state: &'a [T],
 }
 
 struct NewState {

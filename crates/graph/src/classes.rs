@@ -6,7 +6,7 @@ use crate::model::{GraphModel, TensorPlace};
 use crate::operation::{Cost, Operation, Place, Typed};
 use crate::operators::dispatch;
 use crate::value::Known;
-use clino_domain::graph::{Node, ValueType};
+use clino_domain::graph::{Graph, Node, ValueType};
 use std::ops::Range;
 
 /// Where the elements of a value lie.
@@ -27,7 +27,7 @@ pub enum Storage {
 /// When a node is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// Never: its result is known.
+    /// Never: its result is known, or no output depends on it.
     Known,
     /// Once a batch.
     Prepared,
@@ -62,6 +62,23 @@ impl Classes {
     }
 }
 
+/// By node: whether an output depends on it.
+pub fn live(graph: &Graph) -> Vec<bool> {
+    let parts = graph.parts();
+    let mut read = vec![false; graph.values()];
+    parts.outputs.iter().for_each(|output| read[output.value] = true);
+    let mut live = vec![false; parts.nodes.len()];
+    let mut first = read.len();
+    for (live, node) in live.iter_mut().zip(&parts.nodes).rev() {
+        first -= node.results;
+        *live = read[first..first + node.results].contains(&true);
+        if *live {
+            node.operands.iter().flatten().for_each(|value| read[*value] = true);
+        }
+    }
+    live
+}
+
 /// Classifies all values and nodes.
 pub fn classify(model: &GraphModel, typed: &[Typed], known: &[Option<Known>], first: &[usize]) -> Classes {
     let graph = model.graph();
@@ -89,20 +106,28 @@ pub fn classify(model: &GraphModel, typed: &[Typed], known: &[Option<Known>], fi
     let sources = graph.first_result() - graph.first_input();
     classes.storage.extend(std::iter::repeat_n(Storage::Prepared, sources));
     classes.places.extend(std::iter::repeat_n(Place::Nowhere, sources));
+    let inputs = graph.first_input()..graph.first_constant();
+    for (place, typed) in classes.places[inputs.clone()].iter_mut().zip(&typed[inputs]) {
+        if model.derives_inputs() && typed.kind == ValueType::Work {
+            *place = Place::Own;
+        }
+    }
+    let live = live(graph);
     for (i, node) in graph.parts().nodes.iter().enumerate() {
-        classes.node(first[i], node, typed, known);
+        classes.node(first[i], node, typed, if live[i] { known[first[i]].is_some() } else { true });
     }
     classes.prune(model, first);
     classes
 }
 
 impl Classes {
-    fn node(&mut self, first: usize, node: &Node, typed: &[Typed], known: &[Option<Known>]) {
+    fn node(&mut self, first: usize, node: &Node, typed: &[Typed], known: bool) {
         let varies = |value: usize| {
-            matches!(self.storage[self.root[value]], Storage::Trained(_) | Storage::Frozen(_) | Storage::Own)
+            let from = &self.storage[self.root[value]];
+            matches!(from, Storage::Trained(_) | Storage::Frozen(_) | Storage::Own) || self.wants(value)
         };
         let when = match () {
-            () if known[first].is_some() => When::Known,
+            () if known => When::Known,
             () if node.operands.iter().flatten().any(|value| varies(*value)) => When::Pass,
             () => When::Prepared,
         };

@@ -33,6 +33,17 @@ impl<'a, T> Parameters<'a, T> {
     }
 }
 
+/// What a pass computes on.
+#[derive(Clone, Copy)]
+pub struct EvaluatorInput<'a, T> {
+    /// The batch.
+    pub prepared: &'a Prepared<T>,
+    /// All parameters.
+    pub params: Parameters<'a, T>,
+    /// Asked between nodes.
+    pub stop: &'a dyn Checkpoint,
+}
+
 /// All elements, wherever they lie.
 pub(crate) struct Stores<'a, T> {
     pub plan: &'a ShapePlan,
@@ -117,13 +128,8 @@ impl<T: Real> Evaluator<T> {
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] naming a node where an index points nowhere or an integer is divided by 0;
     /// that of `stop` when it should end.
-    pub fn forward(
-        &mut self,
-        prepared: &Prepared<T>,
-        params: Parameters<'_, T>,
-        keep: bool,
-        stop: &dyn Checkpoint,
-    ) -> Result<(), Fault> {
+    pub fn forward(&mut self, input: EvaluatorInput<'_, T>, keep: bool) -> Result<(), Fault> {
+        let EvaluatorInput { prepared, params, stop } = input;
         self.clear();
         let fits = params.trained.len() == self.model.trained()
             && params.trained.len() + params.frozen.len() == self.model.total();
@@ -162,10 +168,9 @@ impl<T: Real> Evaluator<T> {
     /// That of `stop` when it should end; the gradient is incomplete then.
     pub fn backward(
         &mut self,
-        (prepared, params): (&Prepared<T>, Parameters<'_, T>),
+        input: EvaluatorInput<'_, T>,
         d: Vec<Option<Vec<T>>>,
         gradient: &mut [T],
-        stop: &dyn Checkpoint,
     ) -> Result<(), Fault> {
         let model = self.model.clone();
         let plan = self.plan.clone();
@@ -177,8 +182,8 @@ impl<T: Real> Evaluator<T> {
         for (i, node) in parts.nodes.iter().enumerate().rev() {
             let results = plan.first[i]..plan.first[i] + node.results;
             if plan.classes.when[i] == When::Pass && results.clone().any(|value| self.d[value].is_some()) {
-                stop.check()?;
-                self.back(i, node, (prepared, params), gradient)?;
+                input.stop.check()?;
+                self.back(i, node, input, gradient)?;
             }
             results.for_each(|value| self.d[value] = None);
             plan.lives.backward[i].iter().for_each(|value| self.values[*value] = None);
@@ -211,9 +216,10 @@ impl<T: Real> Evaluator<T> {
         &mut self,
         i: usize,
         node: &Node,
-        (prepared, params): (&Prepared<T>, Parameters<'_, T>),
+        input: EvaluatorInput<'_, T>,
         gradient: &mut [T],
     ) -> Result<(), Fault> {
+        let EvaluatorInput { prepared, params, .. } = input;
         let plan = &self.plan;
         let first = plan.first[i];
         let mut taken: Vec<Option<Vec<T>>> =
@@ -246,6 +252,11 @@ impl<T: Real> Evaluator<T> {
         });
         let done = dispatch!(&node.operator, op => op.backward(&cx, &mut grads));
         done.map_err(|wrong| faults::of_node(i, node, wrong))
+    }
+
+    /// After a backward of a model with input derivatives: the one along the input with this place.
+    pub fn take_input_derivative(&mut self, input: usize) -> Option<Vec<T>> {
+        self.d.get_mut(self.model.graph().first_input() + input)?.take()
     }
 
     /// Gives all values back.

@@ -71,13 +71,20 @@ pub fn place<U: PartialOrd + Copy>(lane: impl Iterator<Item = U>, greatest: bool
     best.map_or(0, |(i, _)| i as i64)
 }
 
-/// Calls `add` with the derivative along each of `n` elements, for a result `y` and the derivative `d` along it.
-pub fn back(
-    op: &Reduce,
-    (n, x): (usize, &dyn Fn(usize) -> f64),
-    (y, d): (f64, f64),
-    mut add: impl FnMut(usize, f64),
-) {
+/// A lane, to be reversed.
+#[derive(Clone, Copy)]
+pub struct Lane<'a> {
+    /// Number of elements.
+    pub n: usize,
+    pub x: &'a dyn Fn(usize) -> f64,
+    /// The result, and the derivative along it.
+    pub y: f64,
+    pub d: f64,
+}
+
+/// Calls `add` with the derivative along each element.
+pub fn back(op: &Reduce, lane: Lane<'_>, mut add: impl FnMut(usize, f64)) {
+    let Lane { n, x, y, d } = lane;
     match op.kind {
         ReduceKind::Max | ReduceKind::Min => {
             let is = |i: usize| x(i) == y || (x(i).is_nan() && y.is_nan());
@@ -103,17 +110,13 @@ pub fn back(
             let factor = 2.0 * d / (n as f64 - op.parameter).max(0.0);
             (0..n).for_each(|i| add(i, factor * (x(i) - mean)));
         }
-        ReduceKind::Norm => norm_back(op.parameter, (n, x), (y, d), add),
+        ReduceKind::Norm => norm_back(op.parameter, lane, add),
         _ => {}
     }
 }
 
-fn norm_back(
-    p: f64,
-    (n, x): (usize, &dyn Fn(usize) -> f64),
-    (y, d): (f64, f64),
-    mut add: impl FnMut(usize, f64),
-) {
+fn norm_back(p: f64, lane: Lane<'_>, mut add: impl FnMut(usize, f64)) {
+    let Lane { n, x, y, d } = lane;
     let sign = |x: f64| if x == 0.0 { 0.0 } else { x.signum() };
     match p {
         0.0 => {}

@@ -57,33 +57,33 @@ pub fn reverse_reads(classes: &Classes, first: usize, node: &Node, mut f: impl F
     }
 }
 
-/// Works out when values die.
-pub fn lives(graph: &Graph, classes: &Classes, first: &[usize]) -> Lives {
-    let nodes = &graph.parts().nodes;
-    let values = classes.root.len();
-    let empty = || vec![Vec::new(); nodes.len()];
-    let mut lives = Lives {
-        prepared: empty(),
-        unread: vec![false; values],
-        forward: empty(),
-        kept: empty(),
-        backward: empty(),
-    };
-    let mut forward: Vec<Option<Last>> = vec![None; values];
-    for (i, node) in nodes.iter().enumerate() {
-        for value in first[i]..first[i] + node.results {
-            later(&mut forward[classes.root[value]], Last::Forward(i));
-        }
+/// By root, who reads it for the last time in a forward.
+fn forward_lasts(graph: &Graph, classes: &Classes, first: &[usize]) -> Vec<Option<Last>> {
+    let mut lasts: Vec<Option<Last>> = vec![None; classes.root.len()];
+    for (i, node) in graph.parts().nodes.iter().enumerate() {
         if classes.when[i] == When::Known {
             continue;
         }
+        for value in first[i]..first[i] + node.results {
+            later(&mut lasts[classes.root[value]], Last::Forward(i));
+        }
         for value in node.operands.iter().flatten() {
-            later(&mut forward[classes.root[*value]], Last::Forward(i));
+            later(&mut lasts[classes.root[*value]], Last::Forward(i));
         }
     }
     for output in &graph.parts().outputs {
-        later(&mut forward[classes.root[output.value]], Last::Never);
+        later(&mut lasts[classes.root[output.value]], Last::Never);
     }
+    lasts
+}
+
+/// Works out when values die.
+pub fn lives(graph: &Graph, classes: &Classes, first: &[usize]) -> Lives {
+    let nodes = &graph.parts().nodes;
+    let empty = || vec![Vec::new(); nodes.len()];
+    let unread = vec![false; classes.root.len()];
+    let mut lives = Lives { prepared: empty(), unread, forward: empty(), kept: empty(), backward: empty() };
+    let forward = forward_lasts(graph, classes, first);
     let mut kept = forward.clone();
     for (i, node) in nodes.iter().enumerate().filter(|(i, _)| classes.when[*i] == When::Pass) {
         reverse_reads(classes, first[i], node, |_, value| {
@@ -91,23 +91,21 @@ pub fn lives(graph: &Graph, classes: &Classes, first: &[usize]) -> Lives {
         });
     }
     let passed = read_by_passes(graph, classes, first);
-    for value in 0..values {
-        let die = |list: &mut Vec<Vec<usize>>, at: usize| list[at].push(value);
+    for value in (0..classes.root.len()).filter(|value| classes.root[*value] == *value) {
         match classes.storage[value] {
-            _ if classes.root[value] != value => {}
             Storage::Own => {
                 if let Some(Last::Forward(i)) = forward[value] {
-                    die(&mut lives.forward, i);
+                    lives.forward[i].push(value);
                 }
                 match kept[value] {
-                    Some(Last::Forward(i)) => die(&mut lives.kept, i),
-                    Some(Last::Backward(i)) => die(&mut lives.backward, nodes.len() - 1 - i),
+                    Some(Last::Forward(i)) => lives.kept[i].push(value),
+                    Some(Last::Backward(i)) => lives.backward[nodes.len() - 1 - i].push(value),
                     _ => {}
                 }
             }
             Storage::Prepared => match forward[value] {
                 None => lives.unread[value] = true,
-                Some(Last::Forward(i)) if !passed[value] => die(&mut lives.prepared, i),
+                Some(Last::Forward(i)) if !passed[value] => lives.prepared[i].push(value),
                 _ => {}
             },
             Storage::Trained(_) | Storage::Frozen(_) | Storage::Buffer(_) => {}

@@ -51,8 +51,8 @@ impl ShapePlan {
         numel(&self.typed[value].shape).saturating_mul(element_size(self.typed[value].kind, size))
     }
 
-    /// One node forwards: its results come, the dead go.
-    fn step(&self, sum: &mut Sum, (i, node): (usize, &Node), how: How, dead: &[usize]) {
+    /// One node forwards: its results come.
+    fn step(&self, sum: &mut Sum, i: usize, node: &Node, how: How) {
         if !self.classes.alias[i] {
             (self.first[i]..self.first[i] + node.results)
                 .for_each(|value| sum.add(self.bytes(value, how.size)));
@@ -60,7 +60,6 @@ impl ShapePlan {
             let scratch = dispatch!(&node.operator, op => op.scratch(&cost));
             sum.passing(scratch.saturating_add(node.operands.len() * OPERAND + FIXED));
         }
-        dead.iter().for_each(|value| sum.free(self.bytes(*value, how.size)));
     }
 
     /// Bytes of lists that have an entry for each value.
@@ -76,7 +75,8 @@ pub fn of_pass(graph: &Graph, plan: &ShapePlan, how: How) -> u64 {
     sum.add(plan.lists());
     let dead = if how.keep { &plan.lives.kept } else { &plan.lives.forward };
     for (i, node) in nodes.iter().enumerate().filter(|(i, _)| plan.classes.when[*i] == When::Pass) {
-        plan.step(&mut sum, (i, node), how, &dead[i]);
+        plan.step(&mut sum, i, node, how);
+        dead[i].iter().for_each(|value| sum.free(plan.bytes(*value, how.size)));
     }
     if how.keep {
         backward(graph, plan, how, &mut sum);
@@ -138,7 +138,7 @@ pub fn of_prepared(graph: &Graph, plan: &ShapePlan, size: usize, threads: usize)
     }
     for (i, node) in graph.parts().nodes.iter().enumerate() {
         if plan.classes.when[i] == When::Prepared {
-            plan.step(&mut sum, (i, node), how, &[]);
+            plan.step(&mut sum, i, node, how);
         }
         plan.lives.prepared[i].iter().for_each(|value| sum.free(plan.bytes(*value, size)));
     }

@@ -29,6 +29,14 @@ struct Moments {
     factor: f64,
 }
 
+/// A row, to be reversed.
+struct Row<'a, T> {
+    place: usize,
+    moments: Moments,
+    x: &'a [T],
+    d: &'a [T],
+}
+
 impl Normal {
     fn moments<T: Real>(&self, row: &[T]) -> Moments {
         let n = row.len() as f64;
@@ -101,21 +109,18 @@ impl Normal {
             let weight = if cx.has(w) { Some(cx.work(w)?) } else { None };
             self.each_row(cx.threads, target, |row, target| {
                 let at = row * self.width..(row + 1) * self.width;
-                self.back_row((row, moments[row]), [&x[at.clone()], &d[at]], weight, target);
+                let row = Row { place: row, moments: moments[row], x: &x[at.clone()], d: &d[at] };
+                self.back_row(row, weight, target);
             });
         }
         Ok(())
     }
 
-    fn back_row<T: Real>(
-        &self,
-        (row, Moments { mean, factor }): (usize, Moments),
-        [x, d]: [&[T]; 2],
-        weight: Option<&[T]>,
-        target: &mut [T],
-    ) {
+    fn back_row<T: Real>(&self, row: Row<'_, T>, weight: Option<&[T]>, target: &mut [T]) {
+        let Row { place, moments: Moments { mean, factor }, x, d } = row;
         let n = self.width as f64;
-        let scaled = |i: usize| d[i].wide() * weight.map_or(1.0, |weight| weight[self.weight(row, i)].wide());
+        let scaled =
+            |i: usize| d[i].wide() * weight.map_or(1.0, |weight| weight[self.weight(place, i)].wide());
         let normal = |i: usize| (x[i].wide() - mean) * factor;
         let mut of_d = 0.0;
         let mut of_both = 0.0;

@@ -58,7 +58,8 @@ impl<'a> Infer<'a> {
         match typed.kind == kind {
             true => Ok(&typed.shape),
             false => {
-                let (found, expected) = (typed.kind.name(), kind.name());
+                let found = typed.kind.name();
+                let expected = kind.name();
                 operand(i, format!("found {found}, expected {expected}: cast it before"))
             }
         }

@@ -92,6 +92,8 @@ struct Inference<'a> {
     first: Vec<usize>,
     elements: usize,
     work: f64,
+    /// By node: whether an output depends on it; no others are computed.
+    live: Vec<bool>,
 }
 
 /// Works out everything.
@@ -105,6 +107,7 @@ pub fn plan(model: &GraphModel, inputs: &[Vec<usize>], limits: &Limits) -> Resul
         first: Vec::with_capacity(graph.parts().nodes.len()),
         elements: 0,
         work: 0.0,
+        live: classes::live(graph),
     };
     inference.sources(inputs)?;
     for (i, node) in graph.parts().nodes.iter().enumerate() {
@@ -199,10 +202,11 @@ impl Inference<'_> {
         }
         let cost = Cost { operands: infer.operands, results: &results, wants: None, size: 8, threads: 1 };
         let work = dispatch!(&node.operator, op => op.work(&cost));
-        for typed in &results {
+        let live = self.live[i];
+        for typed in results.iter().filter(|_| live) {
             self.limit(&typed.shape)?;
         }
-        self.work += work;
+        self.work += if live { work } else { 0.0 };
         if self.work > self.limits.work {
             let description =
                 format!("found more than {:.1e} operations up to node {i}, expected fewer", self.limits.work);

@@ -13,6 +13,15 @@ use clino_domain::graph::{GraphConstant, ValueType, value_type};
 use clino_domain::{Checkpoint, Fault};
 use std::sync::Arc;
 
+/// What a batch is made of.
+#[derive(Debug, Clone)]
+pub struct BatchTensors<T> {
+    /// In the order of [`GraphModel::buffers`].
+    pub buffers: Arc<Vec<Data<T>>>,
+    /// In the order of the graph's inputs.
+    pub inputs: Vec<Data<T>>,
+}
+
 /// A prepared batch. It holds for the buffers and inputs that it was made of.
 #[derive(Debug, Clone)]
 pub struct Prepared<T> {
@@ -22,7 +31,7 @@ pub struct Prepared<T> {
 }
 
 impl<T: Real> Prepared<T> {
-    /// Computes what depends on no parameter. `buffers` as [`GraphModel::buffers`] has them, `inputs` as the graph does.
+    /// Computes what depends on no parameter.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Invalid`] when a buffer or input has another type or number of elements than the plan
@@ -30,11 +39,12 @@ impl<T: Real> Prepared<T> {
     pub fn new(
         model: &GraphModel,
         plan: &ShapePlan,
-        (buffers, inputs): (Arc<Vec<Data<T>>>, Vec<Data<T>>),
+        tensors: BatchTensors<T>,
         threads: usize,
         stop: &dyn Checkpoint,
     ) -> Result<Self, Fault> {
         let graph = model.graph();
+        let BatchTensors { buffers, inputs } = tensors;
         check(model, plan, &buffers, &inputs)?;
         let mut prepared = Self { values: vec![None; plan.typed.len()], buffers };
         for (i, input) in inputs.into_iter().enumerate() {
@@ -48,7 +58,7 @@ impl<T: Real> Prepared<T> {
             }
         }
         for (value, known) in plan.known.iter().enumerate().skip(graph.first_result()) {
-            prepared.values[value] = known.map(|known| known.data());
+            prepared.values[value] = known.filter(|_| !plan.lives.unread[value]).map(|known| known.data());
         }
         for (i, node) in graph.parts().nodes.iter().enumerate() {
             if plan.classes.when[i] == When::Prepared {

@@ -12,7 +12,8 @@ pub fn matrix<T: Real>(data: &[T], rows: usize, columns: usize) -> MatrixView<'_
 
 /// target [m, n] = or += a b.
 pub fn multiply<T: Real>(target: &mut [T], a: MatrixView<'_, T>, b: MatrixView<'_, T>, how: How<T>) {
-    let (m, n) = (a.shape().0, b.shape().1);
+    let m = a.shape().0;
+    let n = b.shape().1;
     gemm::multiply(MatrixViewMut::rows(target, (m, n), n), a, b, how);
 }
 

@@ -67,6 +67,9 @@ pub fn around(shape: &[usize], axis: usize) -> [usize; 3] {
 
 /// Where each index of a shape lies, in row-major order.
 pub fn offsets(shape: &[usize], strides: &[isize]) -> Vec<usize> {
+    if shape.contains(&0) {
+        return Vec::new();
+    }
     let mut out = vec![0usize];
     for (size, stride) in shape.iter().zip(strides) {
         let mut next = Vec::with_capacity(out.len() * size);

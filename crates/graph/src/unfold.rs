@@ -75,7 +75,9 @@ impl Geometry {
 
     /// Bytes of columns and products on all threads.
     pub fn scratch(&self, size: usize, threads: usize) -> usize {
-        let (rows, plane, outputs) = (self.rows(), self.y_plane(), self.outputs / self.groups);
+        let rows = self.rows();
+        let plane = self.y_plane();
+        let outputs = self.outputs / self.groups;
         let columns = if self.flat() { 0 } else { rows.saturating_mul(plane).saturating_mul(size) };
         let products = product::scratch(outputs, plane, rows, size)
             .max(product::scratch(rows, plane, outputs, size))
@@ -86,7 +88,8 @@ impl Geometry {
     /// Calls `f` with runs of elements: the place in the columns, in the operand, and how many windows lie there.
     fn each(&self, mut f: impl FnMut(usize, usize)) {
         let [a, b, c] = self.axes;
-        let (x_plane, y_plane) = (self.x_plane(), self.y_plane());
+        let x_plane = self.x_plane();
+        let y_plane = self.y_plane();
         let mut row = 0;
         for channel in 0..self.inputs / self.groups {
             for (k_a, k_b, k_c) in triples(a.kernel, b.kernel, c.kernel) {
@@ -110,7 +113,8 @@ impl Geometry {
 
     /// y += w * x.
     pub fn forward<T: Real>(&self, threads: usize, x: &[T], w: &[T], y: &mut [T]) {
-        let (rows, plane) = (self.rows(), self.y_plane());
+        let rows = self.rows();
+        let plane = self.y_plane();
         let outputs = self.outputs / self.groups;
         let image = self.inputs * self.x_plane();
         let of_group = image / self.groups;
@@ -128,7 +132,8 @@ impl Geometry {
 
     /// d_x += wᵀ * d.
     pub fn back_input<T: Real>(&self, threads: usize, d: &[T], w: &[T], d_x: &mut [T]) {
-        let (rows, plane) = (self.rows(), self.y_plane());
+        let rows = self.rows();
+        let plane = self.y_plane();
         let outputs = self.outputs / self.groups;
         let image = self.inputs * self.x_plane();
         let of_group = image / self.groups;
@@ -151,7 +156,8 @@ impl Geometry {
 
     /// d_w += d * xᵀ, image by image.
     pub fn back_weight<T: Real>(&self, threads: usize, x: &[T], d: &[T], d_w: &mut [T]) {
-        let (rows, plane) = (self.rows(), self.y_plane());
+        let rows = self.rows();
+        let plane = self.y_plane();
         let outputs = self.outputs / self.groups;
         let image = self.inputs * self.x_plane();
         let of_group = image / self.groups;

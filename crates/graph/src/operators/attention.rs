@@ -148,20 +148,14 @@ impl Sizes {
     }
 
     /// Probabilities [rows, keys] of a block.
-    fn probabilities<T: Real>(
-        &self,
-        block: Block,
-        q: &[T],
-        k: &[T],
-        mask: Option<&Mask<'_, T>>,
-        p: &mut [T],
-    ) {
+    fn probabilities<T: Real>(&self, block: Block, given: &Given<'_, T>, p: &mut [T]) {
         let Block { head, first, rows, keys } = block;
-        let q = matrix(&q[first * self.d..], rows, self.d);
+        let q = matrix(&given.q[(head * self.m + first) * self.d..], rows, self.d);
+        let k = matrix(self.keys_of(head, given.k, self.d), keys, self.d);
         let how = How { scale: T::of(self.scale), add: false, threads: 1 };
-        product::multiply(p, q, matrix(k, keys, self.d).t(), how);
+        product::multiply(p, q, k.t(), how);
         for (i, row) in p.chunks_mut(keys.max(1)).enumerate() {
-            if let Some(mask) = mask {
+            if let Some(mask) = &given.mask {
                 mask.apply(head, first + i, row);
             }
             let seen = if self.causal { keys.min(first + i + 1) } else { keys };
@@ -192,13 +186,14 @@ struct Targets<'a, T> {
     v: Option<&'a mut [T]>,
 }
 
-/// What the reverse rule reads.
+/// What is read.
 struct Given<'a, T> {
     q: &'a [T],
     k: &'a [T],
     v: &'a [T],
+    mask: Option<Mask<'a, T>>,
+    /// The derivative along the result; empty in a forward.
     d: &'a [T],
-    mask: Option<&'a Mask<'a, T>>,
 }
 
 impl<T: Real> Given<'_, T> {
@@ -215,8 +210,9 @@ impl<T: Real> Given<'_, T> {
                 let block = sizes.block(head, first);
                 let Block { rows, keys, .. } = block;
                 let [p, d_p] = &mut tables;
-                let (p, d_p) = (&mut p[..rows * keys], &mut d_p[..rows * keys]);
-                sizes.probabilities(block, q, k, self.mask, p);
+                let p = &mut p[..rows * keys];
+                let d_p = &mut d_p[..rows * keys];
+                sizes.probabilities(block, self, p);
                 let out = matrix(&self.d[(head * m + first) * e..], rows, e);
                 if let Some(d_v) = &mut d_v {
                     product::multiply(d_v, matrix(p, rows, keys).t(), out, product::add(1));
@@ -250,7 +246,9 @@ fn back_softmax<T: Real>(p: &[T], d_p: &mut [T], keys: usize) {
 
 impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
-        let (q, k, v) = (cx.work(0)?, cx.work(1)?, cx.work(2)?);
+        let q = cx.work(0)?;
+        let k = cx.work(1)?;
+        let v = cx.work(2)?;
         let Some(sizes) = self.sizes(q, k, v) else {
             let expected = "expected q [..., heads, m, d], k [..., heads', n, d], v [..., heads', n, e] with heads a \
                             multiple of heads'";
@@ -300,9 +298,9 @@ impl Operation for Rule<'_> {
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
         let sizes = self.of(cx)?;
-        let Sizes { m, d, e, block, .. } = sizes;
-        let (q, k, v) = (cx.work(0)?, cx.work(1)?, cx.work(2)?);
+        let Sizes { m, e, block, .. } = sizes;
         let mask = Mask::new(cx, &sizes)?;
+        let given = Given { q: cx.work(0)?, k: cx.work(1)?, v: cx.work(2)?, d: &[], mask };
         let mut out = vec![T::ZERO; numel(cx.out(0)?)];
         if out.is_empty() {
             return Ok(vec![Data::Work(out)]);
@@ -314,9 +312,8 @@ impl Operation for Rule<'_> {
         parallel::each(cx.threads, blocks, |(head, first, out)| {
             let block = sizes.block(head, first);
             let mut p = vec![T::ZERO; block.rows * block.keys];
-            let keys = sizes.keys_of(head, k, d);
-            sizes.probabilities(block, &q[head * m * d..][..m * d], keys, mask.as_ref(), &mut p);
-            let v = matrix(sizes.keys_of(head, v, e), block.keys, e);
+            sizes.probabilities(block, &given, &mut p);
+            let v = matrix(sizes.keys_of(head, given.v, e), block.keys, e);
             product::multiply(out, matrix(&p, block.rows, block.keys), v, product::set(1));
         });
         Ok(vec![Data::Work(out)])
@@ -330,7 +327,7 @@ impl Operation for Rule<'_> {
         if d_out.is_empty() {
             return Ok(());
         }
-        let given = Given { q: cx.work(0)?, k: cx.work(1)?, v: cx.work(2)?, d: d_out, mask: mask.as_ref() };
+        let given = Given { q: cx.work(0)?, k: cx.work(1)?, v: cx.work(2)?, d: d_out, mask };
         let mut d_q = grads.take(0);
         let mut d_k = grads.take(1);
         let mut d_v = grads.take(2);
@@ -341,7 +338,7 @@ impl Operation for Rule<'_> {
         let v_parts = parts(&mut d_v, n * e, count);
         let jobs = q_parts.into_iter().zip(k_parts).zip(v_parts).enumerate();
         let jobs = jobs.map(|(of, ((q, k), v))| (of, Targets { q, k, v }));
-        match (&mut d_mask, &mask) {
+        match (&mut d_mask, &given.mask) {
             (Some(target), Some(mask)) => {
                 let mut add = |block: Block, d: &[T]| mask_back(mask, block, d, target);
                 jobs.for_each(|(of, to)| given.back(&sizes, of, to, &mut add));

@@ -332,7 +332,7 @@ impl Rule<'_> {
         let slope = |a: T, b: T| T::of(slopes(kind, a.wide(), b.wide())[i]);
         let mut slopes = zip(cx.threads, [&*a, &*b], [cx.shape(0)?, cx.shape(1)?], to, slope);
         for (slope, d) in slopes.iter_mut().zip(cx.d()?) {
-            *slope = *slope * *d;
+            *slope *= *d;
         }
         Ok(slopes)
     }

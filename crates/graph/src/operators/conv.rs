@@ -82,7 +82,8 @@ fn add_bias<T: Real>(out: &mut [T], bias: &[T], plane: usize) {
 
 impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
-        let (x, w) = (cx.work(0)?, cx.work(1)?);
+        let x = cx.work(0)?;
+        let w = cx.work(1)?;
         let lists = [&self.stride, &self.before, &self.after, &self.dilation, &self.output_padding];
         let spatial = x.len().saturating_sub(2);
         if lists.iter().any(|list| list.len() > 1 && list.len() != spatial) {
@@ -130,7 +131,8 @@ impl Operation for Rule<'_> {
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
         let geometry = self.of(cx)?;
-        let (x, w) = (cx.work(0)?, cx.work(1)?);
+        let x = cx.work(0)?;
+        let w = cx.work(1)?;
         let mut out = vec![T::ZERO; crate::shape::numel(cx.out(0)?)];
         match self.transposed {
             false => geometry.forward(cx.threads, x, w, &mut out),

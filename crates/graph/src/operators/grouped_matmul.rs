@@ -35,7 +35,9 @@ fn groups<T: Real>(cx: &Context<'_, T>) -> Result<Vec<Range<usize>>> {
 
 impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
-        let (x, w, ends) = (cx.work(0)?, cx.work(1)?, cx.of(2, ValueType::I64)?);
+        let x = cx.work(0)?;
+        let w = cx.work(1)?;
+        let ends = cx.of(2, ValueType::I64)?;
         match (x, w, ends) {
             ([rows, inputs], [groups, own, outputs], [ends]) if inputs == own && groups == ends => {
                 Ok(vec![Typed::work([*rows, *outputs])])
@@ -72,7 +74,8 @@ impl Operation for Rule<'_> {
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
-        let (x, w) = (cx.work(0)?, cx.work(1)?);
+        let x = cx.work(0)?;
+        let w = cx.work(1)?;
         let [inputs, outputs] = [cx.shape(1)?[1], cx.shape(1)?[2]];
         let mut out = vec![T::ZERO; numel(cx.out(0)?)];
         for (i, rows) in groups(cx)?.into_iter().enumerate() {

@@ -17,7 +17,10 @@ impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
         let x = cx.work(0)?;
         let w = cx.work(1)?;
-        let (Some((width, batch)), [outputs, inputs]) = (x.split_last(), w) else {
+        let Some((width, batch)) = x.split_last() else {
+            return operand(0, "found a scalar, expected [..., in]");
+        };
+        let [outputs, inputs] = w else {
             return operand(1, format!("found {w:?} for {x:?}, expected [out, in]"));
         };
         if width != inputs {

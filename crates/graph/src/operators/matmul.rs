@@ -54,7 +54,8 @@ impl Batches {
             let m = m * numel(batch_a);
             return Some((Self { m, n, k, a: vec![0], b: vec![0] }, shape));
         }
-        let (a, b) = (places(batch_a, m * k), places(batch_b, k * n));
+        let a = places(batch_a, m * k);
+        let b = places(batch_b, k * n);
         Some((Self { m, n, k, a, b }, shape))
     }
 
@@ -90,7 +91,8 @@ fn add_products<T: Real>(
 
 impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
-        let (a, b) = (cx.work(0)?, cx.work(1)?);
+        let a = cx.work(0)?;
+        let b = cx.work(1)?;
         match Batches::new(a, b) {
             Some((_, shape)) => Ok(vec![Typed::work(shape)]),
             None => {
@@ -122,7 +124,8 @@ impl Operation for Rule<'_> {
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
         let batches = Batches::of(cx)?;
         let Batches { m, n, k, ref a, ref b } = batches;
-        let (x, y) = (cx.work(0)?, cx.work(1)?);
+        let x = cx.work(0)?;
+        let y = cx.work(1)?;
         let mut out = vec![T::ZERO; numel(cx.out(0)?)];
         let [outer, inner] = batches.threads(cx.threads);
         parallel::pieces(outer, &mut out, m * n, |first, out| {

@@ -24,7 +24,8 @@ impl Rule<'_> {
     }
 
     fn taps<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Taps>> {
-        let (x, out) = (cx.shape(0)?, cx.out(0)?);
+        let x = cx.shape(0)?;
+        let out = cx.out(0)?;
         let of = |axis: usize| match Window::of(self, axis - 2, x[axis]) {
             _ if self.adapts() => adaptive(x[axis], out[axis]),
             Some(window) => window.taps(out[axis], self.count_padding),
@@ -73,7 +74,8 @@ fn most<T: Real>(x: &[T], shape: &[usize], taps: &[Taps], window: usize) -> usiz
     }
     let mut best = places.first().copied().unwrap_or(0);
     for at in places {
-        let (new, old) = (x[at].wide(), x[best].wide());
+        let new = x[at].wide();
+        let old = x[best].wide();
         if new > old || (new.is_nan() && !old.is_nan()) {
             best = at;
         }

@@ -22,6 +22,22 @@ struct Sizes {
     hidden: usize,
 }
 
+/// What a forward has made.
+struct Made<T> {
+    /// The input of each layer, and the output of the last one: [time, batch, features].
+    inputs: Vec<Vec<T>>,
+    /// By layer and direction.
+    traces: Vec<Trace<T>>,
+}
+
+/// One direction of a layer, to be reversed.
+struct Step<'a, T> {
+    cell: Cell,
+    /// Among all layers and directions.
+    place: usize,
+    past: Past<'a, T>,
+}
+
 const H: usize = 1;
 const C: usize = 2;
 
@@ -49,7 +65,8 @@ impl Rule<'_> {
     }
 
     fn sizes(&self, x: &[usize], state: &[usize]) -> Option<Sizes> {
-        let ([a, b, features], [_, hidden]) = (x, state) else { return None };
+        let [a, b, features] = x else { return None };
+        let [_, hidden] = state else { return None };
         let [time, batch] = if self.batch_first { [*b, *a] } else { [*a, *b] };
         Some(Sizes { time, batch, features: *features, hidden: *hidden })
     }
@@ -88,8 +105,8 @@ impl Rule<'_> {
         Ok(Start { h: part(H)?, c: if self.is_lstm() { part(C)? } else { None } })
     }
 
-    /// What each direction of each layer has made, and the input of each layer [time, batch, features].
-    fn run<T: Real>(&self, cx: &Context<'_, T>) -> Result<(Vec<Vec<T>>, Vec<Trace<T>>)> {
+    /// All layers.
+    fn run<T: Real>(&self, cx: &Context<'_, T>) -> Result<Made<T>> {
         let sizes = self.of(cx)?;
         let x = cx.shape(0)?;
         let mut inputs = vec![self.turned(cx.threads, cx.work(0)?, [x[0], x[1], x[2]])];
@@ -104,7 +121,7 @@ impl Rule<'_> {
             }
             inputs.push(self.joined(sizes, &traces[layer * self.directions()..]));
         }
-        Ok((inputs, traces))
+        Ok(Made { inputs, traces })
     }
 
     /// States of both directions side by side: [time, batch, directions * hidden].
@@ -179,23 +196,23 @@ impl Operation for Rule<'_> {
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
         let Some(sizes) = self.sizes(cx.shape(0), cx.shape(self.first(0, 0) + 1)) else { return 0 };
-        let rows = sizes.time.saturating_mul(sizes.batch);
-        let directions = self.directions();
-        let states = sizes.hidden * (self.gates() + 2);
-        let layers = rows.saturating_mul(self.layers * directions).saturating_mul(states + sizes.hidden);
-        let wide =
-            (sizes.features + sizes.hidden * (2 * self.gates() + 2) + sizes.hidden * directions * 2) * rows;
-        let states = 4 * cx.out(1);
-        let back =
-            if cx.back() { 2 * wide + (0..cx.operands.len()).map(|i| cx.numel(i)).sum::<usize>() } else { 0 };
-        let width = sizes.features.max(sizes.hidden * directions);
-        let products = crate::product::scratch(rows, sizes.hidden * self.gates(), width, cx.size);
-        (layers + rows * sizes.features + wide + states + back).saturating_mul(cx.size) + 2 * products
+        let Sizes { time, batch, features, hidden } = sizes;
+        let rows = time.saturating_mul(batch);
+        let gates = hidden * self.gates();
+        let wide = hidden * self.directions();
+        let traces = self.layers * self.directions() * (gates + 2 * hidden);
+        let inputs = features + self.layers * wide;
+        let reversed = wide + 2 * features.max(wide) + hidden + 2 * gates + features;
+        let each = traces + inputs + if cx.back() { reversed } else { 0 };
+        let states = batch * (gates + 6 * hidden);
+        let products = crate::product::scratch(rows, gates, features.max(wide), cx.size)
+            .max(crate::product::scratch(gates, features.max(wide), rows, cx.size));
+        (rows.saturating_mul(each) + states).saturating_mul(cx.size) + products
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
         let sizes = self.of(cx)?;
-        let (mut inputs, traces) = self.run(cx)?;
+        let Made { mut inputs, traces } = self.run(cx)?;
         let out = inputs.pop().unwrap_or_default();
         let turned =
             self.turned(cx.threads, &out, [sizes.time, sizes.batch, sizes.hidden * self.directions()]);
@@ -218,7 +235,7 @@ impl Operation for Rule<'_> {
 
     fn backward<T: Real>(&self, cx: &Context<'_, T>, grads: &mut Gradients<'_, T>) -> Result<()> {
         let sizes = self.of(cx)?;
-        let (inputs, traces) = self.run(cx)?;
+        let Made { inputs, traces } = self.run(cx)?;
         let wide = sizes.hidden * self.directions();
         let mut d = match cx.d.first().copied().flatten() {
             Some(d) => self.turned(cx.threads, d, [cx.out(0)?[0], cx.out(0)?[1], wide]),
@@ -230,8 +247,10 @@ impl Operation for Rule<'_> {
                 let cell = self.cell(sizes, layer, direction);
                 let place = layer * self.directions() + direction;
                 let part = self.part(sizes, &d, direction);
-                let past = Past { x: &inputs[layer], trace: &traces[place], d: &part };
-                self.back(cx, grads, (cell, place), past, &mut d_input)?;
+                let weights = self.weights(cx, self.first(layer, direction))?;
+                let start = self.start(cx, place, cell.batch * cell.hidden)?;
+                let past = Past { x: &inputs[layer], trace: &traces[place], d: &part, weights, start };
+                self.back(cx, grads, Step { cell, place, past }, &mut d_input)?;
             }
             d = d_input;
         }
@@ -249,21 +268,19 @@ impl Rule<'_> {
         &self,
         cx: &Context<'_, T>,
         grads: &mut Gradients<'_, T>,
-        (cell, place): (Cell, usize),
-        past: Past<'_, T>,
+        step: Step<'_, T>,
         d_input: &mut [T],
     ) -> Result<()> {
+        let Step { cell, place, past } = step;
         let first = self.first(place / self.directions(), place % self.directions());
         let size = cell.batch * cell.hidden;
-        let start = self.start(cx, place, size)?;
         let last = |i: usize| match cx.d.get(i).copied().flatten() {
             Some(d) => d[place * size..][..size].to_vec(),
             None => vec![T::ZERO; size],
         };
-        let weights = self.weights(cx, first)?;
         let mut targets =
             Targets { h: last(1), c: if self.is_lstm() { last(2) } else { Vec::new() }, d_input };
-        let gates = cell.backward(cx.threads, &past, (&weights, &start), &mut targets);
+        let gates = cell.backward(cx.threads, &past, &mut targets);
         let Targets { h, c, .. } = targets;
         for (i, d) in [(H, h), (C, c)] {
             if let Some(target) = grads.target(i).filter(|_| i == H || self.is_lstm()) {
@@ -274,7 +291,7 @@ impl Rule<'_> {
             cell.add_input_weight(cx.threads, target, &gates, past.x);
         }
         if let Some(target) = grads.target(first + 1) {
-            cell.add_state_weight(cx.threads, target, &gates, &past.trace.h, start.h);
+            cell.add_state_weight(cx.threads, target, &gates, &past);
         }
         if self.biases {
             for (i, gates) in [(first + 2, &gates.input), (first + 3, &gates.state)] {

@@ -166,7 +166,8 @@ impl Operation for Rule<'_> {
             cx.axis("axes", *axis)?;
         }
         let Some(kind) = self.result(x.kind) else {
-            let (found, name) = (x.kind.name(), self.kind.name());
+            let found = x.kind.name();
+            let name = self.kind.name();
             return operand(0, format!("found {found}, which {name} does not take: cast it before"));
         };
         let [outer, size, inner] = self.lanes(&x.shape).shape;
@@ -253,9 +254,8 @@ impl Rule<'_> {
                     continue;
                 }
                 let at = |i: usize| x[first + j + i * inner].wide();
-                lane::back(self.0, (size, &at), (y[lane].wide(), d), |i, d| {
-                    target[j + i * inner] += T::of(d)
-                });
+                let lane = lane::Lane { n: size, x: &at, y: y[lane].wide(), d };
+                lane::back(self.0, lane, |i, d| target[j + i * inner] += T::of(d));
             }
         });
         Ok(())

@@ -26,7 +26,7 @@ impl Operation for Rule<'_> {
         let given: Vec<usize> = sizes.iter().filter(|size| **size >= 0).map(|size| *size as usize).collect();
         let rest = match checked_numel(&given) {
             Some(given) if free == 0 && given == have => 1,
-            Some(given) if free == 1 && given > 0 && have % given == 0 => have / given,
+            Some(given) if free == 1 && given > 0 && have.is_multiple_of(given) => have / given,
             _ => return wrong(),
         };
         let shape = sizes.iter().map(|size| if *size < 0 { rest } else { *size as usize }).collect();

@@ -26,20 +26,6 @@ impl Rule<'_> {
         Chooser { mode: self.mode, axes: &self.axes, first: 2 }
     }
 
-    fn put<U: Copy>(
-        &self,
-        selection: &Selection,
-        x: &mut [U],
-        source: &[U],
-        places: &[usize],
-        add: impl Fn(U, U) -> U,
-    ) {
-        selection.each(|to, i| {
-            let new = source[places[i]];
-            x[to] = if self.add { add(x[to], new) } else { new };
-        });
-    }
-
     /// The source's element for each chosen one: it broadcasts to them.
     fn places<T: Real>(&self, cx: &Context<'_, T>, chosen: &[usize]) -> Result<Vec<usize>> {
         Ok(offsets(chosen, &broadcast_strides(cx.shape(SOURCE)?, chosen)))
@@ -57,6 +43,23 @@ impl Rule<'_> {
         };
         let typed = (0..cx.operands.len()).map(typed).collect::<Result<Vec<_>>>()?;
         self.chooser().shape(&Infer { operands: typed.iter().map(Some).collect(), known: cx.known })
+    }
+}
+
+/// What is put where.
+struct Puts<'a> {
+    selection: &'a Selection,
+    /// The source's element for each chosen one.
+    places: Vec<usize>,
+    add: bool,
+}
+
+impl Puts<'_> {
+    fn put<U: Copy>(&self, x: &mut [U], source: &[U], add: impl Fn(U, U) -> U) {
+        self.selection.each(|to, i| {
+            let new = source[self.places[i]];
+            x[to] = if self.add { add(x[to], new) } else { new };
+        });
     }
 }
 
@@ -96,12 +99,12 @@ impl Operation for Rule<'_> {
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
         let selection = self.chooser().select(cx)?;
-        let places = self.places(cx, &self.chosen(cx)?)?;
+        let puts = Puts { selection: &selection, places: self.places(cx, &self.chosen(cx)?)?, add: self.add };
         let mut out = copied(cx.view(0)?);
         match (&mut out, cx.view(SOURCE)?) {
-            (Data::Work(x), View::Work(source)) => self.put(&selection, x, source, &places, |a, b| a + b),
-            (Data::I64(x), View::I64(source)) => self.put(&selection, x, source, &places, i64::wrapping_add),
-            (Data::Bool(x), View::Bool(source)) => self.put(&selection, x, source, &places, |a, b| a || b),
+            (Data::Work(x), View::Work(source)) => puts.put(x, source, |a, b| a + b),
+            (Data::I64(x), View::I64(source)) => puts.put(x, source, i64::wrapping_add),
+            (Data::Bool(x), View::Bool(source)) => puts.put(x, source, |a, b| a || b),
             _ => return operand(SOURCE, "found another type than that of the operand"),
         }
         Ok(vec![out])

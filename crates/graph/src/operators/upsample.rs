@@ -64,7 +64,8 @@ impl Rule<'_> {
     }
 
     fn all<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Taps>> {
-        let (x, out) = (cx.shape(0)?, cx.out(0)?);
+        let x = cx.shape(0)?;
+        let out = cx.out(0)?;
         Ok((2..x.len()).map(|axis| self.taps(axis - 2, x[axis], out[axis])).collect())
     }
 }

@@ -6,7 +6,9 @@ use clino_domain::graph::{
     TensorKind,
 };
 use clino_domain::{Checkpoint, Dtype, Fault};
-use clino_graph::{Data, Evaluator, GraphModel, Limits, Parameters, Prepared, Real, View};
+use clino_graph::{
+    BatchTensors, Data, Evaluator, EvaluatorInput, GraphModel, Limits, Parameters, Prepared, Real, View,
+};
 use std::sync::Arc;
 
 /// What nobody ends.
@@ -143,7 +145,7 @@ impl<T: Real> Run<T> {
             Data::Work((0..shape.iter().product::<u64>()).map(|i| T::of(0.5 + 0.25 * i as f64)).collect())
         };
         let buffers = Arc::new(model.buffers().iter().map(buffer).collect());
-        let prepared = Prepared::new(&model, &plan, (buffers, inputs), threads, &Unstopped)?;
+        let prepared = Prepared::new(&model, &plan, BatchTensors { buffers, inputs }, threads, &Unstopped)?;
         let params = params.iter().map(|x| T::of(*x)).collect();
         let evaluator = Evaluator::new(model.clone(), plan, threads);
         Ok(Self { model, prepared, evaluator, params })
@@ -153,15 +155,16 @@ impl<T: Real> Run<T> {
         Parameters::split(&self.params, self.model.trained())
     }
 
+    /// A forward whose outputs stay where they are.
+    pub fn pass(&mut self, keep: bool) -> Result<(), Fault> {
+        let params = Parameters::split(&self.params, self.model.trained());
+        let input = EvaluatorInput { prepared: &self.prepared, params, stop: &Unstopped };
+        self.evaluator.forward(input, keep)
+    }
+
     pub fn forward(&mut self, keep: bool) -> Result<Vec<Vec<f64>>, Fault> {
-        self.evaluator.forward(
-            &self.prepared,
-            Parameters::split(&self.params, self.model.trained()),
-            keep,
-            &Unstopped,
-        )?;
-        let outputs =
-            self.evaluator.outputs(&self.prepared, Parameters::split(&self.params, self.model.trained()));
+        self.pass(keep)?;
+        let outputs = self.evaluator.outputs(&self.prepared, self.parameters());
         let wide = |data: View<'_, T>| data.to_work().iter().map(|x| x.wide()).collect();
         Ok(outputs.iter().map(|output| wide(output.data)).collect())
     }
@@ -169,12 +172,9 @@ impl<T: Real> Run<T> {
     pub fn backward(&mut self, d: &[Option<Vec<f64>>]) -> Result<Vec<T>, Fault> {
         let mut gradient = vec![T::ZERO; self.model.trained()];
         let d = d.iter().map(|d| d.as_ref().map(|d| d.iter().map(|x| T::of(*x)).collect())).collect();
-        self.evaluator.backward(
-            (&self.prepared, Parameters::split(&self.params, self.model.trained())),
-            d,
-            &mut gradient,
-            &Unstopped,
-        )?;
+        let params = Parameters::split(&self.params, self.model.trained());
+        let input = EvaluatorInput { prepared: &self.prepared, params, stop: &Unstopped };
+        self.evaluator.backward(input, d, &mut gradient)?;
         Ok(gradient)
     }
 }

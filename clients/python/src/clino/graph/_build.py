@@ -1,7 +1,7 @@
 """Puts a graph together: values, nodes, and the numbers that values get in the end.
 
-Owns: `Value`, the order of nodes, constants, and which nodes are left out because nothing reads them. May not touch: torch,
-ATen names.
+Owns: `Value`, the order of nodes, constants, and which nodes are left out because nothing reads them. May not touch:
+torch, ATen names.
 
 Values are numbered only at the end: what nothing reads is left out then, and equal constants and sizes are one.
 """
@@ -51,7 +51,7 @@ class Value:
 
 
 # A size: written down, or a scalar I64.
-SizeLike = Union[int, Value]
+SizeLike = Union[int, Value]  # noqa: UP007 (evaluated)
 
 
 @dataclass(eq=False)
@@ -101,14 +101,15 @@ class Builder:
         self.inputs.append((message, value))
         return value
 
-    def constant(self, dtype: int, shape: Sequence[int], data: bytes) -> Value:
+    def constant(self, dtype: types_pb2.Dtype, shape: Sequence[int], data: bytes) -> Value:
         """A constant of these bytes; the one that is there if there is one."""
         key = ("constant", dtype, tuple(shape), data)
         if key not in self._equal:
             if len(data) > MOST_CONSTANT:
                 found = f"a constant of {len(data)} bytes, shape {list(shape)}"
                 raise ExportError(f"found {found}, expected at most {MOST_CONSTANT}: register it as a buffer")
-            kind = {types_pb2.DTYPE_I64: I64, types_pb2.DTYPE_BOOL: BOOL}.get(dtype, WORK)
+            kinds: dict[int, int] = {types_pb2.DTYPE_I64: I64, types_pb2.DTYPE_BOOL: BOOL}
+            kind = kinds.get(dtype, WORK)
             value = Value(kind, tuple(shape))
             message = graph_pb2.GraphConstant(dtype=dtype, shape=shape, data=data)
             self.constants.append((message, value))
@@ -152,7 +153,8 @@ class Builder:
     def finish(self, outputs: Sequence[tuple[str, Value]], producer: str) -> graph_pb2.Graph:
         """The graph of these outputs, with everything that they need and nothing else."""
         needed = _needed([value for _, value in outputs])
-        inputs, numbers = self.inputs, {}
+        inputs = self.inputs
+        numbers: dict[int, int] = {}
         constants = [pair for pair in self.constants if id(pair[1]) in needed]
         total = sum(len(message.data) for message, _ in constants)
         if total > MOST_CONSTANTS:

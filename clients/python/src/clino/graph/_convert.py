@@ -1,7 +1,7 @@
 """From a program of torch to a graph, node by node.
 
-Owns: what is a tensor, an input or a constant of the graph; where a node comes from. May not touch: what single ATen operators
-mean (that is `_fold`), how programs are made (`_trace`).
+Owns: what is a tensor, an input or a constant of the graph; where a node comes from. May not touch: what single ATen
+operators mean (that is `_fold`), how programs are made (`_trace`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch
 from clino.graph._build import BOOL, I64, MOST_CONSTANT, WORK, SizeLike, Value
 from clino.graph._errors import ExportError
 from clino.graph._fold import FOLDS, REFUSED
-from clino.graph._fold.scalars import SCALARS
 from clino.graph._fold._table import Context
+from clino.graph._fold.scalars import SCALARS
 from clino.graph._ops import Unary
 from clino.graph._sizes import Sizes
-from clino.v1 import graph_pb2, types_pb2
+from clino.v1 import types_pb2
 
 DTYPES = {
     torch.float32: types_pb2.DTYPE_F32,
@@ -37,7 +37,15 @@ DTYPES = {
 }
 # Attributes that mean nothing here: where a tensor is kept and how, what it is called in memory.
 _IGNORED = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "out_dtype", "implicit"}
-_IGNORED |= {"cudnn_enable", "cudnn_enabled", "allow_tf32", "benchmark", "deterministic", "enable_gqa", "return_debug_mask"}
+_IGNORED |= {
+    "cudnn_enable",
+    "cudnn_enabled",
+    "allow_tf32",
+    "benchmark",
+    "deterministic",
+    "enable_gqa",
+    "return_debug_mask",
+}
 _IGNORED |= {"scale_grad_by_freq", "sparse", "generator", "sparse_grad", "stable", "unsafe", "sorted", "momentum"}
 
 
@@ -92,7 +100,9 @@ class Convert(Context):
             return expression
         found = self.sizes_of.of(expression)
         if found is None:
-            raise ExportError(f"found a size that depends on elements or on {given}, expected one that depends on sizes alone")
+            raise ExportError(
+                f"found a size that depends on elements or on {given}, expected one that depends on sizes alone"
+            )
         return found
 
     def run(self, graph: Any) -> list[Any]:
@@ -193,13 +203,16 @@ class Convert(Context):
             raise ExportError(f"{name}: found a constant without elements (meta device), expected them: load it first")
         kind = type_of(tensor.dtype)
         plain = tensor.detach().cpu()
-        plain = plain.to({BOOL: torch.bool, I64: torch.int64}.get(kind, torch.float64 if plain.dtype == torch.float64 else torch.float32))
+        if plain.dtype not in (torch.float32, torch.float64, torch.bool):
+            plain = plain.to(torch.float32 if kind == WORK else torch.int64)
         if plain.numel() * plain.element_size() > MOST_CONSTANT:
             uniform = plain.flatten()[0]
             if bool((plain == uniform).all()):
                 return self.full(list(plain.shape), uniform.item(), kind)
             found = f"a constant of shape {list(plain.shape)}, {plain.numel() * plain.element_size()} bytes"
-            raise ExportError(f"{name}: found {found}, expected at most {MOST_CONSTANT}: register it as a buffer of floats")
+            raise ExportError(
+                f"{name}: found {found}, expected at most {MOST_CONSTANT}: register it as a buffer of floats"
+            )
         return self.constant(DTYPES[plain.dtype], list(plain.shape), plain.contiguous().numpy().tobytes())
 
 
@@ -261,7 +274,8 @@ def _name(target: Any) -> str:
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
     if isinstance(target, torch._ops.HigherOrderOperator):
-        return target.name() if callable(target.name) else str(target.name)
+        name: Any = target.name
+        return str(name() if callable(name) else name)
     return str(getattr(target, "__name__", target))
 
 

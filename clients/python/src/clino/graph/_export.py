@@ -62,19 +62,19 @@ class Exported:
 def export(model: Any, inputs: Any, loss: Any = None, *, space: str = "adapter") -> Exported:
     """Export a torch module as a graph that clino evaluates and differentiates.
 
-    `inputs` are examples, by the names of the arguments of `forward`: a mapping of tensors, or one tensor, or a tuple of
-    them, for arguments by position. Two rows of a real batch are enough; labels among them are not given to the model. All
-    sizes of integers and the batch may differ afterwards, as far as the model allows.
+    `inputs` are examples, by the names of the arguments of `forward`: a mapping of tensors, or one tensor, or a tuple
+    of them, for arguments by position. Two rows of a real batch are enough; labels among them are not given to the
+    model. All sizes of integers and the batch may differ afterwards, as far as the model allows.
 
-    `loss` is a name ("cross_entropy", "token_cross_entropy", "causal_lm", "mse", "huber", "smooth_l1", "bce"), a loss of
-    torch.nn, a function of (outputs, labels) that gives the loss of each example, or a `LossSpec`. It is found for heads of
-    Hugging Face.
+    `loss` is a name ("cross_entropy", "token_cross_entropy", "causal_lm", "mse", "huber", "smooth_l1", "bce"), a loss
+    of torch.nn, a function of (outputs, labels) that gives the loss of each example, or a `LossSpec`. It is found for
+    heads of Hugging Face.
 
-    `space` says for a model with adapters of PEFT what is measured: "adapter" perturbs what is trained, beside a base that
-    stays as it is; "merged" perturbs the weights that the merged model has, under its names.
+    `space` says for a model with adapters of PEFT what is measured: "adapter" perturbs what is trained, beside a base
+    that stays as it is; "merged" perturbs the weights that the merged model has, under its names.
 
-    The model is not changed: not its weights, its mode, or its hooks, which are not called. ExportError says what stands
-    in the way, and where.
+    The model is not changed: not its weights, its mode, or its hooks, which are not called. ExportError says what
+    stands in the way, and where.
     """
     started = time.perf_counter()
     if space not in ("adapter", "merged"):
@@ -98,11 +98,16 @@ def export(model: Any, inputs: Any, loss: Any = None, *, space: str = "adapter")
     program = _trace.trace(whole, _placed(tensors, live), _sizes_in(live))
     graph, outputs = _graph(program, live, wanted.seen, renamed)
     spec = wanted.finished(outputs)
+    wanted.remarks += [
+        f"{name} has a backward of its own: the graph differentiates its forward as it is written; the handshake tells "
+        "whether that is the same"
+        for name in program.functions
+    ]
     message = graph_pb2.Model(graph=graph, loss=spec)
     return Exported(message, time.perf_counter() - started, wanted.remarks)
 
 
-class _Whole(torch.nn.Module):  # type: ignore[misc]
+class _Whole(torch.nn.Module):
     """The twin with inputs by keyword, and the outputs that the loss reads as a tuple."""
 
     def __init__(self, twin: Any, loss: _loss.Loss, given: Mapping[str, Any], labels: list[str]) -> None:
@@ -144,7 +149,9 @@ def _inputs_of(model: Any, inputs: Any) -> dict[str, Any]:
         if value is not None and not isinstance(value, (torch.Tensor, bool, int, float, str)):
             raise ExportError(f"inputs.{name}: found {type(value).__name__}, expected a tensor, a number or a text")
     if not any(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ExportError("inputs: found no tensor, expected the inputs of forward by name, as in a batch of the trainer")
+        raise ExportError(
+            "inputs: found no tensor, expected the inputs of forward by name, as in a batch of the trainer"
+        )
     return _decoder_inputs(model, {name: value for name, value in found.items() if value is not None})
 
 
@@ -263,6 +270,7 @@ def _held(convert: Convert, exported: Any, spec: Any, live: Any, tensors: dict[s
     if spec.kind.name != "BUFFER":
         return convert.lifted(name, tensor)
     # Snapshots bring floating-point buffers that are part of the state; all others are constants.
+    tensor = _twin.elements_of(live, name) if tensor.is_meta else tensor
     kept = bool(spec.persistent) and tensor.is_floating_point()
     if not kept and not tensor.is_meta:
         try:
@@ -319,6 +327,8 @@ def _symbol(convert: Convert, expression: Any, place: int, name: str, ranges: Ma
     """The number of a size among the symbols. The first axis of every input is the batch, even where torch sees two."""
     known = convert.known_symbols
     least, most = _range(expression, ranges)
+    if place == 0 and most != least:
+        most = 0  # a bound of the batch is a choice between kernels, such as that of cdist
     if place == 0 and expression not in known:
         known[expression] = known.setdefault("batch", len(convert.symbols))
     elif expression not in known:

@@ -2,8 +2,8 @@
 
 Owns: how the loss of a `LossSpec` is computed with torch. May not touch: the live model's state, graphs.
 
-Norms by tensor, not of the whole gradient: a wrong gradient of attention changes single tensors by a factor, and the norm of
-all by three in ten thousand.
+Norms by tensor, not of the whole gradient: a wrong gradient of attention changes single tensors by a factor, and the
+norm of all by three in ten thousand.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class Handshake:
 def handshake(model: Any, inputs: Mapping[str, Any], labels: Any = None, loss: Any = None) -> Handshake:
     """Compute the loss of some rows and its gradient with the live model, in evaluation mode.
 
-    `labels` is a tensor, or a mapping of several; labels among the inputs are taken where it is not given. Tied tensors have
-    the sum of their gradients, under the first name. Nothing of the model is changed: its gradients, its mode, buffers and
-    random states are afterwards as they were.
+    `labels` is a tensor, or a mapping of several; labels among the inputs are taken where it is not given. Tied
+    tensors have
+    the sum of their gradients, under the first name. Nothing of the model is changed: its gradients, its mode,
+    buffers and random states are afterwards as they were.
     """
     module = unwrapped(model)
     rows = {name: value for name, value in inputs.items() if name not in _LABELS}
@@ -80,7 +81,9 @@ def _cross_entropy(spec: graph_pb2.LossSpec, scores: Any, labels: Any) -> Any:
         scores = scores.movedim(1, -1)
     if kind.shift:
         scores, labels = scores[:, : -kind.shift], labels[:, kind.shift :]
-    weight = torch.tensor(list(kind.class_weights), dtype=scores.dtype, device=scores.device) if kind.class_weights else None
+    weight = (
+        torch.tensor(list(kind.class_weights), dtype=scores.dtype, device=scores.device) if kind.class_weights else None
+    )
     ignored = kind.ignore_index if kind.HasField("ignore_index") else -1
     return functional.cross_entropy(
         scores.reshape(-1, scores.shape[-1]),

@@ -162,7 +162,9 @@ def _segments(model: Any) -> Head:
 
 def _two_losses(model: Any) -> Head:
     name = type(model).__name__
-    raise ExportError(f"loss: found {name}, whose loss is a sum of several, expected loss= as a function of (outputs, labels)")
+    raise ExportError(
+        f"loss: found {name}, whose loss is a sum of several, expected loss= as a function of (outputs, labels)"
+    )
 
 
 def _alignment(model: Any) -> Head:

@@ -68,13 +68,17 @@ def loss_of(model: Any, loss: Any, labels: Mapping[str, Any]) -> Loss:
         return Loss(loss, lambda output, _: every(output))
     if isinstance(loss, str):
         if loss not in _NAMES:
-            raise ExportError(f"loss: found {loss!r}, expected one of {', '.join(sorted(_NAMES))}, a torch loss or a function")
+            raise ExportError(
+                f"loss: found {loss!r}, expected one of {', '.join(sorted(_NAMES))}, a torch loss or a function"
+            )
         return Loss(_NAMES[loss](), lambda output, _: named(output))
     if isinstance(loss, torch.nn.Module):
         return _of_module(loss, head, labels)
     if callable(loss):
         return _of_function(loss, labels)
-    raise ExportError(f"loss: found {type(loss).__name__}, expected a name, a torch loss or a function of (outputs, labels)")
+    raise ExportError(
+        f"loss: found {type(loss).__name__}, expected a name, a torch loss or a function of (outputs, labels)"
+    )
 
 
 def named(output: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Owns: types and sizes of results. May not touch: torch, ATen names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Union
 
 from clino.graph._build import BOOL, I64, WORK, Builder, SizeLike, Value
@@ -16,10 +16,10 @@ Unary, Binary, Compare, Reduce = graph_pb2.Unary, graph_pb2.Binary, graph_pb2.Co
 Gather, Pad = graph_pb2.Gather, graph_pb2.Pad
 
 # What an operand may be given as.
-Given = Union[Value, bool, int, float]
-Sizes = tuple[Union[int, None], ...]
+Given = Union[Value, bool, int, float]  # noqa: UP007 (evaluated)
+Sizes = tuple["int | None", ...]
 
-_WIDER = {BOOL: 0, I64: 1, WORK: 2}
+_WIDER: dict[int, int] = {BOOL: 0, I64: 1, WORK: 2}
 _LOGICAL = (Binary.KIND_AND, Binary.KIND_OR, Binary.KIND_XOR)
 
 
@@ -97,12 +97,13 @@ class Ops(Builder):
     def arithmetic(self, kind: int, a: SizeLike, b: SizeLike) -> SizeLike:
         """A size from two."""
         if isinstance(a, int) and isinstance(b, int):
-            return {
+            known: dict[int, Callable[[], int]] = {
                 Binary.KIND_ADD: lambda: a + b,
                 Binary.KIND_SUB: lambda: a - b,
                 Binary.KIND_MUL: lambda: a * b,
                 Binary.KIND_FLOOR_DIV: lambda: a // b,
-            }[kind]()
+            }
+            return known[kind]()
         return self.binary(kind, a, b)
 
     # Shapes.
@@ -162,7 +163,7 @@ class Ops(Builder):
     def expand(self, x: Value, shape: Sequence[SizeLike]) -> Value:
         """X repeated along axes of size 1 and new ones in front."""
         new = len(shape) - x.rank
-        sizes = []
+        sizes: list[int | None] = []
         for place, size in enumerate(shape):
             if isinstance(size, Value):
                 sizes.append(None)
@@ -271,9 +272,7 @@ class Ops(Builder):
         elif kind in (Reduce.KIND_ARGMAX, Reduce.KIND_ARGMIN):
             result = I64
         sizes = tuple(1 if axis in every else size for axis, size in enumerate(x.sizes) if keep or axis not in every)
-        return self.one(
-            "reduce", [x], result, sizes, kind=kind, axes=gone, keep=bool(keep), parameter=float(parameter)
-        )
+        return self.one("reduce", [x], result, sizes, kind=kind, axes=gone, keep=bool(keep), parameter=float(parameter))
 
     def matmul(self, a: Value, b: Value) -> Value:
         """A product of matrices; batches broadcast."""

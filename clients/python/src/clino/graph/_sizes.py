@@ -2,8 +2,8 @@
 
 Owns: what a symbol of a size is in the graph. May not touch: tensors' elements.
 
-Torch keeps every size as an expression in the sizes of the inputs. It is written out of these again wherever it is needed, so
-that no size depends on a tensor that would have to be computed for it.
+Torch keeps every size as an expression in the sizes of the inputs. It is written out of these again wherever it is
+needed, so that no size depends on a tensor that would have to be computed for it.
 """
 
 from __future__ import annotations

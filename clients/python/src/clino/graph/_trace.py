@@ -36,6 +36,8 @@ class Program:
     wished: dict[str, list[int]]
     # By input: whether it holds floating-point numbers.
     floats: dict[str, bool]
+    # Functions with a backward of their own, which the graph does not use.
+    functions: list[str]
 
 
 def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
@@ -43,7 +45,7 @@ def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
     wished = {name: _wished(tensor) for name, tensor in inputs.items()}
     floats = {name: tensor.is_floating_point() for name, tensor in inputs.items()}
     failures: list[Exception] = []
-    with _undisturbed():
+    with _undisturbed(), _noted_functions() as functions:
         for given, axes in _attempts(inputs, wished, constants):
             try:
                 exported = _exported(twin, given, axes)
@@ -51,18 +53,23 @@ def trace(twin: Any, inputs: Mapping[str, Any], constants: set[int]) -> Program:
                 failures.append(error)
                 continue
             if _holds_for(exported, given, inputs):
-                return Program(exported, list(given), wished, floats)
+                return Program(exported, list(given), wished, floats, sorted(functions))
     if not failures:
         raise ExportError("found sizes that torch.export holds for constants, expected some that may differ")
     raise ExportError(_explained(failures[0])) from failures[0]
 
 
 def _attempts(inputs: Mapping[str, Any], wished: Mapping[str, list[int]], constants: set[int]) -> Iterator[Any]:
-    """Inputs of other sizes, of another batch alone, as they are; at last of one length. With the axes that may differ."""
+    """Inputs of other sizes, of another batch alone, as they are, of one length; with the axes that may differ."""
     batches = {name: axes[:1] for name, axes in wished.items()}
     tried: list[Any] = []
     other = resized(inputs, batches, constants)
-    for given, axes in ((resized(inputs, wished, constants), wished), (other, wished), (dict(inputs), wished), (other, batches)):
+    for given, axes in (
+        (resized(inputs, wished, constants), wished),
+        (other, wished),
+        (dict(inputs), wished),
+        (other, batches),
+    ):
         sizes = ([tensor.shape for tensor in given.values()], axes)
         if sizes not in tried:
             tried.append(sizes)
@@ -74,7 +81,9 @@ def _holds_for(exported: Any, given: Mapping[str, Any], inputs: Mapping[str, Any
     places = [spec.arg.name for spec in exported.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
     nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
     for place, name in zip(places, given, strict=True):
-        for size, own, wanted in zip(nodes[place].meta["val"].shape, given[name].shape, inputs[name].shape, strict=True):
+        for size, own, wanted in zip(
+            nodes[place].meta["val"].shape, given[name].shape, inputs[name].shape, strict=True
+        ):
             fixed = isinstance(size, int) or size.node.expr.is_Integer
             if fixed and own != wanted:
                 return False
@@ -90,21 +99,20 @@ def _wished(tensor: Any) -> list[int]:
 
 def resized(inputs: Mapping[str, Any], wished: Mapping[str, list[int]], constants: set[int]) -> dict[str, Any]:
     """Inputs of sizes that are no size of the model and not each other, made of the given ones by repeating rows."""
-    lengths: dict[int, int] = {}
     batch = _batch_of(inputs)
     taken = set(constants)
-    if batch is not None:
-        lengths[batch] = _fresh(batch, _LEAST_BATCH, taken)
-        taken.add(lengths[batch])
+    rows = 0 if batch is None else _fresh(batch, _LEAST_BATCH, taken)
+    taken.add(rows)
+    lengths: dict[int, int] = {}
     found = {}
     for name, tensor in inputs.items():
         for axis in wished[name]:
             size = tensor.shape[axis]
             if axis == 0 and size == batch:
-                tensor = _repeated(tensor, 0, lengths[batch])
+                tensor = _repeated(tensor, 0, rows)
             elif axis > 0 and not tensor.is_floating_point():
-                if size not in lengths or size == batch:
-                    lengths[size] = size if size >= _LEAST_LENGTH and size not in taken else _fresh(size, _LEAST_LENGTH, taken)
+                if size not in lengths:
+                    lengths[size] = _fresh(size, _LEAST_LENGTH, taken)
                     taken.add(lengths[size])
                 tensor = _repeated(tensor, axis, lengths[size])
         found[name] = tensor
@@ -117,7 +125,7 @@ def _batch_of(inputs: Mapping[str, Any]) -> int | None:
 
 def _fresh(size: int, least: int, taken: set[int]) -> int:
     """A size that nothing else has."""
-    if size >= least and size not in taken and size > 2:
+    if size >= max(least, 3) and size not in taken:
         return size
     return next((prime for prime in _PRIMES if prime not in taken), max(taken) + 1)
 
@@ -148,7 +156,7 @@ def _exported(twin: Any, inputs: Mapping[str, Any], wished: Mapping[str, list[in
 def _cut_gradients(module: Any) -> None:
     """Detach what parts under torch.no_grad() give: decompositions write these parts out, and forget that."""
     for part in module.modules():
-        graph = getattr(part, "graph", None)
+        graph: Any = getattr(part, "graph", None)
         for node in list(graph.nodes) if isinstance(graph, torch.fx.Graph) else ():
             if "wrap_with_set_grad_enabled" not in str(node.target) or node.args[0]:
                 continue
@@ -165,7 +173,7 @@ def _cut_gradients(module: Any) -> None:
 
 def _table() -> Any:
     """Decompositions of all that has no fold; what has one stays whole."""
-    table = torch.export.default_decompositions()
+    table: Any = torch.export.default_decompositions()
     for name in FOLDS:
         namespace, packet, overload = name.split(".")
         operator = getattr(getattr(getattr(torch.ops, namespace), packet, None), overload, None)
@@ -192,6 +200,24 @@ def _undisturbed() -> Iterator[None]:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _noted_functions() -> Iterator[set[str]]:
+    """Names of the model's own torch.autograd.Functions, of which torch.export sees the forward alone."""
+    found: set[str] = set()
+    thread, apply = threading.get_ident(), torch.autograd.Function.__dict__["apply"]
+
+    def noted(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() == thread and not kind.__module__.startswith("torch."):
+            found.add(f"{kind.__module__}.{kind.__qualname__}")
+        return apply.__get__(None, kind)(*args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(noted)
+    try:
+        yield found
+    finally:
+        torch.autograd.Function.apply = apply
 
 
 @contextmanager
@@ -257,5 +283,3 @@ def _raised_at(error: BaseException) -> str:
             found = f"at {path}:{trace.tb_lineno}"
         trace = trace.tb_next
     return found
-
-

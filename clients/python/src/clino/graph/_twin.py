@@ -51,7 +51,36 @@ def twin_of(model: Any) -> tuple[Any, Any]:
         if own is not None and "forward" in part.__dict__:
             part.forward = own  # the one that accelerate has wrapped into autocast
         _plain_configuration(part)
+        for name, value in vars(part).items():
+            if "cache" in name and isinstance(value, dict):
+                value.clear()  # what an evaluation of the live model left there, such as LeViT's biases
+    if any(parameter.is_meta for parameter in twin.parameters()):
+        _without_elements(twin)
     return inner, twin
+
+
+def _without_elements(twin: Any) -> None:
+    """All buffers on the meta device, as the parameters are; the live ones keep their elements for constants."""
+    for part in twin.modules():
+        for name, buffer in part._buffers.items():
+            if buffer is not None and not buffer.is_meta:
+                part._buffers[name] = buffer.to("meta")
+
+
+def elements_of(model: Any, name: str) -> Any:
+    """A buffer with its elements: the live one, or that of its module made anew where that has a configuration."""
+    path, _, own = name.rpartition(".")
+    part = model.get_submodule(path)
+    buffer = part._buffers[own]
+    if not buffer.is_meta or not hasattr(part, "config") or any(True for _ in part.parameters()):
+        return buffer
+    try:
+        with torch.device("cpu"):
+            again = type(part)(part.config)
+        made = again._buffers.get(own)
+    except Exception:  # whatever a constructor may raise
+        return buffer
+    return made if made is not None and made.shape == buffer.shape else buffer
 
 
 def _refuse(model: Any) -> None:
@@ -67,7 +96,9 @@ def _refuse(model: Any) -> None:
     for name, tensor in _whole.tensors_of(model):
         kinds = {base.__module__.split(".")[0] for base in type(tensor).__mro__}
         if kinds & set(_QUANTISED):
-            raise ExportError(f"{name}: found a quantised tensor ({type(tensor).__name__}), expected floating-point numbers")
+            raise ExportError(
+                f"{name}: found a quantised tensor ({type(tensor).__name__}), expected floating-point numbers"
+            )
     try:
         _whole.check_module(model)
     except TypeError as error:

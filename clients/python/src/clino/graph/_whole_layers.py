@@ -29,7 +29,7 @@ def _meta(
 
 def _register() -> None:
     if not _LIBRARY:
-        library = torch.library.Library("clino", "DEF")
+        library: Any = torch.library.Library("clino", "DEF")  # type: ignore[no-untyped-call]
         library.define(_SCHEMA)
         library.impl("recurrent", _meta, "Meta")
         torch.library.register_fake("clino::recurrent", _meta, lib=library)

@@ -8,7 +8,7 @@ use crate::network::batch::{Batch, Inputs};
 use crate::network::rows::Rows;
 use crate::network::{Pass, PassInput};
 use clino_domain::Fault;
-use clino_graph::{Data, Evaluator, Parameters, Prepared, View};
+use clino_graph::{BatchTensors, Data, Evaluator, EvaluatorInput, Parameters, Prepared, View};
 use std::sync::Arc;
 
 /// A worker of a graph.
@@ -43,7 +43,7 @@ impl<T: Real> GraphPass<T> {
     fn prepare(&self, input: PassInput<'_, T>, batch: &Batch) -> Result<(Prepared<T>, Evaluator<T>), Fault> {
         let model = &self.shared.model;
         let plan = Arc::new(planned(&self.shared, batch)?);
-        let inputs = (self.buffers(input.fixed), inputs(batch)?);
+        let inputs = BatchTensors { buffers: self.buffers(input.fixed), inputs: inputs(batch)? };
         let prepared = Prepared::new(model, &plan, inputs, self.threads, input.stop)?;
         Ok((prepared, Evaluator::new(model.clone(), plan, self.threads)))
     }
@@ -104,7 +104,8 @@ impl<T: Real> Pass<T> for GraphPass<T> {
         self.at = None;
         let (prepared, mut evaluator) = self.prepare(input, batch)?;
         let parameters = self.parameters(input);
-        evaluator.forward(&prepared, parameters, keep, input.stop)?;
+        evaluator
+            .forward(EvaluatorInput { prepared: &prepared, params: parameters, stop: input.stop }, keep)?;
         let outputs = evaluator.outputs(&prepared, parameters);
         let Some(View::Work(scores)) = outputs.get(self.shared.scores).map(|output| output.data) else {
             return Err(Fault::invalid("model.loss.output", "found integers, expected scores"));
@@ -134,6 +135,6 @@ impl<T: Real> Pass<T> for GraphPass<T> {
             }
         }
         d[self.shared.scores] = Some(d_scores);
-        evaluator.backward((prepared, parameters), d, gradient, input.stop)
+        evaluator.backward(EvaluatorInput { prepared, params: parameters, stop: input.stop }, d, gradient)
     }
 }

@@ -6,12 +6,14 @@ Owns: their parameters, and those that are made of several. May not touch: opera
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from clino.graph._build import BOOL, I64, WORK, Value
+from clino.graph._errors import ExportError
 from clino.graph._fold._table import Context, fold
 from clino.graph._ops import Binary, Compare, Unary
 
-_KINDS = {
+_KINDS: dict[str, int] = {
     "exp": Unary.KIND_EXP,
     "expm1": Unary.KIND_EXPM1,
     "log": Unary.KIND_LOG,
@@ -38,47 +40,48 @@ _KINDS = {
     "mish": Unary.KIND_MISH,
 }
 # These leave integers integers.
-_KEEPING = {
+_KEEPING: dict[str, int] = {
     "neg": Unary.KIND_NEG,
     "abs": Unary.KIND_ABS,
     "sign": Unary.KIND_SIGN,
     "sgn": Unary.KIND_SIGN,
     "relu": Unary.KIND_RELU,
 }
-_ROUNDING = {"floor": Unary.KIND_FLOOR, "ceil": Unary.KIND_CEIL, "trunc": Unary.KIND_TRUNC, "round": Unary.KIND_ROUND}
+_ROUNDING: dict[str, int] = {
+    "floor": Unary.KIND_FLOOR,
+    "ceil": Unary.KIND_CEIL,
+    "trunc": Unary.KIND_TRUNC,
+    "round": Unary.KIND_ROUND,
+}
 
 
-def _register() -> None:
-    for name, kind in _KINDS.items():
-
-        def work(f: Context, x: Value, kind: int = kind) -> Value:
-            return f.unary(kind, f.cast(x, WORK))
-
-        fold(name)(_plain(work))
-    for name, kind in _KEEPING.items():
-
-        def keeping(f: Context, x: Value, kind: int = kind) -> Value:
-            return f.unary(kind, f.cast(x, I64) if x.type == BOOL else x)
-
-        fold(name)(_plain(keeping))
-    for name, kind in _ROUNDING.items():
-
-        def rounding(f: Context, x: Value, kind: int = kind) -> Value:
-            return f.unary(kind, x) if x.type == WORK else x
-
-        fold(name)(_plain(rounding))
+Plain = Callable[[Context, Value], Value]
 
 
-def _plain(function: object) -> object:
-    """The function as one of the context and x alone: a kind is no argument of a schema."""
+def _work(kind: int) -> Plain:
+    def function(f: Context, x: Value) -> Value:
+        return f.unary(kind, f.cast(x, WORK))
 
-    def plain(f: Context, x: Value) -> Value:
-        return function(f, x)  # type: ignore[operator, no-any-return]
-
-    return plain
+    return function
 
 
-_register()
+def _keeping(kind: int) -> Plain:
+    def function(f: Context, x: Value) -> Value:
+        return f.unary(kind, f.cast(x, I64) if x.type == BOOL else x)
+
+    return function
+
+
+def _rounding(kind: int) -> Plain:
+    def function(f: Context, x: Value) -> Value:
+        return f.unary(kind, x) if x.type == WORK else x
+
+    return function
+
+
+for _made, _kinds in ((_work, _KINDS), (_keeping, _KEEPING), (_rounding, _ROUNDING)):
+    for _name, _kind in _kinds.items():
+        fold(_name)(_made(_kind))
 
 
 @fold("alias", "clone", "lift_fresh_copy", "lift_fresh", "contiguous", "_to_copy", "to.dtype", "to.dtype_layout")
@@ -100,22 +103,22 @@ def detach(f: Context, x: Value) -> Value:
 
 
 @fold("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
-def dropout(f: Context, input: Value, train: bool, p: float) -> Value:  # noqa: A002
+def dropout(f: Context, input: Value, train: bool, p: float) -> Value:
     """Nothing, in evaluation mode."""
     return _not_dropped(input, bool(train), p)
 
 
 @fold("native_dropout")
-def native_dropout(f: Context, input: Value, p: float, train: bool | None) -> list[Value | None]:  # noqa: A002
+def native_dropout(f: Context, input: Value, p: float, train: bool | None) -> list[Value | None]:
     """Nothing, in evaluation mode."""
     return [_not_dropped(input, bool(train), p), None]
 
 
 def _not_dropped(x: Value, train: bool, p: float) -> Value:
-    from clino.graph._errors import ExportError
-
     if train and p > 0:
-        raise ExportError(f"found a dropout of {p} in evaluation mode, expected none: pass training=self.training to it")
+        raise ExportError(
+            f"found a dropout of {p} in evaluation mode, expected none: pass training=self.training to it"
+        )
     return x
 
 
@@ -203,13 +206,13 @@ def selu(f: Context, x: Value) -> Value:
 
 @fold("celu")
 def celu(f: Context, x: Value, alpha: float) -> Value:
-    """alpha (exp(x / alpha) - 1) below 0."""
+    """By alpha (exp(x / alpha) - 1) below 0."""
     return f.unary(Unary.KIND_ELU, x, alpha, 1.0, 1.0 / alpha)
 
 
 @fold("leaky_relu")
 def leaky_relu(f: Context, x: Value, negative_slope: float) -> Value:
-    """slope x below 0."""
+    """By slope x below 0."""
     return f.unary(Unary.KIND_LEAKY_RELU, x, negative_slope)
 
 
@@ -242,7 +245,7 @@ def _bounded() -> int:
 
 
 @fold("clamp", "clip")
-def clamp(f: Context, x: Value, min: object, max: object) -> Value:  # noqa: A002
+def clamp(f: Context, x: Value, min: object, max: object) -> Value:
     """Between two bounds."""
     x = f.cast(x, f.call.type)
     low = -math.inf if min is None else min
@@ -255,19 +258,19 @@ def clamp(f: Context, x: Value, min: object, max: object) -> Value:  # noqa: A00
 
 
 @fold("clamp_min")
-def clamp_min(f: Context, x: Value, min: object) -> Value:  # noqa: A002
+def clamp_min(f: Context, x: Value, min: object) -> Value:
     """No less than this."""
     return clamp(f, x, min, None)
 
 
 @fold("clamp_max")
-def clamp_max(f: Context, x: Value, max: object) -> Value:  # noqa: A002
+def clamp_max(f: Context, x: Value, max: object) -> Value:
     """No more than this."""
     return clamp(f, x, None, max)
 
 
 @fold("clamp.Tensor", "clip.Tensor")
-def clamp_tensor(f: Context, x: Value, min: Value | None, max: Value | None) -> Value:  # noqa: A002
+def clamp_tensor(f: Context, x: Value, min: Value | None, max: Value | None) -> Value:
     """Between tensors, which share the gradient where they are equal."""
     x = x if min is None else f.binary(Binary.KIND_MAXIMUM, x, min)
     return x if max is None else f.binary(Binary.KIND_MINIMUM, x, max)

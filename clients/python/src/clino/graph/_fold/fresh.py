@@ -117,5 +117,3 @@ def meshgrid(f: Context, tensors: Sequence[Value]) -> list[Value]:
         shape[axis] = -1
         found.append(f.expand(f.reshape(part, shape), sizes))
     return found
-
-

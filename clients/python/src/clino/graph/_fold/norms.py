@@ -15,7 +15,12 @@ from clino.graph._ops import Compare, Reduce, Unary
 
 @fold("layer_norm")
 def layer_norm(
-    f: Context, input: Value, normalized_shape: Sequence[int], weight: Value | None, bias: Value | None, eps: float  # noqa: A002
+    f: Context,
+    input: Value,
+    normalized_shape: Sequence[int],
+    weight: Value | None,
+    bias: Value | None,
+    eps: float,
 ) -> Value:
     """Over the last axes."""
     operands = [input, weight, bias]
@@ -24,7 +29,12 @@ def layer_norm(
 
 @fold("native_layer_norm")
 def native_layer_norm(
-    f: Context, input: Value, normalized_shape: Sequence[int], weight: Value | None, bias: Value | None, eps: float  # noqa: A002
+    f: Context,
+    input: Value,
+    normalized_shape: Sequence[int],
+    weight: Value | None,
+    bias: Value | None,
+    eps: float,
 ) -> list[Value]:
     """The same, with the statistics."""
     axes = list(range(input.rank - len(normalized_shape), input.rank))
@@ -39,7 +49,11 @@ def _statistics(f: Context, x: Value, axes: list[int], epsilon: float) -> list[V
 
 @fold("rms_norm", "_fused_rms_norm")
 def rms_norm(
-    f: Context, input: Value, normalized_shape: Sequence[int], weight: Value | None, eps: float | None  # noqa: A002
+    f: Context,
+    input: Value,
+    normalized_shape: Sequence[int],
+    weight: Value | None,
+    eps: float | None,
 ) -> Value:
     """By the mean of squares of the last axes."""
     import torch
@@ -51,7 +65,12 @@ def rms_norm(
 
 @fold("group_norm")
 def group_norm(
-    f: Context, input: Value, num_groups: int, weight: Value | None, bias: Value | None, eps: float  # noqa: A002
+    f: Context,
+    input: Value,
+    num_groups: int,
+    weight: Value | None,
+    bias: Value | None,
+    eps: float,
 ) -> Value:
     """Over groups of channels."""
     return f.one("group_norm", [input, weight, bias], WORK, input.sizes, groups=num_groups, epsilon=eps)
@@ -60,7 +79,7 @@ def group_norm(
 @fold("native_group_norm")
 def native_group_norm(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value | None,
     bias: Value | None,
     N: SizeLike,  # noqa: N803
@@ -82,7 +101,7 @@ def _batch_norm(
 @fold("_native_batch_norm_legit_no_training")
 def batch_norm_no_training(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value | None,
     bias: Value | None,
     running_mean: Value,
@@ -96,7 +115,7 @@ def batch_norm_no_training(
 @fold("batch_norm")
 def batch_norm(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value | None,
     bias: Value | None,
     running_mean: Value | None,
@@ -114,7 +133,12 @@ def batch_norm(
 
 @fold("_native_batch_norm_legit.no_stats")
 def batch_norm_no_stats(
-    f: Context, input: Value, weight: Value | None, bias: Value | None, training: bool, eps: float  # noqa: A002
+    f: Context,
+    input: Value,
+    weight: Value | None,
+    bias: Value | None,
+    training: bool,
+    eps: float,
 ) -> list[Value | None]:
     """By the statistics of the batch."""
     return [_coupled(f, input, weight, bias, eps), None, None]
@@ -123,7 +147,7 @@ def batch_norm_no_stats(
 @fold("_native_batch_norm_legit", "native_batch_norm", "_native_batch_norm_legit_functional", "cudnn_batch_norm")
 def native_batch_norm(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value | None,
     bias: Value | None,
     running_mean: Value | None,
@@ -148,7 +172,7 @@ def _coupled(f: Context, x: Value, weight: Value | None, bias: Value | None, eps
 @fold("instance_norm")
 def instance_norm(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value | None,
     bias: Value | None,
     running_mean: Value | None,
@@ -184,4 +208,3 @@ def safe_softmax(f: Context, x: Value, dim: int) -> Value:
     nothing = f.reduce(Reduce.KIND_ALL, hidden, [dim], True)
     shares = f.softmax(f.where(nothing, 0.0, x), dim)
     return f.where(nothing, 0.0, shares)
-

@@ -13,7 +13,7 @@ from clino.graph._errors import ExportError
 from clino.graph._fold._table import Context, fold
 from clino.graph._ops import Binary, Compare, Given, Reduce, Unary
 
-_BINARY = {
+_BINARY: dict[str, int] = {
     "mul": Binary.KIND_MUL,
     "fmod": Binary.KIND_FMOD,
     "remainder": Binary.KIND_REMAINDER,
@@ -21,7 +21,7 @@ _BINARY = {
     "bitwise_or": Binary.KIND_OR,
     "bitwise_xor": Binary.KIND_XOR,
 }
-_COMPARE = {
+_COMPARE: dict[str, int] = {
     "eq": Compare.KIND_EQ,
     "ne": Compare.KIND_NE,
     "lt": Compare.KIND_LT,

@@ -1,6 +1,7 @@
 """Elements chosen by indices.
 
-Owns: how torch's index operators are written as the three modes of gather. May not touch: writing elements (that is `puts`).
+Owns: how torch's index operators are written as the three modes of gather. May not touch: writing elements (that is
+`puts`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from clino.graph._ops import Binary, Compare, Reduce
 
 
 @fold("linear")
-def linear(f: Context, input: Value, weight: Value, bias: Value | None) -> Value:  # noqa: A002
+def linear(f: Context, input: Value, weight: Value, bias: Value | None) -> Value:
     """X wᵀ + b; a weight that is a vector gives a scalar for each row."""
     if weight.rank == 1:
         found = f.matmul(input, weight)
@@ -88,7 +88,7 @@ def outer(f: Context, x: Value, vec2: Value) -> Value:
 
 
 @fold("transformers.grouped_mm_fallback.default")
-def grouped_fallback(f: Context, input: Value, weight: Value, offs: Value) -> Value:  # noqa: A002
+def grouped_fallback(f: Context, input: Value, weight: Value, offs: Value) -> Value:
     """Rows by group, each with a weight of its own, as transformers' experts have it."""
     return _grouped(f, input, weight, offs)
 
@@ -97,7 +97,9 @@ def grouped_fallback(f: Context, input: Value, weight: Value, offs: Value) -> Va
 def grouped_mm(f: Context, x: Value, mat2: Value, offs: Value | None, bias: Value | None) -> Value:
     """Rows by group, each with a weight of its own."""
     if offs is None or x.rank != 2 or mat2.rank != 3 or bias is not None:
-        raise ExportError("found grouped products without offsets, expected rows [rows, in] and weights [groups, in, out]")
+        raise ExportError(
+            "found grouped products without offsets, expected rows [rows, in] and weights [groups, in, out]"
+        )
     return _grouped(f, x, mat2, offs)
 
 
@@ -181,4 +183,3 @@ def _triangle(f: Context, x: Value, diagonal: int, kind: int) -> Value:
     if x.type == BOOL:
         return f.binary(Binary.KIND_AND, kept, x)
     return f.where(kept, x, 0.0 if x.type == WORK else 0)
-

@@ -158,6 +158,8 @@ def masked_scatter(f: Context, x: Value, mask: Value, source: Value) -> Value:
 def slice_scatter(f: Context, x: Value, src: Value, dim: int, start: Any, end: Any, step: int) -> Value:
     """Some elements of an axis replaced."""
     axis = dim % x.rank
+    low: Any
+    high: Any
     size = f.dim(x, axis)
     if (start is None or isinstance(start, int)) and (end is None or isinstance(end, int)) and isinstance(size, int):
         low, high, _ = slice(start, end, step).indices(size)

@@ -166,7 +166,7 @@ def var_mean(
 
 
 @fold("linalg_vector_norm")
-def vector_norm(f: Context, x: Value, ord: float, dim: Any, keepdim: bool) -> Value:  # noqa: A002
+def vector_norm(f: Context, x: Value, ord: float, dim: Any, keepdim: bool) -> Value:
     """The norm of this order."""
     return _reduced(f, Reduce.KIND_NORM, x, dim, keepdim, float(ord))
 
@@ -229,9 +229,10 @@ def median(f: Context, x: Value, dim: int, keepdim: bool) -> list[Value]:
 
 
 @fold("histc")
-def histc(f: Context, x: Value, bins: int, min: float, max: float) -> Value:  # noqa: A002
+def histc(f: Context, x: Value, bins: int, min: float, max: float) -> Value:
     """Counts of whole numbers from 0 on, one a bin, as routers of experts use it."""
     if (min, max) != (0, bins - 1):
-        raise ExportError(f"found a histogram of {bins} bins from {min} to {max}, expected one bin for each of 0, 1, ...")
+        raise ExportError(
+            f"found a histogram of {bins} bins from {min} to {max}, expected one bin for each of 0, 1, ..."
+        )
     return f.one("count", [f.cast(f.reshape(x, [-1]), I64)], I64, (bins,), bins=bins)
-

@@ -29,7 +29,6 @@ refuse(
     "nonzero",
     "nonzero_static",
     "masked_select",
-    "unique2",
     "_unique2",
     "unique_dim",
     "unique_consecutive",
@@ -76,6 +75,7 @@ refuse(
     "of which clino knows only gathers of rows: expected an embedding, and a sum or mean of its rows",
     "_embedding_bag",
 )
+refuse("which changes a tensor in place, expected a functional program", "resize_", "resize_as_", "set_")
 refuse(
     "for which clino has no operator: give the model in another form, or measure its weights alone",
     "linalg_inv_ex",

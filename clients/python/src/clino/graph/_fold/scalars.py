@@ -5,7 +5,6 @@ Owns: functions of Python's numbers. May not touch: tensors.
 
 from __future__ import annotations
 
-
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from clino.graph._ops import Binary, Compare, Unary
 
 SCALARS: dict[str, Callable[..., Any]] = {}
 
-_BINARY = {
+_BINARY: dict[str, int] = {
     "add": Binary.KIND_ADD,
     "sub": Binary.KIND_SUB,
     "mul": Binary.KIND_MUL,
@@ -29,7 +28,7 @@ _BINARY = {
     "and_": Binary.KIND_AND,
     "or_": Binary.KIND_OR,
 }
-_COMPARE = {
+_COMPARE: dict[str, int] = {
     "eq": Compare.KIND_EQ,
     "ne": Compare.KIND_NE,
     "lt": Compare.KIND_LT,
@@ -37,14 +36,19 @@ _COMPARE = {
     "gt": Compare.KIND_GT,
     "ge": Compare.KIND_GE,
 }
-_WORK = {
+_WORK: dict[str, int] = {
     "sqrt": Unary.KIND_SQRT,
     "_sym_sqrt": Unary.KIND_SQRT,
     "sym_sqrt": Unary.KIND_SQRT,
     "exp": Unary.KIND_EXP,
     "log": Unary.KIND_LOG,
 }
-_ROUND = {"ceil": Unary.KIND_CEIL, "floor": Unary.KIND_FLOOR, "trunc": Unary.KIND_TRUNC, "round": Unary.KIND_ROUND}
+_ROUND: dict[str, int] = {
+    "ceil": Unary.KIND_CEIL,
+    "floor": Unary.KIND_FLOOR,
+    "trunc": Unary.KIND_TRUNC,
+    "round": Unary.KIND_ROUND,
+}
 
 
 def _register() -> None:
@@ -86,4 +90,3 @@ def _item(f: Context, x: Value) -> Any:
 
 
 _register()
-

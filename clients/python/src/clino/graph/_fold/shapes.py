@@ -81,9 +81,9 @@ def expand_as(f: Context, x: Value, other: Value) -> Value:
 @fold("repeat", "tile")
 def repeat(f: Context, x: Value, repeats: Sequence[SizeLike] = (), dims: Sequence[SizeLike] = ()) -> Value:
     """All of x, so many times along each axis."""
-    times = list(repeats or dims)
-    times = [1] * (x.rank - len(times)) + times
-    sizes = [1] * (len(times) - x.rank) + f.sizes(x)
+    named = list(repeats or dims)
+    times: list[SizeLike] = [*[1] * (x.rank - len(named)), *named]
+    sizes: list[SizeLike] = [*[1] * (len(times) - x.rank), *f.sizes(x)]
     if all(count == 1 for count in times):
         return f.reshape(x, sizes)
     between: list[SizeLike] = []
@@ -97,7 +97,9 @@ def repeat(f: Context, x: Value, repeats: Sequence[SizeLike] = (), dims: Sequenc
 
 
 @fold("repeat_interleave.self_int")
-def repeat_interleave(f: Context, x: Value, repeats: SizeLike, dim: int | None) -> Value:
+def repeat_interleave(
+    f: Context, x: Value, repeats: SizeLike, dim: int | None, output_size: SizeLike | None = None
+) -> Value:
     """Each element, so many times."""
     if dim is None:
         x, dim = f.reshape(x, [-1]), 0

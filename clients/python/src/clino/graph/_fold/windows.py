@@ -47,7 +47,7 @@ def _conv(f: Context, x: Value, weight: Value, bias: Value | None, **fields: Any
 @fold("conv1d", "conv2d", "conv3d")
 def conv(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value,
     bias: Value | None,
     stride: Any,
@@ -56,15 +56,13 @@ def conv(
     groups: int,
 ) -> Value:
     """Padding in numbers."""
-    return _conv(
-        f, input, weight, bias, stride=stride, before=padding, after=padding, dilation=dilation, groups=groups
-    )
+    return _conv(f, input, weight, bias, stride=stride, before=padding, after=padding, dilation=dilation, groups=groups)
 
 
 @fold("conv1d.padding", "conv2d.padding", "conv3d.padding")
 def conv_padding(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value,
     bias: Value | None,
     stride: Any,
@@ -84,7 +82,7 @@ def conv_padding(
 @fold("conv_transpose1d", "conv_transpose2d.input", "conv_transpose3d.input")
 def conv_transpose(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value,
     bias: Value | None,
     stride: Any,
@@ -102,7 +100,7 @@ def conv_transpose(
 @fold("convolution", "_convolution")
 def convolution(
     f: Context,
-    input: Value,  # noqa: A002
+    input: Value,
     weight: Value,
     bias: Value | None,
     stride: Any,
@@ -179,8 +177,10 @@ def _adaptive(spatial: int, kind: int, results: int = 1) -> Callable[..., Any]:
     def function(f: Context, x: Value, output_size: Sequence[SizeLike]) -> Any:
         """Windows that cover x."""
         wanted = [output_size] if isinstance(output_size, (int, Value)) else list(output_size)
-        if kind == Pool.KIND_ADAPTIVE_MEAN and all(size == 1 for size in wanted if isinstance(size, int)) and all(
-            isinstance(size, int) for size in wanted
+        if (
+            kind == Pool.KIND_ADAPTIVE_MEAN
+            and all(size == 1 for size in wanted if isinstance(size, int))
+            and all(isinstance(size, int) for size in wanted)
         ):
             return f.reduce(Reduce.KIND_MEAN, x, list(range(x.rank - spatial, x.rank)), True)
         found = _pool(f, x, kind, spatial, results, output=wanted)
@@ -213,7 +213,7 @@ def _register_upsample(kind: int, name: str) -> None:
     spatial = int(name[-2])
     aligned = kind in (Upsample.KIND_LINEAR, Upsample.KIND_BICUBIC)
 
-    def vec(f: Context, input: Value, scale_factors: Any, align_corners: bool = False) -> Value:  # noqa: A002
+    def vec(f: Context, input: Value, scale_factors: Any, align_corners: bool = False) -> Value:
         """To a size, or by factors."""
         return _upsampled(f, kind, spatial, input, align_corners, list(scale_factors or []))
 
@@ -235,7 +235,7 @@ def _register_upsample(kind: int, name: str) -> None:
 
 
 def _without_corners(vec: Callable[..., Value]) -> Callable[..., Value]:
-    def function(f: Context, input: Value, scale_factors: Any) -> Value:  # noqa: A002
+    def function(f: Context, input: Value, scale_factors: Any) -> Value:
         """To a size, or by factors."""
         return vec(f, input, scale_factors)
 
