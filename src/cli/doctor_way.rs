@@ -178,7 +178,10 @@ fn explore(address: &str) -> Answer {
     let host = host(address);
     match connect(&host) {
         Ok(mut stream) => match greet(&mut stream) {
-            Answer::Http1 | Answer::Http2 if !is_secure(address) && is_alive(&host) => Answer::HttpPort,
+            // Some servers of HTTP/1 hang up when they are greeted in HTTP/2.
+            Answer::Http1 | Answer::Http2 | Answer::HungUp if !is_secure(address) && is_alive(&host) => {
+                Answer::HttpPort
+            }
             other => other,
         },
         Err(error) => Answer::Nobody(error),
