@@ -102,6 +102,9 @@ case(
 case("isin", lambda w, x, i: w * torch.isin(i, torch.tensor([1, 3]))[:, :4, None])
 case("bucketize", lambda w, x, i: w * torch.bucketize(x, torch.tensor([-1.0, 0.0, 0.5])))
 case("searchsorted right", lambda w, x, i: w * torch.searchsorted(torch.tensor([-1.0, 0.0, 0.5]), x, right=True))
+case("complex", lambda w, x, i: _rotated(w, x))
+case("fft", lambda w, x, i: torch.fft.fftn(w * x, dim=(0, 2)).real + torch.fft.rfft(w * x, norm="ortho").abs().sum())
+case("ifft", lambda w, x, i: torch.fft.ifft(torch.fft.fft(w * x, dim=1), dim=1).imag + torch.fft.fft(w * x).imag)
 # Shapes.
 case("view", lambda w, x, i: (w * x).view(x.shape[0], -1).view(-1, 3, 8).flatten(1).unflatten(1, (2, 12)))
 case("unsqueeze squeeze", lambda w, x, i: (w[None, :, None] * x.unsqueeze(2).unsqueeze(-1).squeeze(-1)).squeeze(2))
@@ -386,3 +389,12 @@ def _assigned(w: Any, x: Any) -> Any:
     y[:, 0, ::2] = w[0, :3]
     y[..., -1] += 2 * w[:, 1]
     return y
+
+
+def _rotated(w: Any, x: Any) -> Any:
+    """Rotary tables as complex numbers."""
+    angles = torch.arange(4, dtype=x.dtype)[:, None] * torch.tensor([1.0, 0.5, 0.25], dtype=x.dtype)
+    table = torch.polar(torch.ones_like(angles), angles)[None]
+    y = torch.view_as_complex((w * x).unflatten(-1, (3, 2)).contiguous())
+    turned = torch.view_as_real(y * table + y * 0.5 - y.conj().transpose(1, 2).transpose(1, 2)).flatten(-2)
+    return turned + (y * table).abs().repeat(1, 1, 2) + y.real.sum() - torch.complex(w, 2 * w).imag

@@ -202,12 +202,15 @@ impl Operation for Rule<'_> {
         let wide = hidden * self.directions();
         let traces = self.layers * self.directions() * (gates + 2 * hidden);
         let inputs = features + self.layers * wide;
-        let reversed = wide + 2 * features.max(wide) + hidden + 2 * gates + features;
+        let below = if self.layers > 1 { features.max(wide) } else { features };
+        let reversed = wide + below + hidden + 2 * gates;
         let each = traces + inputs + if cx.back() { reversed } else { 0 };
         let states = batch * (gates + 6 * hidden);
         let products = crate::product::scratch(rows, gates, features.max(wide), cx.size)
             .max(crate::product::scratch(gates, features.max(wide), rows, cx.size));
-        (rows.saturating_mul(each) + states).saturating_mul(cx.size) + products
+        // In a forward products are made before there are results.
+        let results = if cx.back() { 0 } else { cx.out(0) * cx.size };
+        (rows.saturating_mul(each) + states).saturating_mul(cx.size) + products.saturating_sub(results)
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {

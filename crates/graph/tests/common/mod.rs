@@ -170,8 +170,11 @@ impl<T: Real> Run<T> {
     }
 
     pub fn backward(&mut self, d: &[Option<Vec<f64>>]) -> Result<Vec<T>, Fault> {
+        self.reverse(d.iter().map(|d| d.as_ref().map(|d| d.iter().map(|x| T::of(*x)).collect())).collect())
+    }
+
+    pub fn reverse(&mut self, d: Vec<Option<Vec<T>>>) -> Result<Vec<T>, Fault> {
         let mut gradient = vec![T::ZERO; self.model.trained()];
-        let d = d.iter().map(|d| d.as_ref().map(|d| d.iter().map(|x| T::of(*x)).collect())).collect();
         let params = Parameters::split(&self.params, self.model.trained());
         let input = EvaluatorInput { prepared: &self.prepared, params, stop: &Unstopped };
         self.evaluator.backward(input, d, &mut gradient)?;

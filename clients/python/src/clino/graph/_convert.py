@@ -18,6 +18,7 @@ from clino.graph._build import BOOL, I64, MOST_CONSTANT, WORK, SizeLike, Value
 from clino.graph._errors import ExportError
 from clino.graph._fold import FOLDS, REFUSED
 from clino.graph._fold._table import Context
+from clino.graph._fold.complexes import COMPLEX, EACH, Pair
 from clino.graph._fold.scalars import SCALARS
 from clino.graph._ops import Unary
 from clino.graph._sizes import Sizes
@@ -160,7 +161,26 @@ class Convert(Context):
             self.sizes_of.known(meta.node.expr, found)
         return found
 
+    def _complex(self, node: Any, name: str, meta: Any) -> Any:
+        """An operator of complex numbers, as one of pairs."""
+        given = [self.argument(argument) for argument in node.args]
+        flat = [one for part in given for one in (part if isinstance(part, list) else [part])]
+        fold = FOLDS.get(name)
+        if name in EACH and fold is not None and any(isinstance(one, Pair) for one in flat):
+            self.call = Call(WORK, [meta])
+            bound = _bound(self, node, fold)
+            parts = [fold.function(self, **_parts(bound, side)) for side in ("real", "imag")]
+            return Pair(*parts)
+        special = COMPLEX.get(name)
+        if special is None:
+            why = f"found {name} of complex numbers, expected real ones: write both parts out"
+            raise ExportError(REFUSED.get(name) or why)
+        return special(self, *given)
+
     def _operator(self, node: Any, name: str, meta: Any) -> Any:
+        if _is_complex(meta) or any(_is_complex(argument.meta.get("val")) for argument in node.all_input_nodes):
+            found = self._complex(node, name, meta)
+            return self._checked(found, meta) if isinstance(found, Value) else found
         fold = FOLDS.get(name)
         if fold is None:
             raise ExportError(REFUSED.get(name) or _unknown(name))
@@ -214,6 +234,19 @@ class Convert(Context):
                 f"{name}: found {found}, expected at most {MOST_CONSTANT}: register it as a buffer of floats"
             )
         return self.constant(DTYPES[plain.dtype], list(plain.shape), plain.contiguous().numpy().tobytes())
+
+
+def _is_complex(meta: Any) -> bool:
+    return isinstance(meta, torch.Tensor) and meta.dtype.is_complex
+
+
+def _parts(given: Any, side: str) -> Any:
+    """Arguments with one part of each pair."""
+    if isinstance(given, dict):
+        return {name: _parts(value, side) for name, value in given.items()}
+    if isinstance(given, list):
+        return [_parts(value, side) for value in given]
+    return getattr(given, side) if isinstance(given, Pair) else given
 
 
 def described(value: Value, meta: torch.Tensor) -> None:
