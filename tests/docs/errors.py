@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "errors.md"
-RUST = ("src", "crates/domain/src", "crates/proto/src", "crates/client/src", "crates/engine/src")
+RUST = ("src", "crates/domain/src", "crates/proto/src", "crates/client/src", "crates/graph/src", "crates/engine/src")
 PYTHON = "clients/python/src/clino"
 HEAD = """# Every error text
 

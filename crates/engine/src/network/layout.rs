@@ -225,7 +225,13 @@ impl ParameterLayout {
     pub fn left_out<'a>(&self, manifest: &'a Manifest) -> Vec<&'a str> {
         let naming = self.naming(manifest);
         let floats = manifest.tensors().iter().filter(|tensor| tensor.dtype.is_float());
-        floats.map(|tensor| &*tensor.name).filter(|name| self.unread(&naming.canonical(name))).collect()
+        let known =
+            |name: &str| self.index.contains_key(name) || self.fixed.iter().any(|fixed| fixed.name == name);
+        let left_out = |name: &&str| {
+            let canonical = naming.canonical(name);
+            self.unread(&canonical) && !known(&canonical)
+        };
+        floats.map(|tensor| &*tensor.name).filter(left_out).collect()
     }
 
     /// See [`clino_domain::Layout::arrange`].

@@ -84,7 +84,7 @@ pub fn build(source: &ModelSource) -> Result<Arc<dyn Network>, Fault> {
     let scores =
         found.ok_or_else(|| Fault::invalid("model.loss.output", "found no such output of the graph"))?;
     let classes_first = entropy.classes_first;
-    let classes = score_axes(&shape_of(&model, scores)?, classes_first)?.classes;
+    let classes = classes(&model, scores, classes_first)?;
     let labels =
         LabelSpec { name: loss.labels.clone(), ignored: entropy.ignore_index, shift: entropy.shift as usize };
     let layout = Arc::new(layout(&model)?);
@@ -140,34 +140,48 @@ fn layout(model: &GraphModel) -> Result<ParameterLayout, Fault> {
 }
 
 /// Sizes with which a graph is looked at before there is a probe.
-const TRIED: [usize; 4] = [3, 2, 7, 1];
+const TRIED: [usize; 5] = [3, 2, 5, 7, 1];
 
-/// The shape of the scores for some sizes of a batch.
-fn shape_of(model: &GraphModel, scores: usize) -> Result<Vec<usize>, Fault> {
-    let parts = model.graph().parts();
-    let with = |tried: usize| -> Result<Vec<usize>, Fault> {
-        let size = |axis: &Axis| match axis {
-            Axis::Fixed(size) => usize::try_from(*size).unwrap_or(usize::MAX),
-            Axis::Symbol(symbol) => {
-                let symbol = &parts.symbols[*symbol];
-                let least = usize::try_from(symbol.least).unwrap_or(usize::MAX);
-                let most = symbol.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-                tried.clamp(least.min(most), most)
+/// Number of classes, which must be the same whatever the sizes of a batch are.
+fn classes(model: &GraphModel, scores: usize, classes_first: bool) -> Result<usize, Fault> {
+    let mut found: Option<usize> = None;
+    let mut last = None;
+    for tried in TRIED {
+        let axes = shape_of(model, scores, tried).map(|shape| score_axes(&shape, classes_first));
+        let classes = match axes {
+            Ok(axes) => axes?.classes,
+            // Not every graph takes every size.
+            Err(fault) => {
+                last = Some(fault);
+                continue;
             }
         };
-        let inputs: Vec<Vec<usize>> =
-            parts.inputs.iter().map(|input| input.shape.iter().map(size).collect()).collect();
-        let plan = model.shapes(&inputs, &Limits::default()).map_err(|fault| fault.within("model.graph."))?;
-        Ok(plan.output(model.graph(), scores).unwrap_or_default().to_vec())
-    };
-    let mut last = Fault::internal("no size was tried");
-    for tried in TRIED {
-        match with(tried) {
-            Ok(shape) => return Ok(shape),
-            Err(fault) => last = fault,
+        if found.is_some_and(|found| found != classes) {
+            let description = "found as many classes as examples, as in a contrastive loss, expected the same number for \
+                               every batch: clino measures no losses that couple the examples of a batch yet";
+            return Err(Fault::invalid("model.loss.output", description));
         }
+        found = Some(classes);
     }
-    Err(last)
+    found.ok_or_else(|| last.unwrap_or_else(|| Fault::internal("no size was tried")))
+}
+
+/// The shape of the scores where every size that may differ is `tried`, or as near to it as its limits allow.
+fn shape_of(model: &GraphModel, scores: usize, tried: usize) -> Result<Vec<usize>, Fault> {
+    let parts = model.graph().parts();
+    let small = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let size = |axis: &Axis| match axis {
+        Axis::Fixed(size) => small(*size),
+        Axis::Symbol(symbol) => {
+            let symbol = &parts.symbols[*symbol];
+            let most = symbol.most.map_or(usize::MAX, small);
+            tried.clamp(small(symbol.least).min(most), most)
+        }
+    };
+    let inputs: Vec<Vec<usize>> =
+        parts.inputs.iter().map(|input| input.shape.iter().map(size).collect()).collect();
+    let plan = model.shapes(&inputs, &Limits::default()).map_err(|fault| fault.within("model.graph."))?;
+    Ok(plan.output(model.graph(), scores).unwrap_or_default().to_vec())
 }
 
 fn score_axes(shape: &[usize], classes_first: bool) -> Result<ScoreAxes, Fault> {
