@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from graph_compare import Difference, worst_of
+from graph_compare import Difference, own_error, worst_of
 from graph_zoo import MORE, ZOO, made
 
 from clino import graph
@@ -22,6 +22,7 @@ SAMPLE = ("bert", "llama", "t5", "vit", "unet", "lstm", "segments", "halted", "v
 # Models that round to float32 themselves, whatever they are computed in: agreement in f64 is no better.
 BAKED = 1e-6
 EXACT = 1e-12
+SINGLE = 3e-6
 ALL = os.environ.get("CLINO_ZOO") == "all"
 
 
@@ -45,4 +46,6 @@ def test_model(name: str) -> None:
             assert double.gradient <= EXACT, double.tensor
     single = worst_of(model, exported, make, torch.float32)
     assert isinstance(single, Difference)
-    assert single.gradient <= 3e-6, single.tensor
+    if single.gradient > SINGLE:
+        # A gradient that is zero but for rounding, such as that of a bias before a norm: torch's own is no better.
+        assert single.gradient <= 2 * own_error(model, exported, make), single.tensor

@@ -13,7 +13,8 @@ Flow: `_init` reads the arguments of a run. `_run` (called by the training loop)
 results into `_journal`, where `_run` reads them. `_account` counts the outcome of each snapshot; `_ending` waits for
 the end of a run. The newest decision is in `_verdict`, where the loop can read it without waiting. `_model_check` uses
 `_evaluation` to compute the losses of a few `_rows` with a live module; the daemon compares them. `clino.integrations`
-has callbacks for other trainers. `clino.v1` has the messages of the protocol.
+has callbacks for other trainers. `clino.graph` exports any torch module as a graph, and needs torch. `clino.v1` has the
+messages of the protocol.
 """
 
 from clino import _quiet as _quiet  # before anything imports grpc
