@@ -70,7 +70,14 @@ fn losses_and_gradients_are_those_of_torch() {
                 "{model} {name}: {tensor}, {norm}"
             );
         }
-        assert_eq!(answer["warnings"], Value::Array(Vec::new()), "{model}: all tensors are read");
+        // Tables of rotations are constants of the graph, and lie in the snapshot besides.
+        let left_out = answer["warnings"].to_string();
+        assert_eq!(
+            answer["warnings"].as_array().unwrap().is_empty(),
+            model != "lora_llama",
+            "{model}: {left_out}"
+        );
+        assert!(!left_out.contains("weight"), "{model}: {left_out}");
     }
 }
 
@@ -194,7 +201,7 @@ async fn a_run_of_a_graph_is_measured_and_goes_on_after_a_restart() {
     assert!(near(first[0], expected["loss"].as_f64().unwrap(), 1e-12, 0.0), "{first:?}");
     assert_eq!(clients.run(&run).await.model_type, "graph");
 
-    daemon.signal("KILL");
+    daemon.signal("-KILL");
     daemon.wait();
     let daemon = start();
     let mut clients = daemon.clients().await;

@@ -118,7 +118,7 @@ pub trait Layout: Send + Sync + Debug {
     fn parameters(&self) -> &[TensorSpec];
 
     /// Finds every parameter in a manifest: element `i` is the index of the manifest's tensor that holds parameter
-    /// `i`. Two parameters with the same index are tied. Wrappers (`module.`, `_orig_mod.`) and whatever else all names
+    /// `i`, and behind all parameters are those that are read besides. Two parameters with the same index are tied. Wrappers (`module.`, `_orig_mod.`) and whatever else all names
     /// begin with are taken off; integer tensors are buffers and pass unmeasured.
     ///
     /// # Errors

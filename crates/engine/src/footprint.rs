@@ -136,6 +136,11 @@ impl<'a> Ledger<'a> {
         self.network.layout().total() as f64 * self.size as f64
     }
 
+    /// Bytes of the tensors that are read and never perturbed.
+    fn fixed(&self) -> f64 {
+        self.network.layout().fixed_total() as f64 * self.size as f64
+    }
+
     fn classes(&self) -> f64 {
         self.network.classes() as f64
     }
@@ -186,10 +191,11 @@ impl<'a> Ledger<'a> {
     /// While it is read: all of the snapshot is there, and all of the parameters that it becomes.
     fn reading(&self) -> Bytes {
         let total = self.network.layout().total() as f64;
+        let fixed = self.network.layout().fixed_total() as f64;
         let pieces = total / PIECE + self.network.layout().slots().len() as f64;
         let mut bytes = [0.0; NAMES.len()];
-        bytes[READ] = WIDEST * total + 2.0 * pieces * size_of::<TensorStatistics>() as f64;
-        bytes[PARAMETERS] = self.vector() + self.tensors;
+        bytes[READ] = WIDEST * (total + fixed) + 2.0 * pieces * size_of::<TensorStatistics>() as f64;
+        bytes[PARAMETERS] = self.vector() + self.fixed() + self.tensors;
         bytes[LISTS] = SESSION;
         bytes
     }
@@ -197,7 +203,7 @@ impl<'a> Ledger<'a> {
     /// What is held between two measures.
     fn standing(&self, held: &Held) -> Bytes {
         let mut bytes = [0.0; NAMES.len()];
-        bytes[PARAMETERS] = self.vector() + self.tensors;
+        bytes[PARAMETERS] = self.vector() + self.fixed() + self.tensors;
         let vectors: u32 = held.workers.iter().map(|worker| u32::from(worker.placed) + worker.left).sum();
         bytes[POINTS] = (f64::from(vectors) + if held.slope { 1.0 } else { 0.0 }) * self.vector();
         bytes[ACTIVATIONS] =

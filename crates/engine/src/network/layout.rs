@@ -188,7 +188,7 @@ impl ParameterLayout {
         let tensors = manifest.tensors();
         let naming = self.naming(manifest);
         let mut owners: HashMap<usize, usize> = HashMap::new();
-        for (index, place) in places.iter().enumerate() {
+        for (index, place) in places.iter().enumerate().take(self.slots.len()) {
             let named = naming.canonical(&tensors[*place].name) == self.slots[index].name;
             let owner = owners.entry(*place).or_insert(index);
             if named {
@@ -239,7 +239,8 @@ impl ParameterLayout {
     /// # Errors
     /// [`FaultKind::Precondition`] with a violation for each misshapen tensor, and one for all names that do not fit.
     pub fn places(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
-        Ok(self.placed(manifest, |_| false)?.into_iter().flatten().collect())
+        let trained = self.placed(manifest, |_| false)?;
+        Ok(trained.into_iter().chain(self.fixed_places(manifest)).flatten().collect())
     }
 
     /// See [`clino_domain::Layout::arrange_initialization`].
