@@ -581,6 +581,7 @@ fn record(run: &RunId) -> RunRecord {
         model_type: "mlp".into(),
         parameters: 1_000,
         config_json: "{}".into(),
+        model: None,
         groups: vec![],
         measures: (0..10).map(measure).collect(),
         plan: vec![Planned { work: Work::NONE, counted: false, seconds: None }; 10],

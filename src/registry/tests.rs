@@ -170,6 +170,7 @@ fn run_spec(name: &str, delivery: Delivery) -> RunSpec {
     RunSpec {
         name: name.into(),
         config_json: "{}".into(),
+        model: None,
         groups: vec![ProbeGroup { name: "en".into(), tensors }],
         measures: vec![],
         seed: 1,

@@ -59,6 +59,7 @@ fn run(config: &str, groups: Vec<ProbeGroup>, precision: Precision) -> Validated
     let spec = RunSpec {
         name,
         config_json,
+        model: None,
         groups,
         measures,
         seed,

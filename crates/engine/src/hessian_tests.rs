@@ -55,6 +55,7 @@ fn run(config: &str, probe: &Probe, measures: Vec<MeasureRequest>, precision: Pr
     RunSpec {
         name: "run".into(),
         config_json: config.into(),
+        model: None,
         groups: vec![probe.group()],
         measures,
         seed: 0,

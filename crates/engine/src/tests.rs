@@ -211,6 +211,7 @@ fn a_raised_stop_ends_a_session() {
     let run = RunSpec {
         name: "run".into(),
         config_json: CONFIG.into(),
+        model: None,
         groups: vec![group("en", 4)],
         measures: Vec::new(),
         seed: 0,
@@ -242,6 +243,7 @@ fn draws_side_by_side_do_not_wait_for_each_other() {
         let run = RunSpec {
             name: "run".into(),
             config_json: r#"{"model_type":"mlp","sizes":[3,20000,3]}"#.into(),
+            model: None,
             groups: vec![group("en", 2)],
             measures: vec![measure("sharpness", &[("draws", 8.0)])],
             seed: 0,

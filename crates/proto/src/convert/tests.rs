@@ -158,6 +158,7 @@ fn runs_and_snapshots_come_back_as_they_went() {
     let spec = RunSpec {
         name: "run".into(),
         config_json: "{}".into(),
+        model: None,
         groups: vec![ProbeGroup { name: "en".into(), tensors: Arc::new(vec![tensor]) }],
         measures: vec![MeasureRequest { name: "loss".into(), parameters: BTreeMap::new() }],
         seed: 7,

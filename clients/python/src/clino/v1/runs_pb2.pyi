@@ -1,4 +1,5 @@
 from clino.v1 import decisions_pb2 as _decisions_pb2
+from clino.v1 import graph_pb2 as _graph_pb2
 from clino.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -39,7 +40,7 @@ DIRECTION_MINIMIZE: Direction
 DIRECTION_MAXIMIZE: Direction
 
 class OpenRunRequest(_message.Message):
-    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds", "gpu_only", "project", "experiment", "tags", "policy", "resume")
+    __slots__ = ("idempotency_key", "name", "config_json", "groups", "measures", "seed", "delivery", "precision", "budget_seconds", "gpu_only", "project", "experiment", "tags", "policy", "resume", "model")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +63,7 @@ class OpenRunRequest(_message.Message):
     TAGS_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     name: str
     config_json: str
@@ -77,7 +79,8 @@ class OpenRunRequest(_message.Message):
     tags: _containers.ScalarMap[str, str]
     policy: _decisions_pb2.Policy
     resume: bool
-    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ..., gpu_only: bool = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., resume: bool = ...) -> None: ...
+    model: _graph_pb2.Model
+    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., config_json: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[ProbeGroup, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[MeasureRequest, _Mapping]]] = ..., seed: _Optional[int] = ..., delivery: _Optional[_Union[Delivery, str]] = ..., precision: _Optional[_Union[_types_pb2.Precision, str]] = ..., budget_seconds: _Optional[float] = ..., gpu_only: bool = ..., project: _Optional[str] = ..., experiment: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., policy: _Optional[_Union[_decisions_pb2.Policy, _Mapping]] = ..., resume: bool = ..., model: _Optional[_Union[_graph_pb2.Model, _Mapping]] = ...) -> None: ...
 
 class ProbeGroup(_message.Message):
     __slots__ = ("name", "probe", "digest")

@@ -71,7 +71,7 @@ fn bytes(shared: &Shared, plan: &ShapePlan, size: usize, keep: bool) -> u64 {
 /// How many examples go together: halves of the most until they take little enough.
 fn together(shared: &Shared, whole: &Rows) -> Result<usize, Fault> {
     if let Some(fixed) = fixed_batch(shared) {
-        if whole.examples % fixed != 0 {
+        if !whole.examples.is_multiple_of(fixed) {
             let found = whole.examples;
             let description = format!(
                 "found {found} examples, expected a multiple of {fixed}, the batch with which the graph was exported: \
