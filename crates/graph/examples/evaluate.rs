@@ -8,12 +8,13 @@
 //! Owns: files and the comparison. May not touch: arithmetic.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
+use clino_domain::graph::ModelKind;
 use clino_domain::graph::{ValueType, value_type};
 use clino_domain::{Dtype, Fault, Stop};
 use clino_graph::{
     BatchTensors, Data, Evaluator, EvaluatorInput, GraphModel, Limits, Parameters, Prepared, Real, View,
 };
-use clino_proto::convert::{ModelKind, model_from_pb};
+use clino_proto::convert::model_from_pb;
 use prost::Message;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype as Stored, SafeTensors};
