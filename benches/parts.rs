@@ -44,6 +44,7 @@ fn specification(config_json: &str) -> RunSpec {
     RunSpec {
         name: "bench".into(),
         config_json: config_json.into(),
+        model: None,
         groups: vec![probe()],
         measures: vec![MeasureRequest { name: "sharpness".into(), parameters }],
         seed: 0,
