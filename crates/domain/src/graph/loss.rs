@@ -20,7 +20,7 @@ pub struct LossSpec {
 /// The kinds of losses.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LossKind {
-    /// -log softmax(scores)[label].
+    /// -log softmax(scores), of the label.
     CrossEntropy(CrossEntropy),
     /// (output - label)².
     SquaredError,
