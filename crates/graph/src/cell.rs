@@ -64,6 +64,11 @@ pub struct GateGradients<T> {
     pub state: Vec<T>,
 }
 
+/// max(0, x) that keeps a NaN.
+fn relu(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -182,7 +187,7 @@ impl Cell {
                 NewState { gates: [r, z, n, 0.0], h: (1.0 - z) * n + z * h, extra: sums[2][1] }
             }
             RecurrentKind::Tanh | RecurrentKind::Relu => {
-                let h = if self.kind == RecurrentKind::Tanh { sum(0).tanh() } else { sum(0).max(0.0) };
+                let h = if self.kind == RecurrentKind::Tanh { sum(0).tanh() } else { relu(sum(0)) };
                 NewState { gates: [h, 0.0, 0.0, 0.0], h, extra: 0.0 }
             }
         }

@@ -5,18 +5,17 @@
 use clino_domain::graph::{Reduce, ReduceKind};
 
 fn greatest(lane: impl Iterator<Item = f64>) -> f64 {
+    // A NaN that was met stays: nothing is greater.
     lane.fold(f64::NEG_INFINITY, |most, x| if x > most || x.is_nan() { x } else { most })
 }
 
 /// The norm of order `p`.
-fn norm(p: f64, mut lane: impl Iterator<Item = f64> + Clone) -> f64 {
+fn norm(p: f64, lane: impl Iterator<Item = f64> + Clone) -> f64 {
     match p {
         0.0 => lane.filter(|x| *x != 0.0).count() as f64,
         1.0 => lane.map(f64::abs).sum(),
         2.0 => lane.map(|x| x * x).sum::<f64>().sqrt(),
-        p if p.is_infinite() => {
-            lane.by_ref().fold(0.0, |most, x: f64| if x.is_nan() { x } else { x.abs().max(most) })
-        }
+        p if p.is_infinite() => greatest(std::iter::once(0.0).chain(lane.map(f64::abs))),
         p => lane.map(|x| x.abs().powf(p)).sum::<f64>().powf(1.0 / p),
     }
 }

@@ -60,8 +60,11 @@ impl GraphModel {
         model.trained = model.total;
         model.lay_out(TensorKind::Frozen)?;
         model.lay_out(TensorKind::Buffer)?;
+        // An owner comes before its aliases, so that its place is known.
         for i in 0..model.places.len() {
-            model.places[i] = model.places[model.graph.owner(i)].clone();
+            if let Some(owner) = model.graph.parts().tensors[i].alias_of {
+                model.places[i] = model.places[owner].clone();
+            }
         }
         Ok(model)
     }

@@ -297,6 +297,8 @@ pub struct Cost<'a> {
     pub results: &'a [Typed],
     /// Which operands want derivatives, in a backward; `None` in a forward.
     pub wants: Option<Vec<bool>>,
+    /// Which of these are parameters themselves, whose derivatives lie in the gradient.
+    pub parameters: Vec<bool>,
     /// Bytes of an element of WORK.
     pub size: usize,
     /// Threads that may be used.
@@ -304,6 +306,12 @@ pub struct Cost<'a> {
 }
 
 impl Cost<'_> {
+    /// Elements of an operand whose derivative is made apart and then added to the gradient.
+    pub fn made_apart(&self, i: usize) -> usize {
+        let is_parameter = self.parameters.get(i).copied().unwrap_or(false);
+        if self.wants(i) && is_parameter { self.numel(i) } else { 0 }
+    }
+
     /// Shape of an operand; empty where there is none.
     pub fn shape(&self, i: usize) -> &[usize] {
         self.operands.get(i).copied().flatten().map_or(&[], |typed| &typed.shape)

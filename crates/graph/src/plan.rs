@@ -7,7 +7,7 @@ use crate::faults;
 use crate::lives::{self, Lives};
 use crate::memory;
 use crate::model::GraphModel;
-use crate::operation::{Cost, Infer, Operation, Typed};
+use crate::operation::{Cost, Infer, Operation, Place, Typed};
 use crate::operators::dispatch;
 use crate::shape::checked_numel;
 use crate::value::Known;
@@ -73,10 +73,14 @@ impl ShapePlan {
     /// What an operator is asked about memory with.
     pub(crate) fn cost<'a>(&'a self, i: usize, node: &Node, how: memory::How, back: bool) -> Cost<'a> {
         let wants = |operand: &Option<usize>| operand.is_some_and(|value| self.classes.wants(value));
+        let is_parameter = |operand: &Option<usize>| {
+            operand.is_some_and(|value| matches!(self.classes.places[value], Place::Gradient(_)))
+        };
         Cost {
             operands: node.operands.iter().map(|operand| operand.map(|value| &self.typed[value])).collect(),
             results: &self.typed[self.first[i]..self.first[i] + node.results],
             wants: back.then(|| node.operands.iter().map(wants).collect()),
+            parameters: node.operands.iter().map(is_parameter).collect(),
             size: how.size,
             threads: how.threads,
         }
@@ -164,6 +168,12 @@ impl Inference<'_> {
 
     /// Counts the elements of a shape.
     fn limit(&mut self, shape: &[usize]) -> Result<(), Wrong> {
+        let n = self.elements_of(shape)?;
+        self.count(n)
+    }
+
+    /// The elements of a shape, if they are not too many.
+    fn elements_of(&self, shape: &[usize]) -> Result<usize, Wrong> {
         let wrong = |description| Err(Wrong { field: Field::Attribute(""), description });
         if shape.len() > MAX_RANK {
             return wrong(format!("found a result of {} axes, expected at most {MAX_RANK}", shape.len()));
@@ -171,20 +181,26 @@ impl Inference<'_> {
         let most = self.limits.elements;
         // Axes count even where another one is 0: operators make lists of them.
         let wide: Vec<usize> = shape.iter().map(|size| *size.max(&1)).collect();
-        let Some(n) = checked_numel(&wide).filter(|n| *n <= most) else {
-            let description = format!(
+        match checked_numel(&wide).filter(|n| *n <= most) {
+            Some(n) => Ok(n),
+            None => wrong(format!(
                 "found a value of shape {shape:?}, expected at most {most} elements: send fewer examples a batch, or \
                  shorter ones"
-            );
-            return wrong(description);
-        };
+            )),
+        }
+    }
+
+    fn count(&mut self, n: usize) -> Result<(), Wrong> {
         self.elements = self.elements.saturating_add(n);
         match self.elements <= self.limits.all_elements {
             true => Ok(()),
-            false => wrong(format!(
-                "found more than {} elements of all values together: send fewer examples a batch, or shorter ones",
-                self.limits.all_elements
-            )),
+            false => {
+                let description = format!(
+                    "found more than {} elements of all values together: send fewer examples a batch, or shorter ones",
+                    self.limits.all_elements
+                );
+                Err(Wrong { field: Field::Attribute(""), description })
+            }
         }
     }
 
@@ -200,14 +216,19 @@ impl Inference<'_> {
                 format!("found {} results, expected {}: see docs/graph.md", node.results, results.len());
             return Err(Wrong { field: Field::Attribute(""), description });
         }
-        let cost = Cost { operands: infer.operands, results: &results, wants: None, size: 8, threads: 1 };
-        let work = dispatch!(&node.operator, op => op.work(&cost));
-        let live = self.live[i];
-        for typed in results.iter().filter(|_| live) {
-            self.limit(&typed.shape)?;
+        let operands = infer.operands;
+        let parameters = Vec::new();
+        let cost = Cost { operands, results: &results, wants: None, parameters, size: 8, threads: 1 };
+        // What no output needs is not computed.
+        if self.live[i] {
+            let elements =
+                results.iter().map(|typed| self.elements_of(&typed.shape)).sum::<Result<usize, Wrong>>()?;
+            let work = dispatch!(&node.operator, op => op.work(&cost));
+            self.count(elements)?;
+            self.work += work;
         }
-        self.work += if live { work } else { 0.0 };
-        if self.work > self.limits.work {
+        // A sum that is no number is too much, as well.
+        if !(self.work <= self.limits.work) {
             let description =
                 format!("found more than {:.1e} operations up to node {i}, expected fewer", self.limits.work);
             return Err(Wrong { field: Field::Attribute(""), description });

@@ -45,20 +45,20 @@ pub struct Geometry {
 
 impl Geometry {
     fn x_plane(&self) -> usize {
-        self.axes.iter().map(|axis| axis.x).product()
+        self.axes.iter().map(|axis| axis.x).fold(1, usize::saturating_mul)
     }
 
     fn y_plane(&self) -> usize {
-        self.axes.iter().map(|axis| axis.y).product()
+        self.axes.iter().map(|axis| axis.y).fold(1, usize::saturating_mul)
     }
 
     fn kernel(&self) -> usize {
-        self.axes.iter().map(|axis| axis.kernel).product()
+        self.axes.iter().map(|axis| axis.kernel).fold(1, usize::saturating_mul)
     }
 
     /// Rows of the columns of one group.
     fn rows(&self) -> usize {
-        self.inputs / self.groups * self.kernel()
+        (self.inputs / self.groups).saturating_mul(self.kernel())
     }
 
     /// Whether a window is one element, so that nothing is to be unfolded.

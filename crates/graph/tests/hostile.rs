@@ -4,9 +4,9 @@
 mod common;
 
 use clino_domain::graph::{
-    Arange, Binary, BinaryKind, Cast, Concat, Conv, Count, Dim, Expand, Full, Gather, GatherMode, Operator,
-    Pad, PadMode, Pool, PoolKind, Reduce, ReduceKind, Reshape, Size, TopK, Unary, UnaryKind, Upsample,
-    UpsampleKind, ValueType,
+    Arange, Binary, BinaryKind, Cast, Concat, Conv, Count, Dim, Expand, Full, Gather, GatherMode, MatMul,
+    Operator, Pad, PadMode, Pool, PoolKind, Recurrent, RecurrentKind, Reduce, ReduceKind, Reshape, Size,
+    TopK, Unary, UnaryKind, Upsample, UpsampleKind, ValueType,
 };
 use clino_domain::{Dtype, Fault};
 use clino_graph::{Data, Limits};
@@ -20,7 +20,7 @@ fn fixed(list: &[i64]) -> Vec<Size> {
 fn fault(operator: Operator, shapes: &[&[usize]]) -> Fault {
     let mut b = Builder::default();
     let operands: Vec<usize> = shapes.iter().map(|shape| b.param(shape)).collect();
-    let results = if matches!(operator, Operator::TopK(_)) { 2 } else { 1 };
+    let results = if matches!(operator, Operator::TopK(_) | Operator::Recurrent(_)) { 2 } else { 1 };
     let value = b.node_of(operator, operands.into_iter().map(Some).collect(), results);
     b.output(value);
     let model = b.model().unwrap();
@@ -125,6 +125,84 @@ fn sizes_that_are_too_great_are_refused() {
         assert!(fault.violations[0].field.starts_with("model.graph.nodes[0]"), "{fault}");
         assert!(fault.message.contains("found") && fault.message.contains("layer 0"), "{name}: {fault}");
     }
+}
+
+fn expand(shape: &[i64]) -> Operator {
+    Operator::Expand(Expand { shape: fixed(shape) })
+}
+
+/// Places of matrices are listed where they are multiplied, and not before limits are known.
+#[test]
+fn a_product_of_too_many_matrices_is_refused() {
+    let mut b = Builder::default();
+    let one = b.param(&[1, 1, 1, 1]);
+    let left = b.node(expand(&[1 << 26, 1, 1, 1]), &[one]);
+    let right = b.node(expand(&[1, 1 << 26, 1, 1]), &[one]);
+    let y = b.node(Operator::MatMul(MatMul {}), &[left, right]);
+    b.output(y);
+    let fault = b.model().unwrap().shapes(&[], &Limits::default()).unwrap_err();
+    assert!(fault.violations[0].field.starts_with("model.graph.nodes[2]"), "{fault}");
+}
+
+fn window(kind: PoolKind, kernel: &[u64], padding: u64, dilation: u64) -> Operator {
+    match pool(1, padding, dilation) {
+        Operator::Pool(op) => Operator::Pool(Pool { kind, kernel: kernel.to_vec(), ceil: false, ..op }),
+        other => other,
+    }
+}
+
+#[test]
+fn numbers_of_operators_that_make_no_sense_are_refused() {
+    let recurrent = Operator::Recurrent(Recurrent {
+        kind: RecurrentKind::Tanh,
+        layers: 1,
+        bidirectional: false,
+        batch_first: false,
+        biases: false,
+    });
+    let grouped = |groups| match conv(1, false) {
+        Operator::Conv(op) => Operator::Conv(Conv { groups, before: vec![], after: vec![], ..op }),
+        other => other,
+    };
+    let cubic = |scale: f64| {
+        let output = fixed(&[4, 4]);
+        Operator::Upsample(Upsample {
+            kind: UpsampleKind::Bicubic,
+            output,
+            align_corners: false,
+            scales: vec![scale],
+        })
+    };
+    let cases: Vec<(Operator, Vec<&[usize]>)> = vec![
+        // A list that is too long must not switch the limit of work off.
+        (window(PoolKind::Mean, &[1, u64::MAX, u64::MAX], 0, 1), vec![&[0, 1, 4]]),
+        // The one window has nothing under it.
+        (window(PoolKind::Max, &[2], 1, 2), vec![&[1, 1, 1]]),
+        (recurrent, vec![&[3, 1, 2], &[1, 1, 0], &[0, 2], &[0, 0]]),
+        (grouped(1 << 63), vec![&[1, 0, 4], &[0, 0, 3]]),
+        (cubic(f64::NAN), vec![&[1, 1, 4, 4]]),
+        (cubic(f64::INFINITY), vec![&[1, 1, 4, 4]]),
+        (cubic(-1.0), vec![&[1, 1, 4, 4]]),
+    ];
+    for (operator, shapes) in cases {
+        let name = operator.name();
+        let fault = fault(operator, &shapes);
+        assert!(fault.violations[0].field.starts_with("model.graph.nodes[0]"), "{name}: {fault}");
+    }
+}
+
+/// A coordinate far beyond the edge has the element of the edge.
+#[test]
+fn a_scale_that_goes_far_beyond_the_operand_is_computed() {
+    let mut b = Builder::default();
+    let x = b.param(&[1, 1, 2, 2]);
+    let output = fixed(&[2, 2]);
+    let scales = vec![1e-300, 1e-300];
+    let up = Upsample { kind: UpsampleKind::Bicubic, output, align_corners: false, scales };
+    let y = b.node(Operator::Upsample(up), &[x]);
+    b.output(y);
+    let mut run = Run::<f64>::new(&b, &[1.0, 2.0, 3.0, 4.0], 1).unwrap();
+    assert!(run.forward(false).unwrap()[0].iter().all(|y| y.is_finite()));
 }
 
 /// Sizes that are computed from sizes do not overflow unseen either.

@@ -5,8 +5,9 @@ mod common;
 mod counting;
 
 use clino_domain::graph::{
-    Attention, BatchNorm, Binary, BinaryKind, Conv, LayerNorm, Linear, Operator, Permute, Pool, PoolKind,
-    Recurrent, RecurrentKind, Reshape, Size, TensorKind, Unary, UnaryKind,
+    Attention, BatchNorm, Binary, BinaryKind, Cast, Compare, CompareKind, Conv, LayerNorm, Linear, Operator,
+    Permute, Pool, PoolKind, Recurrent, RecurrentKind, Reduce, ReduceKind, Reshape, Size, TensorKind, Unary,
+    UnaryKind, ValueType,
 };
 use clino_graph::{Data, Limits, Real};
 use common::{Builder, Run};
@@ -112,6 +113,42 @@ fn recurrent(kind: RecurrentKind) -> Builder {
     b
 }
 
+/// Products of large values of one shape, one of them a parameter.
+fn products() -> Builder {
+    let mut b = Builder::default();
+    let w = b.param(&[512, 1024]);
+    let x = input(&mut b, &[512, 1024]);
+    let y = b.node(Operator::Binary(Binary { kind: BinaryKind::Mul }), &[w, x]);
+    let y = b.node(Operator::Binary(Binary { kind: BinaryKind::Mul }), &[y, x]);
+    b.output(y);
+    b
+}
+
+/// How many of many truth values hold, weighed by a parameter.
+fn counts() -> Builder {
+    let mut b = Builder::default();
+    let w = b.param(&[1024]);
+    let x = b.input(&[1024, 1024], Data::Work((0..1 << 20).map(|i| (i as f64 * 0.37).sin()).collect()));
+    // Of the parameter, so that it is part of the pass.
+    let held = b.node(Operator::Compare(Compare { kind: CompareKind::Gt }), &[x, w]);
+    let sum = Reduce { kind: ReduceKind::Sum, axes: vec![0], keep: false, parameter: 0.0 };
+    let n = b.node(Operator::Reduce(sum), &[held]);
+    let n = b.node(Operator::Cast(Cast { to: ValueType::Work }), &[n]);
+    let y = b.node(Operator::Binary(Binary { kind: BinaryKind::Mul }), &[n, w]);
+    b.output(y);
+    b
+}
+
+/// Attention whose keys are a parameter.
+fn keys() -> Builder {
+    let mut b = Builder::default();
+    let k = b.param(&[4, 4, 512, 64]);
+    let q = input(&mut b, &[4, 4, 512, 64]);
+    let y = b.node(Operator::Attention(Attention { causal: false, scale: None }), &[q, k, q]);
+    b.output(y);
+    b
+}
+
 /// Bytes that a plan may say too much: mostly what small products lay by, of which only the greatest size is known.
 const SLACK: usize = 384 << 10;
 
@@ -145,6 +182,9 @@ fn a_pass_takes_what_its_plan_says() {
     clino_graph::gemm::warm();
     let cases = [
         ("encoder", encoder()),
+        ("products", products()),
+        ("counts", counts()),
+        ("keys", keys()),
         ("images", images()),
         ("lstm", recurrent(RecurrentKind::Lstm)),
         ("gru", recurrent(RecurrentKind::Gru)),

@@ -115,6 +115,11 @@ fn tensors(parts: &GraphParts) -> Checked {
                 format!("found tensor {owner}, expected one before tensor {i}: list the owner first");
             return Err(Fault::invalid(field("alias_of"), description));
         };
+        if target.kind != tensor.kind {
+            let description =
+                format!("found {}, expected {} as its owner has", tensor.kind.name(), target.kind.name());
+            return Err(Fault::invalid(field("kind"), description));
+        }
         if target.shape != tensor.shape || target.value_type() != tensor.value_type() {
             let found = format!("{:?} {}", tensor.shape, tensor.dtype.name());
             let description = format!(
@@ -371,7 +376,10 @@ fn attributes(operator: &Operator) -> Result<(), Wrong> {
         Operator::Sort(op) => axis("axis", op.axis),
         Operator::Dim(op) => axis("axis", op.axis),
         Operator::Pad(op) => few("before", &op.before).and_then(|()| few("after", &op.after)),
-        Operator::Gather(op) => chosen(op.mode, &op.axes),
+        Operator::Gather(op) => match op.padding_index.filter(|_| op.mode != super::GatherMode::Take) {
+            Some(index) => Err(("padding_index", format!("found {index}, expected none but with TAKE"))),
+            None => chosen(op.mode, &op.axes),
+        },
         Operator::Scatter(op) => chosen(op.mode, &op.axes),
         Operator::LayerNorm(op) => finite("epsilon", op.epsilon).and_then(|()| axis("axes", op.axes)),
         Operator::RmsNorm(op) => finite("epsilon", op.epsilon).and_then(|()| axis("axes", op.axes)),

@@ -178,14 +178,4 @@ impl Graph {
     pub fn values(&self) -> usize {
         self.first_result() + self.0.nodes.iter().map(|node| node.results).sum::<usize>()
     }
-
-    /// The tensor whose elements tensor `i` has: itself, or the one that it is tied to.
-    pub fn owner(&self, i: usize) -> usize {
-        let mut owner = i;
-        // Each step goes back, so this ends.
-        while let Some(before) = self.0.tensors.get(owner).and_then(|tensor| tensor.alias_of) {
-            owner = before;
-        }
-        owner
-    }
 }

@@ -293,7 +293,10 @@ impl Operation for Rule<'_> {
                 .unwrap_or(0),
         };
         let tables = if cx.back() { 2 } else { 1 };
-        jobs * (tables * block * n * cx.size + products) + (heads + heads * m.div_ceil(block.max(1)) * 4) * 8
+        let apart: usize = (0..=MASK).map(|i| cx.made_apart(i)).sum();
+        apart * cx.size
+            + jobs * (tables * block * n * cx.size + products)
+            + (heads + heads * m.div_ceil(block.max(1)) * 4) * 8
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {

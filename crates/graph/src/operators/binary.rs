@@ -158,6 +158,11 @@ fn truth(kind: BinaryKind, a: bool, b: bool) -> Option<bool> {
 }
 
 impl Rule<'_> {
+    /// Whether the derivative along operand `i` is that along the result.
+    fn goes_on(&self, i: usize) -> bool {
+        self.kind == BinaryKind::Add || (self.kind == BinaryKind::Sub && i == 0)
+    }
+
     fn bits(&self) -> bool {
         matches!(
             self.kind,
@@ -265,10 +270,10 @@ impl Operation for Rule<'_> {
             _ => 0,
         };
         let sums = |i: usize| sums::scratch(&cx.results[0].shape, cx.shape(i));
-        let back = |i: usize| match cx.wants(i) && cx.numel(i) != out {
-            true => sums(i) + out * cx.size,
-            false => 0,
-        };
+        // What is added is a product of its own, but where the derivative goes on as it is.
+        let product = |i: usize| if self.goes_on(i) { 0 } else { out * cx.size };
+        let spread = |i: usize| if cx.numel(i) == out { 0 } else { sums(i) };
+        let back = |i: usize| if cx.wants(i) { product(i) + spread(i) } else { 0 };
         converted(0) + converted(1) + back(0).max(back(1))
     }
 
@@ -305,7 +310,7 @@ impl Rule<'_> {
         let to = cx.out(0)?;
         let own = cx.shape(i)?;
         let Some(target) = grads.target(i) else { return Ok(()) };
-        if self.kind == BinaryKind::Add || (self.kind == BinaryKind::Sub && i == 0) {
+        if self.goes_on(i) {
             sums::add_broadcast(cx.threads, d, to, target, own);
             return Ok(());
         }

@@ -42,7 +42,7 @@ impl Rule<'_> {
     fn geometry(&self, x: &[usize], w: &[usize]) -> Option<(Geometry, Vec<usize>)> {
         let rank = x.len();
         let groups = usize::try_from(self.groups).ok()?;
-        if !(3..=5).contains(&rank) || w.len() != rank || groups == 0 {
+        if !(3..=5).contains(&rank) || w.len() != rank || !(1..=x[1].max(1)).contains(&groups) {
             return None;
         }
         let mut axes = [Axis::default(); 3];

@@ -13,14 +13,15 @@ use clino_domain::graph::MatMul;
 
 rule!(MatMul);
 
-/// Sizes and places of all matrices.
-struct Batches {
+/// Sizes of all matrices.
+struct Products {
     m: usize,
     n: usize,
     k: usize,
-    /// First elements of the matrices of a and b, by batch.
-    a: Vec<usize>,
-    b: Vec<usize>,
+    /// The axes before those of the matrices, of the result.
+    batch: Vec<usize>,
+    /// Whether they make one product: all matrices on the left meet the same one on the right.
+    one: bool,
 }
 
 /// [..., rows, columns] of an operand; a vector is a row on the left and a column on the right.
@@ -33,8 +34,8 @@ fn as_matrix(shape: &[usize], left: bool) -> (&[usize], [usize; 2]) {
     }
 }
 
-impl Batches {
-    /// `None` where the shapes do not fit.
+impl Products {
+    /// `None` where the shapes do not fit; the second value is the shape of the result.
     fn new(a: &[usize], b: &[usize]) -> Option<(Self, Vec<usize>)> {
         let (batch_a, [m, k]) = as_matrix(a, true);
         let (batch_b, [k_b, n]) = as_matrix(b, false);
@@ -42,28 +43,47 @@ impl Batches {
             return None;
         }
         let batch = broadcast(&[batch_a, batch_b])?;
+        let mut shape = batch.clone();
+        shape.extend((a.len() > 1).then_some(m));
+        shape.extend((b.len() > 1).then_some(n));
+        let one = batch_b.is_empty() && batch_a == batch;
+        Some((Self { m, n, k, batch, one }, shape))
+    }
+
+    /// How many products there are, and rows of each.
+    fn count(&self) -> [usize; 2] {
+        let all = self.batch.iter().fold(1usize, |all, size| all.saturating_mul(*size));
+        if self.one { [1, self.m.saturating_mul(all)] } else { [all, self.m] }
+    }
+}
+
+/// Where all matrices lie, which takes a number for each: made when the node is computed.
+struct Batches {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// First elements of the matrices of a and b, by batch.
+    a: Vec<usize>,
+    b: Vec<usize>,
+}
+
+impl Batches {
+    fn of<T: Real>(cx: &Context<'_, T>) -> Result<Self> {
+        let [a, b] = [cx.shape(0)?, cx.shape(1)?];
+        let Some((products, _)) = Products::new(a, b) else {
+            return operand(1, "found a shape that does not fit");
+        };
+        let [_, m] = products.count();
+        let Products { n, k, batch, one, .. } = products;
+        if one {
+            return Ok(Self { m, n, k, a: vec![0], b: vec![0] });
+        }
         let places = |own: &[usize], size: usize| {
             let strides = broadcast_strides(own, &batch);
             offsets(&batch, &strides).into_iter().map(|at| at * size).collect::<Vec<_>>()
         };
-        let mut shape = batch.clone();
-        shape.extend((a.len() > 1).then_some(m));
-        shape.extend((b.len() > 1).then_some(n));
-        // A matrix on the right that all share: one product.
-        if batch_b.is_empty() && batch_a == batch {
-            let m = m * numel(batch_a);
-            return Some((Self { m, n, k, a: vec![0], b: vec![0] }, shape));
-        }
-        let a = places(batch_a, m * k);
-        let b = places(batch_b, k * n);
-        Some((Self { m, n, k, a, b }, shape))
-    }
-
-    fn of<T: Real>(cx: &Context<'_, T>) -> Result<Self> {
-        match Self::new(cx.shape(0)?, cx.shape(1)?) {
-            Some((batches, _)) => Ok(batches),
-            None => operand(1, "found a shape that does not fit"),
-        }
+        let [batch_a, batch_b] = [as_matrix(a, true).0, as_matrix(b, false).0];
+        Ok(Self { m, n, k, a: places(batch_a, m * k), b: places(batch_b, k * n) })
     }
 
     /// Threads for the batches, and for each product.
@@ -93,7 +113,7 @@ impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
         let a = cx.work(0)?;
         let b = cx.work(1)?;
-        match Batches::new(a, b) {
+        match Products::new(a, b) {
             Some((_, shape)) => Ok(vec![Typed::work(shape)]),
             None => {
                 operand(1, format!("found {b:?}, which {a:?} is not multiplied by: expected [..., k, n]"))
@@ -113,12 +133,16 @@ impl Operation for Rule<'_> {
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
-        let Some((Batches { m, n, k, a, .. }, _)) = Batches::new(cx.shape(0), cx.shape(1)) else { return 0 };
+        let Some((products, _)) = Products::new(cx.shape(0), cx.shape(1)) else { return 0 };
+        let [count, m] = products.count();
+        let Products { n, k, .. } = products;
         let one = match cx.back() {
             false => product::scratch(m, n, k, cx.size),
             true => product::scratch(m, k, n, cx.size).max(product::scratch(k, n, m, cx.size)),
         };
-        one * a.len().min(cx.threads) + 2 * a.len() * size_of::<usize>()
+        // A place of each matrix on either side, and those that they are made of.
+        let places = count.saturating_mul(4 * size_of::<usize>());
+        one.saturating_mul(count.min(cx.threads)).saturating_add(places)
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {

@@ -92,6 +92,14 @@ impl Operation for Rule<'_> {
                 format!("found {x:?}, expected [batch, channels, spatial...] with 1 to 3 spatial axes"),
             );
         }
+        let lists = [&self.kernel, &self.stride, &self.padding, &self.dilation];
+        let spatial = x.len() - 2;
+        if lists.iter().any(|list| list.len() > 1 && list.len() != spatial) {
+            return attribute(
+                "kernel",
+                format!("found lists of other lengths, expected {spatial} numbers each"),
+            );
+        }
         let mut shape = x[..2].to_vec();
         for axis in 2..x.len() {
             if self.adapts() {
@@ -105,14 +113,19 @@ impl Operation for Rule<'_> {
                 shape.push(cx.count("output", *size)?);
                 continue;
             }
-            match Window::of(self, axis - 2, x[axis]).and_then(|window| window.count()) {
+            let window = Window::of(self, axis - 2, x[axis]);
+            let window = window.filter(|window| !self.takes_most() || window.all_have_elements());
+            match window.and_then(|window| window.count()) {
                 Some(count) => shape.push(count),
                 None => {
                     let found = format!(
-                        "kernel {:?}, stride {:?}, padding {:?}",
-                        self.kernel, self.stride, self.padding
+                        "kernel {:?}, stride {:?}, padding {:?}, dilation {:?}",
+                        self.kernel, self.stride, self.padding, self.dilation
                     );
-                    return attribute("kernel", format!("found {found}, of which no window fits {x:?}"));
+                    return attribute(
+                        "kernel",
+                        format!("found {found}, of which no window fits {x:?}, or one has no element"),
+                    );
                 }
             }
         }
@@ -124,8 +137,14 @@ impl Operation for Rule<'_> {
     }
 
     fn work(&self, cx: &Cost<'_>) -> f64 {
-        let kernel: f64 = self.kernel.iter().map(|k| *k as f64).product();
-        cx.numel(0) as f64 + 2.0 * kernel * cx.out(0) as f64
+        let x = cx.shape(0);
+        let elements = |axis: usize| match Window::of(self, axis - 2, x[axis]) {
+            _ if self.adapts() => x[axis] as f64 / cx.results[0].shape[axis].max(1) as f64 + 2.0,
+            Some(window) => window.kernel as f64,
+            None => 1.0,
+        };
+        let window: f64 = (2..x.len()).map(elements).product();
+        cx.numel(0) as f64 + 2.0 * window * cx.out(0) as f64
     }
 
     fn reads(&self, what: Read, _wants: &dyn Fn(usize) -> bool) -> bool {

@@ -176,6 +176,12 @@ impl Operation for Rule<'_> {
         let Some(sizes) = self.sizes(x, state) else {
             return operand(0, format!("found {x:?}, expected three axes: time, batch and features"));
         };
+        if sizes.hidden == 0 {
+            return operand(
+                self.first(0, 0) + 1,
+                format!("found {state:?}, expected a state of at least one number"),
+            );
+        }
         self.check(cx, sizes)?;
         let last = Typed::work([self.layers * self.directions(), sizes.batch, sizes.hidden]);
         let out = Typed::work([x[0], x[1], sizes.hidden * self.directions()]);

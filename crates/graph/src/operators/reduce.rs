@@ -201,8 +201,15 @@ impl Operation for Rule<'_> {
         let [_, size, inner] = lanes.shape;
         let copies = if lanes.through.is_some() { n * cx.size.max(8) } else { 0 };
         let back = if cx.back() && lanes.through.is_some() { n * cx.size } else { 0 };
-        let places = if self.passes(0) { 0 } else { n + 8 * cx.out(0) };
-        copies + back + places + cx.threads * (inner.max(size) * 2) * size_of::<f64>()
+        let kind = cx.operands.first().copied().flatten().map(|typed| typed.kind);
+        let truth = matches!(self.kind, ReduceKind::Any | ReduceKind::All);
+        let converted = match kind {
+            Some(ValueType::Bool) if !truth => 8 * n,
+            Some(ValueType::Work | ValueType::I64) if truth => n,
+            _ => 0,
+        };
+        let places = if self.passes(0) { 0 } else { 8 * cx.out(0) };
+        copies + back + converted + places + cx.threads * (inner.max(size) * 2) * size_of::<f64>()
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {

@@ -22,7 +22,7 @@ impl Rule<'_> {
             UnaryKind::Sign => x.signum(),
             UnaryKind::Relu => x.max(0),
             UnaryKind::Not => !x,
-            UnaryKind::Clamp => (x as f64).max(self.parameters[0]).min(self.parameters[1]) as i64,
+            UnaryKind::Clamp => x.max(self.parameters[0] as i64).min(self.parameters[1] as i64),
             UnaryKind::Floor | UnaryKind::Ceil | UnaryKind::Trunc | UnaryKind::Round | UnaryKind::Detach => x,
             _ => return None,
         })

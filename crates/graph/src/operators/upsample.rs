@@ -54,7 +54,8 @@ impl Rule<'_> {
                 vec![(first, 1.0 - share), (clamped(first as i64 + 1), share)]
             }
             UpsampleKind::Bicubic => {
-                let x = coordinate(i);
+                // What lies beyond the edges has their elements, however far it is.
+                let x = coordinate(i).clamp(-4.0, size as f64 + 4.0);
                 let first = x.floor();
                 let weights = cubic(x - first).into_iter().enumerate();
                 weights.map(|(j, weight)| (clamped(first as i64 - 1 + j as i64), weight)).collect()
@@ -81,6 +82,15 @@ impl Operation for Rule<'_> {
                 "output",
                 format!("found {} sizes, expected {}", self.output.len(), x.len() - 2),
             );
+        }
+        if let Some(scale) = self.scales.iter().find(|scale| !(scale.is_finite() && **scale >= 0.0)) {
+            return attribute(
+                "scales",
+                format!("found {scale}, expected finite factors, 0 where there is none"),
+            );
+        }
+        if self.kind == UpsampleKind::Bicubic && x.len() != 4 {
+            return operand(0, format!("found {x:?}, expected [batch, channels, rows, columns] for BICUBIC"));
         }
         let output = self.output.iter().map(|size| cx.count("output", *size)).collect::<Result<Vec<_>>>()?;
         Ok(vec![Typed::work([&x[..2], &output].concat())])

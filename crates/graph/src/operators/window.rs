@@ -58,6 +58,16 @@ impl Window {
         Some(if beyond { count - 1 } else { count })
     }
 
+    /// Whether every window has an element of the operand: those that begin before it may miss it.
+    pub fn all_have_elements(&self) -> bool {
+        let within = |i: usize| {
+            let missing = self.padding - i * self.stride;
+            let first = missing.div_ceil(self.dilation);
+            first < self.kernel && first * self.dilation - missing < self.size
+        };
+        (0..self.padding.div_ceil(self.stride)).all(within)
+    }
+
     /// Elements of window `i`, and how many there would be with the padding.
     fn elements(&self, i: usize) -> (Vec<usize>, usize) {
         let first = i * self.stride;

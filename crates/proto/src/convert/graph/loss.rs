@@ -55,7 +55,15 @@ fn check_output(field: &str, name: &str, parts: &GraphParts) -> Result<(), Fault
 fn between(field: &str, x: f64, least: f64, most: f64) -> Result<(), Fault> {
     match x >= least && x <= most {
         true => Ok(()),
-        false => Err(Fault::invalid(field, format!("found {x}, expected {least} to {most}"))),
+        false => {
+            let expected = match (least, most) {
+                (f64::MIN, f64::MAX) => "a finite number".into(),
+                (0.0, f64::MAX) => "a finite number from 0".into(),
+                (f64::MIN_POSITIVE, f64::MAX) => "a finite number above 0".into(),
+                _ => format!("{least} to {most}"),
+            };
+            Err(Fault::invalid(field, format!("found {x}, expected {expected}")))
+        }
     }
 }
 

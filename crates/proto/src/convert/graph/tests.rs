@@ -78,7 +78,10 @@ fn field(change: impl FnOnce(&mut pb::Graph)) -> String {
 #[test]
 fn what_is_right_is_read() {
     let ModelKind::Graph(graph, loss) = model_from_pb(model(|_| {})).expect("a graph") else { panic!() };
-    assert_eq!((graph.values(), graph.owner(1), loss.labels.as_str()), (3, 0, "labels"));
+    assert_eq!(
+        (graph.values(), graph.parts().tensors[1].alias_of, loss.labels.as_str()),
+        (3, Some(0), "labels")
+    );
 }
 
 #[test]
