@@ -235,10 +235,16 @@ async fn what_cannot_be_measured_is_refused_with_its_field() {
         pb::model::Kind::Graph(graph) => change(graph),
         pb::model::Kind::Tensors(_) => panic!("a graph"),
     };
-    let regression = with(&|model| {
+    let numbers = with(&|model| {
         model.loss.as_mut().unwrap().kind = Some(pb::loss_spec::Kind::SquaredError(pb::SquaredError {}));
     });
-    assert_eq!(refused(regression).await.0, ["model.loss.kind"]);
+    let (fields, message) = refused(numbers).await;
+    assert_eq!(fields, ["groups[0].labels"], "{message}");
+    let weighted = with(&|model| {
+        let entropy = pb::CrossEntropy { class_weights: vec![1.0; 99], ..Default::default() };
+        model.loss.as_mut().unwrap().kind = Some(pb::loss_spec::Kind::CrossEntropy(entropy));
+    });
+    assert_eq!(refused(weighted).await.0, ["model.loss.cross_entropy.class_weights"]);
     let circle = with(&|model| graph(model, &|graph| graph.nodes[3].operands[0] = 4_000));
     let (fields, message) = refused(circle).await;
     assert!(fields[0].starts_with("model.graph.nodes[3].operands"), "{fields:?} {message}");
@@ -275,4 +281,123 @@ async fn a_snapshot_without_a_frozen_tensor_or_a_buffer_is_refused() {
         clients.push(upload(of, &run, 2)).await.unwrap();
         clients.watch_until(&run, finished(2)).await;
     }
+}
+
+/// A request whose only group is one row of a probe, with gradients.
+fn one_row(key: &str, of: &str) -> pb::OpenRunRequest {
+    let mut request = request(key, of);
+    request.measures.push(measure("gradient_norm", &[]));
+    let Some(pb::probe_group::Source::Probe(probe)) = request.groups[0].source.as_mut() else {
+        panic!("a probe")
+    };
+    for tensor in &mut probe.tensors {
+        let spec = tensor.spec.as_mut().unwrap();
+        let row = tensor.data.len() / spec.shape[0] as usize;
+        tensor.data.truncate(row);
+        spec.shape[0] = 1;
+        spec.byte_length = Some(row as u64);
+    }
+    request
+}
+
+/// What a trainer whose model is the same would say of that row: the readings of a snapshot.
+fn check_of(events: &[pb::WatchResponse]) -> pb::ModelCheck {
+    let readings = events.iter().filter_map(|event| match &event.event {
+        Some(Event::Reading(reading)) if reading.group.as_deref() == Some("p") => Some(reading),
+        _ => None,
+    });
+    let of = |name: &str| readings.clone().find(|reading| reading.measure == name).unwrap();
+    let norm = |tensor: &pb::TensorParts| pb::TensorNorm {
+        tensor: tensor.tensor.clone(),
+        norm: tensor.parts.iter().find(|part| part.name == "l2").unwrap().value.unwrap(),
+    };
+    pb::ModelCheck {
+        group: "p".into(),
+        rows: vec![0],
+        losses: vec![of("loss").value.unwrap()],
+        dtype: pb::Dtype::F64.into(),
+        gradient_norms: of("gradient_norm").tensors.iter().map(norm).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_model_whose_gradient_differs_along_one_tensor_is_named() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    let run = clients.runs.open_run(one_row("k", "gpt2")).await.unwrap().into_inner().run_id;
+    clients.push(upload("gpt2", &run, 1)).await.unwrap();
+    let check = check_of(&clients.watch_until(&run, finished(1)).await);
+    assert!(check.gradient_norms.len() > 10, "{check:?}");
+    let mut agreeing = upload("gpt2", &run, 2);
+    agreeing.begin.model_check = Some(check.clone());
+    clients.push(agreeing).await.unwrap();
+    clients.watch_until(&run, finished(2)).await;
+    let checked = clients.run(&run).await.model_check.unwrap();
+    assert!(checked.agrees && checked.graph, "{checked:?}");
+
+    let mut wrong = upload("gpt2", &run, 3);
+    let mut other = check;
+    let tensor =
+        other.gradient_norms.iter_mut().find(|norm| norm.tensor.contains("attn.c_attn.weight")).unwrap();
+    tensor.norm *= 4.55;
+    let name = tensor.tensor.clone();
+    wrong.begin.model_check = Some(other);
+    clients.push(wrong).await.unwrap();
+    clients.watch_until(&run, finished(3)).await;
+    let checked = clients.run(&run).await.model_check.unwrap();
+    assert!(
+        !checked.agrees && checked.tensors[0].tensor == name && checked.tensors.len() == 1,
+        "{checked:?}"
+    );
+    assert!(
+        checked.sentence.contains(&name) && checked.sentence.contains("export the model"),
+        "{}",
+        checked.sentence
+    );
+    let refused = clients.push(upload("gpt2", &run, 4)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains(&name), "{refused}");
+}
+
+/// The names and shapes of a model alone.
+fn named(of: &str) -> pb::Model {
+    let Some(pb::model::Kind::Graph(graph)) = model(of).kind else { panic!("a graph") };
+    let kind = Some(pb::model::Kind::Tensors(pb::TensorList { tensors: graph.tensors }));
+    pb::Model { kind, loss: None }
+}
+
+#[tokio::test]
+async fn a_run_of_tensors_alone_has_every_measure_of_the_weights() {
+    let daemon = Daemon::start(&[]);
+    let mut clients = daemon.clients().await;
+    let mut request = request("k", "lora_llama");
+    request.model = Some(named("lora_llama"));
+    request.groups.clear();
+    request.measures.push(measure("param_norm", &[]));
+    request.measures.push(measure("distance", &[]));
+    let opened = clients.runs.open_run(request).await.unwrap().into_inner();
+    let warning = opened.warnings.iter().find(|warning| warning.contains("unavailable: loss")).cloned();
+    assert!(warning.unwrap_or_default().contains("export its graph"), "{:?}", opened.warnings);
+    let run = opened.run_id;
+    let mut first = upload("lora_llama", &run, 0);
+    first.begin.initialization = true;
+    clients.push(first).await.unwrap();
+    clients.push(upload("lora_llama", &run, 1)).await.unwrap();
+    let events = clients.watch_until(&run, finished(1)).await;
+    let outcome = |name: &str| {
+        let of = |event: &pb::WatchResponse| match &event.event {
+            Some(Event::Reading(reading)) if reading.measure == name => {
+                Some((reading.outcome(), reading.value, reading.reason.clone()))
+            }
+            _ => None,
+        };
+        events.iter().rev().find_map(of).unwrap()
+    };
+    let (measured, norm, _) = outcome("param_norm");
+    assert!(measured == pb::Outcome::Measured && norm.unwrap() > 0.0);
+    assert_eq!((outcome("distance").0, outcome("distance").1), (pb::Outcome::Measured, Some(0.0)));
+    let (unavailable, none, reason) = outcome("loss");
+    assert_eq!((unavailable, none), (pb::Outcome::Unavailable, None));
+    assert!(reason.contains("names of its tensors alone"));
+    assert_eq!(clients.run(&run).await.model_type, "tensors");
 }

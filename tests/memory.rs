@@ -7,7 +7,8 @@ mod common;
 
 use clino_proto::pb;
 use common::{
-    Daemon, TestUpload, bytes_of, measure, numbers, open_request, wide_config, wide_elements, wide_specs,
+    Daemon, TestUpload, bytes_of, finished, measure, numbers, open_request, wide_config, wide_elements,
+    wide_specs,
 };
 use pb::watch_response::Event;
 
@@ -83,6 +84,10 @@ async fn a_hundred_snapshots_leave_nothing_behind() {
         upload.begin.initialization = step == 0;
         upload.data = bytes_of(&weights(WIDTH, step as u32 + 1));
         clients.push(upload.clone()).await.unwrap();
+        if step == 99 || step == 199 {
+            // What waits is in memory, too.
+            clients.watch_until(&run, finished(step)).await;
+        }
         if step == 99 {
             early = daemon.resident_bytes();
         }

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 protoc -I ../../proto --cpp_out="$work" --grpc_out="$work" --plugin=protoc-gen-grpc="$(command -v grpc_cpp_plugin)" \
-    ../../proto/clino/v1/{types,decisions,runs}.proto
+    ../../proto/clino/v1/*.proto
 # shellcheck disable=SC2046 # flags are words
 g++ -std=c++17 -I "$work" runs.cpp "$work"/clino/v1/*.cc -o "$work/runs" $(pkg-config --cflags --libs grpc++ protobuf)
 

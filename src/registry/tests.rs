@@ -320,7 +320,13 @@ fn the_newest_snapshot_replaces_the_one_that_waits_but_references_stay() {
 fn a_check_belongs_to_its_snapshot_and_to_rows_that_the_run_has() {
     let (registry, _) = registry(10);
     let run = open(&registry, "k");
-    let check = |rows| ModelCheck { group: "en".into(), rows, losses: vec![0.5], dtype: Dtype::F32 };
+    let check = |rows| ModelCheck {
+        group: "en".into(),
+        rows,
+        losses: vec![0.5],
+        dtype: Dtype::F32,
+        gradient_norms: Vec::new(),
+    };
     let with = |step, check| Announcement { check: Some(check), ..announcement(&run, step) };
     push(&registry, with(1, check(vec![7]))).unwrap();
     assert_eq!(taken(&registry).check, Some(check(vec![7])));

@@ -47,7 +47,20 @@ pub(crate) fn checked(step: u64, agrees: bool) -> ModelChecked {
     let configured_loss = 1.702 + difference;
     let snapshot = at(step);
     let group = "en".to_owned();
-    ModelChecked { snapshot, group, rows: 8, trainer_loss, configured_loss, difference, tolerance, agrees }
+    let tensors = Vec::new();
+    let graph = false;
+    ModelChecked {
+        snapshot,
+        group,
+        rows: 8,
+        trainer_loss,
+        configured_loss,
+        difference,
+        tolerance,
+        agrees,
+        tensors,
+        graph,
+    }
 }
 
 pub(crate) fn at(step: u64) -> SnapshotRef {

@@ -66,6 +66,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Layers of the engine: a module imports those before it and none behind it.
 const LAYERS: &[&str] = &[
+    "scores",
+    "criterion",
     "outputs",
     "tridiagonal",
     "work_counter",

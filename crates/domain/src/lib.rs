@@ -52,7 +52,7 @@ pub use footprint::{LeftOut, MemoryPart, RunFootprint, SharedPart};
 pub use id::{RunId, SnapshotId};
 pub use measure::{MeasureInfo, MeasureRequest, Needs, ParameterInfo, Value};
 pub use memory::{Admitted, Memory, WorkingClaim};
-pub use model_check::{ModelCheck, ModelChecked};
+pub use model_check::{ModelCheck, ModelChecked, TensorMismatch};
 pub use persisted::{
     Acceptance, IdempotencyRecord, PersistedGroup, PersistedRun, Reference, RunRecord, Vault,
 };

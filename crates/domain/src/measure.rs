@@ -33,6 +33,14 @@ pub struct MeasureRequest {
 pub struct Needs {
     /// Labelled examples: the measure is taken on each group and pooled.
     pub probe: bool,
+    /// Scores of classes.
+    pub classes: bool,
+    /// A loss that is the negative logarithm of the label's probability.
+    pub likelihood: bool,
+    /// The scores of every unit at once.
+    pub scores: bool,
+    /// Losses of examples that do not depend on each other.
+    pub examples: bool,
     /// Gradients of the loss.
     pub gradient: bool,
     /// The snapshot at initialization.
@@ -51,6 +59,10 @@ impl Needs {
     /// Nothing but the parameters themselves.
     pub const NONE: Self = Self {
         probe: false,
+        classes: false,
+        likelihood: false,
+        scores: false,
+        examples: false,
         gradient: false,
         init: false,
         init_if_given: false,

@@ -2,7 +2,8 @@
 //!
 //! Owns: what is run, and how many operations and bytes that is. May not touch: clocks, measures.
 
-use crate::backend::host::{each_example, loss_slopes};
+use crate::backend::host::{each_unit, loss_slopes};
+use crate::criterion::{Criterion, CrossEntropy};
 use crate::device::cpu::{self, ScaledVector};
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
@@ -12,7 +13,6 @@ use crate::network::batch::Batch;
 use crate::network::dense::Dense;
 use crate::network::layout::{ParameterLayout, Untied};
 use crate::network::{self, Network, Pass, PassInput, Passes, Product};
-use crate::outputs::cross_entropy;
 use crate::plan::PreparedRun;
 use crate::streaming;
 use crate::task::{Limits, Task};
@@ -67,7 +67,7 @@ struct In<T> {
     network: Arc<dyn Network>,
     pass: Box<dyn Pass<T>>,
     gradient: Vec<T>,
-    d_logits: Vec<T>,
+    slopes: Vec<T>,
 }
 
 fn batches(plan: &PreparedRun) -> Vec<&Batch> {
@@ -83,7 +83,7 @@ impl<T: Passes> In<T> {
     fn new(network: Arc<dyn Network>, snapshot: Snapshot, threads: usize) -> Result<Self, Fault> {
         let weights = Weights::new(network.layout(), snapshot, &References::default(), None)?;
         let pass = T::pass(&*network, threads);
-        Ok(Self { weights, network, pass, gradient: Vec::new(), d_logits: Vec::new() })
+        Ok(Self { weights, network, pass, gradient: Vec::new(), slopes: Vec::new() })
     }
 }
 
@@ -97,8 +97,8 @@ impl<T: Passes> BenchModel for In<T> {
             let input =
                 PassInput { w: &self.weights.data, fixed: &self.weights.fixed, batches: group, stop: &stop };
             let logits = self.pass.forward(input, false)?;
-            each_example(logits, group, |row, label| {
-                total += cross_entropy(row, label);
+            each_unit(logits, group, |row, target| {
+                total += CrossEntropy::default().loss(row, target);
                 examples += 1;
             });
         }
@@ -109,14 +109,15 @@ impl<T: Passes> BenchModel for In<T> {
     fn backward(&mut self, plan: &PreparedRun) -> Result<Done, Fault> {
         let stop = Stop::default();
         let batches = batches(plan);
-        let examples = batches.iter().map(|batch| batch.labels.len()).sum::<usize>() as f64;
+        let examples = batches.iter().map(|batch| batch.units()).sum::<usize>() as f64;
         self.gradient.clear();
         self.gradient.resize(self.weights.data.len(), T::ZERO);
         for group in batches.chunks(self.pass.width()) {
             let input =
                 PassInput { w: &self.weights.data, fixed: &self.weights.fixed, batches: group, stop: &stop };
-            loss_slopes(self.pass.forward(input, true)?, group, examples, &mut self.d_logits);
-            self.pass.backward(input, &self.d_logits, &mut self.gradient)?;
+            let outputs = self.pass.forward(input, true)?;
+            loss_slopes(&CrossEntropy::default(), outputs, group, examples, &mut self.slopes);
+            self.pass.backward(input, &self.slopes, &mut self.gradient)?;
         }
         let norm = cpu::norms(&self.weights.slots, &self.gradient).global();
         // Each product has two derivatives, each a product as large.
@@ -154,7 +155,10 @@ struct BenchVectors {
 
 impl BenchVectors {
     fn new(n: usize) -> Result<Self, Fault> {
-        let layout = ParameterLayout::new(vec![("vector".into(), vec![n])])?;
+        let layout = ParameterLayout::new(
+            vec![("vector".into(), vec![n])],
+            crate::network::layout::Habits::default(),
+        )?;
         let manifest = Manifest::new(layout.parameters().to_vec(), Vec::new())?;
         let header = SnapshotHeader::live(0);
         let sent = |x: &[f32]| {

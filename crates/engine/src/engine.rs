@@ -193,7 +193,7 @@ impl Engine {
     pub fn self_check(&self) -> Result<(), Fault> {
         let words = self.pool.install(|| crate::device::noise::philox([0; 4], [0; 2]));
         let rows = [1.0f64, 2.0, 3.0];
-        let loss = self.pool.install(|| crate::outputs::cross_entropy(&rows, 2));
+        let loss = self.pool.install(|| crate::scores::cross_entropy(&rows, 2));
         if words[0] == 0x6627_E8D5 && (loss - 0.407_605_964_444_380_1).abs() < 1e-12 {
             return Ok(());
         }
@@ -248,7 +248,7 @@ impl Engine {
         let weights = Weights::<T>::new(plan.network.layout(), snapshot, &references, statistics)?;
         // What no measure looks into is given back.
         let references = if plan.elements { references } else { References::default() };
-        let prepared = PreparedSnapshot::<T>::new(weights, plan.network.classes(), seed, references);
+        let prepared = PreparedSnapshot::<T>::new(weights, plan.network.criterion(), seed, references);
         Ok(self.hold(plan, prepared, carried))
     }
 }

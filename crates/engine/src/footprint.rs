@@ -13,6 +13,7 @@ use crate::device::slot::Slot;
 use crate::measure::{Demand, Parts, Walks};
 use crate::network::batch::{Batch, Extent};
 use crate::network::{Network, Product};
+use crate::outputs::UnitStatistics;
 use crate::perturbation::side_by_side;
 use crate::spectrum::{self, Shape};
 use clino_domain::{MemoryPart, TensorStatistics};
@@ -59,7 +60,12 @@ pub struct Ledger<'a> {
     /// Bytes of an element.
     size: usize,
     threads: usize,
+    /// Units of all groups.
     examples: f64,
+    /// Numbers of a unit.
+    width: usize,
+    /// Whether the scores of every unit are kept.
+    keeps_scores: bool,
     groups: f64,
     /// Of each batch: of every group, and of all groups together.
     lists: Vec<Vec<Extent>>,
@@ -100,14 +106,20 @@ struct Held {
 
 impl<'a> Ledger<'a> {
     /// Of a run with these batches of its groups, on a number of threads.
-    pub fn new(network: &'a dyn Network, groups: &[&[Batch]], size: usize, threads: usize) -> Self {
+    pub fn new(
+        network: &'a dyn Network,
+        groups: &[&[Batch]],
+        size: usize,
+        threads: usize,
+        keeps_scores: bool,
+    ) -> Self {
         let all = || groups.iter().copied().flatten();
         let products =
             |batch: &Batch| network.products(batch).into_iter().map(|Product { m, n, k, .. }| [m, n, k]);
         let scratch = all().flat_map(products).map(|product| gemm::scratch(product, size));
         let scratch = scratch.fold([0.0f64; 2], |[a, b], [through, pieces]| [a.max(through), b.max(pieces)]);
         let lists = lists(groups);
-        let example = |batch: &Batch| batch.bytes() as f64 / batch.labels.len().max(1) as f64;
+        let example = |batch: &Batch| batch.bytes() as f64 / batch.units().max(1) as f64;
         let slots = network.layout().slots();
         let fixed = size_of::<Slot>() + size_of::<TensorStatistics>() + 8 * size_of::<f64>();
         let shapes =
@@ -118,7 +130,9 @@ impl<'a> Ledger<'a> {
             network,
             size,
             threads: threads.max(1),
-            examples: all().map(|batch| batch.labels.len() as f64).sum(),
+            examples: all().map(|batch| batch.units() as f64).sum(),
+            width: all().map(|batch| batch.targets.width()).fold(network.unit_width(), usize::max),
+            keeps_scores,
             groups: groups.len() as f64,
             longest: lists.iter().map(Vec::len).max().unwrap_or(0),
             lists,
@@ -141,13 +155,15 @@ impl<'a> Ledger<'a> {
         self.network.layout().fixed_total() as f64 * self.size as f64
     }
 
-    fn classes(&self) -> f64 {
-        self.network.classes() as f64
+    /// Numbers of a unit, of which a worker holds those of one in f64.
+    fn width(&self) -> f64 {
+        self.width as f64
     }
 
-    /// Bytes of the scores of the whole probe, in f64.
+    /// Bytes of what is known of every unit of the probe: its statistics, and its scores in f64 where they are kept.
     fn scores(&self) -> f64 {
-        self.examples * (self.classes() + 1.0) * 8.0
+        let scores = if self.keeps_scores { (self.width() + 1.0) * 8.0 } else { 0.0 };
+        self.examples * (size_of::<UnitStatistics>() as f64 + scores)
     }
 
     /// Of measures made in this order, `leaning` ones group by group: those with which no more than `room` bytes are held.
@@ -207,7 +223,7 @@ impl<'a> Ledger<'a> {
         let vectors: u32 = held.workers.iter().map(|worker| u32::from(worker.placed) + worker.left).sum();
         bytes[POINTS] = (f64::from(vectors) + if held.slope { 1.0 } else { 0.0 }) * self.vector();
         bytes[ACTIVATIONS] =
-            held.workers.iter().map(|worker| worker.spaces.bytes(self.network, self.size)).sum();
+            held.workers.iter().map(|worker| worker.spaces.bytes(self.network, self.width, self.size)).sum();
         // Those of the groups, and once more those of all groups together.
         let times = if self.groups > 1.0 { 2.0 } else { 1.0 };
         bytes[SCORES] = if held.scored { times * self.scores() } else { 0.0 };
@@ -245,7 +261,7 @@ impl<'a> Ledger<'a> {
             let mut bytes = self.standing(held);
             let one = Extent { examples: 1, tokens: 1, pairs: 1, longest: 1, ..Extent::default() };
             bytes[POINTS] += self.vector();
-            bytes[ACTIVATIONS] += self.network.workspace(one, false, self.size) + 8.0 * self.classes();
+            bytes[ACTIVATIONS] += self.network.workspace(one, false, self.size) + 8.0 * self.width();
             moments.push(bytes);
         }
         let mut most = moments
@@ -264,7 +280,7 @@ impl<'a> Ledger<'a> {
         let [through, pieces] = self.scratch;
         let threads = self.threads as f64;
         bytes[ACTIVATIONS] += (through * threads.min(workers * self.longest as f64)).max(pieces * threads);
-        bytes[SCORES] += workers * self.classes() * 8.0;
+        bytes[SCORES] += workers * self.width() * 8.0;
         bytes
     }
 

@@ -3,6 +3,7 @@
 //! Owns: the parameters between two steps. May not touch: optimizers, snapshots' measures.
 
 use crate::backend::host::loss_slopes;
+use crate::criterion::CrossEntropy;
 use crate::engine::Engine;
 use crate::network::{self, Network, Pass, PassInput, Passes};
 use crate::weights::Weights;
@@ -16,7 +17,7 @@ pub struct Gradients {
     pass: Box<dyn Pass<f32>>,
     parameters: Vec<f32>,
     gradient: Vec<f32>,
-    d_logits: Vec<f32>,
+    slopes: Vec<f32>,
 }
 
 impl Gradients {
@@ -32,7 +33,7 @@ impl Gradients {
         let parameters = Weights::new(network.layout(), snapshot, &References::default(), None)?.data;
         let pass = f32::pass(&*network, threads);
         let gradient = vec![0.0; parameters.len()];
-        Ok(Self { engine, network, pass, parameters, gradient, d_logits: Vec::new() })
+        Ok(Self { engine, network, pass, parameters, gradient, slopes: Vec::new() })
     }
 
     /// Mean cross-entropy of some examples, in nats. Their gradient replaces the one before.
@@ -42,15 +43,16 @@ impl Gradients {
     pub fn of(&mut self, examples: &ProbeGroup) -> Result<f64, Fault> {
         let batches = self.network.batches(examples)?;
         let batches: Vec<_> = batches.iter().collect();
-        let count = batches.iter().map(|batch| batch.labels.len()).sum::<usize>() as f64;
-        let Self { engine, pass, parameters, gradient, d_logits, .. } = self;
+        let count = batches.iter().map(|batch| batch.units()).sum::<usize>() as f64;
+        let Self { engine, pass, parameters, gradient, slopes, .. } = self;
+        let criterion = &CrossEntropy::default();
         gradient.fill(0.0);
         let sum = engine.install(|| {
             let stop = Stop::default();
             let losses = batches.chunks(pass.width()).map(|some| {
                 let input = PassInput { w: parameters, fixed: &[], batches: some, stop: &stop };
-                let losses = loss_slopes(pass.forward(input, true)?, some, count, d_logits);
-                pass.backward(input, d_logits, gradient)?;
+                let losses = loss_slopes(criterion, pass.forward(input, true)?, some, count, slopes).loss;
+                pass.backward(input, slopes, gradient)?;
                 Ok::<_, Fault>(losses)
             });
             losses.sum::<Result<f64, Fault>>()

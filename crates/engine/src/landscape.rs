@@ -8,9 +8,10 @@ use crate::device::metric::ParameterMetric;
 use crate::device::noise::Purpose;
 use crate::device::norms::Norms;
 use crate::device::slot::Slot;
-use crate::outputs::Outputs;
+use crate::outputs::{CheckedRows, Outputs};
 use crate::spectrum::Spectrum;
 use clino_domain::{Fault, TensorStatistics};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The loss of one probe group around the parameters w0 of one snapshot.
@@ -18,17 +19,18 @@ pub trait Landscape {
     /// What is told of w0 itself.
     fn position(&self) -> &dyn Position;
 
-    /// Every example's scores at w0.
+    /// What is known of every unit at w0: of every example, or token with a label.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault>;
 
-    /// Scores of a few of the examples at w0, which rise. Nothing of it is kept or counted.
+    /// Losses of a few of the examples at w0, which rise, and if asked for the norms of the gradient of their mean. Nothing of
+    /// it is kept or counted.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested.
-    fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault>;
+    fn rows(&mut self, rows: &[usize], with_gradient: bool) -> Result<CheckedRows, Fault>;
 
     /// The gradient at w0 of the loss of this group, or of the group named `of`: computed once and kept, until that of
     /// another group is asked for. From then on points find it ready.
@@ -44,8 +46,11 @@ pub trait Landscape {
     /// The first fault of a job; `Cancelled` if a stop was requested.
     fn visit(&mut self, draws: &[u32], job: Job<'_>) -> Result<(), Fault>;
 
-    /// A number for every example, in the order of the outputs: of its content, and another for each of equal ones. In
-    /// another order of the examples each has the same.
+    /// Which units belong to each example, for those that have one.
+    fn examples(&self) -> Vec<Range<usize>>;
+
+    /// A number for every unit, in the order of the outputs: of its content, and another for each of equal ones. In another
+    /// order of the examples each has the same.
     fn keys(&self) -> Vec<u64>;
 
     /// ‖gradient at w0 of the mean loss‖² of each part of the examples.
@@ -115,12 +120,12 @@ pub enum Matrices {
     Moves,
 }
 
-/// A part of the examples of a group.
+/// A part of the units of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ExampleShare {
     /// Which of them, by their places among the outputs.
     pub examples: Vec<usize>,
-    /// Another label in the place of their own.
+    /// Another class in the place of their own.
     pub label: Option<usize>,
 }
 
@@ -138,7 +143,7 @@ pub struct GradientSummary {
 pub struct PointView {
     /// Mean loss of the examples; may be non-finite.
     pub loss: f64,
-    /// Share of right predictions.
+    /// Share of right predictions; NaN where outputs are no scores of classes.
     pub accuracy: f64,
 }
 

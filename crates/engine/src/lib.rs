@@ -32,6 +32,7 @@
 
 mod backend;
 mod bench;
+mod criterion;
 mod device;
 mod engine;
 mod footprint;
@@ -50,6 +51,7 @@ mod readings;
 mod remarks;
 mod resident;
 mod scope;
+mod scores;
 mod session;
 mod spectrum;
 mod streaming;

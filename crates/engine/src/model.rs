@@ -10,7 +10,7 @@ use crate::landscape::{ExampleShare, GradientSummary, Job, Landscape, Matrices, 
 use crate::network::batch::Batch;
 use crate::network::examples;
 use crate::network::{Network, PassInput, Passes};
-use crate::outputs::Outputs;
+use crate::outputs::{CheckedRow, CheckedRows, Outputs};
 use crate::perturbation::{Perturbation, PointBuffers, side_by_side};
 use crate::plan::PreparedGroup;
 use crate::spectrum::Spectrum;
@@ -64,6 +64,8 @@ pub struct GroupLandscape<'a, B: Backend> {
     pub groups: &'a [PreparedGroup],
     /// Those of this landscape.
     pub own: Range<usize>,
+    /// Whether a measure of the run asks for scores.
+    pub scores: bool,
     /// Workers that evaluate the network.
     pub worker_pool: &'a mut WorkerPool<B>,
     /// The gradient that was asked for last.
@@ -134,36 +136,57 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
     fn outputs(&mut self) -> Result<Arc<Outputs>, Fault> {
         let prepared = self.prepared;
         let stop = self.stop;
+        let scores = self.scores;
         let batches = batches(self.groups, &self.own);
         let share = batches.len().div_ceil(self.worker_pool.workers.len()).max(1);
         let of = (share >= batches.len()).then_some(&self.own);
         let run = |(worker, batches): (&mut PointBuffers<B>, &[&Batch])| {
-            worker.backend.logits(GroupContext { prepared, of, batches, base: None, stop })
+            let context = GroupContext { prepared, of, batches, base: None, stop };
+            let mut found = Outputs::with_room(context.units(), scores);
+            worker.backend.each_unit(context, &mut |outputs, target| {
+                found.push(&*prepared.criterion, outputs, target);
+            })?;
+            Ok(found)
         };
         let workers = self.worker_pool.workers.par_iter_mut().zip(batches.par_chunks(share));
-        let logits: Vec<Vec<f64>> = workers.map(run).collect::<Result<_, Fault>>()?;
-        let mut labels = Vec::with_capacity(batches.iter().map(|batch| batch.labels.len()).sum());
-        batches.iter().for_each(|batch| labels.extend_from_slice(&batch.labels));
-        prepared.counter.forward(labels.len());
-        Ok(Arc::new(Outputs { logits: joined(logits), labels, classes: prepared.classes }))
+        let parts = workers.map(run).collect::<Result<Vec<Outputs>, Fault>>()?;
+        let units = parts.iter().map(|part| part.units.len()).sum();
+        prepared.counter.forward(units);
+        Ok(Arc::new(joined(parts, units)))
     }
 
-    fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault> {
+    fn rows(&mut self, rows: &[usize], with_gradient: bool) -> Result<CheckedRows, Fault> {
         let batches = batches(self.groups, &self.own);
-        let share = |row: &usize| ExampleShare { examples: vec![*row], label: None };
-        let pieces: Vec<Batch> = rows.iter().flat_map(|row| cut(&batches, &share(row))).collect();
         let prepared = self.prepared;
         let stop = self.stop;
-        let context = GroupContext {
-            prepared,
-            of: None,
-            batches: &pieces.iter().collect::<Vec<_>>(),
-            base: None,
-            stop,
-        };
-        let logits = self.worker_pool.lead().backend.logits(context)?;
-        let labels = pieces.iter().flat_map(|piece| &piece.labels).copied().collect();
-        Ok(Outputs { logits, labels, classes: prepared.classes })
+        let lead = self.worker_pool.lead();
+        let mut found = CheckedRows::default();
+        let mut all = Vec::new();
+        for row in rows {
+            let units = examples::units_of(&batches, *row);
+            let pieces = examples::pick(&batches, &units.clone().collect::<Vec<_>>());
+            let pieces: Vec<&Batch> = pieces.iter().collect();
+            let context = GroupContext { prepared, of: None, batches: &pieces, base: None, stop };
+            let mut sum = CheckedRow::default();
+            lead.backend.each_unit(context, &mut |outputs, target| {
+                sum.add(&*prepared.criterion, outputs, target);
+            })?;
+            found.rows.push(sum);
+            all.extend(units);
+        }
+        if with_gradient && !all.is_empty() {
+            let pieces = examples::pick(&batches, &all);
+            let pieces: Vec<&Batch> = pieces.iter().collect();
+            lead.rest();
+            let context = GroupContext { prepared, of: None, batches: &pieces, base: None, stop };
+            let mut gradient = lead.gradient.take().map_or_else(|| lead.backend.vector(prepared), Ok)?;
+            lead.backend.gradient(context, At::Start, &mut gradient)?;
+            let norms = lead.backend.norms(lead.backend.squares(prepared, &gradient)?)?;
+            lead.gradient = Some(gradient);
+            let norms = norms.squares.iter().map(|square| square.sqrt());
+            found.norms = prepared.weights.sent.iter().cloned().zip(norms).collect();
+        }
+        Ok(found)
     }
 
     fn slope(&mut self, of: Option<&str>) -> Result<GradientSummary, Fault> {
@@ -226,6 +249,10 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
         ends.into_iter().collect()
     }
 
+    fn examples(&self) -> Vec<Range<usize>> {
+        examples::units_by_example(&batches(self.groups, &self.own))
+    }
+
     fn keys(&self) -> Vec<u64> {
         examples::keys(self.groups[self.own.clone()].iter().flat_map(|group| &group.contents))
     }
@@ -256,15 +283,20 @@ impl<B: Backend> Landscape for GroupLandscape<'_, B> {
 }
 
 /// All of them, end to end; a single one stays where it is.
-fn joined(mut parts: Vec<Vec<f64>>) -> Vec<f64> {
-    if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() }
+fn joined(mut parts: Vec<Outputs>, units: usize) -> Outputs {
+    if parts.len() == 1 {
+        return parts.swap_remove(0);
+    }
+    let mut all = Outputs::with_room(units, parts.iter().any(|part| part.scores.is_some()));
+    parts.iter().for_each(|part| all.append(part));
+    all
 }
 
 /// The examples of a part, with its label if it has one.
 fn cut(batches: &[&Batch], part: &ExampleShare) -> Vec<Batch> {
     let mut found = examples::pick(batches, &part.examples);
     if let Some(label) = part.label {
-        found.iter_mut().for_each(|batch| batch.labels.fill(label));
+        found.iter_mut().for_each(|batch| batch.targets.fill(label));
     }
     found
 }

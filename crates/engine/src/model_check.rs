@@ -7,8 +7,15 @@
 //! in f16 by 13 and in bf16 by 8 there. Five times the worst of these is allowed. In f32 another activation or LayerNorm's
 //! epsilon makes ten times the tolerance, and in f64 more.
 
-use crate::outputs::{Outputs, cross_entropy};
-use clino_domain::{Dtype, ModelCheck, ModelChecked, Precision, SnapshotRef};
+//!
+//! Gradients are compared tensor by tensor: a wrong one of a single tensor hardly moves the norm of all. Rounding moves the
+//! norm of a tensor by some share of it, and by a share of a small part of the whole gradient: that of a bias to which a
+//! softmax is blind is nothing but rounding.
+
+use crate::outputs::{CheckedRow, CheckedRows};
+use crate::plan::PreparedRun;
+use clino_domain::{Dtype, ModelCheck, ModelChecked, Precision, SnapshotRef, TensorMismatch};
+use std::collections::HashMap;
 
 /// Of the scores, in each format: how much rounding may change a loss.
 const F64: f64 = 256.0 * (f64::EPSILON / 2.0);
@@ -17,28 +24,37 @@ const F16: f64 = 64.0 / 2048.0;
 const BF16: f64 = 40.0 / 256.0;
 /// Functions of the two programs differ in their last places, which sums make more of.
 const LEAST: f64 = 1e-11;
+/// Beside f64: casts to f32 are part of some models, and a graph has them in its own precision.
+const BAKED: f64 = 4e-6;
+/// Of the norm of a gradient, for each unit of the share of scores: sums over many products.
+const GRADIENT: f64 = 32.0;
+/// Share of the whole gradient below which a tensor's is rounding.
+const FLOOR: f64 = 1e-2;
+/// Most tensors that are named.
+const MOST_TENSORS: usize = 4;
 
-/// Holds what the trainer's model says of a few rows against their scores here; `None` where a loss is not finite.
+/// Holds what the trainer's model says of a few rows against the same here; `None` where a loss is not finite.
 pub fn compare(
     check: &ModelCheck,
-    outputs: &Outputs,
-    precision: Precision,
+    found: &CheckedRows,
+    plan: &PreparedRun,
     snapshot: SnapshotRef,
 ) -> Option<ModelChecked> {
-    let share = share(check.dtype).max(if precision == Precision::F32 { F32 } else { F64 });
-    let losses: Vec<f64> = outputs.examples().map(|(row, label)| cross_entropy(row, label)).collect();
+    let graph = plan.network.is_graph();
+    let own = if plan.precision == Precision::F32 { F32 } else { F64 };
+    let share = share(check.dtype).max(own).max(if graph { BAKED } else { 0.0 });
+    let losses: Vec<f64> = found.rows.iter().map(CheckedRow::loss).collect();
     if !losses.iter().chain(&check.losses).all(|loss| loss.is_finite()) {
         return None;
     }
-    let rows = outputs.examples().zip(losses.iter().zip(&check.losses));
-    let differences = rows.map(|((row, _), (ours, theirs))| {
-        let size = row.iter().fold(0.0, |size: f64, z| size.max(z.abs()));
-        ((ours - theirs).abs(), share * size + LEAST * (1.0 + size))
-    });
+    let rows = found.rows.iter().zip(losses.iter().zip(&check.losses));
+    let differences = rows
+        .map(|(row, (ours, theirs))| ((ours - theirs).abs(), share * row.size + LEAST * (1.0 + row.size)));
     let worst =
         |one: (f64, f64), other: (f64, f64)| if other.0 * one.1 > one.0 * other.1 { other } else { one };
     let (difference, tolerance) = differences.reduce(worst)?;
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let tensors = wrong_tensors(check, found, share);
     Some(ModelChecked {
         snapshot,
         group: check.group.clone(),
@@ -47,8 +63,29 @@ pub fn compare(
         configured_loss: mean(&losses),
         difference,
         tolerance,
-        agrees: difference <= tolerance,
+        agrees: difference <= tolerance && tensors.is_empty(),
+        tensors,
+        graph,
     })
+}
+
+/// Tensors whose gradients differ, the worst first.
+fn wrong_tensors(check: &ModelCheck, found: &CheckedRows, share: f64) -> Vec<TensorMismatch> {
+    let theirs: HashMap<&str, f64> =
+        check.gradient_norms.iter().map(|(name, norm)| (name.as_str(), *norm)).collect();
+    let whole = found.norms.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt();
+    let share = (GRADIENT * share).min(0.5);
+    let one = |(name, ours): &(String, f64)| {
+        let trainer_norm = *theirs.get(name.as_str())?;
+        let tolerance = share * (ours.max(trainer_norm) + FLOOR * whole);
+        let difference = (ours - trainer_norm).abs();
+        let wrong = TensorMismatch { tensor: name.clone(), trainer_norm, own_norm: *ours };
+        // What is not finite differs, too.
+        (difference.is_nan() || difference > tolerance).then_some((difference / tolerance, wrong))
+    };
+    let mut wrong: Vec<(f64, TensorMismatch)> = found.norms.iter().filter_map(one).collect();
+    wrong.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    wrong.into_iter().take(MOST_TENSORS).map(|(_, tensor)| tensor).collect()
 }
 
 fn share(dtype: Dtype) -> f64 {
@@ -64,17 +101,56 @@ fn share(dtype: Dtype) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::criterion::{CrossEntropy, Target};
+    use crate::network;
 
-    fn outputs() -> Outputs {
-        Outputs { logits: vec![2.0, 0.0, -1.0, 1.0], labels: vec![0, 1], classes: 2 }
+    /// Two rows of two scores, and a gradient along two tensors.
+    fn found() -> CheckedRows {
+        let row = |scores: &[f64], label| {
+            let mut row = CheckedRow::default();
+            row.add(&CrossEntropy::default(), scores, Target::Class(label));
+            row
+        };
+        let norms = vec![("a".into(), 2.0), ("b".into(), 1e-9)];
+        CheckedRows { rows: vec![row(&[2.0, 0.0], 0), row(&[-1.0, 1.0], 1)], norms }
+    }
+
+    fn plan(precision: Precision) -> PreparedRun {
+        let (network, _) = network::build(r#"{"model_type":"mlp","sizes":[2,2]}"#).unwrap();
+        PreparedRun::new(network, None, Vec::new(), Vec::new(), precision)
     }
 
     fn checked(by: [f64; 2], dtype: Dtype, precision: Precision) -> Option<ModelChecked> {
-        let outputs = outputs();
-        let losses = outputs.examples().map(|(row, label)| cross_entropy(row, label)).zip(by);
-        let losses = losses.map(|(loss, by)| loss + by).collect();
-        let check = ModelCheck { group: "en".into(), rows: vec![3, 5], losses, dtype };
-        compare(&check, &outputs, precision, SnapshotRef { step: 1, attempt: 1 })
+        let found = found();
+        let losses = found.rows.iter().zip(by).map(|(row, by)| row.loss() + by).collect();
+        let gradient_norms = found.norms.clone();
+        let check = ModelCheck { group: "en".into(), rows: vec![3, 5], losses, dtype, gradient_norms };
+        compare(&check, &found, &plan(precision), SnapshotRef { step: 1, attempt: 1 })
+    }
+
+    #[test]
+    fn a_tensor_that_differs_is_named_and_rounding_is_not() {
+        let found = found();
+        let losses: Vec<f64> = found.rows.iter().map(CheckedRow::loss).collect();
+        let with = |a: f64| {
+            let gradient_norms = vec![("a".into(), a), ("b".into(), 3e-9), ("strange".into(), 7.0)];
+            let check = ModelCheck {
+                group: "en".into(),
+                rows: vec![3, 5],
+                losses: losses.clone(),
+                dtype: Dtype::F32,
+                gradient_norms,
+            };
+            compare(&check, &found, &plan(Precision::F64), SnapshotRef { step: 1, attempt: 1 }).unwrap()
+        };
+        assert!(with(2.0).agrees && with(2.0005).agrees);
+        let wrong = with(2.01);
+        assert!(!wrong.agrees && wrong.tensors.len() == 1, "{:?}", wrong.tensors);
+        assert!(
+            wrong.refusal().contains("\"a\" 2.0100e0 by the trainer, 2.0000e0 here"),
+            "{}",
+            wrong.refusal()
+        );
     }
 
     #[test]

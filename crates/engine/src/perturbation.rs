@@ -51,8 +51,8 @@ impl<B: Backend> PointBuffers<B> {
         let mut gradient = room(&self.backend, &mut self.gradient, context)?;
         let losses = self.backend.gradient(context, at, &mut gradient)?;
         self.gradient = Some(gradient);
-        context.prepared.counter.forward(context.examples());
-        context.prepared.counter.backward(context.examples());
+        context.prepared.counter.forward(context.units());
+        context.prepared.counter.backward(context.units());
         Ok(losses)
     }
 }
@@ -446,7 +446,7 @@ impl<B: Backend> Point for Perturbation<'_, B> {
     fn look(&mut self) -> Result<PointView, Fault> {
         let at = self.place()?;
         let view = self.worker.backend.look(self.context, at)?;
-        self.context.prepared.counter.forward(self.context.examples());
+        self.context.prepared.counter.forward(self.context.units());
         Ok(view)
     }
 }

@@ -8,6 +8,7 @@ use crate::footprint::{Ledger, Working};
 use crate::measure::{Chosen, Common, Cost, Demand, RunSize};
 #[cfg(test)]
 use crate::network::batch::Batch;
+use crate::network::examples::units_by_example;
 use crate::network::gpu_footprint::GpuFootprint;
 use crate::network::{Network, Product, autograd};
 use crate::probes::PreparedProbe;
@@ -16,7 +17,7 @@ use clino_domain::{
     Fault, FaultKind, LeftOut, MemoryPart, Needs, Planned, Precision, PreparedModel, RunFootprint,
     SharedPart, ValidatedRun, Work,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
@@ -87,8 +88,8 @@ impl PreparedRun {
         let demands = costs.iter().map(|(cost, measure)| measure.demand(cost, &run_size)).collect();
         let leaning = costs.iter().map(|(cost, _)| cost.leans_on_slope()).collect();
         let measures: Vec<Chosen> = costs.into_iter().map(|(_, measure)| measure).collect();
-        let measures_count = measures.len();
         let elements = measures.iter().any(|measure| measure.needs().elements);
+        let left_out = measures.iter().map(|measure| meaningless(&*network, measure.needs())).collect();
         Self {
             network,
             autograd,
@@ -100,12 +101,18 @@ impl PreparedRun {
             elements,
             gpu_only: false,
             warnings: Vec::new(),
-            left_out: vec![None; measures_count],
+            left_out,
             demands,
             gpu: OnceLock::new(),
             run_size,
             precision,
         }
+    }
+
+    /// Whether a measure asks for the scores of every unit.
+    pub fn scores(&self) -> bool {
+        let made = self.measures.iter().zip(&self.left_out).filter(|(_, left_out)| left_out.is_none());
+        made.map(|(measure, _)| measure.needs()).any(|needs| needs.scores)
     }
 
     /// The model in candle, if a GPU with `room` bytes can hold what the run takes.
@@ -137,7 +144,8 @@ impl PreparedRun {
     /// that is too little. If it is too little for any, they are in the sum.
     fn footprint(&self, threads: usize, room: u64) -> RunFootprint {
         let batches: Vec<_> = self.groups.iter().map(|group| &*group.batches).collect();
-        let ledger = Ledger::new(&*self.network, &batches, element_bytes(self.precision), threads);
+        let ledger =
+            Ledger::new(&*self.network, &batches, element_bytes(self.precision), threads, self.scores());
         let kept =
             vec![MemoryPart { name: "the model's layout", bytes: self.network.layout().bytes() + PLAN }];
         let mut shared: Vec<SharedPart> = Vec::new();
@@ -152,7 +160,7 @@ impl PreparedRun {
         let order = self.order();
         let Working { parts, mut left_out } = ledger.working(&order, &self.leaning, left);
         footprint.working = parts;
-        if left_out.len() == order.len() || footprint.bytes() > room {
+        if (left_out.len() == order.len() && !order.is_empty()) || footprint.bytes() > room {
             footprint.working = ledger.working(&order, &self.leaning, f64::INFINITY).parts;
             return footprint;
         }
@@ -172,7 +180,8 @@ impl PreparedRun {
         let first = leaning().next();
         let place = |i: usize| if first == Some(i) { leaning().collect() } else { vec![i] };
         let all = (0..self.demands.len()).filter(|i| !self.leaning[*i] || first == Some(*i));
-        all.flat_map(place).map(|i| (i, &self.demands[i])).collect()
+        let made = all.flat_map(place).filter(|i| self.left_out[*i].is_none());
+        made.map(|i| (i, &self.demands[i])).collect()
     }
 
     /// Why a measure is left out.
@@ -190,6 +199,13 @@ impl PreparedRun {
     /// What is known of the run from now on, if its CPU has `threads` and `room` bytes for it.
     pub fn validated(mut self, model_type: String, threads: usize, room: u64) -> ValidatedRun {
         let footprint = self.footprint(threads, room);
+        let names: Vec<(&str, &String)> = self
+            .left_out
+            .iter()
+            .enumerate()
+            .filter_map(|(i, reason)| Some((self.demands[i].name, reason.as_ref()?)))
+            .collect();
+        self.warnings.extend(without_meaning(&names));
         for LeftOut { measure, reason } in &footprint.left_out {
             self.left_out[*measure] = Some(reason.clone());
             self.warnings.push(format!("{} is unavailable: {reason}", self.demands[*measure].name));
@@ -215,7 +231,7 @@ impl PreparedRun {
     /// Examples of a few groups.
     pub fn examples(&self, groups: &Range<usize>) -> usize {
         let batches = self.groups[groups.clone()].iter().flat_map(|group| &group.batches);
-        batches.map(|batch| batch.labels.len()).sum()
+        batches.map(|batch| batch.units()).sum()
     }
 
     /// Floating-point operations of a measure on a few groups, roughly.
@@ -244,18 +260,48 @@ fn element_bytes(precision: Precision) -> usize {
     if precision == Precision::F32 { 4 } else { 8 }
 }
 
+/// A sentence for each reason, with the measures that are unavailable for it.
+fn without_meaning(left_out: &[(&str, &String)]) -> Vec<String> {
+    let reasons: BTreeSet<&String> = left_out.iter().map(|(_, reason)| *reason).collect();
+    let sentence = |reason: &String| {
+        let names = left_out.iter().filter(|(_, other)| *other == reason).map(|(name, _)| *name);
+        format!("unavailable: {}: {reason}", names.collect::<Vec<_>>().join(", "))
+    };
+    reasons.into_iter().map(sentence).collect()
+}
+
+/// Why a measure means nothing for the loss of a model.
+fn meaningless(network: &dyn Network, needs: Needs) -> Option<String> {
+    if needs.probe && !network.has_loss() {
+        return Some(
+            "the run was opened with the names of its tensors alone, without a model that is evaluated: export its graph, or \
+             give the config.json of a model that docs/models.md lists"
+                .into(),
+        );
+    }
+    let criterion = network.criterion();
+    let no_classes = || criterion.no_classes().filter(|_| needs.classes);
+    let no_likelihood = || criterion.no_likelihood().filter(|_| needs.likelihood);
+    let coupled = || "the loss of an example depends on the others of its group (batch_coupled)".to_owned();
+    no_classes().or_else(no_likelihood).or_else(|| (needs.examples && network.coupled()).then(coupled))
+}
+
 /// What the plan goes by.
 fn run_size(network: &dyn Network, groups: &[PreparedGroup], precision: Precision) -> RunSize {
     let batches = || groups.iter().flat_map(|group| &group.batches);
     let products = batches().flat_map(|batch| network.products(batch));
+    let of = |group: &PreparedGroup| units_by_example(&group.batches.iter().collect::<Vec<_>>());
+    let sequences: Vec<Vec<Range<usize>>> = groups.iter().map(of).collect();
     let slots = network.layout().slots();
     let spectrum = |slot: &Slot| {
         let shape = |columns| Shape { rows: slot.rows, columns };
         slot.columns().map(shape).map(spectrum::operations)
     };
     RunSize {
-        examples: batches().map(|batch| batch.labels.len()).sum(),
-        classes: network.classes(),
+        examples: batches().map(|batch| batch.units()).sum(),
+        sequences: sequences.iter().map(Vec::len).sum(),
+        longest: sequences.iter().flatten().map(Range::len).max().unwrap_or(1),
+        classes: network.unit_width(),
         spectra: slots.iter().filter_map(spectrum).sum(),
         // As numbers that do not overflow: a configuration may ask for any product.
         forward: products

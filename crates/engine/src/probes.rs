@@ -5,8 +5,9 @@
 use crate::network::Network;
 use crate::network::batch::Batch;
 use crate::network::examples::{self, Content};
+use clino_domain::graph::ModelKind;
 use clino_domain::run::COLUMNS;
-use clino_domain::{Fault, ProbeGroup, Tensor};
+use clino_domain::{Fault, ProbeGroup, RunSpec, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -38,17 +39,22 @@ impl PreparedProbe {
     }
 }
 
-/// Bytes that reading a group takes at most, with what is left of it: of each element as an integer, as a number of 32
-/// bits, and in its batch; for each example its label, its content and where it lies.
-pub fn preparation(group: &ProbeGroup) -> u64 {
+/// Bytes that reading the groups of a run takes at most, with what is left of them: of each element as an integer, as a
+/// number of 64 bits, and in its batch; for each label its class, its content and where it lies. A graph may read any tensor.
+pub fn preparation(spec: &RunSpec) -> u64 {
     const ELEMENT: u64 = 16;
-    const EXAMPLE: u64 = 192;
-    let read = group.tensors.iter().filter(|tensor| COLUMNS.contains(&&*tensor.spec.name));
+    const LABEL: u64 = 192;
+    let labels = match spec.model.as_ref().map(|model| &model.kind) {
+        Some(ModelKind::Graph(_, loss)) => &loss.labels,
+        _ => "labels",
+    };
+    let is_read = |tensor: &&Tensor| spec.model.is_some() || COLUMNS.contains(&&*tensor.spec.name);
     let of = |tensor: &Tensor| {
         let elements = tensor.data.len() as u64 / tensor.spec.dtype.size();
-        elements * if tensor.spec.name == "labels" { EXAMPLE } else { ELEMENT }
+        elements.saturating_mul(if tensor.spec.name == labels { LABEL } else { ELEMENT })
     };
-    read.map(of).sum()
+    let tensors = spec.groups.iter().flat_map(|group| group.tensors.iter());
+    tensors.filter(is_read).map(of).fold(0, u64::saturating_add)
 }
 
 /// Known by what it is made of; the lock of one is held while it is made, so that nobody else makes it.

@@ -13,9 +13,10 @@ use crate::landscape::{
     Along, ExampleShare, GradientSummary, Job, Landscape, Matrices, Point, PointView, Position, VectorId,
     Vectors,
 };
-use crate::outputs::Outputs;
+use crate::outputs::{CheckedRows, Outputs};
 use crate::spectrum::{self, Shape, Spectrum};
 use clino_domain::{Against, Fault, Moments, Move, Stop, TensorStatistics};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// See the module. The first `split` parameters are tensor `a`, a vector; the others are `b.weight`, a matrix of `rows`.
@@ -43,7 +44,7 @@ impl Quadratic {
     pub fn new(w0: Vec<f64>, slope: Vec<f64>, curvature: Vec<f64>) -> Self {
         let split = w0.len() / 2;
         // One example, whose two scores give the base loss log 2.
-        let logits = Outputs { logits: vec![0.0, 0.0], labels: vec![1], classes: 2 };
+        let logits = Outputs::of_scores(vec![0.0, 0.0], vec![1], 2);
         let norms = Default::default();
         let slots = Default::default();
         let statistics = Default::default();
@@ -178,11 +179,12 @@ impl Landscape for Quadratic {
         Ok(Arc::new(self.logits.clone()))
     }
 
-    fn rows(&mut self, rows: &[usize]) -> Result<Outputs, Fault> {
-        let Outputs { logits, labels, classes } = &self.logits;
-        let row = |row: &usize| logits[row * classes..][..*classes].to_vec();
-        let labels = rows.iter().map(|row| labels[*row]).collect();
-        Ok(Outputs { logits: rows.iter().flat_map(row).collect(), labels, classes: *classes })
+    fn rows(&mut self, _: &[usize], _: bool) -> Result<CheckedRows, Fault> {
+        Ok(CheckedRows::default())
+    }
+
+    fn examples(&self) -> Vec<Range<usize>> {
+        (0..self.logits.units.len()).map(|unit| unit..unit + 1).collect()
     }
 
     fn slope(&mut self, _: Option<&str>) -> Result<GradientSummary, Fault> {
@@ -195,7 +197,7 @@ impl Landscape for Quadratic {
     }
 
     fn keys(&self) -> Vec<u64> {
-        (0..self.logits.labels.len() as u64).collect()
+        (0..self.logits.units.len() as u64).collect()
     }
 
     fn squares(&mut self, parts: &[ExampleShare]) -> Result<Vec<f64>, Fault> {

@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::landscape::Landscape;
 use crate::measure::{Findings, MeasureError};
 use crate::model::{GroupLandscape, KeptGradient, WorkerPool};
-use crate::outputs::Outputs;
+use crate::outputs::CheckedRows;
 use crate::plan::PreparedRun;
 use crate::scope::{Hints, MeasureScope, SharedCache};
 use crate::task::{Limits, Task};
@@ -24,7 +24,8 @@ pub trait Resident: Send {
     /// Those of the measure.
     fn measure(&mut self, order: MeasureJob<'_>) -> Result<Findings, MeasureError>;
 
-    /// Scores of a few examples of a group at w0, which rise; it counts for no reading.
+    /// Losses of a few examples of a group at w0, which rise, and how large their gradient is where a measure of the run
+    /// computes gradients; it counts for no reading.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested; a fault if the device is lost.
@@ -34,7 +35,7 @@ pub trait Resident: Send {
         group: usize,
         rows: &[usize],
         stop: &dyn Checkpoint,
-    ) -> Result<Outputs, Fault>;
+    ) -> Result<CheckedRows, Fault>;
 
     /// Work done since the last call, on a number of examples.
     fn work(&self, examples: usize) -> Work;
@@ -84,6 +85,7 @@ where
         let mut model = GroupLandscape {
             prepared: &self.prepared,
             groups: &plan.groups,
+            scores: plan.scores(),
             own: task.groups(),
             worker_pool: &mut self.worker_pool,
             kept: &mut self.kept,
@@ -100,16 +102,17 @@ where
         group: usize,
         rows: &[usize],
         stop: &dyn Checkpoint,
-    ) -> Result<Outputs, Fault> {
+    ) -> Result<CheckedRows, Fault> {
         let mut model = GroupLandscape {
             prepared: &self.prepared,
             groups: &plan.groups,
+            scores: plan.scores(),
             own: group..group + 1,
             worker_pool: &mut self.worker_pool,
             kept: &mut self.kept,
             stop,
         };
-        model.rows(rows)
+        model.rows(rows, plan.measures.iter().any(|measure| measure.needs().gradient))
     }
 
     fn work(&self, examples: usize) -> Work {

@@ -113,7 +113,7 @@ impl Session<'_> {
         let rows: Vec<usize> = check.rows.iter().map(|row| *row as usize).collect();
         let plan = &self.plan;
         match self.engine.install(|| resident.rows(plan, group, &rows, stop)) {
-            Ok(outputs) => Ok(compare(check, &outputs, plan.precision, self.at)),
+            Ok(found) => Ok(compare(check, &found, plan, self.at)),
             Err(fault) => {
                 self.move_on(fault.kind);
                 Err(fault)
@@ -225,22 +225,17 @@ fn joined(
     let parts = groups.clone().map(|i| memos.get(&(i, i + 1)));
     let parts = parts.collect::<Option<Vec<_>>>()?;
     let outputs = parts.iter().map(|cache| cache.outputs.as_deref()).collect::<Option<Vec<_>>>()?;
-    let sum = |of: fn(&Outputs) -> usize| outputs.iter().map(|part| of(part)).sum::<usize>();
-    let mut joined = Outputs { classes: outputs.first()?.classes, ..Outputs::default() };
-    if missing {
-        joined.logits.reserve_exact(sum(|part| part.logits.len()));
-        joined.labels.reserve_exact(sum(|part| part.labels.len()));
-    }
+    let units = outputs.iter().map(|part| part.units.len()).sum();
+    let mut joined = Outputs::with_room(if missing { units } else { 0 }, outputs.first()?.scores.is_some());
     let mut squares = HashMap::new();
     let mut first = 0;
     for (part, cache) in outputs.into_iter().zip(parts) {
         let moved =
             cache.squares.iter().map(|((example, label), square)| ((first + example, *label), *square));
         squares.extend(moved);
-        first += part.labels.len();
+        first += part.units.len();
         if missing {
-            joined.logits.extend_from_slice(&part.logits);
-            joined.labels.extend_from_slice(&part.labels);
+            joined.append(part);
         }
     }
     let outputs = missing.then(|| Arc::new(joined));

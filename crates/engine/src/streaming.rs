@@ -226,6 +226,7 @@ impl Layout for ParameterLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::layout::Habits;
     use clino_domain::{Alias, InMemory, Layout, SnapshotHeader, SnapshotRef, TensorSpec, WeightKind};
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -239,7 +240,7 @@ mod tests {
     fn layout() -> ParameterLayout {
         let shapes = [("b", 40_001), ("a", 3), ("tied", 40_001), ("c", 16_384)];
         let shapes = shapes.map(|(name, len)| (name.to_owned(), vec![len]));
-        ParameterLayout::new(shapes.to_vec()).expect("small")
+        ParameterLayout::new(shapes.to_vec(), Habits::default()).expect("small")
     }
 
     /// With a buffer between the parameters, one of which is tied to another.

@@ -97,8 +97,7 @@ impl Default for GpuValidator {
 
 impl RunValidator for GpuValidator {
     fn preparation(&self, spec: &RunSpec) -> u64 {
-        let groups: u64 = spec.groups.iter().map(probes::preparation).sum();
-        LOOK + network::preparation(spec) + groups
+        LOOK + network::preparation(spec) + probes::preparation(spec)
     }
 
     fn validate(&self, spec: &RunSpec) -> Result<ValidatedRun, Fault> {
@@ -149,9 +148,11 @@ fn groups(
     spec: &RunSpec,
     known: Option<(&dyn Network, &PreparedProbes)>,
 ) -> Result<Vec<PreparedGroup>, Fault> {
-    if spec.groups.is_empty() || spec.groups.len() > MOST_GROUPS {
+    let least = usize::from(known.is_none_or(|(network, _)| network.has_loss()));
+    if !(least..=MOST_GROUPS).contains(&spec.groups.len()) {
         let found = spec.groups.len();
-        return Err(Fault::invalid("groups", format!("found {found} groups, expected 1 to {MOST_GROUPS}")));
+        let description = format!("found {found} groups, expected {least} to {MOST_GROUPS}");
+        return Err(Fault::invalid("groups", description));
     }
     let mut names = HashSet::new();
     let mut violations: Vec<Violation> = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! Owns: how they are converted, and what is told of them by themselves. May not touch: networks' arithmetic, losses.
 
+use crate::criterion::Criterion;
 use crate::device::cpu;
 use crate::device::filter::{self, Rows};
 use crate::device::noise::{Draw, Purpose};
@@ -32,6 +33,8 @@ pub struct Weights<T> {
     pub fixed: Vec<T>,
     /// Untied parameters, in the order of the names' bytes.
     pub slots: Vec<Slot>,
+    /// What the snapshot calls each of these.
+    pub sent: Vec<String>,
     /// Index of each slot in the layout.
     indices: Vec<usize>,
     /// Parameters that share their values with others.
@@ -55,7 +58,6 @@ impl<T: Real> Weights<T> {
     ) -> Result<Self, Fault> {
         let places = layout.arrange(snapshot.manifest())?;
         let untied = layout.untie(&places, snapshot.manifest());
-        let fixed_places = layout.fixed_places(snapshot.manifest());
         let statistics = match known.filter(|known| known.fit(references)) {
             Some(known) => known,
             None => Arc::new(streaming::of_all(&untied, &places, &snapshot, references)?),
@@ -64,6 +66,13 @@ impl<T: Real> Weights<T> {
         let (_, manifest, bytes) = snapshot.into_parts();
         let mut bytes: Vec<Option<bytes::Bytes>> = bytes.into_iter().map(Some).collect();
         let mut data = vec![T::ZERO; layout.total()];
+        let mut fixed = vec![T::ZERO; layout.fixed_total()];
+        // Not taken yet: a parameter may be tied to one of them.
+        for (elements, place) in layout.fixed().iter().zip(&places[layout.slots().len()..]) {
+            if let Some(bytes) = &bytes[*place] {
+                convert(manifest.tensors()[*place].dtype, bytes, &mut fixed[elements.clone()]);
+            }
+        }
         let Untied { slots, indices, ties } = untied;
         for (slot, index) in slots.iter().zip(&indices) {
             let place = places[*index];
@@ -72,13 +81,8 @@ impl<T: Real> Weights<T> {
             }
         }
         mirror(&ties, &mut data);
-        let mut fixed = vec![T::ZERO; layout.fixed_total()];
-        for (tensor, place) in layout.fixed().iter().zip(fixed_places) {
-            if let Some((place, bytes)) = place.and_then(|place| Some((place, bytes[place].take()?))) {
-                convert(manifest.tensors()[place].dtype, &bytes, &mut fixed[tensor.range.clone()]);
-            }
-        }
-        Ok(Self { data, fixed, slots, indices, ties, statistics, norms })
+        let sent = indices.iter().map(|index| manifest.tensors()[places[*index]].name.clone()).collect();
+        Ok(Self { data, fixed, slots, sent, indices, ties, statistics, norms })
     }
 
     /// Count of non-finite elements and the first tensor that has one.
@@ -135,8 +139,8 @@ fn once<K: Hash + Eq, V>(known: &Known<K, V>, key: K, make: impl FnOnce() -> V) 
 pub struct PreparedSnapshot<T> {
     /// Parameters of the snapshot, w0.
     pub weights: Weights<T>,
-    /// Length of a row of logits.
-    pub classes: usize,
+    /// What is lost on a unit.
+    pub criterion: Arc<dyn Criterion>,
     /// Seed of the run.
     pub seed: u64,
     /// Counts what is done.
@@ -170,13 +174,18 @@ impl From<PreparedSnapshot<f64>> for AnyPrecision {
 
 impl<T: Real> PreparedSnapshot<T> {
     /// Parameters with the references that measures look into while they run.
-    pub fn new(weights: Weights<T>, classes: usize, seed: u64, references: References) -> Self {
+    pub fn new(
+        weights: Weights<T>,
+        criterion: Arc<dyn Criterion>,
+        seed: u64,
+        references: References,
+    ) -> Self {
         let counter = WorkCounter::default();
         let noise = Default::default();
         let filters = Default::default();
         let rows = Default::default();
         let spectra = Default::default();
-        Self { weights, classes, seed, counter, references, noise, filters, rows, spectra }
+        Self { weights, criterion, seed, counter, references, noise, filters, rows, spectra }
     }
 
     /// A draw of this run's noise.

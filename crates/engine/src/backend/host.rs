@@ -4,6 +4,7 @@
 //! [`cpu`]'s, and who walks where.
 
 use super::{At, Backend, DirectionSource, GroupContext, On, Scaled, Times};
+use crate::criterion::{Criterion, Target};
 use crate::device::ascent::AscentJob;
 use crate::device::cpu;
 use crate::device::filter;
@@ -14,7 +15,6 @@ use crate::device::slot::mirror;
 use crate::landscape::PointView;
 use crate::network::batch::Batch;
 use crate::network::{Pass, PassInput, Passes};
-use crate::outputs::{cross_entropy, greatest, log_sum_exp};
 use crate::weights::Weights;
 use clino_domain::Fault;
 
@@ -22,13 +22,13 @@ use clino_domain::Fault;
 pub struct Host<T> {
     pass: Box<dyn Pass<T>>,
     point: Vec<T>,
-    d_logits: Vec<T>,
+    slopes: Vec<T>,
 }
 
 impl<T> Host<T> {
     /// A worker that computes with `pass`.
     pub fn new(pass: Box<dyn Pass<T>>) -> Self {
-        Self { pass, point: Vec::new(), d_logits: Vec::new() }
+        Self { pass, point: Vec::new(), slopes: Vec::new() }
     }
 }
 
@@ -42,32 +42,68 @@ where
     }
 }
 
-/// Calls `with(row, label)` for the logits of every example of a few batches.
-pub fn each_example<T: Passes>(logits: &[T], batches: &[&Batch], mut with: impl FnMut(&[f64], usize)) {
-    let labels = || batches.iter().flat_map(|batch| &batch.labels);
-    let mut row = vec![0.0; logits.len() / labels().count().max(1)];
-    for (logits, label) in logits.chunks_exact(row.len().max(1)).zip(labels()) {
-        row.iter_mut().zip(logits).for_each(|(wide, z)| *wide = z.wide());
-        with(&row, *label);
+/// Calls `with(outputs, target)` for every unit of a few batches.
+pub fn each_unit<T: Passes>(outputs: &[T], batches: &[&Batch], mut with: impl FnMut(&[f64], Target<'_>)) {
+    let units: usize = batches.iter().map(|batch| batch.units()).sum();
+    let mut row = vec![0.0; outputs.len() / units.max(1)];
+    let targets = batches.iter().flat_map(|batch| batch.targets.iter());
+    for (outputs, target) in outputs.chunks_exact(row.len().max(1)).zip(targets) {
+        row.iter_mut().zip(outputs).for_each(|(wide, z)| *wide = z.wide());
+        with(&row, target);
     }
 }
 
-/// Derivative of the mean loss over `examples` along the logits of a few batches; returns the sum of their losses.
-pub fn loss_slopes<T: Passes>(logits: &[T], batches: &[&Batch], examples: f64, out: &mut Vec<T>) -> f64 {
-    if out.capacity() < logits.len() {
-        *out = Vec::with_capacity(logits.len());
+/// Sum of the weights of all units, where their targets tell it.
+pub fn known_weight(criterion: &dyn Criterion, batches: &[&Batch]) -> Option<f64> {
+    let targets = batches.iter().flat_map(|batch| batch.targets.iter());
+    targets.map(|target| criterion.weight_by_target(target)).sum()
+}
+
+/// Sums over units.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LossSum {
+    /// Of losses times weights.
+    pub loss: f64,
+    /// Of weights.
+    pub weight: f64,
+}
+
+impl LossSum {
+    /// The mean loss; NaN where nothing counts.
+    pub fn mean(self) -> f64 {
+        self.loss / self.weight
+    }
+
+    fn add(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.weight += other.weight;
+    }
+}
+
+/// Derivative of Σ weight * loss / `total` along the outputs of a few batches; returns their sums.
+pub fn loss_slopes<T: Passes>(
+    criterion: &dyn Criterion,
+    outputs: &[T],
+    batches: &[&Batch],
+    total: f64,
+    out: &mut Vec<T>,
+) -> LossSum {
+    if out.capacity() < outputs.len() {
+        *out = Vec::with_capacity(outputs.len());
     }
     out.clear();
-    let mut losses = 0.0;
-    each_example(logits, batches, |row, label| {
-        let total = log_sum_exp(row);
-        losses += total - row[label];
-        out.extend(row.iter().enumerate().map(|(class, z)| {
-            let target = if class == label { 1.0 } else { 0.0 };
-            T::of((libm::exp(z - total) - target) / examples)
-        }));
+    // Where nothing counts all weights are zero, and so are the derivatives.
+    let total = if total == 0.0 { 1.0 } else { total };
+    let mut sum = LossSum::default();
+    let mut slopes = Vec::new();
+    each_unit(outputs, batches, |row, target| {
+        let weight = criterion.weight(row, target);
+        sum.add(LossSum { loss: weight * criterion.loss(row, target), weight });
+        slopes.resize(row.len(), 0.0);
+        criterion.slopes(row, target, &mut slopes);
+        out.extend(slopes.iter().map(|slope| T::of(slope * weight / total)));
     });
-    losses
+    sum
 }
 
 impl<T: Passes> Backend for Host<T> {
@@ -133,25 +169,29 @@ impl<T: Passes> Backend for Host<T> {
     }
 
     fn gradient(&mut self, context: GroupContext<'_, Self>, at: At, out: &mut Vec<T>) -> Result<f64, Fault> {
-        let examples = context.examples();
-        let Self { pass, point, d_logits } = self;
-        let w = parameters(context.prepared, point, at);
-        let fixed = &context.prepared.weights.fixed;
+        let Self { pass, point, slopes } = self;
+        let prepared = context.prepared;
+        let w = parameters(prepared, point, at);
+        let fixed = &prepared.weights.fixed;
+        let known = known_weight(&*prepared.criterion, context.batches);
         out.fill(T::ZERO);
-        let mut total = 0.0;
+        let mut sum = LossSum::default();
         for group in context.batches.chunks(pass.width()) {
             let input = PassInput { w, fixed, batches: group, stop: context.stop };
-            let logits = pass.forward(input, true)?;
-            total += loss_slopes(logits, group, examples as f64, d_logits);
-            pass.backward(input, d_logits, out)?;
+            let outputs = pass.forward(input, true)?;
+            sum.add(loss_slopes(&*prepared.criterion, outputs, group, known.unwrap_or(1.0), slopes));
+            pass.backward(input, slopes, out)?;
         }
-        for tie in &context.prepared.weights.ties {
+        for tie in &prepared.weights.ties {
             for i in 0..tie.len {
                 let mirrored = out[tie.mirror + i];
                 out[tie.original + i] += mirrored;
             }
         }
-        Ok(total / examples as f64)
+        if known.is_none() && sum.weight != 0.0 {
+            out.iter_mut().for_each(|slope| *slope = T::of(slope.wide() / sum.weight));
+        }
+        Ok(sum.mean())
     }
 
     fn loss(&self, losses: f64) -> Result<f64, Fault> {
@@ -162,28 +202,36 @@ impl<T: Passes> Backend for Host<T> {
         let Self { pass, point, .. } = self;
         let w = parameters(context.prepared, point, at);
         let fixed = &context.prepared.weights.fixed;
-        let mut total = 0.0;
+        let criterion = &*context.prepared.criterion;
+        let mut sum = LossSum::default();
         let mut right = 0u32;
+        let mut classified = true;
         for group in context.batches.chunks(pass.width()) {
-            let logits = pass.forward(PassInput { w, fixed, batches: group, stop: context.stop }, false)?;
-            each_example(logits, group, |row, label| {
-                total += cross_entropy(row, label);
-                right += u32::from(greatest(row) == label);
+            let outputs = pass.forward(PassInput { w, fixed, batches: group, stop: context.stop }, false)?;
+            each_unit(outputs, group, |row, target| {
+                let weight = criterion.weight(row, target);
+                sum.add(LossSum { loss: weight * criterion.loss(row, target), weight });
+                match target.class() {
+                    Some(class) => right += u32::from(criterion.chosen(row) == class),
+                    None => classified = false,
+                }
             });
         }
-        let examples = context.examples() as f64;
-        Ok(PointView { loss: total / examples, accuracy: f64::from(right) / examples })
+        let accuracy = f64::from(right) / context.units() as f64;
+        Ok(PointView { loss: sum.mean(), accuracy: if classified { accuracy } else { f64::NAN } })
     }
 
-    fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault> {
-        let mut logits = Vec::with_capacity(context.examples() * context.prepared.classes);
+    fn each_unit(
+        &mut self,
+        context: GroupContext<'_, Self>,
+        with: &mut dyn FnMut(&[f64], Target<'_>),
+    ) -> Result<(), Fault> {
         for group in context.batches.chunks(self.pass.width()) {
             let Weights { data: w, fixed, .. } = &context.prepared.weights;
-            let found =
-                self.pass.forward(PassInput { w, fixed, batches: group, stop: context.stop }, false)?;
-            logits.extend(found.iter().map(|z| z.wide()));
+            let input = PassInput { w, fixed, batches: group, stop: context.stop };
+            each_unit(self.pass.forward(input, false)?, group, &mut *with);
         }
-        Ok(logits)
+        Ok(())
     }
 
     fn noise(&self, on: On<'_, Self>, out: &mut Vec<T>, draw: Draw) -> Result<(), Fault> {

@@ -10,6 +10,7 @@
 pub mod cuda;
 pub mod host;
 
+use crate::criterion::Target;
 use crate::device::ascent::AscentJob;
 use crate::device::metric::ParameterMetric;
 use crate::device::noise::{Draw, Purpose};
@@ -53,9 +54,9 @@ impl<B: Backend> Clone for GroupContext<'_, B> {
 impl<B: Backend> Copy for GroupContext<'_, B> {}
 
 impl<B: Backend> GroupContext<'_, B> {
-    /// Examples of the group.
-    pub fn examples(&self) -> usize {
-        self.batches.iter().map(|batch| batch.labels.len()).sum()
+    /// Units of the group: examples, or tokens with a label.
+    pub fn units(&self) -> usize {
+        self.batches.iter().map(|batch| batch.units()).sum()
     }
 }
 
@@ -163,17 +164,21 @@ pub trait Backend: Sized + Send {
     /// The mean of the losses, copied to the host.
     fn loss(&self, losses: Self::Losses) -> Result<f64, Fault>;
 
-    /// Mean loss and accuracy.
+    /// Mean loss and accuracy, which is NaN where the outputs are no scores of classes.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested, among others.
     fn look(&mut self, context: GroupContext<'_, Self>, at: At) -> Result<PointView, Fault>;
 
-    /// Logits [examples, classes] at w0.
+    /// Calls `with(outputs, target)` for every unit at w0, in order.
     ///
     /// # Errors
     /// `Cancelled` if a stop was requested, among others.
-    fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault>;
+    fn each_unit(
+        &mut self,
+        context: GroupContext<'_, Self>,
+        with: &mut dyn FnMut(&[f64], Target<'_>),
+    ) -> Result<(), Fault>;
 
     /// out = the noise of a draw.
     fn noise(&self, on: On<'_, Self>, out: &mut Self::Vector, draw: Draw) -> Result<(), Fault>;

@@ -370,12 +370,12 @@ impl TensorBytes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::layout::ParameterLayout;
+    use crate::network::layout::{Habits, ParameterLayout};
     use clino_domain::{InMemory, Layout, Manifest, Snapshot, SnapshotHeader, TensorSpec};
 
     fn source(values: &[f64], dtype: Dtype) -> Arc<dyn ParameterSource> {
         let shape = vec![values.len()];
-        let layout = ParameterLayout::new(vec![("a".into(), shape)]).expect("small");
+        let layout = ParameterLayout::new(vec![("a".into(), shape)], Habits::default()).expect("small");
         let spec = TensorSpec { dtype, ..layout.parameters()[0].clone() };
         let manifest = Manifest::new(vec![spec], vec![]).expect("sound");
         let header = SnapshotHeader::live(0);

@@ -68,8 +68,8 @@ impl Spaces {
         }
     }
 
-    /// Bytes of all of it, in elements of `size` bytes.
-    pub fn bytes(&self, network: &dyn Network, size: usize) -> f64 {
+    /// Bytes of all of it, in elements of `size` bytes, with `width` numbers for each unit.
+    pub fn bytes(&self, network: &dyn Network, width: usize, size: usize) -> f64 {
         let of = |(forward, backward): (&Extent, &Extent)| match (*forward, *backward) {
             (forward, _) if forward == Extent::default() => 0.0,
             (forward, backward) if backward == Extent::default() => network.workspace(forward, false, size),
@@ -81,6 +81,6 @@ impl Spaces {
         };
         let spaces: f64 = self.forward.iter().zip(&self.backward).map(of).sum();
         let rows = (self.rows + self.rows_back) as f64;
-        spaces + rows * network.classes() as f64 * size as f64
+        spaces + rows * width as f64 * size as f64
     }
 }

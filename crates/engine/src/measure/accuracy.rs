@@ -18,7 +18,7 @@ static DESCRIPTION: MeasureDescription = MeasureDescription {
     cost: "shared F",
     rescaling: true,
     invariance: "Invariant to whatever keeps the predictions.",
-    needs: Needs { probe: true, ..Needs::NONE },
+    needs: Needs { probe: true, classes: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };
@@ -34,7 +34,7 @@ impl Measure for Accuracy {
 
     fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
-        if outputs.logits.iter().any(|z| z.is_nan()) {
+        if outputs.classified().any(|scores| !scores.ordered) {
             return Err(MeasureError::Undefined("a logit is NaN".into()));
         }
         Ok(Findings::value(outputs.accuracy()))

@@ -218,7 +218,7 @@ fn gradients_of_examples_give_fisher_and_noise() {
     let two = 2f64.ln();
     // Four examples over three classes with probabilities ¼, ½ and ¼; a class c of example i has the square 10 i + c.
     let logits = (0..4).flat_map(|_| [0.0, two, 0.0]).collect();
-    bowl.logits = Outputs { logits, labels: vec![0, 1, 1, 1], classes: 3 };
+    bowl.logits = Outputs::of_scores(logits, vec![0, 1, 1, 1], 3);
     bowl.square = |part| part.label.map(|label| 10.0 * part.examples[0] as f64 + label as f64);
     let exact = take(&mut bowl, "fisher_trace", &[("exact", Value::Flag(true))]).unwrap();
     close(exact.value.unwrap(), 15.0 + 1.0);
@@ -240,7 +240,7 @@ fn mean_on_axis<const SPREAD: u32>(examples: &[usize]) -> f64 {
 
 fn on_an_axis<const SPREAD: u32>(examples: usize) -> Quadratic {
     let mut quadratic = Quadratic::new(vec![1.0; 6], vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0], vec![1.0; 6]);
-    quadratic.logits = Outputs { logits: vec![0.0; 2 * examples], labels: vec![0; examples], classes: 2 };
+    quadratic.logits = Outputs::of_scores(vec![0.0; 2 * examples], vec![0; examples], 2);
     quadratic.square = |part| Some(mean_on_axis::<SPREAD>(&part.examples).powi(2));
     quadratic.product = |part| Some(mean_on_axis::<SPREAD>(&part.examples));
     quadratic
@@ -395,7 +395,7 @@ fn norms_of_a_matrix_give_spectrum_and_bounds() {
     bowl.split = 2;
     bowl.init = Some(along(0.5, &bowl.w0));
     bowl.compare();
-    bowl.logits = Outputs { logits: vec![0.5, 0.0, 0.0, 2.0], labels: vec![0, 1], classes: 2 };
+    bowl.logits = Outputs::of_scores(vec![0.5, 0.0, 0.0, 2.0], vec![0, 1], 2);
     let spectrum = take(&mut bowl, "spectrum", &[]).unwrap();
     close(spectrum.value.unwrap(), 25.0 / 16.0);
     close(part_of(&spectrum, "spectral"), 4.0);
@@ -425,7 +425,7 @@ fn pac_bayes_finds_the_noise_and_writes_its_bounds() {
     let mut bowl = bowl();
     bowl.curvature.fill(2.0);
     bowl.slope.fill(0.0);
-    bowl.logits = Outputs { logits: vec![0.0, 1.0], labels: vec![1], classes: 2 };
+    bowl.logits = Outputs::of_scores(vec![0.0, 1.0], vec![1], 2);
     assert!(matches!(take(&mut bowl, "pac_bayes", &[]), Err(MeasureError::Unavailable(_))));
     bowl.init = Some(vec![0.25; bowl.w0.len()]);
     bowl.compare();

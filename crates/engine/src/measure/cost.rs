@@ -11,9 +11,13 @@ use std::collections::HashSet;
 /// What is known of a run before it begins.
 #[derive(Debug, Clone, Default)]
 pub struct RunSize {
-    /// Examples of the pooled group.
+    /// Units of the pooled group: its examples, or tokens with a label.
     pub examples: usize,
-    /// Length of a row of logits.
+    /// Its examples that have a unit.
+    pub sequences: usize,
+    /// Units of the one that has most.
+    pub longest: usize,
+    /// Numbers that the model puts out for a unit.
     pub classes: usize,
     /// Floating-point operations of the singular values of all matrices.
     pub spectra: f64,

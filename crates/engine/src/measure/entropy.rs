@@ -3,7 +3,6 @@
 //! Cost: shared F. Needs no labels, but the probe has them. Not invariant to the scale of the logits.
 
 use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize};
-use crate::outputs::log_sum_exp;
 use crate::scope::MeasureScope;
 use clino_domain::Needs;
 
@@ -19,7 +18,7 @@ static DESCRIPTION: MeasureDescription = MeasureDescription {
     cost: "shared F",
     rescaling: true,
     invariance: "Invariant to whatever keeps the function; moves with the scale of the logits.",
-    needs: Needs { probe: true, ..Needs::NONE },
+    needs: Needs { probe: true, classes: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };
@@ -35,28 +34,7 @@ impl Measure for Entropy {
 
     fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
-        let sum: f64 = outputs.examples().map(|(row, _)| entropy(row)).sum();
-        Ok(Findings::value(sum / outputs.labels.len() as f64))
-    }
-}
-
-fn entropy(row: &[f64]) -> f64 {
-    let total = log_sum_exp(row);
-    let term = |z: &f64| {
-        let p = libm::exp(z - total);
-        // p log p goes to 0 with p, also where log p is no longer finite.
-        if p == 0.0 { 0.0 } else { p * (total - z) }
-    };
-    row.iter().map(term).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::entropy;
-
-    #[test]
-    fn certain_and_unsure() {
-        assert_eq!(entropy(&[0.0, -1e6, -1e6]), 0.0);
-        assert!((entropy(&[2.0; 8]) - 8f64.ln()).abs() < 1e-15);
+        let sum: f64 = outputs.classified().map(|scores| scores.entropy).sum();
+        Ok(Findings::value(sum / outputs.units.len() as f64))
     }
 }

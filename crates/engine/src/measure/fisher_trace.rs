@@ -15,9 +15,9 @@ use super::{
     MeasureParameters, ParameterKind, Parts, RunSize, part,
 };
 use crate::landscape::ExampleShare;
-use crate::outputs::Outputs;
+use crate::outputs::Scores;
 use crate::scope::MeasureScope;
-use clino_domain::{Needs, Work};
+use clino_domain::{Fault, Needs, Work};
 
 /// The measure `fisher_trace`; the module has formula, source and cost.
 pub struct FisherTrace;
@@ -31,7 +31,14 @@ static DESCRIPTION: MeasureDescription = MeasureDescription {
     cost: "F + B example by example for the labels, and as often for the samples that differ from what was made (exact: for each other class)",
     rescaling: false,
     invariance: "Moves with a rescaling of layers and with the scale of the logits.",
-    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
+    needs: Needs {
+        probe: true,
+        likelihood: true,
+        scores: true,
+        examples: true,
+        gradient: true,
+        ..Needs::NONE
+    },
     parameters: &[
         MeasureParameter {
             name: "exact",
@@ -61,10 +68,16 @@ fn squares(scope: &mut MeasureScope<'_>, wanted: &[(usize, usize)]) -> Result<Ve
     Ok(wanted.iter().map(|key| scope.cache.squares[key]).collect())
 }
 
+/// What a run without scores says; a plan with this measure keeps them.
+fn unscored() -> MeasureError {
+    MeasureError::Fault(Fault::internal("found no scores, expected those of every unit"))
+}
+
 /// ‖gradient‖² of every example with its own label.
 fn own_squares(scope: &mut MeasureScope<'_>) -> Result<Vec<f64>, MeasureError> {
     let outputs = scope.outputs()?;
-    let wanted: Vec<_> = outputs.labels.iter().copied().enumerate().collect();
+    let Some(scores) = &outputs.scores else { return Err(unscored()) };
+    let wanted: Vec<_> = scores.labels.iter().copied().enumerate().collect();
     squares(scope, &wanted)
 }
 
@@ -83,7 +96,7 @@ struct ClassSample {
 
 /// Another class than the label for every example in a draw: where a uniform number, named by the example's key, falls
 /// among their probabilities.
-fn sampled(scope: &MeasureScope<'_>, outputs: &Outputs, keys: &[u64], draw: u32) -> Vec<ClassSample> {
+fn sampled(scope: &MeasureScope<'_>, scores: &Scores, keys: &[u64], draw: u32) -> Vec<ClassSample> {
     let position = scope.landscape.position();
     let class = |((example, p), label): ((usize, Vec<f64>), &usize)| {
         let others = || p.iter().copied().enumerate().filter(|(class, _)| class != label);
@@ -96,7 +109,7 @@ fn sampled(scope: &MeasureScope<'_>, outputs: &Outputs, keys: &[u64], draw: u32)
         let class = passed.or_else(|| others().next_back()).map_or(*label, |(class, _)| class);
         ClassSample { example, class, shares: [p[*label], rest] }
     };
-    outputs.probabilities().enumerate().zip(&outputs.labels).map(class).collect()
+    scores.probabilities().enumerate().zip(&scores.labels).map(class).collect()
 }
 
 /// The trace as a draw has it; `own` are the squares under the labels.
@@ -115,12 +128,12 @@ fn mean(xs: impl ExactSizeIterator<Item = f64>) -> f64 {
     xs.sum::<f64>() / n
 }
 
-fn exact(scope: &mut MeasureScope<'_>, outputs: &Outputs) -> Result<Findings, MeasureError> {
-    let n = outputs.labels.len();
-    let classes = outputs.classes;
+fn exact(scope: &mut MeasureScope<'_>, scores: &Scores) -> Result<Findings, MeasureError> {
+    let n = scores.labels.len();
+    let classes = scores.classes;
     let all: Vec<(usize, usize)> = (0..n).flat_map(|i| (0..classes).map(move |class| (i, class))).collect();
     let squares = squares(scope, &all)?;
-    let rows = outputs.probabilities().zip(squares.chunks(classes));
+    let rows = scores.probabilities().zip(squares.chunks(classes));
     let sums: Vec<f64> =
         rows.map(|(p, squares)| p.iter().zip(squares).map(|(p, square)| p * square).sum()).collect();
     Ok(Findings::value(mean(sums.into_iter())))
@@ -156,18 +169,19 @@ impl Measure for FisherTrace {
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
-        if outputs.logits.iter().any(|z| !z.is_finite()) {
+        let Some(scores) = &outputs.scores else { return Err(unscored()) };
+        if scores.logits.iter().any(|z| !z.is_finite()) {
             return Err(MeasureError::Undefined("a logit is not finite".into()));
         }
         let own = own_squares(scope)?;
         let empirical = mean(own.iter().copied());
         let mut findings = match p.flag("exact") {
-            true => exact(scope, &outputs)?,
+            true => exact(scope, scores)?,
             false => {
                 let keys = scope.landscape.keys();
                 let made = draws::make(scope, p, |scope, draws| {
                     let of = |draw: &u32| {
-                        let samples = sampled(scope, &outputs, &keys, *draw);
+                        let samples = sampled(scope, scores, &keys, *draw);
                         of_draw(scope, &samples, &own)
                     };
                     draws.iter().map(of).collect()

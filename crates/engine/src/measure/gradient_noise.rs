@@ -16,6 +16,7 @@ use super::{
 use crate::landscape::ExampleShare;
 use crate::scope::MeasureScope;
 use clino_domain::{Needs, Work};
+use std::ops::Range;
 
 /// The measure `gradient_noise`; the module has formula, source and cost.
 pub struct GradientNoise;
@@ -40,7 +41,7 @@ static DESCRIPTION: MeasureDescription = MeasureDescription {
     cost: "shared F + B, and F + B in small batches",
     rescaling: false,
     invariance: "Moves with a rescaling of layers.",
-    needs: Needs { probe: true, gradient: true, ..Needs::NONE },
+    needs: Needs { probe: true, examples: true, gradient: true, ..Needs::NONE },
     parameters: &[
         MeasureParameter {
             name: "exact",
@@ -62,14 +63,19 @@ fn count(p: &MeasureParameters, examples: usize) -> usize {
     examples.div_ceil(most.min(examples / BATCHES).max(1))
 }
 
-/// Examples in an order of chance, cut into parts whose sizes differ by one at most.
-fn parts(scope: &MeasureScope<'_>, keys: &[u64], count: usize) -> Vec<ExampleShare> {
+/// Examples in an order of chance, by their units, cut into parts whose sizes differ by one at most.
+fn parts(scope: &MeasureScope<'_>, examples: &[Range<usize>], count: usize) -> Vec<Vec<Range<usize>>> {
     let position = scope.landscape.position();
-    let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_by_key(|i| (position.place(keys[*i]), keys[*i]));
-    let end = |i: usize| i * keys.len() / count;
-    let part = |i: usize| ExampleShare { examples: order[end(i)..end(i + 1)].to_vec(), label: None };
-    (0..count).map(part).collect()
+    let units = scope.landscape.keys();
+    let key = |example: &Range<usize>| units[example.start];
+    let mut order = examples.to_vec();
+    order.sort_by_key(|example| (position.place(key(example)), key(example)));
+    let end = |i: usize| i * order.len() / count;
+    (0..count).map(|i| order[end(i)..end(i + 1)].to_vec()).collect()
+}
+
+fn share(part: &[Range<usize>]) -> ExampleShare {
+    ExampleShare { examples: part.iter().cloned().flatten().collect(), label: None }
 }
 
 /// A batch of a number of examples.
@@ -165,7 +171,7 @@ impl Measure for GradientNoise {
     }
 
     fn cost(&self, p: &MeasureParameters, run_size: &RunSize) -> Cost {
-        let batches = count(p, run_size.examples.max(1)) as f64;
+        let batches = count(p, run_size.sequences.max(1)) as f64;
         Cost::own(Work::of(1.0, 1.0, 2.0 * batches)).slope()
     }
 
@@ -174,17 +180,18 @@ impl Measure for GradientNoise {
     }
 
     fn memory(&self, p: &MeasureParameters, run_size: &RunSize) -> MeasureMemory {
-        let examples = run_size.examples;
+        let examples = run_size.sequences;
         let parts = count(p, examples.max(1));
         // Keys with the table that makes them, the order, and for each part what is found of it.
-        let lists = 112.0 * examples as f64 + 160.0 * parts as f64;
-        let parts = Parts { examples: examples.div_ceil(parts.max(1)), with_whole: true };
+        let lists = 112.0 * run_size.examples as f64 + 48.0 * examples as f64 + 160.0 * parts as f64;
+        let units = examples.div_ceil(parts.max(1)).saturating_mul(run_size.longest);
+        let parts = Parts { examples: units, with_whole: true };
         MeasureMemory { parts: Some(parts), lists, ..MeasureMemory::default() }
     }
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
-        let keys = scope.landscape.keys();
-        if keys.len() < 2 {
+        let examples = scope.landscape.examples();
+        if examples.len() < 2 {
             return Err(MeasureError::Undefined(
                 "the probe has only one example, expected at least 2".into(),
             ));
@@ -193,10 +200,11 @@ impl Measure for GradientNoise {
         if square == 0.0 {
             return Err(MeasureError::Undefined("the gradient is zero".into()));
         }
-        let parts = parts(scope, &keys, count(p, keys.len()));
-        let found = scope.landscape.squares_and_products(&parts)?;
-        let batch = |(part, [square, along]): (&ExampleShare, [f64; 2])| DrawnBatch {
-            examples: part.examples.len() as f64,
+        let parts = parts(scope, &examples, count(p, examples.len()));
+        let shares: Vec<ExampleShare> = parts.iter().map(|part| share(part)).collect();
+        let found = scope.landscape.squares_and_products(&shares)?;
+        let batch = |(part, [square, along]): (&Vec<Range<usize>>, [f64; 2])| DrawnBatch {
+            examples: part.len() as f64,
             square,
             along,
         };

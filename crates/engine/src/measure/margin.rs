@@ -5,8 +5,8 @@
 //! without any change of prediction.
 
 use super::{Cost, Findings, Measure, MeasureDescription, MeasureError, MeasureParameters, RunSize, part};
-use crate::outputs::{Outputs, best_other, log_sum_exp, tenth_percentile};
 use crate::scope::MeasureScope;
+use crate::scores::tenth_percentile;
 use clino_domain::Needs;
 
 /// The measure `margin`; the module has formula, source and cost.
@@ -28,7 +28,7 @@ static DESCRIPTION: MeasureDescription = MeasureDescription {
     cost: "shared F",
     rescaling: true,
     invariance: "Invariant to whatever keeps the function; logit margins grow with the scale of the logits, probability margins saturate.",
-    needs: Needs { probe: true, ..Needs::NONE },
+    needs: Needs { probe: true, classes: true, ..Needs::NONE },
     parameters: &[],
     standard: true,
 };
@@ -44,13 +44,11 @@ impl Measure for Margin {
 
     fn measure(&self, scope: &mut MeasureScope<'_>, _: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
-        if outputs.classes < 2 {
-            return Err(MeasureError::Undefined("the model has only one class".into()));
-        }
-        if outputs.logits.iter().any(|z| !z.is_finite()) {
+        if outputs.classified().any(|scores| !scores.finite) {
             return Err(MeasureError::Undefined("a logit is not finite".into()));
         }
-        let (logit, prob) = margins(&outputs);
+        let logit: Vec<f64> = outputs.classified().map(|scores| scores.logit_margin).collect();
+        let prob: Vec<f64> = outputs.classified().map(|scores| scores.probability_margin).collect();
         let n = logit.len();
         let mean = |xs: &[f64]| xs.iter().sum::<f64>() / n as f64;
         let least = |xs: &[f64]| xs.iter().copied().fold(f64::INFINITY, f64::min);
@@ -62,14 +60,4 @@ impl Measure for Margin {
             part("logit_p10", tenth_percentile(&logit)),
         ]))
     }
-}
-
-/// Logit and probability margins of every example.
-fn margins(outputs: &Outputs) -> (Vec<f64>, Vec<f64>) {
-    let one = |(row, label): (&[f64], usize)| {
-        let best = best_other(row, label);
-        let total = log_sum_exp(row);
-        (row[label] - best, libm::exp(row[label] - total) - libm::exp(best - total))
-    };
-    outputs.examples().map(one).unzip()
 }

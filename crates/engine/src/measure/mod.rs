@@ -32,6 +32,7 @@ mod pac_bayes;
 mod param_norm;
 mod param_variance;
 mod parameters;
+mod perplexity;
 mod sam;
 mod shared;
 mod sharpness;
@@ -53,6 +54,7 @@ pub use parameters::{MeasureParameter, MeasureParameters, ParameterKind};
 /// All measures, in the order of the reference page.
 pub static MEASURES: &[&dyn Measure] = &[
     &loss::Loss,
+    &perplexity::Perplexity,
     &accuracy::Accuracy,
     &entropy::Entropy,
     &margin::Margin,

@@ -13,8 +13,8 @@ use super::{
     MeasureParameters, ParameterKind, RunSize, part,
 };
 use crate::landscape::Matrices;
-use crate::outputs::tenth_percentile;
 use crate::scope::MeasureScope;
+use crate::scores::tenth_percentile;
 use crate::spectrum::Spectrum;
 use clino_domain::{Needs, Work};
 
@@ -48,7 +48,7 @@ static DESCRIPTION: MeasureDescription = MeasureDescription {
     cost: "singular values of every matrix and of its move, shared F, and an example for the path norm",
     rescaling: true,
     invariance: "log_prod_*, fro_over_spec, the main terms and the path norm are invariant to a rescaling of layers; sums of norms and distances are not. Over the margin: moves with the scale of the logits.",
-    needs: Needs { probe: true, init: true, elements: true, ..Needs::NONE },
+    needs: Needs { probe: true, classes: true, init: true, elements: true, ..Needs::NONE },
     parameters: &[MeasureParameter {
         name: "adjust",
         summary: "½(x - log n) for logarithms, √(x/n) for the others, n the examples of the probe.",
@@ -121,10 +121,8 @@ impl Measure for NormBounds {
 
     fn measure(&self, scope: &mut MeasureScope<'_>, p: &MeasureParameters) -> Result<Findings, MeasureError> {
         let outputs = scope.outputs()?;
-        if outputs.classes < 2 {
-            return Err(MeasureError::Undefined("the model has only one class".into()));
-        }
-        let gamma = tenth_percentile(&outputs.logit_margins());
+        let margins: Vec<f64> = outputs.classified().map(|scores| scores.logit_margin).collect();
+        let gamma = tenth_percentile(&margins);
         if !gamma.is_finite() || gamma == 0.0 {
             return Err(MeasureError::Undefined(format!("the 10th percentile of the margins is {gamma}")));
         }
@@ -142,7 +140,7 @@ impl Measure for NormBounds {
         if let Some(path) = scope.landscape.path_norm()? {
             rows.extend([("path_norm", path), ("path_norm_over_margin", path / (gamma * gamma))]);
         }
-        let examples = outputs.labels.len() as f64;
+        let examples = outputs.units.len() as f64;
         let adjust = |(name, value): (&str, f64)| {
             part(name, if p.flag("adjust") { adjusted(name, value, examples) } else { value })
         };

@@ -52,7 +52,7 @@ static DESCRIPTION: MeasureDescription = MeasureDescription {
     cost: "at most 30 draws F",
     rescaling: false,
     invariance: "Plain: moves with a rescaling of layers. Magnitude-aware sigma: invariant but for the floor. Neither moves with the scale of the logits.",
-    needs: Needs { probe: true, init: true, elements: true, ..Needs::NONE },
+    needs: Needs { probe: true, classes: true, init: true, elements: true, ..Needs::NONE },
     parameters: &[
         MeasureParameter {
             name: "drop",
@@ -203,7 +203,7 @@ impl Measure for PacBayes {
         }
         let outputs = scope.outputs()?;
         let clean = outputs.accuracy();
-        let examples = outputs.labels.len() as f64;
+        let examples = outputs.units.len() as f64;
         let draws: Vec<u32> = (0..p.count("draws")).collect();
         let search = |magnitude| SigmaSearch { clean, drop: p.real("drop"), draws: draws.clone(), magnitude };
         let plain = search(false).run(scope)?;

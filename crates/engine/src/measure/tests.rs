@@ -306,7 +306,7 @@ fn weights_are_compared_with_their_past() {
 #[test]
 fn outputs_of_three_examples() {
     let mut bowl = bowl();
-    bowl.logits = Outputs { logits: vec![2.0, 0.0, 0.0, 1.0, -1.0, -3.0], labels: vec![0, 0, 1], classes: 2 };
+    bowl.logits = Outputs::of_scores(vec![2.0, 0.0, 0.0, 1.0, -1.0, -3.0], vec![0, 0, 1], 2);
     let p = |gap: f64| 1.0 / (1.0 + (-gap).exp());
     close(take(&mut bowl, "accuracy", &[]).unwrap().value.unwrap(), 1.0 / 3.0);
     close(
@@ -326,7 +326,7 @@ fn row_26_scores_that_are_not_numbers_have_a_reason() {
     bowl.slope[3] = f64::NAN;
     bowl.compare();
     bowl.square = |_| Some(f64::NAN);
-    bowl.logits = Outputs { logits: vec![f64::NAN, 0.0], labels: vec![0], classes: 2 };
+    bowl.logits = Outputs::of_scores(vec![f64::NAN, 0.0], vec![0], 2);
     for measure in MEASURES.iter().filter(|m| m.description().needs.probe) {
         let name = measure.description().name;
         assert!(matches!(take(&mut bowl, name, &[]), Err(MeasureError::Undefined(_))), "{name}");

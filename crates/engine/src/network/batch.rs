@@ -4,6 +4,7 @@
 //! (`probe` reads them).
 
 use super::rows::Rows;
+use super::targets::Targets;
 use std::ops::Range;
 
 /// Most rows of features in one batch.
@@ -18,14 +19,19 @@ pub const PLACES: usize = 1 << 12;
 pub struct Batch {
     /// What the network reads.
     pub inputs: Inputs,
-    /// [examples], each below the number of classes.
-    pub labels: Vec<usize>,
+    /// What the outputs of its units are held against.
+    pub targets: Targets,
 }
 
 impl Batch {
+    /// How many units of the loss it has: examples, or tokens with a label.
+    pub fn units(&self) -> usize {
+        self.targets.len()
+    }
+
     /// Rows by the longest of them: what it takes as a rectangle.
     pub fn places(&self) -> usize {
-        self.labels.len() * self.longest()
+        self.units() * self.longest()
     }
 
     /// Tokens of the longest row; 1 for features.
@@ -43,7 +49,7 @@ impl Batch {
             Inputs::Tokens(tokens) => tokens.bytes(),
             Inputs::Rows(rows) => rows.bytes(),
         };
-        inputs + self.labels.capacity() * size_of::<usize>()
+        inputs + self.targets.bytes()
     }
 
     /// Whether the examples of another one can be laid behind its own.
@@ -54,17 +60,25 @@ impl Batch {
         }
     }
 
-    /// A few of its examples.
+    /// Whether two of its units belong to the same example.
+    pub fn is_one_example(&self, one: usize, other: usize) -> bool {
+        match &self.inputs {
+            Inputs::Rows(rows) => rows.example(one) == rows.example(other),
+            _ => one == other,
+        }
+    }
+
+    /// A few of its units.
     pub fn slice(&self, examples: Range<usize>) -> Self {
         let inputs = match &self.inputs {
             Inputs::Features(features) => {
-                let width = features.len() / self.labels.len().max(1);
+                let width = features.len() / self.units().max(1);
                 Inputs::Features(features[examples.start * width..examples.end * width].to_vec())
             }
             Inputs::Tokens(tokens) => Inputs::Tokens(tokens.slice(examples.clone())),
             Inputs::Rows(rows) => Inputs::Rows(rows.slice(examples.clone())),
         };
-        Self { inputs, labels: self.labels[examples].to_vec() }
+        Self { inputs, targets: self.targets.slice(examples) }
     }
 }
 
@@ -163,7 +177,7 @@ pub struct Extent {
 impl Extent {
     /// Of one batch.
     pub fn of(batch: &Batch) -> Self {
-        let examples = batch.labels.len();
+        let examples = batch.units();
         match &batch.inputs {
             Inputs::Features(_) => {
                 Self { examples, tokens: examples, pairs: examples, longest: 1, ..Self::default() }
@@ -195,14 +209,17 @@ impl Extent {
 /// Cuts rows of features into batches.
 pub fn cut_features(features: &[f64], width: usize, labels: &[usize]) -> Vec<Batch> {
     let rows = features.chunks(width * BATCH_ROWS).zip(labels.chunks(BATCH_ROWS));
-    rows.map(|(rows, labels)| Batch { inputs: Inputs::Features(rows.to_vec()), labels: labels.to_vec() })
-        .collect()
+    let batch = |(rows, labels): (&[f64], &[usize])| Batch {
+        inputs: Inputs::Features(rows.to_vec()),
+        targets: Targets::Classes(labels.to_vec()),
+    };
+    rows.map(batch).collect()
 }
 
 /// A batch that gets no more examples: a run keeps it, so it keeps no room for them.
 fn whole(tokens: Tokens, mut labels: Vec<usize>) -> Batch {
     labels.shrink_to_fit();
-    Batch { inputs: Inputs::Tokens(tokens.shrunk()), labels }
+    Batch { inputs: Inputs::Tokens(tokens.shrunk()), targets: Targets::Classes(labels) }
 }
 
 /// Token tables [examples, `width`] of one group.
@@ -299,7 +316,7 @@ mod tests {
         for range in [0..1, 1..3, 3..4] {
             let part = batch.slice(range.clone());
             let Inputs::Tokens(tokens) = &part.inputs else { panic!("tokens") };
-            assert_eq!((tokens.sequences[0].start, part.labels), (0, batch.labels[range].to_vec()));
+            assert_eq!((tokens.sequences[0].start, part.targets), (0, batch.targets.slice(range)));
             joined.append(tokens);
         }
         assert_eq!(Inputs::Tokens(joined), batch.inputs);
@@ -315,6 +332,6 @@ mod tests {
         let table =
             TokenTable { width, ids: vec![1; n], mask: vec![1; n], types: vec![0; n], positions: vec![0; n] };
         let batches = table.cut(&vec![0; rows], 1024);
-        assert_eq!(batches.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [10, 10, 10, 10, 10]);
+        assert_eq!(batches.iter().map(Batch::units).collect::<Vec<_>>(), [10, 10, 10, 10, 10]);
     }
 }

@@ -5,20 +5,22 @@
 
 use super::batch::{Batch, Inputs, Tokens};
 use super::rows::Rows;
+use super::targets::Targets;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// SHA-256 of what a network reads of an example, and of its label.
 pub type Content = [u8; 32];
 
-/// Of every example, in their order. Little-endian: for each token that is read its id, type, position (u32 each) and
+/// Of every unit, in their order. Little-endian: for each token that is read its id, type, position (u32 each) and
 /// whether it is masked (u32: 0 or 1), or for each feature its f64; then the label (u64).
 pub fn contents(batches: &[Batch]) -> Vec<Content> {
     let of = |batch: &Batch, i: usize| -> Content {
         let mut digest = Sha256::new();
         match &batch.inputs {
             Inputs::Features(features) => {
-                let width = features.len() / batch.labels.len().max(1);
+                let width = features.len() / batch.units().max(1);
                 features[i * width..(i + 1) * width].iter().for_each(|x| digest.update(x.to_le_bytes()));
             }
             Inputs::Tokens(tokens) => {
@@ -33,11 +35,11 @@ pub fn contents(batches: &[Batch]) -> Vec<Content> {
             }
             Inputs::Rows(rows) => rows.each_byte(i, |bytes| digest.update(bytes)),
         }
-        digest.update((batch.labels[i] as u64).to_le_bytes());
+        batch.targets.each_byte(i, |bytes| digest.update(bytes));
         digest.finalize().into()
     };
-    let mut all = Vec::with_capacity(batches.iter().map(|batch| batch.labels.len()).sum());
-    batches.iter().for_each(|batch| all.extend((0..batch.labels.len()).map(|i| of(batch, i))));
+    let mut all = Vec::with_capacity(batches.iter().map(Batch::units).sum());
+    batches.iter().for_each(|batch| all.extend((0..batch.units()).map(|i| of(batch, i))));
     all
 }
 
@@ -58,27 +60,72 @@ pub fn keys<'a>(contents: impl Iterator<Item = &'a Content>) -> Vec<u64> {
 /// What bounds a batch: rows of features, or tokens.
 fn size(batch: &Batch) -> usize {
     match &batch.inputs {
-        Inputs::Features(_) => batch.labels.len(),
+        Inputs::Features(_) => batch.units(),
         // A token comes with its whole example.
         Inputs::Rows(rows) => rows.examples,
         Inputs::Tokens(tokens) => tokens.ids.len(),
     }
 }
 
-/// Some of the examples, in batches no larger than the largest of those that they come from.
-pub fn pick(batches: &[&Batch], examples: &[usize]) -> Vec<Batch> {
+/// The units of each example that has one, in the order of the batches.
+pub fn units_by_example(batches: &[&Batch]) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let mut first = 0;
+    for batch in batches {
+        for unit in 0..batch.units() {
+            match found.last_mut() {
+                Some(last) if unit > 0 && batch.is_one_example(unit - 1, unit) => last.end += 1,
+                _ => found.push(first + unit..first + unit + 1),
+            }
+        }
+        first += batch.units();
+    }
+    found
+}
+
+/// The units of the example with this place in its group; none where it has none.
+pub fn units_of(batches: &[&Batch], row: usize) -> Range<usize> {
+    let mut first = 0;
+    for batch in batches {
+        let own = match &batch.inputs {
+            Inputs::Rows(rows) => rows.units_of(row),
+            _ => {
+                row.saturating_sub(first).min(batch.units())
+                    ..(row + 1).saturating_sub(first).min(batch.units())
+            }
+        };
+        if !own.is_empty() {
+            return first + own.start..first + own.end;
+        }
+        first += batch.units();
+    }
+    0..0
+}
+
+/// Some of the units, in batches no larger than the largest of those that they come from.
+pub fn pick(batches: &[&Batch], units: &[usize]) -> Vec<Batch> {
     let most = batches.iter().map(|batch| size(batch)).max().unwrap_or(0);
     let mut ends = Vec::new();
-    batches.iter().for_each(|batch| ends.push(ends.last().unwrap_or(&0) + batch.labels.len()));
-    let one = |example: &usize| {
-        let place = ends.partition_point(|end| end <= example);
-        let at = example + batches[place].labels.len() - ends[place];
-        batches[place].slice(at..at + 1)
-    };
+    batches.iter().for_each(|batch| ends.push(ends.last().unwrap_or(&0) + batch.units()));
+    // Units of one example that follow each other come with it together.
+    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+    for unit in units {
+        let place = ends.partition_point(|end| end <= unit);
+        let at = unit + batches[place].units() - ends[place];
+        match runs.last_mut() {
+            Some((last, run))
+                if *last == place && run.end == at && batches[place].is_one_example(run.start, at) =>
+            {
+                run.end += 1;
+            }
+            _ => runs.push((place, at..at + 1)),
+        }
+    }
+    let one = |(place, run): (usize, Range<usize>)| batches[place].slice(run);
     let mut found = Vec::new();
     let mut together = Vec::new();
     let mut taken = 0;
-    for single in examples.iter().map(one) {
+    for single in runs.into_iter().map(one) {
         let strange = together.first().is_some_and(|first: &Batch| !first.joins(&single));
         if !together.is_empty() && (strange || taken + size(&single) > most) {
             found.push(std::mem::take(&mut together));
@@ -94,7 +141,8 @@ pub fn pick(batches: &[&Batch], examples: &[usize]) -> Vec<Batch> {
 
 /// One batch of all examples.
 pub fn join(batches: &[&Batch]) -> Batch {
-    let labels = batches.iter().flat_map(|batch| &batch.labels).copied().collect();
+    let mut targets = Targets::default();
+    batches.iter().for_each(|batch| targets.append(&batch.targets));
     let mut features = Vec::new();
     let mut tokens = Tokens::default();
     let mut rows: Option<Rows> = None;
@@ -113,7 +161,7 @@ pub fn join(batches: &[&Batch]) -> Batch {
         None if features.is_empty() => Inputs::Tokens(tokens),
         None => Inputs::Features(features),
     };
-    Batch { inputs, labels }
+    Batch { inputs, targets }
 }
 
 #[cfg(test)]
@@ -166,7 +214,7 @@ mod tests {
         let all: Vec<&Batch> = all.iter().collect();
         let found = pick(&all, &[5, 0, 1, 3]);
         assert_eq!(
-            found.iter().map(|batch| batch.labels.clone()).collect::<Vec<_>>(),
+            found.iter().map(|batch| batch.targets.classes().to_vec()).collect::<Vec<_>>(),
             [vec![5, 0], vec![1, 3]]
         );
         let Inputs::Tokens(tokens) = &found[1].inputs else { panic!("tokens") };

@@ -4,7 +4,8 @@
 
 pub use super::misfit::MOST as MOST_LISTED;
 use super::misfit::Misfit;
-use super::naming::{Habits, Naming};
+pub use super::naming::Habits;
+use super::naming::{Naming, plain};
 use crate::device::slot::{Slot, Tie};
 use clino_domain::text::quoted;
 use clino_domain::{Dtype, Fault, FaultKind, Manifest, TensorSpec, Violation};
@@ -18,85 +19,63 @@ fn checked_end(start: usize, shape: &[u64]) -> Option<usize> {
     (end <= isize::MAX as usize / 16).then_some(end)
 }
 
-/// All parameters of a model.
+/// All tensors of a model that a snapshot brings: its parameters, and what is read beside them.
 #[derive(Debug, Clone)]
 pub struct ParameterLayout {
+    /// The parameters in the order of the names' bytes, then the fixed tensors.
     specs: Vec<TensorSpec>,
     slots: Vec<Slot>,
+    /// Places among the specs.
     index: HashMap<String, usize>,
     total: usize,
     habits: Habits,
-    fixed: Vec<FixedTensor>,
-    /// Whether tensors are left out that the model does not name.
-    lenient: bool,
-}
-
-/// A tensor that a snapshot brings and nobody perturbs: frozen parameters, and statistics of batch norms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixedTensor {
-    /// Its name in snapshots.
-    pub name: String,
-    /// Sizes of its axes.
-    pub shape: Vec<u64>,
-    /// Its elements among those of all fixed tensors.
-    pub range: Range<usize>,
+    /// Elements of each fixed tensor among those of all of them.
+    fixed: Vec<Range<usize>>,
 }
 
 impl ParameterLayout {
-    /// The same with tensors that are read and never perturbed, in the order in which the network wants them; tensors that
-    /// are neither are left out.
+    /// The same with tensors that are read and never perturbed, such as frozen parameters and statistics of batch norms, in
+    /// the order in which the network wants them.
     ///
     /// # Errors
     /// [`FaultKind::Invalid`] when their sizes overflow.
-    pub fn with_fixed(self, tensors: Vec<(String, Vec<u64>)>) -> Result<Self, Fault> {
-        let mut end = 0usize;
-        let mut fixed = Vec::with_capacity(tensors.len());
+    pub fn with_fixed(mut self, tensors: Vec<(String, Vec<u64>)>) -> Result<Self, Fault> {
         for (name, shape) in tensors {
-            let start = end;
-            end = checked_end(start, &shape)
-                .ok_or_else(|| Fault::invalid("model", format!("the size of {name} {shape:?} overflows")))?;
-            fixed.push(FixedTensor { name, shape, range: start..end });
+            let start = self.fixed_total();
+            let end = checked_end(start, &shape).ok_or_else(|| self.too_large(&name, &shape))?;
+            self.fixed.push(start..end);
+            self.name(&name, self.specs.len());
+            self.specs.push(TensorSpec { name, dtype: Dtype::F32, shape });
         }
-        Ok(Self { fixed, lenient: true, ..self })
+        Ok(self)
     }
 
-    /// Tensors that are read and never perturbed.
-    pub fn fixed(&self) -> &[FixedTensor] {
+    /// Its own name, and what remains of it when wrappers are left out as they are of the names in snapshots.
+    fn name(&mut self, name: &str, place: usize) {
+        self.index.insert(name.into(), place);
+        self.index.entry(plain(name)).or_insert(place);
+    }
+
+    fn too_large(&self, name: &str, shape: &[u64]) -> Fault {
+        Fault::invalid(self.habits.source, format!("the size of {name} {shape:?} overflows"))
+    }
+
+    /// Elements of each tensor that is read and never perturbed, among those of all of them.
+    pub fn fixed(&self) -> &[Range<usize>] {
         &self.fixed
     }
 
     /// Elements of all of these.
     pub fn fixed_total(&self) -> usize {
-        self.fixed.last().map_or(0, |tensor| tensor.range.end)
+        self.fixed.last().map_or(0, |elements| elements.end)
     }
 
-    /// Where each of them is in a manifest that can be arranged.
-    pub fn fixed_places(&self, manifest: &Manifest) -> Vec<Option<usize>> {
-        let naming = self.naming(manifest);
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut by_name: HashMap<&str, usize> = HashMap::new();
-        for (place, tensor) in manifest.tensors().iter().enumerate() {
-            places.insert(naming.canonical(&tensor.name), place);
-            by_name.insert(&tensor.name, place);
-        }
-        for alias in manifest.aliases() {
-            if let Some(place) = by_name.get(alias.target.as_str()) {
-                places.insert(naming.canonical(&alias.name), *place);
-            }
-        }
-        self.fixed.iter().map(|tensor| places.get(&tensor.name).copied()).collect()
-    }
-
-    /// The same with other ways to write its names.
-    pub fn with(self, habits: Habits) -> Self {
-        Self { habits, ..self }
-    }
-
-    /// Lays the named shapes out one after the other, in the order in which the network wants them.
+    /// Lays the named shapes out one after the other, in the order in which the network wants them; `habits` are other
+    /// ways to write its names.
     ///
     /// # Errors
-    /// [`FaultKind::Invalid`] when the sizes overflow or there are too many tensors.
-    pub fn new(in_arena_order: Vec<(String, Vec<usize>)>) -> Result<Self, Fault> {
+    /// [`FaultKind::Invalid`] when the sizes overflow.
+    pub fn new(in_arena_order: Vec<(String, Vec<usize>)>, habits: Habits) -> Result<Self, Fault> {
         let mut offset = 0usize;
         let mut placed = Vec::with_capacity(in_arena_order.len());
         for (name, shape) in in_arena_order {
@@ -104,7 +83,8 @@ impl ParameterLayout {
             let end =
                 len.and_then(|len| offset.checked_add(len)).filter(|end| *end <= isize::MAX as usize / 16);
             let (Some(len), Some(end)) = (len, end) else {
-                return Err(Fault::invalid("config_json", format!("the size of {name} {shape:?} overflows")));
+                let description = format!("the size of {name} {shape:?} overflows");
+                return Err(Fault::invalid(habits.source, description));
             };
             placed.push((name, shape, offset, len));
             offset = end;
@@ -115,12 +95,11 @@ impl ParameterLayout {
             slots: Vec::new(),
             index: HashMap::new(),
             total: offset,
-            habits: Habits::default(),
+            habits,
             fixed: Vec::new(),
-            lenient: false,
         };
         for (rank, (name, shape, offset, len)) in placed.into_iter().enumerate() {
-            layout.index.insert(name.clone(), rank);
+            layout.name(&name, rank);
             let rows = if shape.len() > 1 { shape[0] } else { 0 };
             let shape = shape.iter().map(|axis| *axis as u64).collect();
             layout.specs.push(TensorSpec { name: name.clone(), dtype: Dtype::F32, shape });
@@ -142,8 +121,8 @@ impl ParameterLayout {
     /// Bytes of its names, shapes and places.
     pub fn bytes(&self) -> u64 {
         let index = size_of::<(String, usize)>() + 1;
-        let fixed = size_of::<TensorSpec>() + size_of::<Slot>() + 2 * index + 2 * size_of::<u64>();
-        self.slots.iter().map(|slot| (fixed + 3 * slot.name.len()) as u64).sum()
+        let each = size_of::<TensorSpec>() + size_of::<Slot>() + 2 * index + 2 * size_of::<u64>();
+        self.specs.iter().map(|spec| (each + 3 * spec.name.len()) as u64).sum()
     }
 
     /// First element of a parameter that the network itself named.
@@ -218,18 +197,16 @@ impl ParameterLayout {
 
     /// Whether a name that is no parameter's belongs to what such a model may have and does not read.
     fn unread(&self, canonical: &str) -> bool {
-        self.lenient || self.habits.unread.iter().any(|beginning| canonical.starts_with(beginning))
+        self.habits.unread.iter().any(|beginning| canonical.starts_with(beginning))
     }
 
     /// Floating-point tensors of a manifest that are left out, in the order of the manifest.
     pub fn left_out<'a>(&self, manifest: &'a Manifest) -> Vec<&'a str> {
         let naming = self.naming(manifest);
         let floats = manifest.tensors().iter().filter(|tensor| tensor.dtype.is_float());
-        let known =
-            |name: &str| self.index.contains_key(name) || self.fixed.iter().any(|fixed| fixed.name == name);
         let left_out = |name: &&str| {
             let canonical = naming.canonical(name);
-            self.unread(&canonical) && !known(&canonical)
+            self.unread(&canonical) && !self.index.contains_key(&canonical)
         };
         floats.map(|tensor| &*tensor.name).filter(left_out).collect()
     }
@@ -239,8 +216,7 @@ impl ParameterLayout {
     /// # Errors
     /// [`FaultKind::Precondition`] with a violation for each misshapen tensor, and one for all names that do not fit.
     pub fn places(&self, manifest: &Manifest) -> Result<Vec<usize>, Fault> {
-        let trained = self.placed(manifest, |_| false)?;
-        Ok(trained.into_iter().chain(self.fixed_places(manifest)).flatten().collect())
+        Ok(self.placed(manifest, |_| false)?.into_iter().flatten().collect())
     }
 
     /// See [`clino_domain::Layout::arrange_initialization`].
@@ -248,10 +224,13 @@ impl ParameterLayout {
     /// # Errors
     /// Those of [`Self::places`] for all parameters but those of the head.
     pub fn places_but_head(&self, manifest: &Manifest) -> Result<Vec<Option<usize>>, Fault> {
-        self.placed(manifest, |name| self.habits.is_head(name))
+        let is_fixed = |name: &str| self.index.get(name).is_some_and(|index| *index >= self.slots.len());
+        let mut places = self.placed(manifest, |name| self.habits.is_head(name) || is_fixed(name))?;
+        places.truncate(self.slots.len());
+        Ok(places)
     }
 
-    /// Where each parameter is; those of which `may_lack` is true may be missing or of another shape.
+    /// Where each tensor is; those of which `may_lack` is true may be missing or of another shape.
     fn placed(
         &self,
         manifest: &Manifest,
@@ -290,7 +269,6 @@ impl ParameterLayout {
             tensors.iter().zip(&known).filter(|(_, known)| !**known).map(|(tensor, _)| &*tensor.name);
         let missing =
             self.specs.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(spec, _)| spec);
-        violations.extend(self.misfits_of_fixed(manifest));
         let misfit = Misfit {
             strange: strange.collect(),
             missing: missing.filter(|spec| !may_lack(&spec.name)).collect(),
@@ -299,49 +277,34 @@ impl ParameterLayout {
         };
         match (misfit.violation(), violations.is_empty()) {
             (None, true) => Ok(places),
-            (misfit, _) => Err(together(misfit.into_iter().chain(violations).collect())),
+            (misfit, _) => Err(self.together(misfit.into_iter().chain(violations).collect())),
         }
     }
 
-    /// What is wrong with the tensors that are not perturbed.
-    fn misfits_of_fixed(&self, manifest: &Manifest) -> Vec<Violation> {
-        let of = |(expected, place): (&FixedTensor, Option<usize>)| {
-            let name = quoted(&expected.name);
-            let Some(place) = place else {
-                let description = format!("found no {name}, expected it with shape {:?}", expected.shape);
-                return Some(Violation { field: "tensors".into(), description });
-            };
-            let found = &manifest.tensors()[place].shape;
-            (*found != expected.shape).then(|| Violation {
-                field: format!("tensors[{place}].shape"),
-                description: format!("found {found:?} for {name}, expected {:?}", expected.shape),
-            })
-        };
-        self.fixed.iter().zip(self.fixed_places(manifest)).filter_map(of).collect()
-    }
-
-    /// Names and shapes, in the order of the names' bytes.
+    /// Names and shapes of the parameters, in the order of the names' bytes.
     pub fn specs(&self) -> &[TensorSpec] {
-        &self.specs
+        &self.specs[..self.slots.len()]
     }
 }
 
 /// Most violations that a message tells.
 const MOST_TOLD: usize = 4;
 
-/// A refusal whose message tells the first violations, since a trainer's log shows nothing else.
-fn together(mut violations: Vec<Violation>) -> Fault {
-    let shapes = violations.iter_mut().filter(|violation| violation.field.ends_with(".shape"));
-    if let Some(last) = shapes.take(MOST_TOLD).last() {
-        last.description += " from config_json: send the configuration of this model";
+impl ParameterLayout {
+    /// A refusal whose message tells the first violations, since a trainer's log shows nothing else.
+    fn together(&self, mut violations: Vec<Violation>) -> Fault {
+        let shapes = violations.iter_mut().filter(|violation| violation.field.ends_with(".shape"));
+        if let Some(last) = shapes.take(MOST_TOLD).last() {
+            last.description += &format!(" from {}: send that of this model", self.habits.source);
+        }
+        let told = violations.iter().take(MOST_TOLD).map(|v| format!("{}: {}", v.field, v.description));
+        let mut message = told.collect::<Vec<_>>().join("; ");
+        if violations.len() > MOST_TOLD {
+            message = format!("{message}; and {} more", violations.len() - MOST_TOLD);
+        }
+        violations.truncate(16);
+        Fault { message, ..Fault::of(FaultKind::Precondition, violations) }
     }
-    let told = violations.iter().take(MOST_TOLD).map(|v| format!("{}: {}", v.field, v.description));
-    let mut message = told.collect::<Vec<_>>().join("; ");
-    if violations.len() > MOST_TOLD {
-        message = format!("{message}; and {} more", violations.len() - MOST_TOLD);
-    }
-    violations.truncate(16);
-    Fault { message, ..Fault::of(FaultKind::Precondition, violations) }
 }
 
 #[cfg(test)]
@@ -350,8 +313,11 @@ mod tests {
     use clino_domain::Alias;
 
     fn layout() -> ParameterLayout {
-        ParameterLayout::new(vec![("b.weight".into(), vec![2, 3]), ("a.bias".into(), vec![2])])
-            .expect("small")
+        ParameterLayout::new(
+            vec![("b.weight".into(), vec![2, 3]), ("a.bias".into(), vec![2])],
+            Habits::default(),
+        )
+        .expect("small")
     }
 
     fn manifest(tensors: &[(&str, Dtype, &[u64])], aliases: &[(&str, &str)]) -> Manifest {
@@ -391,8 +357,8 @@ mod tests {
         assert_eq!(
             fault.message,
             "tensors: expected the names in docs/models.md; found \"c\", which the model does not have, and no \
-            a.bias [2]; tensors[0].shape: found [3, 2] for \"b.weight\", expected [2, 3] from config_json: send the \
-            configuration of this model"
+            a.bias [2]; tensors[0].shape: found [3, 2] for \"b.weight\", expected [2, 3] from config_json: send that of \
+            this model"
         );
     }
 
@@ -415,7 +381,7 @@ mod tests {
     #[test]
     fn an_initialization_may_lack_the_head_or_have_another_one() {
         let habits = Habits { head: &["a."], ..Habits::default() };
-        let layout = layout().with(habits);
+        let layout = ParameterLayout { habits, ..layout() };
         for head in [None, Some(("a.bias", Dtype::F32, &[3u64] as &[u64]))] {
             let tensors: Vec<_> =
                 [("b.weight", Dtype::F32, &[2u64, 3] as &[u64])].into_iter().chain(head).collect();
@@ -433,7 +399,8 @@ mod tests {
     #[test]
     fn an_alias_stands_for_a_parameter() {
         let square =
-            ParameterLayout::new(vec![("a".into(), vec![2, 2]), ("b".into(), vec![2, 2])]).expect("small");
+            ParameterLayout::new(vec![("a".into(), vec![2, 2]), ("b".into(), vec![2, 2])], Habits::default())
+                .expect("small");
         let tied = manifest(&[("a", Dtype::F32, &[2, 2])], &[("b", "a")]);
         assert_eq!(square.places(&tied), Ok(vec![0, 0]));
     }

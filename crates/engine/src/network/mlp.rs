@@ -8,6 +8,7 @@ use super::layout::ParameterLayout;
 use super::naming::Habits;
 use super::ops::{Activation, add_bias, multiply_by};
 use super::probe::ProbeTensors;
+use super::targets::Targets;
 use super::{
     Architecture, Network, Pass, PassInput, Product, activation, check_task, classes, gathered, parse,
     positive, sized,
@@ -72,7 +73,7 @@ fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
         tensors.push((format!("layers.{i}.bias"), vec![pair[1]]));
     }
     let habits = Habits { class: NAMES, layers: last, ..Habits::default() };
-    let layout = ParameterLayout::new(tensors)?.with(habits);
+    let layout = ParameterLayout::new(tensors, habits)?;
     let layer = |(i, pair): (usize, &[usize])| Dense {
         at: layout.offset(&format!("layers.{i}.weight")),
         outputs: pair[1],
@@ -102,7 +103,7 @@ impl Network for Mlp {
         &self.layout
     }
 
-    fn classes(&self) -> usize {
+    fn unit_width(&self) -> usize {
         self.layers[self.layers.len() - 1].outputs
     }
 
@@ -112,19 +113,19 @@ impl Network for Mlp {
 
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
         let probe = ProbeTensors::new(group, COLUMNS)?;
-        let labels = probe.labels(self.classes())?;
+        let labels = probe.labels(self.unit_width())?;
         let width = self.layers[0].inputs;
         Ok(cut_features(&probe.features(labels.len(), width)?, width, &labels))
     }
 
     fn products(&self, batch: &Batch) -> Vec<Product> {
-        let m = batch.labels.len();
+        let m = batch.units();
         self.layers.iter().map(|layer| Product { m, n: layer.outputs, k: layer.inputs, times: 1 }).collect()
     }
 
     fn ones(&self) -> Option<Batch> {
         let inputs = Inputs::Features(vec![1.0; self.layers[0].inputs]);
-        (self.activation == Activation::Relu).then(|| Batch { inputs, labels: vec![0] })
+        (self.activation == Activation::Relu).then(|| Batch { inputs, targets: Targets::Classes(vec![0]) })
     }
 
     fn has_paths(&self) -> bool {
@@ -132,7 +133,7 @@ impl Network for Mlp {
     }
 
     fn reads(&self) -> String {
-        format!("mlp {} {}", self.layers[0].inputs, self.classes())
+        format!("mlp {} {}", self.layers[0].inputs, self.unit_width())
     }
 
     fn workspace(&self, extent: Extent, keep: bool, size: usize) -> f64 {
@@ -223,7 +224,7 @@ impl<T: Real> MlpWorkspace<T> {
     }
 
     fn forward(&mut self, w: &[T], batch: &Batch, layers: &[Dense], how: Forward<'_>) -> Result<(), Fault> {
-        let n = batch.labels.len();
+        let n = batch.units();
         let Inputs::Features(features) = &batch.inputs else { unreachable!("an MLP cuts features") };
         for (x, feature) in sized(&mut self.rows[0], features.len()).iter_mut().zip(features) {
             *x = T::of(*feature);
@@ -265,7 +266,7 @@ impl<T: Real> Pass<T> for MlpPass<T> {
         })?;
         let classes = layers[layers.len() - 1].outputs;
         let used = self.spaces.iter().zip(batches);
-        let parts = used.map(|(space, batch)| &space.rows[layers.len()][..batch.labels.len() * classes]);
+        let parts = used.map(|(space, batch)| &space.rows[layers.len()][..batch.units() * classes]);
         gathered(&mut self.logits, parts);
         Ok(&self.logits)
     }
@@ -275,7 +276,7 @@ impl<T: Real> Pass<T> for MlpPass<T> {
         let layers = self.layers.clone();
         let mut rest = d_logits;
         for (space, batch) in self.spaces.iter_mut().zip(batches) {
-            let (own, behind) = rest.split_at(batch.labels.len() * layers[layers.len() - 1].outputs);
+            let (own, behind) = rest.split_at(batch.units() * layers[layers.len() - 1].outputs);
             sized(&mut space.d, own.len()).copy_from_slice(own);
             rest = behind;
         }
@@ -283,20 +284,20 @@ impl<T: Real> Pass<T> for MlpPass<T> {
             stop.check()?;
             if i + 1 < layers.len() {
                 self.each(batches, |b, space, _| {
-                    let n = batches[b].labels.len() * dense.outputs;
+                    let n = batches[b].units() * dense.outputs;
                     multiply_by(&mut space.d[..n], &space.slopes[i][..n]);
                     Ok(())
                 })?;
             }
             let shares = self.spaces.iter().zip(batches).map(|(space, batch)| {
-                let n = batch.labels.len();
+                let n = batch.units();
                 GradientShare { d: &space.d[..n * dense.outputs], x: &space.rows[i][..n * dense.inputs] }
             });
             let target = &mut gradient[dense.range()];
             add_gradients(vec![Gradient { dense: *dense, target, shares: shares.collect() }], self.threads);
             if i > 0 {
                 self.each(batches, |b, space, threads| {
-                    space.back(w, batches[b].labels.len(), dense, threads);
+                    space.back(w, batches[b].units(), dense, threads);
                     Ok(())
                 })?;
             }

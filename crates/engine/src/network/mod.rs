@@ -21,9 +21,13 @@ mod naming;
 mod ops;
 mod probe;
 pub mod rows;
+pub mod targets;
+mod tensors;
 
+use crate::criterion::{Criterion, CrossEntropy};
 use crate::device::real::Real;
 use batch::{Batch, Extent};
+use clino_domain::graph::ModelKind;
 use clino_domain::text::suggestion;
 use clino_domain::{Checkpoint, Fault, ProbeGroup, RunSpec};
 use layout::ParameterLayout;
@@ -47,8 +51,28 @@ pub trait Network: Send + Sync {
     /// Names, shapes and places of the parameters.
     fn layout(&self) -> &Arc<ParameterLayout>;
 
-    /// Length of a row of logits.
-    fn classes(&self) -> usize;
+    /// What is lost on its outputs.
+    fn criterion(&self) -> Arc<dyn Criterion> {
+        Arc::new(CrossEntropy::default())
+    }
+
+    /// Numbers that it puts out for each unit of the loss: of a classifier, a score for each class.
+    fn unit_width(&self) -> usize;
+
+    /// Whether it came as a graph, whose loss is that of its specification.
+    fn is_graph(&self) -> bool {
+        false
+    }
+
+    /// Whether there is a loss: else the tensors alone are known.
+    fn has_loss(&self) -> bool {
+        true
+    }
+
+    /// Whether the loss of an example depends on the others of its group.
+    fn coupled(&self) -> bool {
+        false
+    }
 
     /// Names of the probe tensors that it reads.
     fn columns(&self) -> Vec<&str>;
@@ -136,19 +160,19 @@ pub trait Pass<T>: Send {
     /// How many batches it does side by side.
     fn width(&self) -> usize;
 
-    /// Logits [examples, classes] of the batches, end to end; with `keep`, what [`Pass::backward`] needs.
+    /// Outputs [units, width] of the batches, end to end; with `keep`, what [`Pass::backward`] needs.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Cancelled`] when it should end.
     fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault>;
 
     /// After a forward of the same input with `keep`: adds to `gradient` the derivative along the parameters for the
-    /// derivative `d_logits` [examples, classes] along the logits. Batches are added in their order, so that it does not
+    /// derivative `slopes` [units, width] along the outputs. Batches are added in their order, so that it does not
     /// matter which of them go side by side.
     ///
     /// # Errors
     /// [`clino_domain::FaultKind::Cancelled`] when it should end; the gradient is incomplete then.
-    fn backward(&mut self, input: PassInput<'_, T>, d_logits: &[T], gradient: &mut [T]) -> Result<(), Fault>;
+    fn backward(&mut self, input: PassInput<'_, T>, slopes: &[T], gradient: &mut [T]) -> Result<(), Fault>;
 }
 
 /// The two precisions of a network.
@@ -174,14 +198,15 @@ impl Passes for f64 {
 /// # Errors
 /// Those of [`build`] for a config.json; [`clino_domain::FaultKind::Invalid`] naming a field of the model, or when both are given.
 pub fn of(spec: &RunSpec) -> Result<(Arc<dyn Network>, String), Fault> {
-    match &spec.model {
-        None => build(&spec.config_json),
-        Some(_) if !spec.config_json.is_empty() => {
-            let description = "found beside config_json, expected one of them: leave config_json empty";
-            Err(Fault::invalid("model", description))
-        }
-        Some(model) => Ok((graph::build(model)?, graph::MODEL_TYPE.into())),
+    let Some(model) = &spec.model else { return build(&spec.config_json) };
+    if !spec.config_json.is_empty() {
+        let description = "found beside config_json, expected one of them: leave config_json empty";
+        return Err(Fault::invalid("model", description));
     }
+    Ok(match &model.kind {
+        ModelKind::Graph(graph, loss) => (graph::build(graph, loss, &model.bytes)?, graph::MODEL_TYPE.into()),
+        ModelKind::Tensors(tensors) => (tensors::build(tensors)?, tensors::MODEL_TYPE.into()),
+    })
 }
 
 #[derive(Deserialize)]

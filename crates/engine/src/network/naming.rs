@@ -17,8 +17,10 @@ const WRAPPERS: [&str; 6] = [
 const DEEPEST: usize = 8;
 
 /// How a layout's names may be written beside its own way.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Habits {
+    /// The field of a request that the model came in.
+    pub source: &'static str,
     /// Whose names they are, for messages.
     pub class: &'static str,
     /// Beginnings of names that such a model may have and does not read.
@@ -29,6 +31,12 @@ pub struct Habits {
     pub body: &'static str,
     /// Of fully connected layers: how many there are. Their numbers may be any that rise.
     pub layers: usize,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self { source: "config_json", class: "", unread: &[], head: &[], body: "", layers: 0 }
+    }
 }
 
 impl Habits {
@@ -99,7 +107,7 @@ impl Naming {
 }
 
 /// The name without wrappers, and with the older names of LayerNorm's parameters renewed.
-fn plain(name: &str) -> String {
+pub fn plain(name: &str) -> String {
     let kept: Vec<&str> = name.split('.').filter(|segment| !WRAPPERS.contains(segment)).collect();
     let name = kept.join(".");
     for (old, new) in [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")] {

@@ -2,20 +2,23 @@
 //!
 //! Owns: cutting and joining them by examples. May not touch: shapes of anything but inputs, labels.
 
+use crate::device::real::Real;
 use clino_graph::Data;
 use std::ops::Range;
 
 /// What a graph reads of some examples, and which of its scores are looked at.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rows {
     /// In the order of the graph's inputs.
     pub columns: Vec<Column>,
     /// How many examples there are.
     pub examples: usize,
-    /// Scores of an example, one after the other: 1, or as many as it has tokens.
+    /// The place of the first of them among those of their group, if they were cut from one.
+    pub first: usize,
+    /// Units of an example, one after the other: 1, or as many as it has tokens.
     pub positions: usize,
-    /// Of each unit of the loss, in order: which row of scores it reads, among those of all examples. A unit is an example or
-    /// a token with a label.
+    /// Of each unit of the loss, in order: its place among those of all examples. A unit is an example or a token with a
+    /// label.
     pub units: Vec<usize>,
     /// Bytes of a pass over them, in f32 and f64, each without and with what a backward needs; those of the batch that
     /// they were cut from or joined from, if that is more.
@@ -61,7 +64,8 @@ impl Rows {
         let column =
             |column: &Column| Column { data: cut(&column.data, column.part(&examples)), ..column.clone() };
         let columns = self.columns.iter().map(column).collect();
-        Self { columns, examples: examples.len(), units: Vec::new(), ..*self }
+        let first = self.first + examples.start;
+        Self { columns, examples: examples.len(), first, units: Vec::new(), ..*self }
     }
 
     /// A few of the units, with the examples to which they belong.
@@ -71,6 +75,20 @@ impl Rows {
         let behind = units.iter().max().map_or(first, |unit| unit / self.positions + 1);
         let units = units.iter().map(|unit| unit - first * self.positions).collect();
         Self { units, ..self.cut(first..behind) }
+    }
+
+    /// The example of a unit, among those of the batch.
+    pub fn example(&self, unit: usize) -> usize {
+        self.units[unit] / self.positions
+    }
+
+    /// The units of the example with this place in its group.
+    pub fn units_of(&self, row: usize) -> Range<usize> {
+        let Some(example) = row.checked_sub(self.first).filter(|example| *example < self.examples) else {
+            return 0..0;
+        };
+        let before = |example: usize| self.units.partition_point(|unit| unit / self.positions < example);
+        before(example)..before(example + 1)
     }
 
     /// Whether others can be laid behind these: their examples have the same shapes.
@@ -104,6 +122,16 @@ impl Rows {
             false => std::iter::once(self.examples).chain(column.shape.iter().copied()).collect(),
         };
         self.columns.iter().map(shape).collect()
+    }
+
+    /// The elements of the inputs, in the precision of a pass.
+    pub fn narrowed<T: Real>(&self) -> Vec<Data<T>> {
+        let narrow = |data: &Data<f64>| match data {
+            Data::Work(x) => Data::Work(x.iter().map(|x| T::of(*x)).collect()),
+            Data::I64(x) => Data::I64(x.clone()),
+            Data::Bool(x) => Data::Bool(x.clone()),
+        };
+        self.columns.iter().map(|column| narrow(&column.data)).collect()
     }
 
     /// Bytes that they hold on the heap.
@@ -148,7 +176,14 @@ mod tests {
             column(Data::Work(vec![0.5, 1.5, 2.5]), &[], false),
             column(Data::Bool(vec![true, false]), &[2], true),
         ];
-        Rows { columns, examples: 3, positions: 1, units: vec![0, 1, 2], pass_bytes: [[1, 2], [3, 4]] }
+        Rows {
+            columns,
+            examples: 3,
+            positions: 1,
+            units: vec![0, 1, 2],
+            pass_bytes: [[1, 2], [3, 4]],
+            first: 0,
+        }
     }
 
     #[test]

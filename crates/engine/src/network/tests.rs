@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::batch::{Batch, Inputs, Tokens};
+use super::targets::Targets;
 use super::*;
 use clino_domain::{Dtype, Tensor, TensorSpec};
 use proptest::prelude::*;
@@ -109,7 +110,7 @@ fn objective(network: &dyn Network, w: &[f64], batches: &[Batch], gradient: Opti
     let mut first = 0;
     let mut gradient = gradient;
     for batch in batches {
-        let n = batch.labels.len() * network.classes();
+        let n = batch.units() * network.unit_width();
         let coefficients: Vec<f64> = (first..first + n).map(|i| noise(5000 + i)).collect();
         let logits = pass.forward(PassInput::unstopped(w, &[batch]), gradient.is_some()).unwrap();
         total += logits.iter().zip(&coefficients).map(|(z, c)| z * c).sum::<f64>();
@@ -175,7 +176,7 @@ fn more_padding_changes_no_bit() {
         let logits = |width| {
             let batches = network.batches(&sentences(width)).unwrap();
             network.pass_f64(1).forward(PassInput::unstopped(&w, &[&batches[0]]), false).unwrap()
-                [..2 * network.classes()]
+                [..2 * network.unit_width()]
                 .to_vec()
         };
         assert_eq!(logits(5), logits(7), "{kind}");
@@ -191,7 +192,7 @@ fn one_by_one(tokens: &Tokens, labels: &[usize]) -> Vec<Batch> {
             positions: tokens.positions[range].to_vec(),
             sequences: vec![super::batch::Sequence { start: 0, ..sequence.clone() }],
         };
-        Batch { inputs: Inputs::Tokens(tokens), labels: vec![*label] }
+        Batch { inputs: Inputs::Tokens(tokens), targets: Targets::Classes(vec![*label]) }
     };
     tokens.sequences.iter().zip(labels).map(cut).collect()
 }
@@ -205,7 +206,7 @@ fn examples_do_not_see_each_other() {
     let together =
         network.pass_f64(1).forward(PassInput::unstopped(&w, &[&batches[0]]), false).unwrap().to_vec();
     let mut pass = network.pass_f64(1);
-    let alone: Vec<f64> = one_by_one(tokens, &batches[0].labels)
+    let alone: Vec<f64> = one_by_one(tokens, batches[0].targets.classes())
         .iter()
         .flat_map(|batch| pass.forward(PassInput::unstopped(&w, &[batch]), false).unwrap().to_vec())
         .collect();
@@ -235,7 +236,7 @@ fn batches_side_by_side_change_no_bit() {
     let network = encoder("bert", "gelu");
     let whole = network.batches(&sentences(5)).unwrap();
     let Inputs::Tokens(tokens) = &whole[0].inputs else { panic!("tokens") };
-    let sentences = one_by_one(tokens, &whole[0].labels);
+    let sentences = one_by_one(tokens, whole[0].targets.classes());
     let (mlp, probe) = mlp("silu");
     let rows = mlp.batches(&probe).unwrap();
     let rows: Vec<Batch> = (0..5).flat_map(|_| rows.clone()).collect();

@@ -5,10 +5,12 @@
 use super::{Coded, Complaints, at_from_pb, at_to_pb};
 use crate::pb;
 use clino_domain::text::check_name;
-use clino_domain::{Dtype, Fault, ModelCheck, ModelChecked};
+use clino_domain::{Dtype, Fault, ModelCheck, ModelChecked, TensorMismatch};
 
 /// Most rows of a check: a few tell as much as all.
 const MOST_ROWS: usize = 256;
+/// Most tensors of a check: as many as a snapshot may have.
+const MOST_NORMS: usize = clino_domain::tensor::MAX_TENSORS;
 
 /// What a client sends; field paths are relative.
 ///
@@ -24,6 +26,7 @@ pub(super) fn check_from_pb(check: pb::ModelCheck) -> Result<ModelCheck, Fault> 
         false => Err(Fault::invalid("dtype", format!("found {}, expected a float", dtype.name()))),
     });
     let dtype = complaints.keep("", dtype);
+    let gradient_norms = complaints.keep("", check_norms(check.gradient_norms));
     complaints.settle()?;
     let dtype = dtype.ok_or_else(|| {
         Fault::internal(
@@ -31,7 +34,8 @@ pub(super) fn check_from_pb(check: pb::ModelCheck) -> Result<ModelCheck, Fault> 
                                                     of clino",
         )
     })?;
-    Ok(ModelCheck { group: check.group, rows: check.rows, losses: check.losses, dtype })
+    let gradient_norms = gradient_norms.unwrap_or_default();
+    Ok(ModelCheck { group: check.group, rows: check.rows, losses: check.losses, dtype, gradient_norms })
 }
 
 fn check_rows(rows: &[u32]) -> Result<(), Fault> {
@@ -58,15 +62,49 @@ fn check_losses(losses: &[f64], rows: usize) -> Result<(), Fault> {
     }
 }
 
+fn check_norms(norms: Vec<pb::TensorNorm>) -> Result<Vec<(String, f64)>, Fault> {
+    let wrong = |field: String, description: String| Err(Fault::invalid(field, description));
+    if norms.len() > MOST_NORMS {
+        let found = norms.len();
+        return wrong("gradient_norms".into(), format!("found {found} norms, expected at most {MOST_NORMS}"));
+    }
+    for (i, pb::TensorNorm { tensor, norm }) in norms.iter().enumerate() {
+        if tensor.is_empty() {
+            return wrong(
+                format!("gradient_norms[{i}].tensor"),
+                "found no name, expected that of a tensor".into(),
+            );
+        }
+        if !(norm.is_finite() && *norm >= 0.0) {
+            let description =
+                format!("found {norm}, expected a finite norm: leave model_check out if one is not");
+            return wrong(format!("gradient_norms[{i}].norm"), description);
+        }
+    }
+    Ok(norms.into_iter().map(|norm| (norm.tensor, norm.norm)).collect())
+}
+
 /// What a client sends.
 pub(super) fn check_to_pb(check: &ModelCheck) -> pb::ModelCheck {
+    let norm = |(tensor, norm): &(String, f64)| pb::TensorNorm { tensor: tensor.clone(), norm: *norm };
+    let norms = check.gradient_norms.iter().map(norm).collect();
     pb::ModelCheck {
         group: check.group.clone(),
         rows: check.rows.clone(),
         losses: check.losses.clone(),
         dtype: check.dtype.to_pb(),
-        gradient_norms: Vec::new(),
+        gradient_norms: norms,
     }
+}
+
+fn mismatch_to_pb(wrong: &TensorMismatch) -> pb::TensorMismatch {
+    let TensorMismatch { tensor, trainer_norm, own_norm } = wrong.clone();
+    pb::TensorMismatch { tensor, trainer_norm, own_norm }
+}
+
+fn mismatch_from_pb(wrong: pb::TensorMismatch) -> TensorMismatch {
+    let pb::TensorMismatch { tensor, trainer_norm, own_norm } = wrong;
+    TensorMismatch { tensor, trainer_norm, own_norm }
 }
 
 /// What came of it.
@@ -81,6 +119,8 @@ pub(super) fn checked_to_pb(checked: &ModelChecked) -> pb::ModelChecked {
         tolerance: checked.tolerance,
         agrees: checked.agrees,
         sentence: checked.sentence(),
+        tensors: checked.tensors.iter().map(mismatch_to_pb).collect(),
+        graph: checked.graph,
     }
 }
 
@@ -98,6 +138,8 @@ pub(super) fn checked_from_pb(checked: pb::ModelChecked) -> Result<ModelChecked,
         difference: checked.difference,
         tolerance: checked.tolerance,
         agrees: checked.agrees,
+        tensors: checked.tensors.into_iter().map(mismatch_from_pb).collect(),
+        graph: checked.graph,
     })
 }
 
@@ -108,7 +150,13 @@ mod tests {
     use clino_domain::SnapshotRef;
 
     fn check() -> ModelCheck {
-        ModelCheck { group: "en".into(), rows: vec![0, 7], losses: vec![0.5, 1.5], dtype: Dtype::Bf16 }
+        ModelCheck {
+            group: "en".into(),
+            rows: vec![0, 7],
+            losses: vec![0.5, 1.5],
+            dtype: Dtype::Bf16,
+            gradient_norms: vec![("w".into(), 0.25)],
+        }
     }
 
     #[test]
@@ -123,6 +171,8 @@ mod tests {
             difference: 0.9,
             tolerance: 1e-5,
             agrees: false,
+            tensors: vec![TensorMismatch { tensor: "w".into(), trainer_norm: 1.0, own_norm: 4.5 }],
+            graph: true,
         };
         assert_eq!(checked_from_pb(checked_to_pb(&checked)).unwrap(), checked);
     }
@@ -142,5 +192,7 @@ mod tests {
         assert_eq!(wrong(|check| check.losses[1] = f64::NAN), "losses");
         assert_eq!(wrong(|check| check.dtype = pb::Dtype::I64.into()), "dtype");
         assert_eq!(wrong(|check| check.dtype = 0), "dtype");
+        assert_eq!(wrong(|check| check.gradient_norms[0].norm = f64::NAN), "gradient_norms[0].norm");
+        assert_eq!(wrong(|check| check.gradient_norms[0].tensor.clear()), "gradient_norms[0].tensor");
     }
 }

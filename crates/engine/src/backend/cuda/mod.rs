@@ -250,10 +250,18 @@ impl<T: Accelerated> Backend for Cuda<T> {
         Ok(PointView { loss: total / rows as f64, accuracy: f64::from(hits) / rows as f64 })
     }
 
-    fn logits(&mut self, context: GroupContext<'_, Self>) -> Result<Vec<f64>, Fault> {
+    fn each_unit(
+        &mut self,
+        context: GroupContext<'_, Self>,
+        with: &mut dyn FnMut(&[f64], Target<'_>),
+    ) -> Result<(), Fault> {
         self.hold(At::Start)?;
         let ready = self.ready(&context)?;
-        self.resident.logits(&ready, context.stop)
+        let logits = self.resident.logits(&ready, context.stop)?;
+        let width = logits.len() / context.units().max(1);
+        let targets = context.batches.iter().flat_map(|batch| batch.targets.iter());
+        logits.chunks_exact(width.max(1)).zip(targets).for_each(|(row, target)| with(row, target));
+        Ok(())
     }
 
     fn noise(&self, _: On<'_, Self>, out: &mut Vector<T>, draw: Draw) -> Result<(), Fault> {

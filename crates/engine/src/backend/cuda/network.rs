@@ -107,7 +107,7 @@ impl<T: Element> DeviceNetwork<T> {
         let ready = |part: &[&Batch]| {
             let joined = examples::join(part);
             let inputs = self.model.prepare(&self.still, &joined).map_err(|error| self.gpu.fault(&error))?;
-            let labels: Vec<u32> = joined.labels.iter().map(|label| *label as u32).collect();
+            let labels: Vec<u32> = joined.targets.classes().iter().map(|label| *label as u32).collect();
             Ok(Ready { inputs, rows: labels.len(), labels: self.gpu.upload(&labels)? })
         };
         parts(batches).into_iter().map(ready).collect()
@@ -240,7 +240,7 @@ fn parts<'a, 'b>(batches: &'a [&'b Batch]) -> Vec<&'a [&'b Batch]> {
     let mut first = 0;
     let mut taken = (0, 0);
     for (i, batch) in batches.iter().enumerate() {
-        let rows = batch.labels.len();
+        let rows = batch.units();
         let longest = batch.longest();
         let joined = (taken.0 + rows, longest.max(taken.1));
         if i > first && joined.0 * joined.1 > PLACES {

@@ -111,8 +111,8 @@ impl Network for Autograd {
         self.network.layout()
     }
 
-    fn classes(&self) -> usize {
-        self.network.classes()
+    fn unit_width(&self) -> usize {
+        self.network.unit_width()
     }
 
     fn columns(&self) -> Vec<&str> {

@@ -5,6 +5,7 @@ use super::*;
 use crate::device::noise::{Draw, Purpose};
 use crate::network::Passes;
 use crate::network::batch::{TokenTable, cut_features};
+use crate::network::targets::Targets;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use serde_json::{Value, json};
@@ -56,8 +57,8 @@ impl NetworkCase {
         let text = config.to_string();
         let networks = [crate::network::build(&text).unwrap().0, build(&text).unwrap()];
         let w = weights(networks[0].layout(), noise);
-        let classes = networks[0].classes();
-        let d_logits = batches.iter().map(|batch| noise.take(batch.labels.len() * classes)).collect();
+        let classes = networks[0].unit_width();
+        let d_logits = batches.iter().map(|batch| noise.take(batch.units() * classes)).collect();
         Self { networks, w, batches, d_logits }
     }
 
@@ -319,7 +320,8 @@ fn rows_without_a_token_get_the_gradient_through_their_mask() {
     tokens.sequences[1].start = short;
     LargestDifferences::default().hold(&case, false).unwrap();
     let query = case.networks[0].layout().offset("bert.encoder.layer.1.attention.self.query.weight");
-    case.batches[0] = Batch { inputs: Inputs::Tokens(alone(&case.batches[0], short)), labels: vec![0] };
+    case.batches[0] =
+        Batch { inputs: Inputs::Tokens(alone(&case.batches[0], short)), targets: Targets::Classes(vec![0]) };
     case.d_logits[0].truncate(3);
     let [_, [_, gradient]] = case.run::<f64>();
     assert!(gradient[query..][..100].iter().any(|g| *g != 0.0), "the mask stops the gradient");
@@ -342,7 +344,7 @@ fn it_is_the_same_network_otherwise() {
     let hand = crate::network::build(&text).unwrap().0;
     let candle = build(&text).unwrap();
     assert_eq!(candle.layout().slots(), hand.layout().slots());
-    assert_eq!(candle.classes(), hand.classes());
+    assert_eq!(candle.unit_width(), hand.unit_width());
     assert!(build(r#"{"model_type":"lstm"}"#).is_err());
     for family in crate::network::ARCHITECTURES.iter().flat_map(|family| family.model_types) {
         let config = match *family {

@@ -142,7 +142,7 @@ impl EncoderConfig {
 
 fn build(config_json: &str) -> Result<Arc<dyn Network>, Fault> {
     let shape = parse::<EncoderConfig>(config_json, EXPECTED)?.shape()?;
-    let layout = ParameterLayout::new(shape.tensors())?.with(shape.family.habits());
+    let layout = ParameterLayout::new(shape.tensors(), shape.family.habits())?;
     let places = shape.places(&layout);
     Ok(Arc::new(Encoder { shape: Arc::new(shape), places: Arc::new(places), layout: Arc::new(layout) }))
 }
@@ -198,7 +198,7 @@ impl Network for Encoder {
         &self.layout
     }
 
-    fn classes(&self) -> usize {
+    fn unit_width(&self) -> usize {
         self.shape.classes
     }
 

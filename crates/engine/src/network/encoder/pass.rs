@@ -70,7 +70,7 @@ pub fn products(shape: &Shape, places: &Places, batch: &Batch) -> Vec<Product> {
             all.push(Product { m, n: width, k: sequence.len, times: shape.heads });
         }
     }
-    all.extend([places.pooler, places.classifier].map(|layer| dense(layer, batch.labels.len())));
+    all.extend([places.pooler, places.classifier].map(|layer| dense(layer, batch.units())));
     all
 }
 
@@ -263,7 +263,7 @@ impl<T: Real> EncoderPass<T> {
         let at = &self.places;
         let h = self.shape.hidden;
         let classes = self.shape.classes;
-        let used = || self.spaces.iter().zip(batches).map(|(space, batch)| (space, batch.labels.len()));
+        let used = || self.spaces.iter().zip(batches).map(|(space, batch)| (space, batch.units()));
         let classifier = used()
             .map(|(space, n)| GradientShare { d: &space.d_logits[..n * classes], x: &space.pooled[..n * h] })
             .collect();
@@ -290,7 +290,7 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
         self.each(input, |_, space, cx| space.forward(Context { keep, ..cx }, &places))?;
         let classes = self.shape.classes;
         let used = self.spaces.iter().zip(input.batches);
-        let parts = used.map(|(space, batch)| &space.logits[..batch.labels.len() * classes]);
+        let parts = used.map(|(space, batch)| &space.logits[..batch.units() * classes]);
         gathered(&mut self.logits, parts);
         Ok(&self.logits)
     }
@@ -302,12 +302,12 @@ impl<T: Real> Pass<T> for EncoderPass<T> {
         let ends: Vec<usize> = batches
             .iter()
             .scan(0, |end, batch| {
-                *end += batch.labels.len() * classes;
+                *end += batch.units() * classes;
                 Some(*end)
             })
             .collect();
         self.each(input, |i, space, cx| {
-            let own = ends[i] - batches[i].labels.len() * classes..ends[i];
+            let own = ends[i] - batches[i].units() * classes..ends[i];
             space.classify_back(cx, &places, &d_logits[own]);
             Ok(())
         })?;

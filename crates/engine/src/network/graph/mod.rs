@@ -3,122 +3,105 @@
 //! Owns: which tensors of a snapshot and of a probe a graph reads, and how a probe is cut for it. May not touch: arithmetic,
 //! which is that of `clino-graph`.
 
+mod heads;
 mod labels;
 mod pass;
 mod probe;
 
 use super::batch::{Batch, Extent};
-use super::layout::ParameterLayout;
-use super::naming::Habits;
+use super::layout::{Habits, ParameterLayout};
+use super::rows::Rows;
 use super::{Network, Pass, Product};
+use crate::criterion::{self, Criterion};
 use crate::device::real::Real;
-use clino_domain::graph::{Axis, CrossEntropy, LossKind, LossSpec, ModelKind, ModelSource, TensorKind};
+use clino_domain::graph::{Axis, Graph, LossKind, LossSpec, TensorKind};
 use clino_domain::id::hex;
 use clino_domain::{Fault, ProbeGroup};
 use clino_graph::{GraphModel, Limits, ShapePlan};
+use heads::{Heads, UnitAxes};
 use labels::LabelSpec;
 use pass::GraphPass;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// Where its names come from, for messages.
-const NAMES: &str = "the names of the graph's tensors";
 /// What such a model is called in lists.
 pub const MODEL_TYPE: &str = "graph";
+
+/// How the tensors of a model that came as a message are named.
+pub const HABITS: Habits = Habits {
+    source: "model",
+    class: "the names of the model's tensors",
+    // Whatever the model does not name is left out.
+    unread: &[""],
+    head: &[],
+    body: "",
+    layers: 0,
+};
 
 /// What is the same for all workers of a graph.
 pub struct Shared {
     /// The graph, with a place for each tensor.
     pub model: Arc<GraphModel>,
-    /// Place among the outputs of the one that the loss reads.
-    pub scores: usize,
-    /// Length of a row of scores.
-    pub classes: usize,
-    /// Whether the classes are the second axis of the scores, and not the last.
-    pub classes_first: bool,
+    /// The outputs that the loss reads.
+    pub heads: Heads,
     /// What the loss says of labels.
     pub labels: LabelSpec,
-}
-
-/// How the scores of an example lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScoreAxes {
-    /// Rows of scores of an example.
-    pub positions: usize,
-    /// Number of scores in a row.
-    pub classes: usize,
+    /// Whether the loss of an example depends on the others of its group.
+    pub coupled: bool,
 }
 
 impl Shared {
-    /// Reads the shape of the scores: [examples, classes], or with axes of tokens, pixels between or behind them.
+    /// The shapes of a batch.
     ///
     /// # Errors
-    /// [`clino_domain::FaultKind::Invalid`] for shapes that are no scores of classes.
-    pub fn axes(&self, shape: &[usize]) -> Result<ScoreAxes, Fault> {
-        score_axes(shape, self.classes_first)
+    /// [`clino_domain::FaultKind::Invalid`] naming the node that does not take them.
+    pub fn plan(&self, rows: &Rows) -> Result<ShapePlan, Fault> {
+        self.model.shapes(&rows.shapes(), &Limits::default())
     }
+
+    /// How the outputs of a batch make units.
+    ///
+    /// # Errors
+    /// [`clino_domain::FaultKind::Invalid`] for outputs that the loss cannot read.
+    pub fn axes(&self, plan: &ShapePlan) -> Result<UnitAxes, Fault> {
+        axes(&self.model, &self.heads, plan)
+    }
+}
+
+fn axes(model: &GraphModel, heads: &Heads, plan: &ShapePlan) -> Result<UnitAxes, Fault> {
+    let outputs = 0..model.graph().parts().outputs.len();
+    let shapes: Vec<&[usize]> =
+        outputs.map(|output| plan.output(model.graph(), output).unwrap_or_default()).collect();
+    heads.check(&shapes)?;
+    heads.shape.axes(shapes[heads.main])
 }
 
 /// A graph as a network.
 struct GraphNetwork {
     shared: Arc<Shared>,
     layout: Arc<ParameterLayout>,
+    criterion: Arc<dyn Criterion>,
+    /// Numbers of a unit.
+    width: usize,
     /// SHA-256 of the model as it was sent.
     digest: String,
 }
 
-/// Builds the network of a model that came as a message.
+/// Builds the network of a graph and its loss, which came as `message`.
 ///
 /// # Errors
 /// [`clino_domain::FaultKind::Invalid`] naming the field of the model.
-pub fn build(source: &ModelSource) -> Result<Arc<dyn Network>, Fault> {
-    let ModelKind::Graph(graph, loss) = &source.kind else {
-        let description =
-            "found tensors alone, expected a graph: without one this daemon measures nothing yet";
-        return Err(Fault::invalid("model.kind", description));
-    };
-    let entropy = check_loss(loss)?;
-    let model = GraphModel::new((**graph).clone())?;
-    let outputs = &graph.parts().outputs;
-    let found = outputs.iter().position(|output| output.name == loss.output);
-    let scores =
-        found.ok_or_else(|| Fault::invalid("model.loss.output", "found no such output of the graph"))?;
-    let classes_first = entropy.classes_first;
-    let classes = classes(&model, scores, classes_first)?;
-    let labels =
-        LabelSpec { name: loss.labels.clone(), ignored: entropy.ignore_index, shift: entropy.shift as usize };
+pub fn build(graph: &Graph, loss: &LossSpec, message: &[u8]) -> Result<Arc<dyn Network>, Fault> {
+    let model = GraphModel::new(graph.clone())?;
+    let heads = Heads::of(loss, &model)?;
+    let own = width(&model, &heads, loss)?;
+    let criterion = criterion::of(loss, own)?;
     let layout = Arc::new(layout(&model)?);
-    let digest = hex(Sha256::digest(&source.bytes));
-    let shared = Arc::new(Shared { model: Arc::new(model), scores, classes, classes_first, labels });
-    Ok(Arc::new(GraphNetwork { shared, layout, digest }))
-}
-
-/// What is measured so far: one label for each example, or for each token.
-fn check_loss(loss: &LossSpec) -> Result<&CrossEntropy, Fault> {
-    let wrong = |field: &str, found: &str| {
-        let expected = "expected the plain cross-entropy of a label for each example or token: clino measures no other loss yet";
-        Err(Fault::invalid(format!("model.loss.{field}"), format!("found {found}, {expected}")))
-    };
-    let entropy = match &loss.kind {
-        LossKind::CrossEntropy(entropy) => entropy,
-        LossKind::SquaredError => return wrong("kind", "squared_error"),
-        LossKind::Huber { .. } => return wrong("kind", "huber"),
-        LossKind::BinaryCrossEntropy { .. } => return wrong("kind", "binary_cross_entropy"),
-        LossKind::Given { .. } => return wrong("kind", "given"),
-    };
-    if entropy.smoothing != 0.0 {
-        return wrong("cross_entropy.smoothing", &entropy.smoothing.to_string());
-    }
-    if !entropy.class_weights.is_empty() {
-        return wrong("cross_entropy.class_weights", "weights");
-    }
-    if !loss.auxiliary.is_empty() {
-        return wrong("auxiliary", "auxiliary losses");
-    }
-    if loss.batch_coupled {
-        return wrong("batch_coupled", "true");
-    }
-    Ok(entropy)
+    let width = own + heads.behind();
+    let labels = LabelSpec::of(loss);
+    let shared = Arc::new(Shared { model: Arc::new(model), heads, labels, coupled: loss.batch_coupled });
+    let digest = hex(Sha256::digest(message));
+    Ok(Arc::new(GraphNetwork { shared, layout, criterion, width, digest }))
 }
 
 /// Names and places of the tensors.
@@ -132,42 +115,48 @@ fn layout(model: &GraphModel) -> Result<ParameterLayout, Fault> {
     let trained = named(TensorKind::Param)
         .map(|tensor| (tensor.name.clone(), tensor.shape.iter().map(size).collect()))
         .collect();
+    for place in model.buffers().iter().filter(|place| !tensors[**place].dtype.is_float()) {
+        let found = tensors[*place].dtype.name();
+        let description =
+            format!("found {found} for a BUFFER, expected floats: make it a constant of the graph");
+        return Err(Fault::invalid(format!("model.graph.tensors[{place}].dtype"), description));
+    }
     let buffers = model.buffers().iter().map(|place| &tensors[*place]);
     let fixed = named(TensorKind::Frozen).chain(buffers);
     let fixed = fixed.map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect();
-    let habits = Habits { class: NAMES, ..Habits::default() };
-    ParameterLayout::new(trained)?.with(habits).with_fixed(fixed)
+    ParameterLayout::new(trained, HABITS)?.with_fixed(fixed)
 }
 
 /// Sizes with which a graph is looked at before there is a probe.
 const TRIED: [usize; 5] = [3, 2, 5, 7, 1];
 
-/// Number of classes, which must be the same whatever the sizes of a batch are.
-fn classes(model: &GraphModel, scores: usize, classes_first: bool) -> Result<usize, Fault> {
+/// Numbers of a unit. The classes of scores must be as many whatever the sizes of a batch are, unless the loss couples its
+/// examples.
+fn width(model: &GraphModel, heads: &Heads, loss: &LossSpec) -> Result<usize, Fault> {
+    let classes = matches!(loss.kind, LossKind::CrossEntropy(_)) && !loss.batch_coupled;
     let mut found: Option<usize> = None;
     let mut last = None;
     for tried in TRIED {
-        let axes = shape_of(model, scores, tried).map(|shape| score_axes(&shape, classes_first));
-        let classes = match axes {
-            Ok(axes) => axes?.classes,
+        let width = match shapes_of(model, tried) {
+            Ok(plan) => axes(model, heads, &plan)?.width,
             // Not every graph takes every size.
             Err(fault) => {
                 last = Some(fault);
                 continue;
             }
         };
-        if found.is_some_and(|found| found != classes) {
+        if classes && found.is_some_and(|found| found != width) {
             let description = "found as many classes as examples, as in a contrastive loss, expected the same number for \
-                               every batch: clino measures no losses that couple the examples of a batch yet";
+                               every batch: set model.loss.batch_coupled if that is meant";
             return Err(Fault::invalid("model.loss.output", description));
         }
-        found = Some(classes);
+        found = Some(found.map_or(width, |found| found.max(width)));
     }
     found.ok_or_else(|| last.unwrap_or_else(|| Fault::internal("no size was tried")))
 }
 
-/// The shape of the scores where every size that may differ is `tried`, or as near to it as its limits allow.
-fn shape_of(model: &GraphModel, scores: usize, tried: usize) -> Result<Vec<usize>, Fault> {
+/// The shapes where every size that may differ is `tried`, or as near to it as its limits allow.
+fn shapes_of(model: &GraphModel, tried: usize) -> Result<ShapePlan, Fault> {
     let parts = model.graph().parts();
     let small = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     let size = |axis: &Axis| match axis {
@@ -180,22 +169,7 @@ fn shape_of(model: &GraphModel, scores: usize, tried: usize) -> Result<Vec<usize
     };
     let inputs: Vec<Vec<usize>> =
         parts.inputs.iter().map(|input| input.shape.iter().map(size).collect()).collect();
-    let plan = model.shapes(&inputs, &Limits::default()).map_err(|fault| fault.within("model.graph."))?;
-    Ok(plan.output(model.graph(), scores).unwrap_or_default().to_vec())
-}
-
-fn score_axes(shape: &[usize], classes_first: bool) -> Result<ScoreAxes, Fault> {
-    let class_axis = if classes_first { 1 } else { shape.len().saturating_sub(1) };
-    let classes = shape.get(class_axis).copied().filter(|classes| shape.len() >= 2 && *classes >= 2);
-    let Some(classes) = classes else {
-        let description = format!(
-            "found an output of shape {shape:?}, expected [examples, classes] or [examples, tokens, classes] with at least 2 \
-            classes: clino measures no other outputs yet"
-        );
-        return Err(Fault::invalid("model.loss.output", description));
-    };
-    let behind = shape.iter().enumerate().skip(1).filter(|(axis, _)| *axis != class_axis);
-    Ok(ScoreAxes { positions: behind.map(|(_, size)| *size).product(), classes })
+    model.shapes(&inputs, &Limits::default())
 }
 
 impl Network for GraphNetwork {
@@ -203,13 +177,25 @@ impl Network for GraphNetwork {
         &self.layout
     }
 
-    fn classes(&self) -> usize {
-        self.shared.classes
+    fn criterion(&self) -> Arc<dyn Criterion> {
+        self.criterion.clone()
+    }
+
+    fn unit_width(&self) -> usize {
+        self.width
+    }
+
+    fn is_graph(&self) -> bool {
+        true
+    }
+
+    fn coupled(&self) -> bool {
+        self.shared.coupled
     }
 
     fn columns(&self) -> Vec<&str> {
         let inputs = self.shared.model.graph().parts().inputs.iter().map(|input| input.name.as_str());
-        inputs.chain([self.shared.labels.name.as_str()]).collect()
+        inputs.chain(self.shared.labels.name()).collect()
     }
 
     fn batches(&self, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
@@ -218,7 +204,10 @@ impl Network for GraphNetwork {
 
     fn products(&self, batch: &Batch) -> Vec<Product> {
         // As many additions and multiplications as the graph has, as one product.
-        let work = planned(&self.shared, batch).map_or(0.0, |plan| plan.work());
+        let work = match &batch.inputs {
+            super::batch::Inputs::Rows(rows) => self.shared.plan(rows).map_or(0.0, |plan| plan.work()),
+            _ => 0.0,
+        };
         vec![Product { m: (work / 2.0) as usize, n: 1, k: 1, times: 1 }]
     }
 
@@ -243,12 +232,4 @@ impl GraphNetwork {
     fn pass<T: Real>(&self, threads: usize) -> Box<dyn Pass<T>> {
         Box::new(GraphPass::new(self.shared.clone(), threads))
     }
-}
-
-/// The shapes of a batch.
-fn planned(shared: &Shared, batch: &Batch) -> Result<ShapePlan, Fault> {
-    let super::batch::Inputs::Rows(rows) = &batch.inputs else {
-        return Err(Fault::internal("a batch of another network"));
-    };
-    shared.model.shapes(&rows.shapes(), &Limits::default())
 }

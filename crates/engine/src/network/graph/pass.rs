@@ -2,36 +2,51 @@
 //!
 //! Owns: what is prepared for the batch at hand. May not touch: how operators compute.
 
-use super::{ScoreAxes, Shared, planned};
+use super::Shared;
+use super::heads::UnitAxes;
 use crate::device::real::Real;
 use crate::network::batch::{Batch, Inputs};
 use crate::network::rows::Rows;
 use crate::network::{Pass, PassInput};
 use clino_domain::Fault;
-use clino_graph::{BatchTensors, Data, Evaluator, EvaluatorInput, Parameters, Prepared, View};
+use clino_graph::{
+    BatchTensors, Data, Evaluator, EvaluatorInput, Output, Parameters, Prepared, ShapePlan, View,
+};
 use std::sync::Arc;
+
+/// The batch of the last forward.
+struct Current<T> {
+    prepared: Prepared<T>,
+    evaluator: Evaluator<T>,
+    axes: UnitAxes,
+    /// Elements of the main output.
+    elements: usize,
+}
 
 /// A worker of a graph.
 pub struct GraphPass<T> {
     shared: Arc<Shared>,
     threads: usize,
-    /// The batch of the last forward.
-    at: Option<(Prepared<T>, Evaluator<T>)>,
-    /// Of the units of the batch, [units, classes].
-    scores: Vec<T>,
-    axes: ScoreAxes,
+    /// The plan of the last batch, which one of the same shapes has, too.
+    plan: Option<(Vec<Vec<usize>>, Arc<ShapePlan>)>,
+    current: Option<Current<T>>,
+    /// Of the units of the batch, [units, width].
+    outputs: Vec<T>,
+}
+
+/// The rows of the one batch that a graph takes at a time.
+fn rows<'a>(batches: &[&'a Batch]) -> Result<&'a Rows, Fault> {
+    let [batch] = batches else { return Err(Fault::internal("a graph takes one batch at a time")) };
+    match &batch.inputs {
+        Inputs::Rows(rows) => Ok(rows),
+        _ => Err(Fault::internal("a batch of another network")),
+    }
 }
 
 impl<T: Real> GraphPass<T> {
     /// A worker whose operators may use `threads`.
     pub fn new(shared: Arc<Shared>, threads: usize) -> Self {
-        Self {
-            shared,
-            threads: threads.max(1),
-            at: None,
-            scores: Vec::new(),
-            axes: ScoreAxes { positions: 1, classes: 1 },
-        }
+        Self { shared, threads: threads.max(1), plan: None, current: None, outputs: Vec::new() }
     }
 
     fn parameters<'a>(&self, input: PassInput<'a, T>) -> Parameters<'a, T> {
@@ -39,13 +54,14 @@ impl<T: Real> GraphPass<T> {
         Parameters { trained: input.w, frozen: &input.fixed[..frozen] }
     }
 
-    /// Works out what depends on no parameter.
-    fn prepare(&self, input: PassInput<'_, T>, batch: &Batch) -> Result<(Prepared<T>, Evaluator<T>), Fault> {
-        let model = &self.shared.model;
-        let plan = Arc::new(planned(&self.shared, batch)?);
-        let inputs = BatchTensors { buffers: self.buffers(input.fixed), inputs: inputs(batch)? };
-        let prepared = Prepared::new(model, &plan, inputs, self.threads, input.stop)?;
-        Ok((prepared, Evaluator::new(model.clone(), plan, self.threads)))
+    fn planned(&mut self, rows: &Rows) -> Result<Arc<ShapePlan>, Fault> {
+        let shapes = rows.shapes();
+        if let Some((_, plan)) = self.plan.as_ref().filter(|(known, _)| *known == shapes) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(self.shared.plan(rows)?);
+        self.plan = Some((shapes, plan.clone()));
+        Ok(plan)
     }
 
     /// Buffers lie behind the frozen tensors.
@@ -60,37 +76,30 @@ impl<T: Real> GraphPass<T> {
         };
         Arc::new(model.buffers().iter().map(buffer).collect())
     }
-}
 
-fn rows(batch: &Batch) -> Result<&Rows, Fault> {
-    match &batch.inputs {
-        Inputs::Rows(rows) => Ok(rows),
-        _ => Err(Fault::internal("a batch of another network")),
+    /// The numbers of every unit: its own, its weight, and the scalars that are added.
+    fn gather(&mut self, rows: &Rows, axes: UnitAxes, found: &[Output<'_, T>]) -> Result<(), Fault> {
+        let Self { shared, outputs, .. } = self;
+        let floats = |output: usize| match found[output].data {
+            View::Work(numbers) => Ok(numbers),
+            _ => Err(Fault::invalid(
+                "model.loss.output",
+                "found integers, expected floats: name another output",
+            )),
+        };
+        let heads = &shared.heads;
+        let main = floats(heads.main)?;
+        let weights = heads.weights.map(floats).transpose()?;
+        let added = heads.auxiliary.iter().map(|output| Ok(floats(*output)?[0]));
+        let added = added.collect::<Result<Vec<T>, Fault>>()?;
+        outputs.clear();
+        for unit in &rows.units {
+            outputs.extend(axes.places(*unit).map(|place| main[place]));
+            outputs.extend(weights.map(|weights| weights[*unit]));
+            outputs.extend_from_slice(&added);
+        }
+        Ok(())
     }
-}
-
-fn units(batch: &Batch) -> Result<&[usize], Fault> {
-    Ok(&rows(batch)?.units)
-}
-
-/// Where the scores of a row lie, one for each class.
-fn places(row: usize, axes: ScoreAxes, classes_first: bool) -> impl Iterator<Item = usize> {
-    let ScoreAxes { positions, classes } = axes;
-    let example = row / positions * positions * classes;
-    let position = row % positions;
-    let [first, step] = if classes_first { [position, positions] } else { [position * classes, 1] };
-    (0..classes).map(move |class| example + first + class * step)
-}
-
-/// What a batch brings, in the precision of the pass.
-fn inputs<T: Real>(batch: &Batch) -> Result<Vec<Data<T>>, Fault> {
-    let rows = rows(batch)?;
-    let narrow = |data: &Data<f64>| match data {
-        Data::Work(x) => Data::Work(x.iter().map(|x| T::of(*x)).collect()),
-        Data::I64(x) => Data::I64(x.clone()),
-        Data::Bool(x) => Data::Bool(x.clone()),
-    };
-    Ok(rows.columns.iter().map(|column| narrow(&column.data)).collect())
 }
 
 impl<T: Real> Pass<T> for GraphPass<T> {
@@ -99,42 +108,45 @@ impl<T: Real> Pass<T> for GraphPass<T> {
     }
 
     fn forward(&mut self, input: PassInput<'_, T>, keep: bool) -> Result<&[T], Fault> {
-        let [batch] = input.batches else { return Err(Fault::internal("a graph takes one batch at a time")) };
+        let rows = rows(input.batches)?;
         // Of the batch before, nothing is needed any more.
-        self.at = None;
-        let (prepared, mut evaluator) = self.prepare(input, batch)?;
-        let parameters = self.parameters(input);
-        evaluator
-            .forward(EvaluatorInput { prepared: &prepared, params: parameters, stop: input.stop }, keep)?;
-        let outputs = evaluator.outputs(&prepared, parameters);
-        let Some(View::Work(scores)) = outputs.get(self.shared.scores).map(|output| output.data) else {
-            return Err(Fault::invalid("model.loss.output", "found integers, expected scores"));
-        };
-        let axes = self.shared.axes(outputs[self.shared.scores].shape)?;
-        self.scores.clear();
-        for unit in units(batch)? {
-            self.scores.extend(places(*unit, axes, self.shared.classes_first).map(|place| scores[place]));
-        }
-        self.axes = axes;
-        self.at = keep.then_some((prepared, evaluator));
-        Ok(&self.scores)
+        self.current = None;
+        let plan = self.planned(rows)?;
+        let axes = self.shared.axes(&plan)?;
+        let tensors = BatchTensors { buffers: self.buffers(input.fixed), inputs: rows.narrowed() };
+        let model = self.shared.model.clone();
+        let prepared = Prepared::new(&model, &plan, tensors, self.threads, input.stop)?;
+        let mut evaluator = Evaluator::new(model, plan, self.threads);
+        let params = self.parameters(input);
+        evaluator.forward(EvaluatorInput { prepared: &prepared, params, stop: input.stop }, keep)?;
+        let found = evaluator.outputs(&prepared, params);
+        let elements = found[self.shared.heads.main].shape.iter().product();
+        self.gather(rows, axes, &found)?;
+        drop(found);
+        self.current = keep.then_some(Current { prepared, evaluator, axes, elements });
+        Ok(&self.outputs)
     }
 
-    fn backward(&mut self, input: PassInput<'_, T>, d_logits: &[T], gradient: &mut [T]) -> Result<(), Fault> {
-        let parameters = self.parameters(input);
-        let Some((prepared, evaluator)) = self.at.as_mut() else {
+    fn backward(&mut self, input: PassInput<'_, T>, slopes: &[T], gradient: &mut [T]) -> Result<(), Fault> {
+        let rows = rows(input.batches)?;
+        let params = self.parameters(input);
+        let Self { shared, current, .. } = self;
+        let Some(Current { prepared, evaluator, axes, elements }) = current.as_mut() else {
             return Err(Fault::internal("a backward without a forward"));
         };
-        let mut d = vec![None; self.shared.model.graph().parts().outputs.len()];
-        let [batch] = input.batches else { return Err(Fault::internal("a graph takes one batch at a time")) };
-        let examples = rows(batch)?.examples;
-        let mut d_scores = vec![T::ZERO; examples * self.axes.positions * self.axes.classes];
-        for (unit, d_row) in units(batch)?.iter().zip(d_logits.chunks_exact(self.axes.classes)) {
-            for (place, d) in places(*unit, self.axes, self.shared.classes_first).zip(d_row) {
-                d_scores[place] = *d;
-            }
+        let heads = &shared.heads;
+        let mut of_main = vec![T::ZERO; *elements];
+        let mut of_added = vec![T::ZERO; heads.auxiliary.len()];
+        for (unit, row) in rows.units.iter().zip(slopes.chunks_exact(axes.width + heads.behind())) {
+            axes.places(*unit).zip(row).for_each(|(place, slope)| of_main[place] = *slope);
+            let behind = row.iter().skip(row.len() - of_added.len());
+            of_added.iter_mut().zip(behind).for_each(|(sum, slope)| *sum = *sum + *slope);
         }
-        d[self.shared.scores] = Some(d_scores);
-        evaluator.backward(EvaluatorInput { prepared, params: parameters, stop: input.stop }, d, gradient)
+        let mut d = vec![None; shared.model.graph().parts().outputs.len()];
+        for (output, slope) in heads.auxiliary.iter().zip(of_added) {
+            d[*output] = Some(vec![slope]);
+        }
+        d[heads.main] = Some(of_main);
+        evaluator.backward(EvaluatorInput { prepared, params, stop: input.stop }, d, gradient)
     }
 }

@@ -8,7 +8,7 @@ use crate::network::probe::ProbeTensors;
 use crate::network::rows::{Column, Rows};
 use clino_domain::graph::{Axis, GraphInput, ValueType, value_type};
 use clino_domain::{Fault, ProbeGroup, Tensor};
-use clino_graph::{Data, Limits, ShapePlan};
+use clino_graph::{Data, ShapePlan};
 
 /// Bytes of a pass with what a backward needs, up to which examples go together.
 const PASS: u64 = 64 << 20;
@@ -19,45 +19,58 @@ const PASS: u64 = 64 << 20;
 /// [`clino_domain::FaultKind::Invalid`] naming the tensor at fault.
 pub fn batches(shared: &Shared, group: &ProbeGroup) -> Result<Vec<Batch>, Fault> {
     let inputs = &shared.model.graph().parts().inputs;
-    let known = inputs.iter().map(|input| input.name.as_str()).chain([shared.labels.name.as_str()]);
+    let known = inputs.iter().map(|input| input.name.as_str()).chain(shared.labels.name());
     let tensors = ProbeTensors::new(group, &known.collect::<Vec<_>>())?;
-    let labels =
-        labels::read(shared, tensors.need(&shared.labels.name, "the label of each example or token")?)?;
-    let column = |input: &GraphInput| {
-        column(tensors.need(&input.name, "an input of the graph")?, input, labels.examples)
+    let (labels, labelled) = match shared.labels.name() {
+        Some(name) => {
+            labels::read(&shared.labels, tensors.need(name, "the label of each example or token")?)?
+        }
+        None => (labels::Labels::None, 0),
     };
+    let examples = match labelled {
+        0 => examples(&tensors, inputs)?,
+        labelled => labelled,
+    };
+    let column =
+        |input: &GraphInput| column(tensors.need(&input.name, "an input of the graph")?, input, examples);
     let columns = inputs.iter().map(column).collect::<Result<Vec<_>, Fault>>()?;
-    let whole =
-        Rows { columns, examples: labels.examples, positions: 1, units: Vec::new(), pass_bytes: [[0; 2]; 2] };
+    let whole = Rows { columns, examples, ..Rows::default() };
     let together = together(shared, &whole)?;
-    let mut batches = Vec::with_capacity(labels.examples.div_ceil(together));
-    for start in (0..labels.examples).step_by(together) {
-        let examples = start..(start + together).min(labels.examples);
-        let mut rows = whole.cut(examples.clone());
-        let plan = plan(shared, &rows)?;
+    let mut batches = Vec::with_capacity(examples.div_ceil(together));
+    for start in (0..examples).step_by(together) {
+        let some = start..(start + together).min(examples);
+        let mut rows = whole.cut(some.clone());
+        let plan = shared.plan(&rows)?;
         rows.pass_bytes = [4, 8].map(|size| [false, true].map(|keep| bytes(shared, &plan, size, keep)));
-        rows.positions = positions(shared, &plan)?;
-        let (units, classes) = labels.units(examples, rows.positions)?;
+        let axes = shared.axes(&plan)?;
+        rows.positions = axes.positions;
+        let (units, targets) = labels.units(some, axes)?;
         rows.units = units;
-        if !classes.is_empty() {
-            batches.push(Batch { inputs: Inputs::Rows(rows), labels: classes });
+        if !rows.units.is_empty() {
+            batches.push(Batch { inputs: Inputs::Rows(rows), targets });
         }
     }
     match batches.is_empty() {
         false => Ok(batches),
-        true => Err(Fault::invalid(&shared.labels.name, "found no label that counts, expected at least one")),
+        true => {
+            let name = shared.labels.name().unwrap_or("labels");
+            Err(Fault::invalid(name, "found no label that counts, expected at least one"))
+        }
     }
 }
 
-/// Rows of scores that an example has.
-fn positions(shared: &Shared, plan: &ShapePlan) -> Result<usize, Fault> {
-    let shape = plan.output(shared.model.graph(), shared.scores).unwrap_or_default();
-    let axes = shared.axes(shape)?;
-    Ok(axes.positions)
-}
-
-fn plan(shared: &Shared, rows: &Rows) -> Result<ShapePlan, Fault> {
-    shared.model.shapes(&rows.shapes(), &Limits::default())
+/// How many examples there are, where no labels tell it.
+fn examples(tensors: &ProbeTensors<'_>, inputs: &[GraphInput]) -> Result<usize, Fault> {
+    let Some(first) = inputs.iter().find(|input| !input.shared) else {
+        let description = "found no input with an axis of examples, expected one: the loss reads no labels";
+        return Err(Fault::invalid("model.graph.inputs", description));
+    };
+    let tensor = tensors.need(&first.name, "an input of the graph")?;
+    let found = tensor.spec.shape.first().map_or(0, |axis| usize::try_from(*axis).unwrap_or(0));
+    match found {
+        0 => Err(Fault::invalid(&first.name, "found no example, expected at least one")),
+        found => Ok(found),
+    }
 }
 
 /// Bytes of a pass over a batch, and of what is prepared for it.
@@ -68,23 +81,25 @@ fn bytes(shared: &Shared, plan: &ShapePlan, size: usize, keep: bool) -> u64 {
     most.max(kept.saturating_add(pass))
 }
 
-/// How many examples go together: halves of the most until they take little enough.
+/// How many examples go together: halves of the most until they take little enough. Where the loss couples them, all.
 fn together(shared: &Shared, whole: &Rows) -> Result<usize, Fault> {
     if let Some(fixed) = fixed_batch(shared) {
-        if !whole.examples.is_multiple_of(fixed) {
+        if !whole.examples.is_multiple_of(fixed) || (shared.coupled && whole.examples != fixed) {
             let found = whole.examples;
+            let expected = if shared.coupled { "exactly" } else { "a multiple of" };
             let description = format!(
-                "found {found} examples, expected a multiple of {fixed}, the batch with which the graph was exported: \
-                export it with a batch of any size, or leave {} examples out",
-                found % fixed
+                "found {found} examples, expected {expected} {fixed}, the batch with which the graph was exported: \
+                export it with a batch of any size, or give another number of examples"
             );
-            return Err(Fault::invalid(&shared.labels.name, description));
+            return Err(Fault::invalid(shared.labels.name().unwrap_or("labels"), description));
         }
         return Ok(fixed);
     }
+    if shared.coupled {
+        return Ok(whole.examples);
+    }
     let mut together = BATCH_ROWS.min(whole.examples);
-    while together > 1
-        && bytes(shared, &plan(shared, &whole.cut(0..together))?, size_of::<f64>(), true) > PASS
+    while together > 1 && bytes(shared, &shared.plan(&whole.cut(0..together))?, size_of::<f64>(), true) > PASS
     {
         together = together.div_ceil(2);
     }
@@ -119,7 +134,7 @@ fn column(tensor: &Tensor, input: &GraphInput, examples: usize) -> Result<Column
         false => {
             let axes = input.shape.len();
             return wrong(format!(
-                "{axes} axes, of which the first has a row for each of the {examples} labels"
+                "{axes} axes, of which the first has a row for each of the {examples} examples"
             ));
         }
     };

@@ -4,7 +4,7 @@
 
 use super::{Bed, SUMS};
 use crate::device::cuda::gpu::{Arg, Element};
-use crate::outputs::{best_other, cross_entropy, greatest, log_sum_exp};
+use crate::scores::{best_other, cross_entropy, greatest, log_sum_exp};
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use clino_domain::Fault;
 
