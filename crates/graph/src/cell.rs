@@ -2,6 +2,7 @@
 //!
 //! Owns: the arithmetic of LSTM, GRU and plain cells, forward and reverse. May not touch: layers, operands.
 
+use crate::functions::{relu, sigmoid};
 use crate::gemm::How;
 use crate::product::{self, matrix};
 use crate::real::Real;
@@ -62,15 +63,6 @@ pub struct Targets<'a, T> {
 pub struct GateGradients<T> {
     pub input: Vec<T>,
     pub state: Vec<T>,
-}
-
-/// max(0, x) that keeps a NaN.
-fn relu(x: f64) -> f64 {
-    if x < 0.0 { 0.0 } else { x }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 impl Cell {
@@ -264,7 +256,8 @@ impl Cell {
                 let [y, ..] = gates;
                 let slope = match self.kind {
                     RecurrentKind::Tanh => 1.0 - y * y,
-                    _ => f64::from(u8::from(y > 0.0)),
+                    // As torch has it, also behind a NaN.
+                    _ => f64::from(u8::from(y > 0.0 || y.is_nan())),
                 };
                 let along = [d * slope, 0.0, 0.0, 0.0];
                 BackState { input: along, state: along, h: 0.0, c: 0.0 }

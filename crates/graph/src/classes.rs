@@ -133,8 +133,7 @@ impl Classes {
         };
         let results = &typed[first..first + node.results];
         let operands = node.operands.iter().map(|operand| operand.map(|value| &typed[value])).collect();
-        let parameters = Vec::new();
-        let cost = Cost { operands, results, wants: None, parameters, size: 8, threads: 1 };
+        let cost = Cost { operands, results, wants: None, apart: Vec::new(), size: 8, threads: 1 };
         let alias = when != When::Known && dispatch!(&node.operator, op => op.alias(&cost));
         let through = |(i, operand): (usize, &Option<usize>)| {
             operand.is_some_and(|value| self.wants(value)) && dispatch!(&node.operator, op => op.passes(i))

@@ -3,6 +3,7 @@
 //! Owns: their formulas and what holds at kinks, where they follow torch. May not touch: tensors.
 
 use clino_domain::graph::UnaryKind;
+use std::cmp::Ordering;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2};
 
 /// √(2/π).
@@ -12,7 +13,22 @@ const GELU_CUBIC: f64 = 0.044715;
 /// The slope of HARDSIGMOID.
 const SIXTH: f64 = 1.0 / 6.0;
 
-fn sigmoid(x: f64) -> f64 {
+/// -1, 0 or 1; 0 of NaN, as torch has it.
+pub fn sign(x: f64) -> f64 {
+    match x.partial_cmp(&0.0) {
+        Some(Ordering::Less) => -1.0,
+        Some(Ordering::Greater) => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// max(0, x) that keeps a NaN.
+pub fn relu(x: f64) -> f64 {
+    if x > 0.0 || x.is_nan() { x } else { 0.0 }
+}
+
+/// 1 / (1 + e^-x).
+pub fn sigmoid(x: f64) -> f64 {
     // Without overflow on either side.
     let e = (-x.abs()).exp();
     if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
@@ -41,8 +57,7 @@ pub fn value(kind: UnaryKind, p: &[f64], x: f64) -> f64 {
     match kind {
         UnaryKind::Neg => -x,
         UnaryKind::Abs => x.abs(),
-        UnaryKind::Sign if x == 0.0 || x.is_nan() => x,
-        UnaryKind::Sign => x.signum(),
+        UnaryKind::Sign => sign(x),
         UnaryKind::Exp => x.exp(),
         UnaryKind::Expm1 => x.exp_m1(),
         UnaryKind::Log => x.ln(),
@@ -79,13 +94,7 @@ fn activated(kind: UnaryKind, p: &[f64], x: f64) -> f64 {
         UnaryKind::Sigmoid => sigmoid(x),
         UnaryKind::LogSigmoid => -softplus(-x),
         UnaryKind::Silu => x * sigmoid(x),
-        UnaryKind::Relu => {
-            if x > 0.0 || x.is_nan() {
-                x
-            } else {
-                0.0
-            }
-        }
+        UnaryKind::Relu => relu(x),
         UnaryKind::Gelu => 0.5 * x * libm::erfc(-x * FRAC_1_SQRT_2),
         UnaryKind::GeluTanh => 0.5 * x * (1.0 + gelu_inner(x).tanh()),
         UnaryKind::Softplus if p[0] * x > p[1] => x,
@@ -116,7 +125,7 @@ fn when(holds: bool) -> f64 {
 pub fn slope(kind: UnaryKind, p: &[f64], x: f64) -> f64 {
     match kind {
         UnaryKind::Neg => -1.0,
-        UnaryKind::Abs => value(UnaryKind::Sign, p, x),
+        UnaryKind::Abs => sign(x),
         UnaryKind::Exp | UnaryKind::Expm1 => x.exp(),
         UnaryKind::Log => 1.0 / x,
         UnaryKind::Log1p => 1.0 / (1.0 + x),
@@ -144,7 +153,7 @@ fn activation_slope(kind: UnaryKind, p: &[f64], x: f64) -> f64 {
         UnaryKind::Sigmoid => sigmoid(x) * sigmoid(-x),
         UnaryKind::LogSigmoid => sigmoid(-x),
         UnaryKind::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
-        UnaryKind::Relu => when(x > 0.0),
+        UnaryKind::Relu => when(x > 0.0 || x.is_nan()),
         UnaryKind::Gelu => {
             let density = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (-0.5 * x * x).exp();
             0.5 * libm::erfc(-x * FRAC_1_SQRT_2) + x * density
@@ -166,7 +175,7 @@ fn activation_slope(kind: UnaryKind, p: &[f64], x: f64) -> f64 {
             }
         }
         UnaryKind::Clamp => when(x >= p[0] && x <= p[1]),
-        UnaryKind::Hardtanh => when(x > p[0] && x < p[1]),
+        UnaryKind::Hardtanh => when((x > p[0] && x < p[1]) || x.is_nan()),
         UnaryKind::Hardsigmoid => SIXTH * when(x > -3.0 && x < 3.0),
         UnaryKind::Hardswish if x <= -3.0 => 0.0,
         UnaryKind::Hardswish if x < 3.0 => x / 3.0 + 0.5,

@@ -2,6 +2,7 @@
 //!
 //! Owns: formulas of REDUCE. May not touch: tensors.
 
+use crate::functions::sign;
 use clino_domain::graph::{Reduce, ReduceKind};
 
 fn greatest(lane: impl Iterator<Item = f64>) -> f64 {
@@ -116,15 +117,15 @@ pub fn back(op: &Reduce, lane: Lane<'_>, mut add: impl FnMut(usize, f64)) {
 
 fn norm_back(p: f64, lane: Lane<'_>, mut add: impl FnMut(usize, f64)) {
     let Lane { n, x, y, d } = lane;
-    let sign = |x: f64| if x == 0.0 { 0.0 } else { x.signum() };
     match p {
         0.0 => {}
         1.0 => (0..n).for_each(|i| add(i, d * sign(x(i)))),
         _ if y == 0.0 => {}
         2.0 => (0..n).for_each(|i| add(i, d * x(i) / y)),
         p if p.is_infinite() => {
-            let share = d / (0..n).filter(|i| x(*i).abs() == y).count().max(1) as f64;
-            (0..n).filter(|i| x(*i).abs() == y).for_each(|i| add(i, share * sign(x(i))));
+            let is = |i: &usize| x(*i).abs() == y || (x(*i).is_nan() && y.is_nan());
+            let share = d / (0..n).filter(is).count().max(1) as f64;
+            (0..n).filter(is).for_each(|i| add(i, share * sign(x(i))));
         }
         p => (0..n).filter(|i| x(*i) != 0.0).for_each(|i| {
             add(i, d * sign(x(i)) * (x(i).abs() / y).powf(p - 1.0));

@@ -21,7 +21,7 @@ pub struct How {
     pub threads: usize,
 }
 
-/// Bytes that an operand of a node takes while it is computed, and a few more that do not depend on the graph.
+/// Bytes that an operand of a node takes while it is computed, or an output while it is reversed, and a few more that do not depend on the graph.
 const OPERAND: usize = 128;
 const FIXED: usize = 4096;
 
@@ -92,12 +92,15 @@ fn backward(graph: &Graph, plan: &ShapePlan, how: How, sum: &mut Sum) {
             sum.add(plan.bytes(value, how.size));
         }
     };
-    for output in &graph.parts().outputs {
-        // Also where nothing wants it: the caller has made it.
-        if plan.typed[output.value].kind == ValueType::Work && classes.storage[output.value] == Storage::Own {
-            come(sum, &mut there, output.value);
+    // The caller makes one for each output, also where it goes into the gradient or nowhere; those are gone at once.
+    let mut gone = 0usize;
+    for output in graph.parts().outputs.iter().filter(|one| plan.typed[one.value].kind == ValueType::Work) {
+        match classes.places[output.value] == Place::Own && !there[output.value] {
+            true => come(sum, &mut there, output.value),
+            false => gone = gone.saturating_add(plan.bytes(output.value, how.size)),
         }
     }
+    sum.passing(gone.saturating_add(graph.parts().outputs.len() * OPERAND));
     for (i, node) in graph.parts().nodes.iter().enumerate().rev() {
         let first = plan.first[i];
         let results = first..first + node.results;

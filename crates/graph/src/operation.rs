@@ -297,8 +297,9 @@ pub struct Cost<'a> {
     pub results: &'a [Typed],
     /// Which operands want derivatives, in a backward; `None` in a forward.
     pub wants: Option<Vec<bool>>,
-    /// Which of these are parameters themselves, whose derivatives lie in the gradient.
-    pub parameters: Vec<bool>,
+    /// Which operands have derivatives that are made apart where a rule takes them out: those of parameters, which lie in
+    /// the gradient, and those of values that are an operand before, too. Empty in a forward.
+    pub apart: Vec<bool>,
     /// Bytes of an element of WORK.
     pub size: usize,
     /// Threads that may be used.
@@ -306,10 +307,10 @@ pub struct Cost<'a> {
 }
 
 impl Cost<'_> {
-    /// Elements of an operand whose derivative is made apart and then added to the gradient.
+    /// Elements of an operand whose derivative is made apart and then added to what there is.
     pub fn made_apart(&self, i: usize) -> usize {
-        let is_parameter = self.parameters.get(i).copied().unwrap_or(false);
-        if self.wants(i) && is_parameter { self.numel(i) } else { 0 }
+        let apart = self.apart.get(i).copied().unwrap_or(false);
+        if self.wants(i) && apart { self.numel(i) } else { 0 }
     }
 
     /// Shape of an operand; empty where there is none.

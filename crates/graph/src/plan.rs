@@ -15,6 +15,11 @@ use crate::wrong::{Field, Wrong};
 use clino_domain::Fault;
 use clino_domain::graph::{Axis, Graph, GraphConstant, GraphInput, Node, Operator, SizeSymbol, value_type};
 use clino_domain::tensor::MAX_RANK;
+use std::collections::HashSet;
+
+/// Most elements of a tensor of the graph and of a value that nobody needs, which no limit counts: so few that no
+/// arithmetic on their sizes overflows.
+const MOST: usize = 1 << 40;
 
 /// How much a graph may ask for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,14 +78,17 @@ impl ShapePlan {
     /// What an operator is asked about memory with.
     pub(crate) fn cost<'a>(&'a self, i: usize, node: &Node, how: memory::How, back: bool) -> Cost<'a> {
         let wants = |operand: &Option<usize>| operand.is_some_and(|value| self.classes.wants(value));
-        let is_parameter = |operand: &Option<usize>| {
-            operand.is_some_and(|value| matches!(self.classes.places[value], Place::Gradient(_)))
+        let mut seen = HashSet::new();
+        let is_apart = |operand: &Option<usize>| {
+            operand.is_some_and(|value| {
+                matches!(self.classes.places[value], Place::Gradient(_)) || !seen.insert(value)
+            })
         };
         Cost {
             operands: node.operands.iter().map(|operand| operand.map(|value| &self.typed[value])).collect(),
             results: &self.typed[self.first[i]..self.first[i] + node.results],
             wants: back.then(|| node.operands.iter().map(wants).collect()),
-            parameters: node.operands.iter().map(is_parameter).collect(),
+            apart: if back { node.operands.iter().map(is_apart).collect() } else { Vec::new() },
             size: how.size,
             threads: how.threads,
         }
@@ -139,7 +147,9 @@ impl Inference<'_> {
         for (i, tensor) in parts.tensors.iter().enumerate() {
             let shape = sizes(&tensor.shape);
             // Others are as great as the snapshot that brings them.
-            if let (true, Err(wrong)) = (shape.contains(&0), self.limit(&shape)) {
+            let fits =
+                if shape.contains(&0) { self.limit(&shape) } else { elements(&shape, MOST).map(|_| ()) };
+            if let Err(wrong) = fits {
                 return Err(Fault::invalid(format!("model.graph.tensors[{i}].shape"), wrong.description));
             }
             self.push(Typed { kind: tensor.value_type(), shape }, None);
@@ -168,26 +178,8 @@ impl Inference<'_> {
 
     /// Counts the elements of a shape.
     fn limit(&mut self, shape: &[usize]) -> Result<(), Wrong> {
-        let n = self.elements_of(shape)?;
+        let n = elements(shape, self.limits.elements)?;
         self.count(n)
-    }
-
-    /// The elements of a shape, if they are not too many.
-    fn elements_of(&self, shape: &[usize]) -> Result<usize, Wrong> {
-        let wrong = |description| Err(Wrong { field: Field::Attribute(""), description });
-        if shape.len() > MAX_RANK {
-            return wrong(format!("found a result of {} axes, expected at most {MAX_RANK}", shape.len()));
-        }
-        let most = self.limits.elements;
-        // Axes count even where another one is 0: operators make lists of them.
-        let wide: Vec<usize> = shape.iter().map(|size| *size.max(&1)).collect();
-        match checked_numel(&wide).filter(|n| *n <= most) {
-            Some(n) => Ok(n),
-            None => wrong(format!(
-                "found a value of shape {shape:?}, expected at most {most} elements: send fewer examples a batch, or \
-                 shorter ones"
-            )),
-        }
     }
 
     fn count(&mut self, n: usize) -> Result<(), Wrong> {
@@ -217,14 +209,13 @@ impl Inference<'_> {
             return Err(Wrong { field: Field::Attribute(""), description });
         }
         let operands = infer.operands;
-        let parameters = Vec::new();
-        let cost = Cost { operands, results: &results, wants: None, parameters, size: 8, threads: 1 };
+        let cost = Cost { operands, results: &results, wants: None, apart: Vec::new(), size: 8, threads: 1 };
         // What no output needs is not computed.
+        let most = if self.live[i] { self.limits.elements } else { MOST };
+        let all = results.iter().map(|typed| elements(&typed.shape, most)).sum::<Result<usize, Wrong>>()?;
         if self.live[i] {
-            let elements =
-                results.iter().map(|typed| self.elements_of(&typed.shape)).sum::<Result<usize, Wrong>>()?;
             let work = dispatch!(&node.operator, op => op.work(&cost));
-            self.count(elements)?;
+            self.count(all)?;
             self.work += work;
         }
         // A sum that is no number is too much, as well.
@@ -252,6 +243,23 @@ impl Inference<'_> {
         let known: Vec<Known> =
             node.operands.iter().map(|operand| self.known[(*operand)?]).collect::<Option<_>>()?;
         dispatch!(&node.operator, op => op.scalar(&known)).filter(|known| known.kind() == result.kind)
+    }
+}
+
+/// The elements of a shape, if they are not too many.
+fn elements(shape: &[usize], most: usize) -> Result<usize, Wrong> {
+    let wrong = |description| Err(Wrong { field: Field::Attribute(""), description });
+    if shape.len() > MAX_RANK {
+        return wrong(format!("found a result of {} axes, expected at most {MAX_RANK}", shape.len()));
+    }
+    // Axes count even where another one is 0: operators make lists of them.
+    let wide: Vec<usize> = shape.iter().map(|size| *size.max(&1)).collect();
+    match checked_numel(&wide).filter(|n| *n <= most) {
+        Some(n) => Ok(n),
+        None => wrong(format!(
+            "found a value of shape {shape:?}, expected at most {most} elements: send fewer examples a batch, or \
+             shorter ones"
+        )),
     }
 }
 

@@ -6,10 +6,10 @@ mod common;
 use clino_domain::graph::{
     Arange, Binary, BinaryKind, Cast, Concat, Conv, Count, Dim, Expand, Full, Gather, GatherMode, MatMul,
     Operator, Pad, PadMode, Pool, PoolKind, Recurrent, RecurrentKind, Reduce, ReduceKind, Reshape, Size,
-    TopK, Unary, UnaryKind, Upsample, UpsampleKind, ValueType,
+    TensorKind, TopK, Unary, UnaryKind, Upsample, UpsampleKind, ValueType,
 };
 use clino_domain::{Dtype, Fault};
-use clino_graph::{Data, Limits};
+use clino_graph::{Data, Limits, View};
 use common::{Builder, Run, cotangents};
 
 fn fixed(list: &[i64]) -> Vec<Size> {
@@ -203,6 +203,93 @@ fn a_scale_that_goes_far_beyond_the_operand_is_computed() {
     b.output(y);
     let mut run = Run::<f64>::new(&b, &[1.0, 2.0, 3.0, 4.0], 1).unwrap();
     assert!(run.forward(false).unwrap()[0].iter().all(|y| y.is_finite()));
+}
+
+/// What nobody needs is not computed, but its sizes are part of arithmetic all the same.
+#[test]
+fn sizes_of_what_nobody_needs_do_not_overflow() {
+    let mut b = Builder::default();
+    let x = b.param(&[1, 1, 1]);
+    let wide = b.node(expand(&[1 << 40, 1 << 40, 1 << 40]), &[x]);
+    let sum = Reduce { kind: ReduceKind::Sum, axes: vec![0, 1], keep: false, parameter: 0.0 };
+    b.node(Operator::Reduce(sum), &[wide]);
+    b.output(x);
+    let fault = b.model().unwrap().shapes(&[], &Limits::default()).unwrap_err();
+    assert_eq!(fault.violations[0].field, "model.graph.nodes[0].expand");
+    let mut b = Builder::default();
+    let x = b.param(&[1 << 30, 1 << 20]);
+    b.output(x);
+    let fault = b.model().unwrap().shapes(&[], &Limits::default()).unwrap_err();
+    assert_eq!(fault.violations[0].field, "model.graph.tensors[0].shape");
+}
+
+/// Owners are found once each, however long the chain of aliases is.
+#[test]
+fn a_chain_of_aliases_is_followed_once() {
+    const COUNT: usize = 100_000;
+    let mut b = Builder::default();
+    for i in 0..COUNT {
+        b.param(&[1]);
+        b.parts.tensors[i].alias_of = i.checked_sub(1);
+    }
+    b.output(COUNT - 1);
+    let begin = std::time::Instant::now();
+    let model = b.model().unwrap();
+    assert_eq!((model.total(), model.place(COUNT - 1)), (1, model.place(0)));
+    // Step by step from each would be five billion steps.
+    assert!(begin.elapsed().as_secs() < 2);
+}
+
+#[test]
+fn tensors_and_attributes_that_do_not_fit_are_refused() {
+    let field = |change: &dyn Fn(&mut Builder)| {
+        let mut b = Builder::default();
+        b.param(&[2]);
+        b.param(&[2]);
+        change(&mut b);
+        b.output(0);
+        b.model().expect_err("must be refused").violations[0].field.clone()
+    };
+    for kind in [TensorKind::Param, TensorKind::Frozen] {
+        let dtype = |b: &mut Builder| {
+            b.parts.tensors[0].kind = kind;
+            b.parts.tensors[0].dtype = Dtype::I64;
+        };
+        assert_eq!(field(&dtype), "tensors[0].dtype");
+    }
+    let alias = |b: &mut Builder| {
+        b.parts.tensors[1].alias_of = Some(0);
+        b.parts.tensors[1].kind = TensorKind::Frozen;
+    };
+    assert_eq!(field(&alias), "tensors[1].kind");
+    for mode in [GatherMode::Along, GatherMode::Points] {
+        let padding = |b: &mut Builder| {
+            b.input(&[1], Data::I64(vec![0]));
+            b.node(Operator::Gather(Gather { mode, axes: vec![0], padding_index: Some(1) }), &[0, 2]);
+        };
+        assert_eq!(field(&padding), "nodes[0].gather.padding_index");
+    }
+}
+
+/// No float has all integers.
+#[test]
+fn integers_are_clamped_as_integers() {
+    const BIG: i64 = (1 << 53) + 1;
+    let clamp = |bounds: [f64; 2]| {
+        let mut b = Builder::default();
+        let n = b.input(&[4], Data::I64(vec![BIG, -BIG, 7, i64::MAX]));
+        let clamp = Unary { kind: UnaryKind::Clamp, parameters: bounds.to_vec() };
+        let y = b.node(Operator::Unary(clamp), &[n]);
+        b.output(y);
+        let run = Run::<f64>::new(&b, &[], 1).unwrap();
+        match run.evaluator.outputs(&run.prepared, run.parameters())[0].data {
+            View::I64(y) => y.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(clamp([f64::NEG_INFINITY, f64::INFINITY]), [BIG, -BIG, 7, i64::MAX]);
+    assert_eq!(clamp([0.0, f64::INFINITY]), [BIG, 0, 7, i64::MAX]);
+    assert_eq!(clamp([9.5, 4.0]), [4; 4]);
 }
 
 /// Sizes that are computed from sizes do not overflow unseen either.

@@ -149,6 +149,48 @@ fn keys() -> Builder {
     b
 }
 
+/// Attention of one value to itself: the derivatives along queries, keys and values are made apart.
+fn own_keys() -> Builder {
+    let mut b = Builder::default();
+    let w = b.param(&[64]);
+    let x = input(&mut b, &[4, 4, 512, 64]);
+    let x = b.node(Operator::Binary(Binary { kind: BinaryKind::Mul }), &[x, w]);
+    let y = b.node(Operator::Attention(Attention { causal: true, scale: None }), &[x, x, x]);
+    b.output(y);
+    b
+}
+
+/// Outputs along which derivatives go straight into the gradient, or nowhere.
+fn direct() -> Builder {
+    let mut b = Builder::default();
+    let w = b.param(&[512, 1024]);
+    let y = b.node(Operator::Unary(Unary { kind: UnaryKind::Sign, parameters: Vec::new() }), &[w]);
+    b.output(w);
+    b.output(y);
+    b.output(y);
+    b
+}
+
+/// The greatest elements of windows that have many.
+fn windows() -> Builder {
+    let mut b = Builder::default();
+    let w = b.param(&[1, 1, 256, 256]);
+    let pool = Pool {
+        kind: PoolKind::Max,
+        kernel: vec![256],
+        stride: vec![1],
+        padding: vec![0],
+        dilation: vec![1],
+        ceil: false,
+        count_padding: false,
+        divisor: 0,
+        output: Vec::new(),
+    };
+    let y = b.node(Operator::Pool(pool), &[w]);
+    b.output(y);
+    b
+}
+
 /// Bytes that a plan may say too much: mostly what small products lay by, of which only the greatest size is known.
 const SLACK: usize = 384 << 10;
 
@@ -185,6 +227,9 @@ fn a_pass_takes_what_its_plan_says() {
         ("products", products()),
         ("counts", counts()),
         ("keys", keys()),
+        ("own keys", own_keys()),
+        ("direct", direct()),
+        ("windows", windows()),
         ("images", images()),
         ("lstm", recurrent(RecurrentKind::Lstm)),
         ("gru", recurrent(RecurrentKind::Gru)),

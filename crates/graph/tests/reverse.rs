@@ -73,6 +73,64 @@ fn what_stops_a_gradient_stops_it() {
     }
 }
 
+/// What a model makes of NaN is NaN, as in torch: no function that compares loses it.
+#[test]
+fn a_nan_goes_through() {
+    use clino_domain::graph::{
+        Binary, BinaryKind, Operator, Recurrent, RecurrentKind, Reduce, ReduceKind, Softmax, Unary, UnaryKind,
+    };
+    let x = [1.0, f64::NAN, -3.0, 0.5];
+    let none = |kind| Operator::Unary(Unary { kind, parameters: Vec::new() });
+    let within = |kind| Operator::Unary(Unary { kind, parameters: vec![-1.0, 1.0] });
+    let reduce = |kind, parameter| Operator::Reduce(Reduce { kind, axes: vec![1], keep: false, parameter });
+    let along = [
+        none(UnaryKind::Relu),
+        none(UnaryKind::Hardsigmoid),
+        none(UnaryKind::Hardswish),
+        none(UnaryKind::LogSigmoid),
+        within(UnaryKind::Clamp),
+        within(UnaryKind::Hardtanh),
+        within(UnaryKind::Softplus),
+        Operator::Unary(Unary { kind: UnaryKind::LeakyRelu, parameters: vec![0.1] }),
+        Operator::Unary(Unary { kind: UnaryKind::Elu, parameters: vec![1.0; 3] }),
+        reduce(ReduceKind::Max, 0.0),
+        reduce(ReduceKind::Min, 0.0),
+        reduce(ReduceKind::Logsumexp, 0.0),
+        reduce(ReduceKind::Norm, f64::INFINITY),
+        Operator::Softmax(Softmax { axis: 1, log: false }),
+    ];
+    for operator in along {
+        let mut b = common::Builder::default();
+        let value = b.param(&[1, 4]);
+        let y = b.node(operator.clone(), &[value]);
+        b.output(y);
+        let y = Run::<f64>::new(&b, &x, 1).unwrap().forward(false).unwrap().remove(0);
+        assert!(y[y.len().min(2) - 1].is_nan(), "{operator:?}: {y:?}");
+    }
+    for kind in [BinaryKind::Maximum, BinaryKind::Minimum] {
+        for operands in [[0, 1], [1, 0]] {
+            let mut b = common::Builder::default();
+            b.param(&[4]);
+            b.param(&[]);
+            let y = b.node(Operator::Binary(Binary { kind }), &operands);
+            b.output(y);
+            let mut run = Run::<f64>::new(&b, &[x.as_slice(), &[0.0]].concat(), 1).unwrap();
+            let y = run.forward(true).unwrap().remove(0);
+            assert!(y[1].is_nan() && !y[0].is_nan(), "{kind:?}: {y:?}");
+            // Torch lets the derivative through to both.
+            assert_eq!(run.backward(&[Some(vec![0.0, 1.0, 0.0, 0.0])]).unwrap(), [0.0, 1.0, 0.0, 0.0, 1.0]);
+        }
+    }
+    let mut b = common::Builder::default();
+    let operands = [&[1, 1, 1][..], &[1, 1], &[1, 1]].map(|shape| Some(b.param(shape)));
+    let kind = RecurrentKind::Relu;
+    let op = Recurrent { kind, layers: 1, bidirectional: false, batch_first: false, biases: false };
+    let [value, input, state] = operands;
+    let y = b.node_of(Operator::Recurrent(op), vec![value, None, input, state], 2);
+    b.output(y);
+    assert!(Run::<f64>::new(&b, &[f64::NAN, 1.0, 1.0], 1).unwrap().forward(false).unwrap()[0][0].is_nan());
+}
+
 #[test]
 fn every_operator_and_kind_is_differentiated() {
     use clino_domain::graph::{

@@ -10,6 +10,7 @@ use crate::walk::Walk;
 use crate::wrong::{Result, attribute, operand};
 use crate::{parallel, sums};
 use clino_domain::graph::{Binary, BinaryKind, ValueType};
+use std::cmp::Ordering;
 
 rule!(Binary);
 
@@ -95,7 +96,12 @@ fn value(kind: BinaryKind, a: f64, b: f64) -> f64 {
 
 /// Its derivatives along both operands.
 fn slopes(kind: BinaryKind, a: f64, b: f64) -> [f64; 2] {
-    let share = |holds: bool| if a == b { 0.5 } else { f64::from(u8::from(holds)) };
+    // Where one is NaN, torch gives both the whole derivative.
+    let share = |holds: bool| match a.partial_cmp(&b) {
+        Some(Ordering::Equal) => 0.5,
+        Some(_) => f64::from(u8::from(holds)),
+        None => 1.0,
+    };
     match kind {
         BinaryKind::Add => [1.0, 1.0],
         BinaryKind::Sub => [1.0, -1.0],

@@ -62,25 +62,25 @@ impl Rule<'_> {
 
 /// The place of the greatest element of window `i` of a plane; NaN is the greatest.
 fn most<T: Real>(x: &[T], shape: &[usize], taps: &[Taps], window: usize) -> usize {
+    let mut axes: [(&[(usize, f64)], usize); 3] = [(&[(0, 1.0)], 1); 3];
     let mut rest = window;
-    let mut chosen: Vec<&[(usize, f64)]> = Vec::with_capacity(taps.len());
-    for taps in taps.iter().rev() {
-        chosen.push(&taps[rest % taps.len()]);
+    for (axis, taps) in taps.iter().enumerate().rev() {
+        axes[axis] = (&taps[rest % taps.len()], shape[axis]);
         rest /= taps.len();
     }
-    let mut places = vec![0usize];
-    for (taps, size) in chosen.iter().rev().zip(shape) {
-        places = places.into_iter().flat_map(|at| taps.iter().map(move |(i, _)| at * size + i)).collect();
-    }
-    let mut best = places.first().copied().unwrap_or(0);
-    for at in places {
-        let new = x[at].wide();
-        let old = x[best].wide();
-        if new > old || (new.is_nan() && !old.is_nan()) {
-            best = at;
+    let [(first, _), (second, of_second), (third, of_third)] = axes;
+    let mut best: Option<(usize, f64)> = None;
+    for (a, _) in first {
+        for (b, _) in second {
+            let row = (a * of_second + b) * of_third;
+            for at in third.iter().map(|(c, _)| row + c) {
+                let new = x[at].wide();
+                let better = best.is_none_or(|(_, old)| new > old || (new.is_nan() && !old.is_nan()));
+                best = if better { Some((at, new)) } else { best };
+            }
         }
     }
-    best
+    best.map_or(0, |(at, _)| at)
 }
 
 impl Operation for Rule<'_> {

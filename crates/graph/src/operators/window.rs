@@ -58,14 +58,11 @@ impl Window {
         Some(if beyond { count - 1 } else { count })
     }
 
-    /// Whether every window has an element of the operand: those that begin before it may miss it.
+    /// Whether every window has an element of the operand, where one window fits at all.
     pub fn all_have_elements(&self) -> bool {
-        let within = |i: usize| {
-            let missing = self.padding - i * self.stride;
-            let first = missing.div_ceil(self.dilation);
-            first < self.kernel && first * self.dilation - missing < self.size
-        };
-        (0..self.padding.div_ceil(self.stride)).all(within)
+        // Only a step that is longer than the operand goes over it. With padding of at most half a kernel a window of such
+        // fits only where it has two elements, one right before the operand and one right behind it.
+        self.dilation <= self.size || self.padding == 0
     }
 
     /// Elements of window `i`, and how many there would be with the padding.
