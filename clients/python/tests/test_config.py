@@ -33,10 +33,10 @@ def said(wrong: object) -> str:
     return str(raised.value)
 
 
-EXPECTED = "expected a mapping, a path, JSON text or a config object"
+EXPECTED = "expected a torch module, or a configuration: a mapping, a path, JSON text or a config object"
 WHICH = (
-    'give model.config for a Hugging Face model, or {"model_type": "mlp", "sizes": [features, …, classes], '
-    '"hidden_act": "relu"} for a chain of linear layers; docs/models.md says which models fit'
+    "give the torch module that is trained, or for a chain of linear layers "
+    '{"model_type": "mlp", "sizes": [features, …, classes], "hidden_act": "relu"}; docs/models.md says which models fit'
 )
 
 
@@ -62,46 +62,29 @@ def test_what_is_no_config_is_told_what_is(wrong: object, message: str) -> None:
     assert said(wrong) == message
 
 
-def test_of_a_sequence_of_linear_layers_the_very_mapping_is_told() -> None:
-    nn = pytest.importorskip("torch").nn
-    inner = nn.Sequential(nn.Linear(32, 16), nn.GELU(approximate="tanh"))
-    chain = nn.Sequential(nn.Linear(8, 32), nn.GELU(approximate="tanh"), nn.Dropout(0.1), inner, nn.Linear(16, 3))
-    assert said(chain) == (
-        f'config: found Sequential, {EXPECTED}: give {{"model_type": "mlp", "sizes": [8, 32, 16, 3], "hidden_act": '
-        '"gelu_pytorch_tanh"}, and the module itself to run.snapshot(module, step)'
+def test_of_a_model_of_another_library_the_parts_are_told() -> None:
+    class Model:
+        config = type("Config", (), {"to_dict": dict})()
+
+    assert said(Model()) == (
+        f"config: found Model, {EXPECTED}: give its .config, and its parameters to run.snapshot({{name: array}}, step)"
     )
-    named = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.SiLU: "silu", nn.GELU: "gelu"}
-    for kind, name in named.items():
-        told = said(nn.Sequential(nn.Linear(8, 32), kind(), nn.Linear(32, 3), nn.Softmax(-1)))
-        assert f'{{"model_type": "mlp", "sizes": [8, 32, 3], "hidden_act": "{name}"}}' in told
-    assert '"sizes": [8, 3], "hidden_act": "relu"' in said(nn.Sequential(nn.Linear(8, 3)))
 
 
-def test_of_other_modules_nothing_is_made_up() -> None:
-    nn = pytest.importorskip("torch").nn
-    others = [
-        nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)),
-        nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)),
-        nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 3)),
-        nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 4), nn.ReLU(), nn.ReLU(), nn.Linear(4, 3)),
-        nn.Sequential(nn.Linear(8, 4), nn.Softmax(-1), nn.Linear(4, 3)),
-        nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(5, 3)),
-        nn.Sequential(nn.Linear(8, 4, bias=False), nn.ReLU(), nn.Linear(4, 3)),
-        nn.Sequential(nn.Conv1d(1, 4, 3), nn.ReLU(), nn.Linear(4, 3)),
-        nn.Sequential(),
-        nn.Linear(8, 3),
-    ]
-    for module in others:
-        told = said(module)
-        assert '"sizes": [features, …, classes]' in told
-        assert told.endswith("run.snapshot(module, step); docs/models.md says which models fit")
-
-
-def test_a_model_of_hugging_face_is_told_of_its_config() -> None:
+def test_configurations_describe_the_classifiers_that_the_daemon_knows() -> None:
     transformers = pytest.importorskip("transformers")
     sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = transformers.BertForSequenceClassification(transformers.BertConfig(**sizes))
-    assert said(model) == (
-        f"config: found BertForSequenceClassification, {EXPECTED}: give model.config, and the model itself to "
-        "run.snapshot(model, step)"
-    )
+    kind = transformers.BertForSequenceClassification
+
+    def described(name: str = "BertForSequenceClassification", **more: Any) -> bool:
+        return _config.describes(getattr(transformers, name)(transformers.BertConfig(**sizes, **more)))
+
+    assert described()
+    assert described(num_labels=5, problem_type="single_label_classification")
+    assert not described(num_labels=1)
+    assert not described(problem_type="multi_label_classification")
+    assert not described(is_decoder=True)
+    assert not described("BertForTokenClassification")
+    assert not _config.describes(type("Pooled", (kind,), {})(transformers.BertConfig(**sizes)))
+    distil = transformers.DistilBertConfig(vocab_size=50, dim=16, n_layers=1, n_heads=2, hidden_dim=16)
+    assert not _config.describes(transformers.DistilBertForSequenceClassification(distil))

@@ -291,6 +291,75 @@ def test_a_model_that_cannot_be_had_is_told(daemon: FakeDaemon, caplog: pytest.L
     assert warnings(caplog) == ["clino: it has no net"]
 
 
+# --- models that no configuration describes
+
+
+def decoder() -> tuple[Any, Any]:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    config = transformers.GPT2Config(
+        vocab_size=40, n_positions=12, n_embd=8, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0, pad_token_id=0
+    )
+    rows = [{"input_ids": [3 + row, 4, 5, 6], "labels": [3 + row, 4, 5, 6]} for row in range(16)]
+    return transformers.GPT2LMHeadModel(config), rows
+
+
+def distilled() -> tuple[Any, Any]:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    config = transformers.DistilBertConfig(
+        vocab_size=40, max_position_embeddings=12, dim=8, n_layers=1, n_heads=2, hidden_dim=8, num_labels=3
+    )
+    _, _, rows = bert()
+    return transformers.DistilBertForSequenceClassification(config), rows
+
+
+@pytest.mark.parametrize("make", [decoder, distilled])
+def test_transformers_that_no_configuration_describes_are_sent_as_graphs(
+    daemon: FakeDaemon, tmp_path: Path, make: Callable[[], tuple[Any, Any]]
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    from clino.integrations.transformers import ClinoCallback
+
+    model, rows = make()
+    ours = ClinoCallback({"en": rows[:6]}, ["loss"], every=2, addr=daemon.addr, delivery="every", strict=True)
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        max_steps=4,
+        per_device_train_batch_size=4,
+        use_cpu=True,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+    transformers.Trainer(model, arguments, train_dataset=rows, callbacks=[ours]).train()
+    request = daemon.run.request
+    assert request.config_json == ""
+    assert request.model.loss.cross_entropy.shift == (make is decoder)
+    assert [one.begin.step for one in daemon.run.received] == [0, 2, 4]
+    assert daemon.run.received[0].begin.model_check.gradient_norms
+    assert ours.run is not None
+    assert ours.run.warnings == ()
+
+
+def test_lightning_without_a_configuration_sends_a_graph(daemon: FakeDaemon, with_lightning: Fit) -> None:
+    with_lightning(addr=daemon.addr, config=None, model="net", loss="cross_entropy", check=True, every=STEPS)
+    assert daemon.run.request.model.graph.inputs[0].name == "input"
+    names = [tensor.name for tensor in daemon.run.request.model.graph.tensors]
+    assert names == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert daemon.run.received[0].begin.model_check.gradient_norms
+
+
+def test_lightning_without_a_module_is_told(
+    daemon: FakeDaemon, with_lightning: Fit, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_lightning(addr=daemon.addr, config=None)
+    assert warnings(caplog) == [
+        "clino: config: found None, and a model that is no torch module: give its configuration, or a `model` that "
+        "names the module"
+    ]
+
+
 # --- several processes: all of them end at the same step
 
 

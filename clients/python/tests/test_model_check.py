@@ -161,7 +161,7 @@ def test_the_least_precise_format_of_any_operation_is_told(monkeypatch: pytest.M
     assert evaluate(Autocast(), rows())[1] == "float32"
     monkeypatch.setattr("clino._evaluation.SMALL", 0)
     assert evaluate(Autocast(), rows())[1] == "float32"
-    monkeypatch.setattr("clino._evaluation._room", lambda device: (64 << 20) + 256 * 16)
+    monkeypatch.setattr("clino._evaluation.room_on", lambda device: (64 << 20) + 256 * 16)
     assert evaluate(Autocast(), rows())[1] == "bfloat16"
     assert evaluate(nn.Linear(4, 3).bfloat16(), rows())[1] == "bfloat16"
 
@@ -239,7 +239,7 @@ def test_the_compiler_is_not_loaded_for_an_evaluation() -> None:
 def test_where_memory_is_short_it_is_left_out_and_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("clino._evaluation._room", lambda device: 1 << 20)
+    monkeypatch.setattr("clino._evaluation.room_on", lambda device: 1 << 20)
     checker = Checker(groups(probes()), True, Notices(False).remark)
     assert checker.check(nn.Linear(4, 3)) is None
     assert checker.check(nn.Linear(4, 3)) is None
@@ -336,7 +336,7 @@ def test_a_softmax_at_the_end_is_said_once(dtype: Any, examples: int) -> None:
 
 
 def test_a_softmax_in_few_digits_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clino._evaluation._room", lambda device: (64 << 20) + 256 * 16)
+    monkeypatch.setattr("clino._evaluation.room_on", lambda device: (64 << 20) + 256 * 16)
     assert remarks(nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1)).bfloat16()) == [PROBABILITIES]
 
 

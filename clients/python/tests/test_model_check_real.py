@@ -148,7 +148,7 @@ def test_a_right_model_is_measured_in_whatever_precision_it_is_trained(
     daemon: RealDaemon, trainer: str, deviation: float, precision: Any, tight: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if tight:  # no room for copies: it is evaluated as it is
-        monkeypatch.setattr("clino._evaluation._room", lambda device: (64 << 20) + 256 * TOKENS**2)
+        monkeypatch.setattr("clino._evaluation.room_on", lambda device: (64 << 20) + 256 * TOKENS**2)
     for kind in KINDS:
         model = TRAINERS[trainer](model_of(kind, deviation))
         checked, readings = verdict(daemon, model, probe_of(), getattr(model, "config", None), precision=precision)
@@ -256,7 +256,7 @@ def test_it_is_caught_in_float32_too(daemon: RealDaemon, fault: str) -> None:
 def test_gross_faults_are_caught_where_only_16_bits_can_be_had(
     daemon: RealDaemon, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clino._evaluation._room", lambda device: (64 << 20) + 256 * TOKENS**2)
+    monkeypatch.setattr("clino._evaluation.room_on", lambda device: (64 << 20) + 256 * TOKENS**2)
     model = FALSE[fault](model_of("bert", LARGE)).bfloat16()
     if fault == "dropout":
         model.dropout.forward = lambda x: torch.nn.functional.dropout(x, 0.5, training=True)

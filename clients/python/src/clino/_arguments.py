@@ -144,3 +144,14 @@ def begun_of(step: object, attempt: object, kind: object, init: object) -> snaps
         kind=kind_of(kind),
         initialization=flag("init", init),
     )
+
+
+def begun_once(
+    begin: snapshots_pb2.BeginSnapshot, first: int | None, remark: Callable[[str, str], None]
+) -> snapshots_pb2.BeginSnapshot:
+    """Turn every initialization after the first one, of this step, into an ordinary snapshot."""
+    if begin.initialization and first is not None:
+        begin.initialization = False
+        first_is = f"expected it once: the initialization is that of step {first}, and this is an ordinary snapshot"
+        remark(f"init: found True again at step {begin.step}, {first_is}: leave out init=True", "init")
+    return begin

@@ -9,18 +9,35 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 MLP = '{"model_type": "mlp", "sizes": [features, …, classes], "hidden_act": "relu"}'
 FITS = "docs/models.md says which models fit"
 
-# Activations of torch and their names in a configuration; GELU has two of them.
-_ACTIVATIONS = {"ReLU": "relu", "Tanh": "tanh", "SiLU": "silu", "GELU": "gelu"}
-# Layers that change nothing in evaluation mode, and those of which a snapshot is warned.
-_IGNORED = ("Dropout", "Identity")
-_LAST = ("Softmax", "LogSoftmax", "Sigmoid")
+# Classes of transformers that a configuration describes, if they choose one of several classes.
+_KNOWN = ("BertForSequenceClassification", "RobertaForSequenceClassification", "XLMRobertaForSequenceClassification")
+
+
+def module_of(model: object) -> Any:
+    """The torch module that a model is; None of anything else."""
+    torch = sys.modules.get("torch")
+    return model if torch is not None and isinstance(model, torch.nn.Module) else None
+
+
+def describes(model: Any) -> bool:
+    """Whether the configuration of a model of transformers says all of it that is measured."""
+    config = getattr(model, "config", None)
+    if type(model).__name__ not in _KNOWN or not type(model).__module__.startswith("transformers."):
+        return False
+    kind = getattr(config, "problem_type", None)
+    return (
+        kind in (None, "single_label_classification")
+        and getattr(config, "num_labels", 2) > 1
+        and getattr(config, "position_embedding_type", "absolute") in (None, "absolute")
+        and not getattr(config, "is_decoder", False)
+    )
 
 
 def text_of(config: object) -> str:
@@ -34,7 +51,7 @@ def text_of(config: object) -> str:
     if hasattr(config, "to_dict") and not isinstance(config, type):
         # Not to_json_string: it leaves out what equals a default of the library.
         return json.dumps(config.to_dict(), default=str)
-    expected = "expected a mapping, a path, JSON text or a config object"
+    expected = "expected a torch module, or a configuration: a mapping, a path, JSON text or a config object"
     raise TypeError(f"config: found {_found(config)}, {expected}: {_advice(config)}")
 
 
@@ -59,50 +76,11 @@ def _found(config: object) -> str:
 
 def _advice(config: Any) -> str:
     """What to give in the place of what is no configuration."""
-    if config is None or isinstance(config, type):
-        return f"give model.config for a Hugging Face model, or {MLP} for a chain of linear layers; {FITS}"
     if hasattr(getattr(config, "config", None), "to_dict"):
-        return "give model.config, and the model itself to run.snapshot(model, step)"
-    if hasattr(config, "state_dict"):
-        mapping = _mlp(config)
-        return f"give {mapping or f'{MLP} if it is a chain of linear layers'}, and the module itself to " + (
-            "run.snapshot(module, step)" if mapping else f"run.snapshot(module, step); {FITS}"
-        )
+        return "give its .config, and its parameters to run.snapshot({name: array}, step)"
     if isinstance(config, Sequence) and config and all(isinstance(size, int) for size in config):
         return f"give {_written(list(config), 'relu')} with the activation that the model has"
-    return f"give model.config for a Hugging Face model, or {MLP} for a chain of linear layers; {FITS}"
-
-
-def _mlp(module: Any) -> str | None:
-    """The configuration of an nn.Sequential of linear layers and one activation; None of anything else."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(module, torch.nn.Sequential):
-        return None
-    layers = [layer for layer in _layers(module, torch.nn.Sequential) if type(layer).__name__ not in _IGNORED]
-    if layers and type(layers[-1]).__name__ in _LAST:
-        layers.pop()
-    linear, between = layers[::2], layers[1::2]
-    if len(layers) % 2 == 0 or any(type(layer).__name__ != "Linear" or layer.bias is None for layer in linear):
-        return None
-    acts = {_activation(layer) for layer in between} or {"relu"}
-    sizes = [linear[0].in_features, *(layer.out_features for layer in linear)]
-    act = acts.pop()
-    chained = all(size == layer.in_features for size, layer in zip(sizes, linear, strict=False))
-    return _written(sizes, act) if chained and not acts and act is not None else None
-
-
-def _activation(layer: Any) -> str | None:
-    if getattr(layer, "approximate", "none") == "tanh":
-        return "gelu_pytorch_tanh"
-    return _ACTIVATIONS.get(type(layer).__name__)
-
-
-def _layers(module: Any, kind: type) -> Iterator[Any]:
-    for layer in module:
-        if type(layer) is kind:
-            yield from _layers(layer, kind)
-        else:
-            yield layer
+    return f"give the torch module that is trained, or for a chain of linear layers {MLP}; {FITS}"
 
 
 def _written(sizes: list[int], act: str) -> str:

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from clino import _whole
 from clino._output import PROBABILITIES, SIGMOID, are_probabilities, end_in_sigmoid, scores_of
-from clino._rows import Rows, UncheckedError
+from clino._rows import Evaluation, Rows, UncheckedError
 
 # Parameters up to which the daemon computes in float64 by default; so does this.
 SMALL = 1 << 20
@@ -40,25 +39,25 @@ _ORDER = list(_FORMATS)
 _PRECISE = ("float64", "float32")
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Cross-entropy of each row in nats, the least precise format of any operation, and what else was seen."""
-
-    losses: list[float]
-    dtype: str
-    remark: str | None
-
-
 def losses(model: Any, rows: Rows) -> Evaluation:
     """Evaluate a module on a few rows.
 
     UncheckedError or what the forward raises says why there are none.
     """
     module = unwrapped(model)
+    tokens = max((array.shape[-1] for array in rows.columns.values()), default=1)
+    need = LEAST_ROOM + PAIR * tokens * tokens
+    return most_precise(module, need, lambda target: _evaluated(module, rows, target))
+
+
+def most_precise(module: Any, need: int, evaluate: Callable[[torch.dtype | None], Evaluation]) -> Evaluation:
+    """Evaluate a module that is not wrapped in the most precise format that works, and leave it as it was.
+
+    `need` is how many bytes that takes beside a copy of the parameters.
+    """
     parameters = _parameters(module)
     device = parameters[0].device
-    tokens = max((array.shape[-1] for array in rows.columns.values()), default=1)
-    room, need = _room(device), LEAST_ROOM + PAIR * tokens * tokens
+    room = room_on(device)
     if room is not None and room < need:
         raise UncheckedError(f"memory is short: {room >> 20} MiB are free, {need >> 20} MiB are needed", LESS)
     coarse = None
@@ -68,7 +67,7 @@ def losses(model: Any, rows: Rows) -> Evaluation:
             if room is not None and room < need + copies * target.itemsize:
                 continue
             try:
-                found = _evaluated(module, rows, target if copies else None)
+                found = evaluate(target if copies else None)
             except UncheckedError:
                 raise
             except Exception:  # such as a kernel that only knows 16 bits
@@ -76,7 +75,7 @@ def losses(model: Any, rows: Rows) -> Evaluation:
             if found.dtype in _PRECISE:
                 return found
             coarse = coarse or found
-        return coarse or _evaluated(module, rows, None)
+        return coarse or evaluate(None)
 
 
 def _parameters(module: Any) -> list[Any]:
@@ -114,7 +113,7 @@ def _targets(parameters: list[Any]) -> list[torch.dtype]:
     return [torch.float64] if size <= SMALL else [torch.float32, torch.float64]
 
 
-def _room(device: torch.device) -> int | None:
+def room_on(device: torch.device) -> int | None:
     """Bytes that can be had on a device; None where that is not known."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -130,15 +129,15 @@ def _room(device: torch.device) -> int | None:
 
 def _evaluated(module: Any, rows: Rows, target: torch.dtype | None) -> Evaluation:
     """Row by row, which takes the least memory; with parameters and buffers in another format, if one is given."""
-    state = {} if target is None else _converted(module, target)
+    state = {} if target is None else converted(module, target)
     given = next(p for p in module.parameters() if p.is_floating_point())
-    found, formats = [], _Formats()
+    found, formats = [], Formats()
     for row in range(len(rows.places)):
-        columns = {name: _tensor(array[row : row + 1], given, target) for name, array in rows.columns.items()}
+        columns = {name: tensor_of(array[row : row + 1], given, target) for name, array in rows.columns.items()}
         # The features of an mlp are its one argument, whatever it is called there.
         args, kwargs = ((columns["inputs"],), {}) if "inputs" in columns else ((), columns)
         with formats:
-            output = torch.func.functional_call(module, state, args, kwargs) if state else module(*args, **kwargs)
+            output = called(module, state, args, kwargs)
         found.append(scores_of(output, module).detach().cpu().double())
     return _compared(module, torch.cat(found), rows.labels, formats.least)
 
@@ -157,21 +156,51 @@ def _compared(module: Any, scores: Any, labels: Any, least: torch.dtype) -> Eval
     elif end_in_sigmoid(scores, module):
         remark = SIGMOID
     losses = torch.nn.functional.cross_entropy(scores, torch.tensor(labels.astype(np.int64)), reduction="none")
-    return Evaluation(losses.tolist(), _FORMATS[least], remark)
+    return Evaluation(losses.tolist(), format_of(least), remark)
 
 
-def _converted(module: Any, target: torch.dtype) -> dict[str, torch.Tensor]:
+def format_of(least: torch.dtype) -> str:
+    """The name of a format."""
+    return _FORMATS[least]
+
+
+def converted(module: Any, target: torch.dtype | None) -> dict[str, torch.Tensor]:
+    """Parameters and buffers in another format, or their own, by name; tied ones once."""
     named = [*module.named_parameters(), *module.named_buffers()]
-    return {name: value.detach().to(target) for name, value in named if value.is_floating_point()}
+    return {name: value.detach().to(target or value.dtype) for name, value in named if value.is_floating_point()}
 
 
-def _tensor(array: Any, given: Any, target: torch.dtype | None) -> torch.Tensor:
+def called(module: Any, state: dict[str, torch.Tensor], args: Any, kwargs: Any) -> Any:
+    """The output of a module with these parameters and buffers in the place of its own; none: its own."""
+    if not state:
+        return module(*args, **kwargs)
+    with _recurrent(module, state):
+        return torch.func.functional_call(module, state, args, kwargs)
+
+
+@contextmanager
+def _recurrent(module: Any, state: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Recurrent layers read their weights from a list of their own."""
+    named = [(name, part) for name, part in module.named_modules() if isinstance(part, torch.nn.RNNBase)]
+    before = [(part, part.__dict__["_flat_weights"]) for _, part in named]
+    try:
+        for name, part in named:
+            places = [(f"{name}.{own}" if name else own, own) for own in part._flat_weights_names]
+            part.__dict__["_flat_weights"] = [state.get(place, getattr(part, own)) for place, own in places]
+        yield
+    finally:
+        for part, weights in before:
+            part.__dict__["_flat_weights"] = weights
+
+
+def tensor_of(array: Any, given: Any, target: torch.dtype | None) -> torch.Tensor:
+    """Where a parameter is, and in its format or another one; integers in 64 bits."""
     tensor = torch.from_numpy(np.array(array))
     dtype = (target or given.dtype) if tensor.is_floating_point() else torch.int64
     return tensor.to(given.device, dtype)
 
 
-class _Formats(TorchFunctionMode):
+class Formats(TorchFunctionMode):
     """Notes the least precise format of what operations on floating-point numbers give.
 
     Not a TorchDispatchMode, which sees more: the first of a process loads the compiler, a second of the trainer's time.
@@ -234,16 +263,20 @@ def _generators(module: Any) -> dict[str, Any]:
 
 @contextmanager
 def _whole_products() -> Iterator[None]:
-    """Products of float32 in float32: TF32 has the digits of float16."""
-    before = torch.get_float32_matmul_precision()
-    if before == "highest":
-        yield
-        return
-    torch.set_float32_matmul_precision("highest")
+    """Products of float32 in float32: TF32, which cuDNN takes for convolutions, has the digits of float16.
+
+    Without cuDNN recurrent layers have a gradient in evaluation mode, too.
+    """
+    before, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.enabled
+    if before != "highest":
+        torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.enabled = False
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.enabled = cudnn
+        if before != "highest":
+            torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

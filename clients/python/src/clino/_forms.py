@@ -19,8 +19,8 @@ UNNAMED = "probe"
 _ROWS = 'a list of rows: [dataset[i] for i in range(256)], each {"labels": …, …} or (x, y)'
 
 
-def groups_of(probes: Any, features: str) -> dict[str, object]:
-    """Groups by name; examples without one are those of a group called "probe"."""
+def groups_of(probes: Any, features: str, known: Sequence[str] = COLUMNS) -> dict[str, object]:
+    """Groups by name; examples without one, under `known` names of columns, are those of a group called "probe"."""
     example = f'probes={{"val": {_example(features)}}}'
     if probes is None or (isinstance(probes, (Mapping, Sequence)) and not probes):
         found = type(probes).__name__ if probes is None else f"an empty {type(probes).__name__}"
@@ -30,7 +30,7 @@ def groups_of(probes: Any, features: str) -> dict[str, object]:
     for name in probes:
         if not isinstance(name, str):
             raise TypeError(f"probes: found a group called {name!r:.80}, expected a text as its name: {example}")
-    columns = [name for name in probes if name in (*COLUMNS, *LABELS) and not _is_group(probes[name])]
+    columns = [name for name in probes if name in (*known, *LABELS) and not _is_group(probes[name])]
     others = [name for name in probes if _is_group(probes[name])]
     if columns and others:
         found = f"columns ({', '.join(columns)}) beside groups ({', '.join(others)})"

@@ -8,7 +8,8 @@ hang.
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
@@ -22,6 +23,9 @@ from clino._text import bounded, harmless
 from clino._verdict import Verdict
 from clino._work import Planned, plan_of
 from clino.v1 import decisions_pb2, runs_pb2, snapshots_pb2
+
+if TYPE_CHECKING:
+    from clino._described import Described
 
 OPEN_TIMEOUT = 30.0
 # While an upload takes longer than this, the daemon is asked so often whether it is there, and has so long to answer.
@@ -40,9 +44,13 @@ class Cancellable(Protocol):
 class Link:
     """Shared by the sender, which opens, and the watcher, which follows."""
 
-    def __init__(self, settings: Settings, request: runs_pb2.OpenRunRequest) -> None:
+    def __init__(
+        self, settings: Settings, request: runs_pb2.OpenRunRequest, described: Described | None = None
+    ) -> None:
         self._settings = settings
         self._request = request
+        # The model, where its graph is still on its way into the request.
+        self._described = described
         self._changed = threading.Condition()
         self._daemon: Daemon | None = None
         self._calls: set[Cancellable] = set()
@@ -96,6 +104,11 @@ class Link:
         return self._request.HasField("policy")
 
     @property
+    def compares(self) -> bool:
+        """Whether the daemon has something to compare the trainer's model with: not names and shapes alone."""
+        return not self._request.model.HasField("tensors")
+
+    @property
     def wanted(self) -> str | None:
         """Which run was to be gone on with, if one was."""
         return self._request.idempotency_key if self._request.resume else None
@@ -104,6 +117,11 @@ class Link:
     def plan(self) -> tuple[Planned, ...]:
         """What the measures cost, as the daemon said it last."""
         return self._plan
+
+    def describe_model(self, remark: Callable[[str], None]) -> None:
+        """Wait until what describes the model is in the request; before that the run cannot be opened."""
+        if self._described is not None:
+            self._described.complete(self._request, lambda: self.stopped, remark)
 
     def daemon(self) -> Daemon:
         """The daemon, by a channel made now if there is none; Cancelled once stopped."""

@@ -48,7 +48,7 @@ def groups(probes: object, config_json: str) -> tuple[list[runs_pb2.ProbeGroup],
     made = []
     for name, given in found.items():
         field = f"probes[{name!r}]" if isinstance(probes, Mapping) and probes.get(name) is given else "probes"
-        columns = _labelled(columns_of(field, given, features))
+        columns = labelled(columns_of(field, given, features))
         made.append(_group(field, name, columns, _padding_of(config), remarks))
     return made, remarks
 
@@ -60,7 +60,7 @@ def _group(
     ragged: dict[str, list[Array]] = {}
     for column, value in columns.items():
         try:
-            found = _read(f"{field}.{column}", value)
+            found = read(f"{field}.{column}", value)
         except (TypeError, ValueError) as error:
             if column in COLUMNS:
                 raise
@@ -73,11 +73,16 @@ def _group(
     _fill(field, arrays, ragged, padding, remarks)
     if "input_ids" in arrays and "attention_mask" not in arrays:
         arrays["attention_mask"] = _mask(field, arrays["input_ids"], padding, remarks)
+    return group_of(name, arrays)
+
+
+def group_of(name: str, arrays: Mapping[str, Array]) -> runs_pb2.ProbeGroup:
+    """A group of these columns."""
     tensors = [_tensor(column, arrays[column]) for column in sorted(arrays)]
     return runs_pb2.ProbeGroup(name=name, probe=runs_pb2.Probe(tensors=tensors))
 
 
-def _labelled(columns: Mapping[str, object]) -> dict[str, object]:
+def labelled(columns: Mapping[str, object]) -> dict[str, object]:
     """The labels under the name that models read."""
     named = dict(columns)
     other = next((other for other in LABELS if other in named), None)
@@ -86,7 +91,7 @@ def _labelled(columns: Mapping[str, object]) -> dict[str, object]:
     return named
 
 
-def _read(field: str, value: Any) -> Array | list[Array]:
+def read(field: str, value: Any) -> Array | list[Array]:
     """An array of numbers, or its rows where they differ in length."""
     array = _plain(value)
     if array is None or array.dtype.kind == "O":
@@ -168,22 +173,28 @@ def _fill(
                 raise ValueError(f"{field}.{column}: found rows of different lengths, expected as many numbers in each")
             remarks.append(f"{field}.{column}: found rows of different lengths, which no model reads: it is left out")
             continue
-        _check_lengths(f"{field}.{column}", rows, lengths)
+        check_lengths(f"{field}.{column}", rows, lengths)
         fill = FILLED.get(column, padding)
         if fill is None:
             raise ValueError(
                 f"{field}.input_ids: found rows of different lengths and no pad_token_id in the configuration: set it, "
                 "or pad the rows to one length"
             )
-        table = np.full((len(rows), max(len(row) for row in rows)), fill, np.int64)
-        for index, row in enumerate(rows):
-            table[index, : len(row)] = row
-        arrays[column] = table
+        arrays[column] = table_of(rows, fill)
     if "input_ids" in ragged and "attention_mask" not in arrays:
         arrays["attention_mask"] = np.arange(max(lengths)) < np.array(lengths)[:, None]
 
 
-def _check_lengths(field: str, rows: list[Array], lengths: list[int]) -> None:
+def table_of(rows: Sequence[Array], fill: int) -> Array:
+    """Rows of integers, filled up on the right as far as the longest one."""
+    table = np.full((len(rows), max(len(row) for row in rows)), fill, np.int64)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = row
+    return table
+
+
+def check_lengths(field: str, rows: list[Array], lengths: list[int]) -> None:
+    """ValueError for rows that are not as long as those of input_ids."""
     for index, (row, length) in enumerate(zip(rows, lengths, strict=False)):
         if row.ndim != 1 or len(row) != length:
             raise ValueError(

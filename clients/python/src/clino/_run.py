@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeVar
 
 from clino import _arguments, _fork, _tensors
 from clino._account import Account
@@ -34,6 +34,9 @@ from clino._text import bounded, kind
 from clino._watcher import Watcher
 from clino._work import Planned
 from clino.v1 import runs_pb2, snapshots_pb2
+
+if TYPE_CHECKING:
+    from clino._described import Described
 
 Status = Literal["disabled", "waiting", "running", "away", "refusing", "finished", "failed"]
 Result = TypeVar("Result")
@@ -240,11 +243,14 @@ class Run:
         if self._link is not None and not self._link.decides:
             self._notices.mention("policy", f"there are no decisions: {NO_POLICY}")
 
-    def start(self, settings: Settings, request: runs_pb2.OpenRunRequest, check: bool = False) -> None:
+    def start(
+        self, settings: Settings, request: runs_pb2.OpenRunRequest, check: bool, described: Described | None = None
+    ) -> None:
         """Start the threads that talk to the daemon; the calling thread does no network calls."""
         if settings.exposed and settings.access.token:
             self._notices.tell_once("token", "clino: the token can be read on its way: use https:// or unix://")
-        self._checker = Checker(request.groups, check, self._notices.hold)
+        question = None if described is None else described.question
+        self._checker = Checker(request.groups, check, self._notices.hold, question)
         if request.resume:
             self._key = request.idempotency_key
         else:
@@ -252,7 +258,7 @@ class Run:
             request.name = request.name or f"run-{self._key[:8]}"
         self._name = request.name or self._key
         self._slot = Slot(request.delivery == runs_pb2.DELIVERY_EVERY, self._account, self._notices.blame)
-        self._link = link = Link(settings, request)
+        self._link = link = Link(settings, request, described)
         self._sender = sender = Sender(link, self._slot, self._account, self._journal, self._notices)
         self._watcher = watcher = Watcher(link, self._journal, sender, self._notices)
         self._threads = [
@@ -299,6 +305,7 @@ class Run:
         return (self._link, self._link.abandon() if self._link else None, self._sender, self._watcher)
 
     def _check_start(self, sender: Sender) -> None:
+        sender.described.wait()
         sender.tried.wait(STRICT_TIMEOUT)
         try:
             self._notices.raise_pending()
@@ -325,22 +332,13 @@ class Run:
             raise ClinoError(OVER.format(repr(self._key)))
         if self._journal.refuted:
             return False  # the daemon would refuse it, as it has said
-        begin, plan = self._prepare(model(), self._first(begun()))
+        begin = _arguments.begun_once(begun(), self._slot.initial_step, self._notices.remark)
+        begin, plan = self._prepare(model(), begin)
         buffer = self._slot.claim(plan.nbytes, begin.initialization)
         if buffer is None:
             return False
         plan.copy_into(buffer)
         return self._slot.offer(Copy(begin, buffer))
-
-    def _first(self, begin: snapshots_pb2.BeginSnapshot) -> snapshots_pb2.BeginSnapshot:
-        """Turn every initialization after the first one into an ordinary snapshot."""
-        first = self._slot.initial_step
-        if begin.initialization and first is not None:
-            begin.initialization = False
-            first_is = f"expected it once: the initialization is that of step {first}, and this is an ordinary snapshot"
-            said = f"init: found True again at step {begin.step}, {first_is}: leave out init=True"
-            self._notices.remark(said, "init")
-        return begin
 
     def _prepare(
         self, model: object, begin: snapshots_pb2.BeginSnapshot
@@ -349,7 +347,8 @@ class Run:
         begin.idempotency_key = f"{self._session}/{next(self._numbers)}"
         begin.tensors.extend(plan.specs())
         begin.aliases.extend(plan.aliases)
-        check = self._checker.check(model) if self._journal.check_due else None
+        due = self._journal.check_due and self._link is not None and self._link.compares
+        check = self._checker.check(model, {spec.name for spec in begin.tensors}) if due else None
         if check is not None:
             begin.model_check.CopyFrom(check)
             self._journal.asks(begin.step)

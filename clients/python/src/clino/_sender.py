@@ -60,7 +60,9 @@ class Sender:
         self.absence: str | None = None
         # Why the daemon will not have the run, once it said so.
         self.refused: str | None = None
-        # Set once the daemon was heard of or found away; and once the thread is over.
+        # Set once it is known what describes the model; once the daemon was heard of or found away; and once the thread
+        # is over.
+        self.described = threading.Event()
         self.tried = threading.Event()
         self.done = threading.Event()
         self.closed_run = False
@@ -70,6 +72,8 @@ class Sender:
     def run(self) -> None:
         """Be the thread."""
         try:
+            self._link.describe_model(self._notices.remark)
+            self.described.set()
             # Before there is a snapshot: what is wrong with the run should be said at its start.
             going = self._deliver(None)
             while going and self._slot.wait_for_work():
@@ -83,6 +87,7 @@ class Sender:
             self._slot.abandon()
             if self.refused is not None:
                 self._journal.end()
+            self.described.set()
             self.tried.set()
             self.done.set()
 
@@ -148,6 +153,8 @@ class Sender:
 
     def _push(self, run_id: str, copy: Copy) -> None:
         mark = self._link.verdict.mark()
+        if not self._link.compares:
+            copy.begin.ClearField("model_check")  # of a snapshot that was taken before that was known
         try:
             receipt = self._link.push(run_id, copy)
         except grpc.RpcError as error:

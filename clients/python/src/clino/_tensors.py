@@ -202,6 +202,11 @@ def _torch_source(name: str, tensor: Any, holder: object) -> Source | None:
     return Source(name, dtype, tuple(tensor.shape), _torch_identity(tensor, holder, dtype), write)
 
 
+def dtype_of(name: str) -> types_pb2.Dtype | None:
+    """The wire's name of a dtype; None of what is not sent."""
+    return _FLOATS[name][0] if name in _FLOATS else None
+
+
 def _torch_identity(tensor: Any, holder: object, dtype: str) -> Hashable:
     if _is_wrapper(tensor):
         # Its address says nothing: only the same object is the same memory for sure.

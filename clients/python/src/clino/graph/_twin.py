@@ -59,6 +59,42 @@ def twin_of(model: Any) -> tuple[Any, Any]:
     return inner, twin
 
 
+def stand_in(model: Any) -> Any:
+    """The model as it is, or where some of it is on a device: one on the CPU whose parameters take no memory.
+
+    A process that is forked cannot reach a device. Buffers and other tensors, of which the graph may hold the elements,
+    are copied.
+    """
+    held = [*model.parameters(), *model.buffers()]
+    if all(tensor.device.type in ("cpu", "meta") for tensor in held):
+        return model
+    return _elsewhere(model)
+
+
+def _elsewhere(model: Any) -> Any:
+    memo = _memo(model)
+    for part in model.modules():
+        for parameter in part._parameters.values():
+            if parameter is not None:
+                memo[id(parameter)] = _shape_of(parameter)
+        others = [*part._buffers.values(), *vars(part).values()]
+        memo.update({id(one): one.detach().cpu() for one in others if isinstance(one, torch.Tensor)})
+    try:
+        return copy.deepcopy(model, dict(memo))
+    except Exception:  # as for a twin
+        twin = _structure(model, memo, {})
+    for part in twin.modules():
+        for held in (part._parameters, part._buffers, part.__dict__):
+            held.update({name: memo[id(one)] for name, one in held.items() if isinstance(one, torch.Tensor)})
+    return twin
+
+
+def _shape_of(parameter: Any) -> Any:
+    """A parameter of the same shape, all of whose elements are one."""
+    one = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
+    return torch.nn.Parameter(one, requires_grad=parameter.requires_grad)
+
+
 def _without_elements(twin: Any) -> None:
     """All buffers on the meta device, as the parameters are; the live ones keep their elements for constants."""
     for part in twin.modules():

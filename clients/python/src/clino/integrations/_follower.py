@@ -74,6 +74,11 @@ class Follower:
         named = self._probes if isinstance(self._probes, Mapping) else (UNNAMED,)
         return ",".join(sorted(map(str, named)))
 
+    @property
+    def has_loss(self) -> bool:
+        """Whether a loss is given, which only a graph can have."""
+        return self._options.get("loss") is not None
+
     def at(self, step: int) -> None:
         """Start to follow a training at this step, and forget the training before."""
         self._last, self._said, self.run, self.failed = step, None, None, None

@@ -3,7 +3,8 @@
 from clino.integrations.lightning import ClinoCallback
 
 policy = clino.Policy([clino.Rule("patience", "loss@pooled", patience=3)], mode="enforce")
-callback = ClinoCallback("model/", {"en": english, "de": german}, every=200, policy=policy, model="net")
+probes = {"en": english, "de": german}
+callback = ClinoCallback(None, probes, every=200, policy=policy, model="net", loss="cross_entropy")
 trainer = lightning.Trainer(callbacks=[callback])
 
 Owns: what of a Trainer's state says which step it is and who sends. May not touch: its module, beyond reading it.
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, SupportsIndex
 
-from clino import _whole
+from clino import _config, _whole
 from clino._arguments import Kind
 from clino._request import MeasureLike
 from clino.integrations._follower import Before, Follower, Following, Probes
@@ -31,10 +32,10 @@ class ClinoCallback(Following, Callback):
     """Sends a snapshot every `every` steps of the optimizers, and after the last step, from rank 0.
 
     Takes the arguments of `clino.init`. `model` says which part of the LightningModule is the model: the name of an
-    attribute, or a function of the module; by default the module itself. It ends the training (`trainer.should_stop`)
-    only if the policy is in mode "enforce" and says STOP; if the policy only advises, it warns once. A single process
-    checks this after every step, several processes agree on it after every snapshot: give the callback with the same
-    arguments on all ranks.
+    attribute, or a function of the module; by default the module itself. With `config=None` this part is measured as a
+    graph, by the `loss` that is given beside it. It ends the training (`trainer.should_stop`) only if the policy is in
+    mode "enforce" and says STOP; if the policy only advises, it warns once. A single process checks this after every
+    step, several processes agree on it after every snapshot: give the callback with the same arguments on all ranks.
 
     A training that continues from a checkpoint also continues the run of that checkpoint. Without a name, the run is
     named after the training's first logger.
@@ -85,7 +86,9 @@ class ClinoCallback(Following, Callback):
         self._follower.at(trainer.global_step)
         if trainer.is_global_zero and self._follower.accepts(lambda: _check(trainer, pl_module)):
             before = Before(self._before, _run_name(trainer))
-            self._follower.begin(lambda: self._config, lambda: self._of(pl_module), trainer.global_step, before)
+            self._follower.begin(
+                lambda: self._described(pl_module), lambda: self._of(pl_module), trainer.global_step, before
+            )
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
         """Send a snapshot if one is due, and end the training if the policy requires it."""
@@ -128,6 +131,18 @@ class ClinoCallback(Following, Callback):
         if same:
             self._follower.ends(trainer.global_step, lambda: self._of(pl_module))
         return same
+
+    def _described(self, module: Any) -> object:
+        """Return what describes the model: the configuration, or without one the model itself."""
+        if self._config is not None:
+            return self._config
+        found = _config.module_of(self._of(module))
+        if found is None:
+            raise TypeError(
+                "config: found None, and a model that is no torch module: give its configuration, or a `model` that "
+                "names the module"
+            )
+        return found
 
     def _of(self, module: Any) -> object:
         if self._model is None:

@@ -16,7 +16,7 @@ from typing import Any, SupportsIndex
 import torch
 from transformers import TrainerCallback
 
-from clino import _whole
+from clino import _config, _whole
 from clino._request import MeasureLike
 from clino.integrations._follower import Before, Follower, Following, Probes
 from clino.integrations._sample import Sample
@@ -25,7 +25,8 @@ from clino.integrations._sample import Sample
 class ClinoCallback(Following, TrainerCallback):
     """Sends a snapshot every `every` steps, and after the last step, from rank 0.
 
-    Takes the arguments of `clino.init`; `config` is by default that of the model. It ends the training
+    Takes the arguments of `clino.init`. By default the model is measured as a graph; the classifiers that the daemon
+    knows by their configuration (docs/models.md) are measured by it. It ends the training
     (`control.should_training_stop`) only if the policy is in mode "enforce" and says STOP; if the policy only advises,
     it warns once. A single process checks this after every step, several processes agree on it after every snapshot:
     give the callback with the same arguments on all ranks.
@@ -62,10 +63,14 @@ class ClinoCallback(Following, TrainerCallback):
             kept, place = getattr(state, "stateful_callbacks", {}), f"clino {self._follower.groups}"
             before = Before(kept.get(place, {}).get("run"), _run_name(args))
             self._follower.begin(
-                lambda: model.config if config is None else config, lambda: model, state.global_step, before
+                lambda: self._described(model) if config is None else config, lambda: model, state.global_step, before
             )
             if self._follower.run is not None:
                 kept[place] = {"run": self._follower.run.key}
+
+    def _described(self, model: Any) -> object:
+        """Return what describes the model: itself, or its configuration where that is enough."""
+        return model if self._follower.has_loss or not _config.describes(model) else model.config
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Send a snapshot if one is due, and end the training if the policy requires it."""
