@@ -3,6 +3,7 @@
 //! Owns: who may see what of a diagnosis. May not touch: how anything is found.
 
 use super::access::Scope;
+use super::doors::Making;
 use super::services::Services;
 use clino_proto::convert::diagnosis_to_pb;
 use clino_proto::pb;
@@ -19,7 +20,8 @@ impl pb::doctor_server::Doctor for DoctorService {
     ) -> Result<Response<pb::DiagnoseResponse>, Status> {
         let auth = self.0.authorize(&request, Scope::Read)?;
         // It asks disks.
+        let making = Making::of(&request).await?;
         let diagnosis = block_in_place(|| self.0.doctor.diagnose(&|project| auth.covers(project)));
-        Ok(Response::new(diagnosis_to_pb(&diagnosis)))
+        Ok(making.answer(diagnosis_to_pb(&diagnosis)))
     }
 }

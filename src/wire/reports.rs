@@ -3,6 +3,7 @@
 //! Owns: the pump from a cursor to a stream. May not touch: what happened.
 
 use super::access::{AccessGuard, Scope};
+use super::doors::Making;
 use super::metrics_layer::MeteredSpan;
 use super::services::Services;
 use super::stream_sender::{OutgoingStream, StreamSender};
@@ -30,9 +31,9 @@ impl pb::reports_server::Reports for ReportsService {
         request: Request<pb::GetReportRequest>,
     ) -> Result<Response<pb::GetReportResponse>, Status> {
         // It may have to be read from disk.
-        let report = tokio::task::block_in_place(|| self.report(request));
-        let report = report?;
-        Ok(Response::new(report_to_pb(&report)))
+        let making = Making::of(&request).await?;
+        let report = tokio::task::block_in_place(|| self.report(request))?;
+        Ok(making.answer(report_to_pb(&report)))
     }
 }
 

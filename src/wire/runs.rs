@@ -3,6 +3,7 @@
 //! Owns: the way of these requests. May not touch: what a run means (that is the registry's and the validator's).
 
 use super::access::{AuthContext, Scope};
+use super::doors::Making;
 use super::frames::Frames;
 use super::metrics_layer::{MeteredSpan, span_of_run};
 use super::refused::Refused;
@@ -44,8 +45,9 @@ impl pb::runs_server::Runs for RunsService {
         request: Request<pb::CompareRunsRequest>,
     ) -> Answer<pb::CompareRunsResponse> {
         let auth = self.0.authorize(&request, Scope::Read)?;
+        let making = Making::of(&request).await?;
         let compared = block_in_place(|| compare::compare(&self.0, &auth, request.into_inner()))?;
-        Ok(Response::new(compared))
+        Ok(making.answer(compared))
     }
 
     async fn open_run(&self, request: Request<pb::OpenRunRequest>) -> Answer<pb::OpenRunResponse> {
@@ -93,8 +95,9 @@ impl pb::runs_server::Runs for RunsService {
 
     async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
         let auth = self.0.authorize(&request, Scope::Read)?;
+        let making = Making::of(&request).await?;
         let page = block_in_place(|| listing::page(&self.0, &auth, request.into_inner()))?;
-        Ok(Response::new(page))
+        Ok(making.answer(page))
     }
 
     async fn close_run(&self, request: Request<pb::CloseRunRequest>) -> Answer<pb::CloseRunResponse> {
@@ -116,8 +119,9 @@ impl pb::runs_server::Runs for RunsService {
         request: Request<pb::ListMeasuresRequest>,
     ) -> Answer<pb::ListMeasuresResponse> {
         self.0.authorize(&request, Scope::Read)?;
+        let making = Making::of(&request).await?;
         let measures = self.0.registry.catalogue().iter().map(info_to_pb).collect();
-        Ok(Response::new(pb::ListMeasuresResponse { measures }))
+        Ok(making.answer(pb::ListMeasuresResponse { measures }))
     }
 }
 

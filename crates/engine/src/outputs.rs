@@ -59,7 +59,7 @@ impl CheckedRow {
     /// Takes a unit in.
     pub fn add(&mut self, criterion: &dyn Criterion, outputs: &[f64], target: Target<'_>) {
         let weight = criterion.weight(outputs, target);
-        let loss = criterion.loss(outputs, target);
+        let loss = criterion.own_loss(outputs, target);
         self.total += weight * loss;
         self.weight += weight;
         self.size = outputs.iter().fold(self.size, |size, z| size.max(z.abs()));
@@ -68,7 +68,7 @@ impl CheckedRow {
         }
     }
 
-    /// Its mean loss; NaN without a unit that counts.
+    /// Its mean loss, without what is added for a whole batch; NaN without a unit that counts.
     pub fn loss(&self) -> f64 {
         self.total / self.weight
     }

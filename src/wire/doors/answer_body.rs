@@ -5,7 +5,7 @@
 //! HTTP/2 takes the whole of what a body gives it, however small the peer's window is. So an answer is given in small pieces,
 //! each when there is a window for it, and what is not yet given is counted here.
 
-use super::Pass;
+use super::{Pass, Portion};
 use bytes::Bytes;
 use clino_domain::{Fault, FaultKind};
 use http_body::Frame;
@@ -28,19 +28,27 @@ struct Held {
     pass: Arc<Pass>,
 }
 
+/// An answer on its way, or what the connection still has of one that was given up: a piece, which is counted until the
+/// stream ends.
+enum Way {
+    Goes(Held),
+    GivenUp { _piece: Option<Portion> },
+}
+
 /// The body of an answer that is whole.
 pub(super) struct AnswerBody {
-    held: Arc<Mutex<Option<Held>>>,
+    way: Arc<Mutex<Way>>,
     patience: AbortHandle,
 }
 
 impl AnswerBody {
     /// An answer that may be left unread for `patience`.
     pub fn new(data: Bytes, trailers: Option<HeaderMap>, pass: Arc<Pass>, patience: Duration) -> Self {
-        let bytes = data.len();
-        let held = Arc::new(Mutex::new(Some(Held { data, trailers, pass })));
-        let patience = tokio::spawn(give_up(held.clone(), bytes, patience)).abort_handle();
-        Self { held, patience }
+        // The connection takes a first piece at once, whether or not there is a window for it.
+        let before = data.len().checked_sub(PIECE).filter(|left| *left > 0).unwrap_or(data.len());
+        let way = Arc::new(Mutex::new(Way::Goes(Held { data, trailers, pass })));
+        let patience = tokio::spawn(give_up(way.clone(), before, patience)).abort_handle();
+        Self { way, patience }
     }
 }
 
@@ -51,15 +59,16 @@ impl Drop for AnswerBody {
 }
 
 /// Lets go of what nobody has read any of for so long. The stream itself learns of it when it wants the next piece.
-async fn give_up(held: Arc<Mutex<Option<Held>>>, mut before: usize, patience: Duration) {
+async fn give_up(way: Arc<Mutex<Way>>, mut before: usize, patience: Duration) {
     loop {
         tokio::time::sleep(patience).await;
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(left) = held.as_ref().map(|held| held.data.len()) else { return };
+        let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
+        let Way::Goes(held) = &*way else { return };
+        let left = held.data.len();
         if left == before {
-            if let Some(held) = held.take() {
-                held.pass.cut("answer", &unread(patience));
-            }
+            let pass = held.pass.clone();
+            *way = Way::GivenUp { _piece: pass.leave(PIECE as u64) };
+            pass.cut("answer", &unread(patience));
             return;
         }
         before = left;
@@ -79,14 +88,15 @@ impl http_body::Body for AnswerBody {
         self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let mut slot = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = slot.as_mut() else {
+        let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        let Way::Goes(held) = &mut *way else {
             let fault = Fault::new(FaultKind::Deadline, "the answer was not read in time");
             return Poll::Ready(Some(Err(fault.into())));
         };
         if !held.data.is_empty() {
             let count = held.data.len().min(PIECE);
-            let piece = held.data.split_to(count);
+            // A copy: a part would keep all of the answer as long as the connection has it.
+            let piece = Bytes::copy_from_slice(&held.data.split_to(count));
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         Poll::Ready(held.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))

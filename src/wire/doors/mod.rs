@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -49,6 +50,8 @@ pub(super) struct Doors {
     services: Services,
     limits: DoorLimits,
     methods: Arc<Methods>,
+    /// Large answers that are made at once.
+    making: Arc<Semaphore>,
     shed: LogThrottle,
     cut: LogThrottle,
 }
@@ -58,10 +61,12 @@ impl Doors {
     pub fn new(services: Services) -> Arc<Self> {
         let limits = DoorLimits::new(&services.budget, services.patience);
         let methods = Arc::new(methods());
+        let makers = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
             services,
             limits,
             methods,
+            making: Arc::new(Semaphore::new(makers)),
             shed: LogThrottle::default(),
             cut: LogThrottle::default(),
         })
@@ -250,9 +255,28 @@ impl Pass {
         }
     }
 
+    /// Takes room for an answer of so many bytes, or sheds it.
+    fn take_room(&self, bytes: u64) -> Result<(), Fault> {
+        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = match answer.as_mut() {
+            Some(portion) => portion.resize(bytes),
+            None => {
+                self.doors.limits.answers.take(&self.origin, bytes).map(|portion| *answer = Some(portion))
+            }
+        };
+        taken.inspect_err(|fault| self.doors.tell_shed("answer", fault))
+    }
+
+    /// What is left of the room of its answer, when all but so many bytes are given back.
+    fn leave(&self, bytes: u64) -> Option<Portion> {
+        let mut portion = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        // Less than before: there is room for it.
+        portion.resize(bytes).is_ok().then_some(portion)
+    }
+
     /// Makes the whole of an answer one that waits within its bounds.
     async fn answer(self: Arc<Self>, response: Response<Body>) -> Result<Response<Body>, Status> {
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().cloned();
         let data = body.to_bytes();
@@ -261,14 +285,47 @@ impl Pass {
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         if bytes > SMALL_ANSWER {
-            let portion = self.doors.limits.answers.take(&self.origin, bytes);
-            let portion = portion.inspect_err(|fault| self.doors.tell_shed("answer", fault))?;
-            self.answer.lock().unwrap_or_else(PoisonError::into_inner).replace(portion);
+            self.take_room(bytes)?;
         }
+        // Another answer may be made now: this one is counted.
+        parts.extensions.remove::<Making>();
         let patience = self.doors.limits.patience;
         Ok(Response::from_parts(parts, Body::new(AnswerBody::new(data, trailers, self, patience))))
     }
 }
+
+/// The right to make a large answer, until it is counted: as many at once as there are processors, so that what nobody reads
+/// is refused before it takes memory and threads.
+#[derive(Clone)]
+pub(super) struct Making {
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Making {
+    /// Waits for its turn, after the request has come whole; refuses where there is no room for even a small answer.
+    ///
+    /// # Errors
+    /// [`FaultKind::Exhausted`] with a time to wait.
+    pub async fn of<T: Sync>(request: &tonic::Request<T>) -> Result<Self, Fault> {
+        let Some(AnswerRoom(pass)) = request.extensions().get::<AnswerRoom>().cloned() else {
+            return Ok(Self { _permit: None });
+        };
+        let permit = pass.doors.making.clone().acquire_owned().await.ok();
+        pass.take_room(SMALL_ANSWER)?;
+        Ok(Self { _permit: permit.map(Arc::new) })
+    }
+
+    /// The answer, which gives way to the next one when it is counted.
+    pub fn answer<T>(self, message: T) -> tonic::Response<T> {
+        let mut response = tonic::Response::new(message);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Where a request finds the room of its answer.
+#[derive(Clone)]
+struct AnswerRoom(Arc<Pass>);
 
 /// A call that its connection knows of.
 struct CallSeat(Connection);
@@ -347,6 +404,7 @@ where
         let held = pass.clone();
         let told = Received::default();
         request.extensions_mut().insert(told.clone());
+        request.extensions_mut().insert(AnswerRoom(pass.clone()));
         let request = request.map(|body| Body::new(MessageBody::new(body, held, told, limit)));
         let future = self.inner.call(request);
         Box::pin(async move {

@@ -36,6 +36,10 @@ impl Criterion for WithAuxiliary {
         self.own.loss(own, target) + added.sum::<f64>()
     }
 
+    fn own_loss(&self, outputs: &[f64], target: Target<'_>) -> f64 {
+        self.own.loss(self.own(outputs), target)
+    }
+
     fn slopes(&self, outputs: &[f64], target: Target<'_>, slopes: &mut [f64]) {
         let own = self.own(outputs);
         let (of_own, of_added) = slopes.split_at_mut(own.len());

@@ -54,6 +54,11 @@ pub trait Criterion: Send + Sync {
     /// The loss of a unit.
     fn loss(&self, outputs: &[f64], target: Target<'_>) -> f64;
 
+    /// The same without what is added for a whole batch.
+    fn own_loss(&self, outputs: &[f64], target: Target<'_>) -> f64 {
+        self.loss(outputs, target)
+    }
+
     /// Writes the derivative of that loss along the outputs to `slopes`, which is as long as they are.
     fn slopes(&self, outputs: &[f64], target: Target<'_>, slopes: &mut [f64]);
 

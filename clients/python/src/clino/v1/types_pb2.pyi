@@ -120,7 +120,7 @@ class SnapshotRef(_message.Message):
     def __init__(self, step: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class ModelChecked(_message.Message):
-    __slots__ = ("snapshot", "group", "rows", "trainer_loss", "configured_loss", "difference", "tolerance", "agrees", "sentence")
+    __slots__ = ("snapshot", "group", "rows", "trainer_loss", "configured_loss", "difference", "tolerance", "agrees", "sentence", "tensors", "graph")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,8 @@ class ModelChecked(_message.Message):
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     AGREES_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
     snapshot: SnapshotRef
     group: str
     rows: int
@@ -139,7 +141,19 @@ class ModelChecked(_message.Message):
     tolerance: float
     agrees: bool
     sentence: str
-    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., group: _Optional[str] = ..., rows: _Optional[int] = ..., trainer_loss: _Optional[float] = ..., configured_loss: _Optional[float] = ..., difference: _Optional[float] = ..., tolerance: _Optional[float] = ..., agrees: bool = ..., sentence: _Optional[str] = ...) -> None: ...
+    tensors: _containers.RepeatedCompositeFieldContainer[TensorMismatch]
+    graph: bool
+    def __init__(self, snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., group: _Optional[str] = ..., rows: _Optional[int] = ..., trainer_loss: _Optional[float] = ..., configured_loss: _Optional[float] = ..., difference: _Optional[float] = ..., tolerance: _Optional[float] = ..., agrees: bool = ..., sentence: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[TensorMismatch, _Mapping]]] = ..., graph: bool = ...) -> None: ...
+
+class TensorMismatch(_message.Message):
+    __slots__ = ("tensor", "trainer_norm", "own_norm")
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    TRAINER_NORM_FIELD_NUMBER: _ClassVar[int]
+    OWN_NORM_FIELD_NUMBER: _ClassVar[int]
+    tensor: str
+    trainer_norm: float
+    own_norm: float
+    def __init__(self, tensor: _Optional[str] = ..., trainer_norm: _Optional[float] = ..., own_norm: _Optional[float] = ...) -> None: ...
 
 class ParameterInfo(_message.Message):
     __slots__ = ("name", "summary", "standard", "range")
