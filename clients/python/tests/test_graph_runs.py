@@ -18,7 +18,7 @@ import clino
 
 torch = pytest.importorskip("torch")
 
-from clino import _described, _exporting, graph
+from clino import _described, _exporting, _graph_cache, graph
 from clino._exporting import Export, Outcome
 from clino.graph import _twin
 from clino.v1 import graph_pb2, types_pb2
@@ -294,3 +294,77 @@ def test_a_model_elsewhere_has_a_stand_in_without_memory() -> None:
         assert graph.export(other, x).model == graph.export(copied, x).model
         assert other.norm.running_mean is not copied.norm.running_mean
         assert other.training
+
+
+def key(model: Any, loss: Any = None, space: str = "adapter", **examples: Any) -> bytes | None:
+    return _graph_cache.key_of(model, examples or {"x": torch.zeros(2, 4)}, loss, space)
+
+
+def changed(change: Any) -> bool:
+    """Whether a change of a model changes its key."""
+    model = Net()
+    model.places = torch.tensor([0, 1])
+    model.register_buffer("order", torch.tensor([0, 1]))
+    model.sizes = {"a": [1, 2.0]}
+    before = key(model)
+    assert before is not None
+    assert before == key(model)
+    change(model)
+    return key(model) != before
+
+
+CHANGES: list[Any] = [
+    lambda model: model.first.weight.requires_grad_(False),
+    lambda model: model.double(),
+    lambda model: setattr(model.drop, "p", 0.1),
+    lambda model: model.places.add_(1),
+    lambda model: model.order.add_(1),
+    lambda model: model.sizes["a"].append(3),
+    lambda model: setattr(model, "last", nn.Linear(8, 2)),
+    lambda model: setattr(model, "last", nn.Identity()),
+    lambda model: setattr(model.last, "bias", None),
+    lambda model: setattr(model, "again", model.last),
+    lambda model: setattr(model, "forward", lambda x: x),
+    lambda model: setattr(model, "__class__", Random),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_graph_depends_on_is_in_its_key(change: Any) -> None:
+    assert changed(change)
+
+
+def test_training_keeps_the_key_and_what_is_not_known_has_none() -> None:
+    assert not changed(lambda model: train(model, 2))
+    assert not changed(lambda model: model.eval())
+    model = Net()
+    keys = [
+        key(model),
+        key(model, "mse"),
+        key(model, nn.CrossEntropyLoss()),
+        key(model, nn.CrossEntropyLoss(label_smoothing=0.1)),
+        key(model, nn.CrossEntropyLoss(weight=torch.ones(3))),
+        key(model, space="merged"),
+        key(model, x=torch.zeros(2, 5)),
+        key(model, x=torch.zeros(2, 4), y=torch.zeros(2)),
+    ]
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    assert key(model, lambda outputs, labels: outputs.sum() * len(keys)) is None
+    for kind in (Net, type("Typed", (Net,), {"__module__": "__main__"})):
+        other = kind()
+        if kind is Net:
+            other.lock = threading.Lock()
+        assert key(other) is None
+
+
+def test_a_second_run_of_a_module_exports_nothing(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Net()
+    for _ in range(2):
+        with clino.init(model, {"en": probe()}, ["loss"], loss="cross_entropy", addr=daemon.addr, strict=True):
+            pass
+        monkeypatch.setattr(_described, "Export", lambda job: pytest.fail("exported again"))
+        train(model, 2)
+    first, second = (run.request.model for run in daemon.runs.values())
+    assert first == second
+    assert first.graph.nodes
