@@ -222,6 +222,17 @@ def test_a_check_that_was_made_before_that_was_known_is_not_sent(daemon: FakeDae
     assert not daemon.run.received[0].begin.HasField("model_check")
 
 
+def test_a_graph_that_no_message_holds_is_not_sent(daemon: FakeDaemon, slow: Slow) -> None:
+    constant = graph_pb2.GraphConstant(data=b"0" * (1 << 20))
+    slow.found = Outcome(graph_pb2.Model(graph=graph_pb2.Graph(version=1, constants=[constant] * 4)))
+    slow.go.set()
+    with clino.init(Net(), {"en": probe()}, addr=daemon.addr) as run:
+        pass
+    (said,) = run.warnings
+    assert said.startswith("the model is not measured as a graph: its graph takes 41943")
+    assert daemon.run.request.model.HasField("tensors")
+
+
 @pytest.mark.parametrize(
     ("model", "given", "why"),
     [

@@ -21,6 +21,8 @@ from clino.graph._compare import Question
 from clino.v1 import graph_pb2, runs_pb2, types_pb2
 
 SPACES = ("adapter", "merged")
+# Bytes of a graph: a message of the daemon holds 4 MiB, and there is more in it.
+MOST = (4 << 20) - (256 << 10)
 _NO_GRAPH = "measures of the weights work, and readings of all others are unavailable"
 
 
@@ -79,7 +81,7 @@ class Described:
         elif self._export is None:
             found = Outcome(None, "no probes are given, and a graph is made with examples of them")
         else:
-            found = self._export.outcome(stopped)
+            found = _fitting(self._export.outcome(stopped))
         if stopped():
             return
         if found.model is None:
@@ -92,6 +94,14 @@ class Described:
         request.model.CopyFrom(found.model)
         for said in (*found.remarks, *_prune(request)):
             remark(said)
+
+
+def _fitting(found: Outcome) -> Outcome:
+    size = 0 if found.model is None else found.model.ByteSize()
+    if size <= MOST:
+        return found
+    advice = "register large constants as buffers of floats, which snapshots bring"
+    return Outcome(None, f"its graph takes {size} bytes, expected at most {MOST}: {advice}")
 
 
 def tensors_of(module: Any) -> graph_pb2.TensorList:
