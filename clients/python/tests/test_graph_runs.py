@@ -174,6 +174,19 @@ def test_what_the_process_meets_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
     assert made(fails).error == "KeyError: 'no such layer'"
 
 
+def test_beside_a_gpu_the_process_reaches_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def export() -> Outcome:
+        return Outcome(graph.export(Net(), {"x": torch.randn(2, 4)}).model)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: 1 / 0)
+    found = made(export)
+    assert found.error is None
+    assert found.model is not None
+    assert found.model.graph.nodes
+    assert torch.cuda.is_available()
+
+
 class Random(Net):
     def forward(self, x: Any) -> Any:
         return super().forward(x) + torch.rand_like(x[:, :1])
