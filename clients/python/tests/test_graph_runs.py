@@ -94,14 +94,14 @@ def test_training_is_the_same_while_the_graph_is_made(daemon: FakeDaemon) -> Non
     train(alone, 200)
     started = time.monotonic()
     run = clino.init(followed, {"en": probe()}, ["loss"], loss="cross_entropy", addr=daemon.addr, check=False)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 2.0
     assert run.status == "waiting"
     train(followed, 200, between)
     run.snapshot(followed, 200)
     assert run.finish()
     assert len(called) == 200
     assert flags == {False}
-    assert max(later - earlier for earlier, later in pairwise(pauses)) < 1.0
+    assert max(later - earlier for earlier, later in pairwise(pauses)) < 2.0
     assert all(torch.equal(followed.state_dict()[name], value) for name, value in alone.state_dict().items())
     assert all(part.training for part in followed.modules())
     request = daemon.run.request
