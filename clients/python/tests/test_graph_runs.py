@@ -18,7 +18,7 @@ import clino
 
 torch = pytest.importorskip("torch")
 
-from clino import _described, _exporting, graph
+from clino import _described, _exporting, _graph_cache, graph
 from clino._exporting import Export, Outcome
 from clino.graph import _twin
 from clino.v1 import graph_pb2, types_pb2
@@ -94,14 +94,14 @@ def test_training_is_the_same_while_the_graph_is_made(daemon: FakeDaemon) -> Non
     train(alone, 200)
     started = time.monotonic()
     run = clino.init(followed, {"en": probe()}, ["loss"], loss="cross_entropy", addr=daemon.addr, check=False)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 2.0
     assert run.status == "waiting"
     train(followed, 200, between)
     run.snapshot(followed, 200)
     assert run.finish()
     assert len(called) == 200
     assert flags == {False}
-    assert max(later - earlier for earlier, later in pairwise(pauses)) < 1.0
+    assert max(later - earlier for earlier, later in pairwise(pauses)) < 2.0
     assert all(torch.equal(followed.state_dict()[name], value) for name, value in alone.state_dict().items())
     assert all(part.training for part in followed.modules())
     request = daemon.run.request
@@ -174,6 +174,19 @@ def test_what_the_process_meets_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
     assert made(fails).error == "KeyError: 'no such layer'"
 
 
+def test_beside_a_gpu_the_process_reaches_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def export() -> Outcome:
+        return Outcome(graph.export(Net(), {"x": torch.randn(2, 4)}).model)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: 1 / 0)
+    found = made(export)
+    assert found.error is None
+    assert found.model is not None
+    assert found.model.graph.nodes
+    assert torch.cuda.is_available()
+
+
 class Random(Net):
     def forward(self, x: Any) -> Any:
         return super().forward(x) + torch.rand_like(x[:, :1])
@@ -220,6 +233,17 @@ def test_a_check_that_was_made_before_that_was_known_is_not_sent(daemon: FakeDae
     slow.go.set()
     assert run.finish()
     assert not daemon.run.received[0].begin.HasField("model_check")
+
+
+def test_a_graph_that_no_message_holds_is_not_sent(daemon: FakeDaemon, slow: Slow) -> None:
+    constant = graph_pb2.GraphConstant(data=b"0" * (1 << 20))
+    slow.found = Outcome(graph_pb2.Model(graph=graph_pb2.Graph(version=1, constants=[constant] * 4)))
+    slow.go.set()
+    with clino.init(Net(), {"en": probe()}, addr=daemon.addr) as run:
+        pass
+    (said,) = run.warnings
+    assert said.startswith("the model is not measured as a graph: its graph takes 41943")
+    assert daemon.run.request.model.HasField("tensors")
 
 
 @pytest.mark.parametrize(
@@ -294,3 +318,77 @@ def test_a_model_elsewhere_has_a_stand_in_without_memory() -> None:
         assert graph.export(other, x).model == graph.export(copied, x).model
         assert other.norm.running_mean is not copied.norm.running_mean
         assert other.training
+
+
+def key(model: Any, loss: Any = None, space: str = "adapter", **examples: Any) -> bytes | None:
+    return _graph_cache.key_of(model, examples or {"x": torch.zeros(2, 4)}, loss, space)
+
+
+def changed(change: Any) -> bool:
+    """Whether a change of a model changes its key."""
+    model = Net()
+    model.places = torch.tensor([0, 1])
+    model.register_buffer("order", torch.tensor([0, 1]))
+    model.sizes = {"a": [1, 2.0]}
+    before = key(model)
+    assert before is not None
+    assert before == key(model)
+    change(model)
+    return key(model) != before
+
+
+CHANGES: list[Any] = [
+    lambda model: model.first.weight.requires_grad_(False),
+    lambda model: model.double(),
+    lambda model: setattr(model.drop, "p", 0.1),
+    lambda model: model.places.add_(1),
+    lambda model: model.order.add_(1),
+    lambda model: model.sizes["a"].append(3),
+    lambda model: setattr(model, "last", nn.Linear(8, 2)),
+    lambda model: setattr(model, "last", nn.Identity()),
+    lambda model: setattr(model.last, "bias", None),
+    lambda model: setattr(model, "again", model.last),
+    lambda model: setattr(model, "forward", lambda x: x),
+    lambda model: setattr(model, "__class__", Random),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_graph_depends_on_is_in_its_key(change: Any) -> None:
+    assert changed(change)
+
+
+def test_training_keeps_the_key_and_what_is_not_known_has_none() -> None:
+    assert not changed(lambda model: train(model, 2))
+    assert not changed(lambda model: model.eval())
+    model = Net()
+    keys = [
+        key(model),
+        key(model, "mse"),
+        key(model, nn.CrossEntropyLoss()),
+        key(model, nn.CrossEntropyLoss(label_smoothing=0.1)),
+        key(model, nn.CrossEntropyLoss(weight=torch.ones(3))),
+        key(model, space="merged"),
+        key(model, x=torch.zeros(2, 5)),
+        key(model, x=torch.zeros(2, 4), y=torch.zeros(2)),
+    ]
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    assert key(model, lambda outputs, labels: outputs.sum() * len(keys)) is None
+    for kind in (Net, type("Typed", (Net,), {"__module__": "__main__"})):
+        other = kind()
+        if kind is Net:
+            other.lock = threading.Lock()
+        assert key(other) is None
+
+
+def test_a_second_run_of_a_module_exports_nothing(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Net()
+    for _ in range(2):
+        with clino.init(model, {"en": probe()}, ["loss"], loss="cross_entropy", addr=daemon.addr, strict=True):
+            pass
+        monkeypatch.setattr(_described, "Export", lambda job: pytest.fail("exported again"))
+        train(model, 2)
+    first, second = (run.request.model for run in daemon.runs.values())
+    assert first == second
+    assert first.graph.nodes

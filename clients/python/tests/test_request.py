@@ -173,7 +173,7 @@ def test_what_is_no_measure_is_named(wanted: Any, message: str) -> None:
     [
         ("measure", "did you mean measures?"),
         ("probe", "did you mean probes?"),
-        ("x", "expected some of config, probes"),
+        ("x", "expected some of model, probes"),
     ],
 )
 def test_a_misspelled_argument_is_told_the_name_that_may_be_meant(name: str, advice: str) -> None:

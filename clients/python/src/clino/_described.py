@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from clino import _graph_probes, _tensors, _whole
+from clino import _graph_cache, _graph_probes, _tensors, _whole
 from clino._evaluation import unwrapped
 from clino._exporting import Export, Outcome
 from clino._graph_probes import Reader
@@ -21,6 +21,8 @@ from clino.graph._compare import Question
 from clino.v1 import graph_pb2, runs_pb2, types_pb2
 
 SPACES = ("adapter", "merged")
+# Bytes of a graph: a message of the daemon holds 4 MiB, and there is more in it.
+MOST = (4 << 20) - (256 << 10)
 _NO_GRAPH = "measures of the weights work, and readings of all others are unavailable"
 
 
@@ -36,8 +38,10 @@ class Described:
         self._reader = Reader.of(self._module, loss)
         # What the live modules of the run are compared by.
         self.question = Question(loss, self._reader, space == "merged")
-        # The graph on its way; None where there are no examples to make it with.
+        # The graph on its way; None where there are no examples to make it with, or it was made before.
         self._export: Export | None = None
+        self._key: bytes | None = None
+        self._known: Outcome | None = None
 
     def groups(self, probes: Any) -> tuple[list[runs_pb2.ProbeGroup], list[str]]:
         """Probes for it, and what was left out of them; without probes none."""
@@ -54,6 +58,10 @@ class Described:
         if not groups:
             return
         examples = _graph_probes.examples(groups[0], self._reader)
+        self._key = _graph_cache.key_of(self._module, examples, self._loss, self._space)
+        self._known = _graph_cache.found(self._module, self._key)
+        if self._known is not None:
+            return
         module, loss = _twin.stand_in(self._module), _on_cpu(self._loss)
 
         def job() -> Outcome:
@@ -68,10 +76,12 @@ class Described:
         self, request: runs_pb2.OpenRunRequest, stopped: Callable[[], bool], remark: Callable[[str], None]
     ) -> None:
         """Put the graph into the request once it is made, or the names and shapes of the tensors."""
-        if self._export is None:
+        if self._known is not None:
+            found = self._known
+        elif self._export is None:
             found = Outcome(None, "no probes are given, and a graph is made with examples of them")
         else:
-            found = self._export.outcome(stopped)
+            found = _fitting(self._export.outcome(stopped))
         if stopped():
             return
         if found.model is None:
@@ -80,9 +90,18 @@ class Described:
                 del group.probe.tensors[:]  # none is read
             remark(f"the model is not measured as a graph: {found.error}; {_NO_GRAPH}")
             return
+        _graph_cache.keep(self._module, self._key, found)
         request.model.CopyFrom(found.model)
         for said in (*found.remarks, *_prune(request)):
             remark(said)
+
+
+def _fitting(found: Outcome) -> Outcome:
+    size = 0 if found.model is None else found.model.ByteSize()
+    if size <= MOST:
+        return found
+    advice = "register large constants as buffers of floats, which snapshots bring"
+    return Outcome(None, f"its graph takes {size} bytes, expected at most {MOST}: {advice}")
 
 
 def tensors_of(module: Any) -> graph_pb2.TensorList:

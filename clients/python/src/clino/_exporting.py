@@ -160,3 +160,6 @@ def _alone() -> None:
     if torch is not None:
         # Its pool of threads is not in this process.
         torch.set_num_threads(1)
+        # Nor can a GPU be reached from it, of which torch.export would keep the random state.
+        torch.cuda.is_available = lambda: False
+        torch.cuda.device_count = lambda: 0

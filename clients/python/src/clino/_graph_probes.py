@@ -62,9 +62,9 @@ class Reader:
 
 
 def _forward(module: Any) -> Any:
-    """The forward that says what it reads: that of the model inside adapters takes anything."""
+    """The forward that says what it reads: not that of adapters or of autocast around it, which may take anything."""
     inside = module.get_base_model() if hasattr(module, "peft_config") else module
-    return inside.forward
+    return vars(inside).get("_original_forward") or inside.forward
 
 
 def _ignored(loss: Any) -> int | None:

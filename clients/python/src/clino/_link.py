@@ -120,8 +120,9 @@ class Link:
 
     def describe_model(self, remark: Callable[[str], None]) -> None:
         """Wait until what describes the model is in the request; before that the run cannot be opened."""
-        if self._described is not None:
-            self._described.complete(self._request, lambda: self.stopped, remark)
+        described, self._described = self._described, None  # which holds the trainer's model
+        if described is not None:
+            described.complete(self._request, lambda: self.stopped, remark)
 
     def daemon(self) -> Daemon:
         """The daemon, by a channel made now if there is none; Cancelled once stopped."""

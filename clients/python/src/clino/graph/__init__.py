@@ -5,7 +5,8 @@
 
 Flow: `_twin` makes a copy that can be changed, `_whole_layers` keeps recurrent layers whole, `_trace` makes a program
 with torch.export, `_convert` folds it node by node into operators by the table in `_fold`, and `_build` numbers what is
-needed. `_loss` and `_heads` say what is lost. `_handshake` computes what the daemon compares.
+needed. `_loss` and `_heads` say what is lost. `_handshake` computes what the daemon compares, and `_compare` does so
+for the rows of a run.
 """
 
 from clino.graph._errors import ExportError
