@@ -116,8 +116,6 @@ fn evaluate<T: Real>(files: &Files<'_>) -> Result<Named, Fault> {
     let inputs = parts.inputs.iter().map(|one| data(&input(&one.name), value_type(one.dtype))).collect();
     let plan = Arc::new(model.shapes(&shapes, &Limits::default())?);
     let stop = Stop::default();
-    let heads = (0..parts.outputs.len()).filter(|i| model.split_head(*i).is_some()).count();
-    println!("heads {heads}");
     // What threads have for themselves, once and for all.
     rayon::broadcast(|_| clino_graph::gemm::warm());
     clino_graph::gemm::warm();

@@ -3,7 +3,6 @@
 //! Owns: the arithmetic of LSTM, GRU and plain cells, forward and reverse. May not touch: layers, operands.
 
 use crate::functions::{relu, sigmoid};
-use crate::gemm::How;
 use crate::product::{self, matrix};
 use crate::real::Real;
 use clino_domain::graph::RecurrentKind;
@@ -289,8 +288,7 @@ impl Cell {
         for i in 0..self.time {
             let Some(before) = self.before(&past.trace.h, i, past.start.h) else { continue };
             let d = matrix(self.at(&gates.state, self.step(i), self.width()), self.batch, self.width()).t();
-            let how = How { scale: T::ONE, add: true, threads };
-            product::multiply(target, d, matrix(before, self.batch, self.hidden), how);
+            product::multiply(target, d, matrix(before, self.batch, self.hidden), product::add(threads));
         }
     }
 }

@@ -106,12 +106,6 @@ pub fn classify(model: &GraphModel, typed: &[Typed], known: &[Option<Known>], fi
     let sources = graph.first_result() - graph.first_input();
     classes.storage.extend(std::iter::repeat_n(Storage::Prepared, sources));
     classes.places.extend(std::iter::repeat_n(Place::Nowhere, sources));
-    let inputs = graph.first_input()..graph.first_constant();
-    for (place, typed) in classes.places[inputs.clone()].iter_mut().zip(&typed[inputs]) {
-        if model.derives_inputs() && typed.kind == ValueType::Work {
-            *place = Place::Own;
-        }
-    }
     let live = live(graph);
     for (i, node) in graph.parts().nodes.iter().enumerate() {
         classes.node(first[i], node, typed, if live[i] { known[first[i]].is_some() } else { true });

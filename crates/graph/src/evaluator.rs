@@ -254,11 +254,6 @@ impl<T: Real> Evaluator<T> {
         done.map_err(|wrong| faults::of_node(i, node, wrong))
     }
 
-    /// After a backward of a model with input derivatives: the one along the input with this place.
-    pub fn take_input_derivative(&mut self, input: usize) -> Option<Vec<T>> {
-        self.d.get_mut(self.model.graph().first_input() + input)?.take()
-    }
-
     /// Gives all values back.
     pub fn clear(&mut self) {
         self.values.iter_mut().for_each(|value| *value = None);

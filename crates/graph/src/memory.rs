@@ -12,7 +12,7 @@ use clino_domain::graph::{Graph, Node, ValueType};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub struct How {
+pub struct Pass {
     /// Whether a backward follows.
     pub keep: bool,
     /// Bytes of an element of WORK.
@@ -52,11 +52,11 @@ impl ShapePlan {
     }
 
     /// One node forwards: its results come.
-    fn step(&self, sum: &mut Sum, i: usize, node: &Node, how: How) {
+    fn step(&self, sum: &mut Sum, i: usize, node: &Node, pass: Pass) {
         if !self.classes.alias[i] {
             (self.first[i]..self.first[i] + node.results)
-                .for_each(|value| sum.add(self.bytes(value, how.size)));
-            let cost = self.cost(i, node, how, false);
+                .for_each(|value| sum.add(self.bytes(value, pass.size)));
+            let cost = self.cost(i, node, pass, false);
             let scratch = dispatch!(&node.operator, op => op.scratch(&cost));
             sum.passing(scratch.saturating_add(node.operands.len() * OPERAND + FIXED));
         }
@@ -69,27 +69,27 @@ impl ShapePlan {
 }
 
 /// The peak of a pass.
-pub fn of_pass(graph: &Graph, plan: &ShapePlan, how: How) -> u64 {
+pub fn of_pass(graph: &Graph, plan: &ShapePlan, pass: Pass) -> u64 {
     let nodes = &graph.parts().nodes;
     let mut sum = Sum::default();
     sum.add(plan.lists());
-    let dead = if how.keep { &plan.lives.kept } else { &plan.lives.forward };
+    let dead = if pass.keep { &plan.lives.kept } else { &plan.lives.forward };
     for (i, node) in nodes.iter().enumerate().filter(|(i, _)| plan.classes.when[*i] == When::Pass) {
-        plan.step(&mut sum, i, node, how);
-        dead[i].iter().for_each(|value| sum.free(plan.bytes(*value, how.size)));
+        plan.step(&mut sum, i, node, pass);
+        dead[i].iter().for_each(|value| sum.free(plan.bytes(*value, pass.size)));
     }
-    if how.keep {
-        backward(graph, plan, how, &mut sum);
+    if pass.keep {
+        backward(graph, plan, pass, &mut sum);
     }
     sum.most as u64
 }
 
-fn backward(graph: &Graph, plan: &ShapePlan, how: How, sum: &mut Sum) {
+fn backward(graph: &Graph, plan: &ShapePlan, pass: Pass, sum: &mut Sum) {
     let classes = &plan.classes;
     let mut there = vec![false; plan.typed.len()];
     let come = |sum: &mut Sum, there: &mut Vec<bool>, value: usize| {
         if classes.places[value] == Place::Own && !std::mem::replace(&mut there[value], true) {
-            sum.add(plan.bytes(value, how.size));
+            sum.add(plan.bytes(value, pass.size));
         }
     };
     // The caller makes one for each output, also where it goes into the gradient or nowhere; those are gone at once.
@@ -97,7 +97,7 @@ fn backward(graph: &Graph, plan: &ShapePlan, how: How, sum: &mut Sum) {
     for output in graph.parts().outputs.iter().filter(|one| plan.typed[one.value].kind == ValueType::Work) {
         match classes.places[output.value] == Place::Own && !there[output.value] {
             true => come(sum, &mut there, output.value),
-            false => gone = gone.saturating_add(plan.bytes(output.value, how.size)),
+            false => gone = gone.saturating_add(plan.bytes(output.value, pass.size)),
         }
     }
     sum.passing(gone.saturating_add(graph.parts().outputs.len() * OPERAND));
@@ -109,27 +109,27 @@ fn backward(graph: &Graph, plan: &ShapePlan, how: How, sum: &mut Sum) {
             if alias {
                 // The derivative itself goes on.
                 there[first] = false;
-                sum.free(plan.bytes(first, how.size));
+                sum.free(plan.bytes(first, pass.size));
             }
             for value in node.operands.iter().flatten() {
                 come(sum, &mut there, *value);
             }
             if !alias {
-                let cost = plan.cost(i, node, how, true);
+                let cost = plan.cost(i, node, pass, true);
                 let scratch = dispatch!(&node.operator, op => op.scratch(&cost));
                 sum.passing(scratch.saturating_add(node.operands.len() * OPERAND + FIXED));
             }
             for value in results.filter(|value| std::mem::take(&mut there[*value])) {
-                sum.free(plan.bytes(value, how.size));
+                sum.free(plan.bytes(value, pass.size));
             }
         }
-        plan.lives.backward[i].iter().for_each(|value| sum.free(plan.bytes(*value, how.size)));
+        plan.lives.backward[i].iter().for_each(|value| sum.free(plan.bytes(*value, pass.size)));
     }
 }
 
 /// What a prepared batch keeps, and the peak of preparing it.
 pub fn of_prepared(graph: &Graph, plan: &ShapePlan, size: usize, threads: usize) -> [u64; 2] {
-    let how = How { keep: false, size, threads };
+    let pass = Pass { keep: false, size, threads };
     let mut sum = Sum::default();
     sum.add(plan.lists());
     for value in graph.first_input()..plan.typed.len() {
@@ -141,7 +141,7 @@ pub fn of_prepared(graph: &Graph, plan: &ShapePlan, size: usize, threads: usize)
     }
     for (i, node) in graph.parts().nodes.iter().enumerate() {
         if plan.classes.when[i] == When::Prepared {
-            plan.step(&mut sum, i, node, how);
+            plan.step(&mut sum, i, node, pass);
         }
         plan.lives.prepared[i].iter().for_each(|value| sum.free(plan.bytes(*value, size)));
     }

@@ -37,7 +37,6 @@ pub struct GraphModel {
     places: Vec<TensorPlace>,
     trained: usize,
     total: usize,
-    input_derivatives: bool,
 }
 
 impl GraphModel {
@@ -54,7 +53,6 @@ impl GraphModel {
             buffers: Vec::new(),
             trained: 0,
             total: 0,
-            input_derivatives: false,
         };
         model.lay_out(TensorKind::Param)?;
         model.trained = model.total;
@@ -94,16 +92,6 @@ impl GraphModel {
             self.total = end;
         }
         Ok(())
-    }
-
-    /// The same, whose backward makes derivatives along inputs of WORK, too.
-    pub fn with_input_derivatives(self) -> Self {
-        Self { input_derivatives: true, ..self }
-    }
-
-    /// Whether a backward makes derivatives along inputs.
-    pub fn derives_inputs(&self) -> bool {
-        self.input_derivatives
     }
 
     /// The graph.

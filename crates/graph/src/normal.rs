@@ -2,11 +2,20 @@
 //!
 //! Owns: moments, forward and reverse. May not touch: axes and channels.
 
-use crate::operation::{Context, Gradients};
+use crate::operation::{Context, Gradients, Read};
 use crate::parallel;
 use crate::real::Real;
 use crate::sums::{add_columns, sum, sum_of};
 use crate::wrong::Result;
+
+/// Whether the reverse of a norm of operand 0 with weight 1 and bias 2 reads one.
+pub fn reads(what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
+    match what {
+        Read::Operand(0) => wants(0) || wants(1),
+        Read::Operand(1) => wants(0),
+        _ => false,
+    }
+}
 
 /// How rows are normalized.
 pub struct Normal {

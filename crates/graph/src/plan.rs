@@ -9,17 +9,12 @@ use crate::memory;
 use crate::model::GraphModel;
 use crate::operation::{Cost, Infer, Operation, Place, Typed};
 use crate::operators::dispatch;
-use crate::shape::checked_numel;
+use crate::shape::{MOST, elements};
 use crate::value::Known;
 use crate::wrong::{Field, Wrong};
 use clino_domain::Fault;
 use clino_domain::graph::{Axis, Graph, GraphConstant, GraphInput, Node, Operator, SizeSymbol, value_type};
-use clino_domain::tensor::MAX_RANK;
 use std::collections::HashSet;
-
-/// Most elements of a tensor of the graph and of a value that nobody needs, which no limit counts: so few that no
-/// arithmetic on their sizes overflows.
-const MOST: usize = 1 << 40;
 
 /// How much a graph may ask for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +62,7 @@ impl ShapePlan {
     /// Bytes of values and of what operators lay by in a pass, at most: of a forward, or with `keep` of a forward and
     /// backward. Parameters, gradient and the prepared batch come on top. `size`: bytes of an element of WORK.
     pub fn memory(&self, model: &GraphModel, keep: bool, size: usize, threads: usize) -> u64 {
-        memory::of_pass(model.graph(), self, memory::How { keep, size, threads })
+        memory::of_pass(model.graph(), self, memory::Pass { keep, size, threads })
     }
 
     /// Bytes of a prepared batch, and the most that preparing it takes.
@@ -76,7 +71,7 @@ impl ShapePlan {
     }
 
     /// What an operator is asked about memory with.
-    pub(crate) fn cost<'a>(&'a self, i: usize, node: &Node, how: memory::How, back: bool) -> Cost<'a> {
+    pub(crate) fn cost<'a>(&'a self, i: usize, node: &Node, pass: memory::Pass, back: bool) -> Cost<'a> {
         let wants = |operand: &Option<usize>| operand.is_some_and(|value| self.classes.wants(value));
         let mut seen = HashSet::new();
         let is_apart = |operand: &Option<usize>| {
@@ -89,8 +84,8 @@ impl ShapePlan {
             results: &self.typed[self.first[i]..self.first[i] + node.results],
             wants: back.then(|| node.operands.iter().map(wants).collect()),
             apart: if back { node.operands.iter().map(is_apart).collect() } else { Vec::new() },
-            size: how.size,
-            threads: how.threads,
+            size: pass.size,
+            threads: pass.threads,
         }
     }
 }
@@ -219,7 +214,8 @@ impl Inference<'_> {
             self.work += work;
         }
         // A sum that is no number is too much, as well.
-        if !(self.work <= self.limits.work) {
+        let is_within = self.work <= self.limits.work;
+        if !is_within {
             let description =
                 format!("found more than {:.1e} operations up to node {i}, expected fewer", self.limits.work);
             return Err(Wrong { field: Field::Attribute(""), description });
@@ -243,23 +239,6 @@ impl Inference<'_> {
         let known: Vec<Known> =
             node.operands.iter().map(|operand| self.known[(*operand)?]).collect::<Option<_>>()?;
         dispatch!(&node.operator, op => op.scalar(&known)).filter(|known| known.kind() == result.kind)
-    }
-}
-
-/// The elements of a shape, if they are not too many.
-fn elements(shape: &[usize], most: usize) -> Result<usize, Wrong> {
-    let wrong = |description| Err(Wrong { field: Field::Attribute(""), description });
-    if shape.len() > MAX_RANK {
-        return wrong(format!("found a result of {} axes, expected at most {MAX_RANK}", shape.len()));
-    }
-    // Axes count even where another one is 0: operators make lists of them.
-    let wide: Vec<usize> = shape.iter().map(|size| *size.max(&1)).collect();
-    match checked_numel(&wide).filter(|n| *n <= most) {
-        Some(n) => Ok(n),
-        None => wrong(format!(
-            "found a value of shape {shape:?}, expected at most {most} elements: send fewer examples a batch, or \
-             shorter ones"
-        )),
     }
 }
 

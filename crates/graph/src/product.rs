@@ -1,8 +1,9 @@
 //! Matrix products and what they lay by.
 //!
-//! Owns: short names for products of row-major matrices. May not touch: operators.
+//! Owns: short names for products of row-major matrices, and what their reverses read. May not touch: operators.
 
 use crate::gemm::{self, How, MatrixView, MatrixViewMut};
+use crate::operation::Read;
 use crate::real::Real;
 
 /// A row-major matrix, or the transpose of one.
@@ -25,6 +26,15 @@ pub fn set<T: Real>(threads: usize) -> How<T> {
 /// A product that is added to its target.
 pub fn add<T: Real>(threads: usize) -> How<T> {
     How { scale: T::ONE, add: true, threads }
+}
+
+/// Whether the reverse of a product of operands 0 and 1 reads one: each for the derivative along the other.
+pub fn reads(what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
+    match what {
+        Read::Operand(0) => wants(1),
+        Read::Operand(1) => wants(0),
+        _ => false,
+    }
 }
 
 /// Bytes that a product [m, k] x [k, n] lays by, at most.

@@ -2,6 +2,9 @@
 //!
 //! Owns: checked products, strides, broadcasting. May not touch: elements.
 
+use crate::wrong::{Result, attribute};
+use clino_domain::tensor::MAX_RANK;
+
 /// Sizes of axes, row-major.
 pub type Shape = Vec<usize>;
 
@@ -12,6 +15,29 @@ pub fn checked_numel(shape: &[usize]) -> Option<usize> {
         return Some(0);
     }
     shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis))
+}
+
+/// Most elements of what no limit counts: tensors, values that nobody needs, elements that indices choose. So few that no
+/// arithmetic on their sizes overflows.
+pub const MOST: usize = 1 << 40;
+
+/// The elements of a shape, if they are not too many.
+pub fn elements(shape: &[usize], most: usize) -> Result<usize> {
+    if shape.len() > MAX_RANK {
+        return attribute("", format!("found a result of {} axes, expected at most {MAX_RANK}", shape.len()));
+    }
+    // Axes count even where another one is 0: operators make lists of them.
+    let wide: Vec<usize> = shape.iter().map(|size| *size.max(&1)).collect();
+    match checked_numel(&wide).filter(|n| *n <= most) {
+        Some(n) => Ok(n),
+        None => attribute(
+            "",
+            format!(
+                "found a value of shape {shape:?}, expected at most {most} elements: send fewer examples a batch, or \
+             shorter ones"
+            ),
+        ),
+    }
 }
 
 /// Number of elements of a shape that was checked.

@@ -97,6 +97,17 @@ impl<T> Data<T> {
     }
 }
 
+impl Data<f64> {
+    /// The same in another precision.
+    pub fn narrowed<T: Real>(&self) -> Data<T> {
+        match self {
+            Self::Work(x) => Data::Work(x.iter().map(|x| T::of(*x)).collect()),
+            Self::I64(x) => Data::I64(x.clone()),
+            Self::Bool(x) => Data::Bool(x.clone()),
+        }
+    }
+}
+
 impl<'a, T> View<'a, T> {
     /// Number of elements.
     pub fn len(&self) -> usize {

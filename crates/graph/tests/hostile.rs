@@ -5,8 +5,8 @@ mod common;
 
 use clino_domain::graph::{
     Arange, Binary, BinaryKind, Cast, Concat, Conv, Count, Dim, Expand, Full, Gather, GatherMode, MatMul,
-    Operator, Pad, PadMode, Pool, PoolKind, Recurrent, RecurrentKind, Reduce, ReduceKind, Reshape, Size,
-    TensorKind, TopK, Unary, UnaryKind, Upsample, UpsampleKind, ValueType,
+    Operator, Pad, PadMode, Pool, PoolKind, Recurrent, RecurrentKind, Reduce, ReduceKind, Reshape, Scatter,
+    Size, TensorKind, TopK, Unary, UnaryKind, Upsample, UpsampleKind, ValueType,
 };
 use clino_domain::{Dtype, Fault};
 use clino_graph::{Data, Limits, View};
@@ -221,6 +221,28 @@ fn sizes_of_what_nobody_needs_do_not_overflow() {
     b.output(x);
     let fault = b.model().unwrap().shapes(&[], &Limits::default()).unwrap_err();
     assert_eq!(fault.violations[0].field, "model.graph.tensors[0].shape");
+}
+
+/// Indices that broadcast choose more elements than any value has.
+#[test]
+fn too_many_chosen_elements_are_refused() {
+    let mut b = Builder::default();
+    let x = b.param(&[1, 1, 1]);
+    let source = b.param(&[1]);
+    let mut operands = vec![x, source];
+    for axis in 0..3 {
+        let mut shape = [1; 3];
+        shape[axis] = 1 << 20;
+        let zeros = Full { shape: fixed(&shape), value: 0.0, of: ValueType::I64 };
+        operands.push(b.node(Operator::Full(zeros), &[]));
+    }
+    let y = b.node(
+        Operator::Scatter(Scatter { mode: GatherMode::Points, axes: vec![0, 1, 2], add: true }),
+        &operands,
+    );
+    b.output(y);
+    let fault = b.model().unwrap().shapes(&[], &Limits::default()).unwrap_err();
+    assert_eq!(fault.violations[0].field, "model.graph.nodes[3].scatter");
 }
 
 /// Owners are found once each, however long the chain of aliases is.

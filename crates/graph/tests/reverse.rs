@@ -131,6 +131,25 @@ fn a_nan_goes_through() {
     assert!(Run::<f64>::new(&b, &[f64::NAN, 1.0, 1.0], 1).unwrap().forward(false).unwrap()[0][0].is_nan());
 }
 
+/// Running products of elements of which some are 0, against the definition: d_i times all x up to i but x_j.
+#[test]
+fn running_products_of_zeros_are_differentiated() {
+    use clino_domain::graph::{Cumulate, Operator};
+    let x = [2.0, 0.0, 3.0, 0.0, 5.0, -1.0];
+    let d = [1.0, -2.0, 0.5, 4.0, 3.0, 7.0];
+    for x in [x, x.map(|x| x + 1.0), x.map(|x| if x == 3.0 { 0.0 } else { x + 0.5 })] {
+        let mut b = common::Builder::default();
+        let value = b.param(&[6]);
+        let y = b.node(Operator::Cumulate(Cumulate { axis: 0, product: true }), &[value]);
+        b.output(y);
+        let mut run = Run::<f64>::new(&b, &x, 1).unwrap();
+        run.forward(true).unwrap();
+        let others = |i: usize, j: usize| (0..=i).filter(|k| *k != j).map(|k| x[k]).product::<f64>();
+        let expected: Vec<f64> = (0..6).map(|j| (j..6).map(|i| d[i] * others(i, j)).sum()).collect();
+        assert_eq!(run.backward(&[Some(d.to_vec())]).unwrap(), expected, "{x:?}");
+    }
+}
+
 #[test]
 fn every_operator_and_kind_is_differentiated() {
     use clino_domain::graph::{

@@ -1,6 +1,6 @@
 //! BATCH_NORM: channels normalized by given statistics.
 //!
-//! Owns: its rule. May not touch: other operators.
+//! Owns: its rule, and the check of channels. May not touch: other operators.
 
 use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
 use crate::parallel;
@@ -9,6 +9,7 @@ use crate::shape::numel;
 use crate::value::Data;
 use crate::wrong::{Result, operand};
 use clino_domain::graph::BatchNorm;
+use std::ops::RangeInclusive;
 
 rule!(BatchNorm);
 
@@ -41,6 +42,20 @@ impl Rule<'_> {
     }
 }
 
+/// The channels of operand 0, of which the operands `each` have an element each, where they are there.
+pub fn channels(cx: &Infer<'_>, each: RangeInclusive<usize>) -> Result<usize> {
+    let x = cx.work(0)?;
+    let [_, channels, ..] = x else {
+        return operand(0, format!("found {x:?}, expected a batch and channels"));
+    };
+    for i in each.filter(|i| cx.has(*i)) {
+        if cx.work(i)? != [*channels] {
+            return operand(i, format!("found {:?}, expected [{channels}]", cx.work(i)?));
+        }
+    }
+    Ok(*channels)
+}
+
 /// Adds to each channel the sum of `f` over its elements.
 fn add_channels<T: Real>(
     threads: usize,
@@ -58,17 +73,8 @@ fn add_channels<T: Real>(
 
 impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
-        let x = cx.work(0)?;
-        let channels = match x {
-            [_, channels, ..] => *channels,
-            _ => return operand(0, format!("found {x:?}, expected a batch and channels")),
-        };
-        for i in (MEAN..=BIAS).filter(|i| cx.has(*i)) {
-            if cx.work(i)? != [channels] {
-                return operand(i, format!("found {:?}, expected [{channels}]", cx.work(i)?));
-            }
-        }
-        Ok(vec![Typed::work(x)])
+        channels(cx, MEAN..=BIAS)?;
+        Ok(vec![Typed::work(cx.work(0)?)])
     }
 
     fn work(&self, cx: &Cost<'_>) -> f64 {

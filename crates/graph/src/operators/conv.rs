@@ -2,7 +2,9 @@
 //!
 //! Owns: its rule. May not touch: other operators.
 
+use super::window::at;
 use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
+use crate::product;
 use crate::real::Real;
 use crate::unfold::{Axis, Geometry};
 use crate::value::Data;
@@ -10,15 +12,6 @@ use crate::wrong::{Result, attribute, operand};
 use clino_domain::graph::Conv;
 
 rule!(Conv);
-
-/// `list[axis]`, where one number may stand for all axes.
-fn at(list: &[u64], axis: usize, or: usize) -> Option<usize> {
-    match list {
-        [] => Some(or),
-        [one] => usize::try_from(*one).ok(),
-        list => usize::try_from(*list.get(axis)?).ok(),
-    }
-}
 
 impl Rule<'_> {
     /// One spatial axis of `size` elements, and the size of the result; `None` where its numbers fit no kernel.
@@ -117,11 +110,7 @@ impl Operation for Rule<'_> {
     }
 
     fn reads(&self, what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
-        match what {
-            Read::Operand(0) => wants(1),
-            Read::Operand(1) => wants(0),
-            _ => false,
-        }
+        product::reads(what, wants)
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {

@@ -19,23 +19,17 @@ pub fn lanes([outer, size, inner]: [usize; 3], mut f: impl FnMut(usize, usize)) 
 }
 
 impl Rule<'_> {
-    /// The derivative along the elements `x` of a lane of running products, of which any may be 0.
-    fn back_products(x: &[f64], d: &[f64]) -> Vec<f64> {
+    /// From the derivatives along running products of a lane `x` to those along its elements, of which any may be 0: each
+    /// is the product before the element times d_j + x_j+1 (d_j+1 + x_j+2 (…)).
+    fn back_products(x: &[f64], d: &mut [f64]) {
+        for j in (1..x.len()).rev() {
+            d[j - 1] += x[j] * d[j];
+        }
         let mut before = 1.0;
-        (0..x.len())
-            .map(|j| {
-                let mut product = before;
-                let mut sum = 0.0;
-                for i in j..x.len() {
-                    if i > j {
-                        product *= x[i];
-                    }
-                    sum += d[i] * product;
-                }
-                before *= x[j];
-                sum
-            })
-            .collect()
+        for (d, x) in d.iter_mut().zip(x) {
+            *d *= before;
+            before *= x;
+        }
     }
 }
 
@@ -50,8 +44,7 @@ impl Operation for Rule<'_> {
     }
 
     fn work(&self, cx: &Cost<'_>) -> f64 {
-        let size = if self.product { cx.shape(0).get(self.axis).copied().unwrap_or(1) } else { 1 };
-        2.0 * cx.out(0) as f64 * size as f64
+        4.0 * cx.out(0) as f64
     }
 
     fn reads(&self, what: Read, _wants: &dyn Fn(usize) -> bool) -> bool {
@@ -59,7 +52,7 @@ impl Operation for Rule<'_> {
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
-        cx.shape(0).get(self.axis).copied().unwrap_or(0) * 3 * size_of::<f64>()
+        cx.shape(0).get(self.axis).copied().unwrap_or(0) * 2 * size_of::<f64>()
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
@@ -102,7 +95,9 @@ impl Operation for Rule<'_> {
             let x = cx.work(0)?;
             lanes(shape, |first, step| {
                 let lane = |x: &[T]| (0..size).map(|i| x[first + i * step].wide()).collect::<Vec<_>>();
-                for (i, d) in Self::back_products(&lane(x), &lane(d)).into_iter().enumerate() {
+                let mut d = lane(d);
+                Self::back_products(&lane(x), &mut d);
+                for (i, d) in d.into_iter().enumerate() {
                     target[first + i * step] += T::of(d);
                 }
             });

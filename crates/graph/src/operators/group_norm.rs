@@ -2,12 +2,13 @@
 //!
 //! Owns: its rule. May not touch: other operators.
 
-use crate::normal::Normal;
+use super::batch_norm::channels;
+use crate::normal::{self, Normal};
 use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
 use crate::real::Real;
 use crate::shape::numel;
 use crate::value::Data;
-use crate::wrong::{Result, attribute, operand};
+use crate::wrong::{Result, attribute};
 use clino_domain::graph::GroupNorm;
 
 rule!(GroupNorm);
@@ -23,11 +24,7 @@ impl Rule<'_> {
 
 impl Operation for Rule<'_> {
     fn infer(&self, cx: &Infer<'_>) -> Result<Vec<Typed>> {
-        let x = cx.work(0)?;
-        let channels = match x {
-            [_, channels, ..] => *channels,
-            _ => return operand(0, format!("found {x:?}, expected a batch and channels")),
-        };
+        let channels = channels(cx, 1..=2)?;
         let groups = usize::try_from(self.groups).unwrap_or(usize::MAX);
         if groups == 0 || channels % groups != 0 {
             return attribute(
@@ -35,12 +32,7 @@ impl Operation for Rule<'_> {
                 format!("found {groups}, expected a divisor of the {channels} channels"),
             );
         }
-        for i in [1, 2].into_iter().filter(|i| cx.has(*i)) {
-            if cx.work(i)? != [channels] {
-                return operand(i, format!("found {:?}, expected [{channels}]", cx.work(i)?));
-            }
-        }
-        Ok(vec![Typed::work(x)])
+        Ok(vec![Typed::work(cx.work(0)?)])
     }
 
     fn work(&self, cx: &Cost<'_>) -> f64 {
@@ -48,11 +40,7 @@ impl Operation for Rule<'_> {
     }
 
     fn reads(&self, what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
-        match what {
-            Read::Operand(0) => wants(0) || wants(1),
-            Read::Operand(1) => wants(0),
-            _ => false,
-        }
+        normal::reads(what, wants)
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {

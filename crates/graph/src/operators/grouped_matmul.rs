@@ -58,12 +58,7 @@ impl Operation for Rule<'_> {
     }
 
     fn reads(&self, what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
-        match what {
-            Read::Operand(0) => wants(1),
-            Read::Operand(1) => wants(0),
-            Read::Operand(_) => true,
-            Read::Result(_) => false,
-        }
+        what == Read::Operand(2) || product::reads(what, wants)
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {

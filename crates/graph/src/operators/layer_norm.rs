@@ -2,7 +2,7 @@
 //!
 //! Owns: its rule. May not touch: other operators.
 
-use crate::normal::Normal;
+use crate::normal::{self, Normal};
 use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
 use crate::real::Real;
 use crate::shape::numel;
@@ -31,7 +31,7 @@ pub fn check(cx: &Infer<'_>, axes: usize, weights: &[usize]) -> Result<Vec<Typed
 }
 
 /// How rows of the last `axes` axes are normalized.
-pub fn normal(shape: &[usize], axes: usize, epsilon: f64, centered: bool) -> Normal {
+pub fn of_rows(shape: &[usize], axes: usize, epsilon: f64, centered: bool) -> Normal {
     let width = numel(&shape[shape.len() - axes..]);
     Normal { width, epsilon, centered, period: 1, spread: 1 }
 }
@@ -46,22 +46,18 @@ impl Operation for Rule<'_> {
     }
 
     fn reads(&self, what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
-        match what {
-            Read::Operand(0) => wants(0) || wants(1),
-            Read::Operand(1) => wants(0),
-            _ => false,
-        }
+        normal::reads(what, wants)
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
-        if cx.back() { normal(cx.shape(0), self.axes, self.epsilon, true).scratch(cx.out(0)) } else { 0 }
+        if cx.back() { of_rows(cx.shape(0), self.axes, self.epsilon, true).scratch(cx.out(0)) } else { 0 }
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
-        Ok(vec![Data::Work(normal(cx.shape(0)?, self.axes, self.epsilon, true).forward(cx, 1, 2)?)])
+        Ok(vec![Data::Work(of_rows(cx.shape(0)?, self.axes, self.epsilon, true).forward(cx, 1, 2)?)])
     }
 
     fn backward<T: Real>(&self, cx: &Context<'_, T>, grads: &mut Gradients<'_, T>) -> Result<()> {
-        normal(cx.shape(0)?, self.axes, self.epsilon, true).backward(cx, grads, [1, 2])
+        of_rows(cx.shape(0)?, self.axes, self.epsilon, true).backward(cx, grads, [1, 2])
     }
 }

@@ -126,10 +126,7 @@ impl Operation for Rule<'_> {
     }
 
     fn reads(&self, what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
-        match what {
-            Read::Operand(i) => wants(1 - i.min(1)),
-            Read::Result(_) => false,
-        }
+        product::reads(what, wants)
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {

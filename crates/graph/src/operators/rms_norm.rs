@@ -2,7 +2,8 @@
 //!
 //! Owns: its rule. May not touch: other operators.
 
-use super::layer_norm::{check, normal};
+use super::layer_norm::{check, of_rows};
+use crate::normal;
 use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
 use crate::real::Real;
 use crate::value::Data;
@@ -24,22 +25,18 @@ impl Operation for Rule<'_> {
     }
 
     fn reads(&self, what: Read, wants: &dyn Fn(usize) -> bool) -> bool {
-        match what {
-            Read::Operand(0) => wants(0) || wants(1),
-            Read::Operand(1) => wants(0),
-            _ => false,
-        }
+        normal::reads(what, wants)
     }
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
-        if cx.back() { normal(cx.shape(0), self.axes, self.epsilon, false).scratch(cx.out(0)) } else { 0 }
+        if cx.back() { of_rows(cx.shape(0), self.axes, self.epsilon, false).scratch(cx.out(0)) } else { 0 }
     }
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
-        Ok(vec![Data::Work(normal(cx.shape(0)?, self.axes, self.epsilon, false).forward(cx, 1, NONE)?)])
+        Ok(vec![Data::Work(of_rows(cx.shape(0)?, self.axes, self.epsilon, false).forward(cx, 1, NONE)?)])
     }
 
     fn backward<T: Real>(&self, cx: &Context<'_, T>, grads: &mut Gradients<'_, T>) -> Result<()> {
-        normal(cx.shape(0)?, self.axes, self.epsilon, false).backward(cx, grads, [1, NONE])
+        of_rows(cx.shape(0)?, self.axes, self.epsilon, false).backward(cx, grads, [1, NONE])
     }
 }

@@ -8,7 +8,7 @@ use super::selection::{Chooser, Selection};
 use crate::operation::{Context, Cost, Gradients, Infer, Operation, Read, Typed};
 use crate::parallel;
 use crate::real::Real;
-use crate::shape::{broadcast, broadcast_strides, numel, offsets};
+use crate::shape::{MOST, broadcast, broadcast_strides, elements, numel, offsets};
 use crate::sums;
 use crate::value::{Data, View};
 use crate::wrong::{Result, operand};
@@ -29,20 +29,6 @@ impl Rule<'_> {
     /// The source's element for each chosen one: it broadcasts to them.
     fn places<T: Real>(&self, cx: &Context<'_, T>, chosen: &[usize]) -> Result<Vec<usize>> {
         Ok(offsets(chosen, &broadcast_strides(cx.shape(SOURCE)?, chosen)))
-    }
-
-    /// The shape of what is chosen, while values are computed.
-    fn chosen<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<usize>> {
-        let typed = |i: usize| -> Result<Typed> {
-            let kind = if i < 2 {
-                clino_domain::graph::ValueType::Work
-            } else {
-                clino_domain::graph::ValueType::I64
-            };
-            Ok(Typed { kind, shape: cx.shape(i)?.to_vec() })
-        };
-        let typed = (0..cx.operands.len()).map(typed).collect::<Result<Vec<_>>>()?;
-        self.chooser().shape(&Infer { operands: typed.iter().map(Some).collect(), known: cx.known })
     }
 }
 
@@ -68,6 +54,8 @@ impl Operation for Rule<'_> {
         let x = cx.typed(0)?;
         let source = cx.typed(SOURCE)?;
         let chosen = self.chooser().shape(cx)?;
+        // They are no value, so that no limit counts them.
+        elements(&chosen, MOST)?;
         if source.kind != x.kind || broadcast(&[&source.shape, &chosen]).as_ref() != Some(&chosen) {
             let found = format!("{} {:?}", source.kind.name(), source.shape);
             let expected = x.kind.name();
@@ -80,6 +68,10 @@ impl Operation for Rule<'_> {
         Ok(vec![x.clone()])
     }
 
+    fn work(&self, cx: &Cost<'_>) -> f64 {
+        2.0 * (cx.out(0) as f64 + self.chooser().count(&cx.operands) as f64)
+    }
+
     fn passes(&self, operand: usize) -> bool {
         operand < 2
     }
@@ -90,8 +82,7 @@ impl Operation for Rule<'_> {
 
     fn scratch(&self, cx: &Cost<'_>) -> usize {
         let words = size_of::<usize>();
-        let infer = Infer { operands: cx.operands.clone(), known: &[] };
-        let chosen = self.chooser().shape(&infer).map_or(0, |shape| numel(&shape));
+        let chosen = self.chooser().count(&cx.operands);
         let owners = if cx.back() && !self.add { cx.numel(0) * words } else { 0 };
         let part = if cx.back() { chosen * cx.size + cx.numel(SOURCE) * words } else { 2 * chosen * words };
         self.chooser().scratch(&cx.operands) + part + owners
@@ -99,7 +90,7 @@ impl Operation for Rule<'_> {
 
     fn forward<T: Real>(&self, cx: &Context<'_, T>) -> Result<Vec<Data<T>>> {
         let selection = self.chooser().select(cx)?;
-        let puts = Puts { selection: &selection, places: self.places(cx, &self.chosen(cx)?)?, add: self.add };
+        let puts = Puts { selection: &selection, places: self.places(cx, &selection.shape)?, add: self.add };
         let mut out = copied(cx.view(0)?);
         match (&mut out, cx.view(SOURCE)?) {
             (Data::Work(x), View::Work(source)) => puts.put(x, source, |a, b| a + b),
@@ -130,7 +121,6 @@ impl Operation for Rule<'_> {
                 }
             }
         }
-        let chosen = self.chosen(cx)?;
         let own = cx.shape(SOURCE)?;
         if let Some(target) = grads.target(SOURCE) {
             let mut part = selection.read(cx.threads, d);
@@ -141,7 +131,7 @@ impl Operation for Rule<'_> {
                     }
                 });
             }
-            sums::add_broadcast(cx.threads, &part, &chosen, target, own);
+            sums::add_broadcast(cx.threads, &part, &selection.shape, target, own);
         }
         Ok(())
     }

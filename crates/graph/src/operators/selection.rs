@@ -11,6 +11,8 @@ use clino_domain::graph::{GatherMode, ValueType};
 
 /// Chosen elements in the order of the result: for each outer place, each point, each inner place.
 pub struct Selection {
+    /// Of the result.
+    pub shape: Vec<usize>,
     /// First elements, by index of the axes before the chosen ones.
     pub outer: Vec<usize>,
     /// What the indices add.
@@ -55,30 +57,41 @@ impl Chooser<'_> {
             }
             return Ok(points);
         }
-        let shape = match self.adjacent() {
-            true => {
-                let first = self.axes[0];
-                [&x[..first], &points, &x[first + self.axes.len()..]].concat()
-            }
-            false => {
-                let rest = (0..x.len()).filter(|i| !self.axes.contains(i)).map(|i| x[i]);
-                points.into_iter().chain(rest).collect()
-            }
-        };
+        let shape = self.result(x, &points);
         match shape.len() <= clino_domain::tensor::MAX_RANK {
             true => Ok(shape),
             false => attribute("axes", format!("found {} axes of the result, expected fewer", shape.len())),
         }
     }
 
-    /// Bytes of a selection and of indices while they are checked.
-    pub fn scratch(&self, operands: &[Option<&Typed>]) -> usize {
+    /// The shape of what points of this shape choose.
+    fn result(&self, x: &[usize], points: &[usize]) -> Vec<usize> {
+        if self.adjacent() {
+            let first = self.axes[0];
+            return [&x[..first], points, &x[first + self.axes.len()..]].concat();
+        }
+        let rest = (0..x.len()).filter(|i| !self.axes.contains(i)).map(|i| x[i]);
+        points.iter().copied().chain(rest).collect()
+    }
+
+    /// Points, and elements that each of them chooses.
+    fn counts(&self, operands: &[Option<&Typed>]) -> [usize; 2] {
         let shape = |i: usize| operands.get(i).copied().flatten().map_or(&[][..], |typed| &typed.shape);
         let x = shape(0);
         let indices: Vec<&[usize]> = (0..self.axes.len()).map(|i| shape(self.first + i)).collect();
         let points = numel(&broadcast(&indices).unwrap_or_default());
-        let rest: usize = (0..x.len()).filter(|i| !self.axes.contains(i)).map(|i| x[i]).product();
-        let rest = if self.mode == GatherMode::Along { 1 } else { rest };
+        let rest = (0..x.len()).filter(|i| !self.axes.contains(i)).map(|i| x[i]).product();
+        [points, if self.mode == GatherMode::Along { 1 } else { rest }]
+    }
+
+    /// Elements that are chosen.
+    pub fn count(&self, operands: &[Option<&Typed>]) -> usize {
+        self.counts(operands).iter().product()
+    }
+
+    /// Bytes of a selection and of indices while they are checked.
+    pub fn scratch(&self, operands: &[Option<&Typed>]) -> usize {
+        let [points, rest] = self.counts(operands);
         // Points, their order and what sorting them lays by, indices; places of the other axes, and sums.
         (points * 4 + 2 * rest + 64) * size_of::<usize>() + rest * size_of::<f64>()
     }
@@ -114,19 +127,20 @@ impl Chooser<'_> {
             true => rest.partition(|axis| *axis < self.axes[0]),
             false => (Vec::new(), rest.collect()),
         };
-        Ok(Selection { outer: of(before), points, inner: of(behind) })
+        Ok(Selection { shape: self.result(x, &to), outer: of(before), points, inner: of(behind) })
     }
 
     fn along<T: Real>(&self, cx: &Context<'_, T>, x: &[usize], strides: &[isize]) -> Result<Selection> {
         let axis = self.axes[0];
         let mut others = strides.to_vec();
         others[axis] = 0;
-        let mut points = offsets(cx.shape(self.first)?, &others);
+        let shape = cx.shape(self.first)?.to_vec();
+        let mut points = offsets(&shape, &others);
         let index = checked(cx.i64(self.first)?, x[axis], self.first)?;
         for (point, index) in points.iter_mut().zip(index) {
             *point += index * strides[axis] as usize;
         }
-        Ok(Selection { outer: vec![0], points, inner: vec![0] })
+        Ok(Selection { shape, outer: vec![0], points, inner: vec![0] })
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Window {
     pub ceil: bool,
 }
 
-fn at(list: &[u64], axis: usize, or: usize) -> Option<usize> {
-    // One number may stand for all axes.
+/// `list[axis]`, where one number may stand for all axes.
+pub fn at(list: &[u64], axis: usize, or: usize) -> Option<usize> {
     match list {
         [] => Some(or),
         [one] => usize::try_from(*one).ok(),

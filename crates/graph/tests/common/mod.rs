@@ -119,14 +119,6 @@ impl Builder {
     }
 }
 
-pub fn cast<T: Real>(data: &Data<f64>) -> Data<T> {
-    match data {
-        Data::Work(x) => Data::Work(x.iter().map(|x| T::of(*x)).collect()),
-        Data::I64(x) => Data::I64(x.clone()),
-        Data::Bool(x) => Data::Bool(x.clone()),
-    }
-}
-
 /// A model, a prepared batch and a worker.
 pub struct Run<T> {
     pub model: Arc<GraphModel>,
@@ -139,7 +131,7 @@ impl<T: Real> Run<T> {
     pub fn new(builder: &Builder, params: &[f64], threads: usize) -> Result<Self, Fault> {
         let model = builder.model()?;
         let plan = Arc::new(model.shapes(&builder.shapes(), &Limits::default())?);
-        let inputs = builder.inputs.iter().map(|(_, data)| cast(data)).collect();
+        let inputs = builder.inputs.iter().map(|(_, data)| data.narrowed()).collect();
         let buffer = |tensor: &usize| {
             let shape = &model.graph().parts().tensors[*tensor].shape;
             Data::Work((0..shape.iter().product::<u64>()).map(|i| T::of(0.5 + 0.25 * i as f64)).collect())
