@@ -171,7 +171,7 @@ pub(super) fn run(arguments: ServeArguments) -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(message) => return told(USAGE, &Fault::new(FaultKind::Invalid, message)),
     };
-    allocator::share_arenas();
+    allocator::keep_little();
     match Daemon::bind(config.clone()).and_then(|daemon| serve(daemon, &config, telemetry)) {
         Ok(true) => ExitCode::SUCCESS,
         // Its cause has been logged.

@@ -191,10 +191,19 @@ impl Daemon {
         self.memory("VmRSS:")
     }
 
+    /// Threads that the process has now.
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
     fn memory(&self, entry: &str) -> u64 {
+        self.status(entry) << 10
+    }
+
+    fn status(&self, entry: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(entry)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// How it ended, how long that took, and what it logged.

@@ -156,6 +156,41 @@ async fn row_53_answers_that_nobody_reads_are_bounded_and_given_up() {
     daemon.still_serves().await;
 }
 
+/// Pages of megabytes that nobody reads: none is made before there is room for it, and none on a thread of its own.
+#[tokio::test]
+async fn row_53_large_answers_wait_for_their_turn() {
+    const RUNS: usize = 300;
+    let daemon = Daemon::start(&[&["--memory", "256MiB", "--idle", "60s"], &HTTP[..]].concat());
+    let mut clients = daemon.clients().await;
+    let tags = |run: usize| (0..32).map(move |i| (format!("tag-{i}"), format!("{run:0>120}")));
+    for run in 0..RUNS {
+        let request = pb::OpenRunRequest {
+            tags: tags(run).collect(),
+            measures: vec![common::measure("param_norm", &[])],
+            ..open_request(&format!("run-{run}"))
+        };
+        clients.runs.open_run(request).await.unwrap();
+    }
+    let before = daemon.resident_bytes();
+    let mut peer = Peer::connect(&daemon, 0).await;
+    let mut calls = Vec::new();
+    for _ in 0..100 {
+        calls.push(peer.ask("/clino.v1.Runs/ListRuns").await);
+    }
+    let mut bodies = Vec::new();
+    let mut shed = 0;
+    for call in calls {
+        let (head, body) = call.answer().await.unwrap();
+        bodies.push(body);
+        shed += usize::from(tonic::Status::from_header_map(&head).is_some_and(|status| is_shed(&status)));
+    }
+    assert!(shed >= 1, "pages of all calls found room");
+    assert!(daemon.threads() < 64, "{} threads", daemon.threads());
+    let peak = daemon.peak_bytes();
+    assert!(peak < (256 << 20) + MARGIN, "{} MiB at most, {} before", peak >> 20, before >> 20);
+    daemon.still_serves().await;
+}
+
 #[tokio::test]
 async fn row_10_and_58_an_upload_of_a_byte_now_and_then_is_ended() {
     let daemon = Daemon::start(&[&["--idle", "3s"], &HTTP[..]].concat());

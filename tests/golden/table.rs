@@ -199,6 +199,11 @@ fn gradient_noise(reading: &Value, expected: &Value) -> Vec<Pair> {
 fn of_outputs_and_weights() -> Vec<Form> {
     vec![
         value("loss", Class::Plain, "/outputs/loss"),
+        form("perplexity", Class::Plain, |reading, expected| {
+            // Each example is a sequence of one token.
+            let perplexity = expected.pointer("/outputs/loss").unwrap().as_f64().unwrap().exp();
+            vec![(reading["value"].clone(), perplexity.into())]
+        }),
         value("accuracy", Class::Plain, "/outputs/accuracy"),
         value("entropy", Class::Plain, "/outputs/predictive_entropy"),
         parts("margin", Class::Margin, MARGIN),
