@@ -115,7 +115,7 @@ fn layout(model: &GraphModel) -> Result<ParameterLayout, Fault> {
     let trained = named(TensorKind::Param)
         .map(|tensor| (tensor.name.clone(), tensor.shape.iter().map(size).collect()))
         .collect();
-    for place in model.buffers().iter().filter(|place| !tensors[**place].dtype.is_float()) {
+    if let Some(place) = model.buffers().iter().find(|place| !tensors[**place].dtype.is_float()) {
         let found = tensors[*place].dtype.name();
         let description =
             format!("found {found} for a BUFFER, expected floats: make it a constant of the graph");

@@ -140,7 +140,7 @@ impl<T: Real> Pass<T> for GraphPass<T> {
         for (unit, row) in rows.units.iter().zip(slopes.chunks_exact(axes.width + heads.behind())) {
             axes.places(*unit).zip(row).for_each(|(place, slope)| of_main[place] = *slope);
             let behind = row.iter().skip(row.len() - of_added.len());
-            of_added.iter_mut().zip(behind).for_each(|(sum, slope)| *sum = *sum + *slope);
+            of_added.iter_mut().zip(behind).for_each(|(sum, slope)| *sum += *slope);
         }
         let mut d = vec![None; shared.model.graph().parts().outputs.len()];
         for (output, slope) in heads.auxiliary.iter().zip(of_added) {
