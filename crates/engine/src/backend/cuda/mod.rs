@@ -3,6 +3,7 @@
 //!
 //! Owns: the order of launches, what is kept on the device for a snapshot. May not touch: kernels' arithmetic, perturbations.
 
+use crate::criterion::Target;
 use crate::device::cuda::arena::{Arena, DeviceScaled as There, DeviceUnit, Vector};
 use crate::device::cuda::gpu::{Arg, Element, Gpu};
 use crate::device::cuda::upload_permits::MeasuredSnapshot;
